@@ -1,0 +1,42 @@
+# Everything a newcomer needs: `make demo`, `make test`, `make lint`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test test-all lint format clean install
+
+install: $(STAMP)
+
+# Reinstalls only when the requirements change.
+$(STAMP): setup.cfg pyproject.toml
+	@if command -v uv >/dev/null 2>&1; then \
+		{ test -d $(VENV) || uv venv --python $(PYTHON) $(VENV); } && \
+		uv pip install --python $(BIN)/python -e '.[test]'; \
+	else \
+		{ test -d $(VENV) || $(PYTHON) -m venv $(VENV); } && \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'; \
+	fi
+	@touch $@
+
+demo: $(STAMP)
+	@$(BIN)/python -m examples.demo --output-dir demo
+
+test: $(STAMP)
+	$(BIN)/python -m pytest
+
+test-all: $(STAMP)
+	$(BIN)/python -m pytest -m "slow or not slow"
+
+lint: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+
+format: $(STAMP)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf demo build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache

@@ -1,0 +1,1 @@
+"""Land-cover mapping from Sentinel-2 Level-1C: the library."""

@@ -1,0 +1,1 @@
+"""Sampling designs, accuracy and area estimation, and calibration."""

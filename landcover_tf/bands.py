@@ -1,0 +1,86 @@
+"""The 13 bands of Sentinel-2 Level-1C, addressed by name and never by position."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from landcover_tf.errors import RasterError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Band:
+    """One spectral band."""
+
+    name: str
+    """File name form, for example B01 or B8A."""
+    center_nm: float
+    """Centre wavelength of Sentinel-2A in nm; the product's XML has its own satellite's."""
+    width_nm: float
+    """Bandwidth in nm."""
+    resolution_m: int
+    """Native pixel size: 10, 20 or 60 m."""
+    title: str
+    """Plain-English name."""
+
+    @property
+    def xml_name(self) -> str:
+        """The name in product metadata: B1 for B01, B8A for B8A."""
+        return f"B{self.name[1:].lstrip('0')}"
+
+
+def _band(name: str, center_nm: float, width_nm: float, resolution_m: int, title: str) -> Band:
+    return Band(
+        name=name, center_nm=center_nm, width_nm=width_nm, resolution_m=resolution_m, title=title
+    )
+
+
+# Centre wavelengths: Spectral_Information of S2A product metadata; widths: ESA Sentinel-2 MSI
+# technical guide. The order is the XML's, which every 13-band weights file uses.
+SENTINEL2_L1C: tuple[Band, ...] = (
+    _band("B01", 442.7, 20, 60, "coastal aerosol"),
+    _band("B02", 492.7, 65, 10, "blue"),
+    _band("B03", 559.8, 35, 10, "green"),
+    _band("B04", 664.6, 30, 10, "red"),
+    _band("B05", 704.1, 15, 20, "red edge 1"),
+    _band("B06", 740.5, 15, 20, "red edge 2"),
+    _band("B07", 782.8, 20, 20, "red edge 3"),
+    _band("B08", 832.8, 115, 10, "near infrared"),
+    _band("B8A", 864.7, 20, 20, "narrow near infrared"),
+    _band("B09", 945.1, 20, 60, "water vapour"),
+    _band("B10", 1373.5, 30, 60, "cirrus"),
+    _band("B11", 1613.7, 90, 20, "short-wave infrared 1"),
+    _band("B12", 2202.4, 180, 20, "short-wave infrared 2"),
+)
+BAND_NAMES: tuple[str, ...] = tuple(band.name for band in SENTINEL2_L1C)
+
+
+def band(name: str) -> Band:
+    """Returns the Sentinel-2 band of that name; accepts B1 for B01.
+
+    Raises:
+        RasterError: No such band.
+    """
+    for candidate in SENTINEL2_L1C:
+        if name in (candidate.name, candidate.xml_name):
+            return candidate
+    raise RasterError(f"expected a Sentinel-2 band, one of {', '.join(BAND_NAMES)}; got {name!r}")
+
+
+def positions(wanted: Sequence[str], available: Sequence[str], where: str) -> list[int]:
+    """Returns the position of each wanted band in `available`.
+
+    Args:
+        wanted: Band names in the order needed.
+        available: Band names in the order found; must be unique.
+        where: The file, for the error message.
+
+    Raises:
+        RasterError: A wanted band is missing or a name occurs twice.
+    """
+    if len(set(available)) != len(available):
+        raise RasterError(f"{where} names a band twice: {', '.join(available)}")
+    missing = [name for name in wanted if name not in available]
+    if missing:
+        raise RasterError(
+            f"{where} lacks band {', '.join(missing)}; it has {', '.join(available) or 'none'}"
+        )
+    return [list(available).index(name) for name in wanted]

@@ -1,0 +1,143 @@
+"""Command lines from config dataclasses, and the one way programs end.
+
+A config file is a list of flags placed before the command line's own, so a file and a flag
+share one parser, one set of types and one set of messages.
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import signal
+import sys
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import tyro
+
+from landcover_tf.errors import ConfigError, LandCoverError
+from landcover_tf.files import write_json
+
+Config = TypeVar("Config")
+
+
+def run(
+    config_class: type[Config],
+    program: Callable[[Config], int | None],
+    argv: list[str] | None,
+    *,
+    prog: str,
+) -> int:
+    """Returns the exit code of `program` run on the parsed config.
+
+    0 is success, 1 a negative finding (a failed audit), 2 bad input, 130 an interrupt. Errors
+    of the user's making are printed as one sentence without a traceback.
+    """
+    try:
+        config = parse(config_class, argv, prog=prog)
+        return program(config) or 0
+    except LandCoverError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader (head, less) left; a second error while Python flushes helps nobody.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    except SystemExit as error:
+        return error.code if isinstance(error.code, int) else 2
+
+
+def parse(config_class: type[Config], argv: list[str] | None = None, *, prog: str) -> Config:
+    """Returns `config_class` from defaults, then `--config FILE`, then flags.
+
+    Args:
+        config_class: A frozen dataclass with a docstring under each field.
+        argv: Arguments without the program name; None reads `sys.argv`.
+        prog: The program's name for usage and messages.
+
+    Raises:
+        ConfigError: The config file has an unknown key or a value was refused.
+        SystemExit: A flag is unknown or ill-typed (2) or help was asked for (0).
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    first.add_argument("--config", type=Path)
+    known, flags = first.parse_known_args(arguments)
+    if known.config:
+        flags = flags_of_file(known.config, config_class) + flags  # The last one wins.
+    description = f"{(config_class.__doc__ or '').strip()}\n\n--config FILE reads flags from TOML or JSON."
+    try:
+        return tyro.cli(
+            config_class,
+            args=flags,
+            prog=prog,
+            description=description,
+            config=(tyro.conf.OmitArgPrefixes,),
+        )
+    except ValueError as error:
+        raise ConfigError(f"{prog}: {error}") from error
+
+
+def flags_of_file(path: Path, config_class: type[Any]) -> list[str]:
+    """Returns the flags that a TOML or JSON config file stands for.
+
+    Raises:
+        ConfigError: The file is missing, malformed, or has a key that is not a field.
+    """
+    try:
+        text = path.read_text()
+        table = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+    except OSError as error:
+        raise ConfigError(f"cannot read config {path}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise ConfigError(f"config {path} is malformed: {error}") from error
+    fields = {f.name: f for f in dataclasses.fields(config_class)}
+    flags: list[str] = []
+    for key, value in _flat(table).items():
+        name = key.replace("-", "_")
+        if name not in fields:
+            raise ConfigError(
+                f"config {path} has unknown key {key!r}; expected one of {', '.join(sorted(fields))}"
+            )
+        flags += _flags(f"--{name.replace('_', '-')}", value)
+    return flags
+
+
+def config_dict(config: Any) -> dict[str, Any]:
+    """Returns a config as plain JSON values, which `--config` accepts back."""
+    return {f.name: _plain(getattr(config, f.name)) for f in dataclasses.fields(config)}
+
+
+def write_config(config: Any, path: str | Path) -> None:
+    """Writes a config beside a program's output; `--config` on that file repeats the run."""
+    write_json(path, config_dict(config))
+
+
+def _flat(table: dict[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in table.items():
+        flat |= _flat(value) if isinstance(value, dict) else {key: value}
+    return flat
+
+
+def _flags(flag: str, value: Any) -> list[str]:
+    if value is None:
+        return [flag, "None"]
+    if isinstance(value, bool):
+        return [flag if value else flag.replace("--", "--no-", 1)]
+    if isinstance(value, list):
+        return [flag, *map(str, value)]
+    return [flag, str(value)]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, tuple | list):
+        return [_plain(v) for v in value]
+    return value

@@ -1,0 +1,1 @@
+"""tf.data pipelines from TFRecord shards to augmented batches."""

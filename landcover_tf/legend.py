@@ -1,0 +1,230 @@
+"""Legends (class schemes) and crosswalks between them, read from data files.
+
+One class table drives labels, metric names, colour tables, styles and pictures.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from landcover_tf.errors import LabelError, LegendError
+
+IGNORED = 255
+"""Dense index of pixels that carry no class; losses and metrics leave them out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LandCoverClass:
+    """One class of a legend."""
+
+    code: int
+    """Pixel value in label rasters and maps, 0-255."""
+    name: str
+    """Name shown to people."""
+    color: str
+    """Colour as #rrggbb."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.code <= 255:
+            raise LegendError(f"class code must be in [0, 255], got {self.code} for {self.name!r}")
+        digits = self.color.removeprefix("#")
+        if len(digits) != 6 or not all(c in "0123456789abcdefABCDEF" for c in digits):
+            raise LegendError(f"class {self.name!r}: expected #rrggbb, got {self.color!r}")
+
+    @property
+    def rgb(self) -> tuple[int, int, int]:
+        """Red, green, blue in 0-255."""
+        value = int(self.color.removeprefix("#"), 16)
+        return value >> 16, value >> 8 & 255, value & 255
+
+
+@dataclass(frozen=True, kw_only=True)
+class Legend:
+    """An ordered class scheme; dense index i is the i-th class, the no-data code has none."""
+
+    name: str
+    classes: tuple[LandCoverClass, ...]
+    """The classes a model predicts, in dense order, without the no-data code."""
+    nodata: int = 0
+    """Code of pixels without class; it is never predicted and never scored."""
+    nodata_name: str = "no data"
+
+    def __post_init__(self) -> None:
+        if not self.classes:
+            raise LegendError(f"legend {self.name!r} has no class")
+        codes = [c.code for c in self.classes]
+        if len({*codes, self.nodata}) != len(codes) + 1:
+            raise LegendError(f"legend {self.name!r} uses a code twice: {[self.nodata, *codes]}")
+        names = [c.name for c in self.classes]
+        if len(set(names)) != len(names):
+            raise LegendError(f"legend {self.name!r} uses a class name twice: {names}")
+
+    @property
+    def codes(self) -> tuple[int, ...]:
+        """Class codes in dense order."""
+        return tuple(c.code for c in self.classes)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Class names in dense order."""
+        return tuple(c.name for c in self.classes)
+
+    @property
+    def index_of_code(self) -> np.ndarray:
+        """Dense index of each code, uint8 [256]; IGNORED for no data and unknown codes."""
+        table = np.full(256, IGNORED, np.uint8)
+        table[list(self.codes)] = np.arange(len(self.classes))
+        return table
+
+    @property
+    def code_of_index(self) -> np.ndarray:
+        """Code of each dense index, uint8 [256]; the no-data code elsewhere."""
+        table = np.full(256, self.nodata, np.uint8)
+        table[: len(self.classes)] = self.codes
+        return table
+
+    def unknown_codes(self, labels: np.ndarray) -> dict[int, int]:
+        """Returns pixel counts of the codes in `labels` that the legend does not have."""
+        codes, counts = np.unique(labels, return_counts=True)
+        known = {*self.codes, self.nodata}
+        return {
+            int(c): int(n) for c, n in zip(codes, counts, strict=True) if int(c) not in known
+        }
+
+    def colormap(self) -> dict[int, tuple[int, int, int, int]]:
+        """Returns RGBA of each code for GDAL; no data is transparent."""
+        return {self.nodata: (0, 0, 0, 0)} | {c.code: (*c.rgb, 255) for c in self.classes}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns plain values for JSON; `from_dict` reads them back."""
+        return {
+            "name": self.name,
+            "nodata": self.nodata,
+            "nodata_name": self.nodata_name,
+            "classes": [{"code": c.code, "name": c.name, "color": c.color} for c in self.classes],
+        }
+
+    @staticmethod
+    def from_dict(values: Mapping[str, Any]) -> "Legend":
+        """Returns the legend that `to_dict` described."""
+        try:
+            return Legend(
+                name=values["name"],
+                nodata=int(values.get("nodata", 0)),
+                nodata_name=values.get("nodata_name", "no data"),
+                classes=tuple(LandCoverClass(**c) for c in values["classes"]),
+            )
+        except (KeyError, TypeError) as error:
+            raise LegendError(f"a legend needs name and classes (code, name, color): {error}") from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class Crosswalk:
+    """A many-to-one table from source codes to the codes of a target legend."""
+
+    source: str
+    """Name of the source legend."""
+    target: Legend
+    codes: Mapping[int, int] = field(hash=False)
+    """Target code of each source code, which may exceed 255 (CORINE level 3)."""
+
+    def __post_init__(self) -> None:
+        allowed = {*self.target.codes, self.target.nodata}
+        wrong = {s: t for s, t in self.codes.items() if t not in allowed}
+        if wrong:
+            raise LegendError(
+                f"crosswalk {self.source} -> {self.target.name} names unknown target codes: {wrong}"
+            )
+
+    def remap(self, labels: np.ndarray, *, unknown: str = "error", where: str = "labels") -> np.ndarray:
+        """Returns `labels` in the target legend's codes.
+
+        Args:
+            labels: Source codes, any integer dtype, any shape.
+            unknown: "error" refuses codes without an entry, "ignore" makes them no data.
+            where: The file, for the error message.
+
+        Returns:
+            Target codes, uint8, same shape.
+
+        Raises:
+            LabelError: A source code has no entry and `unknown` is "error".
+        """
+        present = np.unique(labels)
+        unmapped = [int(code) for code in present if int(code) not in self.codes]
+        if unmapped and unknown != "ignore":
+            raise LabelError(
+                f"{where} has codes {unmapped} that the crosswalk {self.source} -> "
+                f"{self.target.name} does not know; correct the legend or pass "
+                "--unknown-labels ignore"
+            )
+        # A lookup table over the present codes works for negative and 16-bit codes alike.
+        values = np.array(
+            [self.codes.get(int(code), self.target.nodata) for code in present], np.uint8
+        )
+        return values[np.searchsorted(present, labels)]
+
+    def unknown_counts(self, labels: np.ndarray) -> dict[int, int]:
+        """Returns pixel counts of source codes without an entry."""
+        codes, counts = np.unique(labels, return_counts=True)
+        return {
+            int(c): int(n) for c, n in zip(codes, counts, strict=True) if int(c) not in self.codes
+        }
+
+
+def legend_names() -> list[str]:
+    """Returns the names of the legends that ship with the package."""
+    folder = resources.files("landcover_tf") / "legends"
+    return sorted(p.name.removesuffix(".toml") for p in folder.iterdir() if p.name.endswith(".toml"))
+
+
+def load_legend(name_or_path: str | Path) -> Legend:
+    """Returns a shipped legend by name, or one from a TOML file of the same form.
+
+    Raises:
+        LegendError: There is no such legend, or the file is not a legend.
+    """
+    table = _load_table(name_or_path)
+    return Legend.from_dict({k: v for k, v in table.items() if k != "crosswalks"})
+
+
+def load_crosswalk(source: str | Path, target: str | Path) -> Crosswalk:
+    """Returns the crosswalk between two legends; the identity when they are one.
+
+    Raises:
+        LegendError: A legend is unknown, or the source has no crosswalk to the target.
+    """
+    legend = load_legend(target)
+    table = _load_table(source)
+    if table["name"] == legend.name:
+        codes = {code: code for code in (legend.nodata, *legend.codes)}
+        return Crosswalk(source=legend.name, target=legend, codes=codes)
+    try:
+        codes = {int(s): int(t) for s, t in table["crosswalks"][legend.name].items()}
+    except KeyError:
+        raise LegendError(
+            f"legend {table['name']!r} has no crosswalk to {legend.name!r}; add a "
+            f"[crosswalks.{legend.name}] table to its TOML file"
+        ) from None
+    return Crosswalk(source=table["name"], target=legend, codes=codes)
+
+
+def _load_table(name_or_path: str | Path) -> dict[str, Any]:
+    path = Path(name_or_path)
+    try:
+        if path.suffix == ".toml":
+            return tomllib.loads(path.read_text())
+        text = (resources.files("landcover_tf") / "legends" / f"{name_or_path}.toml").read_text()
+        return tomllib.loads(text)
+    except OSError:
+        raise LegendError(
+            f"no legend {str(name_or_path)!r}; expected one of {', '.join(legend_names())} "
+            "or a .toml file"
+        ) from None
+    except tomllib.TOMLDecodeError as error:
+        raise LegendError(f"{name_or_path} is not valid TOML: {error}") from error

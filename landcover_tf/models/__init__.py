@@ -1,0 +1,1 @@
+"""The ResNet U-Net, its pretrained weights and its receptive field."""

@@ -1,0 +1,293 @@
+"""Band statistics that merge in any order, and the normalizer that goes into the model."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from landcover_tf.errors import DatasetError
+
+NormalizerKind = Literal["reflectance", "standardize", "minmax", "percentile"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BandStatistics:
+    """Moments and histogram of each band over valid training pixels, in stored units.
+
+    Sums of integer rasters are exact Python integers, so merging is associative and
+    commutative to the last bit; sums of float rasters are float64.
+    """
+
+    names: tuple[str, ...]
+    count: int
+    """Pixels seen; the same for every band, because a pixel counts only if all bands are valid."""
+    total: tuple[float, ...]
+    total_square: tuple[float, ...]
+    minimum: tuple[float, ...]
+    maximum: tuple[float, ...]
+    bin_width: float
+    """Width of a histogram bin in stored units; a power of two, so that bins nest when merged."""
+    histogram: tuple[tuple[tuple[int, int], ...], ...]
+    """Per band the non-empty bins as (bin number, pixels); bin b holds [b, b+1) * bin_width."""
+
+    @staticmethod
+    def empty(names: Sequence[str], *, bin_width: float = 32.0) -> "BandStatistics":
+        """Returns statistics of no pixel; the neutral element of `merge`."""
+        n = len(names)
+        return BandStatistics(
+            names=tuple(names),
+            count=0,
+            total=(0,) * n,
+            total_square=(0,) * n,
+            minimum=(math.inf,) * n,
+            maximum=(-math.inf,) * n,
+            bin_width=bin_width,
+            histogram=((),) * n,
+        )
+
+    @staticmethod
+    def from_pixels(pixels: np.ndarray, names: Sequence[str]) -> "BandStatistics":
+        """Returns the statistics of `pixels`.
+
+        Args:
+            pixels: Stored values of valid pixels, [pixels, bands], integer or float.
+            names: Band names.
+        """
+        if pixels.ndim != 2 or pixels.shape[1] != len(names):
+            raise ValueError(f"expected pixels of shape [n, {len(names)}], got {pixels.shape}")
+        if not len(pixels):
+            return BandStatistics.empty(names)
+        # Float rasters hold reflectance (0..1) as a rule; integers hold counts up to 65535.
+        bin_width = 32.0 if pixels.dtype.kind in "iu" else 2.0**-11
+        wide = pixels.astype(np.int64 if pixels.dtype.kind in "iu" else np.float64)
+        histograms = []
+        for band in range(len(names)):
+            bins, counts = np.unique(
+                np.floor(wide[:, band] / bin_width).astype(np.int64), return_counts=True
+            )
+            histograms.append(tuple(zip(bins.tolist(), counts.tolist(), strict=True)))
+        return BandStatistics(
+            names=tuple(names),
+            count=len(pixels),
+            total=tuple(wide.sum(axis=0).tolist()),
+            total_square=tuple((wide**2).sum(axis=0).tolist()),
+            minimum=tuple(float(v) for v in wide.min(axis=0)),
+            maximum=tuple(float(v) for v in wide.max(axis=0)),
+            bin_width=bin_width,
+            histogram=tuple(histograms),
+        )
+
+    def merge(self, other: "BandStatistics") -> "BandStatistics":
+        """Returns the statistics of both sets of pixels.
+
+        Raises:
+            DatasetError: The two are of other bands or of other data types.
+        """
+        if self.names != other.names:
+            raise DatasetError(f"cannot merge statistics of bands {self.names} and {other.names}")
+        if not self.count or not other.count:
+            return self if self.count else other
+        if self.bin_width != other.bin_width:
+            raise DatasetError("cannot merge statistics of integer and of float rasters")
+        return BandStatistics(
+            names=self.names,
+            count=self.count + other.count,
+            total=_add(self.total, other.total),
+            total_square=_add(self.total_square, other.total_square),
+            minimum=tuple(map(min, self.minimum, other.minimum)),
+            maximum=tuple(map(max, self.maximum, other.maximum)),
+            bin_width=self.bin_width,
+            histogram=tuple(map(_add_histograms, self.histogram, other.histogram)),
+        )
+
+    @property
+    def mean(self) -> np.ndarray:
+        """Mean of each band, float64 [bands]; NaN without pixels."""
+        if not self.count:
+            return np.full(len(self.names), np.nan)
+        return np.array([total / self.count for total in self.total])
+
+    @property
+    def std(self) -> np.ndarray:
+        """Population standard deviation of each band, float64 [bands]; NaN without pixels."""
+        if not self.count:
+            return np.full(len(self.names), np.nan)
+        # n*sum(x^2) - sum(x)^2 is exact in integers; subtracting float means would cancel.
+        return np.array(
+            [
+                math.sqrt(max(self.count * square - total**2, 0)) / self.count
+                for total, square in zip(self.total, self.total_square, strict=True)
+            ]
+        )
+
+    def percentile(self, q: float) -> np.ndarray:
+        """Returns the `q`-th percentile of each band, to within one bin, float64 [bands]."""
+        return np.array([self._band_percentile(band, q) for band in range(len(self.names))])
+
+    def _band_percentile(self, band: int, q: float) -> float:
+        target = q / 100 * self.count
+        below = 0
+        for number, pixels in self.histogram[band]:
+            if below + pixels >= target:
+                inside = (number + (target - below) / pixels) * self.bin_width
+                return float(min(max(inside, self.minimum[band]), self.maximum[band]))
+            below += pixels
+        return float("nan")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns plain values for JSON; `from_dict` reads them back."""
+        return {
+            "count": self.count,
+            "bin_width": self.bin_width,
+            "bands": {
+                name: {
+                    "mean": _finite(self.mean[i]),
+                    "std": _finite(self.std[i]),
+                    "min": _finite(self.minimum[i]),
+                    "max": _finite(self.maximum[i]),
+                    "percentiles": {
+                        str(q): _finite(self._band_percentile(i, q)) for q in (1, 2, 50, 98, 99)
+                    },
+                    "total": self.total[i],
+                    "total_square": self.total_square[i],
+                    "histogram": [list(pair) for pair in self.histogram[i]],
+                }
+                for i, name in enumerate(self.names)
+            },
+        }
+
+    @staticmethod
+    def from_dict(values: Mapping[str, Any]) -> "BandStatistics":
+        """Returns the statistics that `to_dict` described."""
+        bands = values["bands"]
+        empty = not values["count"]
+        return BandStatistics(
+            names=tuple(bands),
+            count=values["count"],
+            total=tuple(b["total"] for b in bands.values()),
+            total_square=tuple(b["total_square"] for b in bands.values()),
+            minimum=tuple(math.inf if empty else b["min"] for b in bands.values()),
+            maximum=tuple(-math.inf if empty else b["max"] for b in bands.values()),
+            bin_width=values["bin_width"],
+            histogram=tuple(
+                tuple((int(n), int(c)) for n, c in b["histogram"]) for b in bands.values()
+            ),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Normalizer:
+    """y = (clip(reflectance, clip_min, clip_max) - shift) * factor, per band.
+
+    The same formula runs in the exported model, so serving cannot normalise differently.
+    """
+
+    kind: NormalizerKind
+    bands: tuple[str, ...]
+    clip_min: tuple[float, ...]
+    clip_max: tuple[float, ...]
+    shift: tuple[float, ...]
+    factor: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(NormalizerKind):
+            raise ValueError(f"kind must be one of {get_args(NormalizerKind)}, got {self.kind!r}")
+        lengths = {len(v) for v in (self.clip_min, self.clip_max, self.shift, self.factor)}
+        if lengths != {len(self.bands)}:
+            raise ValueError(f"expected {len(self.bands)} values per field, got {lengths}")
+
+    @staticmethod
+    def fit(
+        kind: NormalizerKind,
+        statistics: BandStatistics,
+        scale: Sequence[float],
+        offset: Sequence[float],
+    ) -> "Normalizer":
+        """Returns the normalizer of that kind for the dataset that `statistics` describe.
+
+        Args:
+            kind: `reflectance` clips to 0..1, which Sentinel-2 pretrained encoders expect;
+                `standardize` gives mean 0 and standard deviation 1; `minmax` and `percentile`
+                (1st to 99th) map to 0..1.
+            statistics: Training pixels, stored units.
+            scale: Reflectance per stored unit, per band.
+            offset: Reflectance of stored value 0, per band.
+
+        Raises:
+            DatasetError: The kind needs pixels and there are none.
+        """
+        n = len(statistics.names)
+        to_reflectance = np.asarray(scale, float), np.asarray(offset, float)
+        if kind == "reflectance":
+            low, high, shift, factor = np.zeros(n), np.ones(n), np.zeros(n), np.ones(n)
+        elif not statistics.count:
+            raise DatasetError(f"normalizer {kind!r} needs valid training pixels; there are none")
+        elif kind == "standardize":
+            shift = statistics.mean * to_reflectance[0] + to_reflectance[1]
+            factor = 1 / np.maximum(statistics.std * to_reflectance[0], 1e-6)
+            low, high = shift - 10 / factor, shift + 10 / factor
+        else:
+            limits = (
+                (np.array(statistics.minimum), np.array(statistics.maximum))
+                if kind == "minmax"
+                else (statistics.percentile(1), statistics.percentile(99))
+            )
+            low, high = (v * to_reflectance[0] + to_reflectance[1] for v in limits)
+            shift, factor = low, 1 / np.maximum(high - low, 1e-6)
+        return Normalizer(
+            kind=kind,
+            bands=statistics.names,
+            clip_min=tuple(low.tolist()),
+            clip_max=tuple(high.tolist()),
+            shift=tuple(shift.tolist()),
+            factor=tuple(factor.tolist()),
+        )
+
+    def apply(self, reflectance: np.ndarray) -> np.ndarray:
+        """Returns normalised `reflectance` ([..., bands]) as float32."""
+        low, high, shift, factor = (
+            np.asarray(v, np.float32)
+            for v in (self.clip_min, self.clip_max, self.shift, self.factor)
+        )
+        return (np.clip(reflectance.astype(np.float32), low, high) - shift) * factor
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns plain values for JSON; `from_dict` reads them back."""
+        return {
+            "kind": self.kind,
+            "bands": list(self.bands),
+            "clip_min": list(self.clip_min),
+            "clip_max": list(self.clip_max),
+            "shift": list(self.shift),
+            "factor": list(self.factor),
+        }
+
+    @staticmethod
+    def from_dict(values: Mapping[str, Any]) -> "Normalizer":
+        """Returns the normalizer that `to_dict` described."""
+        return Normalizer(
+            kind=values["kind"],
+            **{
+                name: tuple(values[name])
+                for name in ("bands", "clip_min", "clip_max", "shift", "factor")
+            },
+        )
+
+
+def _add(a: Sequence[float], b: Sequence[float]) -> tuple[float, ...]:
+    return tuple(x + y for x, y in zip(a, b, strict=True))
+
+
+def _add_histograms(
+    a: Sequence[tuple[int, int]], b: Sequence[tuple[int, int]]
+) -> tuple[tuple[int, int], ...]:
+    counts = dict(a)
+    for number, pixels in b:
+        counts[number] = counts.get(number, 0) + pixels
+    return tuple(sorted(counts.items()))
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None

@@ -1,0 +1,1 @@
+"""Class maps from trained models: local, tiled prediction and TensorFlow Serving."""

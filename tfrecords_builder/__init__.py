@@ -1,0 +1,1 @@
+"""Builds sharded TFRecord datasets from prepared scenes and raster pairs."""

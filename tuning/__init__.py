@@ -1,0 +1,1 @@
+"""Hyper-parameter searches and lists of experiments over the trainer's configuration."""
