@@ -70,7 +70,9 @@ def parse(config_class: type[Config], argv: list[str] | None = None, *, prog: st
     known, flags = first.parse_known_args(arguments)
     if known.config:
         flags = flags_of_file(known.config, config_class) + flags  # The last one wins.
-    description = f"{(config_class.__doc__ or '').strip()}\n\n--config FILE reads flags from TOML or JSON."
+    description = (
+        f"{(config_class.__doc__ or '').strip()}\n\n--config FILE reads flags from TOML or JSON."
+    )
     try:
         return tyro.cli(
             config_class,

@@ -92,9 +92,7 @@ class Legend:
         """Returns pixel counts of the codes in `labels` that the legend does not have."""
         codes, counts = np.unique(labels, return_counts=True)
         known = {*self.codes, self.nodata}
-        return {
-            int(c): int(n) for c, n in zip(codes, counts, strict=True) if int(c) not in known
-        }
+        return {int(c): int(n) for c, n in zip(codes, counts, strict=True) if int(c) not in known}
 
     def colormap(self) -> dict[int, tuple[int, int, int, int]]:
         """Returns RGBA of each code for GDAL; no data is transparent."""
@@ -120,7 +118,9 @@ class Legend:
                 classes=tuple(LandCoverClass(**c) for c in values["classes"]),
             )
         except (KeyError, TypeError) as error:
-            raise LegendError(f"a legend needs name and classes (code, name, color): {error}") from error
+            raise LegendError(
+                f"a legend needs name and classes (code, name, color): {error}"
+            ) from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,7 +141,9 @@ class Crosswalk:
                 f"crosswalk {self.source} -> {self.target.name} names unknown target codes: {wrong}"
             )
 
-    def remap(self, labels: np.ndarray, *, unknown: str = "error", where: str = "labels") -> np.ndarray:
+    def remap(
+        self, labels: np.ndarray, *, unknown: str = "error", where: str = "labels"
+    ) -> np.ndarray:
         """Returns `labels` in the target legend's codes.
 
         Args:
@@ -180,7 +182,9 @@ class Crosswalk:
 def legend_names() -> list[str]:
     """Returns the names of the legends that ship with the package."""
     folder = resources.files("landcover_tf") / "legends"
-    return sorted(p.name.removesuffix(".toml") for p in folder.iterdir() if p.name.endswith(".toml"))
+    return sorted(
+        p.name.removesuffix(".toml") for p in folder.iterdir() if p.name.endswith(".toml")
+    )
 
 
 def load_legend(name_or_path: str | Path) -> Legend:

@@ -1,0 +1,244 @@
+"""`dataset.json`: everything a reader needs to know of the shards beside it."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from landcover_tf.errors import ConfigError, DatasetError
+from landcover_tf.files import read_json, sha256_of, write_json
+from landcover_tf.grid import PatchGrid
+from landcover_tf.legend import Legend
+from landcover_tf.normalizer import BandStatistics, Normalizer
+
+SCHEMA_VERSION = 1
+FILE_NAME = "dataset.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BandInfo:
+    """A stored band: reflectance = stored * scale + offset."""
+
+    name: str
+    scale: float = 1.0
+    offset: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardInfo:
+    """One TFRecord file."""
+
+    file: str
+    """Name relative to the dataset folder."""
+    records: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitInfo:
+    """The shards of one split."""
+
+    shards: tuple[ShardInfo, ...]
+    class_pixels: Mapping[int, int] = field(default_factory=dict)
+    """Usable pixels of each legend code."""
+
+    @property
+    def records(self) -> int:
+        """Number of patches."""
+        return sum(shard.records for shard in self.shards)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProductInfo:
+    """Where patches came from; fields that a plain raster lacks are None."""
+
+    id: str
+    path: str
+    baseline: str | None = None
+    sensing_time: str | None = None
+    tile: str | None = None
+    orbit: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetInfo:
+    """A built dataset, described completely."""
+
+    name: str
+    bands: tuple[BandInfo, ...]
+    dtype: str
+    """NumPy name of the image dtype, stored little-endian."""
+    nodata: float
+    """Stored value of all bands where there is no data."""
+    legend: Legend
+    patch_grid: PatchGrid
+    resolution_m: float | None
+    """Pixel size in metres; None for rasters without a CRS."""
+    invalid_bits: int
+    """Validity bits that make a pixel unusable for training and scoring."""
+    statistics: BandStatistics
+    """Usable pixels of the training split, stored units."""
+    normalizer: Normalizer
+    splits: Mapping[str, SplitInfo]
+    products: tuple[ProductInfo, ...]
+    compression: str = "none"
+    """`none` or `gzip`."""
+    build_config: Mapping[str, Any] = field(default_factory=dict)
+    software: Mapping[str, str] = field(default_factory=dict)
+    schema_version: int = SCHEMA_VERSION
+
+    @property
+    def band_names(self) -> tuple[str, ...]:
+        """Band names in stored order."""
+        return tuple(band.name for band in self.bands)
+
+    @property
+    def scale(self) -> tuple[float, ...]:
+        """Reflectance per stored unit, per band."""
+        return tuple(band.scale for band in self.bands)
+
+    @property
+    def offset(self) -> tuple[float, ...]:
+        """Reflectance of stored value 0, per band."""
+        return tuple(band.offset for band in self.bands)
+
+    @property
+    def data_hash(self) -> str:
+        """Twelve hexadecimal digits that change with any shard, band, or class."""
+        parts = [s.sha256 for split in sorted(self.splits) for s in self.splits[split].shards]
+        described = f"{parts}{self.bands}{self.legend.to_dict()}{self.invalid_bits}"
+        return hashlib.sha256(described.encode()).hexdigest()[:12]
+
+    def split(self, name: str) -> SplitInfo:
+        """Returns a split.
+
+        Raises:
+            DatasetError: There is no such split, or it has no record.
+        """
+        if name not in self.splits:
+            have = ", ".join(self.splits) or "none"
+            raise DatasetError(f"dataset {self.name} has no split {name!r}; it has {have}")
+        if not self.splits[name].records:
+            raise DatasetError(f"split {name!r} of dataset {self.name} is empty")
+        return self.splits[name]
+
+    def shard_paths(self, folder: str | Path, split: str) -> list[Path]:
+        """Returns the paths of a split's shards that hold records."""
+        return [Path(folder) / s.file for s in self.split(split).shards if s.records]
+
+    def verify(self, folder: str | Path, *, checksums: bool = True) -> None:
+        """Checks that every shard is there and unchanged.
+
+        Args:
+            folder: The dataset folder.
+            checksums: Also read every byte and compare SHA-256; without, only sizes.
+
+        Raises:
+            DatasetError: Names every shard that is missing or changed.
+        """
+        problems = []
+        for shard in (s for split in self.splits.values() for s in split.shards):
+            path = Path(folder) / shard.file
+            if not path.is_file():
+                problems.append(f"{shard.file} is missing")
+            elif path.stat().st_size != shard.bytes:
+                problems.append(
+                    f"{shard.file} has {path.stat().st_size} bytes instead of {shard.bytes}"
+                )
+            elif checksums and sha256_of(path) != shard.sha256:
+                problems.append(f"{shard.file} differs from its SHA-256")
+        if problems:
+            raise DatasetError(
+                f"dataset {folder} is damaged: {'; '.join(problems)}; copy or build it again"
+            )
+
+    def save(self, folder: str | Path) -> None:
+        """Writes `dataset.json`; its presence says that the dataset is complete."""
+        write_json(Path(folder) / FILE_NAME, self.to_dict())
+
+    @staticmethod
+    def load(folder: str | Path) -> "DatasetInfo":
+        """Returns the description of the dataset in `folder` (or of a dataset.json file).
+
+        Raises:
+            DatasetError: There is none, it is malformed, or of another schema version.
+        """
+        path = Path(folder)
+        path = path if path.suffix == ".json" else path / FILE_NAME
+        if not path.is_file():
+            raise DatasetError(
+                f"{path.parent} holds no {FILE_NAME}; expected a finished output folder of "
+                "tfrecords_builder"
+            )
+        try:
+            return DatasetInfo.from_dict(read_json(path))
+        except (KeyError, TypeError, AttributeError, ValueError, ConfigError) as error:
+            raise DatasetError(f"{path} is not a valid dataset description: {error!r}") from error
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns plain values for JSON; `from_dict` reads them back."""
+        return {
+            "schema_version": self.schema_version,
+            "name": self.name,
+            "bands": [asdict(band) for band in self.bands],
+            "dtype": self.dtype,
+            "byte_order": "little",
+            "nodata": self.nodata,
+            "resolution_m": self.resolution_m,
+            "invalid_bits": self.invalid_bits,
+            "patch_grid": asdict(self.patch_grid),
+            "legend": self.legend.to_dict(),
+            "splits": {
+                name: {
+                    "records": split.records,
+                    "class_pixels": {str(c): n for c, n in sorted(split.class_pixels.items())},
+                    "shards": [asdict(shard) for shard in split.shards],
+                }
+                for name, split in self.splits.items()
+            },
+            "normalizer": self.normalizer.to_dict(),
+            "statistics": self.statistics.to_dict(),
+            "products": [asdict(product) for product in self.products],
+            "compression": self.compression,
+            "build_config": dict(self.build_config),
+            "software": dict(self.software),
+        }
+
+    @staticmethod
+    def from_dict(values: Mapping[str, Any]) -> "DatasetInfo":
+        """Returns the dataset that `to_dict` described.
+
+        Raises:
+            DatasetError: The schema version is another.
+        """
+        version = values.get("schema_version")
+        if version != SCHEMA_VERSION:
+            raise DatasetError(
+                f"dataset has schema version {version}, this software reads {SCHEMA_VERSION}; "
+                "build it again or use the matching version"
+            )
+        return DatasetInfo(
+            name=values["name"],
+            bands=tuple(BandInfo(**band) for band in values["bands"]),
+            dtype=values["dtype"],
+            nodata=values["nodata"],
+            legend=Legend.from_dict(values["legend"]),
+            patch_grid=PatchGrid(**values["patch_grid"]),
+            resolution_m=values["resolution_m"],
+            invalid_bits=values["invalid_bits"],
+            statistics=BandStatistics.from_dict(values["statistics"]),
+            normalizer=Normalizer.from_dict(values["normalizer"]),
+            splits={
+                name: SplitInfo(
+                    shards=tuple(ShardInfo(**shard) for shard in split["shards"]),
+                    class_pixels={int(c): n for c, n in split["class_pixels"].items()},
+                )
+                for name, split in values["splits"].items()
+            },
+            products=tuple(ProductInfo(**product) for product in values["products"]),
+            compression=values["compression"],
+            build_config=values["build_config"],
+            software=values["software"],
+        )

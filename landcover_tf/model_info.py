@@ -1,0 +1,160 @@
+"""What a model is (`model_spec.json` of a run) and what an export promises (`model.json`)."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from landcover_tf.dataset_info import BandInfo
+from landcover_tf.errors import ConfigError, ModelError
+from landcover_tf.files import read_json, write_json
+from landcover_tf.legend import Legend
+from landcover_tf.normalizer import Normalizer
+
+SCHEMA_VERSION = 1
+FILE_NAME = "model.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec:
+    """All that is needed to build the network again; weights come from a file."""
+
+    encoder: str
+    """resnet18, resnet34, resnet50 or resnet101."""
+    band_names: tuple[str, ...]
+    class_codes: tuple[int, ...]
+    """Legend code of each output channel, in order."""
+    normalizer: Normalizer
+    skip_connections: int = 4
+    decoder_filters: tuple[int, ...] = (256, 128, 64, 32, 16)
+
+    def __post_init__(self) -> None:
+        if self.normalizer.bands != self.band_names:
+            raise ModelError(
+                f"the normalizer is for bands {self.normalizer.bands}, the model for "
+                f"{self.band_names}"
+            )
+        if not self.class_codes:
+            raise ModelError("a model needs at least one class")
+
+    def save(self, path: str | Path) -> None:
+        """Writes the specification as JSON."""
+        write_json(path, asdict(self) | {"normalizer": self.normalizer.to_dict()})
+
+    @staticmethod
+    def load(path: str | Path) -> "ModelSpec":
+        """Returns the specification in a file that `save` wrote.
+
+        Raises:
+            ModelError: The file is missing or malformed.
+        """
+        try:
+            values = read_json(path)
+            return ModelSpec(
+                encoder=values["encoder"],
+                band_names=tuple(values["band_names"]),
+                class_codes=tuple(values["class_codes"]),
+                normalizer=Normalizer.from_dict(values["normalizer"]),
+                skip_connections=values["skip_connections"],
+                decoder_filters=tuple(values["decoder_filters"]),
+            )
+        except (KeyError, TypeError, ValueError, ConfigError) as error:
+            raise ModelError(f"{path} is not a model specification: {error}") from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelInfo:
+    """The contract of an exported model."""
+
+    name: str
+    version: int
+    bands: tuple[BandInfo, ...]
+    """Input channels in order: reflectance = stored * scale + offset."""
+    dtype: str
+    """Dtype of the `image` input, as stored."""
+    nodata: float
+    """Stored value that marks pixels without data when all bands hold it."""
+    resolution_m: float | None
+    legend: Legend
+    class_codes: tuple[int, ...]
+    """Legend code of each probability channel, in order."""
+    patch_size: int
+    """Patch size of training, in pixels."""
+    size_multiple: int
+    """Height and width of an input must be multiples of this."""
+    receptive_field_px: int
+    margin_px: int
+    """Context that makes a cropped prediction equal the untiled one."""
+    temperature: float = 1.0
+    """Logits are divided by it before the softmax."""
+    encoder: str = ""
+    normalizer: Mapping[str, Any] = field(default_factory=dict)
+    statistics: Mapping[str, Any] = field(default_factory=dict)
+    """Band statistics of the training pixels, for drift checks."""
+    class_fractions: Mapping[str, float] = field(default_factory=dict)
+    """Share of each legend code among the training pixels."""
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    data_hash: str = ""
+    weights_sha256: str = ""
+    signatures: tuple[str, ...] = ("serving_default", "classify", "predict_bytes")
+    software: Mapping[str, str] = field(default_factory=dict)
+    schema_version: int = SCHEMA_VERSION
+
+    @property
+    def band_names(self) -> tuple[str, ...]:
+        """Input band names in order."""
+        return tuple(band.name for band in self.bands)
+
+    def save(self, folder: str | Path) -> None:
+        """Writes `model.json` into an export's version folder."""
+        values = asdict(self) | {"legend": self.legend.to_dict()}
+        write_json(Path(folder) / FILE_NAME, values)
+
+    @staticmethod
+    def load(folder: str | Path) -> "ModelInfo":
+        """Returns the contract of the export in a version folder.
+
+        Raises:
+            ModelError: It is missing, malformed, or of another schema version.
+        """
+        path = Path(folder) / FILE_NAME
+        try:
+            values = read_json(path)
+            version = values.get("schema_version")
+            if version != SCHEMA_VERSION:
+                raise ModelError(
+                    f"{path} has schema version {version}, this software reads {SCHEMA_VERSION}; "
+                    "export the run again"
+                )
+            values["legend"] = Legend.from_dict(values["legend"])
+            values["bands"] = tuple(BandInfo(**band) for band in values["bands"])
+            for name in ("class_codes", "signatures"):
+                values[name] = tuple(values[name])
+            return ModelInfo(**values)
+        except (KeyError, TypeError, AttributeError, ConfigError) as error:
+            raise ModelError(f"{path} is not a model description: {error}") from error
+
+
+def find_export(path: str | Path) -> Path:
+    """Returns the version folder of an export: `path` itself or its highest version.
+
+    Raises:
+        ModelError: There is no export.
+    """
+    path = Path(path)
+    if (path / FILE_NAME).is_file():
+        return path
+    versions = [p for p in path.glob("*") if p.name.isdigit() and (p / FILE_NAME).is_file()] or [
+        # One level further: the folder that holds one named model.
+        p
+        for p in path.glob("*/*")
+        if p.name.isdigit() and (p / FILE_NAME).is_file()
+    ]
+    if len({p.parent for p in versions}) > 1:
+        names = ", ".join(sorted({p.parent.name for p in versions}))
+        raise ModelError(f"{path} holds several models ({names}); name one of them")
+    if not versions:
+        raise ModelError(
+            f"{path} holds no exported model; expected a folder written by landcover_tf.export"
+        )
+    return max(versions, key=lambda p: int(p.name))
