@@ -104,7 +104,8 @@ def flags_of_file(path: Path, config_class: type[Any]) -> list[str]:
         name = key.replace("-", "_")
         if name not in fields:
             raise ConfigError(
-                f"config {path} has unknown key {key!r}; expected one of {', '.join(sorted(fields))}"
+                f"config {path} has unknown key {key!r}; expected one of "
+                f"{', '.join(sorted(fields))}"
             )
         flags += _flags(f"--{name.replace('_', '-')}", value)
     return flags

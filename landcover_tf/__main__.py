@@ -1,0 +1,60 @@
+"""`landcover`: lists the programs and runs one of them."""
+
+import sys
+from importlib import import_module
+
+from landcover_tf.provenance import VERSION
+
+# Programs are named as text, because the library must not import the programs built on it.
+PROGRAMS = {
+    "simulate": ("landcover_tf.simulate", "write simulated Level-1C products with ground truth"),
+    "fetch": ("landcover_tf.fetch", "download Level-1C products and WorldCover labels"),
+    "prepare": ("landcover_tf.prepare", "turn products into 13 bands at 10 m with labels"),
+    "build": ("tfrecords_builder.__main__", "cut scenes into sharded TFRecords"),
+    "audit": ("tfrecords_builder.audit", "prove that no pixel is in two splits"),
+    "validate": ("tfrecords_builder.validate", "re-read a dataset and check every record"),
+    "inspect": ("tfrecords_builder.inspect", "show one record as GeoTIFF and picture"),
+    "train": ("landcover_tf.train", "train the U-Net"),
+    "evaluate": ("landcover_tf.evaluate", "score a run on held-out patches"),
+    "tune": ("tuning.__main__", "search for better settings"),
+    "experiments": ("tuning.experiments", "run a named list of configurations"),
+    "export": ("landcover_tf.export", "write a SavedModel for serving"),
+    "predict": ("serving.predict", "map a product or raster"),
+    "monitor": ("landcover_tf.monitor", "compare served data with the training data"),
+    "assess": ("landcover_tf.assess", "sample, accuracy and area of a map"),
+    "report": ("landcover_tf.report", "write one page about a run and its map"),
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Returns the exit code of the named program, 2 when there is no such program."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(_usage())
+        return 0
+    if arguments[0] in ("-V", "--version"):
+        print(VERSION)
+        return 0
+    if arguments[0] not in PROGRAMS:
+        print(f"error: no program {arguments[0]!r}\n\n{_usage()}", file=sys.stderr)
+        return 2
+    module = import_module(PROGRAMS[arguments[0]][0])
+    return int(module.main(arguments[1:]))
+
+
+def _usage() -> str:
+    lines = [
+        f"  {name:12} {what:52} python -m {module.removesuffix('.__main__')}"
+        for name, (module, what) in PROGRAMS.items()
+    ]
+    return "\n".join(
+        [
+            "usage: landcover PROGRAM [flags]; landcover PROGRAM --help lists the flags",
+            "",
+            *lines,
+        ]
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,191 @@
+"""Pictures of images, class maps and scores, drawn the same way everywhere."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch as LegendPatch
+
+from landcover_tf.files import atomic_path
+from landcover_tf.legend import Legend
+
+matplotlib.use("Agg")
+
+TRUE_COLOUR = ("B04", "B03", "B02")
+FALSE_COLOUR = ("B08", "B04", "B03")
+
+
+def composite(
+    reflectance: np.ndarray,
+    band_names: Sequence[str],
+    *,
+    wanted: Sequence[str] = TRUE_COLOUR,
+    valid: np.ndarray | None = None,
+) -> np.ndarray:
+    """Returns a stretched colour picture.
+
+    Bands are found by name; a raster without the wanted ones shows its last three of the first
+    four bands, which for blue-green-red rasters with a leading coastal band is true colour.
+
+    Args:
+        reflectance: [height, width, bands], any scale.
+        band_names: Names of the bands.
+        wanted: Names for red, green and blue.
+        valid: True where pixels count for the stretch and are drawn, bool [height, width].
+
+    Returns:
+        uint8 [height, width, 3], stretched between the 2nd and 98th percentile of all three.
+    """
+    names = list(band_names)
+    aliases = {"B02": "blue", "B03": "green", "B04": "red", "B08": "nir"}
+    chosen = [names.index(n) for n in wanted if n in names] or [
+        names.index(aliases[n]) for n in wanted if aliases.get(n) in names
+    ]
+    if len(chosen) != 3:
+        chosen = (list(range(len(names)))[:4][-3:][::-1] * 3)[:3]
+    picture = reflectance[..., chosen].astype(np.float32)
+    valid = np.isfinite(picture).all(axis=-1) if valid is None else valid
+    if not valid.any():
+        return np.zeros((*picture.shape[:2], 3), np.uint8)
+    low, high = np.percentile(picture[valid], (2, 98))
+    stretched = np.clip((picture - low) / max(high - low, 1e-6), 0, 1) ** 0.8
+    return (np.where(valid[..., None], stretched, 0) * 255).astype(np.uint8)
+
+
+def class_picture(codes: np.ndarray, legend: Legend) -> np.ndarray:
+    """Returns legend codes ([height, width]) in the legend's colours, uint8 [.., .., 3].
+
+    No data is near-white; codes outside the legend are magenta, so that they are seen.
+    """
+    table = np.full((256, 3), (255, 0, 255), np.uint8)
+    table[legend.nodata] = (240, 240, 240)
+    for land_cover in legend.classes:
+        table[land_cover.code] = land_cover.rgb
+    return table[codes]
+
+
+def grey_picture(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Returns values between `low` and `high` in the viridis colours, uint8 [.., .., 3]."""
+    scaled = np.clip((values.astype(np.float32) - low) / max(high - low, 1e-9), 0, 1)
+    return (matplotlib.colormaps["viridis"](scaled)[..., :3] * 255).astype(np.uint8)
+
+
+def save_panels(
+    path: str | Path,
+    panels: Sequence[tuple[str, np.ndarray]],
+    *,
+    legend: Legend | None = None,
+    columns: int | None = None,
+    title: str = "",
+    metres_per_pixel: float | None = None,
+    panel_inches: float = 3.6,
+) -> None:
+    """Writes titled pictures side by side as one PNG.
+
+    Args:
+        path: PNG to write.
+        panels: (title, uint8 [height, width, 3]).
+        legend: Drawn below the panels when given.
+        columns: Panels per row; all in one row by default.
+        title: Heading of the whole picture.
+        metres_per_pixel: Draws a scale bar into the first panel when given.
+        panel_inches: Width of a panel.
+    """
+    columns = columns or len(panels)
+    rows = -(-len(panels) // columns)
+    height, width = panels[0][1].shape[:2]
+    figure = Figure(
+        figsize=(panel_inches * columns, (panel_inches * height / width + 0.35) * rows + 0.7),
+        layout="constrained",
+    )
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axis, (name, picture) in zip(axes, panels, strict=False):
+        axis.imshow(picture, interpolation="nearest")
+        axis.set_title(name, fontsize=10)
+    for axis in axes:
+        axis.set_axis_off()
+    if metres_per_pixel:
+        _scale_bar(axes[0], width, metres_per_pixel)
+    if title:
+        figure.suptitle(title, fontsize=12)
+    if legend is not None:
+        handles = [
+            LegendPatch(facecolor=c.color, edgecolor="0.4", label=f"{c.code} {c.name}")
+            for c in legend.classes
+        ]
+        figure.legend(
+            handles=handles,
+            loc="outside lower center",
+            ncols=min(len(handles), max(2 * columns, 3)),
+            fontsize=8,
+            frameon=False,
+        )
+    save_figure(figure, path)
+
+
+def save_confusion_matrix(
+    path: str | Path, matrix: np.ndarray, names: Sequence[str], *, title: str = ""
+) -> None:
+    """Writes a confusion matrix as a picture of row shares with the counts written in.
+
+    Args:
+        path: PNG to write.
+        matrix: Pixels [reference class, predicted class].
+        names: Class names.
+        title: Heading.
+    """
+    share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    size = 2.6 + 0.62 * len(names)
+    figure = Figure(figsize=(size + 1.2, size), layout="constrained")
+    axis = figure.subplots()
+    image = axis.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    axis.set_xticks(range(len(names)), names, rotation=40, ha="right", fontsize=8)
+    axis.set_yticks(range(len(names)), names, fontsize=8)
+    axis.set_xlabel("predicted")
+    axis.set_ylabel("reference")
+    axis.set_title(title, fontsize=10)
+    for (row, col), value in np.ndenumerate(share):
+        axis.text(
+            col,
+            row,
+            f"{value:.0%}\n{_short(matrix[row, col])}",
+            ha="center",
+            va="center",
+            fontsize=6.5,
+            color="white" if value > 0.55 else "black",
+        )
+    figure.colorbar(image, ax=axis, shrink=0.7, label="share of the reference class")
+    save_figure(figure, path)
+
+
+def save_figure(figure: Figure, path: str | Path, *, dpi: int = 110) -> None:
+    """Writes a figure as PNG, atomically and without a date, so that equal pictures are equal."""
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=dpi, metadata={"Software": None}, facecolor="white")
+
+
+def _scale_bar(axis: matplotlib.axes.Axes, width_px: int, metres_per_pixel: float) -> None:
+    reach = width_px * metres_per_pixel / 4
+    magnitude = 10 ** np.floor(np.log10(reach))
+    length_m = magnitude * max(step for step in (1, 2, 5) if step * magnitude <= reach)
+    text = f"{length_m / 1000:g} km" if length_m >= 1000 else f"{length_m:g} m"
+    start, end = 0.04, 0.04 + length_m / metres_per_pixel / width_px
+    axis.plot([start, end], [0.04, 0.04], color="white", lw=3, transform=axis.transAxes)
+    axis.text(
+        (start + end) / 2,
+        0.06,
+        text,
+        color="white",
+        fontsize=8,
+        ha="center",
+        transform=axis.transAxes,
+    )
+
+
+def _short(count: float) -> str:
+    for limit, unit in ((1e6, "M"), (1e3, "k")):
+        if count >= limit:
+            return f"{count / limit:.1f}{unit}"
+    return f"{count:.0f}"
