@@ -1,0 +1,38 @@
+import pytest
+
+from landcover_tf.bands import BAND_NAMES, band, positions
+from landcover_tf.errors import RasterError
+
+
+def test_canonical_order_is_not_the_sorted_one():
+    expected = [
+        "B01",
+        "B02",
+        "B03",
+        "B04",
+        "B05",
+        "B06",
+        "B07",
+        "B08",
+        "B8A",
+        "B09",
+        "B10",
+        "B11",
+        "B12",
+    ]
+    assert list(BAND_NAMES) == expected != sorted(expected)
+
+
+def test_names_of_files_and_of_metadata():
+    assert band("B1") is band("B01")
+    assert [band(name).xml_name for name in ("B01", "B8A", "B10")] == ["B1", "B8A", "B10"]
+    with pytest.raises(RasterError, match="got 'B13'"):
+        band("B13")
+
+
+def test_positions_by_name():
+    assert positions(["B04", "B02"], ["B02", "B03", "B04"], "x.tif") == [2, 0]
+    with pytest.raises(RasterError, match=r"x\.tif lacks band B08; it has B02"):
+        positions(["B08"], ["B02"], "x.tif")
+    with pytest.raises(RasterError, match="names a band twice"):
+        positions(["B02"], ["B02", "B02"], "x.tif")

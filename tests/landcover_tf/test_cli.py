@@ -1,0 +1,113 @@
+import json
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from landcover_tf import __main__ as landcover
+from landcover_tf import cli
+from landcover_tf.errors import ConfigError, LandCoverError
+from landcover_tf.files import atomic_folder, atomic_path, read_json
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Does nothing."""
+
+    data_dir: Path
+    """Input folder."""
+    sizes: tuple[int, ...] = (1, 2)
+    """Sizes."""
+    keep: bool = True
+    """Keep."""
+    name: str | None = None
+    """Name."""
+    rate: float = 1e-4
+    """Rate."""
+
+
+def test_a_written_config_repeats_the_run(tmp_path):
+    config = Config(data_dir=Path("a b"), sizes=(), keep=False, rate=3e-5)
+    cli.write_config(config, tmp_path / "config.json")
+    assert cli.parse(Config, ["--config", str(tmp_path / "config.json")], prog="x") == config
+
+
+def test_flags_win_over_the_file_and_toml_sections_only_group(tmp_path):
+    path = tmp_path / "config.toml"
+    path.write_text('[input]\ndata-dir = "a"\n[other]\nsizes = [3]\nkeep = false\n')
+    parsed = cli.parse(Config, ["--config", str(path), "--sizes", "4", "5"], prog="x")
+    assert parsed == Config(data_dir=Path("a"), sizes=(4, 5), keep=False)
+
+
+def test_an_unknown_key_names_file_and_key(tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({"data_dir": "a", "batchsize": 3}))
+    with pytest.raises(ConfigError, match=r"config\.json has unknown key 'batchsize'"):
+        cli.parse(Config, ["--config", str(path)], prog="x")
+
+
+@pytest.mark.parametrize("text", ["{", '{"a" 1}'])
+def test_a_malformed_file_is_named(tmp_path, text):
+    path = tmp_path / "config.json"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=r"config\.json is malformed"):
+        cli.parse(Config, ["--config", str(path)], prog="x")
+
+
+def test_exit_codes(capsys):
+    def fails(config):
+        raise LandCoverError("expected a, got b")
+
+    assert cli.run(Config, lambda config: None, ["--data-dir", "a"], prog="x") == 0
+    assert cli.run(Config, lambda config: 1, ["--data-dir", "a"], prog="x") == 1
+    assert cli.run(Config, fails, ["--data-dir", "a"], prog="x") == 2
+    assert capsys.readouterr().err == "error: expected a, got b\n"
+    assert cli.run(Config, fails, ["--data-dir", "a", "--sise", "1"], prog="x") == 2
+    assert "--sise" in capsys.readouterr().err
+    assert cli.run(Config, fails, ["--help"], prog="x") == 0
+    assert "Input folder." in capsys.readouterr().out
+
+
+def test_the_landcover_command_lists_its_programs(capsys):
+    assert landcover.main([]) == 0
+    listing = capsys.readouterr().out
+    for name in landcover.PROGRAMS:
+        assert name in listing
+    assert landcover.main(["nonsense"]) == 2
+    assert "no program 'nonsense'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", sorted(landcover.PROGRAMS))
+def test_help_imports_no_tensorflow(name):
+    code = (
+        "import sys, landcover_tf.__main__ as m\n"
+        f"status = m.main(['{name}', '--help'])\n"
+        "heavy = {'tensorflow', 'keras', 'torch', 'keras_tuner'} & set(sys.modules)\n"
+        "sys.exit(status or (3 if heavy else 0))\n"
+    )
+    start = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, f"{time.monotonic() - start:.1f} s {done.stdout} {done.stderr}"
+
+
+def test_atomic_writes_leave_nothing_behind(tmp_path):
+    with pytest.raises(KeyError), atomic_path(tmp_path / "a.txt") as temporary:
+        temporary.write_text("half")
+        raise KeyError
+    with pytest.raises(KeyError), atomic_folder(tmp_path / "b") as temporary:
+        (temporary / "c").write_text("half")
+        raise KeyError
+    assert list(tmp_path.iterdir()) == []
+    with atomic_folder(tmp_path / "b") as temporary:
+        (temporary / "c").write_text("whole")
+    assert (tmp_path / "b" / "c").read_text() == "whole"
+    with pytest.raises(LandCoverError, match="exists already"), atomic_folder(tmp_path / "b"):
+        pass
+
+
+def test_json_that_cannot_be_read(tmp_path):
+    with pytest.raises(ConfigError, match="cannot read"):
+        read_json(tmp_path / "absent.json")

@@ -1,0 +1,76 @@
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from landcover_tf.errors import DatasetError
+from landcover_tf.normalizer import BandStatistics, Normalizer
+
+pixels = hnp.arrays(np.uint16, st.tuples(st.integers(0, 40), st.just(2)))
+
+
+@given(pixels, pixels, pixels)
+def test_merging_is_exact_in_any_order(a, b, c):
+    stats = [BandStatistics.from_pixels(x, ("B02", "B03")) for x in (a, b, c)]
+    whole = BandStatistics.from_pixels(np.concatenate([a, b, c]), ("B02", "B03"))
+    assert stats[0].merge(stats[1]).merge(stats[2]) == whole
+    assert stats[2].merge(stats[0].merge(stats[1])) == whole
+
+
+@given(hnp.arrays(np.uint16, st.tuples(st.integers(1, 60), st.just(3))))
+def test_moments_agree_with_numpy(values):
+    stats = BandStatistics.from_pixels(values, ("a", "b", "c"))
+    np.testing.assert_allclose(stats.mean, values.mean(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(stats.std, values.astype(float).std(axis=0), rtol=1e-9, atol=1e-9)
+
+
+def test_percentiles_are_within_a_bin_of_numpys():
+    values = np.random.default_rng(0).integers(500, 9000, (20000, 2)).astype(np.uint16)
+    stats = BandStatistics.from_pixels(values, ("a", "b"))
+    for q in (1, 50, 99):
+        np.testing.assert_allclose(
+            stats.percentile(q), np.percentile(values, q, axis=0), atol=stats.bin_width
+        )
+
+
+def test_statistics_survive_json():
+    values = np.random.default_rng(0).normal(0.2, 0.1, (100, 2)).astype(np.float32)
+    for stats in (
+        BandStatistics.from_pixels(values, ("a", "b")),
+        BandStatistics.empty(("a", "b")),
+    ):
+        assert BandStatistics.from_dict(json.loads(json.dumps(stats.to_dict()))) == stats
+
+
+def test_other_bands_do_not_merge():
+    a, b = (BandStatistics.from_pixels(np.ones((1, 1), np.uint8), (n,)) for n in "ab")
+    with pytest.raises(DatasetError, match="cannot merge statistics of bands"):
+        a.merge(b)
+
+
+def test_each_kind_by_hand():
+    # Stored 1000, 2000, 3000 with scale 1e-4 and offset -0.1: reflectance 0.0, 0.1, 0.2.
+    stats = BandStatistics.from_pixels(np.array([[1000], [2000], [3000]], np.uint16), ("B02",))
+
+    def normalized(kind, reflectance):
+        normalizer = Normalizer.fit(kind, stats, [1e-4], [-0.1])
+        again = Normalizer.from_dict(json.loads(json.dumps(normalizer.to_dict())))
+        assert again == normalizer
+        return float(normalizer.apply(np.array([[reflectance]], np.float32))[0, 0])
+
+    assert normalized("reflectance", 0.3) == pytest.approx(0.3)
+    assert normalized("reflectance", -0.02) == 0
+    assert normalized("reflectance", 1.4) == 1
+    # Mean 0.1, population standard deviation sqrt(2/3) * 0.1 = 0.0816497.
+    assert normalized("standardize", 0.2) == pytest.approx(0.1 / 0.0816497, rel=1e-5)
+    assert normalized("minmax", 0.05) == pytest.approx(0.25, rel=1e-5)
+    assert normalized("minmax", 9.0) == pytest.approx(1)
+    assert normalized("percentile", 0.1) == pytest.approx(0.5, abs=0.02)
+
+
+def test_a_fitted_kind_needs_pixels():
+    with pytest.raises(DatasetError, match="'standardize' needs valid training pixels"):
+        Normalizer.fit("standardize", BandStatistics.empty(("a",)), [1], [0])

@@ -1,0 +1,33 @@
+import numpy as np
+from PIL import Image
+
+from landcover_tf.legend import load_legend
+from landcover_tf.pictures import class_picture, composite, save_confusion_matrix, save_panels
+
+
+def test_composite_finds_its_bands_by_name():
+    image = np.zeros((2, 2, 3), np.float32)
+    image[0, 0] = (0.1, 0.2, 0.9)  # blue, green, red
+    picture = composite(image, ["B02", "B03", "B04"])
+    assert picture[0, 0, 0] > picture[0, 0, 1] > picture[0, 0, 2]
+    assert composite(image, ["blue", "green", "red"]).tolist() == picture.tolist()
+
+
+def test_composite_of_nothing_valid_is_black():
+    assert not composite(np.full((2, 2, 4), np.nan), list("abcd")).any()
+
+
+def test_class_picture_uses_the_legend_and_shows_strangers():
+    legend = load_legend("landcover9")
+    picture = class_picture(np.array([[0, 20, 33]], np.uint8), legend)
+    assert picture[0].tolist() == [[240, 240, 240], list(legend.classes[1].rgb), [255, 0, 255]]
+
+
+def test_pictures_are_files_of_sensible_size(tmp_path):
+    legend = load_legend("landcover9")
+    panel = np.zeros((40, 60, 3), np.uint8)
+    save_panels(tmp_path / "p.png", [("a", panel)] * 3, legend=legend, metres_per_pixel=10.0)
+    save_confusion_matrix(tmp_path / "m.png", np.eye(8) * 1500, legend.names, title="t")
+    width, height = Image.open(tmp_path / "p.png").size
+    assert width > 2 * height
+    assert min(Image.open(tmp_path / "m.png").size) > 400
