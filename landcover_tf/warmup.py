@@ -1,0 +1,59 @@
+"""Warm-up requests, which TensorFlow Serving answers before it calls a version ready."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from landcover_tf.model_info import ModelInfo
+
+BATCH_SIZES = (1, 4, 8, 16)
+"""`allowed_batch_sizes` of serving/server/batching.config."""
+FILE_NAME = "assets.extra/tf_serving_warmup_requests"
+
+
+def write_warmup(folder: Path, info: ModelInfo) -> int:
+    """Writes one request per signature and batch size and returns how many.
+
+    Without the extra `[serving]`, which holds the message definitions, none is written: a
+    server then starts all the same, and its first answers are slow.
+    """
+    try:
+        from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
+    except ImportError:
+        print("no warm-up requests: they need the extra landcover-tf[serving]")
+        return 0
+
+    def log(signature: str, **inputs: Any) -> bytes:
+        request = predict_pb2.PredictRequest(inputs=inputs)
+        request.model_spec.name = info.name
+        request.model_spec.signature_name = signature
+        entry = prediction_log_pb2.PredictLog(request=request)
+        return prediction_log_pb2.PredictionLog(predict_log=entry).SerializeToString()
+
+    size, multiple = info.patch_size, info.size_multiple
+    # A TensorProto repeats its last value to the end, so these messages take a few bytes.
+    records = [
+        log(
+            signature,
+            image=tf.make_tensor_proto(1, info.dtype, [batch, size, size, len(info.bands)]),
+        )
+        for signature in ("serving_default", "classify")
+        for batch in BATCH_SIZES
+    ]
+    # A string cannot be abbreviated so; this one is as small as the model takes.
+    pixel = np.ones(len(info.bands), info.dtype).astype(f"<{np.dtype(info.dtype).str[1:]}")
+    records.append(
+        log(
+            "predict_bytes",
+            image_bytes=tf.make_tensor_proto([pixel.tobytes() * multiple**2]),
+            size=tf.make_tensor_proto([[multiple, multiple]], tf.int32),
+        )
+    )
+    path = folder / FILE_NAME
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for record in records:
+            writer.write(record)
+    return len(records)
