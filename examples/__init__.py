@@ -1,0 +1,1 @@
+"""Worked examples; run them from the repository as `python -m examples.NAME`."""

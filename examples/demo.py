@@ -1,0 +1,67 @@
+"""The whole chain on simulated products: what `make demo` runs.
+
+Its scores say nothing about Earth: landscape, spectra and labels are simulated.
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from examples.programs import Failed, listing, run
+
+SIZE_PX = 1098
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Returns 0 when every program succeeded, otherwise 1."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--output-dir", type=Path, default=Path("demo"))
+    parser.add_argument("--epochs", type=int, default=12)
+    arguments = parser.parse_args(argv)
+    out = arguments.output_dir
+    start = time.monotonic()
+    try:
+        _chain(out, arguments.epochs)
+    except Failed as error:
+        print(f"\nerror: {error}", file=sys.stderr)
+        return 1
+    run_dir = out / "run"
+    print(f"\nThe whole chain took {(time.monotonic() - start) / 60:.1f} minutes.")
+    print(
+        listing(
+            "Look at:",
+            {
+                "map (COG)": out / "map" / "map.tif",
+                "picture": out / "map" / "map.png",
+                "scores": run_dir / "evaluation" / "test" / "scores.json",
+                "learning curves": run_dir / "learning_curves.png",
+                "TensorBoard": Path(f"tensorboard --logdir {run_dir / 'tensorboard'}"),
+            },
+        )
+    )
+    return 0
+
+
+def _chain(out: Path, epochs: int) -> None:
+    run("landcover_tf.simulate", "--output-dir", out / "input", "--products", 3,
+        "--size-px", SIZE_PX, "--seed", 1)  # fmt: skip
+    run("landcover_tf.prepare", "--sentinel2-dir", out / "input" / "products",
+        "--ground-truth", out / "input" / "ground_truth", "--output-dir", out / "scenes",
+        "--jobs", 2)  # fmt: skip
+    run("tfrecords_builder", "--data-dir", out / "scenes", "--output-dir", out / "dataset",
+        "--patch-size", 256, "--patch-overlap", 96, "--split", "blocks",
+        "--block-size-m", 2560)  # fmt: skip
+    run("landcover_tf.train", "--data-dir", out / "dataset", "--output-dir", out / "run",
+        "--model", "resnet18", "--encoder-weights", "none", "--encoder-lr-factor", 1,
+        "--patch-size", 128, "--patch-overlap", 32, "--batch-size", 8, "--epochs", epochs,
+        "--lr", 2e-3)  # fmt: skip
+    run("landcover_tf.evaluate", "--run-dir", out / "run")
+    run("landcover_tf.export", "--run-dir", out / "run", "--output-dir", out / "export")
+    scene = sorted((out / "scenes").glob("S2*"))[0]
+    run("serving.predict", "--model-path", out / "export", "--input-image", scene,
+        "--truth", scene / "labels.tif", "--output-map", out / "map" / "map.tif")  # fmt: skip
+
+
+if __name__ == "__main__":
+    sys.exit(main())
