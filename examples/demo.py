@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from examples.programs import Failed, listing, run
+from examples.programs import ProgramError, listing, run
 
 SIZE_PX = 1098
 
@@ -23,7 +23,7 @@ def main(argv: list[str] | None = None) -> int:
     start = time.monotonic()
     try:
         _chain(out, arguments.epochs)
-    except Failed as error:
+    except ProgramError as error:
         print(f"\nerror: {error}", file=sys.stderr)
         return 1
     run_dir = out / "run"

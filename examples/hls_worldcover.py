@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import rasterio
 
-from examples.programs import Failed, run
+from examples.programs import ProgramError, run
 
 BANDS = ("coastal", "blue", "green", "red", "nir", "swir1", "swir2")
 FOLDS = 5
@@ -32,7 +32,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         for fold in arguments.folds:
             _fold(arguments, fold)
-    except Failed as error:
+    except ProgramError as error:
         print(f"\nerror: {error}", file=sys.stderr)
         return 1
     return 0

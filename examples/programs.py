@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 
-class Failed(Exception):
+class ProgramError(Exception):
     """A program ended with an exit code other than 0."""
 
 
@@ -18,7 +18,7 @@ def run(module: str, *arguments: object) -> float:
         Wall-clock seconds.
 
     Raises:
-        Failed: The program's exit code is not 0.
+        ProgramError: The program's exit code is not 0.
     """
     words = [str(argument) for argument in arguments]
     print(f"\n$ python -m {module} {shlex.join(words)}", flush=True)
@@ -26,7 +26,7 @@ def run(module: str, *arguments: object) -> float:
     code = subprocess.run([sys.executable, "-m", module, *words]).returncode
     seconds = time.monotonic() - start
     if code:
-        raise Failed(f"{module} ended with exit code {code}")
+        raise ProgramError(f"{module} ended with exit code {code}")
     print(f"[{module}: {seconds:.0f} s]", flush=True)
     return seconds
 

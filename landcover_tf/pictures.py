@@ -46,7 +46,8 @@ def composite(
     if len(chosen) != 3:
         chosen = (list(range(len(names)))[:4][-3:][::-1] * 3)[:3]
     picture = reflectance[..., chosen].astype(np.float32)
-    valid = np.isfinite(picture).all(axis=-1) if valid is None else valid
+    if valid is None:
+        valid = np.asarray(np.isfinite(picture).all(axis=-1))
     if not valid.any():
         return np.zeros((*picture.shape[:2], 3), np.uint8)
     low, high = np.percentile(picture[valid], (2, 98))
@@ -63,13 +64,14 @@ def class_picture(codes: np.ndarray, legend: Legend) -> np.ndarray:
     table[legend.nodata] = (240, 240, 240)
     for land_cover in legend.classes:
         table[land_cover.code] = land_cover.rgb
-    return table[codes]
+    return np.asarray(table[codes])
 
 
 def grey_picture(values: np.ndarray, low: float, high: float) -> np.ndarray:
     """Returns values between `low` and `high` in the viridis colours, uint8 [.., .., 3]."""
     scaled = np.clip((values.astype(np.float32) - low) / max(high - low, 1e-9), 0, 1)
-    return (matplotlib.colormaps["viridis"](scaled)[..., :3] * 255).astype(np.uint8)
+    colours = np.asarray(matplotlib.colormaps["viridis"](scaled))
+    return (colours[..., :3] * 255).astype(np.uint8)
 
 
 def save_panels(
@@ -150,7 +152,7 @@ def save_confusion_matrix(
         axis.text(
             col,
             row,
-            f"{value:.0%}\n{_short(matrix[row, col])}",
+            f"{value:.0%}\n{_short(float(matrix[row, col]))}",
             ha="center",
             va="center",
             fontsize=6.5,
