@@ -1,0 +1,147 @@
+"""The folder that a training run fills: names of its files and what may be expected of them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from landcover_tf.errors import ConfigError, RunError
+from landcover_tf.files import read_json
+
+FINISHED = "finished"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths inside a run folder; nothing is read until a method is called."""
+
+    path: Path
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", Path(self.path))
+
+    @property
+    def config(self) -> Path:
+        """The training config; `landcover_tf.train --config` on it repeats the run."""
+        return self.path / "config.json"
+
+    @property
+    def dataset(self) -> Path:
+        """A copy of the dataset's description."""
+        return self.path / "dataset.json"
+
+    @property
+    def model_spec(self) -> Path:
+        """What is needed to build the network again."""
+        return self.path / "model_spec.json"
+
+    @property
+    def best_weights(self) -> Path:
+        """Weights of the best epoch so far."""
+        return self.path / "best.weights.h5"
+
+    @property
+    def state(self) -> Path:
+        """Everything that is needed to go on after an interruption."""
+        return self.path / "last" / "state.safetensors"
+
+    @property
+    def history(self) -> Path:
+        """One row per epoch."""
+        return self.path / "history.csv"
+
+    @property
+    def learning_curves(self) -> Path:
+        """Picture of the history."""
+        return self.path / "learning_curves.png"
+
+    @property
+    def summary(self) -> Path:
+        """Config, data hash, commit, versions, hardware and scores."""
+        return self.path / "run.json"
+
+    @property
+    def model_card(self) -> Path:
+        """Description of the model for people."""
+        return self.path / "MODEL_CARD.md"
+
+    @property
+    def calibration(self) -> Path:
+        """Temperature that was fitted on the validation split."""
+        return self.path / "calibration.json"
+
+    @property
+    def tensorboard(self) -> Path:
+        """Log folder for TensorBoard."""
+        return self.path / "tensorboard"
+
+    @property
+    def bad_batch(self) -> Path:
+        """The batch at which the loss stopped being a number."""
+        return self.path / "bad_batch.npz"
+
+    def evaluation(self, split: str) -> Path:
+        """Folder of the scores on a split."""
+        return self.path / "evaluation" / split
+
+    def is_finished(self) -> bool:
+        """Returns whether training reached its end."""
+        return self.summary.is_file() and self.read_summary().get("status") == FINISHED
+
+    def require_finished(self) -> None:
+        """Checks that the folder holds a finished training run.
+
+        Raises:
+            RunError: It does not; the message says what to do.
+        """
+        if not self.config.is_file():
+            raise RunError(
+                f"{self.path} is not a run folder: it has no {self.config.name}; expected the "
+                "--output-dir of landcover_tf.train"
+            )
+        if not self.is_finished():
+            raise RunError(
+                f"the training run in {self.path} has not finished; continue it with "
+                f"`python -m landcover_tf.train --config {self.config}`"
+            )
+        missing = [p.name for p in (self.dataset, self.model_spec, self.best_weights)
+                   if not p.is_file()]  # fmt: skip
+        if missing:
+            raise RunError(f"the run folder {self.path} lacks {', '.join(missing)}; train again")
+
+    def read_config(self) -> dict[str, Any]:
+        """Returns the training config as plain values.
+
+        Raises:
+            RunError: It is missing or malformed.
+        """
+        return self._read(self.config)
+
+    def read_summary(self) -> dict[str, Any]:
+        """Returns the contents of `run.json`.
+
+        Raises:
+            RunError: It is missing or malformed.
+        """
+        return self._read(self.summary)
+
+    def read_temperature(self) -> float:
+        """Returns the fitted temperature, 1 when none has been fitted.
+
+        Raises:
+            RunError: `calibration.json` is malformed.
+        """
+        if not self.calibration.is_file():
+            return 1.0
+        try:
+            return float(self._read(self.calibration)["temperature"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise RunError(f"{self.calibration} holds no temperature: {error!r}") from error
+
+    def _read(self, path: Path) -> dict[str, Any]:
+        try:
+            values = read_json(path)
+        except ConfigError as error:
+            raise RunError(str(error)) from error
+        if not isinstance(values, dict):
+            raise RunError(f"{path} must hold a JSON object, got {type(values).__name__}")
+        return values
