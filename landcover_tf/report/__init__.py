@@ -1,0 +1,1 @@
+"""One self-contained page about a run and its map, with an interactive viewer."""

@@ -1,0 +1,251 @@
+"""A pyramid of picture and value tiles, which a page opened from a local file can read.
+
+A browser does not let a page from a file read pixels of image files beside it, but it lets it
+run scripts; so every tile is text: embedded in the page when all of them are small, otherwise a
+script file of its own.
+"""
+
+import base64
+import io
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from PIL import Image
+from rasterio.enums import Resampling
+from rasterio.vrt import WarpedVRT
+from rasterio.windows import Window as RasterWindow
+
+from landcover_tf.errors import RasterError
+from landcover_tf.files import atomic_folder
+from landcover_tf.pictures import TRUE_COLOUR
+from landcover_tf.progress import progress
+
+TILE_PX = 256
+EMBED_LIMIT_BYTES = 24_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class MapLayers:
+    """The rasters that the viewer shows; all are read on the grid of `map`."""
+
+    map: Path
+    """Legend codes."""
+    image: Path | None = None
+    """Any raster with named bands, drawn in true colour."""
+    confidence: Path | None = None
+    """Largest probability: uint8 0-255 or 0-100, or float 0-1."""
+    reference: Path | None = None
+    """Legend codes to compare with."""
+    probabilities: Path | None = None
+    """One band a class, uint8 0-255 or float 0-1."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TilePyramid:
+    """What the page needs to show the tiles."""
+
+    description: dict[str, Any]
+    """Size, levels, transform and which layers there are."""
+    embedded: dict[str, dict[str, str]] | None
+    """Data URLs by tile key and layer; None when the tiles are script files."""
+
+
+class _Sources:
+    """Open rasters, warped to the map's grid where theirs is another."""
+
+    def __init__(self, layers: MapLayers, stack: ExitStack) -> None:
+        self.map = stack.enter_context(rasterio.open(layers.map))
+        self._stack = stack
+        self.image = self._aligned(layers.image, Resampling.bilinear)
+        self.confidence = self._aligned(layers.confidence, Resampling.nearest)
+        self.reference = self._aligned(layers.reference, Resampling.nearest)
+        self.probabilities = self._aligned(layers.probabilities, Resampling.nearest)
+
+    def _aligned(self, path: Path | None, resampling: Resampling) -> Any:
+        if path is None:
+            return None
+        raster = self._stack.enter_context(rasterio.open(path))
+        same = raster.shape == self.map.shape and (
+            raster.crs is None or raster.transform.almost_equals(self.map.transform)
+        )
+        if same and raster.crs == self.map.crs:
+            return raster
+        if raster.crs is None or self.map.crs is None:
+            raise RasterError(
+                f"{path} is on another grid than {self.map.name} and one of them has no CRS; "
+                "give rasters of one grid"
+            )
+        return self._stack.enter_context(
+            WarpedVRT(
+                raster,
+                crs=self.map.crs,
+                transform=self.map.transform,
+                height=self.map.height,
+                width=self.map.width,
+                resampling=resampling,
+            )
+        )
+
+
+def build_pyramid(layers: MapLayers, folder: Path) -> TilePyramid:
+    """Returns the tiles of the layers, written as scripts into `folder` when they are large.
+
+    Raises:
+        RasterError: A raster cannot be opened or brought onto the map's grid.
+    """
+    try:
+        with ExitStack() as stack:
+            sources = _Sources(layers, stack)
+            return _build(sources, folder)
+    except rasterio.errors.RasterioIOError as error:
+        raise RasterError(f"cannot read a raster of the report: {error}") from error
+
+
+def _build(sources: _Sources, folder: Path) -> TilePyramid:
+    height, width = sources.map.shape
+    levels = max(int(np.ceil(np.log2(max(height, width) / TILE_PX))), 0) + 1
+    description = {
+        "height": height,
+        "width": width,
+        "levels": levels,
+        "tile": TILE_PX,
+        "transform": list(sources.map.transform)[:6],
+        "crs": sources.map.crs.to_string() if sources.map.crs else None,
+        "image": sources.image is not None,
+        "confidence": sources.confidence is not None,
+        "reference": sources.reference is not None,
+        "probabilities": sources.probabilities.count if sources.probabilities else 0,
+    }
+    stretch = _stretch(sources.image) if sources.image is not None else None
+    keys = list(_keys(height, width, levels))
+    bar = progress(keys, label="map tiles", unit="tile")
+    encoded = ((key, _tile(sources, key, levels, stretch)) for key in bar)
+    kept: dict[str, dict[str, str]] = {}
+    size = 0
+    for key, tile in encoded:
+        kept[_name(key)] = tile
+        size += sum(map(len, tile.values()))
+        if size > EMBED_LIMIT_BYTES:
+            break
+    else:
+        return TilePyramid(description=description, embedded=kept)
+    with atomic_folder(folder) as temporary:
+        for name, tile in kept.items():
+            _write_script(temporary, name, tile)
+        kept.clear()
+        for key, tile in encoded:
+            _write_script(temporary, _name(key), tile)
+    return TilePyramid(description=description | {"folder": folder.name}, embedded=None)
+
+
+def _keys(height: int, width: int, levels: int) -> Iterator[tuple[int, int, int]]:
+    for level in range(levels):
+        step = TILE_PX << (levels - 1 - level)
+        for row in range(-(-height // step)):
+            for col in range(-(-width // step)):
+                yield level, row, col
+
+
+def _name(key: tuple[int, int, int]) -> str:
+    return "{}/{}/{}".format(*key)
+
+
+def _tile(
+    sources: _Sources, key: tuple[int, int, int], levels: int, stretch: "_Stretch | None"
+) -> dict[str, str]:
+    level, row, col = key
+    zoom = 1 << (levels - 1 - level)
+    window, shape = _extent(sources.map.shape, row, col, TILE_PX * zoom, zoom)
+
+    def read(raster: Any, bands: Any, resampling: Resampling) -> np.ndarray:
+        out_shape = shape if isinstance(bands, int) else (len(bands), *shape)
+        return np.asarray(
+            raster.read(bands, window=window, out_shape=out_shape, resampling=resampling)
+        )
+
+    values = np.zeros((TILE_PX, TILE_PX, 3), np.uint8)
+    inside = np.s_[: shape[0], : shape[1]]
+    values[(*inside, 0)] = read(sources.map, 1, Resampling.nearest)
+    if sources.confidence is not None:
+        values[(*inside, 1)] = _to_byte(read(sources.confidence, 1, Resampling.nearest))
+    if sources.reference is not None:
+        values[(*inside, 2)] = read(sources.reference, 1, Resampling.nearest)
+    tile = {"values": _data_url(values, "PNG")}
+    if stretch is not None:
+        picture = np.zeros((TILE_PX, TILE_PX, 3), np.uint8)
+        bands = read(sources.image, stretch.bands, Resampling.average)
+        picture[inside] = stretch.apply(np.moveaxis(bands, 0, -1))
+        tile["image"] = _data_url(picture, "JPEG")
+    if sources.probabilities is not None and zoom == 1:
+        count = sources.probabilities.count
+        stacked = np.zeros((count, TILE_PX, TILE_PX), np.uint8)
+        bands = read(sources.probabilities, list(range(1, count + 1)), Resampling.nearest)
+        stacked[(slice(None), *inside)] = _to_byte(bands)
+        tile["probabilities"] = _data_url(stacked.reshape(-1, TILE_PX), "PNG")
+    return tile
+
+
+def _extent(
+    shape: tuple[int, int], row: int, col: int, step: int, zoom: int
+) -> tuple[RasterWindow, tuple[int, int]]:
+    height = min(step, shape[0] - row * step)
+    width = min(step, shape[1] - col * step)
+    window = RasterWindow(col * step, row * step, width, height)
+    return window, (-(-height // zoom), -(-width // zoom))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Stretch:
+    bands: list[int]
+    low: float
+    high: float
+
+    def apply(self, picture: np.ndarray) -> np.ndarray:
+        scaled = (picture.astype(np.float32) - self.low) / max(self.high - self.low, 1e-6)
+        return np.asarray((np.clip(scaled, 0, 1) ** 0.8 * 255).astype(np.uint8))
+
+
+def _stretch(image: Any) -> _Stretch:
+    names = list(image.descriptions)
+    if all(name in names for name in TRUE_COLOUR):
+        bands = [names.index(name) + 1 for name in TRUE_COLOUR]
+    elif all(name in names for name in ("red", "green", "blue")):
+        bands = [names.index(name) + 1 for name in ("red", "green", "blue")]
+    else:
+        bands = ([1, 2, 3] if image.count >= 3 else [1, 1, 1])[:3]
+    zoom = max(max(image.shape) // 512, 1)
+    out_shape = (3, -(-image.height // zoom), -(-image.width // zoom))
+    sample = image.read(bands, out_shape=out_shape).astype(np.float32)
+    valid = np.isfinite(sample).all(axis=0)
+    if image.nodata is not None:
+        valid &= (sample != image.nodata).any(axis=0)
+    if not valid.any():
+        return _Stretch(bands=bands, low=0, high=1)
+    low, high = np.percentile(sample[:, valid], (2, 98))
+    return _Stretch(bands=bands, low=float(low), high=float(high))
+
+
+def _to_byte(values: np.ndarray) -> np.ndarray:
+    if values.dtype == np.uint8:
+        return values
+    return np.asarray(np.rint(np.clip(np.nan_to_num(values), 0, 1) * 255).astype(np.uint8))
+
+
+def _data_url(array: np.ndarray, form: str) -> str:
+    buffer = io.BytesIO()
+    options: dict[str, Any] = {"quality": 82} if form == "JPEG" else {"compress_level": 5}
+    Image.fromarray(array).save(buffer, form, **options)
+    text = base64.b64encode(buffer.getvalue()).decode()
+    return f"data:image/{form.lower()};base64,{text}"
+
+
+def _write_script(folder: Path, name: str, tile: dict[str, str]) -> None:
+    path = folder / f"{name}.js"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"landcoverTile({json.dumps(name)},{json.dumps(tile)})\n")

@@ -1,0 +1,235 @@
+// The map viewer: layers from text tiles, coloured here so that classes can be switched off.
+(() => {
+  "use strict";
+  const DATA = JSON.parse(document.getElementById("viewer-data").textContent);
+  const { pyramid, classes, nodata } = DATA;
+  const embedded = DATA.tiles;
+  const size = pyramid.tile;
+  const byCode = new Map(classes.map((c) => [c.code, c]));
+  const hidden = new Set();
+  const pending = new Map();
+
+  window.landcoverTile = (name, tile) => {
+    const waiting = pending.get(name);
+    if (waiting) waiting.resolve(tile);
+  };
+
+  function tileText(name) {
+    if (embedded) return Promise.resolve(embedded[name]);
+    if (!pending.has(name)) {
+      const entry = {};
+      entry.promise = new Promise((resolve, reject) => {
+        entry.resolve = resolve;
+        const script = document.createElement("script");
+        script.src = `${pyramid.folder}/${name}.js`;
+        script.onload = () => script.remove();
+        script.onerror = () => reject(new Error(`tile ${name} is missing`));
+        document.head.append(script);
+      });
+      pending.set(name, entry);
+    }
+    return pending.get(name).promise;
+  }
+
+  function pixels(url) {
+    return new Promise((resolve, reject) => {
+      const image = new Image();
+      image.onload = () => {
+        const canvas = document.createElement("canvas");
+        canvas.width = image.width;
+        canvas.height = image.height;
+        // Values must come back as written, so no colour management on the way.
+        const context = canvas.getContext("2d", { willReadFrequently: true, colorSpace: "srgb" });
+        context.drawImage(image, 0, 0);
+        resolve({ canvas, context, data: context.getImageData(0, 0, image.width, image.height) });
+      };
+      image.onerror = reject;
+      image.src = url;
+    });
+  }
+
+  const viridis = [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]];
+  function ramp(value) {
+    const x = (value / 255) * (viridis.length - 1);
+    const i = Math.min(Math.floor(x), viridis.length - 2);
+    return viridis[i].map((c, k) => Math.round(c + (viridis[i + 1][k] - c) * (x - i)));
+  }
+  function classColour(code) {
+    if (code === nodata || hidden.has(code)) return [0, 0, 0, 0];
+    const known = byCode.get(code);
+    return known ? [...known.rgb, 255] : [255, 0, 255, 255];
+  }
+  const painters = {
+    map: (v, o) => classColour(v[o]),
+    reference: (v, o) => classColour(v[o + 2]),
+    confidence: (v, o) => (v[o] === nodata ? [0, 0, 0, 0] : [...ramp(v[o + 1]), 255]),
+  };
+
+  async function paint(kind, name) {
+    const tile = await tileText(name);
+    if (!tile) return "";
+    if (kind === "image") return tile.image;
+    const { canvas, context, data } = await pixels(tile.values);
+    const values = data.data.slice();
+    for (let o = 0; o < values.length; o += 4) data.data.set(painters[kind](values, o), o);
+    context.putImageData(data, 0, 0);
+    return canvas.toDataURL();
+  }
+
+  const extent = [0, -pyramid.height, pyramid.width, 0];
+  const projection = new ol.proj.Projection({ code: "PIXEL", units: "pixels", extent });
+  const resolutions = Array.from({ length: pyramid.levels }, (_, z) => 2 ** (pyramid.levels - 1 - z));
+  const tileGrid = new ol.tilegrid.TileGrid({ extent, origin: [0, 0], resolutions, tileSize: size });
+
+  function makeLayer(kind, visible) {
+    const source = new ol.source.TileImage({
+      projection,
+      tileGrid,
+      interpolate: kind === "image",
+      transition: 0,
+      tileUrlFunction: ([z, x, y]) => `${z}/${y}/${x}`,
+      tileLoadFunction: (tile, name) => {
+        paint(kind, name).then(
+          (url) => { tile.getImage().src = url || "data:,"; },
+          () => tile.setState(3),
+        );
+      },
+    });
+    return new ol.layer.Tile({ source, visible, extent, properties: { kind } });
+  }
+
+  const kinds = [["image", "Image"], ["reference", "Reference"], ["confidence", "Confidence"], ["map", "Map"]]
+    .filter(([kind]) => kind === "map" || pyramid[kind]);
+  const layers = Object.fromEntries(
+    kinds.map(([kind]) => [kind, makeLayer(kind, kind === "map" || kind === "image")]),
+  );
+  const view = new ol.View({
+    projection,
+    extent: [-pyramid.width * 0.25, -pyramid.height * 1.25, pyramid.width * 1.25, pyramid.height * 0.25],
+    center: [pyramid.width / 2, -pyramid.height / 2],
+    resolutions: [...resolutions, 0.5, 0.25, 0.125],
+    constrainResolution: false,
+  });
+  const map = new ol.Map({
+    target: "viewer-map",
+    layers: kinds.map(([kind]) => layers[kind]),
+    view,
+    controls: ol.control.defaults.defaults({ attribution: false, rotate: false }),
+  });
+  view.fit(extent, { padding: [8, 8, 8, 8] });
+
+  // Swipe: the chosen layer is drawn only left of the handle.
+  const swipe = document.getElementById("viewer-swipe");
+  const swipeKind = document.getElementById("viewer-swipe-layer");
+  for (const [kind, layer] of Object.entries(layers)) {
+    layer.on("prerender", ({ context }) => {
+      if (swipeKind.value !== kind) return;
+      const width = context.canvas.width * (swipe.value / 100);
+      context.save();
+      context.beginPath();
+      context.rect(0, 0, width, context.canvas.height);
+      context.clip();
+    });
+    layer.on("postrender", ({ context }) => {
+      if (swipeKind.value === kind) context.restore();
+    });
+  }
+  const redraw = () => map.render();
+  swipe.addEventListener("input", redraw);
+  swipeKind.addEventListener("change", redraw);
+
+  const panel = document.getElementById("viewer-layers");
+  for (const [kind, title] of [...kinds].reverse()) {
+    const row = document.createElement("div");
+    row.className = "layer-row";
+    row.innerHTML =
+      `<label><input type="checkbox" data-layer="${kind}"> ${title}</label>` +
+      `<input type="range" min="0" max="100" value="100" data-opacity="${kind}" aria-label="Opacity of ${title}">`;
+    const [box, range] = row.querySelectorAll("input");
+    box.checked = layers[kind].getVisible();
+    box.addEventListener("change", () => layers[kind].setVisible(box.checked));
+    range.addEventListener("input", () => layers[kind].setOpacity(range.value / 100));
+    panel.append(row);
+    swipeKind.append(new Option(title, kind));
+  }
+
+  const list = document.getElementById("viewer-classes");
+  const percent = (x) => (100 * x).toFixed(x < 0.1 ? 1 : 0) + " %";
+  for (const c of classes) {
+    const row = document.createElement("label");
+    row.className = "class-row";
+    row.innerHTML =
+      `<input type="checkbox" checked data-class="${c.code}"><span class="chip" style="background:${c.color}"></span>` +
+      `<span class="class-name"></span><span class="class-area"></span>`;
+    row.querySelector(".class-name").textContent = `${c.code} ${c.name}`;
+    row.querySelector(".class-area").textContent =
+      (c.area_ha === null ? `${c.pixels} px` : `${c.area_ha.toLocaleString("en", { maximumFractionDigits: 0 })} ha`) +
+      ` · ${percent(c.fraction)}`;
+    row.querySelector("input").addEventListener("change", (event) => {
+      event.target.checked ? hidden.delete(c.code) : hidden.add(c.code);
+      for (const kind of ["map", "reference"]) if (layers[kind]) layers[kind].getSource().refresh();
+    });
+    list.append(row);
+  }
+
+  const inspector = document.getElementById("viewer-inspector");
+  const className = (code) => (code === nodata ? "no data" : byCode.has(code) ? byCode.get(code).name : "unknown class");
+
+  async function inspect(coordinate) {
+    const col = Math.floor(coordinate[0]);
+    const row = Math.floor(-coordinate[1]);
+    if (row < 0 || col < 0 || row >= pyramid.height || col >= pyramid.width) {
+      inspector.textContent = "Outside the map.";
+      return;
+    }
+    const name = `${pyramid.levels - 1}/${Math.floor(row / size)}/${Math.floor(col / size)}`;
+    const tile = await tileText(name);
+    const { data } = await pixels(tile.values);
+    const [r, c] = [row % size, col % size];
+    const [code, confidence, reference] = data.data.slice(4 * (r * size + c), 4 * (r * size + c) + 3);
+    const [a, b, c0, d, e, f0] = pyramid.transform;
+    const x = a * (col + 0.5) + b * (row + 0.5) + c0;
+    const y = d * (col + 0.5) + e * (row + 0.5) + f0;
+    const lines = [
+      ["Pixel", `row ${row}, column ${col}`],
+      [pyramid.crs || "Position", `${x.toFixed(1)}, ${y.toFixed(1)}`],
+      ["Map", `${code} ${className(code)}`],
+    ];
+    if (pyramid.confidence) lines.push(["Confidence", percent(confidence / 255)]);
+    if (pyramid.reference) lines.push(["Reference", `${reference} ${className(reference)}`]);
+    const table = document.createElement("dl");
+    for (const [key, value] of lines) {
+      const [dt, dd] = [document.createElement("dt"), document.createElement("dd")];
+      dt.textContent = key;
+      dd.textContent = value;
+      table.append(dt, dd);
+    }
+    inspector.replaceChildren(table);
+    inspector.dataset.row = row;
+    inspector.dataset.col = col;
+    inspector.dataset.code = code;
+    if (tile.probabilities && code !== nodata) await bars(tile.probabilities, r, c);
+  }
+
+  async function bars(url, row, col) {
+    const { data } = await pixels(url);
+    const values = classes.map((_, k) => data.data[4 * ((k * size + row) * size + col)]);
+    const box = document.createElement("div");
+    box.className = "bars";
+    classes.forEach((c, k) => {
+      const line = document.createElement("div");
+      line.innerHTML = `<span></span><span class="bar"><i style="width:${(100 * values[k]) / 255}%;background:${c.color}"></i></span><b></b>`;
+      line.querySelector("span").textContent = c.name;
+      line.querySelector("b").textContent = percent(values[k] / 255);
+      box.append(line);
+    });
+    inspector.append(box);
+    inspector.dataset.probabilities = values.join(",");
+  }
+
+  map.on("singleclick", (event) => inspect(event.coordinate));
+  document.getElementById("viewer-centre").addEventListener("click", () => inspect(view.getCenter()));
+  document.getElementById("viewer-reset").addEventListener("click", () => view.fit(extent, { padding: [8, 8, 8, 8] }));
+  // For tests and for the console.
+  window.landcoverViewer = { map, layers, inspect, view };
+})();

@@ -1,0 +1,162 @@
+"""The map viewer in a real browser, from a local file."""
+
+import shutil
+
+import numpy as np
+import pytest
+import rasterio
+from rasterio.transform import from_origin
+
+from landcover_tf.errors import RasterError
+from landcover_tf.legend import load_legend
+from landcover_tf.report import map_tiles
+from landcover_tf.report.map_tiles import MapLayers, build_pyramid
+from landcover_tf.report.page import Card, Page, Section, Table, viewer_data, write_page
+
+HEIGHT, WIDTH = 300, 420
+LEGEND = load_legend("landcover9")
+
+
+def write(path, array, names=(), **profile):
+    array = array if array.ndim == 3 else array[None]
+    defaults = {"crs": "EPSG:32634", "transform": from_origin(500_000, 4_200_000, 10, 10)}
+    with rasterio.open(
+        path, "w", driver="GTiff", height=array.shape[1], width=array.shape[2],
+        count=len(array), dtype=array.dtype, **(defaults | profile),
+    ) as raster:  # fmt: skip
+        raster.write(array)
+        for i, name in enumerate(names, 1):
+            raster.set_band_description(i, name)
+    return path
+
+
+@pytest.fixture(scope="module")
+def layers(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("report")
+    rng = np.random.default_rng(0)
+    codes = np.array([0, *LEGEND.codes], np.uint8)[rng.integers(0, 9, (HEIGHT, WIDTH))]
+    probabilities = rng.integers(0, 256, (8, HEIGHT, WIDTH)).astype(np.uint8)
+    image = rng.integers(900, 4000, (3, HEIGHT, WIDTH)).astype(np.uint16)
+    return MapLayers(
+        map=write(folder / "map.tif", codes),
+        image=write(folder / "image.tif", image, ("B02", "B03", "B04")),
+        confidence=write(folder / "confidence.tif", probabilities.max(axis=0)),
+        reference=write(folder / "reference.tif", np.roll(codes, 3, axis=0)),
+        probabilities=write(folder / "probabilities.tif", probabilities),
+    )
+
+
+def page(layers, folder):
+    pyramid = build_pyramid(layers, folder / "report_tiles")
+    section = Section(
+        id="t", title="Table", tables=[Table(header=("class", "F1"), rows=[("<b>", "1")])]
+    )
+    write_page(
+        Page(
+            title="A run",
+            subtitle="of a test",
+            cards=[Card(value="0.5", label="macro F1")],
+            sections=[section],
+            viewer=viewer_data(pyramid, LEGEND, layers.map),
+        ),
+        folder / "report.html",
+    )
+    return pyramid
+
+
+@pytest.fixture
+def browser():
+    sync_api = pytest.importorskip("playwright.sync_api")
+    executable = shutil.which("chromium") or shutil.which("google-chrome")
+    if not executable:
+        pytest.skip("no Chromium on this machine")
+    quiet = ["--no-sandbox", "--disable-gpu", "--disable-background-networking",
+             "--disable-component-update", "--disable-sync", "--no-first-run"]  # fmt: skip
+    with sync_api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=executable, args=quiet)
+        yield chromium
+        chromium.close()
+
+
+@pytest.mark.parametrize("embedded", [True, False])
+def test_the_viewer_shows_what_rasterio_reads(layers, tmp_path, browser, monkeypatch, embedded):
+    if not embedded:
+        monkeypatch.setattr(map_tiles, "EMBED_LIMIT_BYTES", 1000)
+    pyramid = page(layers, tmp_path)
+    assert (pyramid.embedded is not None) == embedded
+    assert (tmp_path / "report_tiles").exists() != embedded
+    tab = browser.new_page(viewport={"width": 1200, "height": 900})
+    messages: list[str] = []
+    tab.on("console", lambda message: messages.append(message.text))
+    tab.on("pageerror", lambda error: messages.append(str(error)))
+    requests: list[str] = []
+    tab.on("request", lambda request: requests.append(request.url))
+    tab.goto((tmp_path / "report.html").as_uri())
+    tab.wait_for_function("window.landcoverViewer && landcoverViewer.map.getLayers()")
+    for row, col in [(0, 0), (255, 256), (299, 419), (131, 77)]:
+        tab.evaluate(f"landcoverViewer.inspect([{col}.5, -{row}.5])")
+        tab.wait_for_function(f"document.getElementById('viewer-inspector').dataset.row == '{row}'")
+        shown = tab.evaluate("({...document.getElementById('viewer-inspector').dataset})")
+        with rasterio.open(layers.map) as raster:
+            code = raster.read(1)[row, col]
+        assert shown["code"] == str(code)
+        if code != LEGEND.nodata:
+            tab.wait_for_function(
+                "document.getElementById('viewer-inspector').dataset.probabilities"
+            )
+            with rasterio.open(layers.probabilities) as raster:
+                expected = raster.read()[:, row, col]
+            shown = tab.evaluate(
+                "document.getElementById('viewer-inspector').dataset.probabilities"
+            )
+            assert shown == ",".join(map(str, expected))
+    tab.evaluate("landcoverViewer.inspect([-3, 5])")
+    assert tab.text_content("#viewer-inspector") == "Outside the map."
+    assert messages == []
+    assert all(url.startswith(("file:", "data:")) for url in requests)
+    tab.screenshot(path=str(tmp_path / "viewer.png"))
+    assert (tmp_path / "viewer.png").stat().st_size > 20_000
+
+
+def test_layers_and_classes_can_be_switched_by_keyboard(layers, tmp_path, browser):
+    page(layers, tmp_path)
+    tab = browser.new_page(viewport={"width": 390, "height": 800})
+    tab.goto((tmp_path / "report.html").as_uri())
+    tab.wait_for_function("window.landcoverViewer")
+    tab.focus("[data-layer=map]")
+    tab.keyboard.press("Space")
+    assert tab.evaluate("landcoverViewer.layers.map.getVisible()") is False
+    tab.focus("[data-opacity=image]")
+    tab.keyboard.press("Home")
+    assert tab.evaluate("landcoverViewer.layers.image.getOpacity()") == 0
+    tab.focus("[data-class='20']")
+    tab.keyboard.press("Space")
+    assert tab.is_checked("[data-class='20']") is False
+    # On a phone nothing sticks out to the right.
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 390
+    assert tab.inner_html("#t table").count("<b>") == 0, "text is escaped"
+
+
+def test_class_areas_are_those_of_the_map(layers, tmp_path):
+    data = viewer_data(build_pyramid(layers, tmp_path / "tiles"), LEGEND, layers.map)
+    with rasterio.open(layers.map) as raster:
+        codes = raster.read(1)
+    for entry in data["classes"]:
+        pixels = int((codes == entry["code"]).sum())
+        assert entry["pixels"] == pixels
+        assert entry["area_ha"] == pytest.approx(pixels * 0.01)
+    assert sum(entry["fraction"] for entry in data["classes"]) == pytest.approx(1)
+
+
+def test_a_reference_on_another_grid_is_warped(layers, tmp_path):
+    coarse = np.full((40, 40), 20, np.uint8)
+    reference = write(
+        tmp_path / "coarse.tif", coarse, transform=from_origin(499_000, 4_201_000, 300, 300)
+    )
+    pyramid = build_pyramid(MapLayers(map=layers.map, reference=reference), tmp_path / "tiles")
+    assert pyramid.description["reference"] and not pyramid.description["image"]
+    bare = write(tmp_path / "bare.tif", coarse, crs=None, transform=from_origin(0, 0, 1, 1))
+    with pytest.raises(RasterError, match="one of them has no CRS"):
+        build_pyramid(MapLayers(map=layers.map, reference=bare), tmp_path / "tiles")
+    with pytest.raises(RasterError, match="cannot read a raster"):
+        build_pyramid(MapLayers(map=tmp_path / "absent.tif"), tmp_path / "tiles")
