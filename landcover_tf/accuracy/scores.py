@@ -1,0 +1,178 @@
+"""Scores from a confusion matrix; numpy only.
+
+Rows are the truth, columns the prediction. A score that is undefined is NaN, never 0 or 1: a
+class that a split does not contain must neither raise nor lower a mean.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+def confusion_matrix(truth: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:
+    """Returns pixel counts by true class (row) and predicted class (column).
+
+    Args:
+        truth: Dense class indices, any integer dtype and shape; values outside
+            [0, num_classes), such as 255 for ignored, are left out.
+        predicted: Dense class indices in [0, num_classes) wherever `truth` is a class.
+        num_classes: Number of classes.
+
+    Returns:
+        int64 [num_classes, num_classes].
+
+    Raises:
+        ValueError: The shapes differ or a prediction is not a class.
+    """
+    if truth.shape != predicted.shape:
+        raise ValueError(f"truth is {truth.shape}, predicted is {predicted.shape}")
+    valid = (truth >= 0) & (truth < num_classes)
+    rows, columns = truth[valid].astype(np.int64), predicted[valid].astype(np.int64)
+    if columns.size and not 0 <= columns.min() <= columns.max() < num_classes:
+        raise ValueError(
+            f"predictions must be in [0, {num_classes}), got {columns.min()} to {columns.max()}"
+        )
+    counts = np.bincount(rows * num_classes + columns, minlength=num_classes**2)
+    return counts.reshape(num_classes, num_classes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """Agreement of a prediction with the truth."""
+
+    matrix: np.ndarray
+    """Counts by true class (row) and predicted class (column), [classes, classes]."""
+    precision: np.ndarray
+    """Share of the pixels predicted as a class that are it (user's accuracy), [classes]."""
+    recall: np.ndarray
+    """Share of a class's pixels that were found (producer's accuracy), [classes]."""
+    f1: np.ndarray
+    """Harmonic mean of precision and recall, [classes]."""
+    iou: np.ndarray
+    """Intersection over union, [classes]."""
+    overall_accuracy: float
+    """Share of correct pixels; NaN without pixels."""
+
+    @property
+    def support(self) -> np.ndarray:
+        """True pixels of each class, [classes]."""
+        return self.matrix.sum(axis=1)
+
+    @property
+    def predicted(self) -> np.ndarray:
+        """Predicted pixels of each class, [classes]."""
+        return self.matrix.sum(axis=0)
+
+    @property
+    def pixels(self) -> int:
+        """Scored pixels."""
+        return int(self.matrix.sum())
+
+    def macro(self, name: str) -> float:
+        """Returns the mean of `precision`, `recall`, `f1` or `iou` over classes that have it."""
+        return _mean(getattr(self, name))
+
+    def weighted(self, name: str) -> float:
+        """Returns the mean of a per-class score, weighted by true pixels.
+
+        A class with pixels but without a score (never predicted: no precision) counts as 0,
+        because leaving it out would reward never predicting it.
+        """
+        if not self.pixels:
+            return math.nan
+        values = np.nan_to_num(getattr(self, name), nan=0.0)
+        return float((values * self.support).sum() / self.support.sum())
+
+    @property
+    def mean_iou(self) -> float:
+        """Mean intersection over union of the classes that occur in truth or prediction."""
+        return self.macro("iou")
+
+    @property
+    def mean_f1(self) -> float:
+        """Mean F1 of the classes that occur in truth or prediction."""
+        return self.macro("f1")
+
+    @property
+    def kappa(self) -> float:
+        """Cohen's kappa: agreement beyond that of independent margins; NaN if undefined."""
+        if not self.pixels:
+            return math.nan
+        share = self.matrix / self.pixels
+        chance = float(share.sum(axis=1) @ share.sum(axis=0))
+        return math.nan if chance == 1 else (self.overall_accuracy - chance) / (1 - chance)
+
+    @property
+    def matthews(self) -> float:
+        """Multi-class Matthews correlation (Gorodkin 2004); NaN if a margin has one class."""
+        n, truth, found = (
+            float(self.pixels),
+            self.support.astype(float),
+            self.predicted.astype(float),
+        )
+        covariance = n * np.trace(self.matrix) - truth @ found
+        spread = math.sqrt((n**2 - found @ found) * (n**2 - truth @ truth))
+        return float(covariance / spread) if spread else math.nan
+
+    def to_dict(self, class_names: Sequence[str]) -> dict[str, Any]:
+        """Returns plain values for JSON, None for what is undefined.
+
+        Args:
+            class_names: Name of each class, in dense order.
+        """
+        names = ("precision", "recall", "f1", "iou")
+        return {
+            "pixels": self.pixels,
+            "overall_accuracy": _plain(self.overall_accuracy),
+            "kappa": _plain(self.kappa),
+            "matthews": _plain(self.matthews),
+            "macro": {name: _plain(self.macro(name)) for name in names},
+            "weighted": {name: _plain(self.weighted(name)) for name in names},
+            "classes": {
+                class_name: {"support": int(self.support[i]), "predicted": int(self.predicted[i])}
+                | {name: _plain(getattr(self, name)[i]) for name in names}
+                for i, class_name in enumerate(class_names)
+            },
+            "confusion_matrix": self.matrix.tolist(),
+        }
+
+
+def scores(matrix: np.ndarray) -> Scores:
+    """Returns the scores of a confusion matrix.
+
+    Args:
+        matrix: Counts or areas by true class (row) and predicted class (column).
+
+    Raises:
+        ValueError: The matrix is not square or has a negative entry.
+    """
+    matrix = np.asarray(matrix)
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or (matrix < 0).any():
+        raise ValueError(f"expected a square matrix of counts, got shape {matrix.shape}")
+    correct = np.diagonal(matrix).astype(float)
+    truth, found = matrix.sum(axis=1), matrix.sum(axis=0)
+    return Scores(
+        matrix=matrix,
+        precision=_ratio(correct, found),
+        recall=_ratio(correct, truth),
+        f1=_ratio(2 * correct, truth + found),
+        iou=_ratio(correct, truth + found - correct),
+        overall_accuracy=float(_ratio(correct.sum(), matrix.sum())),
+    )
+
+
+def _ratio(numerator: Any, denominator: Any) -> np.ndarray:
+    top, bottom = np.asarray(numerator, float), np.asarray(denominator, float)
+    return np.divide(top, bottom, out=np.full(np.shape(bottom), np.nan), where=bottom > 0)
+
+
+def _mean(values: np.ndarray) -> float:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if known.size else math.nan
+
+
+def _plain(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
