@@ -22,7 +22,8 @@ PROGRAMS = {
     "predict": ("serving.predict", "map a product or raster"),
     "monitor": ("landcover_tf.monitor", "compare served data with the training data"),
     "assess": ("landcover_tf.assess", "sample, accuracy and area of a map"),
-    "report": ("landcover_tf.report", "write one page about a run and its map"),
+    "report": ("landcover_tf.report.__main__", "write one page about a run and its map"),
+    "serve-report": ("landcover_tf.report.serve", "show a large report in the browser"),
 }
 
 
