@@ -1,0 +1,122 @@
+"""Simulated Sentinel-2 Level-1C products with known land cover.
+
+A scene model (layout, spectra, texture, air, clouds, optics, noise) is written as a genuine SAFE
+product. It feeds the demo and the tests; scores on it say nothing about Earth.
+"""
+
+import tempfile
+import zlib
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from landcover_tf.errors import OutputError
+from landcover_tf.legend import load_legend
+from landcover_tf.sentinel2.simulation.images import write_labels
+from landcover_tf.sentinel2.simulation.product import ProductIdentity, parse_baseline
+from landcover_tf.sentinel2.simulation.safe_writer import Flaws, write_folder, zip_folder
+from landcover_tf.sentinel2.simulation.scene import make_scene
+from landcover_tf.sentinel2.simulation.weather import swath_edge
+from landcover_tf.sentinel2.tiles import parse_tile
+
+__all__ = ["SimulatedProduct", "simulate_product"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimulatedProduct:
+    """Where a simulated product and its truth lie."""
+
+    path: Path
+    """The .SAFE folder or the .zip."""
+    label_path: Path
+    """GeoTIFF of `landcover9` codes on the product's 10 m grid."""
+
+
+def simulate_product(
+    output_dir: str | Path,
+    *,
+    tile: str = "34SEH",
+    seed: int = 0,
+    size_px: int = 1098,
+    baseline: str = "05.11",
+    zipped: bool = False,
+    cloud_fraction: float = 0.05,
+    nodata_fraction: float = 0.0,
+    satellite: str = "S2A",
+    sensing_time: datetime | None = None,
+    generation_time: datetime | None = None,
+    relative_orbit: int = 93,
+    saturated: bool = False,
+    defective: bool = False,
+    zip_root: str | None = None,
+    zip_deflate: bool = False,
+) -> SimulatedProduct:
+    """Writes `products/<PRODUCT>.SAFE` (or .zip) and `ground_truth/<PRODUCT>.tif`.
+
+    One tile and seed give one landscape; the sensing time decides clouds, haze and noise. So two
+    baselines of one sensing time hold the same reflectances, and two times the same land.
+
+    Args:
+        output_dir: Folder for `products` and `ground_truth`.
+        tile: MGRS tile; the product lies at its upper-left corner. South of the equator (22KGV)
+            its CRS is EPSG:327zz.
+        seed: Changes everything.
+        size_px: Height and width at 10 m, a multiple of 6; a real tile has 10980.
+        baseline: Processing baseline; from 04.00 with radiometric offset and raster masks.
+        zipped: Whether to write a .zip instead of a folder.
+        cloud_fraction: Share of the 60 m pixels that are cloud, a quarter of it cirrus.
+        nodata_fraction: Share of the pixels outside the swath; 1.0 leaves no data at all.
+        satellite: S2A, S2B, S2C.
+        sensing_time: UTC; by default June 2021, or June 2025 for baselines that did not exist.
+        generation_time: UTC; by default half an hour after sensing.
+        relative_orbit: 1 to 143.
+        saturated: Whether a patch in the middle is saturated in every band.
+        defective: Whether B03 and B11 have two lost lines and a defective column.
+        zip_root: Name of the folder inside the zip when it is to differ from the product's.
+        zip_deflate: Whether the zip is compressed.
+
+    Raises:
+        ValueError: An argument is out of range.
+        OutputError: The product exists already, or cannot be written.
+        ProductError: There is no such tile.
+    """
+    for name, share in (("cloud_fraction", cloud_fraction), ("nodata_fraction", nodata_fraction)):
+        if not 0 <= share <= 1:
+            raise ValueError(f"{name} must be in [0, 1], got {share}")
+    parsed = parse_baseline(baseline)
+    year = 2021 if parsed < (4, 0) else 2025
+    sensed = sensing_time or datetime(year, 6, 22, 9, 26, 40, 317000, UTC)
+    product = ProductIdentity(
+        satellite=satellite,
+        baseline=parsed,
+        tile=parse_tile(tile),
+        size_px=size_px,
+        sensing_time=sensed,
+        generation_time=generation_time or sensed + timedelta(minutes=30),
+        relative_orbit=relative_orbit,
+    )
+    place = (seed, zlib.crc32(product.tile.name.encode()))
+    scene = make_scene(
+        land_seed=place,
+        day_seed=(*place, int(sensed.timestamp())),
+        size_px=size_px,
+        cloud_fraction=cloud_fraction,
+    )
+    flaws = Flaws(
+        inside_px=swath_edge(size_px, nodata_fraction), saturated=saturated, defective=defective
+    )
+    path = Path(output_dir) / "products" / product.name
+    if zipped:
+        path = path.with_suffix(".zip")
+        if path.exists():
+            raise OutputError(f"{path} exists already; choose another output folder or remove it")
+        with tempfile.TemporaryDirectory() as folder:
+            safe = Path(folder) / product.name
+            write_folder(safe, product, scene, flaws)
+            root_name = zip_root or product.name
+            zip_folder(safe, path, root_name=root_name, deflate=zip_deflate, time=sensed)
+    else:
+        write_folder(path, product, scene, flaws)
+    label_path = Path(output_dir) / "ground_truth" / path.with_suffix(".tif").name
+    write_labels(label_path, scene.landscape.codes, product, load_legend("landcover9"))
+    return SimulatedProduct(path=path, label_path=label_path)

@@ -1,0 +1,114 @@
+"""Clouds with their shadows, cirrus, and the edge of the swath."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from landcover_tf.sentinel2.simulation.noise import fractal_noise
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sun:
+    """Where the sun stands, in degrees."""
+
+    zenith: float
+    azimuth: float
+    """Clockwise from north."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weather:
+    """What lies between ground and sensor; arrays are float32 [height, width] at 10 m."""
+
+    opacity: np.ndarray
+    """Share of the light that low clouds hide, in [0, 1]."""
+    cirrus: np.ndarray
+    """Strength of high ice clouds, about [0, 1]."""
+    shadow: np.ndarray
+    """Share of direct sunlight that clouds take from the ground, in [0, 1]."""
+    haze: float
+    """Strength of the day's aerosol, 1 is light."""
+    vapour: float
+    """Factor on the transmittance of the water-vapour band B09."""
+    cloudy: np.ndarray
+    """Opaque cloud as the 60 m mask has it, bool [height / 6, width / 6]."""
+    has_cirrus: np.ndarray
+    """Cirrus as the 60 m mask has it, bool [height / 6, width / 6]; never where cloudy."""
+
+
+def make_weather(
+    rng: np.random.Generator, size_px: int, cloud_fraction: float, sun: Sun
+) -> Weather:
+    """Returns clouds that cover `cloud_fraction` of the 60 m pixels, a quarter of it cirrus."""
+    shape = (size_px, size_px)
+    haze, vapour = float(rng.uniform(0.7, 1.5)), float(rng.uniform(0.85, 1.1))
+    puffs = fractal_noise(rng, shape, min(70, size_px / 5), octaves=6, persistence=0.62)
+    veil = fractal_noise(rng, shape, min(260, size_px / 2), octaves=3, persistence=0.4)
+    base_m = float(rng.uniform(700, 1600))
+    coarse_puffs, coarse_veil = _block_mean(puffs), _block_mean(veil)
+    cloudy = _highest(coarse_puffs, np.ones_like(coarse_puffs, bool), 0.75 * cloud_fraction)
+    has_cirrus = _highest(coarse_veil, ~cloudy, 0.25 * cloud_fraction)
+    opacity = cirrus = np.zeros(shape, np.float32)
+    if cloudy.any():
+        opacity = np.clip(0.5 + 1.6 * (puffs - coarse_puffs[cloudy].min()), 0, 1)
+    if has_cirrus.any():
+        cirrus = np.clip(0.5 + 0.7 * (veil - coarse_veil[has_cirrus].min()), 0, 1.2)
+    return Weather(
+        opacity=opacity,
+        cirrus=cirrus,
+        shadow=_shadow(opacity, base_m, sun),
+        haze=haze,
+        vapour=vapour,
+        cloudy=cloudy,
+        has_cirrus=has_cirrus,
+    )
+
+
+def swath_edge(size_px: int, nodata_fraction: float, bearing_deg: float = 102.0) -> np.ndarray:
+    """Returns how far each 10 m pixel lies inside the swath, in px; negative is outside.
+
+    Args:
+        size_px: Height and width.
+        nodata_fraction: Share of pixels outside the swath.
+        bearing_deg: Direction into the swath, clockwise from north. Sentinel-2's track runs
+            about 12 degrees off north, so a western edge leans to the right.
+
+    Returns:
+        float32 [size_px, size_px].
+    """
+    if nodata_fraction <= 0:
+        return np.full((size_px, size_px), np.inf, np.float32)
+    rows, cols = np.mgrid[0:size_px, 0:size_px].astype(np.float32)
+    bearing = np.deg2rad(bearing_deg)
+    inward = cols * np.float32(np.sin(bearing)) - rows * np.float32(np.cos(bearing))
+    return inward - np.float32(np.quantile(inward, min(nodata_fraction, 1.0)))
+
+
+def _shadow(opacity: np.ndarray, base_m: float, sun: Sun) -> np.ndarray:
+    """Returns the clouds' opacity shifted away from the sun and softened.
+
+    Clouds beyond the raster throw no shadow into it.
+    """
+    reach_px = base_m * np.tan(np.deg2rad(sun.zenith)) / 10
+    azimuth = np.deg2rad(sun.azimuth)
+    shift = (reach_px * np.cos(azimuth), -reach_px * np.sin(azimuth))
+    moved = ndimage.shift(opacity, shift, order=1, mode="constant", cval=0.0)
+    shadow: np.ndarray = ndimage.gaussian_filter(moved, 1.0)
+    return shadow
+
+
+def _block_mean(values: np.ndarray) -> np.ndarray:
+    """Returns means over 6 x 6 pixels, the 60 m grid."""
+    rows, cols = values.shape
+    means: np.ndarray = values.reshape(rows // 6, 6, cols // 6, 6).mean(axis=(1, 3))
+    return means
+
+
+def _highest(score: np.ndarray, among: np.ndarray, share: float) -> np.ndarray:
+    """Returns True on exactly `share` of all pixels, those of `among` with the highest scores."""
+    count = min(round(share * score.size), int(among.sum()))
+    chosen = np.zeros(score.size, bool)
+    order = np.argsort(np.where(among, score, -np.inf).ravel())
+    chosen[order[score.size - count :]] = True
+    return chosen.reshape(score.shape)

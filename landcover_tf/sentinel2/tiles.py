@@ -1,0 +1,90 @@
+"""Where an MGRS tile lies: its UTM zone, its upper-left corner and its outline in degrees."""
+
+import re
+from dataclasses import dataclass
+
+from rasterio.warp import transform, transform_bounds
+
+from landcover_tf.errors import ProductError
+
+TILE_PX = 10980
+"""Height and width of a full tile at 10 m."""
+
+_PATTERN = re.compile(r"^T?(\d{2})([C-HJ-NP-X])([A-HJ-NP-Z])([A-HJ-NP-V])$")
+_BANDS = "CDEFGHJKLMNPQRSTUVWX"
+_ROWS = "ABCDEFGHJKLMNPQRSTUV"
+# The three sets of column letters, for zones 1, 4, 7 ...; 2, 5, 8 ...; 3, 6, 9 ... (MGRS).
+_COLUMNS = ("ABCDEFGH", "JKLMNPQR", "STUVWXYZ")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tile:
+    """One Sentinel-2 tile."""
+
+    name: str
+    """Without the leading T, for example 34SEH."""
+    epsg: int
+    """326zz north of the equator, 327zz south of it."""
+    ulx: int
+    """Easting of the upper-left corner in m, a multiple of 60."""
+    uly: int
+    """Northing of the upper-left corner in m, a multiple of 60."""
+
+    @property
+    def crs(self) -> str:
+        """The coordinate reference system, for example EPSG:32634."""
+        return f"EPSG:{self.epsg}"
+
+    @property
+    def bounds_degrees(self) -> tuple[float, float, float, float]:
+        """West, south, east, north in WGS 84 degrees of the 109.8 km square."""
+        side = TILE_PX * 10
+        west, south, east, north = transform_bounds(
+            self.crs, "EPSG:4326", self.ulx, self.uly - side, self.ulx + side, self.uly
+        )
+        return west, south, east, north
+
+
+def parse_tile(name: str) -> Tile:
+    """Returns the tile of an MGRS name such as 34SEH or T34SEH.
+
+    Sentinel-2 lays its corners on multiples of 60 m: the 100 km square's corner, rounded
+    outwards (west and north).
+
+    Raises:
+        ProductError: The name is not an MGRS square, or its letters contradict each other.
+    """
+    match = _PATTERN.match(name.upper())
+    if not match:
+        raise ProductError(f"expected an MGRS tile such as 34SEH, got {name!r}")
+    zone, band, column, row = int(match[1]), match[2], match[3], match[4]
+    columns = _COLUMNS[(zone - 1) % 3] if 1 <= zone <= 60 else ""
+    if column not in columns:
+        raise ProductError(f"tile {name}: UTM zone {zone} has no 100 km column {column}")
+    easting = (columns.index(column) + 1) * 100_000
+    epsg = (32600 if band >= "N" else 32700) + zone
+    northing = _northing(epsg, zone, band, row, name)
+    return Tile(
+        name=f"{zone:02d}{band}{column}{row}",
+        epsg=epsg,
+        ulx=easting // 60 * 60,
+        uly=-(-(northing + 100_000) // 60) * 60,
+    )
+
+
+def _northing(epsg: int, zone: int, band: str, row: str, name: str) -> int:
+    """Returns the square's lower edge; row letters repeat every 2000 km, the band decides."""
+    offset = (_ROWS.index(row) - (5 if zone % 2 == 0 else 0)) % 20 * 100_000
+    south = -80.0 + 8 * _BANDS.index(band)
+    height = 12 if band == "X" else 8
+    meridian = 6.0 * zone - 183
+    _, (low, high) = transform("EPSG:4326", f"EPSG:{epsg}", [meridian] * 2, [south, south + height])
+    # Squares reach over the band's limits: far from the meridian, parallels bend by up to 35 km.
+    candidates = [
+        northing
+        for northing in range(offset, 10_000_000, 2_000_000)
+        if low - 140_000 < northing < high + 40_000
+    ]
+    if not candidates:
+        raise ProductError(f"tile {name}: row {row} does not lie in latitude band {band}")
+    return candidates[0]
