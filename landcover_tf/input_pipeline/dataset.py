@@ -1,0 +1,206 @@
+"""The two ways that shards reach the network: shuffled and augmented, or in order and whole.
+
+Both give (reflectance float32 [batch, size, size, bands], dense label uint8
+[batch, size, size]). Nothing in the training pipeline carries hidden state: every random choice
+follows from (seed, epoch, step), so training that resumes at a step sees the very batches that
+it would have seen without the interruption.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from landcover_tf.dataset_info import DatasetInfo
+from landcover_tf.input_pipeline.augment import AugmentationSettings, augment
+from landcover_tf.input_pipeline.decoding import cut_origins, decode_batch
+from landcover_tf.input_pipeline.sampling import times_seen, training_factors
+from landcover_tf.records import compression_type
+
+# Records are about 1.8 MB; the default buffer of 256 KB would take seven system calls for each.
+READ_BUFFER_BYTES = 8 << 20
+ENDLESS = 2**31
+
+
+def training_steps(
+    info: DatasetInfo,
+    folder: str | Path,
+    *,
+    batch_size: int,
+    patch_size: int | None = None,
+    patch_overlap: int | None = None,
+    oversampling: float = 0.0,
+) -> int:
+    """Returns the number of batches in one epoch of `training_dataset`, at least 1."""
+    _, origins = cut_origins(info.patch_grid, patch_size, patch_overlap)
+    factors = training_factors(info, str(folder), oversampling)
+    seen = info.split("train").records if factors is None else int(factors.sum())
+    return max(seen * len(origins) // batch_size, 1)
+
+
+def training_dataset(
+    info: DatasetInfo,
+    folder: str | Path,
+    *,
+    batch_size: int,
+    patch_size: int | None = None,
+    patch_overlap: int | None = None,
+    seed: int,
+    augmentation: AugmentationSettings,
+    oversampling: float = 0.0,
+    shuffle_buffer: int = 512,
+    start_epoch: int = 0,
+    start_step: int = 0,
+) -> tf.data.Dataset:
+    """Returns endless training batches; an epoch is `training_steps` of them.
+
+    Args:
+        info: The dataset.
+        folder: Where its shards are.
+        batch_size: Patches in every batch.
+        patch_size: Patch height and width in pixels, at most that of the records.
+        patch_overlap: Pixels that patches cut from one record share.
+        seed: Decides every shuffle and every augmentation.
+        augmentation: What is done to the batches.
+        oversampling: Patches with classes that fewer than this share of the patches have are
+            repeated, see `sampling.repeat_factors`; 0 shows every patch once.
+        shuffle_buffer: Serialised records held for shuffling.
+        start_epoch: Epoch of the first batch.
+        start_step: Batch of that epoch to begin with.
+
+    Raises:
+        ConfigError: Larger patches are wanted than the dataset holds.
+        DatasetError: There is no training record, or no index to oversample by.
+    """
+    size, origins = cut_origins(info.patch_grid, patch_size, patch_overlap)
+    factors = training_factors(info, str(folder), oversampling)
+    seen = info.split("train").records if factors is None else int(factors.sum())
+    steps = max(seen * len(origins) // batch_size, 1)
+
+    def batches_of(epoch: tf.Tensor) -> tf.data.Dataset:
+        dataset = _shuffled_records(info, folder, _key(seed, epoch, 0))
+        if factors is not None or len(origins) > 1:
+            offset = tf.random.stateless_uniform([], _key(seed, epoch, 1), dtype=tf.float64)
+            times = times_seen(np.ones(1) if factors is None else factors, offset)
+            dataset = dataset.flat_map(_copies(times, len(origins)))
+        # Serialised records are half the size of decoded ones, and shuffling within the epoch
+        # shows every patch before any is shown again.
+        dataset = dataset.shuffle(shuffle_buffer, seed=_key(seed, epoch, 2)[0])
+        if seen * len(origins) < batch_size:
+            dataset = dataset.repeat()
+        dataset = dataset.batch(batch_size, drop_remainder=True).take(steps)
+        return dataset.enumerate().map(lambda step, batch: (epoch, step, *batch))
+
+    def finish(
+        epoch: tf.Tensor, step: tf.Tensor, _: tf.Tensor, serialized: tf.Tensor, cut: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        image, label = decode_batch(serialized, _places(origins, cut), size, info)
+        batch_key = tf.random.fold_in(_key(seed, epoch, 3), step)
+        return augment(image, label, batch_key, augmentation, info.band_names)
+
+    dataset = tf.data.Dataset.range(start_epoch, ENDLESS).flat_map(batches_of)
+    # Skipping serialised batches costs reading, not decoding.
+    dataset = dataset.skip(start_step).map(finish, num_parallel_calls=tf.data.AUTOTUNE)
+    return dataset.prefetch(tf.data.AUTOTUNE).with_options(_options())
+
+
+def evaluation_dataset(
+    info: DatasetInfo,
+    folder: str | Path,
+    split: str,
+    *,
+    batch_size: int,
+    patch_size: int | None = None,
+    patch_overlap: int | None = None,
+) -> tf.data.Dataset:
+    """Returns every patch of a split once, in the order of the index; the last batch may be small.
+
+    Args:
+        info: The dataset.
+        folder: Where its shards are.
+        split: For example `val`.
+        batch_size: Patches in a batch.
+        patch_size: Patch height and width in pixels, at most that of the records.
+        patch_overlap: Pixels that patches cut from one record share.
+
+    Raises:
+        ConfigError: Larger patches are wanted than the dataset holds.
+        DatasetError: The split is missing or empty.
+    """
+    size, origins = cut_origins(info.patch_grid, patch_size, patch_overlap)
+    paths = [str(path) for path in info.shard_paths(folder, split)]
+    dataset = tf.data.TFRecordDataset(
+        paths, compression_type(info.compression), buffer_size=READ_BUFFER_BYTES
+    ).map(lambda record: (tf.constant(0, tf.int64), record, tf.constant(0)))
+    if len(origins) > 1:
+        dataset = dataset.flat_map(_copies(tf.ones(1, tf.int64), len(origins)))
+    dataset = dataset.batch(batch_size)
+    dataset = dataset.map(
+        lambda _, serialized, cut: decode_batch(serialized, _places(origins, cut), size, info),
+        num_parallel_calls=tf.data.AUTOTUNE,
+    )
+    cardinality = -(-info.split(split).records * len(origins) // batch_size)
+    dataset = dataset.apply(tf.data.experimental.assert_cardinality(cardinality))
+    return dataset.prefetch(tf.data.AUTOTUNE).with_options(_options())
+
+
+def _shuffled_records(info: DatasetInfo, folder: str | Path, key: tf.Tensor) -> tf.data.Dataset:
+    """Returns (number in the split, serialised record, cut 0), shards interleaved at random."""
+    paths = [str(path) for path in info.shard_paths(folder, "train")]
+    counts = [shard.records for shard in info.split("train").shards if shard.records]
+    firsts = np.concatenate([[0], np.cumsum(counts)[:-1]]).astype(np.int64)
+    order = tf.random.experimental.stateless_shuffle(tf.range(len(paths)), key)
+
+    def records_of(shard: tf.Tensor) -> tf.data.Dataset:
+        shard_records = tf.data.TFRecordDataset(
+            tf.gather(tf.constant(paths), shard),
+            compression_type(info.compression),
+            buffer_size=READ_BUFFER_BYTES,
+        )
+        return shard_records.enumerate(tf.gather(tf.constant(firsts), shard))
+
+    return (
+        tf.data.Dataset.from_tensor_slices(order)
+        .interleave(
+            records_of,
+            cycle_length=min(8, len(paths)),
+            num_parallel_calls=tf.data.AUTOTUNE,
+            deterministic=True,
+        )
+        .map(lambda number, record: (number, record, tf.constant(0)))
+    )
+
+
+def _copies(times: tf.Tensor, cuts: int):
+    """Returns a function of one record that gives its copies, each with the number of its cut.
+
+    The copies share one buffer, so a repeated record takes no more memory in the shuffle.
+    """
+
+    def copies(number: tf.Tensor, record: tf.Tensor, _: tf.Tensor) -> tf.data.Dataset:
+        place = tf.minimum(number, tf.size(times, tf.int64) - 1)
+        total = tf.gather(times, place) * cuts
+        return tf.data.Dataset.range(total).map(
+            lambda i: (number, record, tf.cast(i % cuts, tf.int32))
+        )
+
+    return copies
+
+
+def _places(origins: np.ndarray, cut: tf.Tensor) -> tf.Tensor | None:
+    whole = len(origins) == 1
+    return None if whole else tf.gather(tf.constant(origins), cut)
+
+
+def _key(seed: int, epoch: tf.Tensor, purpose: int) -> tf.Tensor:
+    """Returns a random key, int64 [2], of its own for each epoch and purpose."""
+    key = tf.random.fold_in(tf.constant([seed, purpose], tf.int64), epoch)
+    return tf.cast(key, tf.int64)
+
+
+def _options() -> tf.data.Options:
+    options = tf.data.Options()
+    options.deterministic = True
+    # A file-wise split among workers cannot see through the epochs' flat_map.
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+    return options

@@ -1,0 +1,172 @@
+"""Augmentations that move pixels: image and label go through the same map.
+
+Every function takes a batch (reflectance float32 [batch, size, size, bands], dense label uint8
+[batch, size, size]) and a random key (integer [2]) and returns a batch of the same shapes.
+"""
+
+import math
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from landcover_tf.legend import IGNORED
+
+Batch = tuple[tf.Tensor, tf.Tensor]
+
+
+def choose(key: tf.Tensor, like: tf.Tensor, probability: float) -> tf.Tensor:
+    """Returns True for each example with the given probability, bool [batch]."""
+    return tf.random.stateless_uniform([tf.shape(like)[0]], key) < probability
+
+
+def on_chosen(
+    chosen: tf.Tensor, operation: Callable[[tf.Tensor, tf.Tensor], Batch], batch: Batch
+) -> Batch:
+    """Returns the batch with `operation` done to the chosen examples alone.
+
+    What is not chosen costs a copy and no computation, so a rare augmentation is a cheap one.
+
+    Args:
+        chosen: bool [batch].
+        operation: From (image, label) of the chosen examples to the same shapes.
+        batch: Image and label.
+    """
+    image, label = batch
+    where = tf.where(chosen)
+
+    def some() -> Batch:
+        new_image, new_label = operation(
+            tf.gather(image, where[:, 0]), tf.gather(label, where[:, 0])
+        )
+        return (
+            tf.tensor_scatter_nd_update(image, where, new_image),
+            tf.tensor_scatter_nd_update(label, where, new_label),
+        )
+
+    new_image, new_label = tf.cond(tf.size(where) > 0, some, lambda: (image, label))
+    return tf.ensure_shape(new_image, image.shape), tf.ensure_shape(new_label, label.shape)
+
+
+def flip(image: tf.Tensor, label: tf.Tensor, key: tf.Tensor, *, probability: float) -> Batch:
+    """Mirrors rows, columns, both or neither, each with the given probability."""
+    keys = tf.random.split(key, 2)
+    for axis, axis_key in zip((1, 2), tf.unstack(keys), strict=True):
+        mirrored = choose(axis_key, image, probability)
+        image = tf.where(mirrored[:, None, None, None], tf.reverse(image, [axis]), image)
+        label = tf.where(mirrored[:, None, None], tf.reverse(label, [axis]), label)
+    return image, label
+
+
+def turn(image: tf.Tensor, label: tf.Tensor, key: tf.Tensor, *, probability: float) -> Batch:
+    """Turns by one, two or three quarters, drawn evenly, with the given probability."""
+    keys = tf.unstack(tf.random.split(key, 2))
+    quarters = tf.random.stateless_uniform([tf.shape(image)[0]], keys[0], 1, 4, tf.int32)
+    quarters = tf.where(choose(keys[1], image, probability), quarters, 0)
+    # Two halves of one decision: half a turn is both mirrors, a quarter a transpose and a mirror.
+    half, odd = quarters >= 2, quarters % 2 == 1
+    image = tf.where(half[:, None, None, None], tf.reverse(image, [1, 2]), image)
+    label = tf.where(half[:, None, None], tf.reverse(label, [1, 2]), label)
+    image = tf.where(odd[:, None, None, None], tf.image.rot90(image), image)
+    turned = tf.reverse(tf.transpose(label, [0, 2, 1]), [1])
+    return image, tf.where(odd[:, None, None], turned, label)
+
+
+def scale_rotate_shift(
+    image: tf.Tensor,
+    label: tf.Tensor,
+    key: tf.Tensor,
+    *,
+    probability: float,
+    max_scale: float,
+    max_rotation_deg: float,
+    max_shift: float,
+) -> Batch:
+    """Scales, rotates and shifts about the centre.
+
+    Images are interpolated bilinearly, labels taken from the nearest pixel. What comes from
+    outside, and pixels mixed with no data, become no data and IGNORED.
+
+    Args:
+        image: Reflectance, float32 [batch, size, size, bands].
+        label: Dense classes, uint8 [batch, size, size].
+        key: Random key.
+        probability: Share of examples that are moved.
+        max_scale: 0.25 draws magnifications in [1/1.25, 1.25], evenly in the logarithm.
+        max_rotation_deg: Largest rotation in degrees, both ways.
+        max_shift: Largest shift along each axis as a share of the size.
+    """
+    keys = tf.unstack(tf.random.split(key, 2))
+
+    def move(image: tf.Tensor, label: tf.Tensor) -> Batch:
+        draws = tf.random.stateless_uniform([tf.shape(image)[0], 4], keys[1], -1.0, 1.0)
+        magnification = tf.exp(draws[:, 0] * math.log1p(max_scale))
+        angle = draws[:, 1] * math.radians(max_rotation_deg)
+        shift = draws[:, 2:] * max_shift * tf.cast(tf.shape(image)[1], tf.float32)
+        return warp(image, label, affine_coefficients(magnification, angle, shift, image))
+
+    return on_chosen(choose(keys[0], image, probability), move, (image, label))
+
+
+def affine_coefficients(
+    magnification: tf.Tensor, angle: tf.Tensor, shift: tf.Tensor, image: tf.Tensor
+) -> tf.Tensor:
+    """Returns the map from output to input pixels, float32 [batch, 8] as `warp` wants it.
+
+    Args:
+        magnification: Size of things in the output over that in the input, [batch].
+        angle: Counter-clockwise rotation as seen on the picture, radians [batch].
+        shift: Rows and columns by which the content moves down and right, [batch, 2].
+        image: Gives the size.
+    """
+    centre = (tf.cast(tf.shape(image)[1], tf.float32) - 1) / 2
+    cos, sin = tf.cos(angle) / magnification, tf.sin(angle) / magnification
+    # x_in = cos (x - cx - dx) - sin (y - cy - dy) + cx; y_in = sin (..) + cos (..) + cy.
+    x_zero, y_zero = centre + shift[:, 1], centre + shift[:, 0]
+    zero = tf.zeros_like(cos)
+    return tf.stack(
+        [
+            cos,
+            -sin,
+            centre - cos * x_zero + sin * y_zero,
+            sin,
+            cos,
+            centre - sin * x_zero - cos * y_zero,
+            zero,
+            zero,
+        ],
+        axis=1,
+    )
+
+
+def warp(image: tf.Tensor, label: tf.Tensor, coefficients: tf.Tensor) -> Batch:
+    """Returns the batch seen through projective maps from output to input pixels.
+
+    Args:
+        image: Reflectance, float32 [batch, size, size, bands].
+        label: Dense classes, uint8 [batch, size, size].
+        coefficients: a0, a1, a2, b0, b1, b2, c0, c1 of
+            x_in = (a0 x + a1 y + a2) / (c0 x + c1 y + 1), y_in likewise; float32 [batch, 8].
+    """
+    has_data = tf.reduce_any(image != 0, axis=-1, keepdims=True)
+    moved = _transform(
+        tf.concat([image, tf.cast(has_data, image.dtype)], axis=-1), coefficients, "BILINEAR", 0.0
+    )
+    image, weight = moved[..., :-1], moved[..., -1:]
+    # A pixel partly made of no data would have a reflectance that nothing on the ground has.
+    whole = weight > 0.999
+    image = tf.where(whole, image, 0.0)
+    label = _transform(label[..., None], coefficients, "NEAREST", float(IGNORED))[..., 0]
+    return image, tf.where(whole[..., 0], label, tf.constant(IGNORED, tf.uint8))
+
+
+def _transform(
+    raster: tf.Tensor, coefficients: tf.Tensor, interpolation: str, fill: float
+) -> tf.Tensor:
+    return tf.raw_ops.ImageProjectiveTransformV3(
+        images=raster,
+        transforms=coefficients,
+        output_shape=tf.shape(raster)[1:3],
+        fill_value=fill,
+        interpolation=interpolation,
+        fill_mode="CONSTANT",
+    )

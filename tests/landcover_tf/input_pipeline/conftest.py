@@ -1,0 +1,143 @@
+"""A dataset of eleven small records that tests read back."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from landcover_tf.dataset_info import BandInfo, DatasetInfo, ShardInfo, SplitInfo
+from landcover_tf.files import sha256_of
+from landcover_tf.grid import PatchGrid, Window
+from landcover_tf.legend import LandCoverClass, Legend
+from landcover_tf.normalizer import BandStatistics, Normalizer
+from landcover_tf.patch_index import PatchEntry, write_index
+from landcover_tf.records import Patch, encode, write_shard
+
+LEGEND = Legend(
+    name="three",
+    classes=(
+        LandCoverClass(code=10, name="water", color="#0000ff"),
+        LandCoverClass(code=20, name="forest", color="#00ff00"),
+        LandCoverClass(code=30, name="urban", color="#ff0000"),
+    ),
+)
+BANDS = ("B02", "B03", "B04", "B08")
+SIZE = 16
+CODES = np.array([0, 10, 20, 30], np.uint8)
+
+
+def make_patch(number: int, rng: np.random.Generator) -> Patch:
+    """Returns a patch whose pixel [0, 0, 0] is 1000 + its number; only patch 3 has class 30."""
+    image = rng.integers(1001, 11001, (SIZE, SIZE, len(BANDS))).astype(np.uint16)
+    image[0, 0, 0] = 1000 + number
+    label = CODES[rng.integers(0, 3, (SIZE, SIZE))]
+    label[0, 0] = 10
+    if number == 3:
+        label[4:6, 4:6] = 30
+    validity = np.zeros((SIZE, SIZE), np.uint8)
+    validity[-1, :5] = 1
+    image[-1, :5] = 0
+    validity[-2, :5] = 8
+    validity[-3, :5] = 64
+    return Patch(
+        image=image,
+        label=label,
+        validity=validity,
+        key=f"patch-{number}",
+        product="p",
+        window=Window(row_off=0, col_off=number * SIZE, height=SIZE, width=SIZE),
+        crs="EPSG:32632",
+        transform=(10.0, 0.0, 0.0, 0.0, -10.0, 0.0),
+        band_names=BANDS,
+    )
+
+
+@pytest.fixture(scope="session")
+def patches() -> list[Patch]:
+    """Eleven patches, the records of split train; the first three are those of val."""
+    rng = np.random.default_rng(0)
+    return [make_patch(number, rng) for number in range(11)]
+
+
+@pytest.fixture(scope="session")
+def build(
+    tmp_path_factory: pytest.TempPathFactory, patches: list[Patch]
+) -> Callable[[str], tuple[DatasetInfo, Path]]:
+    """Returns a function from a compression to a dataset of the patches and its folder."""
+
+    def make(compression: str = "none") -> tuple[DatasetInfo, Path]:
+        folder = tmp_path_factory.mktemp("dataset")
+        parts = {"train": ((0, 4), (4, 9), (9, 9), (9, 11)), "val": ((0, 3),)}
+        splits, entries = {}, []
+        for split, ranges in parts.items():
+            shards = []
+            for i, (start, stop) in enumerate(ranges):
+                path = folder / f"{split}-{i:05d}-of-{len(ranges):05d}.tfrecord"
+                chosen = patches[start:stop]
+                written = write_shard(path, map(encode, chosen), compression=compression)
+                shards.append(
+                    ShardInfo(
+                        file=path.name,
+                        records=written.records,
+                        bytes=written.bytes,
+                        sha256=sha256_of(path),
+                    )
+                )
+                entries += [_entry(p, split, path.name, n) for n, p in enumerate(chosen)]
+            splits[split] = SplitInfo(shards=tuple(shards), class_pixels=_totals(entries, split))
+        write_index(folder, entries)
+        statistics = BandStatistics.empty(BANDS)
+        info = DatasetInfo(
+            name="tiny",
+            bands=tuple(BandInfo(name=b, scale=1e-4, offset=-0.1) for b in BANDS),
+            dtype="uint16",
+            nodata=0,
+            legend=LEGEND,
+            patch_grid=PatchGrid(patch_size=SIZE, patch_overlap=4),
+            resolution_m=10.0,
+            invalid_bits=0b10111111,
+            statistics=statistics,
+            normalizer=Normalizer.fit("reflectance", statistics, [1e-4] * 4, [-0.1] * 4),
+            splits=splits,
+            products=(),
+            compression=compression,
+        )
+        info.save(folder)
+        return info, folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def dataset(build: Callable[[str], tuple[DatasetInfo, Path]]) -> tuple[DatasetInfo, Path]:
+    """The uncompressed dataset and its folder."""
+    return build("none")
+
+
+def _entry(patch: Patch, split: str, shard: str, position: int) -> PatchEntry:
+    usable = (patch.validity & 0b10111111) == 0
+    codes, counts = np.unique(patch.label[usable], return_counts=True)
+    pixels = {int(c): int(n) for c, n in zip(codes, counts, strict=True) if c}
+    return PatchEntry(
+        key=patch.key,
+        split=split,
+        shard=shard,
+        position=position,
+        product=patch.product,
+        group="g",
+        row_off=patch.window.row_off,
+        col_off=patch.window.col_off,
+        valid_fraction=float(usable.mean()),
+        labelled_fraction=float((usable & (patch.label != 0)).mean()),
+        class_pixels=pixels,
+    )
+
+
+def _totals(entries: list[PatchEntry], split: str) -> dict[int, int]:
+    totals: dict[int, int] = {}
+    for entry in entries:
+        if entry.split == split:
+            for code, count in entry.class_pixels.items():
+                totals[code] = totals.get(code, 0) + count
+    return totals

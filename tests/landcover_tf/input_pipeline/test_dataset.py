@@ -1,0 +1,165 @@
+"""The two pipelines give every patch, in reproducible batches, and continue where they stopped."""
+
+from collections import Counter
+from dataclasses import replace
+from itertools import islice
+
+import numpy as np
+import pytest
+
+from landcover_tf.errors import ConfigError, DatasetError
+from landcover_tf.grid import PatchGrid
+from landcover_tf.input_pipeline.augment import PRESETS
+from landcover_tf.input_pipeline.dataset import (
+    evaluation_dataset,
+    training_dataset,
+    training_steps,
+)
+from landcover_tf.input_pipeline.decoding import cut_origins
+from landcover_tf.legend import IGNORED
+
+
+def numbers(image: np.ndarray) -> list[int]:
+    """Returns the numbers of whole, unturned patches, see `make_patch`."""
+    return np.rint(image[:, 0, 0, 0] * 1e4).astype(int).tolist()
+
+
+def batches(dataset, count: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    return list(islice(dataset.as_numpy_iterator(), count))
+
+
+def train(dataset, **settings):
+    info, folder = dataset
+    defaults = {"batch_size": 4, "seed": 1, "augmentation": PRESETS["none"]}
+    return training_dataset(info, folder, **(defaults | settings))
+
+
+@pytest.mark.parametrize("compression", ["none", "gzip"])
+def test_evaluation_gives_every_patch_once_in_order(build, patches, compression):
+    info, folder = build(compression)
+    dataset = evaluation_dataset(info, folder, "train", batch_size=4)
+    assert dataset.element_spec[0].shape.as_list() == [None, 16, 16, 4]
+    assert dataset.cardinality() == 3
+    got = batches(dataset, 99)
+    assert [len(image) for image, _ in got] == [4, 4, 3]
+    assert sum((numbers(image) for image, _ in got), []) == list(range(11))
+    image, label = got[0]
+    assert image.dtype == np.float32 and label.dtype == np.uint8
+    patch = patches[0]
+    expected = patch.image * 1e-4 - 0.1
+    expected[-1, :5] = 0
+    np.testing.assert_allclose(image[0], expected, atol=1e-6)
+    classes = {0: IGNORED, 10: 0, 20: 1, 30: 2}
+    dense = np.vectorize(classes.get)(patch.label)
+    dense[-2:, :5] = IGNORED  # No data and cloud, but not snow.
+    np.testing.assert_array_equal(label[0], dense)
+
+
+def test_an_epoch_shows_every_patch_once_in_another_order(dataset):
+    info, folder = dataset
+    assert training_steps(info, folder, batch_size=1) == 11
+    got = [numbers(image)[0] for image, _ in batches(train(dataset, batch_size=1), 22)]
+    first, second = got[:11], got[11:]
+    assert sorted(first) == sorted(second) == list(range(11))
+    assert first != second
+    assert first != list(range(11))
+
+
+def test_training_batches_are_full_and_depend_on_the_seed_alone(dataset):
+    settings = {"augmentation": PRESETS["strong"]}
+    first, again = (batches(train(dataset, **settings), 6) for _ in range(2))
+    other = batches(train(dataset, **settings, seed=2), 6)
+    for (image, label), (image_again, label_again) in zip(first, again, strict=True):
+        assert image.shape == (4, 16, 16, 4)
+        np.testing.assert_array_equal(image, image_again)
+        np.testing.assert_array_equal(label, label_again)
+    assert any(not np.array_equal(a[0], b[0]) for a, b in zip(first, other, strict=True))
+
+
+@pytest.mark.parametrize("oversampling", [0.0, 0.9])
+def test_resuming_continues_with_the_next_batch(dataset, oversampling):
+    settings = {"augmentation": PRESETS["strong"], "oversampling": oversampling}
+    info, folder = dataset
+    steps = training_steps(info, folder, batch_size=4, oversampling=oversampling)
+    whole = batches(train(dataset, **settings), 3 * steps)
+    resumed = batches(train(dataset, **settings, start_epoch=1, start_step=1), 2 * steps - 1)
+    for (image, label), (image_again, label_again) in zip(whole[steps + 1 :], resumed, strict=True):
+        np.testing.assert_array_equal(image, image_again)
+        np.testing.assert_array_equal(label, label_again)
+
+
+def test_oversampling_repeats_the_rare_class(dataset):
+    # Class 30 is in 1 of 11 patches: factor sqrt(1 * 11) = 3.32; the others are in all.
+    info, folder = dataset
+    steps = training_steps(info, folder, batch_size=1, oversampling=1.0)
+    assert steps == 13  # 10 + 3.32
+    epochs = 30
+    got = batches(train(dataset, batch_size=1, oversampling=1.0), epochs * steps)
+    seen = Counter(numbers(image)[0] for image, _ in got)
+    assert seen[3] / epochs == pytest.approx(np.sqrt(11), abs=0.35)
+    assert min(seen.values()) > 0.8 * epochs
+
+
+def test_oversampling_needs_the_index(dataset, tmp_path):
+    info, folder = dataset
+    for path in folder.glob("*.tfrecord"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    with pytest.raises(DatasetError, match=r"patches\.jsonl"):
+        train((info, tmp_path), oversampling=0.5)
+    lines = (folder / "patches.jsonl").read_text().splitlines()
+    (tmp_path / "patches.jsonl").write_text("\n".join(lines[1:]))
+    with pytest.raises(ConfigError, match="10 training patches"):
+        train((info, tmp_path), oversampling=0.5)
+
+
+def test_fewer_patches_than_a_batch_fill_one(dataset):
+    info, folder = dataset
+    assert training_steps(info, folder, batch_size=25) == 1
+    image, _ = batches(train(dataset, batch_size=25), 1)[0]
+    seen = Counter(numbers(image))
+    assert sorted(seen) == list(range(11)) and max(seen.values()) == 3
+
+
+def test_smaller_patches_are_cut(dataset, patches):
+    info, folder = dataset
+    # Stride 6: rows 0, 6 and the last one moved back to 16 - 8 = 8.
+    size, origins = cut_origins(info.patch_grid, 8, 2)
+    assert size == 8
+    assert origins.tolist() == [[r, c] for r in (0, 6, 8) for c in (0, 6, 8)]
+    got = batches(
+        evaluation_dataset(info, folder, "val", batch_size=5, patch_size=8, patch_overlap=2), 99
+    )
+    assert [len(image) for image, _ in got] == [5, 5, 5, 5, 5, 2]
+    image = np.concatenate([image for image, _ in got])
+    cut = patches[1].image[6:14, 8:16] * 1e-4 - 0.1
+    np.testing.assert_allclose(image[9 + 5], cut, atol=1e-6)
+
+
+def test_training_on_cuts_shows_each_once(dataset):
+    info, folder = dataset
+    steps = training_steps(info, folder, batch_size=4, patch_size=8)
+    assert steps == 11
+    got = batches(train(dataset, patch_size=8), steps)
+    values = np.concatenate([image[:, 2, 2, 1] for image, _ in got])
+    assert len(np.unique(values)) > 40  # 44 different cuts; equal random values are possible.
+
+
+def test_equal_is_no_change_and_larger_is_refused():
+    stored = PatchGrid(patch_size=256, patch_overlap=96)
+    for size, overlap in ((None, None), (256, None), (256, 96), (256, 0), (None, 10)):
+        assert cut_origins(stored, size, overlap)[1].tolist() == [[0, 0]]
+    with pytest.raises(ConfigError, match="512 px with 96 px overlap.*holds 256 px with 96 px"):
+        cut_origins(stored, 512, 96)
+    with pytest.raises(ConfigError, match="256 px with 128 px.*holds 256 px with 96 px"):
+        cut_origins(stored, 256, 128)
+    with pytest.raises(ConfigError, match="patch_overlap must be in"):
+        cut_origins(stored, 64, 64)
+
+
+def test_missing_split_and_nan_nodata(dataset):
+    info, folder = dataset
+    with pytest.raises(DatasetError, match="no split 'test'"):
+        evaluation_dataset(info, folder, "test", batch_size=1)
+    with_nan = replace(info, nodata=float("nan"))
+    image, _ = batches(evaluation_dataset(with_nan, folder, "val", batch_size=1), 1)[0]
+    assert image[0, -1, 0, 0] == pytest.approx(-0.1)  # 0 is now a value.
