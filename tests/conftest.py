@@ -1,4 +1,7 @@
-"""Shared inputs: one simulated chain per session, and the real data where it is present."""
+"""Shared inputs: one simulated chain per session, and the real data where it is present.
+
+Each link of the chain is made by the real program when a test first asks for it.
+"""
 
 import os
 from pathlib import Path
@@ -18,3 +21,75 @@ def shared_data() -> Path:
     if not SHARED.is_dir():
         pytest.skip("real data is not present")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def chain(tmp_path_factory) -> Path:
+    """Folder of the session's simulated chain."""
+    return tmp_path_factory.mktemp("chain")
+
+
+@pytest.fixture(scope="session")
+def simulated_products(chain) -> Path:
+    """Folder with `products` (three of 360 px, one of them a zip) and `ground_truth`."""
+    from landcover_tf import simulate
+
+    folder = chain / "input"
+    arguments = ["--output-dir", str(folder), "--products", "3", "--size-px", "360"]
+    assert simulate.main(arguments) == 0
+    return folder
+
+
+@pytest.fixture(scope="session")
+def prepared_scenes(chain, simulated_products) -> Path:
+    """Folder with the three prepared scenes and their labels."""
+    from landcover_tf import prepare
+
+    folder = chain / "scenes"
+    arguments = [
+        "--sentinel2-dir", str(simulated_products / "products"),
+        "--ground-truth", str(simulated_products / "ground_truth"),
+        "--output-dir", str(folder),
+    ]  # fmt: skip
+    assert prepare.main(arguments) == 0
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_dataset(chain, prepared_scenes) -> Path:
+    """Shards of 64 px patches: a scene each for training, validation and test."""
+    from tfrecords_builder.__main__ import main
+
+    folder = chain / "dataset"
+    arguments = [
+        "--data-dir", str(prepared_scenes), "--output-dir", str(folder),
+        "--patch-size", "64", "--patch-overlap", "16", "--split", "scenes",
+        "--val-fraction", "0.33", "--test-fraction", "0.33", "--jobs", "1",
+    ]  # fmt: skip
+    assert main(arguments) == 0
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_run(chain, tiny_dataset) -> Path:
+    """A finished run folder: resnet18 trained for two epochs."""
+    from landcover_tf import train
+
+    folder = chain / "run"
+    arguments = [
+        "--data-dir", str(tiny_dataset), "--output-dir", str(folder), "--model", "resnet18",
+        "--encoder-weights", "none", "--encoder-lr-factor", "1", "--patch-size", "64",
+        "--patch-overlap", "16", "--batch-size", "8", "--epochs", "2", "--lr", "1e-3",
+    ]  # fmt: skip
+    assert train.main(arguments) == 0
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_export(chain, tiny_run) -> Path:
+    """The SavedModel of the tiny run."""
+    from landcover_tf import export
+
+    folder = chain / "export"
+    assert export.main(["--run-dir", str(tiny_run), "--output-dir", str(folder)]) == 0
+    return folder
