@@ -1,0 +1,140 @@
+"""One way to run jobs: in this process, on a process pool, or on a Dask cluster.
+
+A job is a function at the top level of a module and one argument that can be pickled. It writes
+its result to a file under a name of its own, so that running it twice, which a cluster does when
+it loses a worker, changes nothing.
+"""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from landcover_tf.errors import ConfigError, LandCoverError
+from landcover_tf.progress import progress
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+CONNECT_SECONDS = 20
+LOST_WORKERS_PER_JOB = 5
+"""How often a Dask cluster runs a job again because it lost the worker."""
+
+
+class InProcessExecutor(Executor):
+    """Runs every job at once in the calling thread, for one process and for debugging."""
+
+    def submit(self, fn: Callable[..., Result], /, *args: Any, **kwargs: Any) -> "Future[Result]":
+        future: Future[Result] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+def usable_cores() -> int:
+    """Returns the number of cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@contextmanager
+def executor(jobs: int | None = None, scheduler: str | None = None) -> Iterator[Executor]:
+    """Yields a `concurrent.futures.Executor`; leaving the block waits for it or cancels it.
+
+    Args:
+        jobs: Processes; None is one per usable core, 1 runs in this process. Processes are
+            spawned, never forked: TensorFlow and GDAL hold threads that do not survive a fork.
+        scheduler: Address of a Dask scheduler (`tcp://host:8786`) or a scheduler file (.json)
+            on a shared disk; `jobs` is then the cluster's business.
+
+    Raises:
+        ConfigError: `jobs` is below 1, Dask is not installed, or no scheduler answers.
+    """
+    if scheduler is not None:
+        with _dask_executor(scheduler) as pool:
+            yield pool
+        return
+    jobs = usable_cores() if jobs is None else jobs
+    if jobs < 1:
+        raise ConfigError(f"--jobs must be at least 1, got {jobs}")
+    if jobs == 1:
+        yield InProcessExecutor()
+        return
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_prepare_worker)
+    try:
+        yield pool
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    pool.shutdown()
+
+
+def run_jobs(
+    pool: Executor,
+    function: Callable[[Job], Result],
+    jobs: Sequence[Job],
+    *,
+    label: str,
+    unit: str = "job",
+) -> list[Result]:
+    """Returns `function(job)` of every job, in the order of `jobs`, and shows progress.
+
+    The first error cancels the jobs that have not begun.
+
+    Raises:
+        LandCoverError: A worker process was lost (a job's own errors pass unchanged).
+    """
+    if isinstance(pool, InProcessExecutor):
+        return [function(job) for job in progress(jobs, label=label, unit=unit)]
+    futures = [pool.submit(function, job) for job in jobs]
+    try:
+        for future in progress(as_completed(futures), label=label, total=len(jobs), unit=unit):
+            future.result()
+    except BrokenProcessPool as error:
+        raise LandCoverError(
+            "a worker process died, most often because memory ran out; run again with --resume "
+            "and fewer --jobs"
+        ) from error
+    finally:
+        for future in futures:
+            future.cancel()
+    return [future.result() for future in futures]
+
+
+@contextmanager
+def _dask_executor(scheduler: str) -> Iterator[Executor]:
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise ConfigError(
+            f"--scheduler {scheduler} needs Dask; install landcover-tf[dask]"
+        ) from error
+    where = {"scheduler_file": scheduler} if scheduler.endswith(".json") else {"address": scheduler}
+    try:
+        client = Client(**where, timeout=CONNECT_SECONDS, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"no Dask scheduler answers at {scheduler}: {error}") from error
+    with client, client.get_executor(pure=False) as pool:
+        yield pool
+
+
+def _prepare_worker() -> None:
+    """Makes a pool's process end with its parent, whatever ends that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: Any) -> None:
+    parent.join()
+    os._exit(1)

@@ -1,0 +1,87 @@
+"""Whether sources belong in one dataset; all problems are reported together."""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from landcover_tf.errors import DatasetError
+from landcover_tf.normalizer import BandStatistics
+from tfrecords_builder.rasters import SourceRaster
+
+LISTED = 12
+"""Problems written out before the rest is only counted."""
+
+
+def require_uniform(rasters: Sequence[SourceRaster]) -> None:
+    """Checks that all images have the same bands, scales, data type and pixel size.
+
+    Raises:
+        DatasetError: Names every image that differs from the majority.
+    """
+    features: Mapping[str, Callable[[SourceRaster], Any]] = {
+        "bands": lambda r: ", ".join(band.name for band in r.bands),
+        "data type": lambda r: r.dtype,
+        "scale and offset": lambda r: ", ".join(f"{b.scale:g}/{b.offset:g}" for b in r.bands),
+        "pixel size in m": lambda r: r.resolution_m and float(f"{r.resolution_m:.3g}"),
+    }
+    problems = []
+    for title, feature in features.items():
+        values = [feature(raster) for raster in rasters]
+        usual, _ = Counter(values).most_common(1)[0]
+        problems += [
+            f"{raster.source.image} has {title} {value}, most have {usual}"
+            for raster, value in zip(rasters, values, strict=True)
+            if value != usual
+        ]
+    raise_problems(problems, "the images do not fit into one dataset")
+
+
+def dataset_nodata(rasters: Sequence[SourceRaster]) -> float:
+    """Returns the stored no-data value of the dataset.
+
+    It is what most images declare; where none declares one, a value that real data of the type
+    hardly takes. NaN becomes a number, because JSON and integer comparison know no NaN.
+    """
+    values = [raster.nodata for raster in rasters if raster.nodata is not None]
+    declared = Counter(value for value in values if not math.isnan(value))
+    if declared:
+        return float(declared.most_common(1)[0][0])
+    dtype = np.dtype(rasters[0].dtype)
+    if dtype.kind == "u":
+        return 0.0
+    return float(np.iinfo(dtype).min) if dtype.kind == "i" else -9999.0
+
+
+def require_reflectance(
+    statistics: BandStatistics, scale: Sequence[float], offset: Sequence[float], kind: str
+) -> None:
+    """Checks that the `reflectance` normalizer, which clips to 0..1, does not clip the data away.
+
+    Raises:
+        DatasetError: The median of a band is beyond 1.5.
+    """
+    if kind != "reflectance" or not statistics.count:
+        return
+    median = statistics.percentile(50) * np.asarray(scale) + np.asarray(offset)
+    if median.max() > 1.5:
+        band = int(median.argmax())
+        raise DatasetError(
+            f"band {statistics.names[band]} has a median of {median[band]:.6g}, which is no "
+            "reflectance; give --scale (for example 1e-4) and --offset, or another --normalizer"
+        )
+
+
+def raise_problems(problems: Sequence[str], summary: str) -> None:
+    """Raises one error that lists all problems, if there are any.
+
+    Raises:
+        DatasetError: There is a problem.
+    """
+    if not problems:
+        return
+    listed = "".join(f"\n  - {problem}" for problem in problems[:LISTED])
+    more = f"\n  - and {len(problems) - LISTED} more" if len(problems) > LISTED else ""
+    raise DatasetError(f"{summary}:{listed}{more}")

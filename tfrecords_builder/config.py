@@ -1,0 +1,168 @@
+"""The settings of a build."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from landcover_tf.cli import config_dict
+from landcover_tf.errors import ConfigError
+from landcover_tf.grid import PatchGrid
+from landcover_tf.normalizer import NormalizerKind
+from landcover_tf.sentinel2.validity import ValidityBit
+
+SplitMethod = Literal["blocks", "scenes", "tiles", "zones", "group", "given", "random"]
+InvalidPixel = Literal[
+    "nodata", "defective", "saturated", "cloud", "cirrus", "shadow", "snow", "buffer"
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildConfig:
+    """Builds sharded TFRecords with dataset.json from prepared scenes or image/label rasters.
+
+    The data folder holds prepared scenes (the output of landcover_tf.prepare), or `images/` and
+    `labels/` with rasters of the same names, or a `pairs.csv` with the columns image, label and,
+    as needed, group, split, validity, product.
+    """
+
+    data_dir: Path
+    """Folder with the input, as described above."""
+    output_dir: Path
+    """Folder for the shards and dataset.json; must be new or empty."""
+    name: str | None = None
+    """Name of the dataset; the output folder's name by default."""
+
+    patch_size: int = 256
+    """Patch height and width in pixels."""
+    patch_overlap: int = 96
+    """Pixels that neighbouring patches share."""
+    min_valid_fraction: float = 0.25
+    """Least share of usable pixels, of a patch's part inside the raster; others are dropped."""
+    min_labelled_fraction: float = 0.1
+    """Least share of usable pixels that carry a label; others are dropped."""
+    invalid: tuple[InvalidPixel, ...] = (
+        "nodata", "defective", "saturated", "cloud", "cirrus", "shadow", "buffer",
+    )  # fmt: skip
+    """Kinds of pixel that are not used for training and scoring."""
+
+    bands: tuple[str, ...] = ()
+    """Bands to take, by name; all by default. Names the bands given by --band-indexes, or all
+    bands of rasters without band names."""
+    band_indexes: tuple[int, ...] = ()
+    """Bands to take, by number from 1, when the rasters do not name them (needs --bands)."""
+    scale: float | None = None
+    """Reflectance per stored unit, for example 1e-4; from the raster's tags by default."""
+    offset: float | None = None
+    """Reflectance of stored value 0; from the raster's tags by default."""
+    nodata: float | None = None
+    """Stored value of pixels without data; from the raster's tags by default."""
+
+    legend: str = "landcover9"
+    """Legend of the dataset: a name or a .toml file."""
+    source_legend: str | None = None
+    """Legend of the label rasters; by default what the scene says, or the dataset's legend."""
+    unknown_labels: Literal["error", "ignore"] = "error"
+    """Refuse label codes that the legend or crosswalk does not know, or make them no data."""
+
+    split: SplitMethod = "blocks"
+    """How patches are split: square blocks of ground, whole scenes, whole MGRS tiles, zones
+    (--zones), the group column, the split column, or at random (leaks; see --i-know-it-leaks)."""
+    val_fraction: float = 0.15
+    """Share of the validation split."""
+    test_fraction: float = 0.15
+    """Share of the test split."""
+    block_size_m: float = 5000.0
+    """Side of a block in metres."""
+    block_size_px: int | None = None
+    """Side of a block in pixels instead; the only choice for rasters without a CRS."""
+    gap_px: int | None = None
+    """Least distance between patches of different splits in pixels; the patch size by default."""
+    zones: Path | None = None
+    """GeoJSON polygons (property `split`, or `zone`) or a raster of zone numbers."""
+    i_know_it_leaks: bool = False
+    """Confirms --split random, whose patches overlap between splits."""
+
+    normalizer: NormalizerKind = "reflectance"
+    """Kind of the normalizer stored in dataset.json and built into the model."""
+    compression: Literal["none", "gzip"] = "none"
+    """Compression of the shards; gzip takes half the space and reads three times slower."""
+    shard_size_mb: float = 128.0
+    """Aimed size of a shard in MB before compression."""
+    seed: int = 0
+    """Seed of the split and of the order of records."""
+
+    jobs: int | None = None
+    """Processes; one per core by default, 1 works in this process."""
+    scheduler: str | None = None
+    """Address or file of a Dask scheduler to run on instead of local processes."""
+    resume: bool = False
+    """Continue a build that was interrupted; finished scenes are not done again."""
+
+    def __post_init__(self) -> None:
+        try:
+            PatchGrid(patch_size=self.patch_size, patch_overlap=self.patch_overlap)
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
+        for name in ("min_valid_fraction", "min_labelled_fraction"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"{name} must be in [0, 1], got {getattr(self, name)}")
+        self._check_split()
+        if self.band_indexes and len(self.band_indexes) != len(self.bands):
+            raise ConfigError(
+                f"--band-indexes has {len(self.band_indexes)} numbers for {len(self.bands)} "
+                "--bands; expected one name for each number"
+            )
+        if self.scale is not None and not (math.isfinite(self.scale) and self.scale > 0):
+            raise ConfigError(f"--scale must be above 0, got {self.scale}")
+        if not self.shard_size_mb > 0:
+            raise ConfigError(f"--shard-size-mb must be above 0, got {self.shard_size_mb}")
+
+    def _check_split(self) -> None:
+        held_out = self.val_fraction, self.test_fraction
+        if min(held_out) < 0 or sum(held_out) >= 1:
+            raise ConfigError(
+                "--val-fraction and --test-fraction must be at least 0 and leave a share for "
+                f"training, got {held_out[0]} and {held_out[1]}"
+            )
+        if self.split == "random" and not self.i_know_it_leaks:
+            raise ConfigError(
+                "--split random puts overlapping patches into different splits, so scores come "
+                "out too high; choose --split blocks, or add --i-know-it-leaks"
+            )
+        if (self.split == "zones") != (self.zones is not None):
+            raise ConfigError("--split zones and --zones FILE need each other")
+        if not self.block_size_m > 0 or (self.block_size_px or 1) < 1:
+            raise ConfigError("--block-size-m and --block-size-px must be above 0")
+        if (self.gap_px or 0) < 0:
+            raise ConfigError(f"--gap-px must be at least 0, got {self.gap_px}")
+
+    @property
+    def patch_grid(self) -> PatchGrid:
+        """Where patches lie on a raster."""
+        return PatchGrid(patch_size=self.patch_size, patch_overlap=self.patch_overlap)
+
+    @property
+    def invalid_bits(self) -> int:
+        """Validity bits of the pixels that are not used."""
+        return sum(int(ValidityBit[name.upper()]) for name in set(self.invalid))
+
+    @property
+    def gap(self) -> int:
+        """Least distance between patches of different splits in pixels."""
+        return self.patch_size if self.gap_px is None else self.gap_px
+
+    @property
+    def fractions(self) -> dict[str, float]:
+        """Aimed share of each split that is to have patches."""
+        aims = {
+            "train": 1 - self.val_fraction - self.test_fraction,
+            "val": self.val_fraction,
+            "test": self.test_fraction,
+        }
+        return {name: share for name, share in aims.items() if share > 0}
+
+    def build_settings(self) -> dict[str, Any]:
+        """Returns the settings that shape the data: not where it goes nor how it is computed."""
+        outside = ("output_dir", "name", "jobs", "scheduler", "resume")
+        return {k: v for k, v in config_dict(self).items() if k not in outside}

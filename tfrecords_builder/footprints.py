@@ -1,0 +1,121 @@
+"""Where patches lie on the ground, and which of them come close to each other."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from rasterio.crs import CRS
+from rasterio.warp import transform as transform_points
+from scipy.spatial import cKDTree
+
+# NSIDC EASE-Grid 2.0 Global: equal-area, covers the Earth, in metres. It serves when patches lie
+# in several coordinate systems, for example in two UTM zones.
+COMMON_CRS = "EPSG:6933"
+TOLERANCE_PX = 1e-3
+
+
+@dataclass(frozen=True, kw_only=True)
+class PatchPlace:
+    """A patch's part inside its raster, as the raster says where it lies."""
+
+    crs: str
+    """EPSG:n or WKT; empty when the raster has none."""
+    raster: str
+    """Id of the raster; without a CRS it is a world of its own."""
+    transform: tuple[float, float, float, float, float, float]
+    """Affine coefficients of the raster's (or the patch's) upper-left corner."""
+    row_off: int
+    col_off: int
+    height: int
+    width: int
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Footprints:
+    """Rectangles on the ground, in one plane for each world."""
+
+    world: np.ndarray
+    """Which rectangles share coordinates, int [patches]; 0 is the Earth."""
+    bounds: np.ndarray
+    """xmin, ymin, xmax, ymax, float64 [patches, 4]; metres on Earth, else the raster's units."""
+    pixel: np.ndarray
+    """Pixel size in the same units, float64 [patches]."""
+
+    @property
+    def centers(self) -> np.ndarray:
+        """Centres, float64 [patches, 2]."""
+        return (self.bounds[:, :2] + self.bounds[:, 2:]) / 2
+
+    def distance(self, pairs: np.ndarray) -> np.ndarray:
+        """Returns the distance of each pair (int [n, 2]) in pixels; negative where they overlap.
+
+        Beside or above each other it is the gap between edges; diagonally, between corners.
+        """
+        first, second = self.bounds[pairs[:, 0]], self.bounds[pairs[:, 1]]
+        gaps = np.maximum(second[:, :2] - first[:, 2:], first[:, :2] - second[:, 2:])
+        apart = np.hypot(*np.maximum(gaps, 0).T)
+        size = np.minimum(self.pixel[pairs[:, 0]], self.pixel[pairs[:, 1]])
+        return np.where((gaps < 0).all(axis=1), gaps.max(axis=1), apart) / size
+
+    def close_pairs(self, distance_px: float, groups: np.ndarray) -> np.ndarray:
+        """Returns pairs of rectangles of different groups that are nearer than a distance.
+
+        Args:
+            distance_px: In pixels; 0 finds the rectangles that share ground.
+            groups: Group of each rectangle, int [patches].
+
+        Returns:
+            Positions, int [pairs, 2].
+        """
+        found = [np.zeros((0, 2), np.int64)]
+        for world in np.unique(self.world):
+            members = np.flatnonzero(self.world == world)
+            if len(np.unique(groups[members])) > 1:
+                found.append(members[self._near(members, distance_px, groups[members])])
+        pairs = np.concatenate(found)
+        return pairs[self.distance(pairs) < distance_px - TOLERANCE_PX]
+
+    def _near(self, members: np.ndarray, distance_px: float, groups: np.ndarray) -> np.ndarray:
+        """Returns a superset of the close pairs, from the distance of centres alone."""
+        bounds = self.bounds[members]
+        largest = (bounds[:, 2:] - bounds[:, :2]).max()
+        reach = largest + distance_px * self.pixel[members].max()
+        pairs = cKDTree(self.centers[members]).query_pairs(reach, p=np.inf, output_type="ndarray")
+        return pairs[groups[pairs[:, 0]] != groups[pairs[:, 1]]]
+
+
+def locate(places: Sequence[PatchPlace]) -> Footprints:
+    """Returns the footprints of patches.
+
+    Patches of one projected CRS keep its coordinates. Several CRSs, or degrees, are brought to an
+    equal-area grid of the Earth. Rasters without a CRS each get a world of their own.
+    """
+    corners = np.array([_corners(place) for place in places]).reshape(-1, 4, 2)
+    systems = [place.crs for place in places]
+    known = sorted(set(systems) - {""})
+    if len(known) > 1 or any(not CRS.from_user_input(crs).is_projected for crs in known):
+        for crs in known:
+            rows = np.array([system == crs for system in systems])
+            corners[rows] = _to_common(corners[rows], crs)
+    numbers: dict[str, int] = {}
+    world = [
+        0 if place.crs else numbers.setdefault(place.raster, len(numbers) + 1) for place in places
+    ]
+    bounds = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
+    height = np.array([place.height for place in places])
+    area = (bounds[:, 2] - bounds[:, 0]) * (bounds[:, 3] - bounds[:, 1])
+    pixels = height * np.array([place.width for place in places])
+    return Footprints(world=np.array(world), bounds=bounds, pixel=np.sqrt(area / pixels))
+
+
+def _corners(place: PatchPlace) -> list[tuple[float, float]]:
+    a, b, c, d, e, f = place.transform
+    rows = (place.row_off, place.row_off + place.height)
+    cols = (place.col_off, place.col_off + place.width)
+    return [(a * col + b * row + c, d * col + e * row + f) for row in rows for col in cols]
+
+
+def _to_common(corners: np.ndarray, crs: str) -> np.ndarray:
+    flat = corners.reshape(-1, 2)
+    x, y = transform_points(crs, COMMON_CRS, flat[:, 0].tolist(), flat[:, 1].tolist())
+    return np.stack([x, y], axis=1).reshape(corners.shape)

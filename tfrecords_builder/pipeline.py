@@ -1,0 +1,275 @@
+"""The build: look, plan, cut, write shards, describe.
+
+Everything is made in a hidden work folder inside the output folder. Shards move out when all are
+done and dataset.json comes last, so what was killed half-way never looks finished.
+"""
+
+import hashlib
+import json
+import shutil
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from functools import reduce
+from pathlib import Path
+from typing import TypeVar
+
+from landcover_tf.cli import write_config
+from landcover_tf.dataset_info import FILE_NAME, DatasetInfo, SplitInfo
+from landcover_tf.errors import OutputError
+from landcover_tf.executors import executor, run_jobs, usable_cores
+from landcover_tf.files import atomic_path, read_json, write_json
+from landcover_tf.normalizer import BandStatistics, Normalizer
+from landcover_tf.patch_index import PatchEntry, write_index
+from landcover_tf.provenance import software_versions
+from tfrecords_builder import patches, shards
+from tfrecords_builder.checks import require_reflectance
+from tfrecords_builder.config import BuildConfig
+from tfrecords_builder.patches import CutResult, SceneJob
+from tfrecords_builder.planning import BuildInput, Plan, cut_jobs, make_plan, understand
+from tfrecords_builder.shards import RecordPlace, ShardJob
+from tfrecords_builder.splits import salted_hash
+
+WORK_FOLDER = ".build"
+DROPPED_NAME = "dropped.jsonl"
+CONFIG_NAME = "config.json"
+
+Job = TypeVar("Job")
+
+
+def build(config: BuildConfig) -> DatasetInfo:
+    """Builds a dataset and returns its description.
+
+    Raises:
+        LandCoverError: The input is unfit, the output folder is taken, or the disk refuses.
+    """
+    _require_free(config)
+    found = understand(config)
+    work = _open_work_folder(config, found)
+    jobs = found.scene_jobs(config, work)
+    with executor(_processes(config, len(jobs)), config.scheduler) as pool:
+        _run(pool, patches.scan, jobs, [job.scan_path for job in jobs], "looking at scenes")
+        plan = make_plan(jobs, found, config)
+        print(summary(plan, config))
+        cuts = cut_jobs(jobs, plan)
+        _run(pool, patches.cut, cuts, [job.cut_path for job in jobs], "cutting patches")
+        results = [patches.read_cut(job) for job in jobs]
+        statistics = reduce(BandStatistics.merge, [result.statistics for result in results])
+        bands = found.rasters[0].bands
+        scale, offset = [b.scale for b in bands], [b.offset for b in bands]
+        require_reflectance(statistics, scale, offset, config.normalizer)
+        shard_jobs = _shard_jobs(jobs, results, plan, config, work)
+        flat = [job for group in shard_jobs.values() for job in group]
+        _run(pool, shards.write, flat, [job.result_path for job in flat], "writing shards")
+    info = DatasetInfo(
+        name=config.name or config.output_dir.resolve().name,
+        bands=bands,
+        dtype=found.rasters[0].dtype,
+        nodata=found.fill,
+        legend=found.legend,
+        patch_grid=config.patch_grid,
+        resolution_m=found.rasters[0].resolution_m,
+        invalid_bits=config.invalid_bits,
+        statistics=statistics,
+        normalizer=Normalizer.fit(config.normalizer, statistics, scale, offset),
+        splits=_splits(shard_jobs, results),
+        products=tuple({r.source.product.id: r.source.product for r in found.rasters}.values()),
+        compression=config.compression,
+        build_config=config.build_settings() | {"dropped_patches": plan.dropped()},
+        software=software_versions(),
+    )
+    _finish(info, flat, _entries(shard_jobs, plan, found), plan, config, work)
+    return info
+
+
+def summary(plan: Plan, config: BuildConfig) -> str:
+    """Returns how many patches are kept and why others are dropped, for people."""
+    lines = [f"{len(plan.candidates)} possible patches"]
+    for split in config.fractions if config.split != "given" else ("train", "val", "test"):
+        numbers = plan.kept(split)
+        groups = len({plan.placements[number].group for number in numbers})
+        lines.append(f"  {split:5} {len(numbers):7} patches in {groups} {_groups_word(config)}")
+    lines += [f"  drop  {count:7} patches: {why}" for why, count in plan.dropped().items()]
+    return "\n".join(lines)
+
+
+def _groups_word(config: BuildConfig) -> str:
+    words = {"given": "images", "group": "groups", "random": "random patches"}
+    return words.get(config.split, config.split)
+
+
+def _run(
+    pool: Executor,
+    function: Callable[[Job], None],
+    jobs: Sequence[Job],
+    done_paths: Sequence[Path],
+    label: str,
+) -> None:
+    """Runs the jobs whose result is not there yet."""
+    waiting = [job for job, path in zip(jobs, done_paths, strict=True) if not path.is_file()]
+    if waiting:
+        run_jobs(pool, function, waiting, label=label)
+
+
+def _processes(config: BuildConfig, jobs: int) -> int:
+    return min(usable_cores(), jobs) if config.jobs is None else config.jobs
+
+
+def _require_free(config: BuildConfig) -> None:
+    output = config.output_dir
+    if (output / FILE_NAME).exists():
+        raise OutputError(
+            f"{output} holds a finished dataset already; choose another --output-dir or remove it"
+        )
+    if not output.exists():
+        return
+    if not output.is_dir():
+        raise OutputError(f"--output-dir {output} is a file")
+    names = {path.name for path in output.iterdir()}
+    if WORK_FOLDER in names:
+        if not config.resume:
+            raise OutputError(
+                f"{output} holds an unfinished build; add --resume to continue it, or remove it"
+            )
+    elif names:
+        raise OutputError(f"{output} is not empty; choose another --output-dir")
+
+
+def _open_work_folder(config: BuildConfig, found: BuildInput) -> Path:
+    """Returns the work folder; one that is there belongs to the same settings and input."""
+    work = config.output_dir / WORK_FOLDER
+    settings = json.loads(json.dumps(config.build_settings() | {"input": _fingerprint(found)}))
+    path = work / "build.json"
+    if path.is_file():
+        before = read_json(path)
+        changed = sorted(
+            k for k in before.keys() | settings.keys() if before.get(k) != settings.get(k)
+        )
+        if changed:
+            raise OutputError(
+                f"the unfinished build in {config.output_dir} had other settings or input "
+                f"({', '.join(changed)}); repeat them, or remove the folder"
+            )
+    else:
+        write_json(path, settings)
+    return work
+
+
+def _fingerprint(found: BuildInput) -> str:
+    """Returns a digest of the input files' names, sizes and times, and of the legends."""
+    digest = hashlib.sha256()
+    for raster, crosswalk in zip(found.rasters, found.crosswalks, strict=True):
+        source = raster.source
+        for path in filter(None, (source.image, source.label, source.validity)):
+            status = path.stat()
+            digest.update(f"{path} {status.st_size} {status.st_mtime_ns}\n".encode())
+        digest.update(f"{source} {crosswalk.target} {sorted(crosswalk.codes.items())}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def _shard_jobs(
+    jobs: Sequence[SceneJob],
+    results: Sequence[CutResult],
+    plan: Plan,
+    config: BuildConfig,
+    work: Path,
+) -> dict[str, list[ShardJob]]:
+    """Returns the shards of each split; records are ordered by the salted hash of their key."""
+    places = {
+        key: RecordPlace(key=key, file=job.records_path, offset=offset, length=length)
+        for job, result in zip(jobs, results, strict=True)
+        for key, (offset, length) in result.records.items()
+    }
+    keys: dict[str, list[str]] = defaultdict(list)
+    for number in plan.kept():
+        keys[str(plan.placements[number].split)].append(plan.keys[number])
+    return {
+        split: shards.shard_jobs(
+            split,
+            [places[key] for key in sorted(keys[split], key=lambda k: salted_hash(k, config.seed))],
+            shard_size_bytes=config.shard_size_mb * 1e6,
+            compression=config.compression,
+            folder=work,
+        )
+        for split in ("train", "val", "test")
+        if split in keys
+    }
+
+
+def _splits(
+    shard_jobs: dict[str, list[ShardJob]], results: Sequence[CutResult]
+) -> dict[str, SplitInfo]:
+    splits = {}
+    for split, jobs in shard_jobs.items():
+        pixels: dict[int, int] = defaultdict(int)
+        for result in results:
+            for code, count in result.class_pixels.get(split, {}).items():
+                pixels[code] += count
+        splits[split] = SplitInfo(
+            shards=tuple(shards.read_result(job) for job in jobs), class_pixels=dict(pixels)
+        )
+    return splits
+
+
+def _entries(
+    shard_jobs: dict[str, list[ShardJob]], plan: Plan, found: BuildInput
+) -> list[PatchEntry]:
+    number_of = {plan.keys[number]: number for number in plan.kept()}
+    entries = []
+    for split, jobs in shard_jobs.items():
+        for job in jobs:
+            for position, record in enumerate(job.records):
+                number = number_of[record.key]
+                candidate = plan.candidates[number]
+                entries.append(
+                    PatchEntry(
+                        key=record.key,
+                        split=split,
+                        shard=job.name,
+                        position=position,
+                        product=found.rasters[candidate.source].source.product.id,
+                        group=plan.placements[number].group,
+                        row_off=candidate.window.row_off,
+                        col_off=candidate.window.col_off,
+                        valid_fraction=candidate.valid_fraction,
+                        labelled_fraction=candidate.labelled_fraction,
+                        class_pixels=candidate.class_pixels,
+                    )
+                )
+    return entries
+
+
+def _finish(
+    info: DatasetInfo,
+    jobs: Sequence[ShardJob],
+    entries: Sequence[PatchEntry],
+    plan: Plan,
+    config: BuildConfig,
+    work: Path,
+) -> None:
+    """Moves the shards out of the work folder and writes the descriptions, dataset.json last."""
+    output = config.output_dir
+    for job in jobs:
+        # After an interrupted finish, a shard may be in place already.
+        if job.path.is_file():
+            job.path.replace(output / job.name)
+    write_index(output, entries)
+    _write_dropped(plan, output / DROPPED_NAME)
+    write_config(config, output / CONFIG_NAME)
+    info.save(output)
+    shutil.rmtree(work)
+
+
+def _write_dropped(plan: Plan, path: Path) -> None:
+    with atomic_path(path) as temporary, temporary.open("w") as file:
+        for key, candidate, placement in zip(
+            plan.keys, plan.candidates, plan.placements, strict=True
+        ):
+            if placement.split is None:
+                values = {
+                    "key": key,
+                    "reason": placement.reason,
+                    "valid_fraction": candidate.valid_fraction,
+                    "labelled_fraction": candidate.labelled_fraction,
+                }
+                file.write(json.dumps(values, separators=(",", ":")) + "\n")

@@ -1,0 +1,192 @@
+"""From the input to a plan: what every possible patch holds and what becomes of it."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from landcover_tf.errors import LabelError, LandCoverError
+from landcover_tf.legend import Crosswalk, Legend, load_crosswalk
+from landcover_tf.progress import progress
+from tfrecords_builder.checks import dataset_nodata, raise_problems, require_uniform
+from tfrecords_builder.config import BuildConfig
+from tfrecords_builder.patches import (
+    Candidate,
+    ChosenPatch,
+    CutJob,
+    SceneJob,
+    read_scan,
+    scene_jobs,
+)
+from tfrecords_builder.rasters import BandChoice, SourceRaster, describe
+from tfrecords_builder.sources import Source, find_sources
+from tfrecords_builder.splits import Placement, patch_key, split_patches
+
+TOO_FEW_VALID = "too few usable pixels"
+TOO_FEW_LABELLED = "too few labelled pixels"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class BuildInput:
+    """The sources, opened once and found to fit together."""
+
+    rasters: tuple[SourceRaster, ...]
+    crosswalks: tuple[Crosswalk, ...]
+    """From each raster's label codes to the dataset's legend."""
+    fill: float
+    """The dataset's no-data value."""
+
+    @property
+    def legend(self) -> Legend:
+        """The dataset's legend."""
+        return self.crosswalks[0].target
+
+    def scene_jobs(self, config: BuildConfig, folder: Path) -> list[SceneJob]:
+        """Returns the jobs that together go through every raster once."""
+        return scene_jobs(
+            self.rasters,
+            self.crosswalks,
+            grid=config.patch_grid,
+            fill=self.fill,
+            invalid_bits=config.invalid_bits,
+            folder=folder,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Plan:
+    """Every possible patch and what becomes of it; the three run in parallel."""
+
+    candidates: tuple[Candidate, ...]
+    placements: tuple[Placement, ...]
+    keys: tuple[str, ...]
+
+    def kept(self, split: str | None = None) -> list[int]:
+        """Returns the positions of the patches in a split, or in any."""
+        return [
+            number
+            for number, placement in enumerate(self.placements)
+            if placement.split is not None and split in (None, placement.split)
+        ]
+
+    def dropped(self) -> dict[str, int]:
+        """Returns the number of dropped patches by reason."""
+        return dict(sorted(Counter(p.reason for p in self.placements if not p.split).items()))
+
+
+def understand(config: BuildConfig) -> BuildInput:
+    """Returns the input of a build, checked as far as headers tell.
+
+    Raises:
+        LandCoverError: Sources are missing, damaged, or do not fit together.
+    """
+    choice = BandChoice(
+        names=config.bands,
+        indexes=config.band_indexes,
+        scale=config.scale,
+        offset=config.offset,
+        nodata=config.nodata,
+    )
+    rasters, problems = [], []
+    for source in progress(find_sources(config.data_dir), label="opening", unit="image"):
+        try:
+            rasters.append(describe(source, choice))
+        except LandCoverError as error:
+            problems.append(str(error))
+    raise_problems(problems, f"the input in {config.data_dir} is unfit")
+    require_uniform(rasters)
+    crosswalks = _crosswalks([raster.source for raster in rasters], config)
+    return BuildInput(rasters=tuple(rasters), crosswalks=crosswalks, fill=dataset_nodata(rasters))
+
+
+def make_plan(jobs: Sequence[SceneJob], found: BuildInput, config: BuildConfig) -> Plan:
+    """Returns what becomes of every patch that the scans saw.
+
+    Raises:
+        LandCoverError: A scan found a problem, labels have unknown codes, no patch is good
+            enough, or a split would be empty.
+    """
+    candidates: list[Candidate] = []
+    problems: list[str] = []
+    unknown: list[tuple[int, ...]] = []
+    for job in jobs:
+        seen, wrong, codes = read_scan(job)
+        candidates += seen
+        problems += wrong
+        unknown += codes
+    raise_problems(problems, f"the input in {config.data_dir} is unfit")
+    if config.unknown_labels == "error":
+        _require_known_labels(unknown, found)
+    placements: list[Placement | None] = [_too_poor(candidate, config) for candidate in candidates]
+    good = [number for number, placement in enumerate(placements) if placement is None]
+    if not good:
+        counts = Counter(p.reason for p in placements if p is not None)
+        reasons = ", ".join(f"{n} with {reason}" for reason, n in sorted(counts.items()))
+        raise LabelError(
+            f"none of {len(candidates)} patches is good enough: {reasons}; lower "
+            "--min-valid-fraction or --min-labelled-fraction, or look at the labels"
+        )
+    chosen = [candidates[number] for number in good]
+    for number, placement in zip(
+        good, split_patches(chosen, found.rasters, found.legend, config), strict=True
+    ):
+        placements[number] = placement
+    return Plan(
+        candidates=tuple(candidates),
+        placements=tuple(p for p in placements if p is not None),
+        keys=tuple(patch_key(found.rasters[c.source], c) for c in candidates),
+    )
+
+
+def cut_jobs(jobs: Sequence[SceneJob], plan: Plan) -> list[CutJob]:
+    """Returns the patches to cut in each scene job."""
+    chosen: list[list[ChosenPatch]] = [[] for _ in jobs]
+    job_of_source = {
+        job.first + offset: job.number for job in jobs for offset in range(len(job.rasters))
+    }
+    for number in plan.kept():
+        candidate = plan.candidates[number]
+        chosen[job_of_source[candidate.source]].append(
+            ChosenPatch(
+                source=candidate.source,
+                window=candidate.window,
+                key=plan.keys[number],
+                split=str(plan.placements[number].split),
+            )
+        )
+    return [
+        CutJob(scene=job, patches=tuple(members)) for job, members in zip(jobs, chosen, strict=True)
+    ]
+
+
+def _crosswalks(sources: Sequence[Source], config: BuildConfig) -> tuple[Crosswalk, ...]:
+    names = [config.source_legend or source.legend or config.legend for source in sources]
+    of_name = {name: load_crosswalk(name, config.legend) for name in sorted(set(names))}
+    return tuple(of_name[name] for name in names)
+
+
+def _require_known_labels(unknown: Sequence[tuple[int, ...]], found: BuildInput) -> None:
+    problems = [
+        f"{raster.source.label} has codes {list(codes)}, which {_table(crosswalk)} does not know"
+        for raster, crosswalk, codes in zip(found.rasters, found.crosswalks, unknown, strict=True)
+        if codes
+    ]
+    raise_problems(
+        problems,
+        "labels have unknown codes (give the labels' --source-legend, or "
+        "--unknown-labels ignore to leave these pixels unlabelled)",
+    )
+
+
+def _table(crosswalk: Crosswalk) -> str:
+    if crosswalk.source == crosswalk.target.name:
+        return f"the legend {crosswalk.source}"
+    return f"the crosswalk {crosswalk.source} -> {crosswalk.target.name}"
+
+
+def _too_poor(candidate: Candidate, config: BuildConfig) -> Placement | None:
+    if candidate.valid_fraction < config.min_valid_fraction or not candidate.valid_fraction:
+        return Placement(split=None, group="", reason=TOO_FEW_VALID)
+    if candidate.labelled_fraction < config.min_labelled_fraction or not candidate.class_pixels:
+        return Placement(split=None, group="", reason=TOO_FEW_LABELLED)
+    return None

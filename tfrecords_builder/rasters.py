@@ -1,0 +1,298 @@
+"""A source opened: its bands, grid and values, read window by window."""
+
+import math
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import rasterio
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.windows import Window as RasterioWindow
+
+from landcover_tf.bands import positions
+from landcover_tf.dataset_info import BandInfo
+from landcover_tf.errors import LabelError, RasterError
+from landcover_tf.grid import Window
+from landcover_tf.legend import Crosswalk
+from landcover_tf.sentinel2.validity import ValidityBit
+from tfrecords_builder.sources import Source
+
+DTYPES = ("uint8", "uint16", "int16", "float32")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BandChoice:
+    """Which bands to take and how to read them, as the user said; see `BuildConfig`."""
+
+    names: tuple[str, ...] = ()
+    indexes: tuple[int, ...] = ()
+    scale: float | None = None
+    offset: float | None = None
+    nodata: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceRaster:
+    """A source with what its image's header says; enough to read it in any process."""
+
+    source: Source
+    bands: tuple[BandInfo, ...]
+    indexes: tuple[int, ...]
+    """Number of each band in the file, from 1."""
+    dtype: str
+    nodata: float | None
+    """The file's own no-data value; NaN is one."""
+    height: int
+    width: int
+    crs: str
+    """EPSG:n or WKT; empty when the raster has none."""
+    transform: tuple[float, float, float, float, float, float]
+    projected: bool
+    """The CRS counts in metres."""
+
+    @property
+    def resolution_m(self) -> float | None:
+        """Pixel size in metres, None without a projected CRS."""
+        return math.hypot(self.transform[0], self.transform[3]) if self.projected else None
+
+    def patch_transform(self, window: Window) -> tuple[float, float, float, float, float, float]:
+        """Returns the affine coefficients of a window's own upper-left corner."""
+        a, b, c, d, e, f = self.transform
+        row, col = window.row_off, window.col_off
+        return a, b, c + a * col + b * row, d, e, f + d * col + e * row
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Pixels:
+    """What a window holds; beyond the raster's edge it is no data."""
+
+    image: np.ndarray | None
+    """Stored values, [height, width, bands]; the dataset's no-data value where there is none."""
+    label: np.ndarray
+    """Legend codes, uint8 [height, width]."""
+    validity: np.ndarray
+    """Validity bits, uint8 [height, width]."""
+    unknown_codes: frozenset[int]
+    """Label codes that the crosswalk does not know; their pixels are unlabelled."""
+
+
+def describe(source: Source, choice: BandChoice) -> SourceRaster:
+    """Returns a source with what its header says.
+
+    Raises:
+        RasterError: It cannot be read, has an unusable type, or lacks a wanted band.
+        LabelError: The labels or the validity raster lie on another grid than the image.
+    """
+    with _opened(source.image) as image:
+        indexes, names = _choose_bands(image.descriptions, choice, str(source.image))
+        dtypes = {image.dtypes[index - 1] for index in indexes}
+        if len(dtypes) > 1 or not dtypes <= set(DTYPES):
+            raise RasterError(
+                f"{source.image} has the data type {', '.join(sorted(dtypes))}; expected one of "
+                f"{', '.join(DTYPES)} for all bands"
+            )
+        for path in filter(None, (source.label, source.validity)):
+            _require_same_grid(image, path)
+        transform = tuple(image.transform)[:6]
+        return SourceRaster(
+            source=source,
+            bands=tuple(
+                BandInfo(
+                    name=name,
+                    scale=image.scales[index - 1] if choice.scale is None else choice.scale,
+                    offset=image.offsets[index - 1] if choice.offset is None else choice.offset,
+                )
+                for index, name in zip(indexes, names, strict=True)
+            ),
+            indexes=tuple(indexes),
+            dtype=dtypes.pop(),
+            nodata=image.nodata if choice.nodata is None else choice.nodata,
+            height=image.height,
+            width=image.width,
+            crs=_crs_name(image.crs),
+            transform=transform,
+            projected=bool(image.crs and image.crs.is_projected),
+        )
+
+
+class RasterReader:
+    """Reads windows of one source; made by `open_raster`."""
+
+    def __init__(
+        self,
+        raster: SourceRaster,
+        files: dict[str, rasterio.DatasetReader],
+        crosswalk: Crosswalk,
+        fill: float,
+    ) -> None:
+        self._raster = raster
+        self._files = files
+        self._crosswalk = crosswalk
+        self._fill = np.dtype(raster.dtype).type(fill)
+
+    def read(self, window: Window, *, with_image: bool = True) -> Pixels:
+        """Returns the pixels of a window that may reach beyond the raster.
+
+        Args:
+            window: Rows and columns.
+            with_image: False leaves the image out where validity can be told without it.
+
+        Raises:
+            RasterError: A file is damaged.
+        """
+        inside = window.clip(self._raster.height, self._raster.width)
+        if inside is None:
+            raise ValueError(f"{window} lies outside {self._raster.source.image}")
+        label, unknown = self._read_label(inside)
+        validity = self._read_validity(inside)
+        trusted = self._raster.source.trusted_validity
+        image = self._read_image(inside) if with_image or not trusted else None
+        if image is not None:
+            missing = (validity & np.uint8(ValidityBit.NODATA)) != 0
+            if not trusted:
+                missing |= self._without_data(image)
+                validity[missing] |= np.uint8(ValidityBit.NODATA)
+            image[missing] = self._fill
+        padding = window.padding_inside(self._raster.height, self._raster.width)
+        if any(map(any, padding)):
+            label = np.pad(label, padding, constant_values=self._crosswalk.target.nodata)
+            validity = np.pad(validity, padding, constant_values=int(ValidityBit.NODATA))
+            if image is not None:
+                image = np.pad(image, (*padding, (0, 0)), constant_values=self._fill)
+        return Pixels(
+            image=image if with_image else None,
+            label=label,
+            validity=validity,
+            unknown_codes=unknown,
+        )
+
+    def _read_image(self, window: Window) -> np.ndarray:
+        planes = _read(self._files["image"], window, list(self._raster.indexes))
+        return np.ascontiguousarray(planes.transpose(1, 2, 0))
+
+    def _read_validity(self, window: Window) -> np.ndarray:
+        if "validity" not in self._files:
+            return np.zeros((window.height, window.width), np.uint8)
+        return _read(self._files["validity"], window, 1).astype(np.uint8, copy=False)
+
+    def _read_label(self, window: Window) -> tuple[np.ndarray, frozenset[int]]:
+        file = self._files["label"]
+        stored = _read(file, window, 1)
+        if stored.dtype.kind not in "iu":
+            raise LabelError(f"{file.name} holds {stored.dtype}; expected integer class codes")
+        codes = self._crosswalk
+        unlabelled = None
+        if file.nodata is not None and int(file.nodata) not in codes.codes:
+            unlabelled = stored == int(file.nodata)
+            # Any code that the crosswalk knows will do; the result is overwritten.
+            stored = np.where(unlabelled, stored.dtype.type(next(iter(codes.codes))), stored)
+        unknown = frozenset(codes.unknown_counts(stored))
+        label = codes.remap(stored, unknown="ignore", where=file.name)
+        if unlabelled is not None:
+            label[unlabelled] = codes.target.nodata
+        return label, unknown
+
+    def _without_data(self, image: np.ndarray) -> np.ndarray:
+        """Returns where a band is no data; such a pixel is no data as a whole."""
+        nodata = self._raster.nodata
+        missing = (image == self._fill).all(axis=-1)
+        if image.dtype.kind == "f":
+            missing |= ~np.isfinite(image).all(axis=-1)
+        if nodata is not None and math.isfinite(nodata):
+            missing |= (image == nodata).any(axis=-1)
+        return missing
+
+
+@contextmanager
+def open_raster(raster: SourceRaster, crosswalk: Crosswalk, fill: float) -> Iterator[RasterReader]:
+    """Yields a reader of a source.
+
+    Args:
+        raster: From `describe`.
+        crosswalk: From the labels' codes to the dataset's legend.
+        fill: The dataset's no-data value.
+
+    Raises:
+        RasterError: A file cannot be opened.
+    """
+    source = raster.source
+    with _opened(source.image) as image, _opened(source.label) as label:
+        files = {"image": image, "label": label}
+        if source.validity is None:
+            yield RasterReader(raster, files, crosswalk, fill)
+            return
+        with _opened(source.validity) as validity:
+            yield RasterReader(raster, files | {"validity": validity}, crosswalk, fill)
+
+
+def _choose_bands(
+    described: Sequence[str | None], choice: BandChoice, where: str
+) -> tuple[list[int], list[str]]:
+    """Returns the numbers (from 1) and the names of the bands to take."""
+    if choice.indexes:
+        beyond = [i for i in choice.indexes if not 1 <= i <= len(described)]
+        if beyond:
+            raise RasterError(f"{where} has {len(described)} bands; --band-indexes asks {beyond}")
+        return list(choice.indexes), list(choice.names)
+    if all(described):
+        available = [str(name) for name in described]
+        names = list(choice.names or available)
+        return [i + 1 for i in positions(names, available, where)], names
+    if len(choice.names) != len(described):
+        raise RasterError(
+            f"{where} has {len(described)} bands without names and --bands gives "
+            f"{len(choice.names)}; name all of them, or pick some with --bands and --band-indexes"
+        )
+    return list(range(1, len(described) + 1)), list(choice.names)
+
+
+@contextmanager
+def _opened(path: object) -> Iterator[rasterio.DatasetReader]:
+    with warnings.catch_warnings():
+        # Rasters without a CRS are welcome here.
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        try:
+            file = rasterio.open(path)
+        except RasterioError as error:
+            raise RasterError(f"cannot open raster {path}: {error}") from error
+    with file:
+        yield file
+
+
+def _read(file: rasterio.DatasetReader, window: Window, indexes: int | list[int]) -> np.ndarray:
+    part = RasterioWindow(window.col_off, window.row_off, window.width, window.height)
+    try:
+        values: np.ndarray = file.read(indexes, window=part)
+    except RasterioError as error:
+        raise RasterError(
+            f"{file.name} is damaged at rows {window.row_off} to {window.row_end}: "
+            f"{error.__cause__ or error}; copy or make it again"
+        ) from error
+    return values
+
+
+def _require_same_grid(image: rasterio.DatasetReader, path: object) -> None:
+    with _opened(path) as other:
+        if (other.height, other.width) != (image.height, image.width):
+            raise LabelError(
+                f"{path} is {other.height} x {other.width} pixels but {image.name} is "
+                f"{image.height} x {image.width}; warp it to the image's grid"
+            )
+        pixel = max(abs(image.transform.a), abs(image.transform.b))
+        same = image.transform.almost_equals(other.transform, precision=0.05 * pixel)
+        if image.crs and other.crs and not (same and image.crs == other.crs):
+            raise LabelError(
+                f"{path} lies on another grid ({_crs_name(other.crs)[:60]}, origin "
+                f"{other.transform.c:g}, {other.transform.f:g}) than {image.name} "
+                f"({_crs_name(image.crs)[:60]}, origin {image.transform.c:g}, "
+                f"{image.transform.f:g}); warp it to the image's grid"
+            )
+
+
+def _crs_name(crs: rasterio.crs.CRS | None) -> str:
+    if not crs:
+        return ""
+    code = crs.to_epsg()
+    return f"EPSG:{code}" if code else crs.to_wkt()

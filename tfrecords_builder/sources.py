@@ -1,0 +1,174 @@
+"""What lies in `--data-dir`: prepared scenes, folders of image/label pairs, or a list of pairs."""
+
+import csv
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from landcover_tf.dataset_info import ProductInfo
+from landcover_tf.errors import DatasetError
+from landcover_tf.sentinel2.prepared import (
+    DOCUMENT,
+    IMAGE,
+    LABELS,
+    VALIDITY,
+    PreparedScene,
+    find_prepared_scenes,
+)
+
+RASTER_SUFFIXES = (".tif", ".tiff", ".vrt", ".jp2", ".img", ".png")
+PAIR_COLUMNS = ("image", "label", "group", "split", "validity", "product")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """One image raster with its labels, as found on disk."""
+
+    id: str
+    """Unique name; the first part of the keys of its patches."""
+    image: Path
+    label: Path
+    validity: Path | None = None
+    """Raster of validity bits on the image's grid."""
+    trusted_validity: bool = False
+    """`validity` already says where the image has no data, so the image need not be looked at."""
+    group: str | None = None
+    """What must stay in one split, from the list of pairs."""
+    split: str | None = None
+    """Split that the list of pairs prescribes."""
+    legend: str | None = None
+    """Name of the legend of the labels, when the scene knows it."""
+    product: ProductInfo
+
+
+def find_sources(data_dir: Path) -> list[Source]:
+    """Returns the sources in a data folder, sorted by id.
+
+    Raises:
+        DatasetError: The folder is missing, holds nothing of the three forms, or files are
+            missing; every missing file is named.
+    """
+    if not data_dir.is_dir():
+        raise DatasetError(f"--data-dir {data_dir} is not a folder")
+    if (data_dir / "pairs.csv").is_file():
+        sources = _listed_pairs(data_dir / "pairs.csv")
+    elif (data_dir / DOCUMENT).is_file() or any(data_dir.glob(f"[!.]*/{DOCUMENT}")):
+        sources = [_prepared_scene(scene) for scene in find_prepared_scenes(data_dir)]
+    elif (data_dir / "images").is_dir() and (data_dir / "labels").is_dir():
+        sources = _folder_pairs(data_dir / "images", data_dir / "labels")
+    else:
+        raise DatasetError(
+            f"{data_dir} holds no input: expected prepared scenes (folders with scene.json, from "
+            "landcover_tf.prepare), or the folders images/ and labels/, or a pairs.csv"
+        )
+    if not sources:
+        raise DatasetError(f"{data_dir} names no image; there is nothing to build")
+    _require_files(sources)
+    _require_unique_ids(sources, data_dir)
+    return sorted(sources, key=lambda source: source.id)
+
+
+def _prepared_scene(scene: PreparedScene) -> Source:
+    if not scene.has_labels:
+        raise DatasetError(
+            f"scene {scene.folder} has no labels.tif; run landcover_tf.prepare with --ground-truth"
+        )
+    return Source(
+        id=scene.folder.name,
+        image=scene.folder / IMAGE,
+        label=scene.folder / LABELS,
+        validity=scene.folder / VALIDITY,
+        trusted_validity=True,
+        legend=scene.legend,
+        product=ProductInfo(
+            id=scene.name,
+            path=str(scene.folder),
+            baseline=scene.baseline,
+            sensing_time=scene.sensing_time.isoformat(),
+            tile=scene.tile,
+            orbit=scene.orbit,
+        ),
+    )
+
+
+def _folder_pairs(images: Path, labels: Path) -> list[Source]:
+    """Returns pairs of rasters whose paths differ in the suffix at most."""
+    label_of = {p.relative_to(labels).with_suffix(""): p for p in _rasters(labels)}
+    image_of = {p.relative_to(images).with_suffix(""): p for p in _rasters(images)}
+    alone = sorted(map(str, image_of.keys() - label_of.keys()))
+    if alone:
+        raise DatasetError(
+            f"{len(alone)} images in {images} have no label raster of the same name in {labels}: "
+            f"{_some(alone)}"
+        )
+    return [
+        Source(
+            id=name.as_posix(),
+            image=path,
+            label=label_of[name],
+            product=ProductInfo(id=name.as_posix(), path=str(path)),
+        )
+        for name, path in image_of.items()
+    ]
+
+
+def _rasters(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.rglob("[!.]*") if p.suffix.lower() in RASTER_SUFFIXES)
+
+
+def _listed_pairs(path: Path) -> list[Source]:
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file)
+        columns = tuple(reader.fieldnames or ())
+        unknown = [name for name in columns if name not in PAIR_COLUMNS]
+        if unknown or not {"image", "label"} <= set(columns):
+            raise DatasetError(
+                f"{path} has the columns {', '.join(columns) or 'none'}; expected image, label "
+                "and, as needed, group, split, validity, product"
+            )
+        return [_listed_pair(path, number, row) for number, row in enumerate(reader, start=2)]
+
+
+def _listed_pair(path: Path, line: int, row: dict[str, str | None]) -> Source:
+    values = {name: (text or "").strip() for name, text in row.items() if name is not None}
+    if not values["image"] or not values["label"]:
+        raise DatasetError(f"{path}, line {line}, lacks an image or a label")
+    image = path.parent / values["image"]
+    stem = Path(values["image"]).with_suffix("")
+    # Absolute paths and parents say where the list was made, not what the image is.
+    name = stem.name if stem.is_absolute() or ".." in stem.parts else stem.as_posix()
+    validity = values.get("validity")
+    return Source(
+        id=name,
+        image=image,
+        label=path.parent / values["label"],
+        validity=path.parent / validity if validity else None,
+        group=values.get("group") or None,
+        split=values.get("split") or None,
+        product=ProductInfo(id=values.get("product") or name, path=str(image)),
+    )
+
+
+def _require_files(sources: Iterable[Source]) -> None:
+    missing = [
+        str(path)
+        for source in sources
+        for path in (source.image, source.label, source.validity)
+        if path is not None and not path.is_file()
+    ]
+    if missing:
+        raise DatasetError(f"{len(missing)} input files are missing: {_some(missing)}")
+
+
+def _require_unique_ids(sources: Iterable[Source], where: Path) -> None:
+    twice = sorted(name for name, n in Counter(source.id for source in sources).items() if n > 1)
+    if twice:
+        raise DatasetError(
+            f"{where} names {_some(twice)} more than once; give each image a file name of its own"
+        )
+
+
+def _some(names: list[str], limit: int = 5) -> str:
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more

@@ -1,0 +1,289 @@
+"""Split of patches into train, val and test, by ground first, with a gap between splits."""
+
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from landcover_tf.errors import DatasetError
+from landcover_tf.legend import Legend
+from tfrecords_builder.allocation import Sites, allocate
+from tfrecords_builder.config import BuildConfig
+from tfrecords_builder.footprints import Footprints, PatchPlace, locate
+from tfrecords_builder.patches import Candidate
+from tfrecords_builder.rasters import SourceRaster
+from tfrecords_builder.zones import SPLITS, zones_of
+
+IN_GAP = "within the gap to another split"
+OUTSIDE_ZONES = "outside the zones"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placement:
+    """What became of a candidate."""
+
+    split: str | None
+    """None for a dropped one."""
+    group: str
+    """The unit that was kept whole: a block, scene, tile, zone or group."""
+    reason: str = ""
+    """Why it was dropped."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Unit:
+    """Name of the unit a patch belongs to, and the split it was given from outside."""
+
+    name: str
+    split: str | None = None
+
+
+def patch_key(raster: SourceRaster, candidate: Candidate) -> str:
+    """Returns the unique name of a patch: source, row and column."""
+    window = candidate.window
+    return f"{raster.source.id}:{window.row_off:05d}:{window.col_off:05d}"
+
+
+def salted_hash(key: str, seed: int) -> bytes:
+    """Returns bytes that order keys at random, the same way on every machine."""
+    return hashlib.blake2b(
+        key.encode(), digest_size=16, salt=f"{seed:016x}".encode()[-16:]
+    ).digest()
+
+
+def split_patches(
+    candidates: Sequence[Candidate],
+    rasters: Sequence[SourceRaster],
+    legend: Legend,
+    config: BuildConfig,
+) -> list[Placement]:
+    """Returns the split of each candidate, or why it is dropped.
+
+    Raises:
+        DatasetError: The method does not fit the input, or a split would be empty.
+    """
+    if config.split == "random":
+        return _random(candidates, rasters, config)
+    places = [_place(candidate, rasters[candidate.source]) for candidate in candidates]
+    footprints = locate(places)
+    units = _units(candidates, rasters, places, footprints, config)
+    inside = [number for number, unit in enumerate(units) if unit is not None]
+    if not inside:
+        raise DatasetError(f"no patch lies in a zone of {config.zones}")
+    splits = _spatial(
+        [unit for unit in units if unit is not None],
+        [candidates[number] for number in inside],
+        _subset(footprints, inside),
+        legend,
+        config,
+    )
+    placements = [Placement(split=None, group="", reason=OUTSIDE_ZONES)] * len(candidates)
+    for number, split in zip(inside, splits, strict=True):
+        unit = units[number]
+        placements[number] = Placement(
+            split=split, group=unit.name if unit else "", reason="" if split else IN_GAP
+        )
+    return placements
+
+
+def _spatial(
+    units: Sequence[_Unit],
+    candidates: Sequence[Candidate],
+    footprints: Footprints,
+    legend: Legend,
+    config: BuildConfig,
+) -> list[str | None]:
+    """Returns the split of each patch; None within the gap."""
+    names = sorted({unit.name for unit in units})
+    number_of = {name: number for number, name in enumerate(names)}
+    unit = np.array([number_of[u.name] for u in units])
+    # Patches of several dates at one place share a site and its fate.
+    described = np.column_stack([footprints.world, unit, footprints.bounds])
+    _, first, site_of = np.unique(described, axis=0, return_index=True, return_inverse=True)
+    site_of = site_of.ravel()
+    pixels = np.zeros((len(first), len(legend.codes)))
+    np.add.at(pixels, site_of, _class_pixels(candidates, legend))
+    at = _subset(footprints, first)
+    sites = Sites(
+        unit=unit[first],
+        class_pixels=pixels,
+        near=_near(at, unit[first], config.gap),
+        center=_unit_centers(at, unit[first], len(names)),
+    )
+    given = {u.name: u.split for u in units if u.split is not None}
+    if len(given) == len(names):
+        wanted = [split for split in SPLITS if split in given.values()]
+        layout = np.array([wanted.index(str(given[name])) for name in names])
+    elif given:
+        raise DatasetError("either every zone or image prescribes its split, or none does")
+    else:
+        wanted = list(config.fractions)
+        _require_units(names, wanted, config)
+        layout = allocate(sites, list(config.fractions.values()), config.seed)
+    split_of_site = _resolved(sites, layout)
+    placed = [wanted[s] if s >= 0 else None for s in split_of_site[site_of].tolist()]
+    _require_filled(placed, wanted, layout, config)
+    return placed
+
+
+def _resolved(sites: Sites, layout: np.ndarray) -> np.ndarray:
+    """Returns the split number of each site, -1 where it gives way to a higher split nearby."""
+    split = np.where(sites.kept(layout), layout[sites.unit], -1)
+    return split
+
+
+def _near(footprints: Footprints, unit: np.ndarray, gap_px: int) -> np.ndarray:
+    pairs = footprints.close_pairs(gap_px, unit)
+    both = np.concatenate([pairs, pairs[:, ::-1]])
+    return np.unique(np.column_stack([both[:, 0], unit[both[:, 1]]]), axis=0)
+
+
+def _unit_centers(footprints: Footprints, unit: np.ndarray, units: int) -> np.ndarray:
+    count = np.bincount(unit, minlength=units)
+    centers = footprints.centers
+    # Worlds without a common CRS are moved so far apart that no strip or circle joins them.
+    x = centers[:, 0] + footprints.world * 1e9
+    return np.column_stack(
+        [np.bincount(unit, v, minlength=units) / count for v in (x, centers[:, 1])]
+    )
+
+
+def _units(
+    candidates: Sequence[Candidate],
+    rasters: Sequence[SourceRaster],
+    places: Sequence[PatchPlace],
+    footprints: Footprints,
+    config: BuildConfig,
+) -> list[_Unit | None]:
+    """Returns the unit of each patch, None outside all zones."""
+    if config.split == "blocks":
+        return _blocks(places, footprints, config)
+    if config.split == "zones" and config.zones is not None:
+        zones = zones_of(places, config.zones)
+        return [z and _Unit(name=z.name, split=z.split) for z in zones]
+    sources = [rasters[candidate.source].source for candidate in candidates]
+    if config.split == "scenes":
+        return [_Unit(name=source.id) for source in sources]
+    column = {"tiles": "tile", "group": "group", "given": "split"}[config.split]
+    values = [s.product.tile if column == "tile" else getattr(s, column) for s in sources]
+    lacking = sorted({s.id for s, value in zip(sources, values, strict=True) if not value})
+    if lacking:
+        raise DatasetError(
+            f"--split {config.split} needs the {column} of every image; {len(lacking)} have none, "
+            f"for example {lacking[0]}"
+        )
+    if column != "split":
+        return [_Unit(name=str(value)) for value in values]
+    wrong = sorted(set(values) - set(SPLITS))
+    if wrong:
+        raise DatasetError(f"the split column must hold {', '.join(SPLITS)}; it has {wrong}")
+    return [_Unit(name=s.id, split=str(v)) for s, v in zip(sources, values, strict=True)]
+
+
+def _blocks(
+    places: Sequence[PatchPlace], footprints: Footprints, config: BuildConfig
+) -> list[_Unit | None]:
+    """Returns the block of ground that each patch's centre lies in.
+
+    Block borders are at multiples of the block size in the CRS, so that scenes of several dates
+    and neighbouring scenes share them.
+    """
+    if config.block_size_px is not None:
+        size = np.full(len(places), config.block_size_px * np.median(footprints.pixel))
+    elif all(place.crs for place in places):
+        size = np.full(len(places), config.block_size_m)
+    else:
+        without = next(place.raster for place in places if not place.crs)
+        raise DatasetError(
+            f"{without} has no CRS, so it has no metres; give --block-size-px, or --split group "
+            "or scenes"
+        )
+    cells = np.floor(footprints.centers / size[:, None]).astype(int).tolist()
+    return [
+        _Unit(name=f"{col}_{row}" if place.crs else f"{place.raster} {col}_{row}")
+        for (col, row), place in zip(cells, places, strict=True)
+    ]
+
+
+def _random(
+    candidates: Sequence[Candidate], rasters: Sequence[SourceRaster], config: BuildConfig
+) -> list[Placement]:
+    keys = [patch_key(rasters[candidate.source], candidate) for candidate in candidates]
+    order = sorted(range(len(keys)), key=lambda number: salted_hash(keys[number], config.seed + 1))
+    placements = [Placement(split="train", group=key) for key in keys]
+    start = 0
+    for split, fraction in reversed(config.fractions.items()):
+        count = max(round(fraction * len(keys)), 1)
+        for number in order[start : start + count] if split != "train" else ():
+            placements[number] = Placement(split=split, group=keys[number])
+        start += count
+    _require_filled([p.split for p in placements], list(config.fractions), None, config)
+    return placements
+
+
+def _place(candidate: Candidate, raster: SourceRaster) -> PatchPlace:
+    inside = candidate.window.clip(raster.height, raster.width)
+    if inside is None:
+        raise ValueError(f"{candidate.window} lies outside {raster.source.image}")
+    return PatchPlace(
+        crs=raster.crs,
+        raster=raster.source.id,
+        transform=raster.transform,
+        row_off=inside.row_off,
+        col_off=inside.col_off,
+        height=inside.height,
+        width=inside.width,
+    )
+
+
+def _class_pixels(candidates: Sequence[Candidate], legend: Legend) -> np.ndarray:
+    return np.array([[c.class_pixels.get(code, 0) for code in legend.codes] for c in candidates])
+
+
+def _subset(footprints: Footprints, rows: Sequence[int] | np.ndarray) -> Footprints:
+    return Footprints(
+        world=footprints.world[rows], bounds=footprints.bounds[rows], pixel=footprints.pixel[rows]
+    )
+
+
+def _require_units(names: Sequence[str], splits: Sequence[str], config: BuildConfig) -> None:
+    if len(names) < len(splits):
+        raise DatasetError(
+            f"{len(names)} {_units_word(config)} cannot fill {len(splits)} splits "
+            f"({', '.join(splits)}); {_advice(config)}"
+        )
+
+
+def _require_filled(
+    placed: Sequence[str | None],
+    wanted: Sequence[str],
+    layout: np.ndarray | None,
+    config: BuildConfig,
+) -> None:
+    have = Counter(placed)
+    empty = [split for split in wanted if not have[split]]
+    if not empty:
+        return
+    lost = f", {have[None]} of them lost to the gap of {config.gap} pixels" if have[None] else ""
+    units = "" if layout is None else f" in {len(layout)} {_units_word(config)}"
+    raise DatasetError(
+        f"no patch is left for {' and '.join(empty)}: there are {len(placed)} patches{units}"
+        f"{lost}; {_advice(config)}"
+    )
+
+
+def _units_word(config: BuildConfig) -> str:
+    return {"blocks": "blocks", "group": "groups", "given": "images"}.get(
+        config.split, config.split
+    )
+
+
+def _advice(config: BuildConfig) -> str:
+    smaller = math.ceil(config.patch_size / 2)
+    parts = [f"use a smaller --patch-size (for example {smaller}) or --gap-px"]
+    if config.split == "blocks":
+        parts.append("another --block-size-m")
+    return ", ".join([*parts, "more input, or --val-fraction 0 or --test-fraction 0"])

@@ -1,0 +1,123 @@
+"""Zones drawn by the user: polygons of a GeoJSON file, or numbers in a raster."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from rasterio.errors import RasterioError
+from rasterio.warp import transform as transform_points
+
+from landcover_tf.errors import ConfigError, DatasetError
+from landcover_tf.files import read_json
+from tfrecords_builder.footprints import PatchPlace
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Zone:
+    """Where a patch's centre lies."""
+
+    name: str
+    split: str | None = None
+    """Split that the file prescribes, if it does."""
+
+
+def zones_of(places: Sequence[PatchPlace], path: Path) -> list[Zone | None]:
+    """Returns the zone of each patch's centre, None outside all zones.
+
+    Args:
+        places: Patches; every raster needs a CRS.
+        path: GeoJSON (.geojson, .json) whose features have the property `split` (train, val,
+            test) or `zone`, or a raster of zone numbers where 0 and no data are outside.
+
+    Raises:
+        DatasetError: The file is unreadable or malformed, or a raster has no CRS.
+    """
+    if any(not place.crs for place in places):
+        raise DatasetError(f"zones in {path} cannot be laid on rasters without a CRS")
+    if path.suffix.lower() in (".geojson", ".json"):
+        return _polygon_zones(places, path)
+    return _raster_zones(places, path)
+
+
+def _centers(places: Sequence[PatchPlace], crs: str) -> np.ndarray:
+    """Returns centres in another CRS, float64 [patches, 2]."""
+    local = np.empty((len(places), 2))
+    for number, place in enumerate(places):
+        a, b, c, d, e, f = place.transform
+        col, row = place.col_off + place.width / 2, place.row_off + place.height / 2
+        local[number] = a * col + b * row + c, d * col + e * row + f
+    systems = np.array([place.crs for place in places])
+    for system in sorted(set(systems.tolist())):
+        rows = systems == system
+        if system != crs:
+            x, y = transform_points(system, crs, local[rows, 0].tolist(), local[rows, 1].tolist())
+            local[rows] = np.stack([x, y], axis=1)
+    return local
+
+
+def _polygon_zones(places: Sequence[PatchPlace], path: Path) -> list[Zone | None]:
+    try:
+        collection = read_json(path)
+        features = collection["features"]
+        shapes = [(_zone(path, n, f), _rings(f["geometry"])) for n, f in enumerate(features)]
+    except (ConfigError, KeyError, TypeError) as error:
+        raise DatasetError(f"{path} is not a GeoJSON of polygons: {error}") from error
+    # GeoJSON is in degrees (RFC 7946); the older form may name another CRS.
+    named = collection.get("crs") or {}
+    centers = _centers(places, named.get("properties", {}).get("name", "EPSG:4326"))
+    found: list[Zone | None] = [None] * len(places)
+    for zone, rings in shapes:
+        for number in np.flatnonzero(_inside(centers, rings)):
+            if found[number] is None:
+                found[number] = zone
+    return found
+
+
+def _zone(path: Path, number: int, feature: dict[str, Any]) -> Zone:
+    values = feature.get("properties") or {}
+    split = values.get("split")
+    if split is not None and split not in SPLITS:
+        raise DatasetError(
+            f"{path}, feature {number}: split must be one of {', '.join(SPLITS)}, got {split!r}"
+        )
+    return Zone(name=str(values.get("zone", split or number)), split=split)
+
+
+def _rings(geometry: dict[str, Any]) -> list[np.ndarray]:
+    """Returns all rings of a polygon; even-odd counting takes care of holes and parts."""
+    parts = {"Polygon": lambda c: [c], "MultiPolygon": lambda c: c}
+    if geometry["type"] not in parts:
+        raise TypeError(f"expected Polygon or MultiPolygon, got {geometry['type']}")
+    polygons = parts[geometry["type"]](geometry["coordinates"])
+    return [np.asarray(ring, float)[:, :2] for polygon in polygons for ring in polygon]
+
+
+def _inside(points: np.ndarray, rings: Sequence[np.ndarray]) -> np.ndarray:
+    """Returns which points lie inside, bool [points]: a ray to the right meets an odd number."""
+    inside = np.zeros(len(points), bool)
+    x, y = points.T
+    for ring in rings:
+        for (x0, y0), (x1, y1) in pairwise(ring):
+            crosses = (y0 > y) != (y1 > y)
+            if crosses.any():
+                inside ^= crosses & (x < (x1 - x0) * (y - y0) / (y1 - y0) + x0)
+    return inside
+
+
+def _raster_zones(places: Sequence[PatchPlace], path: Path) -> list[Zone | None]:
+    try:
+        with rasterio.open(path) as raster:
+            if not raster.crs:
+                raise DatasetError(f"zone raster {path} has no CRS")
+            centers = _centers(places, raster.crs.to_string())
+            numbers = [int(value[0]) for value in raster.sample(centers.tolist(), masked=False)]
+            outside = {0} if raster.nodata is None else {0, int(raster.nodata)}
+    except RasterioError as error:
+        raise DatasetError(f"cannot read zones {path}: {error}") from error
+    return [None if number in outside else Zone(name=str(number)) for number in numbers]
