@@ -1,0 +1,154 @@
+"""What a training run tells its watchers: TensorBoard and the table of epochs."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from matplotlib.figure import Figure
+from tensorboard.plugins.hparams import api as hparams
+
+from landcover_tf.accuracy.scores import Scores
+from landcover_tf.files import atomic_path
+from landcover_tf.legend import IGNORED, Legend
+from landcover_tf.pictures import class_picture, composite, save_confusion_matrix, save_figure
+
+Row = Mapping[str, float | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """A validation patch and what the model says about it."""
+
+    image: np.ndarray
+    """Reflectance, float32 [height, width, bands]."""
+    label: np.ndarray
+    """Dense classes, uint8 [height, width]."""
+    predicted: np.ndarray
+    """Dense classes, uint8 [height, width]."""
+
+
+class TensorBoardLog:
+    """Writes events that TensorBoard shows; made anew when a run goes on.
+
+    Args:
+        folder: Log folder.
+        legend: Names and colours of the classes.
+        band_names: Bands of the examples.
+    """
+
+    def __init__(self, folder: Path, legend: Legend, band_names: Sequence[str]) -> None:
+        self.folder = folder
+        self.legend = legend
+        self.band_names = band_names
+        self._writer = tf.summary.create_file_writer(str(folder))
+
+    def settings(self, values: Mapping[str, Any]) -> None:
+        """Writes the settings, for the table of hyperparameters."""
+        plain = {
+            name: value if isinstance(value, bool | int | float | str) else str(value)
+            for name, value in values.items()
+        }
+        with self._writer.as_default(step=0):
+            hparams.hparams(plain)
+
+    def step(self, number: int, **values: float) -> None:
+        """Writes what is known after a step."""
+        with self._writer.as_default(step=number):
+            for name, value in values.items():
+                tf.summary.scalar(f"step/{name}", value)
+
+    def epoch(self, number: int, row: Row, scores: Scores) -> None:
+        """Writes the scores of an epoch, in total and per class, and the confusion matrix."""
+        with self._writer.as_default(step=number):
+            for name, value in row.items():
+                if value is not None and name != "epoch":
+                    tf.summary.scalar(f"epoch/{name}", value)
+            for name, iou in zip(self.legend.names, scores.iou, strict=True):
+                if np.isfinite(iou):
+                    tf.summary.scalar(f"iou/{name}", iou)
+            tf.summary.image("confusion matrix", self._matrix_picture(scores.matrix))
+        self._writer.flush()
+
+    def examples(self, number: int, examples: Sequence[Example]) -> None:
+        """Draws patches: colours, truth, prediction and errors (red) side by side."""
+        with self._writer.as_default(step=number):
+            for position, example in enumerate(examples):
+                picture = example_picture(example, self.legend, self.band_names)
+                tf.summary.image(f"prediction {position}", picture[None])
+        self._writer.flush()
+
+    def histograms(self, number: int, model: keras.Model) -> None:
+        """Writes a histogram of every weight."""
+        with self._writer.as_default(step=number):
+            for variable in model.trainable_variables:
+                tf.summary.histogram(variable.path, variable.numpy())
+
+    def close(self) -> None:
+        """Writes out what is still in memory."""
+        self._writer.close()
+
+    def _matrix_picture(self, matrix: np.ndarray) -> np.ndarray:
+        path = self.folder / "confusion_matrix.png"
+        save_confusion_matrix(path, matrix, self.legend.names, title="validation")
+        return tf.io.decode_png(path.read_bytes(), channels=3)[None].numpy()
+
+
+def example_picture(example: Example, legend: Legend, band_names: Sequence[str]) -> np.ndarray:
+    """Returns colours, truth, prediction and error side by side, uint8 [height, 4 width, 3].
+
+    In the last panel correct pixels are white, wrong ones red, ignored ones grey.
+    """
+    known = example.label != IGNORED
+    has_data = (example.image != 0).any(axis=-1)
+    wrong = known & (example.label != example.predicted)
+    error = np.full((*known.shape, 3), 255, np.uint8)
+    error[wrong], error[~known] = (200, 30, 30), (190, 190, 190)
+    codes = legend.code_of_index
+    panels = [
+        composite(example.image, band_names, valid=has_data),
+        class_picture(codes[example.label], legend),
+        class_picture(codes[example.predicted], legend),
+        error,
+    ]
+    return np.concatenate(panels, axis=1)
+
+
+def write_history(path: Path, history: Sequence[Row]) -> None:
+    """Writes the table of epochs; a value that is unknown stays empty."""
+    if not history:
+        return
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(history[0]), lineterminator="\n")
+    writer.writeheader()
+    for row in history:
+        writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()})
+    with atomic_path(path) as temporary:
+        temporary.write_text(text.getvalue())
+
+
+def draw_learning_curves(path: Path, history: Sequence[Row], best_epoch: int | None) -> None:
+    """Draws losses, scores and the learning rate over the epochs."""
+    figure = Figure(figsize=(11, 3.4), layout="constrained")
+    epochs = [row["epoch"] for row in history]
+    groups = (
+        ("loss", ("train_loss", "val_loss")),
+        ("validation scores", ("val_mean_iou", "val_mean_f1", "val_overall_accuracy")),
+        ("learning rate", ("learning_rate",)),
+    )
+    for axis, (title, names) in zip(figure.subplots(1, 3), groups, strict=True):
+        for name in names:
+            values = [np.nan if row.get(name) is None else row[name] for row in history]
+            axis.plot(epochs, values, label=name.replace("_", " "), marker="." * (len(epochs) < 40))
+        if best_epoch is not None:
+            axis.axvline(best_epoch, color="0.6", lw=1, ls=":")
+        axis.set_title(title, fontsize=10)
+        axis.set_xlabel("epoch")
+        axis.grid(alpha=0.3)
+        axis.legend(fontsize=8, frameon=False)
+    save_figure(figure, path)

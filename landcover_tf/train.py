@@ -1,0 +1,29 @@
+"""Entry of `landcover train`: shards become a run folder with a trained U-Net."""
+
+import os
+import sys
+
+from landcover_tf import cli
+from landcover_tf.training.config import TrainConfig
+
+__all__ = ["TrainConfig", "main"]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the program and returns its exit code: 143 when it was asked to stop, state saved."""
+    return cli.run(TrainConfig, _program, argv, prog="landcover_tf.train")
+
+
+def _program(config: TrainConfig) -> int:
+    # Cheap mistakes are told before TensorFlow takes its seconds to load.
+    from landcover_tf.training.preflight import check
+
+    check(config)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    from landcover_tf.training.session import train
+
+    return train(config).exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,100 @@
+"""Training and validation batches as the stepper takes them."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import tensorflow as tf
+
+from landcover_tf.dataset_info import DatasetInfo
+from landcover_tf.distributed import Devices
+from landcover_tf.errors import ConfigError
+from landcover_tf.input_pipeline.augment import preset
+from landcover_tf.input_pipeline.dataset import (
+    evaluation_dataset,
+    training_dataset,
+    training_steps,
+)
+from landcover_tf.legend import IGNORED
+from landcover_tf.training.config import SIZE_MULTIPLE, TrainConfig
+
+
+class Batches:
+    """The data of a run, distributed over its devices.
+
+    Args:
+        config: Where the data is and how it is shown.
+        info: What the data is.
+        devices: What it is distributed over.
+
+    Raises:
+        ConfigError: An epoch is shorter than an optimizer step.
+    """
+
+    def __init__(self, config: TrainConfig, info: DatasetInfo, devices: Devices) -> None:
+        self.config = config
+        self.info = info
+        self.devices = devices
+        self.per_epoch = training_steps(
+            info,
+            config.data_dir,
+            batch_size=config.batch_size,
+            patch_size=config.patch_size,
+            patch_overlap=config.patch_overlap,
+            oversampling=config.oversampling,
+        )
+        if config.gradient_accumulation > self.per_epoch:
+            raise ConfigError(
+                f"--gradient-accumulation {config.gradient_accumulation} is more than the "
+                f"{self.per_epoch} batches of an epoch; lower it or --batch-size"
+            )
+        self.steps = self.per_epoch // config.gradient_accumulation
+        """Optimizer steps in an epoch."""
+
+    def training(self, epoch: int, step: int) -> Iterator[list[Any]]:
+        """Yields, without end, the batches of each optimizer step from `step` of `epoch` on."""
+        accumulation = self.config.gradient_accumulation
+        dataset = training_dataset(
+            self.info,
+            self.config.data_dir,
+            batch_size=self.config.batch_size,
+            patch_size=self.config.patch_size,
+            patch_overlap=self.config.patch_overlap,
+            seed=self.config.seed,
+            augmentation=preset(self.config.augmentation),
+            oversampling=self.config.oversampling,
+            start_epoch=epoch,
+            start_step=step * accumulation,
+        )
+        batches = iter(self.devices.strategy.experimental_distribute_dataset(dataset))
+        # Epochs begin where the data's epochs begin: what does not fill a step is left out.
+        left_out = self.per_epoch - self.steps * accumulation
+        while True:
+            for _ in range(step, self.steps):
+                yield [next(batches) for _ in range(accumulation)]
+            for _ in range(left_out):
+                next(batches)
+            step = 0
+
+    def validation(self) -> Any:
+        """Returns the validation split, every patch once, the last batch filled with nothing."""
+        size = self.info.patch_grid.patch_size
+        whole = size % SIZE_MULTIPLE == 0
+        dataset = evaluation_dataset(
+            self.info,
+            self.config.data_dir,
+            "val",
+            batch_size=self.config.batch_size,
+            patch_size=None if whole else self.config.patch_size,
+        ).map(self._fill)
+        return self.devices.strategy.experimental_distribute_dataset(dataset)
+
+    def _fill(self, image: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns the batch with empty patches added, so that all batches have one shape."""
+        batch_size = self.config.batch_size
+        missing = batch_size - tf.shape(image)[0]
+        filled = tf.pad(image, [[0, missing], [0, 0], [0, 0], [0, 0]])
+        ignored = tf.pad(label, [[0, missing], [0, 0], [0, 0]], constant_values=IGNORED)
+        return (
+            tf.ensure_shape(filled, [batch_size, *image.shape[1:]]),
+            tf.ensure_shape(ignored, [batch_size, *label.shape[1:]]),
+        )

@@ -1,0 +1,176 @@
+"""From the config to a network, its loss, and the stepper that trains it."""
+
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from landcover_tf.dataset_info import DatasetInfo
+from landcover_tf.distributed import Devices
+from landcover_tf.errors import ConfigError
+from landcover_tf.losses import build_loss, class_weights
+from landcover_tf.model_info import ModelSpec
+from landcover_tf.models.unet import build_unet, encoder_stages, freeze_encoder
+from landcover_tf.models.weights import load_encoder_weights
+from landcover_tf.normalizer import Normalizer
+from landcover_tf.optimizers import PartedOptimizer
+from landcover_tf.training.config import TrainConfig
+from landcover_tf.training.precision import choose_jit, choose_precision, dtype_policy
+from landcover_tf.training.steps import Stepper
+
+STAGES = 5
+"""Stages of the encoder that are freed one by one: stem, layer1 to layer4."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Built:
+    """A network ready to be trained."""
+
+    stepper: Stepper
+    spec: ModelSpec
+    precision: str
+    jit: bool
+    class_weights: tuple[float, ...] | None
+    encoder_weights: str
+    """What was loaded into the encoder, for people."""
+
+
+def build(config: TrainConfig, info: DatasetInfo, devices: Devices, *, resume: bool) -> Built:
+    """Returns the network, with pretrained encoder weights unless it is about to be restored.
+
+    Raises:
+        ConfigError: Settings exclude each other.
+        ModelError: The pretrained weights are absent or do not fit.
+    """
+    precision = choose_precision(config.mixed_precision)
+    jit = _jit(config, devices)
+    if config.batch_size % devices.replicas:
+        raise ConfigError(
+            f"--batch-size {config.batch_size} must be a multiple of the {devices.replicas} "
+            "devices that train together"
+        )
+    spec = model_spec(config, info)
+    weights = _class_weights(config, info)
+    loaded = "random"
+    with devices.strategy.scope():
+        with dtype_policy(precision):
+            model = build_unet(spec, synchronized=devices.replicas > 1)
+        if config.pretrained and not resume:
+            found = load_encoder_weights(model, config.encoder_weights, spec.band_names)
+            loaded = found.summary if found else "random"
+        elif config.pretrained:
+            loaded = config.encoder_weights
+        freeze_encoder(model, trainable_stages=trainable_stages(config, 0))
+        optimizer = build_optimizer(config, model, scale_loss=precision == "float16")
+        stepper = Stepper(
+            model,
+            _loss(config, weights, devices),
+            optimizer,
+            strategy=devices.strategy,
+            clip_norm=config.clip_norm,
+            accumulation=config.gradient_accumulation,
+            ema_decay=config.ema_decay,
+            jit=jit,
+        )
+    return Built(
+        stepper=stepper,
+        spec=spec,
+        precision=precision,
+        jit=jit,
+        class_weights=weights,
+        encoder_weights=loaded,
+    )
+
+
+def model_spec(config: TrainConfig, info: DatasetInfo) -> ModelSpec:
+    """Returns the network that the config and the dataset's bands and legend ask for."""
+    normalizer = info.normalizer
+    if config.normalizer is not None and config.normalizer != normalizer.kind:
+        normalizer = Normalizer.fit(config.normalizer, info.statistics, info.scale, info.offset)
+    return ModelSpec(
+        encoder=config.model,
+        band_names=info.band_names,
+        class_codes=info.legend.codes,
+        normalizer=normalizer,
+        skip_connections=config.skip_connections,
+        decoder_filters=config.decoder_filters,
+    )
+
+
+def trainable_stages(config: TrainConfig, epoch: int) -> int:
+    """Returns how many stages of the encoder, from the deepest, train in an epoch (from 0)."""
+    if config.encoder_factor == 0:
+        return 0
+    return min(epoch // config.unfreeze_every, STAGES) if config.unfreeze_every else STAGES
+
+
+def build_optimizer(
+    config: TrainConfig, model: keras.Model, *, scale_loss: bool
+) -> PartedOptimizer:
+    """Returns the optimizer with one part for the decoder and one or five for the encoder."""
+    stage_of_layer = {
+        layer: f"encoder_{stage}" if config.unfreeze_every else "encoder"
+        for stage, layers in encoder_stages(model).items()
+        for layer in layers
+    }
+    factors = {"decoder": 1.0}
+    if config.encoder_factor:
+        factors |= dict.fromkeys(stage_of_layer.values(), config.encoder_factor)
+    return PartedOptimizer(
+        config.optimizer,
+        weight_decay=config.weight_decay,
+        # A variable's path ends in layer/variable.
+        part_of=lambda v: stage_of_layer.get(v.path.split("/")[-2], "decoder"),
+        factors=factors,
+        scale_loss=scale_loss,
+    )
+
+
+def class_pixels(info: DatasetInfo, split: str) -> np.ndarray:
+    """Returns usable pixels of each class of the legend in a split, int64 [classes]."""
+    pixels = info.split(split).class_pixels
+    return np.array([pixels.get(code, 0) for code in info.legend.codes], np.int64)
+
+
+def _class_weights(config: TrainConfig, info: DatasetInfo) -> tuple[float, ...] | None:
+    pixels = class_pixels(info, "train")
+    weights = class_weights(config.class_weights, pixels.tolist())
+    if weights is None or not isinstance(config.class_weights, str):
+        return weights
+    # A class that training never shows cannot be learnt; its weight would only be misread.
+    return tuple(w if n else 0.0 for w, n in zip(weights, pixels, strict=True))
+
+
+def _loss(
+    config: TrainConfig, weights: tuple[float, ...] | None, devices: Devices
+) -> keras.losses.Loss:
+    loss = build_loss(
+        kind=config.loss,
+        ce_weight=config.ce_weight,
+        dice_weight=config.dice_weight,
+        class_weights=weights,
+        label_smoothing=config.label_smoothing,
+        focal_gamma=config.focal_gamma,
+        tversky_alpha=config.tversky_alpha,
+        tversky_beta=config.tversky_beta,
+        tversky_gamma=config.tversky_gamma,
+        boundary_weight=config.boundary_weight,
+        boundary_px=config.boundary_px,
+    )
+    if devices.replicas > 1:
+        loss.cross_replica_sum = lambda value: tf.distribute.get_replica_context().all_reduce(
+            tf.distribute.ReduceOp.SUM, value
+        )
+    return loss
+
+
+def _jit(config: TrainConfig, devices: Devices) -> bool:
+    if devices.replicas == 1:
+        return choose_jit(config.jit)
+    if config.jit == "on":
+        raise ConfigError(
+            f"--jit on is not supported together with {devices.replicas} devices: TensorFlow "
+            "cannot compile the exchange between them; use --jit off"
+        )
+    return False

@@ -1,0 +1,205 @@
+"""The settings of a training run; importing them imports neither TensorFlow nor Keras."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from landcover_tf.errors import ConfigError
+from landcover_tf.normalizer import NormalizerKind
+
+SIZE_MULTIPLE = 32
+"""Patch sizes are multiples of the encoder's total stride."""
+
+# What may change between the interrupted and the continued run: none of it changes a weight.
+FREE_FIELDS = frozenset({
+    "data_dir", "output_dir", "checkpoint_minutes", "tensorboard", "pictures",
+    "histograms_every", "profile_steps", "learning_curves",
+})  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """Trains the U-Net on built shards and writes a run folder.
+
+    The same command continues a run that was interrupted, to the very batch. Where the loss must
+    not be let alone with a default: `--encoder-lr-factor` 0 freezes the encoder, which only makes
+    sense with pretrained weights.
+    """
+
+    data_dir: Path
+    """Output folder of tfrecords_builder."""
+    output_dir: Path
+    """Run folder to write or to continue."""
+
+    model: Literal["resnet18", "resnet34", "resnet50", "resnet101"] = "resnet50"
+    """Encoder of the U-Net."""
+    encoder_weights: str = "sentinel2-moco"
+    """sentinel2-moco, sentinel2-dino, sentinel2-decur, sentinel2-softcon, imagenet, none, or a
+    .pth, .safetensors or .weights.h5 file."""
+    skip_connections: int = 4
+    """Encoder levels joined to the decoder, 0 to 5: 1/16, 1/8, 1/4, 1/2, then the input."""
+    decoder_filters: tuple[int, ...] = (256, 128, 64, 32, 16)
+    """Channels of the decoder's five levels, from coarse to fine."""
+    normalizer: NormalizerKind | None = None
+    """How reflectance is scaled for the network; by default as the pretrained weights expect, or
+    without them as the dataset says."""
+
+    batch_size: int = 8
+    """Patches per step, of all devices together."""
+    epochs: int = 50
+    """Passes over the training split."""
+    patch_size: int = 256
+    """Patch height and width in pixels, a multiple of 32; smaller than the dataset's cuts them."""
+    patch_overlap: int | None = None
+    """Pixels that patches cut from one record share; by default the dataset's own for whole
+    records and none for smaller patches."""
+    augmentation: Literal["none", "light", "standard", "strong"] = "standard"
+    """How much training patches are varied."""
+    oversampling: float = 0.0
+    """Repeat patches with classes that fewer than this share of the patches have; 0 is off."""
+
+    lr: float = 5e-4
+    """Peak learning rate."""
+    encoder_lr_factor: float | None = None
+    """Factor on the encoder's learning rate; 0 freezes it, batch statistics included. By default
+    0.1 with pretrained weights and 1 with random ones."""
+    allow_frozen_random_encoder: bool = False
+    """Accept --encoder-lr-factor 0 with random weights: a frozen encoder never learns."""
+    unfreeze_every: int = 0
+    """Start with a frozen encoder and free its next stage, deepest first, after every this many
+    epochs; 0 trains all from the start."""
+    optimizer: Literal["adamw", "sgd", "lion"] = "adamw"
+    """Optimizer; for lion, divide the learning rate by about ten."""
+    weight_decay: float = 0.01
+    """Decoupled weight decay of kernels."""
+    schedule: Literal["one-cycle", "cosine", "polynomial", "plateau", "constant"] = "one-cycle"
+    """How the learning rate changes from step to step."""
+    warmup_fraction: float = 0.15
+    """Share of the steps over which the learning rate rises."""
+    final_lr_factor: float = 1e-3
+    """Factor on the learning rate at the last step."""
+    plateau_patience: int = 5
+    """Epochs without improvement before the plateau schedule lowers the rate."""
+    plateau_factor: float = 0.3
+    """Factor of each such drop."""
+    gradient_accumulation: int = 1
+    """Batches whose gradients are averaged before a step: a larger batch in the same memory."""
+    clip_norm: float = 1.0
+    """Largest norm of the whole gradient; 0 does not clip."""
+    ema_decay: float = 0.0
+    """Decay of an average of the weights, such as 0.99, which is then evaluated and kept instead
+    of the weights themselves; 0 is off."""
+
+    loss: Literal["ce", "focal", "dice", "tversky", "focal_tversky", "lovasz", "ce_dice",
+                  "ce_tversky", "ce_lovasz", "focal_dice"] = "ce_dice"  # fmt: skip
+    """Loss over labelled, usable pixels."""
+    ce_weight: float = 0.5
+    """Weight of the pixel term in a sum of two."""
+    dice_weight: float = 0.5
+    """Weight of the region term in a sum of two."""
+    class_weights: Literal["auto", "none", "effective-number"] | tuple[float, ...] = "auto"
+    """Weights of classes in the pixel term: auto (square root of inverse frequency, at most 10
+    times), none, effective-number, or one number per class of the legend."""
+    label_smoothing: float = 0.0
+    """Share of the target spread over all classes."""
+    focal_gamma: float = 2.0
+    """Exponent of the focal loss."""
+    tversky_alpha: float = 0.3
+    """Weight of false positives in the Tversky losses."""
+    tversky_beta: float = 0.7
+    """Weight of false negatives in the Tversky losses."""
+    tversky_gamma: float = 0.75
+    """Exponent of focal Tversky."""
+    boundary_weight: float = 0.0
+    """Additional weight of pixels near a class boundary in the pixel term."""
+    boundary_px: int = 2
+    """Reach of the boundary weight in pixels."""
+
+    monitor: Literal["mean_iou", "mean_f1", "overall_accuracy", "loss"] = "mean_iou"
+    """Validation score by which the best epoch is chosen."""
+    early_stopping: int = 0
+    """Stop after this many epochs without improvement; 0 never does."""
+    mixed_precision: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
+    """Number format of the computation; auto takes float16 on GPUs, bfloat16 on CPUs that have
+    it, float32 elsewhere."""
+    jit: Literal["auto", "on", "off"] = "auto"
+    """Compile the step with XLA; auto does on a single GPU, never on CPUs."""
+    strategy: Literal["auto", "single", "mirrored", "multi-worker"] = "auto"
+    """Devices: auto takes several hosts if TF_CONFIG names them, else all GPUs of this one."""
+    seed: int = 0
+    """Decides initial weights, shuffling and augmentation."""
+    deterministic: bool = False
+    """Use only operations that repeat to the last bit; slower on GPUs."""
+
+    checkpoint_minutes: float = 5.0
+    """Within an epoch, save the state this often; it is also saved after every epoch."""
+    tensorboard: bool = True
+    """Write TensorBoard logs."""
+    pictures: int = 3
+    """Validation patches drawn with their prediction into TensorBoard."""
+    histograms_every: int = 0
+    """Write histograms of all weights every this many epochs; 0 never does."""
+    profile_steps: tuple[int, ...] = ()
+    """First and last step of this process to record with the TensorFlow profiler."""
+    learning_curves: bool = True
+    """Draw learning_curves.png after the training."""
+
+    def __post_init__(self) -> None:
+        positive = ("batch_size", "epochs", "lr", "gradient_accumulation", "plateau_patience")
+        for name in positive:
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"--{_flag(name)} must be above 0, got {getattr(self, name)}")
+        not_negative = (
+            "weight_decay", "clip_norm", "early_stopping", "unfreeze_every", "encoder_lr_factor",
+            "checkpoint_minutes", "pictures", "histograms_every", "seed",
+        )  # fmt: skip
+        for name in not_negative:
+            if (getattr(self, name) or 0) < 0:
+                raise ConfigError(
+                    f"--{_flag(name)} must not be negative, got {getattr(self, name)}"
+                )
+        if self.patch_size < SIZE_MULTIPLE or self.patch_size % SIZE_MULTIPLE:
+            raise ConfigError(
+                f"--patch-size must be a multiple of {SIZE_MULTIPLE}, because the encoder halves "
+                f"the image five times; got {self.patch_size}"
+            )
+        if not 0 <= self.ema_decay < 1:
+            raise ConfigError(f"--ema-decay must be in [0, 1), got {self.ema_decay}")
+        if not 0 <= self.warmup_fraction < 1:
+            raise ConfigError(f"--warmup-fraction must be in [0, 1), got {self.warmup_fraction}")
+        for name in ("final_lr_factor", "plateau_factor"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"--{_flag(name)} must be in [0, 1], got {getattr(self, name)}")
+        if self.profile_steps and len(self.profile_steps) != 2:
+            raise ConfigError("--profile-steps expects the first and the last step")
+        self._check_encoder()
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether the encoder starts from pretrained weights."""
+        return self.encoder_weights != "none"
+
+    @property
+    def encoder_factor(self) -> float:
+        """Factor on the encoder's learning rate, with the default put in."""
+        if self.encoder_lr_factor is not None:
+            return self.encoder_lr_factor
+        return 0.1 if self.pretrained else 1.0
+
+    def _check_encoder(self) -> None:
+        frozen = self.encoder_factor == 0
+        if frozen and self.unfreeze_every:
+            raise ConfigError(
+                "--unfreeze-every needs --encoder-lr-factor above 0: with 0 the encoder stays "
+                "frozen"
+            )
+        if frozen and not self.pretrained and not self.allow_frozen_random_encoder:
+            raise ConfigError(
+                "--encoder-lr-factor 0 freezes the encoder, and with --encoder-weights none its "
+                "weights are random and would stay so; give pretrained weights, a factor above "
+                "0, or --allow-frozen-random-encoder"
+            )
+
+
+def _flag(name: str) -> str:
+    return name.replace("_", "-")

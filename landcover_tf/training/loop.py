@@ -1,0 +1,305 @@
+"""Epochs and steps: training, validation, and the state that survives an interruption."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from landcover_tf.accuracy.scores import Scores, scores
+from landcover_tf.callbacks import Example, TensorBoardLog, write_history
+from landcover_tf.distributed import Devices
+from landcover_tf.errors import RunError
+from landcover_tf.files import atomic_path
+from landcover_tf.models.unet import freeze_encoder
+from landcover_tf.progress import progress as progress_bar
+from landcover_tf.run_folder import RunFolder
+from landcover_tf.schedules import Plateau, Schedule
+from landcover_tf.training.batches import Batches
+from landcover_tf.training.building import trainable_stages
+from landcover_tf.training.config import TrainConfig
+from landcover_tf.training.interruption import StopRequest
+from landcover_tf.training.state import (
+    Progress,
+    best_on_disk,
+    load_state,
+    save_best,
+    save_state,
+)
+from landcover_tf.training.steps import Stepper
+
+LOG_EVERY_STEPS = 20
+"""TensorBoard gets every so many-th step; each costs a wait for the device."""
+
+Row = dict[str, float | None]
+
+
+class Loop:
+    """Trains until the last epoch, an early stop, or a request to stop.
+
+    Args:
+        config: Settings.
+        stepper: Makes single steps.
+        batches: Gives training and validation data.
+        devices: Where it runs.
+        run: Folder that the chief writes.
+        log: TensorBoard log, None for none.
+        on_epoch: Gets each epoch's row; returning True ends the training after it.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        stepper: Stepper,
+        batches: Batches,
+        devices: Devices,
+        run: RunFolder,
+        *,
+        log: TensorBoardLog | None = None,
+        on_epoch: Callable[[Row], bool | None] | None = None,
+    ) -> None:
+        self.config = config
+        self.stepper = stepper
+        self.batches = batches
+        self.devices = devices
+        self.run = run
+        self.log = log
+        self.on_epoch = on_epoch
+        self.progress = Progress()
+        self.plateau = Plateau(patience=config.plateau_patience, drop=config.plateau_factor)
+        self.schedule = Schedule(
+            kind=config.schedule,
+            total_steps=config.epochs * batches.steps,
+            warmup_fraction=config.warmup_fraction,
+            final_factor=config.final_lr_factor,
+        )
+        self._validation = batches.validation()
+        self._stages = trainable_stages(config, 0)
+        self._unread: tuple[tf.Tensor, tf.Tensor, list[Any]] | None = None
+        self._saved_at = time.monotonic()
+
+    def restore(self) -> None:
+        """Goes on from the state in the run folder.
+
+        Raises:
+            RunError: The state is damaged or of another model.
+        """
+        arrays, self.progress = load_state(self.run.state)
+        self._free_stages(self.progress.epoch)
+        try:
+            self.stepper.restore(arrays)
+        except ValueError as error:
+            raise RunError(f"{self.run.state}: {error}; choose another --output-dir") from error
+        if self.progress.plateau:
+            self.plateau.restore(self.progress.plateau)
+        self._trust_best_on_disk()
+
+    def train(self, stop: StopRequest) -> bool:
+        """Returns True when the training is complete, False when it was asked to stop."""
+        state = self.progress
+        data = self.batches.training(state.epoch, state.step)
+        while state.epoch < self.config.epochs and not state.stopped:
+            if not self._train_epoch(data, stop):
+                self.save()
+                return False
+            self._end_epoch()
+        return True
+
+    def save(self) -> None:
+        """Writes the state, if this process is the one that writes."""
+        self._settle()
+        self.progress.plateau = self.plateau.to_dict()
+        if self.devices.chief:
+            save_state(self.run.state, self.stepper.state(), self.progress)
+        self._saved_at = time.monotonic()
+
+    def _train_epoch(self, data: Iterator[list[Any]], stop: StopRequest) -> bool:
+        """Returns False when asked to stop before the epoch's end."""
+        state, total = self.progress, self.batches.steps
+        start = time.monotonic() - state.train_seconds
+        with progress_bar(
+            label=f"epoch {state.epoch + 1}/{self.config.epochs}", total=total, unit="step"
+        ) as bar:
+            bar.leave = False
+            bar.update(state.step)
+            while state.step < total:
+                self._step(next(data))
+                bar.update()
+                state.train_seconds = time.monotonic() - start
+                # Asked before the save, because all workers must ask at the same step.
+                if self.devices.any_worker(stop.signal is not None):
+                    return False
+                if time.monotonic() - self._saved_at > 60 * self.config.checkpoint_minutes:
+                    self.save()
+                if state.step > 1:
+                    bar.set_postfix(loss=f"{state.loss_sum / (state.step - 1):.4f}", refresh=False)
+        self._settle()
+        return True
+
+    def _step(self, batches: list[Any]) -> None:
+        state = self.progress
+        number = state.epoch * self.batches.steps + state.step
+        rate = self._learning_rate(number)
+        self.stepper.optimizer.set_learning_rate(rate)
+        # While few steps are averaged, a long memory would hold on to the random start.
+        decay = min(self.config.ema_decay, (1 + number) / (10 + number))
+        self._profile(number)
+        loss, norm = self.stepper.train(batches, decay)
+        self._settle()
+        self._unread = loss, norm, batches
+        state.step += 1
+        if self.log and number % LOG_EVERY_STEPS == 0:
+            scale = self.stepper.optimizer.loss_scale()
+            self.log.step(number, loss=float(loss), gradient_norm=float(norm), learning_rate=rate,
+                          loss_scale=scale)  # fmt: skip
+
+    def _settle(self) -> None:
+        """Reads the loss of the last step, which waits for the device.
+
+        It is done after the next step was started, so that the device never waits for us.
+        """
+        if self._unread is None:
+            return
+        loss, norm, batches = self._unread
+        self._unread = None
+        value, length = float(loss), float(norm)
+        # The loss scaler expects gradients that are not finite now and then, and skips them.
+        bad_gradient = not math.isfinite(length) and not self.stepper.optimizer.scale_loss
+        if bad_gradient or not math.isfinite(value):
+            self._keep_bad_batch(batches)
+            raise RunError(
+                f"in epoch {self.progress.epoch + 1} the loss became {value} with a gradient of "
+                f"norm {length}; the batch is in {self.run.bad_batch}: look for impossible values "
+                "in it, or train anew with a lower --lr, --clip-norm or --mixed-precision float32"
+            )
+        self.progress.loss_sum += value
+
+    def _validate(self) -> tuple[float, Scores]:
+        classes = self.stepper.classes
+        loss, pixels, matrix = 0.0, 0.0, np.zeros((classes, classes), np.int64)
+        for batch in self._validation:
+            batch_loss, batch_pixels, batch_matrix = self.stepper.validate(batch)
+            loss += float(batch_loss)
+            pixels += float(batch_pixels)
+            matrix += batch_matrix.numpy()
+        return loss / pixels if pixels else math.nan, scores(matrix)
+
+    def _end_epoch(self) -> None:
+        state = self.progress
+        rate = self._learning_rate((state.epoch + 1) * self.batches.steps - 1)
+        with self.stepper.average_weights():
+            loss, found = self._validate()
+            row = self._row(rate, loss, found)
+            score = self._monitored(row)
+            improved = state.improve(score, state.epoch + 1)
+            if improved and self.devices.chief:
+                save_best(self.run.best_weights, self.stepper.model, score, state.epoch + 1)
+            self._watch(row, found)
+        self.plateau.update(score if self.config.schedule == "plateau" else math.inf)
+        state.history.append(row)
+        patience = self.config.early_stopping
+        state.stopped = bool(patience) and state.waited >= patience
+        if self.on_epoch is not None and self.on_epoch(row):
+            state.stopped = True
+        state.epoch, state.step = state.epoch + 1, 0
+        state.loss_sum, state.train_seconds = 0.0, 0.0
+        self._free_stages(state.epoch)
+        self.save()
+        if self.devices.chief:
+            write_history(self.run.history, state.history)
+            print(_line(row, self.config.epochs, improved), flush=True)
+
+    def _row(self, rate: float, loss: float, found: Scores) -> Row:
+        state = self.progress
+        patches = self.batches.steps * self.config.gradient_accumulation * self.config.batch_size
+        row: Row = {
+            "epoch": state.epoch + 1,
+            "train_loss": state.loss_sum / self.batches.steps,
+            "val_loss": loss,
+            "val_mean_iou": found.mean_iou,
+            "val_mean_f1": found.mean_f1,
+            "val_overall_accuracy": found.overall_accuracy,
+            "learning_rate": rate,
+            "seconds": state.train_seconds,
+            "patches_per_second": patches / max(state.train_seconds, 1e-9),
+        }
+        return {k: v if v is None or math.isfinite(v) else None for k, v in row.items()}
+
+    def _watch(self, row: Row, found: Scores) -> None:
+        """Writes what TensorBoard shows of an epoch; the model has its averaged weights now."""
+        if self.log is None:
+            return
+        number = self.progress.epoch + 1
+        self.log.epoch(number, row, found)
+        if self.config.pictures:
+            self.log.examples(number, self._examples())
+        if self.config.histograms_every and number % self.config.histograms_every == 0:
+            self.log.histograms(number, self.stepper.model)
+
+    def _examples(self) -> list[Example]:
+        batch = next(iter(self._validation))
+        image, label = (self.devices.strategy.experimental_local_results(v)[0] for v in batch)
+        count = min(self.config.pictures, len(label))
+        image, label = image[:count], label[:count].numpy()
+        predicted = np.argmax(self.stepper.model(image, training=False), axis=-1)
+        return [
+            Example(image=image[i].numpy(), label=label[i], predicted=predicted[i].astype(np.uint8))
+            for i in range(count)
+        ]
+
+    def _monitored(self, row: Row) -> float:
+        value = row[f"val_{self.config.monitor}"]
+        if value is None:
+            return math.nan
+        return -value if self.config.monitor == "loss" else value
+
+    def _learning_rate(self, number: int) -> float:
+        return self.config.lr * self.plateau.factor * self.schedule.factor(number)
+
+    def _free_stages(self, epoch: int) -> None:
+        stages = trainable_stages(self.config, epoch)
+        if stages != self._stages:
+            freeze_encoder(self.stepper.model, trainable_stages=stages)
+            self.stepper.retrace()
+            self._stages = stages
+
+    def _trust_best_on_disk(self) -> None:
+        # The weights may be newer than the state, if the process died between the two files.
+        found = best_on_disk(self.run.best_weights)
+        if found and (self.progress.best is None or found[0] > self.progress.best):
+            self.progress.best, self.progress.best_epoch = found
+
+    def _keep_bad_batch(self, batches: list[Any]) -> None:
+        local = self.devices.strategy.experimental_local_results
+        images, labels = (
+            np.concatenate([v.numpy() for batch in batches for v in local(batch[i])])
+            for i in (0, 1)
+        )
+        if self.devices.chief:
+            with atomic_path(self.run.bad_batch) as temporary:
+                np.savez_compressed(temporary, image=images, label=labels)
+
+    def _profile(self, number: int) -> None:
+        if not self.config.profile_steps or not self.devices.chief:
+            return
+        first, last = self.config.profile_steps
+        if number == first:
+            tf.profiler.experimental.start(str(self.run.tensorboard))
+        elif number == last + 1:
+            tf.profiler.experimental.stop()
+
+
+def _line(row: Row, epochs: int, improved: bool) -> str:
+    def shown(name: str, digits: int = 3) -> str:
+        value = row[name]
+        return "-" if value is None else f"{value:.{digits}f}"
+
+    return (
+        f"epoch {row['epoch']:>3.0f}/{epochs}  loss {shown('train_loss', 4)}  "
+        f"val loss {shown('val_loss', 4)}  mean IoU {shown('val_mean_iou')}  "
+        f"mean F1 {shown('val_mean_f1')}  accuracy {shown('val_overall_accuracy')}  "
+        f"lr {row['learning_rate']:.1e}  {shown('patches_per_second', 1)} patches/s  "
+        f"{row['seconds']:.0f} s{'  best' if improved else ''}"
+    )

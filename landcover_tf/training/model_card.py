@@ -1,0 +1,118 @@
+"""MODEL_CARD.md: what a model is, what it was trained on, and how well it did."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from landcover_tf.dataset_info import DatasetInfo
+
+
+def model_card(summary: Mapping[str, Any], info: DatasetInfo) -> str:
+    """Returns the model card as Markdown.
+
+    Args:
+        summary: Contents of `run.json`.
+        info: The dataset.
+    """
+    config = summary["config"]
+    sections = [
+        f"# {config['model']} U-Net for {info.legend.name} land cover",
+        _purpose(info),
+        _table("Model", _model_rows(summary)),
+        _table("Data", _data_rows(summary, info)),
+        _classes(info),
+        _table("Training", _training_rows(summary)),
+        _table("Validation scores of the kept epoch", _score_rows(summary)),
+        _limits(info),
+        _table("Made with", dict(summary["software"]) | {"commit": summary["git_commit"]}),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _purpose(info: DatasetInfo) -> str:
+    resolution = f"{info.resolution_m:g} m" if info.resolution_m else "its own"
+    return (
+        f"Gives each pixel of a {len(info.bands)}-band image at {resolution} resolution a class "
+        f"of the legend *{info.legend.name}* with its probability. The input is reflectance; "
+        "the exported model takes stored values and converts them itself."
+    )
+
+
+def _model_rows(summary: Mapping[str, Any]) -> dict[str, Any]:
+    config = summary["config"]
+    return {
+        "encoder": f"{config['model']} (v1.5), weights: {summary['encoder_weights']}",
+        "decoder": f"{config['skip_connections']} skip connections, "
+        f"channels {', '.join(map(str, config['decoder_filters']))}",
+        "parameters": f"{summary['parameters']:,}",
+        "patch size": f"{config['patch_size']} px (any multiple of 32 works)",
+    }
+
+
+def _data_rows(summary: Mapping[str, Any], info: DatasetInfo) -> dict[str, Any]:
+    return {
+        "dataset": f"{info.name}, hash {summary['data_hash']}",
+        "bands": ", ".join(info.band_names),
+        "products": len(info.products),
+        "patches": ", ".join(f"{name} {split.records}" for name, split in info.splits.items()),
+        "normalizer": info.normalizer.kind,
+    }
+
+
+def _classes(info: DatasetInfo) -> str:
+    pixels = info.split("train").class_pixels
+    total = max(sum(pixels.values()), 1)
+    rows = [
+        f"| {c.code} | {c.name} | {pixels.get(c.code, 0):,} | {pixels.get(c.code, 0) / total:.2%} |"
+        for c in info.legend.classes
+    ]
+    head = ["| code | class | training pixels | share |", "|---|---|---|---|"]
+    return "\n".join(["## Classes", "", *head, *rows])
+
+
+def _training_rows(summary: Mapping[str, Any]) -> dict[str, Any]:
+    config = summary["config"]
+    devices = summary["devices"]
+    return {
+        "epochs": f"{summary['epochs']} of {config['epochs']}, kept: {summary['best_epoch']} "
+        f"(by validation {summary['monitor']})",
+        "batch": f"{config['batch_size']} patches x {config['gradient_accumulation']}",
+        "optimizer": f"{config['optimizer']}, peak learning rate {config['lr']:g}, "
+        f"{config['schedule']}, weight decay {config['weight_decay']:g}",
+        "loss": config["loss"],
+        "precision": f"{summary['precision']}{' with XLA' if summary['jit'] else ''}",
+        "devices": f"{devices['replicas']} on {devices['workers']} host(s)",
+        "seed": config["seed"],
+    }
+
+
+def _score_rows(summary: Mapping[str, Any]) -> dict[str, Any]:
+    scores = summary["scores"] or {}
+    return {
+        name.removeprefix("val_").replace("_", " "): f"{value:.4f}"
+        for name, value in scores.items()
+        if name.startswith("val_") and value is not None
+    }
+
+
+def _limits(info: DatasetInfo) -> str:
+    absent = [
+        c.name for c in info.legend.classes if not info.split("train").class_pixels.get(c.code)
+    ]
+    lines = [
+        "## Limits",
+        "",
+        "- Validation chose the epoch, so its scores are optimistic; `landcover_tf.evaluate` "
+        "scores the test split.",
+        "- Other regions, seasons, sensors or processing baselines than those of the products "
+        "above were not tested.",
+        "- Labels have errors of their own; scores measure agreement with them. Areas of a map "
+        "need a probability sample (`landcover_tf.assess`).",
+    ]
+    if absent:
+        lines.append(f"- Never seen in training, so never predicted well: {', '.join(absent)}.")
+    return "\n".join(lines)
+
+
+def _table(title: str, rows: Mapping[str, Any]) -> str:
+    body = [f"| {name} | {value} |" for name, value in rows.items()]
+    return "\n".join([f"## {title}", "", "| | |", "|---|---|", *body])

@@ -1,0 +1,113 @@
+"""Checks that cost no TensorFlow: the dataset, the settings against it, and the run folder."""
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from landcover_tf import cli
+from landcover_tf.dataset_info import DatasetInfo
+from landcover_tf.errors import ConfigError, DatasetError, OutputError, RunError
+from landcover_tf.grid import PatchGrid
+from landcover_tf.run_folder import RunFolder
+from landcover_tf.training.config import FREE_FIELDS, TrainConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preflight:
+    """What the checks found."""
+
+    info: DatasetInfo
+    run: RunFolder
+    finished: bool
+    """The very run is finished already."""
+
+
+def check(config: TrainConfig) -> Preflight:
+    """Returns the dataset and the run folder after checking that they fit the config.
+
+    Raises:
+        DatasetError: The dataset is missing, damaged, empty, or has one class only.
+        ConfigError: The batch or the patches are too large for it.
+        RunError: The run folder holds a run of another config or dataset.
+        OutputError: The run folder cannot be written.
+    """
+    info = DatasetInfo.load(config.data_dir)
+    info.verify(config.data_dir, checksums=False)
+    _check_splits(info)
+    _check_batch(config, info)
+    run = RunFolder(config.output_dir)
+    _check_run_folder(config, info, run)
+    return Preflight(info=info, run=run, finished=run.is_finished())
+
+
+def _check_splits(info: DatasetInfo) -> None:
+    for name in ("train", "val"):
+        if not info.split(name).class_pixels:
+            raise DatasetError(f"split {name!r} of dataset {info.name} has no labelled pixel")
+    present = [c.name for c in info.legend.classes if info.splits["train"].class_pixels.get(c.code)]
+    if len(present) < 2:
+        raise DatasetError(
+            f"training needs at least two classes, the training split of {info.name} has "
+            f"{len(present)} ({', '.join(present) or 'none'}); add labelled scenes or check the "
+            "legend"
+        )
+
+
+def _check_batch(config: TrainConfig, info: DatasetInfo) -> None:
+    stored = info.patch_grid
+    if config.patch_size > stored.patch_size:
+        raise ConfigError(
+            f"--patch-size {config.patch_size} is larger than the dataset's patches of "
+            f"{stored.patch_size} px; lower it or build the dataset with larger patches"
+        )
+    overlap = config.patch_overlap
+    if overlap is None:
+        overlap = stored.patch_overlap if config.patch_size == stored.patch_size else 0
+    try:
+        grid = PatchGrid(patch_size=config.patch_size, patch_overlap=overlap)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    patches = info.split("train").records * grid.count(stored.patch_size) ** 2
+    if config.batch_size > patches:
+        raise ConfigError(
+            f"--batch-size {config.batch_size} is larger than the training split, which gives "
+            f"{patches} patches of {config.patch_size} px; lower --batch-size"
+        )
+
+
+def _check_run_folder(config: TrainConfig, info: DatasetInfo, run: RunFolder) -> None:
+    if run.config.is_file():
+        _check_same_run(config, info, run)
+    elif run.path.is_dir() and any(run.path.iterdir()):
+        raise OutputError(
+            f"--output-dir {run.path} holds other files and no run; choose a new folder"
+        )
+    try:
+        run.path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot create --output-dir {run.path}: {error.strerror}") from error
+    if not os.access(run.path, os.W_OK):
+        raise OutputError(f"no permission to write into --output-dir {run.path}")
+
+
+def _check_same_run(config: TrainConfig, info: DatasetInfo, run: RunFolder) -> None:
+    before, now = run.read_config(), cli.config_dict(config)
+    different = [
+        f"{name} (was {_shown(before.get(name))}, now {_shown(now[name])})"
+        for name in now
+        if name not in FREE_FIELDS and before.get(name) != now[name]
+    ]
+    if different:
+        raise RunError(
+            f"{run.path} holds a run of another config: {', '.join(different)}; repeat its "
+            "command to continue it, or choose another --output-dir"
+        )
+    if run.dataset.is_file() and DatasetInfo.load(run.dataset).data_hash != info.data_hash:
+        raise RunError(
+            f"{run.path} was trained on another dataset than {config.data_dir}; choose another "
+            "--output-dir"
+        )
+
+
+def _shown(value: Any) -> str:
+    return "not set" if value is None else str(value)

@@ -1,0 +1,237 @@
+"""One training session: from the config to a finished (or interrupted) run folder."""
+
+import dataclasses
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from landcover_tf import cli, provenance
+from landcover_tf.callbacks import TensorBoardLog, draw_learning_curves, write_history
+from landcover_tf.distributed import Devices, choose_devices
+from landcover_tf.errors import ConfigError, RunError
+from landcover_tf.files import write_json
+from landcover_tf.run_folder import FINISHED
+from landcover_tf.training.batches import Batches
+from landcover_tf.training.building import Built, build
+from landcover_tf.training.config import TrainConfig
+from landcover_tf.training.interruption import StopRequest
+from landcover_tf.training.loop import Loop, Row
+from landcover_tf.training.model_card import model_card
+from landcover_tf.training.preflight import Preflight, check
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a training session ended."""
+
+    exit_code: int
+    """0 when the training is complete, 143 or 130 when it was asked to stop."""
+    best: float | None
+    """Best monitored validation score; the negative loss where the loss is monitored."""
+    best_epoch: int | None
+    """From 1."""
+    history: tuple[Row, ...]
+    """One row per finished epoch."""
+
+
+def train(config: TrainConfig, *, on_epoch: Callable[[Row], bool | None] | None = None) -> Outcome:
+    """Trains, or continues the run that the folder holds, and returns how it ended.
+
+    Args:
+        config: Settings.
+        on_epoch: Gets each epoch's row of the history; returning True ends the training.
+
+    Raises:
+        LandCoverError: The input, the settings or the machine do not allow it.
+    """
+    found = check(config)
+    if found.finished:
+        return _finished_before(found)
+    with _memory_hint():
+        devices = choose_devices(config.strategy)
+        keras.utils.set_random_seed(config.seed)
+        if config.deterministic:
+            tf.config.experimental.enable_op_determinism()
+        resume = found.run.state.is_file()
+        built = build(config, found.info, devices, resume=resume)
+        batches = Batches(config, found.info, devices)
+        if devices.chief:
+            _describe(config, found, built)
+            print(_summary(config, found, built, batches, devices), flush=True)
+        return _run(config, found, built, batches, devices, resume, on_epoch)
+
+
+def _run(
+    config: TrainConfig,
+    found: Preflight,
+    built: Built,
+    batches: Batches,
+    devices: Devices,
+    resume: bool,
+    on_epoch: Callable[[Row], bool | None] | None,
+) -> Outcome:
+    log = None
+    if config.tensorboard and devices.chief:
+        log = TensorBoardLog(found.run.tensorboard, found.info.legend, found.info.band_names)
+        log.settings(cli.config_dict(config))
+    loop = Loop(config, built.stepper, batches, devices, found.run, log=log, on_epoch=on_epoch)
+    if resume:
+        loop.restore()
+        place = loop.progress
+        print(f"continuing at epoch {place.epoch + 1}, step {place.step + 1}", flush=True)
+    start = time.monotonic()
+    try:
+        with StopRequest() as stop:
+            complete = loop.train(stop)
+    finally:
+        if log is not None:
+            log.close()
+    if devices.chief:
+        _record(config, found, built, batches, devices, loop,
+                complete=complete, seconds=time.monotonic() - start)  # fmt: skip
+    progress = loop.progress
+    return Outcome(
+        exit_code=0 if complete else stop.exit_code,
+        best=progress.best,
+        best_epoch=progress.best_epoch,
+        history=tuple(progress.history),
+    )
+
+
+def _describe(config: TrainConfig, found: Preflight, built: Built) -> None:
+    """Writes what the run is before it begins, so that an interrupted run explains itself."""
+    cli.write_config(config, found.run.config)
+    write_json(found.run.dataset, found.info.to_dict())
+    built.spec.save(found.run.model_spec)
+
+
+def _record(
+    config: TrainConfig,
+    found: Preflight,
+    built: Built,
+    batches: Batches,
+    devices: Devices,
+    loop: Loop,
+    *,
+    complete: bool,
+    seconds: float,
+) -> None:
+    """Writes the summary, and at the end also the pictures and the model card."""
+    progress, run = loop.progress, found.run
+    if complete and progress.best_epoch is None:
+        raise RunError(
+            f"no epoch of {run.path} had a validation score; check that the validation split has "
+            "usable labelled pixels"
+        )
+    best_row = progress.history[progress.best_epoch - 1] if progress.best_epoch else None
+    summary: dict[str, Any] = {
+        "status": FINISHED if complete else "interrupted",
+        "config": cli.config_dict(config),
+        "dataset": found.info.name,
+        "data_hash": found.info.data_hash,
+        "encoder_weights": built.encoder_weights,
+        "class_weights": built.class_weights,
+        "precision": built.precision,
+        "jit": built.jit,
+        "devices": {"replicas": devices.replicas, "workers": devices.workers},
+        "parameters": built.stepper.model.count_params(),
+        "steps_per_epoch": batches.steps,
+        "epochs": progress.epoch,
+        "stopped_early": progress.stopped,
+        "monitor": config.monitor,
+        "best_epoch": progress.best_epoch,
+        "scores": best_row,
+        "session_seconds": round(seconds, 1),
+        "peak_memory_bytes": _peak_memory_bytes(),
+        "git_commit": provenance.git_commit(),
+        "software": provenance.software_versions(),
+        "hardware": provenance.hardware() | {
+            "gpus": [_gpu_name(gpu) for gpu in tf.config.list_physical_devices("GPU")]
+        },
+    }  # fmt: skip
+    write_history(run.history, progress.history)
+    if complete:
+        if config.learning_curves:
+            draw_learning_curves(run.learning_curves, progress.history, progress.best_epoch)
+        run.model_card.write_text(model_card(summary, found.info))
+        print(
+            f"finished: best epoch {progress.best_epoch} with validation {config.monitor} "
+            f"{abs(progress.best or 0):.4f}; score it with "
+            f"`python -m landcover_tf.evaluate --run-dir {run.path}`"
+        )
+    else:
+        print(f"stopped on request; the same command continues the run in {run.path}")
+    # Last, because its status is what tells a finished run.
+    write_json(run.summary, summary)
+
+
+def _finished_before(found: Preflight) -> Outcome:
+    summary = found.run.read_summary()
+    print(
+        f"the run in {found.run.path} is finished (best epoch {summary.get('best_epoch')}); "
+        "nothing to do"
+    )
+    scores = summary.get("scores") or {}
+    value = scores.get(f"val_{summary.get('monitor')}")
+    if value is not None and summary.get("monitor") == "loss":
+        value = -value
+    return Outcome(exit_code=0, best=value, best_epoch=summary.get("best_epoch"), history=())
+
+
+def _summary(
+    config: TrainConfig, found: Preflight, built: Built, batches: Batches, devices: Devices
+) -> str:
+    info = found.info
+    lines = [
+        f"{config.model} U-Net, {built.stepper.model.count_params() / 1e6:.1f} million "
+        f"parameters, {len(info.bands)} bands, {len(info.legend.classes)} classes; encoder "
+        f"{built.encoder_weights}, learning-rate factor {config.encoder_factor:g}",
+        f"{info.split('train').records} training and {info.split('val').records} validation "
+        f"patches; {batches.steps} steps per epoch on {devices.replicas} device(s), "
+        f"{built.precision}{', XLA' if built.jit else ''}",
+    ]
+    if built.class_weights is not None:
+        pairs = zip(info.legend.names, built.class_weights, strict=True)
+        lines.append("class weights: " + ", ".join(f"{n} {w:.2f}" for n, w in pairs))
+    return "\n".join(lines)
+
+
+def _gpu_name(gpu: Any) -> str:
+    return str(tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name))
+
+
+def _peak_memory_bytes() -> int:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # Linux counts in KiB, macOS in bytes.
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+@contextmanager
+def _memory_hint() -> Iterator[None]:
+    try:
+        yield
+    except (tf.errors.ResourceExhaustedError, MemoryError) as error:
+        raise ConfigError(
+            "out of memory; lower --batch-size (and raise --gradient-accumulation to keep the "
+            "effective batch), --patch-size or --model, or use --mixed-precision float16"
+        ) from error
+
+
+def settings_of(values: dict[str, Any]) -> TrainConfig:
+    """Returns the config that plain values, such as those of `config.json`, describe.
+
+    Raises:
+        ConfigError: A key is unknown.
+    """
+    known = {f.name for f in dataclasses.fields(TrainConfig)}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise ConfigError(f"unknown training setting {', '.join(unknown)}")
+    return TrainConfig(**values)

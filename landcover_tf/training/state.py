@@ -1,0 +1,116 @@
+"""The resumable state of a training run: one file, replaced as a whole.
+
+A file that holds tensors and position together cannot be half new: whatever kills the process,
+the state on disk is that of one step.
+"""
+
+import json
+import math
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from landcover_tf.errors import RunError
+from landcover_tf.files import atomic_path
+
+VERSION = 1
+_BEST = "landcover_best"
+
+
+@dataclass(kw_only=True)
+class Progress:
+    """Where the training is and what it has seen so far."""
+
+    epoch: int = 0
+    """Epoch of the next step, from 0."""
+    step: int = 0
+    """Optimizer steps done in that epoch."""
+    loss_sum: float = 0.0
+    """Sum of the losses of those steps."""
+    train_seconds: float = 0.0
+    """Seconds spent on those steps."""
+    best: float | None = None
+    """Best monitored score (higher is better)."""
+    best_epoch: int | None = None
+    waited: int = 0
+    """Epochs since the best."""
+    stopped: bool = False
+    """Early stopping has ended the training."""
+    plateau: dict[str, Any] = field(default_factory=dict)
+    history: list[dict[str, float | None]] = field(default_factory=list)
+    """One row per finished epoch."""
+
+    def improve(self, score: float, epoch: int) -> bool:
+        """Takes an epoch's score into account and returns whether it is the best so far.
+
+        A score that is not a number is never the best. The best epoch itself, trained again
+        because its state was lost, is the best again if it is as good.
+        """
+        again = epoch == self.best_epoch and score == self.best
+        if not math.isnan(score) and (self.best is None or score > self.best or again):
+            self.best, self.best_epoch, self.waited = score, epoch, 0
+            return True
+        self.waited += 1
+        return False
+
+
+def save_state(path: Path, arrays: dict[str, np.ndarray], progress: Progress) -> None:
+    """Writes the state atomically, on the disk itself before the old one goes."""
+    metadata = {"version": str(VERSION), "progress": json.dumps(asdict(progress))}
+    # The format stores raw memory, which must be in order.
+    ordered = {name: np.ascontiguousarray(a).reshape(a.shape) for name, a in arrays.items()}
+    with atomic_path(path) as temporary:
+        save_file(ordered, temporary, metadata=metadata)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+
+
+def load_state(path: Path) -> tuple[dict[str, np.ndarray], Progress]:
+    """Returns what `save_state` wrote.
+
+    Raises:
+        RunError: The file is damaged or of another version.
+    """
+    try:
+        with safe_open(path, framework="np") as file:
+            metadata = file.metadata() or {}
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if metadata.get("version") != str(VERSION):
+            raise RunError(f"{path} has version {metadata.get('version')}, expected {VERSION}")
+        return arrays, Progress(**json.loads(metadata["progress"]))
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        raise RunError(
+            f"{path} is not a training state ({error}); remove the run folder and train again"
+        ) from error
+
+
+def save_best(path: Path, model: Any, score: float, epoch: int) -> None:
+    """Writes the weights with their score inside, so that both are always of the same epoch."""
+    with atomic_path(path) as temporary:
+        # Keras insists on the double suffix.
+        named = temporary.with_name(temporary.name.removesuffix(".h5") + ".weights.h5")
+        try:
+            model.save_weights(named)
+            with h5py.File(named, "r+") as file:
+                file.attrs[_BEST] = json.dumps({"score": score, "epoch": epoch})
+            named.replace(temporary)
+        finally:
+            named.unlink(missing_ok=True)
+
+
+def best_on_disk(path: Path) -> tuple[float, int] | None:
+    """Returns score and epoch of the weights in a file, None without file or score."""
+    if not path.is_file():
+        return None
+    try:
+        with h5py.File(path, "r") as file:
+            values = json.loads(file.attrs[_BEST])
+            return float(values["score"]), int(values["epoch"])
+    except (OSError, KeyError, TypeError, ValueError):
+        return None

@@ -1,0 +1,36 @@
+"""The trained network of a run folder."""
+
+import keras
+
+from landcover_tf.dataset_info import DatasetInfo
+from landcover_tf.errors import RunError
+from landcover_tf.model_info import ModelSpec
+from landcover_tf.models.unet import build_unet
+from landcover_tf.run_folder import RunFolder
+from landcover_tf.training.precision import dtype_policy
+
+
+def load_trained(run: RunFolder) -> tuple[keras.Model, ModelSpec, DatasetInfo]:
+    """Returns the network with its best weights, its specification and its dataset's description.
+
+    Raises:
+        RunError: A file is missing or does not fit.
+    """
+    for path in (run.model_spec, run.dataset, run.best_weights):
+        if not path.is_file():
+            raise RunError(
+                f"{run.path} holds no {path.name}; expected a run folder of landcover_tf.train "
+                "with at least one finished epoch"
+            )
+    spec, info = ModelSpec.load(run.model_spec), DatasetInfo.load(run.dataset)
+    with dtype_policy("float32"):
+        model = build_unet(spec)
+    try:
+        model.load_weights(run.best_weights)
+    except (ValueError, OSError, KeyError) as error:
+        reason = str(error).splitlines()[0]
+        raise RunError(
+            f"{run.best_weights} does not fit {run.model_spec.name}: {reason}"
+        ) from error
+    model.trainable = False
+    return model, spec, info
