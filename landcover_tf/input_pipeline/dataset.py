@@ -14,7 +14,7 @@ import tensorflow as tf
 from landcover_tf.dataset_info import DatasetInfo
 from landcover_tf.input_pipeline.augment import AugmentationSettings, augment
 from landcover_tf.input_pipeline.decoding import cut_origins, decode_batch
-from landcover_tf.input_pipeline.sampling import times_seen, training_factors
+from landcover_tf.input_pipeline.sampling import rare_classes, times_seen, training_factors
 from landcover_tf.records import compression_type
 
 # Records are about 1.8 MB; the default buffer of 256 KB would take seven system calls for each.
@@ -76,6 +76,7 @@ def training_dataset(
     factors = training_factors(info, str(folder), oversampling)
     seen = info.split("train").records if factors is None else int(factors.sum())
     steps = max(seen * len(origins) // batch_size, 1)
+    rare = rare_classes(info)
 
     def batches_of(epoch: tf.Tensor) -> tf.data.Dataset:
         dataset = _shuffled_records(info, folder, _key(seed, epoch, 0))
@@ -96,7 +97,14 @@ def training_dataset(
     ) -> tuple[tf.Tensor, tf.Tensor]:
         image, label = decode_batch(serialized, _places(origins, cut), size, info)
         batch_key = tf.random.fold_in(_key(seed, epoch, 3), step)
-        return augment(image, label, batch_key, augmentation, info.band_names)
+        return augment(
+            image,
+            label,
+            batch_key,
+            augmentation,
+            band_names=info.band_names,
+            rare_classes=rare,
+        )
 
     dataset = tf.data.Dataset.range(start_epoch, ENDLESS).flat_map(batches_of)
     # Skipping serialised batches costs reading, not decoding.

@@ -73,3 +73,14 @@ def times_seen(factors: np.ndarray, offset: tf.Tensor) -> tf.Tensor:
     edges = np.concatenate([[0.0], np.cumsum(factors)])
     floors = tf.cast(tf.floor(tf.constant(edges) + offset), tf.int64)
     return floors[1:] - floors[:-1]
+
+
+def rare_classes(info: DatasetInfo) -> tuple[int, ...]:
+    """Returns the dense indices of classes with less than half of an even share of the pixels.
+
+    Classes without any training pixel are left out: there is nothing to copy.
+    """
+    pixels = info.split("train").class_pixels
+    counts = np.array([pixels.get(code, 0) for code in info.legend.codes])
+    limit = counts.sum() / (2 * max(np.count_nonzero(counts), 1))
+    return tuple(int(i) for i in np.flatnonzero((counts > 0) & (counts < limit)))

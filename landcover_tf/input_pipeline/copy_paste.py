@@ -1,0 +1,240 @@
+"""Copy-paste of rare objects: connected pixels of one rare class move to another patch.
+
+After Ghiasi et al. (Simple Copy-Paste, CVPR 2021), with land-cover segments for instances. All
+of it runs in graph; the objects come from the patches of the same batch.
+"""
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from landcover_tf.input_pipeline.decoding import crop_each
+from landcover_tf.input_pipeline.geometric import Batch, choose, on_chosen
+
+BLENDS = ("hard", "feathered", "poisson")
+# Width of the soft border, in pixels: about the point spread of a 20 m band on the 10 m grid.
+FEATHER_PX = 2
+# Reach of the brightness correction of the poisson blend into the object.
+MEMBRANE_PX = 8
+# An object that covers more than this share of a patch would replace the patch.
+LARGEST_OBJECT_FRACTION = 0.25
+
+
+def copy_paste(
+    image: tf.Tensor,
+    label: tf.Tensor,
+    key: tf.Tensor,
+    *,
+    probability: float,
+    classes: Sequence[int],
+    objects: int,
+    smallest_px: int,
+    blend: str,
+) -> Batch:
+    """Pastes objects of rare classes from other patches of the batch.
+
+    Args:
+        image: Reflectance, float32 [batch, size, size, bands].
+        label: Dense classes, uint8 [batch, size, size].
+        key: Random key.
+        probability: Share of examples that receive objects.
+        classes: Dense indices of the rare classes.
+        objects: Largest number of objects for one example.
+        smallest_px: Objects of fewer pixels stay where they are.
+        blend: `hard` replaces pixels; `feathered` softens the border; `poisson` lets the
+            object's border take half of the brightness difference to its new surroundings.
+    """
+    keys = tf.unstack(tf.random.split(key, 4))
+    rare = is_class(label, classes)
+    has_rare = tf.reduce_any(rare, axis=(1, 2))
+    chosen = choose(keys[0], image, probability) & tf.reduce_any(has_rare)
+    donors = choose_donors(has_rare, keys[1])
+
+    def paste_into(target: tf.Tensor, target_label: tf.Tensor) -> Batch:
+        source = tf.boolean_mask(donors, chosen)
+        source_label = tf.gather(label, source)
+        wanted = choose_objects(
+            source_label, tf.gather(rare, source), keys[2], objects=objects, smallest_px=smallest_px
+        )
+        moved = shift_at_random(
+            [tf.gather(image, source), source_label, wanted], keys[3], tf.shape(image)[1]
+        )
+        return paste(target, target_label, *moved, blend=blend)
+
+    return on_chosen(chosen, paste_into, (image, label))
+
+
+def is_class(label: tf.Tensor, classes: Sequence[int]) -> tf.Tensor:
+    """Returns True where a dense label is one of `classes`, bool of the same shape."""
+    table = tf.scatter_nd(
+        [[c] for c in classes] or tf.zeros([0, 1], tf.int32), tf.ones(len(classes), tf.int32), [256]
+    )
+    return tf.gather(table, tf.cast(label, tf.int32)) > 0
+
+
+def choose_donors(has_rare: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
+    """Returns for each example one with rare objects, another than itself where there is one.
+
+    Args:
+        has_rare: bool [batch].
+        key: Random key.
+
+    Returns:
+        int64 [batch].
+    """
+    batch = tf.size(has_rare)
+    draws = tf.random.stateless_uniform([batch, batch], key)
+    itself = tf.eye(batch, dtype=tf.bool)
+    return tf.argmax(tf.where(has_rare, tf.where(itself, -1.0, draws), -2.0), axis=1)
+
+
+def choose_objects(
+    label: tf.Tensor, rare: tf.Tensor, key: tf.Tensor, *, objects: int, smallest_px: int
+) -> tf.Tensor:
+    """Returns the pixels of up to `objects` random connected objects of each example.
+
+    Args:
+        label: Dense classes, uint8 [batch, size, size].
+        rare: True for pixels of rare classes, bool [batch, size, size].
+        key: Random key.
+        objects: Largest number of objects.
+        smallest_px: Least number of pixels of an object.
+
+    Returns:
+        bool [batch, size, size].
+    """
+    component = connected_components(label, rare)
+    shape = tf.shape(component)
+    batch, pixels = shape[0], shape[1] * shape[2]
+    flat = tf.reshape(component, [batch, pixels])
+    number = tf.reshape(tf.range(batch * pixels), [batch, pixels])
+    # One more place takes the pixels of no component, number -1.
+    area = tf.math.bincount(tf.reshape(flat, [-1]) + 1, minlength=batch * pixels + 1)
+    area = tf.gather(area, flat + 1)
+    largest = tf.cast(LARGEST_OBJECT_FRACTION * tf.cast(pixels, tf.float32), tf.int32)
+    eligible = (flat == number) & (area >= smallest_px) & (area <= largest)
+    draws = tf.where(eligible, tf.random.stateless_uniform([batch, pixels], key), -1.0)
+    best = tf.math.top_k(draws, k=objects)
+    numbers = tf.where(best.values >= 0, tf.gather(number, best.indices, batch_dims=1), -2)
+    wanted = tf.reduce_any(flat[:, None, :] == numbers[:, :, None], axis=1)
+    return tf.reshape(wanted, shape)
+
+
+def connected_components(label: tf.Tensor, member: tf.Tensor) -> tf.Tensor:
+    """Returns the number of each pixel's 4-connected component of equal label.
+
+    Every sweep spreads the largest pixel number along whole runs of equal label, first in rows,
+    then in columns; a compact object is done after two sweeps, and the last one changes nothing.
+
+    Args:
+        label: uint8 [batch, height, width].
+        member: Pixels that take part, bool [batch, height, width].
+
+    Returns:
+        The largest pixel number (counted through the batch) of the component, int32 [batch,
+        height, width]; -1 where `member` is False.
+    """
+    shape = tf.shape(label)
+    code = tf.where(member, tf.cast(label, tf.int32), -1)
+    in_rows, in_cols = _runs(code), _runs(tf.transpose(code, [0, 2, 1]))
+    number = tf.where(member, tf.reshape(tf.range(tf.size(label)), shape), -1)
+
+    def sweep(number: tf.Tensor, _: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        along_rows = _largest_of_run(number, in_rows)
+        along_cols = _largest_of_run(tf.transpose(along_rows, [0, 2, 1]), in_cols)
+        spread = tf.transpose(along_cols, [0, 2, 1])
+        return spread, tf.reduce_any(spread != number)
+
+    number, _ = tf.while_loop(
+        lambda _, changed: changed,
+        sweep,
+        (number, tf.constant(True)),
+        shape_invariants=(tf.TensorShape([None] * 3), tf.TensorShape([])),
+    )
+    return tf.ensure_shape(number, label.shape)
+
+
+def shift_at_random(
+    rasters: Sequence[tf.Tensor], key: tf.Tensor, size: tf.Tensor
+) -> list[tf.Tensor]:
+    """Returns all rasters moved by the same up to a quarter of their size, zero-filled."""
+    reach = size // 4
+    batch = tf.shape(rasters[0])[0]
+    origins = tf.random.stateless_uniform([batch, 2], key, 0, 2 * reach + 1, tf.int32)
+    moved = []
+    for raster in rasters:
+        border = [[0, 0], [reach, reach], [reach, reach]] + [[0, 0]] * (len(raster.shape) - 3)
+        moved.append(crop_each(tf.pad(raster, border), origins, size))
+    return moved
+
+
+def paste(
+    target: tf.Tensor,
+    target_label: tf.Tensor,
+    source: tf.Tensor,
+    source_label: tf.Tensor,
+    wanted: tf.Tensor,
+    *,
+    blend: str,
+) -> Batch:
+    """Returns the target with the wanted pixels of the source on top; no data stays no data.
+
+    Args:
+        target: Reflectance that receives, float32 [batch, size, size, bands].
+        target_label: Its dense classes, uint8 [batch, size, size].
+        source: Reflectance of the same shape.
+        source_label: Its dense classes.
+        wanted: Pixels of the source to paste, bool [batch, size, size].
+        blend: `hard`, `feathered` or `poisson`.
+    """
+    both = tf.reduce_any(target != 0, axis=-1) & tf.reduce_any(source != 0, axis=-1)
+    wanted &= both
+    inside = tf.cast(wanted, tf.float32)[..., None]
+    if blend == "poisson":
+        source += _membrane(target - source, inside)
+    alpha = inside
+    if blend == "feathered":
+        soft = box_mean(box_mean(inside, FEATHER_PX), FEATHER_PX)
+        # A pixel shows at least half of what its label says, however thin the object is.
+        alpha = tf.where(wanted[..., None], tf.maximum(soft, 0.5), tf.minimum(soft, 0.5))
+        alpha *= tf.cast(both, tf.float32)[..., None]
+    image = target + alpha * (source - target)
+    return image, tf.where(wanted, source_label, target_label)
+
+
+def box_mean(raster: tf.Tensor, radius: int) -> tf.Tensor:
+    """Returns the mean of the square around each pixel, edges repeated inwards by fewer pixels.
+
+    Args:
+        raster: float32 [batch, height, width, channels].
+        radius: Pixels on each side of the centre.
+    """
+    width = 2 * radius + 1
+    rows = tf.nn.avg_pool2d(raster, [width, 1], 1, "SAME")
+    return tf.nn.avg_pool2d(rows, [1, width], 1, "SAME")
+
+
+def _membrane(difference: tf.Tensor, inside: tf.Tensor) -> tf.Tensor:
+    """Returns what to add to an object so that its border nears its new surroundings.
+
+    The difference just outside the object is spread inwards by normalised convolution, which
+    stands in for the Poisson equation's membrane, and fades with depth: an object keeps the
+    spectrum of its class, so at most half of the difference is taken over.
+    """
+    ring = tf.nn.max_pool2d(inside, 3, 1, "SAME") - inside
+    spread = box_mean(tf.concat([difference * ring, ring], axis=-1), MEMBRANE_PX)
+    mean = spread[..., :-1] / tf.maximum(spread[..., -1:], 1e-6)
+    depth = box_mean(inside, MEMBRANE_PX)
+    return mean * tf.clip_by_value(1 - depth, 0.0, 0.5)
+
+
+def _runs(code: tf.Tensor) -> tf.Tensor:
+    """Returns the number of each pixel's run of equal code along the last axis, int32 [pixels]."""
+    differs = code[:, :, 1:] != code[:, :, :-1]
+    starts = tf.concat([tf.ones_like(differs[:, :, :1]), differs], axis=2)
+    return tf.cumsum(tf.cast(tf.reshape(starts, [-1]), tf.int32)) - 1
+
+
+def _largest_of_run(number: tf.Tensor, runs: tf.Tensor) -> tf.Tensor:
+    largest = tf.math.segment_max(tf.reshape(number, [-1]), runs)
+    return tf.reshape(tf.gather(largest, runs), tf.shape(number))

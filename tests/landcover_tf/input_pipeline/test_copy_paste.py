@@ -1,0 +1,193 @@
+"""Objects are the connected components that scipy finds, and keep their class where pasted."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy import ndimage
+
+from landcover_tf.input_pipeline import copy_paste as module
+from landcover_tf.input_pipeline.mixing import cutmix, cutout, rectangles
+from landcover_tf.legend import IGNORED
+
+KEY = tf.constant([3, 4], tf.int64)
+RARE = 2
+
+
+def same_partition(a: np.ndarray, b: np.ndarray) -> bool:
+    """Returns whether two numberings group the pixels alike."""
+    pairs = {(x, y) for x, y in zip(a.ravel().tolist(), b.ravel().tolist(), strict=True)}
+    return len(pairs) == len({x for x, _ in pairs}) == len({y for _, y in pairs})
+
+
+@settings(max_examples=25, deadline=None)
+@given(arrays(np.uint8, (2, 9, 7), elements=st.integers(0, 3)))
+def test_components_are_those_of_scipy(label):
+    component = module.connected_components(tf.constant(label), tf.constant(label > 0)).numpy()
+    assert ((component == -1) == (label == 0)).all()
+    for example in range(2):
+        expected = np.zeros_like(label[example], np.int32)
+        for code in (1, 2, 3):
+            found, _ = ndimage.label(label[example] == code)
+            expected += np.where(found > 0, found + expected.max(), 0)
+        assert same_partition(component[example], expected)
+    assert not set(component[0].ravel()) & set(component[1].ravel()) - {-1}
+
+
+def test_components_of_a_spiral():
+    spiral = np.zeros((1, 21, 21), np.uint8)
+    row, col, step = 0, 0, 20
+    for turn in range(20):
+        d_row, d_col = ((0, 1), (1, 0), (0, -1), (-1, 0))[turn % 4]
+        for _ in range(step):
+            spiral[0, row, col] = 1
+            row, col = row + d_row, col + d_col
+        step -= 2 if turn % 2 and turn > 1 else 0
+        if step <= 0:
+            break
+    found, _ = ndimage.label(spiral[0])
+    component = module.connected_components(tf.constant(spiral), tf.constant(spiral > 0)).numpy()
+    assert same_partition(component[0], found)
+
+
+def scene(batch: int = 4, size: int = 32) -> tuple[np.ndarray, np.ndarray]:
+    """Returns patches of class 0 whose reflectance is their number; patch 1 has two rare objects.
+
+    They are a 4 x 5 rectangle of reflectance 7 and a single pixel.
+    """
+    numbers = np.arange(1, batch + 1, dtype=np.float32)
+    image = np.ones((batch, size, size, 3), np.float32) * numbers[:, None, None, None]
+    label = np.zeros((batch, size, size), np.uint8)
+    label[1, 14:18, 13:18] = RARE
+    label[1, 2, 2] = RARE
+    image[1][label[1] == RARE] = 7
+    return image, label
+
+
+PASTE = {"probability": 1.0, "classes": [RARE], "objects": 3, "smallest_px": 2}
+
+
+def test_hard_paste_moves_whole_objects_with_their_class():
+    image, label = scene()
+    pasted, pasted_label = (
+        t.numpy()
+        for t in module.copy_paste(
+            tf.constant(image), tf.constant(label), KEY, **PASTE, blend="hard"
+        )
+    )
+    for example in (0, 2, 3):
+        new = pasted_label[example] == RARE
+        assert new.sum() == 20  # The single pixel is too small to be copied.
+        found, count = ndimage.label(new)
+        assert count == 1
+        rows, cols = ndimage.find_objects(found)[0]
+        assert (rows.stop - rows.start, cols.stop - cols.start) == (4, 5)
+        assert (pasted[example][new] == 7).all()
+        np.testing.assert_array_equal(pasted[example][~new], image[example][~new])
+
+
+@pytest.mark.parametrize("blend", ["feathered", "poisson"])
+def test_soft_blends_change_the_border_and_keep_class_and_core(blend):
+    image, label = scene(size=64)
+    label[1], image[1] = 0, 2
+    label[1, 20:46, 20:46], image[1, 20:46, 20:46] = RARE, 7
+    pasted, pasted_label = (
+        t.numpy()
+        for t in module.copy_paste(
+            tf.constant(image), tf.constant(label), KEY, **PASTE, blend=blend
+        )
+    )
+    new = pasted_label[0] == RARE
+    assert new.sum() > 200
+    depth = ndimage.distance_transform_edt(np.pad(new, 20))[20:-20, 20:-20]
+    np.testing.assert_allclose(pasted[0][depth > 9], 7, atol=1e-4)
+    border = pasted[0][(depth == 1) & new]
+    assert border.mean() < 6.9 and border.min() >= 4 - 1e-4  # At least half of 7 over 1.
+    far = ndimage.distance_transform_edt(~new) > 6
+    assert (pasted[0][far] == image[0][far]).all()
+    if blend == "poisson":
+        assert (pasted[0][~new] == 1).all()
+
+
+def test_nothing_is_pasted_onto_missing_pixels_or_without_rare_objects():
+    image, label = scene()
+    image[0], label[0] = 0, IGNORED
+    pasted, pasted_label = module.copy_paste(
+        tf.constant(image), tf.constant(label), KEY, **PASTE, blend="feathered"
+    )
+    assert (pasted.numpy()[0] == 0).all() and (pasted_label.numpy()[0] == IGNORED).all()
+    label[1] = 0
+    same, same_label = module.copy_paste(
+        tf.constant(image), tf.constant(label), KEY, **PASTE, blend="hard"
+    )
+    np.testing.assert_array_equal(same, image)
+    np.testing.assert_array_equal(same_label, label)
+
+
+def test_objects_larger_than_a_quarter_stay():
+    label = np.zeros((1, 10, 10), np.uint8)
+    label[0, :3] = RARE
+    label[0, 6:9, 6:9] = RARE
+    wanted = module.choose_objects(
+        tf.constant(label), tf.constant(label == RARE), KEY, objects=5, smallest_px=1
+    ).numpy()
+    assert wanted.sum() == 9 and wanted[0, 6:9, 6:9].all()
+
+
+def test_donors_have_rare_objects_and_are_others():
+    has_rare = tf.constant([True, False, True, False])
+    donors = np.stack(
+        [module.choose_donors(has_rare, tf.constant([i, 0], tf.int64)).numpy() for i in range(40)]
+    )
+    assert (donors[:, 0] == 2).all() and (donors[:, 2] == 0).all()
+    assert set(donors[:, 1]) == set(donors[:, 3]) == {0, 2}
+    alone = module.choose_donors(tf.constant([False, True]), KEY).numpy()
+    assert alone.tolist() == [1, 1]
+
+
+def test_box_mean_is_that_of_scipy_inside():
+    raster = np.random.default_rng(0).random((1, 20, 20, 2), np.float32)
+    expected = ndimage.uniform_filter(raster[0], (5, 5, 0))
+    got = module.box_mean(tf.constant(raster), 2).numpy()[0]
+    np.testing.assert_allclose(got[2:-2, 2:-2], expected[2:-2, 2:-2], atol=1e-6)
+
+
+def test_rectangles_have_areas_up_to_the_limit():
+    inside = rectangles(KEY, tf.zeros([300, 64, 64, 1]), 0.25).numpy()
+    areas = inside.mean(axis=(1, 2))
+    assert areas.max() < 0.27 and areas.min() < 0.02
+    assert areas.mean() == pytest.approx(0.125, abs=0.015)
+    for one in inside[:20]:
+        rows, cols = one.any(axis=1), one.any(axis=0)
+        np.testing.assert_array_equal(one, rows[:, None] & cols[None])
+
+
+def test_cutout_is_missing_and_ignored():
+    image, label = scene(batch=8)
+    cut, cut_label = (
+        t.numpy()
+        for t in cutout(
+            tf.constant(image), tf.constant(label), KEY, probability=1.0, max_fraction=0.5
+        )
+    )
+    hole = cut_label == IGNORED
+    assert 0.05 < hole.mean() < 0.45
+    assert (cut[hole] == 0).all()
+    np.testing.assert_array_equal(cut[~hole], image[~hole])
+    np.testing.assert_array_equal(cut_label[~hole], label[~hole])
+
+
+def test_cutmix_takes_pixels_and_classes_from_one_other_patch():
+    image, _ = scene(batch=5)
+    label = np.broadcast_to(np.arange(5, dtype=np.uint8)[:, None, None], image.shape[:3]).copy()
+    image[...] = (label + 1)[..., None]
+    mixed, mixed_label = (
+        t.numpy()
+        for t in cutmix(
+            tf.constant(image), tf.constant(label), KEY, probability=1.0, max_fraction=0.5
+        )
+    )
+    np.testing.assert_array_equal(mixed, (mixed_label + 1.0)[..., None].repeat(3, axis=-1))
+    assert all(len(np.unique(one)) == 2 for one in mixed_label)
