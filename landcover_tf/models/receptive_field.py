@@ -33,13 +33,8 @@ class ReceptiveField:
     """Origins of windows must differ by multiples of this, or strided layers fall on other
     pixels and the outputs differ however wide the margin is."""
     margin_px: int
-    """Farthest input pixel that an output pixel depends on, counted from the output pixel. Cut
-    off this much from a window and the rest equals the prediction of the whole image."""
-
-    @property
-    def aligned_margin_px(self) -> int:
-        """The margin rounded up to a multiple of the stride, to keep window origins aligned."""
-        return math.ceil(self.margin_px / self.stride_px) * self.stride_px
+    """Cut this much or more off the sides of a window on the stride grid, and what is kept
+    equals the prediction of the whole image."""
 
 
 def receptive_field(model: keras.Model, layer: str | None = None) -> ReceptiveField:
@@ -56,8 +51,9 @@ def receptive_field(model: keras.Model, layer: str | None = None) -> ReceptiveFi
     """
     if layer is not None and layer not in {one.name for one in model.layers}:
         raise ModelError(f"model {model.name!r} has no layer {layer!r}")
-    output = model.output if layer is None else model.get_layer(layer).output
-    axes = [_axis_field(model, output, axis) for axis in (0, 1)]
+    if layer is not None:
+        model = keras.Model(model.input, model.get_layer(layer).output)
+    axes = [_axis_field(model, axis) for axis in (0, 1)]
     return ReceptiveField(
         field_px=max(a.field_px for a in axes),
         stride_px=max(a.stride_px for a in axes),
@@ -104,31 +100,42 @@ class _Reach:
         )
 
 
-def _axis_field(model: keras.Model, output: Any, axis: int) -> ReceptiveField:
+def _axis_field(model: keras.Model, axis: int) -> ReceptiveField:
     period = _total_stride(model, axis)
-    reaches = {id(model.input): _Reach(tuple(range(period)), tuple(range(period)), period)}
+    image = _Reach(tuple(range(period)), tuple(range(period)), period)
+    reaches = {id(model.input): image}
     for layer in model.layers:
-        if isinstance(layer, keras.layers.InputLayer):
-            continue
-        inputs = layer.input if isinstance(layer.input, list | tuple) else [layer.input]
-        # A layer beside the path may read something else than the image; skip what it feeds.
-        known = [reaches[id(tensor)] for tensor in inputs if id(tensor) in reaches]
-        if known:
-            reaches[id(layer.output)] = _layer_reach(layer, known, axis)
-        if layer.output is output:
-            break
-    reach = reaches[id(output)]
-    step = reach.stride
+        if not isinstance(layer, keras.layers.InputLayer):
+            inputs = [reaches[id(tensor)] for tensor in _inputs(layer)]
+            reaches[id(layer.output)] = _layer_reach(layer, inputs, axis)
+    reach = reaches[id(model.output)]
     pairs = list(zip(reach.first, reach.last, strict=True))
     return ReceptiveField(
         field_px=max(last - first + 1 for first, last in pairs),
         stride_px=period,
-        # Pixel j of a level covers the input pixels from j * step to (j + 1) * step - 1.
-        margin_px=max(
-            max(j * step - first, last - ((j + 1) * step - 1), 0)
-            for j, (first, last) in enumerate(pairs)
-        ),
+        margin_px=_margin(reach),
     )
+
+
+def _margin(reach: _Reach) -> int:
+    """Returns how far from a window's edge the last pixel lies that reaches beyond the edge.
+
+    Only whole periods of shift matter: of the pixels of one phase, those in the first n periods
+    of a window reach out of it, where n periods just cover the reach beyond the own period.
+    """
+    step, count = reach.stride, len(reach.first)
+    margin = 0
+    for j, (first, last) in enumerate(zip(reach.first, reach.last, strict=True)):
+        before, after = -first, last - (reach.period - 1)
+        for beyond, pixels_to_edge in ((before, j), (after, count - 1 - j)):
+            if beyond > 0:
+                periods = math.ceil(beyond / reach.period) - 1
+                margin = max(margin, periods * reach.period + (pixels_to_edge + 1) * step)
+    return margin
+
+
+def _inputs(layer: Any) -> list[Any]:
+    return list(layer.input) if isinstance(layer.input, list | tuple) else [layer.input]
 
 
 def _total_stride(model: keras.Model, axis: int) -> int:
@@ -138,7 +145,6 @@ def _total_stride(model: keras.Model, axis: int) -> int:
     for layer in model.layers:
         if isinstance(layer, keras.layers.InputLayer):
             continue
-        first = layer.input[0] if isinstance(layer.input, list | tuple) else layer.input
         kind = type(layer).__name__
         factor = 1.0
         if kind in ("Conv2D", "DepthwiseConv2D", "SeparableConv2D", *_POOLS):
@@ -147,7 +153,7 @@ def _total_stride(model: keras.Model, axis: int) -> int:
             factor = 1 / layer.strides[axis]
         elif kind == "UpSampling2D":
             factor = 1 / layer.size[axis]
-        strides[id(layer.output)] = strides.get(id(first), 1.0) * factor
+        strides[id(layer.output)] = strides[id(_inputs(layer)[0])] * factor
         largest = max(largest, strides[id(layer.output)])
     return round(largest)
 
