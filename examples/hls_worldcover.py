@@ -43,7 +43,7 @@ def _fold(arguments: argparse.Namespace, fold: int) -> None:
     pairs = write_pairs(arguments.source_dir, out / "pairs", fold)
     run("tfrecords_builder", "--data-dir", pairs, "--output-dir", out / "dataset",
         "--patch-size", 128, "--patch-overlap", 0, "--split", "given",
-        "--bands", *BANDS, "--scale", 1e-4, "--legend", "worldcover",
+        "--bands", *BANDS, "--band-indexes", *range(1, 8), "--scale", 1e-4, "--legend", "worldcover",
         "--source-legend", "worldcover")  # fmt: skip
     run("landcover_tf.train", "--data-dir", out / "dataset", "--output-dir", out / "run",
         "--model", arguments.model, "--encoder-weights", "none", "--encoder-lr-factor", 1,
