@@ -1,0 +1,108 @@
+"""The program `landcover prepare`: products and ground truth become prepared scenes."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from landcover_tf import cli
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepareConfig:
+    """Prepare Sentinel-2 Level-1C products: 13 bands at 10 m, validity bits, aligned labels.
+
+    Every product is checked first and all problems are listed together. Each good product
+    becomes a folder in the output directory; finished ones are skipped, so an interrupted run
+    continues where it stopped.
+    """
+
+    sentinel2_dir: Path
+    """A SAFE folder, a .zip of one, or a folder that holds several of either."""
+    output_dir: Path
+    """Folder for the prepared scenes, one per product."""
+    ground_truth: Path | None = None
+    """Label raster, or a folder of them, any CRS and resolution; PRODUCT_NAME.tif is used alone,
+    others are mosaicked."""
+    source_legend: str = "landcover9"
+    """Legend of the label rasters: a shipped one (worldcover, corine, ...) or a .toml file."""
+    legend: str = "landcover9"
+    """Legend of the prepared labels."""
+    unknown_labels: Literal["error", "ignore"] = "error"
+    """What to do with label codes that the legend does not know; ignored ones become no data."""
+    resampling: Literal["nearest", "bilinear", "bicubic"] = "bicubic"
+    """How the 20 m and 60 m bands come to 10 m."""
+    sharpening: Literal["none", "brovey", "hpf", "glp", "locreg"] = "none"
+    """Detail for the 20 m and 60 m bands from the 10 m bands; B10 is never sharpened."""
+    cloud_source: Literal["product", "mask", "s2cloudless", "none"] = "product"
+    """Where clouds come from: the product's own mask, --cloud-mask, or s2cloudless."""
+    cloud_mask: Path | None = None
+    """Cloud mask raster, or a folder with PRODUCT_NAME.tif, for --cloud-source mask."""
+    cloud_mask_values: tuple[str, ...] = ("0=clear", "1=cloud", "2=cirrus", "3=shadow")
+    """Meaning of the mask's values (clear, cloud, cirrus, shadow, snow); default OmniCloudMask."""
+    cloud_buffer_m: float = 250.0
+    """Distance around clouds and their shadows that counts as doubtful, in m."""
+    cloud_shadows: bool = True
+    """Project cloud shadows where the source of clouds has none."""
+    s2cloudless_resolution_m: Literal[60, 120] = 120
+    """Grid that s2cloudless runs on; 60 takes four times as long."""
+    checksums: bool = True
+    """Compare the files with the checksums in manifest.safe."""
+    check_only: bool = False
+    """Check and report, write no scene."""
+    keep_going: bool = False
+    """Prepare the good products even if others have problems; the exit code is still 2."""
+    overwrite: bool = False
+    """Prepare finished scenes again."""
+    jobs: int = 1
+    """Products prepared at the same time; each needs up to 3 GB of memory."""
+    scheduler: str | None = None
+    """Address or file of a Dask scheduler to run the jobs on."""
+
+    def __post_init__(self) -> None:
+        if self.jobs < 1:
+            raise ValueError(f"--jobs must be at least 1, got {self.jobs}")
+        if self.cloud_buffer_m < 0:
+            raise ValueError(f"--cloud-buffer-m must not be negative, got {self.cloud_buffer_m}")
+        if (self.cloud_source == "mask") != (self.cloud_mask is not None):
+            raise ValueError("--cloud-source mask and --cloud-mask FILE belong together")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the program and returns its exit code."""
+    return cli.run(PrepareConfig, _prepare, argv, prog="landcover_tf.prepare")
+
+
+def _prepare(config: PrepareConfig) -> int:
+    from landcover_tf.sentinel2.batch import Options, run
+    from landcover_tf.sentinel2.preparation import Settings
+
+    settings = Settings(
+        resampling=config.resampling,
+        sharpening=config.sharpening,
+        cloud_source=config.cloud_source,
+        cloud_mask=config.cloud_mask,
+        cloud_mask_values=config.cloud_mask_values,
+        cloud_buffer_m=config.cloud_buffer_m,
+        cloud_shadows=config.cloud_shadows,
+        s2cloudless_resolution_m=config.s2cloudless_resolution_m,
+        ground_truth=config.ground_truth,
+        source_legend=config.source_legend,
+        legend=config.legend,
+        unknown_labels=config.unknown_labels,
+    )
+    options = Options(
+        checksums=config.checksums,
+        check_only=config.check_only,
+        keep_going=config.keep_going,
+        overwrite=config.overwrite,
+        jobs=config.jobs,
+        scheduler=config.scheduler,
+    )
+    config.output_dir.mkdir(parents=True, exist_ok=True)
+    cli.write_config(config, config.output_dir / "prepare.json")
+    return run(config.sentinel2_dir, config.output_dir, settings, options)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

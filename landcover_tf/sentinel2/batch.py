@@ -1,0 +1,205 @@
+"""Many products: checked together, then prepared one by one or side by side."""
+
+import os
+import re
+import shutil
+import sys
+from collections.abc import Sequence
+from concurrent.futures import as_completed
+from dataclasses import dataclass
+from pathlib import Path
+
+from landcover_tf.errors import LandCoverError, OutputError, ProductError
+from landcover_tf.executors import executor, usable_cores
+from landcover_tf.files import read_json, write_json
+from landcover_tf.legend import load_crosswalk
+from landcover_tf.progress import progress
+from landcover_tf.sentinel2 import prepared
+from landcover_tf.sentinel2.checks import Finding, check_product
+from landcover_tf.sentinel2.clouds import parse_values
+from landcover_tf.sentinel2.discovery import find_product_paths, superseded
+from landcover_tf.sentinel2.labels import LabelRaster, find_label_rasters
+from landcover_tf.sentinel2.preparation import Job, Settings, prepare_product
+from landcover_tf.sentinel2.safe import SafeProduct, open_product
+
+REPORT = "checks.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How a batch runs; nothing here changes a scene's pixels."""
+
+    checksums: bool = True
+    check_only: bool = False
+    keep_going: bool = False
+    overwrite: bool = False
+    jobs: int = 1
+    scheduler: str | None = None
+
+
+def run(source: Path, output_dir: Path, settings: Settings, options: Options) -> int:
+    """Returns the exit code of preparing every product at `source`: 0, or 2 if any is unfit.
+
+    Raises:
+        LandCoverError: A setting is wrong, or products have fatal problems and `keep_going` is
+            off; nothing is prepared then.
+    """
+    load_crosswalk(settings.source_legend, settings.legend)
+    parse_values(settings.cloud_mask_values)
+    rasters = [] if settings.ground_truth is None else find_label_rasters(settings.ground_truth)
+    products, findings = _check_all(source, rasters, options)
+    unfit = {f.product for f in findings if f.severity == "fatal"}
+    good = [p for p in products if p.name not in unfit]
+    _report(output_dir, findings, [p.name for p in good])
+    if unfit and not options.keep_going:
+        raise ProductError(_summary(findings))
+    if not options.check_only:
+        failures = _prepare_all(good, findings, output_dir, settings, options)
+        findings += failures
+        if failures:
+            _report(output_dir, findings, [p.name for p in good])
+            print(f"error: {_summary(failures)}", file=sys.stderr)
+    elif not unfit:
+        print(f"{len(good)} product(s) are fit; {output_dir / REPORT} has the details")
+    return 2 if any(f.severity == "fatal" for f in findings) else 0
+
+
+def _check_all(
+    source: Path, rasters: Sequence[LabelRaster], options: Options
+) -> tuple[list[SafeProduct], list[Finding]]:
+    """Returns the products to prepare and everything the checks found."""
+    products: list[SafeProduct] = []
+    findings: list[Finding] = []
+    for path in progress(find_product_paths(source), label="checking", unit="product"):
+        try:
+            products.append(open_product(path))
+        except LandCoverError as error:
+            findings.append(
+                Finding(product=path.name, check="open", severity="fatal", message=str(error))
+            )
+    replaced = superseded(products)
+    for product in products:
+        newer = replaced.get(str(product.path))
+        if newer is not None:
+            findings.append(
+                Finding(
+                    product=product.name,
+                    check="duplicate",
+                    severity="note",
+                    message=f"left out: {newer.name} is the same sight, baseline "
+                    f"{newer.baseline_text} against {product.baseline_text}",
+                )
+            )
+    products = [p for p in products if str(p.path) not in replaced]
+    for product in products:
+        findings += check_product(product, rasters, checksums=options.checksums)
+    return products, findings
+
+
+def _prepare_all(
+    products: Sequence[SafeProduct],
+    findings: Sequence[Finding],
+    output_dir: Path,
+    settings: Settings,
+    options: Options,
+) -> list[Finding]:
+    """Returns what failed while preparing; with `keep_going` off the first failure is raised."""
+    jobs = []
+    for product in products:
+        _remove_leftovers(output_dir, product.name)
+        if _is_finished(output_dir / product.name, settings, options.overwrite):
+            print(f"{product.name}: finished before, skipped")
+            continue
+        jobs.append(
+            Job(
+                product=product.path,
+                output_dir=output_dir,
+                settings=settings,
+                findings=tuple(f for f in findings if f.product == product.name),
+                threads=max(1, usable_cores() // options.jobs),
+            )
+        )
+    failures = []
+    with executor(min(options.jobs, max(len(jobs), 1)), options.scheduler) as pool:
+        futures = {pool.submit(prepare_product, job): job for job in jobs}
+        for future in as_completed(futures):
+            job = futures[future]
+            try:
+                print(f"wrote {future.result()}")
+            except LandCoverError as error:
+                if not options.keep_going:
+                    for other in futures:
+                        other.cancel()
+                    raise
+                failures.append(
+                    Finding(
+                        product=job.product.name,
+                        check="prepare",
+                        severity="fatal",
+                        message=str(error),
+                    )
+                )
+    return failures
+
+
+def _is_finished(folder: Path, settings: Settings, overwrite: bool) -> bool:
+    """Returns whether a scene is done; removes it if it is to be made again.
+
+    Raises:
+        OutputError: The scene was made with other settings.
+    """
+    if not folder.exists():
+        return False
+    document = folder / prepared.DOCUMENT
+    if not document.is_file():
+        raise OutputError(
+            f"{folder} exists and is not a prepared scene; choose another --output-dir"
+        )
+    if overwrite:
+        shutil.rmtree(folder)
+        return False
+    before, now = read_json(document).get("settings", {}), settings.to_dict()
+    changed = [f"{k} {before.get(k)!r} -> {v!r}" for k, v in now.items() if before.get(k) != v]
+    if changed:
+        raise OutputError(
+            f"{folder} was prepared with other settings ({', '.join(changed)}); choose another "
+            "--output-dir or pass --overwrite"
+        )
+    return True
+
+
+def _remove_leftovers(output_dir: Path, name: str) -> None:
+    """Removes unfinished folders of the product whose process is gone."""
+    pattern = re.compile(rf"\.{re.escape(name)}\.(\d+)\.part")
+    for entry in output_dir.iterdir():
+        match = pattern.fullmatch(entry.name)
+        if match and not _is_running(int(match[1])):
+            shutil.rmtree(entry, ignore_errors=True)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _report(output_dir: Path, findings: Sequence[Finding], good: Sequence[str]) -> None:
+    write_json(
+        output_dir / REPORT,
+        {"fit_products": list(good), "findings": [f.to_dict() for f in findings]},
+    )
+    for finding in findings:
+        if finding.severity != "fatal":
+            print(f"{finding.severity}: {finding.product}: {finding.message}", file=sys.stderr)
+
+
+def _summary(findings: Sequence[Finding]) -> str:
+    fatal = [f for f in findings if f.severity == "fatal"]
+    if len(fatal) == 1:
+        return fatal[0].message
+    lines = "".join(f"\n  - {f.product}: {f.message}" for f in fatal)
+    return f"{len(fatal)} problems in {len({f.product for f in fatal})} product(s):{lines}"

@@ -1,0 +1,238 @@
+"""Clouds on the 60 m grid, from the product, a raster of the user's, or s2cloudless."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import rasterio
+from rasterio.enums import Resampling
+from rasterio.errors import RasterioError
+from rasterio.warp import reproject
+
+from landcover_tf.errors import ConfigError, RasterError
+from landcover_tf.sentinel2.quality import ProductClouds
+from landcover_tf.sentinel2.safe import SafeProduct
+from landcover_tf.sentinel2.validity import (
+    ValidityBit,
+    dilate,
+    erode_one_pixel_and_grow_back,
+    project_shadow,
+)
+
+CloudSource = Literal["product", "mask", "s2cloudless", "none"]
+CLOUD_CLASSES = ("clear", "cloud", "cirrus", "shadow", "snow")
+PIXEL_M = 60.0
+
+# The ten bands s2cloudless was trained on, in its order (sentinel2-cloud-detector README).
+S2CLOUDLESS_BANDS = ("B01", "B02", "B04", "B05", "B08", "B8A", "B09", "B10", "B11", "B12")
+# TOA reflectance below which a pixel can be shadow; the default of like methods (rgeeExtra).
+DARK_REFLECTANCE = 0.15
+
+
+@dataclass(frozen=True, kw_only=True)
+class CloudMask:
+    """Cloud classes on the 60 m grid, each bool [height, width]."""
+
+    opaque: np.ndarray
+    cirrus: np.ndarray
+    snow: np.ndarray
+    shadow: np.ndarray | None = None
+    """None if the source does not know shadows; they are then projected."""
+
+    @property
+    def cloud_fraction(self) -> float:
+        """Share of the tile under opaque cloud or cirrus."""
+        return float((self.opaque | self.cirrus).mean())
+
+    @staticmethod
+    def none(height: int, width: int) -> "CloudMask":
+        """Returns a mask without any cloud or shadow."""
+        clear = np.zeros((height, width), bool)
+        return CloudMask(opaque=clear, cirrus=clear, snow=clear, shadow=clear)
+
+    @staticmethod
+    def of_product(clouds: ProductClouds) -> "CloudMask":
+        """Returns the product's own mask."""
+        return CloudMask(opaque=clouds.opaque, cirrus=clouds.cirrus, snow=clouds.snow)
+
+
+def parse_values(pairs: Sequence[str]) -> dict[int, str]:
+    """Returns the class of each mask value from texts like `1=cloud`.
+
+    Raises:
+        ConfigError: A text has another form, names no cloud class or repeats a value.
+    """
+    values: dict[int, str] = {}
+    for pair in pairs:
+        code, _, name = pair.partition("=")
+        if not code.strip().lstrip("-").isdigit() or name not in CLOUD_CLASSES:
+            raise ConfigError(
+                f"--cloud-mask-values: expected VALUE=NAME with NAME one of "
+                f"{', '.join(CLOUD_CLASSES)}; got {pair!r}"
+            )
+        if int(code) in values:
+            raise ConfigError(f"--cloud-mask-values names value {int(code)} twice")
+        values[int(code)] = name
+    return values
+
+
+def read_cloud_mask(path: Path, product: SafeProduct, values: Mapping[int, str]) -> CloudMask:
+    """Returns a cloud mask raster on the product's 60 m grid.
+
+    A 60 m pixel has a class if any part of it has (maximum, never an average).
+
+    Args:
+        path: One-band raster of class values in any CRS.
+        product: The product it belongs to.
+        values: Class name of each value, from `parse_values`.
+
+    Raises:
+        RasterError: The raster is unreadable, has no CRS, does not cover the product or holds a
+            value that is not in `values`.
+    """
+    grid = product.grids[60]
+    try:
+        with rasterio.open(path) as dataset:
+            if dataset.crs is None:
+                raise RasterError(f"{path} has no CRS; a cloud mask must be georeferenced")
+            codes, nodata = dataset.read(1), dataset.nodata
+            crs, transform = dataset.crs, dataset.transform
+    except RasterioError as error:
+        raise RasterError(f"cannot read the cloud mask {path}: {error}") from error
+    unknown = sorted(int(v) for v in np.unique(codes) if int(v) not in values and v != nodata)
+    if unknown:
+        raise RasterError(
+            f"{path} has values {unknown} that --cloud-mask-values does not name; known are "
+            f"{sorted(values)}"
+        )
+
+    def on_grid(marked: np.ndarray) -> np.ndarray:
+        target = np.zeros((grid.height, grid.width), np.uint8)
+        reproject(
+            marked.astype(np.uint8),
+            target,
+            src_transform=transform,
+            src_crs=crs,
+            dst_transform=grid.transform,
+            dst_crs=product.crs,
+            resampling=Resampling.max,
+        )
+        return target != 0
+
+    covered = on_grid(np.ones(codes.shape, bool) if nodata is None else codes != nodata)
+    if not covered.any():
+        raise RasterError(f"the cloud mask {path} does not overlap {product.name}")
+    found = {
+        name: on_grid(np.isin(codes, [v for v, n in values.items() if n == name]))
+        for name in CLOUD_CLASSES
+        if name != "clear"
+    }
+    return CloudMask(
+        opaque=found["cloud"],
+        cirrus=found["cirrus"],
+        snow=found["snow"],
+        shadow=found["shadow"] if "shadow" in values.values() else None,
+    )
+
+
+def detect_s2cloudless(
+    reflectance: Mapping[str, np.ndarray],
+    valid: np.ndarray,
+    *,
+    resolution_m: int = 120,
+    threshold: float = 0.4,
+) -> CloudMask:
+    """Returns the clouds that s2cloudless finds.
+
+    Args:
+        reflectance: Block means of S2CLOUDLESS_BANDS at 60 m with the radiometric offset
+            applied, float32 [height, width] each.
+        valid: Pixels with data, bool [height, width].
+        resolution_m: Grid that it runs on, 60 or 120 m; 60 takes four times as long.
+        threshold: Cloud probability from which a pixel counts as cloud.
+
+    Raises:
+        ConfigError: s2cloudless is not installed.
+    """
+    try:
+        from s2cloudless import S2PixelCloudDetector
+    except ImportError:
+        raise ConfigError(
+            "--cloud-source s2cloudless needs the package s2cloudless; install the extra "
+            "`landcover-tf[clouds]`"
+        ) from None
+    factor = resolution_m // 60
+    pixels = np.stack([_shrink(reflectance[n], factor) for n in S2CLOUDLESS_BANDS], axis=-1)
+    has_data = _shrink(valid.astype(np.float32), factor) > 0
+    # Averaging and dilation of its own are left out: the buffer in metres does that once.
+    detector: Any = S2PixelCloudDetector(
+        threshold=threshold, average_over=1, dilation_size=1, all_bands=False
+    )
+    cloudy = detector.get_cloud_probability_maps(pixels[None])[0] >= threshold
+    height, width = valid.shape
+    opaque = (cloudy & has_data).repeat(factor, axis=0).repeat(factor, axis=1)[:height, :width]
+    nothing = np.zeros_like(opaque)
+    return CloudMask(opaque=opaque, cirrus=nothing, snow=nothing)
+
+
+def cloud_bits(
+    clouds: CloudMask,
+    product: SafeProduct,
+    *,
+    green: np.ndarray,
+    nir: np.ndarray,
+    buffer_m: float,
+    shadows: bool = True,
+    dark_reflectance: float = DARK_REFLECTANCE,
+) -> np.ndarray:
+    """Returns CLOUD, CIRRUS, SHADOW, SNOW and BUFFER bits on the 60 m grid.
+
+    Args:
+        clouds: Of the chosen source.
+        product: For the sun's position.
+        green: B03 reflectance at 60 m, float32 [height, width].
+        nir: B08 reflectance at 60 m, float32 [height, width].
+        buffer_m: Distance from cloud, cirrus and shadow that is doubtful too, in m.
+        shadows: Whether to project shadows if the source has none.
+        dark_reflectance: B08 below which a pixel can be shadow.
+
+    Returns:
+        uint8 [height, width].
+    """
+    cloudy = clouds.opaque | clouds.cirrus
+    shadow = clouds.shadow if clouds.shadow is not None else np.zeros_like(cloudy)
+    if clouds.shadow is None and shadows:
+        # NDWI = (green - nir) / (green + nir) < 0 without dividing: not water.
+        candidate = (nir < dark_reflectance) & (green < nir) & ~cloudy
+        reach = project_shadow(
+            cloudy,
+            sun_zenith_deg=product.sun_zenith_deg,
+            sun_azimuth_deg=product.sun_azimuth_deg,
+            pixel_m=PIXEL_M,
+        )
+        shadow = erode_one_pixel_and_grow_back(reach & candidate)
+    doubtful = cloudy | shadow
+    buffer = dilate(doubtful, buffer_m, PIXEL_M) & ~doubtful
+    bits = np.zeros(cloudy.shape, np.uint8)
+    for marked, bit in (
+        (clouds.opaque, ValidityBit.CLOUD),
+        (clouds.cirrus, ValidityBit.CIRRUS),
+        (shadow, ValidityBit.SHADOW),
+        (clouds.snow, ValidityBit.SNOW),
+        (buffer, ValidityBit.BUFFER),
+    ):
+        bits[marked] |= np.uint8(bit)
+    return bits
+
+
+def _shrink(image: np.ndarray, factor: int) -> np.ndarray:
+    """Returns means of `factor` x `factor` blocks; the last ones may be incomplete."""
+    if factor == 1:
+        return image
+    padding = [(0, -side % factor) for side in image.shape]
+    padded = np.pad(image, padding, mode="edge")
+    height, width = padded.shape
+    blocks = padded.reshape(height // factor, factor, width // factor, factor)
+    return np.asarray(blocks.mean(axis=(1, 3), dtype=np.float32))

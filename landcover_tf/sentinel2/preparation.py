@@ -1,0 +1,378 @@
+"""One product made into one prepared scene, strip by strip."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import rasterio
+from rasterio.windows import Window as RasterioWindow
+
+from landcover_tf.bands import BAND_NAMES, SENTINEL2_L1C, band
+from landcover_tf.errors import LabelError, RasterError
+from landcover_tf.files import atomic_folder, write_json
+from landcover_tf.grid import Window
+from landcover_tf.legend import load_crosswalk
+from landcover_tf.progress import progress
+from landcover_tf.provenance import git_commit, software_versions
+from landcover_tf.sentinel2 import clouds, labels, prepared, resample
+from landcover_tf.sentinel2.checks import Finding, label_shift_hint
+from landcover_tf.sentinel2.clouds import CloudMask, CloudSource
+from landcover_tf.sentinel2.pansharpen import PREDICTORS, Sharpening
+from landcover_tf.sentinel2.quality import read_product_clouds, read_quality_bits
+from landcover_tf.sentinel2.quicklook import save_quicklook
+from landcover_tf.sentinel2.resample import Resampling
+from landcover_tf.sentinel2.safe import SafeProduct, open_product
+from landcover_tf.sentinel2.scene import (
+    GDAL_CACHE_BYTES,
+    STORED_NODATA,
+    STORED_OFFSET,
+    STORED_SCALE,
+    Scene,
+)
+from landcover_tf.sentinel2.validity import ValidityBit, fractions_of_counts
+
+STRIP_ROWS = 1024
+"""Rows of a strip: one row of inner tiles of the 10 m JP2 files, two rows of output tiles."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How products become prepared scenes."""
+
+    resampling: Resampling = "bicubic"
+    sharpening: Sharpening = "none"
+    cloud_source: CloudSource = "product"
+    cloud_mask: Path | None = None
+    cloud_mask_values: tuple[str, ...] = ("0=clear", "1=cloud", "2=cirrus", "3=shadow")
+    cloud_buffer_m: float = 250.0
+    cloud_shadows: bool = True
+    s2cloudless_resolution_m: int = 120
+    ground_truth: Path | None = None
+    source_legend: str = "landcover9"
+    legend: str = "landcover9"
+    unknown_labels: Literal["error", "ignore"] = "error"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns plain values for JSON."""
+        return {
+            k: list(v) if isinstance(v, tuple) else str(v) if isinstance(v, Path) else v
+            for k, v in asdict(self).items()
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One product to prepare; travels to a worker process."""
+
+    product: Path
+    output_dir: Path
+    settings: Settings
+    findings: tuple[Finding, ...] = ()
+    """What the checks said about the product, kept in scene.json."""
+    threads: int = 2
+
+
+def prepare_product(job: Job) -> Path:
+    """Returns the folder of the prepared scene it writes, whole or not at all.
+
+    Raises:
+        LandCoverError: The product, the labels or the cloud mask are unfit.
+    """
+    product = open_product(job.product)
+    target = job.output_dir / product.name
+    # An int is bytes here; a small number would cripple every decode.
+    options = {"GDAL_CACHEMAX": GDAL_CACHE_BYTES, "GDAL_NUM_THREADS": str(job.threads)}
+    with rasterio.Env(**options), atomic_folder(target) as folder:
+        _Preparation(product, job, folder).run()
+    return target
+
+
+class _Preparation:
+    """The steps of one preparation and what they share."""
+
+    def __init__(self, product: SafeProduct, job: Job, folder: Path) -> None:
+        self.product = product
+        self.settings = job.settings
+        self.job = job
+        self.folder = folder
+        self.grid = product.grids[10]
+        self.means: dict[str, np.ndarray] = {}
+        self.cloud_cover: dict[str, float | None] = {}
+
+    def run(self) -> None:
+        product_clouds = read_product_clouds(self.product)
+        validity = read_quality_bits(self.product)
+        cloudy = None if product_clouds is None else product_clouds.opaque | product_clouds.cirrus
+        with Scene(
+            self.product,
+            resampling=self.settings.resampling,
+            sharpening=self.settings.sharpening,
+            cloudy_60m=cloudy,
+            threads=self.job.threads,
+        ) as scene:
+            scene.load(b.name for b in SENTINEL2_L1C if b.resolution_m > 10)
+            if self.settings.sharpening != "none":
+                # Sharpening looks at the 10 m bands beyond the strip; they are kept as well.
+                scene.load(PREDICTORS)
+            self._write_image(scene, validity)
+            self._add_coarse_means(scene)
+        chosen = self._choose_clouds(
+            None if product_clouds is None else CloudMask.of_product(product_clouds), validity
+        )
+        self._add_cloud_bits(validity, chosen)
+        self._write_raster(prepared.VALIDITY, validity, nodata=None)
+        codes, label_part, findings = self._write_labels(validity)
+        save_quicklook(
+            self.folder,
+            self.means,
+            validity,
+            codes,
+            legend=None if codes is None else self.settings.legend,
+            title=self.product.name,
+        )
+        self._write_document(validity, label_part, findings)
+
+    def _write_image(self, scene: Scene, validity: np.ndarray) -> None:
+        """Writes image.tif and adds NODATA and SATURATED bits; keeps 60 m means of 10 m bands."""
+        sums = {name: np.zeros(self._coarse_shape, np.float32) for name in PREDICTORS}
+        image = prepared.create_raster(
+            self.folder / prepared.IMAGE,
+            height=self.grid.height,
+            width=self.grid.width,
+            count=len(BAND_NAMES),
+            dtype="uint16",
+            nodata=STORED_NODATA,
+            crs=self.product.crs,
+            transform=self.grid.transform,
+            threads=self.job.threads,
+        )
+        with image, ThreadPoolExecutor(1) as decoder:
+            prepared.describe_bands(
+                image, BAND_NAMES, scale=STORED_SCALE, offset=STORED_OFFSET, tags=self._tags()
+            )
+            strips = list(_strips(self.grid.height, self.grid.width))
+            # The next strip is decoded while this one is interpolated and written.
+            coming = decoder.submit(scene.read_fine, strips[0])
+            for i, strip in enumerate(
+                progress(strips, label=f"{self.product.tile} {self.product.sensing_time:%F}")
+            ):
+                fine = coming.result()
+                if i + 1 < len(strips):
+                    coming = decoder.submit(scene.read_fine, strips[i + 1])
+                invalid = (validity[strip.slices] & ValidityBit.NODATA) != 0
+                planes, bits = scene.compose(strip, fine, invalid if invalid.any() else None)
+                image.write(
+                    planes,
+                    window=RasterioWindow(strip.col_off, strip.row_off, strip.width, strip.height),
+                )
+                validity[strip.slices] |= bits
+                for name in PREDICTORS:
+                    plane = planes[BAND_NAMES.index(name)]
+                    _add_block_sums(plane, strip.row_off, sums[name])
+        for name, total in sums.items():
+            self.means[name] = total / np.float32(36) * STORED_SCALE + STORED_OFFSET
+
+    @property
+    def _coarse_shape(self) -> tuple[int, int]:
+        return self.product.grids[60].height, self.product.grids[60].width
+
+    def _tags(self) -> dict[str, str]:
+        return {
+            "product": self.product.name,
+            "baseline": self.product.baseline_text,
+            "sensing_time": self.product.sensing_time.isoformat(),
+            "scale": str(STORED_SCALE),
+            "offset": str(STORED_OFFSET),
+            "AREA_OR_POINT": "Area",
+        }
+
+    def _add_coarse_means(self, scene: Scene) -> None:
+        """Adds 60 m reflectance of the other bands where the cloud detector needs them."""
+        if self.settings.cloud_source != "s2cloudless":
+            return
+        for name in clouds.S2CLOUDLESS_BANDS:
+            if name in self.means:
+                continue
+            grid = self.product.grids[band(name).resolution_m]
+            whole = Window(row_off=0, col_off=0, height=grid.height, width=grid.width)
+            mean = resample.block_mean(
+                scene.read_dn(name, whole).astype(np.float32), 60 // grid.resolution_m
+            )
+            self.means[name] = (mean + self.product.offsets[name]) / self.product.quantification
+
+    def _choose_clouds(self, own: CloudMask | None, validity: np.ndarray) -> CloudMask:
+        """Returns the clouds of the chosen source; notes the cover that each source reports."""
+        settings, product = self.settings, self.product
+        percentage = product.cloud_percentage
+        self.cloud_cover["metadata"] = None if percentage is None else percentage / 100
+        found: dict[str, CloudMask | None] = {
+            "product": own,
+            "none": CloudMask.none(*self._coarse_shape),
+        }
+        if settings.cloud_mask is not None:
+            values = clouds.parse_values(settings.cloud_mask_values)
+            path = _mask_of(settings.cloud_mask, product)
+            found["mask"] = clouds.read_cloud_mask(path, product, values)
+        if settings.cloud_source == "s2cloudless":
+            nodata = (validity & ValidityBit.NODATA).astype(np.float32)
+            found["s2cloudless"] = clouds.detect_s2cloudless(
+                self.means,
+                resample.block_mean(nodata, 6) == 0,
+                resolution_m=settings.s2cloudless_resolution_m,
+            )
+        for source, mask in found.items():
+            if source != "none":
+                self.cloud_cover[source] = None if mask is None else mask.cloud_fraction
+        chosen = found.get(settings.cloud_source)
+        if chosen is None:
+            raise RasterError(
+                f"{product.path} has no cloud mask; choose --cloud-source s2cloudless or none, "
+                "or give --cloud-mask"
+            )
+        return chosen
+
+    def _add_cloud_bits(self, validity: np.ndarray, chosen: CloudMask) -> None:
+        bits = clouds.cloud_bits(
+            chosen,
+            self.product,
+            green=self.means["B03"],
+            nir=self.means["B08"],
+            buffer_m=self.settings.cloud_buffer_m,
+            shadows=self.settings.cloud_shadows,
+        )
+        for start in range(0, len(bits), 256):
+            rows = slice(start * 6, (start + 256) * 6)
+            validity[rows] |= resample.repeat(bits[start : start + 256], 6)
+
+    def _write_raster(self, name: str, pixels: np.ndarray, *, nodata: int | None) -> None:
+        with prepared.create_raster(
+            self.folder / name,
+            height=self.grid.height,
+            width=self.grid.width,
+            count=1,
+            dtype="uint8",
+            nodata=nodata,
+            crs=self.product.crs,
+            transform=self.grid.transform,
+            threads=self.job.threads,
+        ) as dataset:
+            dataset.write(pixels, 1)
+            dataset.update_tags(product=self.product.name)
+            if name == prepared.VALIDITY:
+                dataset.update_tags(**{(b.name or "").lower(): str(b.value) for b in ValidityBit})
+
+    def _write_labels(
+        self, validity: np.ndarray
+    ) -> tuple[np.ndarray | None, dict[str, Any] | None, list[Finding]]:
+        settings = self.settings
+        if settings.ground_truth is None:
+            return None, None, []
+        crosswalk = load_crosswalk(settings.source_legend, settings.legend)
+        rasters = labels.rasters_of(
+            labels.find_label_rasters(settings.ground_truth),
+            self.product.name,
+            self.product.crs,
+            self.grid.transform,
+            self.grid.height,
+            self.grid.width,
+        )
+        if not rasters:
+            raise LabelError(
+                f"no label raster of {settings.ground_truth} overlaps {self.product.name}; "
+                "check the tile and the labels' CRS"
+            )
+        warped = labels.warp_labels(
+            rasters,
+            crosswalk,
+            crs=self.product.crs,
+            grid=self.grid.transform,
+            height=self.grid.height,
+            width=self.grid.width,
+            unknown=settings.unknown_labels,
+            threads=self.job.threads,
+        )
+        self._write_raster(prepared.LABELS, warped.codes, nodata=crosswalk.target.nodata)
+        self._write_colours(crosswalk.target.colormap())
+        counts = np.bincount(warped.codes.ravel(), minlength=256)
+        part = {
+            "sources": list(warped.sources),
+            "methods": list(warped.methods),
+            "source_legend": crosswalk.source,
+            "labelled_fraction": warped.labelled_fraction,
+            "unknown_source_pixels": {str(k): v for k, v in warped.unknown.items()},
+            "class_fractions": {
+                str(c.code): float(counts[c.code] / warped.codes.size)
+                for c in crosswalk.target.classes
+            },
+        }
+        hint = label_shift_hint(self.product.name, self.means["B08"], warped.codes)
+        return warped.codes, part, [hint] if hint else []
+
+    def _write_colours(self, colours: dict[int, tuple[int, int, int, int]]) -> None:
+        with rasterio.open(self.folder / prepared.LABELS, "r+") as dataset:
+            dataset.write_colormap(1, colours)
+
+    def _write_document(
+        self, validity: np.ndarray, label_part: dict[str, Any] | None, findings: list[Finding]
+    ) -> None:
+        product = self.product
+        write_json(
+            self.folder / prepared.DOCUMENT,
+            {
+                "schema_version": prepared.SCHEMA_VERSION,
+                "product": product.name,
+                "source": product.path.name,
+                "satellite": product.satellite,
+                "baseline": product.baseline_text,
+                "sensing_time": product.sensing_time.isoformat(),
+                "tile": product.tile,
+                "orbit": product.orbit,
+                "crs": product.crs.to_string(),
+                "bands": {
+                    name: {"center_nm": product.center_nm[name], "dn_offset": product.offsets[name]}
+                    for name in BAND_NAMES
+                },
+                "quantification": product.quantification,
+                "scale": STORED_SCALE,
+                "offset": STORED_OFFSET,
+                "nodata": STORED_NODATA,
+                "sun_zenith_deg": product.sun_zenith_deg,
+                "sun_azimuth_deg": product.sun_azimuth_deg,
+                "cloud_cover": self.cloud_cover,
+                "bit_fractions": fractions_of_counts(np.bincount(validity.ravel(), minlength=256)),
+                "legend": self.settings.legend if label_part else None,
+                "labels": label_part,
+                "checks": [f.to_dict() for f in (*self.job.findings, *findings)],
+                "settings": self.settings.to_dict(),
+                "software": software_versions(),
+                "commit": git_commit(),
+            },
+        )
+
+
+def _strips(height: int, width: int) -> list[Window]:
+    return [
+        Window(row_off=r, col_off=0, height=min(STRIP_ROWS, height - r), width=width)
+        for r in range(0, height, STRIP_ROWS)
+    ]
+
+
+def _add_block_sums(plane: np.ndarray, row_off: int, sums: np.ndarray) -> None:
+    """Adds the pixels of a strip to the sums of the 6 x 6 blocks they lie in."""
+    columns = plane[:, : sums.shape[1] * 6].reshape(len(plane), -1, 6)
+    wide = columns.sum(axis=2, dtype=np.uint32)
+    blocks = np.arange(row_off, row_off + len(plane)) // 6
+    starts = np.flatnonzero(np.diff(blocks, prepend=-1))
+    sums[blocks[starts]] += np.add.reduceat(wide, starts, axis=0)
+
+
+def _mask_of(path: Path, product: SafeProduct) -> Path:
+    """Returns the cloud mask file of a product: the file itself, or NAME.tif in a folder."""
+    if not path.is_dir():
+        return path
+    candidate = path / f"{product.name}.tif"
+    if not candidate.is_file():
+        raise RasterError(f"{path} has no cloud mask {candidate.name}")
+    return candidate

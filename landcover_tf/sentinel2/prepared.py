@@ -1,0 +1,258 @@
+"""Prepared scenes: folders that the dataset builder and the predictor read.
+
+image.tif      uint16, 13 named bands at 10 m; reflectance = stored * scale + offset; 0 no data
+validity.tif   uint8 bits, see `validity.ValidityBit`
+labels.tif     uint8 legend codes, where ground truth was given
+scene.json     what the scene is and how it was made
+quicklook.png  true colour, false colour, validity, labels
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from rasterio.crs import CRS
+from rasterio.errors import RasterioError, RasterioIOError
+from rasterio.io import DatasetWriter
+from rasterio.transform import Affine
+from rasterio.windows import Window as RasterioWindow
+
+from landcover_tf.errors import ProductError, RasterError
+from landcover_tf.files import read_json
+from landcover_tf.grid import Window
+from landcover_tf.sentinel2.validity import ValidityBit
+
+SCHEMA_VERSION = 1
+IMAGE, VALIDITY, LABELS = "image.tif", "validity.tif", "labels.tif"
+DOCUMENT, QUICKLOOK = "scene.json", "quicklook.png"
+TILE_PX = 512
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparedScene:
+    """One prepared scene, read window by window; windows may reach beyond its edges."""
+
+    folder: Path
+    name: str
+    """Product name without .SAFE."""
+    baseline: str
+    """Processing baseline, for example 05.11."""
+    sensing_time: datetime
+    """UTC."""
+    tile: str
+    """MGRS tile."""
+    orbit: int
+    """Relative orbit."""
+    legend: str | None
+    """Name of the legend that `labels.tif` uses; None without labels."""
+    height: int
+    width: int
+    crs: CRS
+    transform: Affine
+    band_names: tuple[str, ...]
+    scales: tuple[float, ...]
+    """Reflectance per stored unit, per band."""
+    offsets: tuple[float, ...]
+    """Reflectance of stored value 0, per band."""
+    nodata: int
+    document: dict[str, Any]
+    """The whole of scene.json."""
+
+    @staticmethod
+    def open(folder: str | Path) -> "PreparedScene":
+        """Returns the prepared scene in `folder`.
+
+        Raises:
+            RasterError: The folder is not a finished prepared scene of this schema.
+        """
+        folder = Path(folder)
+        if not (folder / DOCUMENT).is_file():
+            raise RasterError(
+                f"{folder} is not a prepared scene: it has no {DOCUMENT}; run "
+                "`landcover prepare` on the product first"
+            )
+        document = read_json(folder / DOCUMENT)
+        version = document.get("schema_version")
+        if version != SCHEMA_VERSION:
+            raise RasterError(
+                f"{folder / DOCUMENT} has schema version {version}; expected {SCHEMA_VERSION}, "
+                "prepare the product again"
+            )
+        try:
+            with rasterio.open(folder / IMAGE) as image:
+                return PreparedScene(
+                    folder=folder,
+                    name=document["product"],
+                    baseline=document["baseline"],
+                    sensing_time=datetime.fromisoformat(document["sensing_time"]),
+                    tile=document["tile"],
+                    orbit=document["orbit"],
+                    legend=document["legend"],
+                    height=image.height,
+                    width=image.width,
+                    crs=image.crs,
+                    transform=image.transform,
+                    band_names=tuple(image.descriptions),
+                    scales=tuple(image.scales),
+                    offsets=tuple(image.offsets),
+                    nodata=int(image.nodata),
+                    document=document,
+                )
+        except (RasterioIOError, KeyError) as error:
+            raise RasterError(
+                f"{folder} is not a complete prepared scene ({error}); prepare it again"
+            ) from error
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether ground truth was given."""
+        return (self.folder / LABELS).is_file()
+
+    def read_image(self, window: Window) -> np.ndarray:
+        """Returns stored values, uint16 [height, width, bands]; 0 where there is no data."""
+        return np.moveaxis(self._read(self._image, window, self.nodata), 0, -1)
+
+    def read_validity(self, window: Window) -> np.ndarray:
+        """Returns validity bits, uint8 [height, width]; NODATA beyond the edges."""
+        return self._read(self._validity, window, int(ValidityBit.NODATA))[0]
+
+    def read_labels(self, window: Window) -> np.ndarray:
+        """Returns legend codes, uint8 [height, width]; no data beyond the edges.
+
+        Raises:
+            RasterError: The scene was prepared without ground truth.
+        """
+        if not self.has_labels:
+            raise RasterError(
+                f"{self.folder} has no {LABELS}; prepare it again with --ground-truth"
+            )
+        return self._read(self._labels, window, int(self._labels.nodata))[0]
+
+    def close(self) -> None:
+        """Closes the rasters; they open again when needed."""
+        for name in ("_image", "_validity", "_labels"):
+            dataset = self.__dict__.pop(name, None)
+            if dataset is not None:
+                dataset.close()
+
+    def __enter__(self) -> "PreparedScene":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Open datasets cannot travel to another process, which opens its own.
+        hidden = ("_image", "_validity", "_labels")
+        return {k: v for k, v in self.__dict__.items() if k not in hidden}
+
+    @cached_property
+    def _image(self) -> rasterio.DatasetReader:
+        return rasterio.open(self.folder / IMAGE)
+
+    @cached_property
+    def _validity(self) -> rasterio.DatasetReader:
+        return rasterio.open(self.folder / VALIDITY)
+
+    @cached_property
+    def _labels(self) -> rasterio.DatasetReader:
+        return rasterio.open(self.folder / LABELS)
+
+    def _read(self, dataset: rasterio.DatasetReader, window: Window, fill: int) -> np.ndarray:
+        inside = window.clip(self.height, self.width)
+        shape = (dataset.count, window.height, window.width)
+        if inside is None:
+            return np.full(shape, fill, dataset.dtypes[0])
+        rectangle = RasterioWindow(inside.col_off, inside.row_off, inside.width, inside.height)
+        try:
+            pixels = dataset.read(window=rectangle)
+        except RasterioError as error:
+            raise RasterError(
+                f"cannot read {dataset.name} ({error}); the file is damaged, prepare it again"
+            ) from error
+        if pixels.shape == shape:
+            return np.asarray(pixels)
+        padding = ((0, 0), *window.padding_inside(self.height, self.width))
+        return np.pad(pixels, padding, constant_values=fill)
+
+
+def find_prepared_scenes(folder: str | Path) -> list[PreparedScene]:
+    """Returns the finished prepared scenes in `folder`, or `folder` itself if it is one.
+
+    Raises:
+        RasterError: There is none.
+    """
+    folder = Path(folder)
+    if (folder / DOCUMENT).is_file():
+        return [PreparedScene.open(folder)]
+    found = sorted(p.parent for p in folder.glob(f"*/{DOCUMENT}") if p.parent.name[0] != ".")
+    if not found:
+        raise RasterError(
+            f"{folder} holds no prepared scene; expected folders with {DOCUMENT}, as "
+            "`landcover prepare` writes them"
+        )
+    return [PreparedScene.open(path) for path in found]
+
+
+def create_raster(
+    path: Path,
+    *,
+    height: int,
+    width: int,
+    count: int,
+    dtype: str,
+    nodata: int | None,
+    crs: CRS,
+    transform: Affine,
+    compression: str = "zstd",
+    threads: int = 2,
+) -> DatasetWriter:
+    """Returns a new tiled, compressed GeoTIFF open for writing.
+
+    The profile is made from scratch: a JP2's own carries NBITS=15, which breaks the predictor.
+    """
+    try:
+        return rasterio.open(
+            path,
+            "w",
+            driver="GTiff",
+            height=height,
+            width=width,
+            count=count,
+            dtype=dtype,
+            nodata=nodata,
+            crs=crs,
+            transform=transform,
+            tiled=True,
+            blockxsize=TILE_PX,
+            blockysize=TILE_PX,
+            interleave="band",
+            compress=compression,
+            # Level 1 is within 2 % of the size of level 9 on differenced reflectance.
+            **({"zstd_level": 1} if compression == "zstd" else {}),
+            predictor=2 if dtype == "uint16" else 1,
+            bigtiff="if_safer",
+            num_threads=threads,
+        )
+    except RasterioError as error:
+        raise ProductError(f"cannot create {path}: {error}") from error
+
+
+def describe_bands(
+    dataset: DatasetWriter,
+    names: Sequence[str],
+    *,
+    scale: float,
+    offset: float,
+    tags: dict[str, str],
+) -> None:
+    """Writes band names, scale, offset and tags, so that no reader has to guess."""
+    dataset.descriptions = tuple(names)
+    dataset.scales = (scale,) * len(names)
+    dataset.offsets = (offset,) * len(names)
+    dataset.update_tags(**tags)

@@ -1,0 +1,241 @@
+"""Quality masks of a product: JP2 rasters since baseline 04.00, GML polygons before."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import rasterio
+from rasterio.errors import RasterioError
+from rasterio.features import rasterize
+from rasterio.windows import Window as RasterioWindow
+
+from landcover_tf.bands import band
+from landcover_tf.errors import ProductError
+from landcover_tf.grid import Window
+from landcover_tf.sentinel2 import resample
+from landcover_tf.sentinel2.codestream import identical_tiles
+from landcover_tf.sentinel2.safe import Grid, MaskFile, SafeProduct
+from landcover_tf.sentinel2.validity import ValidityBit
+
+# Bands of MSK_QUALIT, from the Sentinel-2 toolbox: 1 ancillary data lost, 2 ancillary data
+# degraded, 3 image data lost, 4 image data degraded, 5 defective, 6 no data, 7 partially
+# corrected cross-talk, 8 saturated. 2, 4 and 7 leave usable data.
+_QUALIT_BITS = {
+    1: ValidityBit.DEFECTIVE,
+    3: ValidityBit.DEFECTIVE,
+    5: ValidityBit.DEFECTIVE,
+    6: ValidityBit.NODATA,
+    8: ValidityBit.SATURATED,
+}
+# Feature types of the GML masks. MSK_NODATA also lists partially corrected cross-talk, which is
+# data, so the type decides and not the file.
+_GML_BITS = {
+    "QT_NODATA_PIXELS": ValidityBit.NODATA,
+    "QT_DEFECTIVE_PIXELS": ValidityBit.DEFECTIVE,
+    "QT_SATURATED_PIXELS_L1A": ValidityBit.SATURATED,
+    "QT_SATURATED_PIXELS_L1B": ValidityBit.SATURATED,
+    "MSI_LOST": ValidityBit.DEFECTIVE,
+    "ANC_LOST": ValidityBit.DEFECTIVE,
+}
+_GML_KINDS = ("NODATA", "DEFECT", "SATURA", "TECQUA")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProductClouds:
+    """Cloud classes of the product's own mask on the 60 m grid, bool [height, width]."""
+
+    opaque: np.ndarray
+    cirrus: np.ndarray
+    snow: np.ndarray
+    """All False before baseline 04.00, whose masks have no snow."""
+
+
+def read_product_clouds(product: SafeProduct) -> ProductClouds | None:
+    """Returns MSK_CLASSI or MSK_CLOUDS, or None if the product has neither."""
+    grid = product.grids[60]
+    for mask in product.mask_files("CLASSI"):
+        # Three separate 0/1 bands, not a bit field.
+        planes = _read_raster(product, mask, grid, bands=(1, 2, 3)) != 0
+        return ProductClouds(opaque=planes[0], cirrus=planes[1], snow=planes[2])
+    for mask in product.mask_files("CLOUDS"):
+        shapes = dict[str, list[dict[str, Any]]]()
+        for kind, polygon in _polygons(product, mask):
+            shapes.setdefault(kind, []).append(polygon)
+        return ProductClouds(
+            opaque=_burn(shapes.get("OPAQUE", []), grid),
+            cirrus=_burn(shapes.get("CIRRUS", []), grid),
+            snow=np.zeros((grid.height, grid.width), bool),
+        )
+    return None
+
+
+def read_quality_bits(product: SafeProduct) -> np.ndarray:
+    """Returns the NODATA, DEFECTIVE and SATURATED bits that the masks of all bands set.
+
+    Returns:
+        uint8 on the 10 m grid.
+    """
+    grid = product.grids[10]
+    bits = np.zeros((grid.height, grid.width), np.uint8)
+    for mask in product.mask_files("QUALIT"):
+        _or_raster(product, mask, bits, _qualit_bits)
+    for mask in product.mask_files("DETFOO"):
+        if mask.name.endswith(".gml"):
+            outside = ~_detector_footprint(product, mask)
+            bits[outside] |= np.uint8(ValidityBit.NODATA)
+        else:
+            _or_raster(product, mask, bits, _outside_detectors)
+    for kind in _GML_KINDS:
+        for mask in product.mask_files(kind):
+            if mask.name.endswith(".gml"):
+                _or_polygons(product, mask, bits)
+    return bits
+
+
+def _qualit_bits(planes: np.ndarray) -> np.ndarray:
+    bits = np.zeros(planes.shape[1:], np.uint8)
+    for number, bit in _QUALIT_BITS.items():
+        if number <= len(planes):
+            bits[planes[number - 1] != 0] |= np.uint8(bit)
+    return bits
+
+
+def _outside_detectors(planes: np.ndarray) -> np.ndarray:
+    return np.where(planes[0] == 0, np.uint8(ValidityBit.NODATA), np.uint8(0))
+
+
+def _or_raster(product: SafeProduct, mask: MaskFile, bits: np.ndarray, convert: Any) -> None:
+    """Sets the bits of one raster mask, tile by inner tile.
+
+    Quality masks are nearly empty. Inner tiles with identical code streams decode to identical
+    pixels, so each distinct one is decoded once: seconds become milliseconds.
+    """
+    grid = product.grids[band(mask.band or "B01").resolution_m]
+    ratio = grid.resolution_m // 10
+    known: dict[Any, np.ndarray] = {}
+    with _open_raster(product, mask, grid) as dataset:
+        for window, identity in identical_tiles(
+            product.container, mask.name, grid.height, grid.width, dataset.block_shapes[0]
+        ):
+            tile = known.get(identity) if identity is not None else None
+            if tile is None:
+                tile = convert(_read_window(dataset, product, mask, window))
+                if identity is not None:
+                    known[identity] = tile
+            if not tile.any():
+                continue
+            rows = slice(window.row_off * ratio, window.row_end * ratio)
+            cols = slice(window.col_off * ratio, window.col_end * ratio)
+            bits[rows, cols] |= resample.repeat(tile, ratio)
+
+
+def _or_polygons(product: SafeProduct, mask: MaskFile, bits: np.ndarray) -> None:
+    grid = product.grids[band(mask.band or "B01").resolution_m]
+    for kind, polygon in _polygons(product, mask):
+        bit = _GML_BITS.get(kind)
+        if bit is not None:
+            marked = resample.repeat(_burn([polygon], grid), grid.resolution_m // 10)
+            bits[marked] |= np.uint8(bit)
+
+
+def _detector_footprint(product: SafeProduct, mask: MaskFile) -> np.ndarray:
+    """Returns True inside any detector's footprint on the 10 m grid; all True if none is given."""
+    grid = product.grids[band(mask.band or "B01").resolution_m]
+    polygons = [polygon for _, polygon in _polygons(product, mask)]
+    if not polygons:
+        return np.ones((product.grids[10].height, product.grids[10].width), bool)
+    # Footprints end on sub-pixel positions; a touched pixel has data.
+    return resample.repeat(_burn(polygons, grid, all_touched=True), grid.resolution_m // 10)
+
+
+def _open_raster(product: SafeProduct, mask: MaskFile, grid: Grid) -> rasterio.DatasetReader:
+    try:
+        dataset = rasterio.open(product.container.gdal_path(mask.name))
+    except RasterioError as error:
+        raise ProductError(
+            f"cannot open {mask.name} in {product.path} ({error}); download the product again"
+        ) from error
+    if (dataset.height, dataset.width) != (grid.height, grid.width):
+        shape = f"{dataset.width} x {dataset.height}"
+        dataset.close()
+        raise ProductError(
+            f"{mask.name} in {product.path} has {shape} px; expected {grid.width} x {grid.height}"
+        )
+    return dataset
+
+
+def _read_window(
+    dataset: rasterio.DatasetReader, product: SafeProduct, mask: MaskFile, window: Window
+) -> np.ndarray:
+    rectangle = RasterioWindow(window.col_off, window.row_off, window.width, window.height)
+    try:
+        return np.asarray(dataset.read(window=rectangle))
+    except RasterioError as error:
+        raise ProductError(
+            f"cannot decode {mask.name} in {product.path} ({error}); download the product again"
+        ) from error
+
+
+def _read_raster(
+    product: SafeProduct, mask: MaskFile, grid: Grid, bands: tuple[int, ...]
+) -> np.ndarray:
+    with _open_raster(product, mask, grid) as dataset:
+        if dataset.count < len(bands):
+            raise ProductError(
+                f"{mask.name} in {product.path} has {dataset.count} bands; expected {len(bands)}"
+            )
+        whole = Window(row_off=0, col_off=0, height=grid.height, width=grid.width)
+        return _read_window(dataset, product, mask, whole)[[b - 1 for b in bands]]
+
+
+def _polygons(product: SafeProduct, mask: MaskFile) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yields (feature type, GeoJSON polygon) of a GML mask; an empty mask yields nothing."""
+    root = product.container.xml(mask.name)
+    for feature in root.iter():
+        if _local_name(feature) != "MaskFeature":
+            continue
+        kind = next(
+            ((e.text or "").strip() for e in feature.iter() if _local_name(e) == "maskType"), ""
+        )
+        for polygon in (e for e in feature.iter() if _local_name(e) == "Polygon"):
+            rings = [
+                _ring(e, f"{mask.name} in {product.path}")
+                for side in ("exterior", "interior")
+                for part in polygon
+                if _local_name(part) == side
+                for e in part.iter()
+                if _local_name(e) == "posList"
+            ]
+            if rings:
+                yield kind, {"type": "Polygon", "coordinates": rings}
+
+
+def _ring(element: Any, where: str) -> list[tuple[float, float]]:
+    dimension = int(element.get("srsDimension") or 2)
+    try:
+        numbers = [float(v) for v in (element.text or "").split()]
+    except ValueError as error:
+        raise ProductError(f"{where}: a posList must hold numbers ({error})") from error
+    if len(numbers) % dimension or len(numbers) < 3 * dimension:
+        raise ProductError(
+            f"{where}: a posList has {len(numbers)} numbers, not triples of {dimension}-D points"
+        )
+    return list(zip(numbers[::dimension], numbers[1::dimension], strict=True))
+
+
+def _local_name(element: Any) -> str:
+    return element.tag.rpartition("}")[2] if isinstance(element.tag, str) else ""
+
+
+def _burn(polygons: list[dict[str, Any]], grid: Grid, *, all_touched: bool = False) -> np.ndarray:
+    if not polygons:
+        return np.zeros((grid.height, grid.width), bool)
+    burnt = rasterize(
+        polygons,
+        out_shape=(grid.height, grid.width),
+        transform=grid.transform,
+        all_touched=all_touched,
+        dtype="uint8",
+    )
+    return np.asarray(burnt != 0)

@@ -1,0 +1,366 @@
+"""Level-1C products as their own XML describes them."""
+
+import re
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from rasterio.crs import CRS
+from rasterio.errors import CRSError
+from rasterio.transform import Affine
+
+from landcover_tf.bands import BAND_NAMES, SENTINEL2_L1C, band
+from landcover_tf.errors import ProductError, RasterError
+from landcover_tf.sentinel2.container import Container, open_container
+
+PRODUCT_METADATA = "MTD_MSIL1C.xml"
+RESOLUTIONS_M = (10, 20, 60)
+
+# Sentinel-2 Products Specification Document, naming since 6 December 2016.
+_NAME = re.compile(
+    r"^(?P<satellite>S2[A-Z])_MSIL1C_(?P<start>\d{8}T\d{6})_N(?P<baseline>\d{4})"
+    r"_R(?P<orbit>\d{3})_T(?P<tile>\d{2}[C-X][A-Z]{2})_(?P<discriminator>\d{8}T\d{6})$"
+)
+_TILE = re.compile(r"_T(\d{2}[C-X][A-Z]{2})(?:_|$)")
+_MASK_NAME = re.compile(r"MSK_([A-Z]+)_(?:.*_)?(B\d[0-9A])(?:_MSIL1C)?\.(?:jp2|gml)$")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """The pixel grid of one resolution."""
+
+    resolution_m: int
+    height: int
+    width: int
+    transform: Affine
+    """Upper-left corner of the upper-left pixel and pixel size, in the tile's CRS."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskFile:
+    """One quality mask of a product."""
+
+    kind: str
+    """CLASSI, QUALIT or DETFOO (raster); CLOUDS, NODATA, DEFECT, ... (GML vectors)."""
+    band: str | None
+    """Band name, or None for masks of all bands."""
+    name: str
+    """Path relative to the product's root."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SafeProduct:
+    """What the XML of one product says; nothing is a constant of this program."""
+
+    container: Container
+    name: str
+    """PRODUCT_URI without .SAFE."""
+    satellite: str
+    """S2A, S2B, S2C, ..."""
+    baseline: tuple[int, int]
+    """Processing baseline as integers, so that (5, 11) > (4, 0)."""
+    datatake_start: datetime
+    """Start of the data take, UTC; the same in every reprocessing."""
+    sensing_time: datetime
+    """When this tile was seen, UTC."""
+    tile: str
+    """MGRS tile, for example 34SEH."""
+    orbit: int
+    """Relative orbit, 1-143."""
+    crs: CRS
+    grids: dict[int, Grid] = field(hash=False)
+    """By resolution in m: 10, 20, 60."""
+    quantification: float
+    """Digital numbers per unit of reflectance."""
+    offsets: dict[str, float] = field(hash=False)
+    """Added to the digital number before quantification, by band; 0 where the XML lists none."""
+    nodata: int
+    saturated: int
+    band_files: dict[str, str] = field(hash=False)
+    """Path relative to the root, by band; a band whose file is absent is left out."""
+    masks: tuple[MaskFile, ...]
+    sun_zenith_deg: float
+    sun_azimuth_deg: float
+    """Clockwise from north."""
+    cloud_percentage: float | None
+    snow_percentage: float | None
+    center_nm: dict[str, float] = field(hash=False)
+    """Central wavelength of this satellite's bands."""
+    failed_quality_checks: tuple[str, ...]
+    """Names of quality inspections that did not pass."""
+
+    @property
+    def path(self) -> Path:
+        """The folder or .zip."""
+        return self.container.path
+
+    @property
+    def baseline_text(self) -> str:
+        """The baseline as ESA writes it, for example 05.11."""
+        return f"{self.baseline[0]:02d}.{self.baseline[1]:02d}"
+
+    def band_path(self, name: str) -> str:
+        """Returns the path of a band's JP2 for rasterio.
+
+        Raises:
+            ProductError: The product has no file for that band.
+        """
+        if name not in self.band_files:
+            raise ProductError(f"{self.path} has no file of band {name}; download it again")
+        return self.container.gdal_path(self.band_files[name])
+
+    def mask_files(self, kind: str) -> list[MaskFile]:
+        """Returns the masks of one kind, in band order."""
+        return [mask for mask in self.masks if mask.kind == kind]
+
+
+def open_product(path: str | Path) -> SafeProduct:
+    """Returns the product in a SAFE folder or a .zip.
+
+    Raises:
+        ProductError: It is not a Level-1C product, or its metadata is incomplete or damaged.
+    """
+    container = open_container(path)
+    product = _Xml(container, PRODUCT_METADATA)
+    level = product.text("PROCESSING_LEVEL")
+    if level != "Level-1C":
+        raise ProductError(f"{path} is {level}; expected Level-1C, download the MSIL1C product")
+    tile = _Xml(container, _tile_metadata(container))
+    names = _band_names_by_id(product)
+    name = product.text("PRODUCT_URI").removesuffix(".SAFE")
+    return SafeProduct(
+        container=container,
+        name=name,
+        satellite=_satellite(name, product),
+        baseline=_baseline(product),
+        datatake_start=product.time("DATATAKE_SENSING_START"),
+        sensing_time=tile.time("SENSING_TIME"),
+        tile=_tile_name(tile),
+        orbit=int(product.number("SENSING_ORBIT_NUMBER")),
+        crs=_crs(tile),
+        grids=_grids(tile),
+        quantification=_quantification(product),
+        offsets=_offsets(product, names),
+        nodata=_special_value(product, "NODATA"),
+        saturated=_special_value(product, "SATURATED"),
+        band_files=_band_files(product, container),
+        masks=_masks(tile, container, names),
+        sun_zenith_deg=tile.number("Mean_Sun_Angle/ZENITH_ANGLE"),
+        sun_azimuth_deg=tile.number("Mean_Sun_Angle/AZIMUTH_ANGLE"),
+        cloud_percentage=tile.optional_number("CLOUDY_PIXEL_PERCENTAGE")
+        if tile.optional_number("CLOUDY_PIXEL_PERCENTAGE") is not None
+        else product.optional_number("Cloud_Coverage_Assessment"),
+        snow_percentage=tile.optional_number("SNOW_PIXEL_PERCENTAGE"),
+        center_nm=_center_wavelengths(product, names),
+        failed_quality_checks=_failed_checks(product),
+    )
+
+
+class _Xml:
+    """One metadata file; every look-up names the file when it fails."""
+
+    def __init__(self, container: Container, name: str) -> None:
+        self.root = container.xml(name)
+        self.where = f"{name} in {container.path}"
+
+    def text(self, path: str) -> str:
+        element = self.root.find(f".//{path}")
+        if element is None or not (element.text or "").strip():
+            raise ProductError(f"{self.where} lacks {path}; download the product again")
+        return str(element.text).strip()
+
+    def number(self, path: str) -> float:
+        return self.to_number(self.text(path), path)
+
+    def optional_number(self, path: str) -> float | None:
+        element = self.root.find(f".//{path}")
+        return None if element is None else self.to_number(element.text or "", path)
+
+    def to_number(self, text: str, path: str) -> float:
+        try:
+            return float(text)
+        except ValueError:
+            raise ProductError(f"{self.where}: {path} must be a number, got {text!r}") from None
+
+    def time(self, path: str) -> datetime:
+        text = self.text(path)
+        try:
+            parsed = datetime.fromisoformat(text)
+        except ValueError:
+            raise ProductError(f"{self.where}: {path} must be a time, got {text!r}") from None
+        return parsed.astimezone(UTC) if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+
+    def elements(self, path: str) -> list[Any]:
+        return list(self.root.findall(f".//{path}"))
+
+
+def _tile_metadata(container: Container) -> str:
+    found = [
+        name
+        for name in container.sizes
+        if name.startswith("GRANULE/") and PurePosixPath(name).name == "MTD_TL.xml"
+    ]
+    if len(found) != 1:
+        raise ProductError(
+            f"{container.path} has {len(found)} GRANULE/*/MTD_TL.xml; expected exactly one"
+        )
+    return found[0]
+
+
+def _baseline(product: _Xml) -> tuple[int, int]:
+    text = product.text("PROCESSING_BASELINE")
+    match = re.fullmatch(r"(\d{1,2})\.(\d{1,2})", text)
+    if not match:
+        raise ProductError(f"{product.where}: PROCESSING_BASELINE must be NN.NN, got {text!r}")
+    return int(match[1]), int(match[2])
+
+
+def _satellite(name: str, product: _Xml) -> str:
+    match = _NAME.match(name)
+    if match:
+        return match["satellite"]
+    text = product.text("SPACECRAFT_NAME")
+    if not re.fullmatch(r"Sentinel-2[A-Z]", text):
+        raise ProductError(f"{product.where}: expected a Sentinel-2 satellite, got {text!r}")
+    return text.replace("Sentinel-", "S")
+
+
+def _tile_name(tile: _Xml) -> str:
+    text = tile.text("TILE_ID")
+    match = _TILE.search(text)
+    if not match:
+        raise ProductError(f"{tile.where}: TILE_ID names no MGRS tile: {text!r}")
+    return match[1]
+
+
+def _crs(tile: _Xml) -> CRS:
+    text = tile.text("HORIZONTAL_CS_CODE")
+    try:
+        return CRS.from_string(text)
+    except CRSError as error:
+        raise ProductError(f"{tile.where}: HORIZONTAL_CS_CODE {text!r} is unknown") from error
+
+
+def _grids(tile: _Xml) -> dict[int, Grid]:
+    grids = {}
+    for resolution in RESOLUTIONS_M:
+        where = f"[@resolution='{resolution}']"
+        ulx, uly, xdim, ydim = (
+            tile.number(f"Geoposition{where}/{key}") for key in ("ULX", "ULY", "XDIM", "YDIM")
+        )
+        grids[resolution] = Grid(
+            resolution_m=resolution,
+            height=int(tile.number(f"Size{where}/NROWS")),
+            width=int(tile.number(f"Size{where}/NCOLS")),
+            transform=Affine(xdim, 0, ulx, 0, ydim, uly),
+        )
+        if (xdim, ydim) != (resolution, -resolution):
+            raise ProductError(f"{tile.where}: expected {resolution} m pixels, got {xdim} x {ydim}")
+    finest = grids[10]
+    for grid in grids.values():
+        ratio = grid.resolution_m // 10
+        if (grid.height * ratio, grid.width * ratio) != (finest.height, finest.width):
+            raise ProductError(
+                f"{tile.where}: {grid.width} x {grid.height} px at {grid.resolution_m} m do not "
+                f"cover the {finest.width} x {finest.height} px at 10 m"
+            )
+    return grids
+
+
+def _quantification(product: _Xml) -> float:
+    value = product.number("QUANTIFICATION_VALUE")
+    if value <= 0:
+        raise ProductError(f"{product.where}: QUANTIFICATION_VALUE must be positive, got {value}")
+    return value
+
+
+def _special_value(product: _Xml, wanted: str) -> int:
+    for pair in product.elements("Special_Values"):
+        if (pair.findtext("SPECIAL_VALUE_TEXT") or "").strip() == wanted:
+            text = (pair.findtext("SPECIAL_VALUE_INDEX") or "").strip()
+            return int(product.to_number(text, f"special value {wanted}"))
+    raise ProductError(f"{product.where} lacks the special value {wanted}")
+
+
+def _band_names_by_id(product: _Xml) -> dict[str, str]:
+    """Returns the band name of each XML band id, for example "8" -> "B8A"."""
+    listed = {}
+    for element in product.elements("Spectral_Information"):
+        if element.get("bandId") and element.get("physicalBand"):
+            try:
+                listed[str(element.get("bandId"))] = band(str(element.get("physicalBand"))).name
+            except RasterError as error:
+                raise ProductError(f"{product.where}: {error}") from error
+    # Products without the list use the order of the Products Specification Document.
+    return listed or {str(i): name for i, name in enumerate(BAND_NAMES)}
+
+
+def _offsets(product: _Xml, names: dict[str, str]) -> dict[str, float]:
+    listed = {}
+    for element in product.elements("RADIO_ADD_OFFSET"):
+        name = names.get(str(element.get("band_id")))
+        if name:
+            listed[name] = product.to_number(element.text or "", "RADIO_ADD_OFFSET")
+    if listed and set(listed) != set(BAND_NAMES):
+        missing = ", ".join(n for n in BAND_NAMES if n not in listed)
+        raise ProductError(f"{product.where}: RADIO_ADD_OFFSET is missing for {missing}")
+    # Whether offsets apply is said by the list's presence alone; dates and baselines mislead,
+    # because the whole archive was reprocessed.
+    return listed or dict.fromkeys(BAND_NAMES, 0.0)
+
+
+def _center_wavelengths(product: _Xml, names: dict[str, str]) -> dict[str, float]:
+    found = {}
+    for element in product.elements("Spectral_Information"):
+        name, text = names.get(str(element.get("bandId"))), element.findtext("Wavelength/CENTRAL")
+        if name and text:
+            found[name] = product.to_number(text, "Wavelength/CENTRAL")
+    return {b.name: found.get(b.name, b.center_nm) for b in SENTINEL2_L1C}
+
+
+def _band_files(product: _Xml, container: Container) -> dict[str, str]:
+    """Returns each band's file as the XML lists it, else as the file names tell."""
+    listed = {
+        f"{element.text.strip()}.jp2" for element in product.elements("IMAGE_FILE") if element.text
+    }
+    on_disk = [name for name in container.sizes if "/IMG_DATA/" in f"/{name}"]
+    found = {}
+    for name in BAND_NAMES:
+        ending = f"_{name}.jp2"
+        candidates = sorted(n for n in listed if n.endswith(ending) and n in container.sizes)
+        candidates = candidates or sorted(n for n in on_disk if n.endswith(ending))
+        if candidates:
+            found[name] = candidates[0]
+    return found
+
+
+def _masks(tile: _Xml, container: Container, names: dict[str, str]) -> tuple[MaskFile, ...]:
+    masks = []
+    for element in tile.elements("MASK_FILENAME"):
+        name = (element.text or "").strip()
+        if name in container.sizes and element.get("type"):
+            kind = str(element.get("type")).removeprefix("MSK_")
+            masks.append(MaskFile(kind=kind, band=names.get(str(element.get("bandId"))), name=name))
+    listed = {mask.name for mask in masks}
+    for name in container.sizes:
+        match = _MASK_NAME.search(name)
+        if match and "/QI_DATA/" in name and name not in listed:
+            band_name = match[2] if match[2] in BAND_NAMES else None
+            if not any(m.kind == match[1] and m.band == band_name for m in masks):
+                masks.append(MaskFile(kind=match[1], band=band_name, name=name))
+    order = {name: i for i, name in enumerate(BAND_NAMES)}
+    return tuple(sorted(masks, key=lambda m: (m.kind, order.get(m.band or "", -1), m.name)))
+
+
+def _failed_checks(product: _Xml) -> tuple[str, ...]:
+    new_style = [
+        (str(element.get("checkType")), (element.text or "").strip())
+        for element in product.elements("quality_check")
+    ]
+    old_style = [
+        (element.tag, (element.text or "").strip())
+        for element in product.root.iter()
+        if isinstance(element.tag, str) and element.tag.endswith("_QUALITY_FLAG")
+    ]
+    return tuple(sorted(name for name, result in new_style + old_style if result != "PASSED"))
