@@ -43,8 +43,8 @@ def _fold(arguments: argparse.Namespace, fold: int) -> None:
     pairs = write_pairs(arguments.source_dir, out / "pairs", fold)
     run("tfrecords_builder", "--data-dir", pairs, "--output-dir", out / "dataset",
         "--patch-size", 128, "--patch-overlap", 0, "--split", "given",
-        "--bands", *BANDS, "--band-indexes", *range(1, 8), "--scale", 1e-4, "--legend", "worldcover",
-        "--source-legend", "worldcover")  # fmt: skip
+        "--bands", *BANDS, "--band-indexes", *range(1, 8), "--scale", 1e-4,
+        "--legend", "worldcover", "--source-legend", "worldcover")  # fmt: skip
     run("landcover_tf.train", "--data-dir", out / "dataset", "--output-dir", out / "run",
         "--model", arguments.model, "--encoder-weights", "none", "--encoder-lr-factor", 1,
         "--patch-size", 128, "--patch-overlap", 0, "--batch-size", 8,
@@ -59,11 +59,11 @@ def write_pairs(source: Path, target: Path, fold: int) -> Path:
     Args:
         source: The folder with `images/N.tif` and `labels.npz`.
         target: Where the label rasters go.
-        fold: Groups whose rank is `fold` modulo 5 are the test split, the next ones validation.
+        fold: This fold's groups are the test split, the next fold's the validation split.
     """
     labels = np.load(source / "labels.npz")
     (target / "labels").mkdir(parents=True, exist_ok=True)
-    rank = {group: i for i, group in enumerate(fold_order(labels["group"]))}
+    folds = assign_folds(labels["group"])
     rows = []
     for number, codes, group in zip(
         labels["ids"], labels["worldcover"], labels["group"], strict=True
@@ -73,7 +73,7 @@ def write_pairs(source: Path, target: Path, fold: int) -> Path:
             path, "w", driver="GTiff", width=128, height=128, count=1, dtype="uint8"
         ) as raster:
             raster.write(codes.astype(np.uint8), 1)
-        part = {fold: "test", (fold + 1) % FOLDS: "val"}.get(rank[group] % FOLDS, "train")
+        part = {fold: "test", (fold + 1) % FOLDS: "val"}.get(folds[int(group)], "train")
         image = (source / "images" / f"{number}.tif").resolve()
         rows.append((image, path.resolve(), int(group), part))
     with (target / "pairs.csv").open("w", newline="") as file:
@@ -83,12 +83,16 @@ def write_pairs(source: Path, target: Path, fold: int) -> Path:
     return target
 
 
-def fold_order(groups: np.ndarray) -> list[int]:
-    """Returns group numbers by falling size, so that folds get groups of every size."""
+def assign_folds(groups: np.ndarray) -> dict[int, int]:
+    """Returns the fold of each group: the largest group first, each to the smallest fold so far."""
     numbers, counts = np.unique(groups, return_counts=True)
-    return [
-        int(n) for n, _ in sorted(zip(numbers, counts, strict=True), key=lambda p: (-p[1], p[0]))
-    ]
+    sizes = [0] * FOLDS
+    folds = {}
+    for count, number in sorted(zip(-counts, numbers, strict=True)):
+        fold = sizes.index(min(sizes))
+        folds[int(number)] = fold
+        sizes[fold] -= int(count)
+    return folds
 
 
 if __name__ == "__main__":
