@@ -1,0 +1,105 @@
+"""Finished row bands on disk: what a killed run leaves for the next one to continue from."""
+
+import json
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from landcover_tf.errors import OutputError
+from landcover_tf.files import atomic_path, write_json
+
+SETTINGS_FILE = "settings.json"
+
+
+class BandStore:
+    """A folder with one `.npy` per finished row band, uint8 [layers, rows, width].
+
+    Rows of any window are read back through memory maps, so that post-processing needs memory
+    for its own rows only. A band's file appears under its name only when it is complete.
+    """
+
+    def __init__(
+        self, folder: Path, layers: Sequence[str], bands: Sequence[tuple[int, int]]
+    ) -> None:
+        """Opens the store.
+
+        Args:
+            folder: Where the files lie.
+            layers: Names of the layers.
+            bands: Raster rows [start, stop) of each band, from top to bottom.
+        """
+        self.folder = folder
+        self.layers = tuple(layers)
+        self._bands = tuple(bands)
+
+    @property
+    def height(self) -> int:
+        """Rows of the raster."""
+        return self._bands[-1][1]
+
+    def prepare(self, settings: Mapping[str, Any], *, overwrite: bool) -> None:
+        """Creates the folder, or takes over the finished bands of the same settings.
+
+        Raises:
+            OutputError: The folder holds bands of other settings and `overwrite` is off.
+        """
+        wanted = json.loads(json.dumps(settings))
+        path = self.folder / SETTINGS_FILE
+        if path.is_file():
+            found = json.loads(path.read_text())
+            if found == wanted:
+                return
+            if not overwrite:
+                keys = sorted(k for k in {*found, *wanted} if found.get(k) != wanted.get(k))
+                raise OutputError(
+                    f"{self.folder} holds an unfinished run with other settings "
+                    f"({', '.join(keys)}); repeat that run, or pass --overwrite to discard it"
+                )
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir(parents=True)
+        write_json(path, wanted)
+
+    def write(self, band: int, values: np.ndarray) -> None:
+        """Stores a finished band, uint8 [layers, rows, width]."""
+        with atomic_path(self._path(band)) as temporary, temporary.open("wb") as file:
+            np.save(file, values)
+
+    def fill(self, blocks: Iterable[np.ndarray]) -> None:
+        """Stores all bands anew, from top to bottom."""
+        self.remove()
+        self.folder.mkdir(parents=True)
+        for band, values in enumerate(blocks):
+            self.write(band, values)
+
+    def finished(self, band: int) -> bool:
+        """Returns whether a band is complete on disk."""
+        try:
+            start, stop = self._bands[band]
+            shape = np.load(self._path(band), mmap_mode="r").shape
+            return shape[:2] == (len(self.layers), stop - start)
+        except (OSError, ValueError):
+            return False  # Absent, or cut short by a machine that went down.
+
+    def rows(self, start: int, stop: int, layers: Sequence[int]) -> np.ndarray:
+        """Returns raster rows [start, stop) of some layers, uint8 [layers, rows, width]."""
+        pieces = []
+        for band, (first, last) in enumerate(self._bands):
+            if first < stop and last > start:
+                values = np.load(self._path(band), mmap_mode="r")
+                pieces.append(values[list(layers), max(start - first, 0) : stop - first])
+        return np.concatenate(pieces, axis=1)
+
+    def blocks(self, layers: Sequence[int], rows: int) -> Iterator[np.ndarray]:
+        """Yields the raster from top to bottom in blocks of `rows` rows."""
+        for start in range(0, self.height, rows):
+            yield self.rows(start, min(start + rows, self.height), layers)
+
+    def remove(self) -> None:
+        """Deletes the folder."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _path(self, band: int) -> Path:
+        return self.folder / f"band_{band:05d}.npy"

@@ -1,0 +1,85 @@
+"""Choice of the engine that runs an export, and test-time augmentation around any of them."""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+
+from landcover_tf.errors import ConfigError
+from landcover_tf.model_info import ModelInfo
+from serving.local_model import decide
+from serving.options import NetworkOptions
+from serving.pipeline import Backend
+
+
+def chosen_engine(options: NetworkOptions) -> str:
+    """Returns the engine's name: server, openvino or tensorflow.
+
+    Raises:
+        ConfigError: OpenVINO was asked for and is not installed.
+    """
+    if options.server is not None:
+        return "server"
+    installed = importlib.util.find_spec("openvino") is not None
+    if options.engine == "openvino" and not installed:
+        raise ConfigError("--engine openvino needs OpenVINO; install landcover-tf[openvino]")
+    if options.engine == "auto":
+        return "openvino" if installed and not _has_gpu() else "tensorflow"
+    return options.engine
+
+
+def open_backend(folder: Path, info: ModelInfo, options: NetworkOptions) -> Backend:
+    """Returns the engine, ready to run the export in `folder`.
+
+    Raises:
+        ModelError: The engine cannot load the export.
+        ServerError: No server answers.
+    """
+    backend = _open_engine(folder, info, options)
+    return Augmented(backend) if options.tta else backend
+
+
+class Augmented:
+    """Averages the probabilities of the eight flips and quarter turns of every window."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self.name = f"{backend.name}, 8 orientations"
+
+    def probabilities(self, batch: np.ndarray) -> np.ndarray:
+        """Returns mean class probabilities, float32 [batch, height, width, classes]."""
+        total: np.ndarray | None = None
+        for flipped in (False, True):
+            image = batch[:, :, ::-1] if flipped else batch
+            for turns in range(4):
+                turned = np.ascontiguousarray(np.rot90(image, turns, axes=(1, 2)))
+                back = np.rot90(self._backend.probabilities(turned), -turns, axes=(1, 2))
+                back = back[:, :, ::-1] if flipped else back
+                total = back.copy() if total is None else np.add(total, back, out=total)
+        if total is None:
+            raise ValueError("no orientation was run")
+        return total / np.float32(8)
+
+    def decide(self, batch: np.ndarray) -> np.ndarray:
+        """Returns dense class and confidence in 1/254, uint8 [batch, height, width, 2]."""
+        return decide(self.probabilities(batch))
+
+
+def _open_engine(folder: Path, info: ModelInfo, options: NetworkOptions) -> Backend:
+    engine = chosen_engine(options)
+    if engine == "server":
+        from serving.server_model import ServerModel
+
+        return ServerModel(str(options.server), info)
+    if engine == "openvino":
+        from serving.openvino_model import OpenVinoModel
+
+        return OpenVinoModel(folder, info, precision=options.precision)
+    from serving.local_model import TensorFlowModel
+
+    return TensorFlowModel(folder, info, precision=options.precision)
+
+
+def _has_gpu() -> bool:
+    # Asking TensorFlow would import it only to leave it unused on a CPU.
+    return Path("/dev/nvidia0").exists()

@@ -1,0 +1,90 @@
+"""The exported SavedModel run by TensorFlow in this process."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from landcover_tf.errors import ModelError
+from landcover_tf.model_info import ModelInfo
+from serving.pipeline import LEVELS
+
+Precision = Literal["float32", "bf16"]
+
+_BFLOAT16_OPTION = "auto_mixed_precision_onednn_bfloat16"
+
+
+class TensorFlowModel:
+    """A SavedModel whose variables are folded to constants, one function per input shape.
+
+    Folding lets TensorFlow merge each batch normalisation into its convolution, which made
+    a ResNet-50 U-Net about 1.15 times as fast on a CPU.
+    """
+
+    def __init__(self, folder: Path, info: ModelInfo, *, precision: Precision = "float32") -> None:
+        """Loads an export.
+
+        Args:
+            folder: Version folder of the export.
+            info: Its contract.
+            precision: `bf16` lets convolutions run in bfloat16, which changes results slightly.
+
+        Raises:
+            ModelError: TensorFlow cannot load it.
+        """
+        import tensorflow as tf
+
+        self.name = f"tensorflow {precision}"
+        self._tf = tf
+        self._info = info
+        self._precision = precision
+        for gpu in tf.config.list_physical_devices("GPU"):
+            tf.config.experimental.set_memory_growth(gpu, True)
+        try:
+            self._module = tf.saved_model.load(str(folder))
+            self._signature = self._module.signatures["serving_default"]
+        except (OSError, KeyError, ValueError) as error:
+            raise ModelError(f"{folder} is not a loadable export: {error}") from error
+        self._functions: dict[tuple[str, tuple[int, ...]], Any] = {}
+
+    def probabilities(self, batch: np.ndarray) -> np.ndarray:
+        """Returns class probabilities, float32 [batch, height, width, classes]."""
+        return self._run("probabilities", batch)
+
+    def decide(self, batch: np.ndarray) -> np.ndarray:
+        """Returns dense class and confidence in 1/254, uint8 [batch, height, width, 2]."""
+        return self._run("decide", batch)
+
+    def _run(self, what: str, batch: np.ndarray) -> np.ndarray:
+        key = (what, batch.shape)
+        if key not in self._functions:
+            self._functions[key] = self._compile(what, batch.shape)
+        return self._functions[key](self._tf.constant(batch))[0].numpy()
+
+    def _compile(self, what: str, shape: tuple[int, ...]) -> Any:
+        from tensorflow.python.framework.convert_to_constants import (
+            convert_variables_to_constants_v2,
+        )
+
+        tf = self._tf
+        body = self._probabilities if what == "probabilities" else self._decision
+        # The switch is global and read when a function is first run, hence per function.
+        tf.config.optimizer.set_experimental_options({_BFLOAT16_OPTION: self._precision == "bf16"})
+        spec = tf.TensorSpec(shape, self._info.dtype)
+        return convert_variables_to_constants_v2(tf.function(body).get_concrete_function(spec))
+
+    def _probabilities(self, image: Any) -> Any:
+        return self._signature(image=image)["probabilities"]
+
+    def _decision(self, image: Any) -> Any:
+        tf = self._tf
+        probabilities = self._probabilities(image)
+        best = tf.argmax(probabilities, axis=-1, output_type=tf.int32)
+        confidence = tf.round(tf.reduce_max(probabilities, axis=-1) * LEVELS)
+        return tf.stack([tf.cast(best, tf.uint8), tf.cast(confidence, tf.uint8)], axis=-1)
+
+
+def decide(probabilities: np.ndarray) -> np.ndarray:
+    """Returns the decision of engines that give probabilities only, uint8 [..., 2]."""
+    confidence = np.rint(probabilities.max(axis=-1) * np.float32(LEVELS))
+    return np.stack([probabilities.argmax(axis=-1), confidence], axis=-1).astype(np.uint8)

@@ -1,0 +1,242 @@
+"""One or many inputs: found, checked, predicted side by side, and merged where asked."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from landcover_tf import cli
+from landcover_tf.errors import ConfigError, LandCoverError, RasterError
+from landcover_tf.executors import executor, run_jobs
+from serving.options import (
+    CleaningOptions,
+    NetworkOptions,
+    OutputOptions,
+    PredictionOptions,
+    SourceOptions,
+)
+from serving.outputs import beside
+from serving.predict import PredictConfig
+from serving.scene_prediction import Engine, Result, ScenePrediction
+from serving.sources import SCENE_FILE
+
+RASTER_SUFFIXES = (".tif", ".tiff", ".vrt")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowsJob:
+    """Some row bands of one input; travels to a worker process."""
+
+    model_path: Path
+    path: Path
+    map_path: Path
+    options: PredictionOptions
+    rows: tuple[int, ...]
+
+
+def predict_all(config: PredictConfig) -> None:
+    """Predicts every input of a config and prints where the maps are.
+
+    Raises:
+        LandCoverError: An input, the model or an option is unfit.
+    """
+    inputs = find_inputs(config.input_image)
+    options = options_of(config)
+    targets = map_paths(inputs, config.output_map, mosaic=config.mosaic)
+    engine = Engine(config.model_path, options)
+    scenes = [
+        ScenePrediction(path, target, engine, options)
+        for path, target in zip(inputs, targets, strict=True)
+    ]
+    if config.plan:
+        from serving.plan import print_plans
+
+        return print_plans(scenes)
+    if config.mosaic:
+        from serving.mosaic import check_mosaic
+
+        check_mosaic([scene.source for scene in scenes])
+    for scene in scenes:
+        scene.prepare()
+    _compute(scenes, config, options)
+    results = []
+    for scene in scenes:
+        results.append(scene.finish())
+        cli.write_config(config, beside(scene.map_path, "predict.json"))
+        print_result(results[-1])
+        if config.verify:
+            from serving.verification import verify
+
+            print(verify(scene, regions=config.verify_regions, seed=config.seed))
+        scene.source.close()
+    if config.mosaic:
+        from serving.mosaic import merge
+
+        print_result(merge(results, config.output_map, overwrite=config.overwrite))
+
+
+def options_of(config: PredictConfig) -> PredictionOptions:
+    """Returns the options that the flags stand for."""
+    return PredictionOptions(
+        network=NetworkOptions(
+            mode=config.mode,
+            patch_size=config.patch_size,
+            patch_overlap=config.patch_overlap,
+            weighting=config.weighting,
+            batch_size=config.batch_size,
+            margin_px=config.margin,
+            tta=config.tta,
+            engine=config.engine,
+            precision=config.precision,
+            server=config.server,
+            memory_gb=config.memory_gb,
+        ),
+        source=SourceOptions(
+            assume_bands=config.assume_bands,
+            resample=config.resample,
+            sharpening=config.sharpening,
+            mask_clouds=config.mask_clouds,
+        ),
+        cleaning=CleaningOptions(
+            refine=config.refine,
+            refine_window=config.refine_window,
+            majority=config.majority,
+            min_object_px=config.min_object_size,
+            sieve=config.sieve,
+        ),
+        outputs=OutputOptions(
+            # A mosaic is decided by confidence.
+            confidence=config.confidence or config.mosaic,
+            probabilities=config.probabilities,
+            entropy=config.entropy,
+            vector=config.vector,
+            stac=config.stac,
+            picture=config.picture,
+            truth=config.truth,
+        ),
+        uncertain_below=config.uncertain_below,
+        overwrite=config.overwrite,
+    )
+
+
+def find_inputs(paths: Sequence[Path]) -> list[Path]:
+    """Returns the inputs that the given paths stand for.
+
+    A .txt file lists one path a line, relative to itself; a folder that is no product or scene
+    holds products, prepared scenes and GeoTIFFs.
+
+    Raises:
+        RasterError: A path does not exist or holds nothing to predict on.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if not path.exists():
+            raise RasterError(
+                f"there is no {path}; expected a SAFE product, a prepared scene or a raster"
+            )
+        if path.suffix == ".txt":
+            lines = [line.strip() for line in path.read_text().splitlines()]
+            listed = [path.parent / line for line in lines if line and line[0] != "#"]
+            found += find_inputs(listed)
+        elif path.is_dir() and not _is_one(path):
+            inside = sorted(p for p in path.iterdir() if p.name[0] != "." and _is_one(p))
+            if not inside:
+                raise RasterError(
+                    f"{path} holds no SAFE product, prepared scene or GeoTIFF; prepare scenes "
+                    "first, or name a raster"
+                )
+            found += inside
+        else:
+            found.append(path)
+    if not found:
+        raise RasterError(f"{', '.join(map(str, paths))} names no input")
+    return found
+
+
+def map_paths(inputs: Sequence[Path], output_map: Path, *, mosaic: bool) -> list[Path]:
+    """Returns where the map of each input goes.
+
+    Raises:
+        ConfigError: `output_map` is a file where a folder is needed, or the reverse.
+    """
+    is_file = output_map.suffix.lower() in (".tif", ".tiff")
+    if mosaic and not is_file:
+        raise ConfigError(
+            f"--mosaic writes one map: --output-map must end in .tif, got {output_map}"
+        )
+    if len(inputs) == 1 and not mosaic:
+        return [output_map if is_file else output_map / "map.tif"]
+    if is_file and not mosaic:
+        raise ConfigError(
+            f"{len(inputs)} inputs make {len(inputs)} maps: --output-map must be a folder, got "
+            f"{output_map}; or pass --mosaic for one map"
+        )
+    folder = output_map.with_name(f"{output_map.stem}_scenes") if mosaic else output_map
+    names = [path.name.removesuffix(path.suffix) for path in inputs]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ConfigError(f"several inputs are called {', '.join(twice)}; their maps would collide")
+    return [folder / name / "map.tif" for name in names]
+
+
+def print_result(result: Result) -> None:
+    """Prints a map's path and the share of each class."""
+    total = sum(n for code, n in result.counts.items() if code != result.legend.nodata)
+    print(f"map: {result.map_path}")
+    for land_cover in result.legend.classes:
+        pixels = result.counts[land_cover.code]
+        if pixels:
+            print(f"  {100 * pixels / total:6.2f} %  {land_cover.code:3d} {land_cover.name}")
+    if not total:
+        print("  no pixel has data")
+
+
+def compute_rows(job: RowsJob) -> None:
+    """Predicts some row bands; the job of a worker process."""
+    engine = Engine(job.model_path, job.options)
+    scene = ScenePrediction(job.path, job.map_path, engine, job.options)
+    rows = [row for row in job.rows if not scene.store.finished(row)]
+    scene.compute(rows, label=scene.source.name)
+    scene.source.close()
+
+
+def _compute(
+    scenes: Sequence[ScenePrediction], config: PredictConfig, options: PredictionOptions
+) -> None:
+    """Computes what is unfinished, here or in several processes; the bytes are the same."""
+    if config.jobs == 1 and config.scheduler is None:
+        for scene in scenes:
+            scene.compute(scene.unfinished_rows(), label=scene.source.name)
+        return
+    jobs = [
+        RowsJob(
+            model_path=config.model_path.absolute(),
+            path=scene.source_path.absolute(),
+            map_path=scene.map_path.absolute(),
+            options=options,
+            rows=rows,
+        )
+        for scene in scenes
+        for rows in _shares(scene.unfinished_rows(), config.jobs if len(scenes) == 1 else 1)
+    ]
+    try:
+        with executor(config.jobs, config.scheduler) as pool:
+            run_jobs(pool, compute_rows, jobs, label="predict", unit="part")
+    except LandCoverError as error:
+        raise type(error)(f"{error}; finished rows are kept, run again to continue") from error
+
+
+def _shares(rows: Sequence[int], parts: int) -> list[tuple[int, ...]]:
+    """Returns `rows` cut into runs: neighbouring bands share windows in blend mode."""
+    size = max(-(-len(rows) // max(parts, 1)), 1)
+    return [tuple(rows[i : i + size]) for i in range(0, len(rows), size)]
+
+
+def _is_one(path: Path) -> bool:
+    """Returns whether a path is one input by its form, without opening it."""
+    if path.is_dir():
+        return (
+            (path / SCENE_FILE).is_file()
+            or path.suffix == ".SAFE"
+            or bool(list(path.glob("MTD_MSIL*.xml")))
+        )
+    return path.suffix.lower() in (*RASTER_SUFFIXES, ".zip")

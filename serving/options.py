@@ -1,0 +1,97 @@
+"""What a prediction is asked to do, in groups that travel to worker processes."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from landcover_tf.errors import ConfigError
+from landcover_tf.legend import Legend
+from serving.blending import Weighting
+from serving.postprocess import Cleaning, Refinement
+from serving.sources import SourceOptions
+
+EngineName = Literal["auto", "tensorflow", "openvino"]
+Precision = Literal["float32", "bf16"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkOptions:
+    """How the network runs over a raster."""
+
+    mode: Literal["auto", "exact", "blend"] = "auto"
+    patch_size: int = 256
+    patch_overlap: int = 96
+    weighting: Weighting = "radial"
+    batch_size: int = 8
+    margin_px: int | None = None
+    """Margin of exact mode; None takes the model's."""
+    tta: bool = False
+    engine: EngineName = "auto"
+    precision: Precision = "float32"
+    server: str | None = None
+    memory_gb: float = 4.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class CleaningOptions:
+    """Post-processing as the user names it; `cleaning` resolves class names."""
+
+    refine: Refinement = "none"
+    refine_window: int = 7
+    majority: int = 0
+    min_object_px: int = 20
+    sieve: tuple[str, ...] = ()
+    """NAME=PIXELS or CODE=PIXELS."""
+
+    def cleaning(self, legend: Legend, class_codes: tuple[int, ...]) -> Cleaning:
+        """Returns the steps with dense class indices.
+
+        Raises:
+            ConfigError: A class is unknown or a number is out of range.
+        """
+        sieve = {}
+        for entry in self.sieve:
+            name, _, pixels = entry.rpartition("=")
+            codes = [c.code for c in legend.classes if name in (c.name, str(c.code))]
+            if not pixels.isdigit() or len(codes) != 1 or codes[0] not in class_codes:
+                raise ConfigError(
+                    f"--sieve expects CLASS=PIXELS with a class of legend {legend.name!r} "
+                    f"({', '.join(legend.names)}), got {entry!r}"
+                )
+            sieve[class_codes.index(codes[0])] = int(pixels)
+        try:
+            return Cleaning(
+                refine=self.refine,
+                refine_window=self.refine_window,
+                majority=self.majority,
+                min_object_px=self.min_object_px,
+                sieve=sieve,
+            )
+        except ValueError as error:
+            raise ConfigError(f"post-processing: {error}") from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputOptions:
+    """Which files are written beside the map."""
+
+    confidence: bool = True
+    probabilities: bool = False
+    entropy: bool = False
+    vector: bool = False
+    stac: bool = True
+    picture: bool = True
+    truth: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictionOptions:
+    """Everything about a prediction but the model, the input and where the map goes."""
+
+    network: NetworkOptions = field(default_factory=NetworkOptions)
+    source: SourceOptions = field(default_factory=SourceOptions)
+    cleaning: CleaningOptions = field(default_factory=CleaningOptions)
+    outputs: OutputOptions = field(default_factory=OutputOptions)
+    uncertain_below: float = 0.0
+    """Confidence under which a pixel becomes `uncertain`; 0 is off."""
+    overwrite: bool = False

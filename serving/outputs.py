@@ -1,0 +1,236 @@
+"""The files a prediction leaves: maps as COG, area table, QGIS style and picture."""
+
+import csv
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from xml.sax.saxutils import quoteattr
+
+import numpy as np
+import rasterio
+from rasterio.enums import Resampling
+
+from landcover_tf.files import atomic_path
+from landcover_tf.legend import IGNORED, LandCoverClass, Legend
+from landcover_tf.model_info import ModelInfo
+from serving.bands_on_disk import BandStore
+from serving.pipeline import LEVELS
+from serving.raster_io import BLOCK_PX, RasterStyle, write_cog
+from serving.sources import Georeference, Source
+
+UNCERTAIN_COLOR = "#9a9a9a"
+PICTURE_PX = 900
+"""Longest side of a panel of the picture."""
+
+
+def beside(map_path: Path, name: str) -> Path:
+    """Returns the path of a companion file: `name` beside `map.tif`, else `<stem>_name`."""
+    return map_path.with_name(name if map_path.stem == "map" else f"{map_path.stem}_{name}")
+
+
+def with_uncertain(legend: Legend) -> tuple[Legend, int]:
+    """Returns the legend with a class for uncertain pixels, and that class's code."""
+    code = max(set(range(256)) - {legend.nodata, *legend.codes})
+    extra = LandCoverClass(code=code, name="uncertain", color=UNCERTAIN_COLOR)
+    values = legend.to_dict()
+    wider = Legend.from_dict(values | {"classes": [*values["classes"], vars(extra)]})
+    return wider, code
+
+
+def write_map(
+    path: Path,
+    store: BandStore,
+    *,
+    info: ModelInfo,
+    legend: Legend,
+    grid: Georeference,
+    tags: Mapping[str, str],
+    uncertain_below: float,
+) -> dict[int, int]:
+    """Writes the class map and returns its pixels per legend code.
+
+    Args:
+        path: COG to write; category names go into `<path>.aux.xml`.
+        store: Layers dense class and confidence.
+        info: The model's contract.
+        legend: Classes of the map.
+        grid: Size and georeference.
+        tags: Provenance.
+        uncertain_below: Confidence under which a pixel becomes the legend's last class.
+    """
+    codes = np.full(256, info.legend.nodata, np.uint8)
+    codes[: len(info.class_codes)] = info.class_codes
+    counts = np.zeros(256, np.int64)
+
+    def blocks() -> Iterator[np.ndarray]:
+        for block in store.blocks((0, 1), BLOCK_PX):
+            classes = codes[block[0]]
+            if uncertain_below > 0:
+                unsure = (block[1] < uncertain_below * LEVELS) & (block[0] != IGNORED)
+                classes[unsure] = legend.codes[-1]
+            nonlocal counts
+            counts += np.bincount(classes.ravel(), minlength=256)
+            yield classes[None]
+
+    style = RasterStyle(
+        nodata=legend.nodata,
+        overview_resampling="MODE",
+        colormap=legend.colormap(),
+        descriptions=("land cover class",),
+        tags=tags,
+        band_tags={f"CLASS_{c.code}": c.name for c in legend.classes},
+    )
+    write_cog(path, blocks(), bands=1, grid=grid, style=style, staging=store.folder)
+    _write_categories(path, legend)
+    return {code: int(counts[code]) for code in (legend.nodata, *legend.codes)}
+
+
+def write_levels(
+    path: Path,
+    store: BandStore,
+    layers: Sequence[int],
+    *,
+    grid: Georeference,
+    descriptions: tuple[str, ...],
+    tags: Mapping[str, str],
+) -> None:
+    """Writes stored levels (confidence, entropy, probabilities) as a COG of scale 1/254."""
+    style = RasterStyle(
+        nodata=IGNORED,
+        overview_resampling="AVERAGE",
+        descriptions=descriptions,
+        tags=tags,
+        scale=1 / LEVELS,
+    )
+    blocks = store.blocks(layers, BLOCK_PX)
+    write_cog(path, blocks, bands=len(descriptions), grid=grid, style=style, staging=store.folder)
+
+
+def write_areas(path: Path, counts: Mapping[int, int], legend: Legend, grid: Georeference) -> None:
+    """Writes pixels, hectares and share of the classified area per class as CSV.
+
+    Hectares are pixels times pixel area; they stay empty where the CRS is not projected. They
+    are counts of a map, not estimates of area: the classifier's errors bias them.
+    """
+    pixel_ha = None if grid.pixel_area_m2 is None else grid.pixel_area_m2 / 10_000
+    total = sum(n for code, n in counts.items() if code != legend.nodata)
+    with atomic_path(path) as temporary, temporary.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["code", "name", "pixels", "area_ha", "percent"])
+        for land_cover in legend.classes:
+            pixels = counts[land_cover.code]
+            area = "" if pixel_ha is None else f"{pixels * pixel_ha:.4f}"
+            share = 100 * pixels / total if total else 0.0
+            writer.writerow([land_cover.code, land_cover.name, pixels, area, f"{share:.4f}"])
+
+
+def write_qml(path: Path, legend: Legend) -> None:
+    """Writes the QGIS style of a class map; QGIS finds it beside the map by its name."""
+    entries = "\n".join(
+        f'        <paletteEntry value="{c.code}" color="{c.color}" alpha="255" '
+        f"label={quoteattr(c.name)}/>"
+        for c in legend.classes
+    )
+    text = f"""<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>
+<qgis version="3.34" styleCategories="AllStyleCategories">
+  <pipe>
+    <rasterrenderer type="paletted" band="1" opacity="1" alphaBand="-1" nodataColor="">
+      <colorPalette>
+{entries}
+      </colorPalette>
+    </rasterrenderer>
+  </pipe>
+  <blendMode>0</blendMode>
+</qgis>
+"""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text)
+
+
+def write_picture(
+    path: Path,
+    map_path: Path,
+    confidence_path: Path | None,
+    source: Source | None,
+    *,
+    legend: Legend,
+    truth: Path | None,
+    title: str,
+) -> None:
+    """Writes colour image, truth, prediction and confidence side by side, with legend."""
+    from landcover_tf.pictures import class_picture, composite, grey_picture, save_panels
+
+    with rasterio.open(map_path) as dataset:
+        shape = _picture_shape(dataset.height, dataset.width)
+        classes = dataset.read(1, out_shape=shape)
+        metres = None
+        if dataset.crs is not None and dataset.crs.is_projected:
+            metres = abs(dataset.transform.e) * dataset.height / shape[0]
+            metres *= dataset.crs.linear_units_factor[1]
+    panels: list[tuple[str, np.ndarray]] = []
+    if source is not None:
+        image, names, valid = source.preview(shape)
+        panels.append(("image", composite(image, names, valid=valid)))
+    if truth is not None:
+        panels.append(("truth", class_picture(read_truth(truth, map_path, shape), legend)))
+    panels.append(("prediction", class_picture(classes, legend)))
+    if confidence_path is not None:
+        with rasterio.open(confidence_path) as dataset:
+            levels = dataset.read(1, out_shape=shape)
+        picture = grey_picture(levels / LEVELS, 0, 1)
+        picture[levels == IGNORED] = 240
+        panels.append(("confidence, 0 (dark) to 1", picture))
+    save_panels(path, panels, legend=legend, title=title, metres_per_pixel=metres)
+
+
+def read_truth(truth: Path, map_path: Path, shape: tuple[int, int]) -> np.ndarray:
+    """Returns a label raster on the map's grid, decimated to `shape`, uint8.
+
+    A raster of the map's size is taken as it is; any other is placed by its georeference.
+    """
+    from rasterio.vrt import WarpedVRT
+
+    with rasterio.open(map_path) as grid, rasterio.open(truth) as labels:
+        same = (labels.height, labels.width) == (grid.height, grid.width)
+        if same or grid.crs is None or labels.crs is None:
+            return labels.read(1, out_shape=shape)
+        with WarpedVRT(
+            labels,
+            crs=grid.crs,
+            transform=grid.transform,
+            height=grid.height,
+            width=grid.width,
+            resampling=Resampling.nearest,
+        ) as placed:
+            return placed.read(1, out_shape=shape)
+
+
+def _picture_shape(height: int, width: int) -> tuple[int, int]:
+    factor = max(height, width) / min(PICTURE_PX, max(height, width))
+    return max(round(height / factor), 1), max(round(width / factor), 1)
+
+
+def _write_categories(path: Path, legend: Legend) -> None:
+    """Writes GDAL's sidecar with the class names, which GeoTIFF itself has no place for."""
+    names = {legend.nodata: legend.nodata_name} | {c.code: c.name for c in legend.classes}
+    lines = [
+        f"      <Category>{_escaped(names.get(code, ''))}</Category>"
+        for code in range(max(names) + 1)
+    ]
+    text = "\n".join(
+        [
+            "<PAMDataset>",
+            '  <PAMRasterBand band="1">',
+            "    <CategoryNames>",
+            *lines,
+            "    </CategoryNames>",
+            "  </PAMRasterBand>",
+            "</PAMDataset>\n",
+        ]
+    )
+    sidecar = path.with_name(path.name + ".aux.xml")
+    with atomic_path(sidecar) as temporary:
+        temporary.write_text(text)
+
+
+def _escaped(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

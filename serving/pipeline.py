@@ -1,0 +1,317 @@
+"""Network predictions of a raster, streamed: a reader, the network, and a writer at work at once.
+
+Queues between them are short, so memory holds a few windows and one row band, whatever the
+number of rows.
+"""
+
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import numpy as np
+
+from landcover_tf.legend import IGNORED
+from serving.bands_on_disk import BandStore
+from serving.blending import Merger, kept
+from serving.raster_io import WindowReader
+from serving.sources import NODATA
+from serving.windows import Layout
+
+Item = TypeVar("Item")
+
+LEVELS = 254
+"""Probabilities, confidence and entropy are stored as round(value * 254); 255 is no data."""
+BASE_LAYERS = ("class", "confidence")
+
+
+class Backend(Protocol):
+    """An engine that runs the exported network on batches of one fixed shape."""
+
+    name: str
+
+    def probabilities(self, batch: np.ndarray) -> np.ndarray:
+        """Returns class probabilities, float32 [batch, height, width, classes].
+
+        Args:
+            batch: Stored values in the model's dtype, [batch, height, width, bands].
+        """
+
+    def decide(self, batch: np.ndarray) -> np.ndarray:
+        """Returns dense class and confidence in 1/254, uint8 [batch, height, width, 2]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BandContent:
+    """What is kept of the probabilities of a row band."""
+
+    classes: int
+    """Number of classes."""
+    entropy: bool = False
+    """Store the entropy of the probabilities, relative to its maximum log(classes)."""
+    probabilities: bool = False
+    """Store the probability of every class."""
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the stored layers."""
+        names = BASE_LAYERS + (("entropy",) if self.entropy else ())
+        return names + tuple(f"probability_{i}" for i in range(self.classes) if self.probabilities)
+
+    @property
+    def decision_only(self) -> bool:
+        """Whether class and confidence are all that is kept."""
+        return not (self.entropy or self.probabilities)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """Windows of one window row that go through the network together."""
+
+    row: int
+    cols: tuple[int, ...]
+    images: np.ndarray
+    """Stored values [batch, height, width, bands]; the last ones repeat to fill a batch."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowEnd:
+    """All windows of a window row have been sent."""
+
+    row: int
+    excluded: np.ndarray
+    """True where the map has no class, bool [band rows, width]."""
+    skipped: int
+    """Windows that had no valid pixel."""
+
+
+class Predictor:
+    """Predicts the row bands of one raster into a store."""
+
+    def __init__(
+        self,
+        *,
+        layout: Layout,
+        reader: WindowReader,
+        backend: Backend,
+        merger: Callable[[], Merger],
+        content: BandContent,
+        batch_size: int,
+        excluded_bits: int,
+    ) -> None:
+        """Prepares a run.
+
+        Args:
+            layout: The windows.
+            reader: Reads them.
+            backend: Runs the network.
+            merger: Makes an empty merger of `content`'s probabilities, or of decisions.
+            content: What to keep.
+            batch_size: Windows per call of the network.
+            excluded_bits: Validity bits whose pixels get no class.
+        """
+        self._layout = layout
+        self._reader = reader
+        self._backend = backend
+        self._merger = merger
+        self._content = content
+        self._batch_size = batch_size
+        self._excluded_bits = excluded_bits | NODATA
+
+    def run(
+        self, store: BandStore, rows: Sequence[int], *, on_window: Callable[[int], None]
+    ) -> None:
+        """Computes the bands of the window rows `rows` (ascending) and stores them.
+
+        Args:
+            store: Receives the bands.
+            rows: Window rows whose bands are wanted; earlier rows that reach into them are
+                computed as well.
+            on_window: Called with the number of windows done.
+
+        Raises:
+            RasterError: Rows cannot be read.
+            OutputError: A band cannot be written.
+        """
+        wanted = set(rows)
+        with _Writer(store, self._content) as writer:
+            merger = self._merger()
+            for item in prefetch(self._items(self.rows_to_compute(rows)), depth=2):
+                if isinstance(item, Step):
+                    self._compute(item, merger)
+                    on_window(len(item.cols))
+                else:
+                    band = merger.finish(item.row)
+                    on_window(item.skipped)
+                    if item.row in wanted:
+                        writer.put(item.row, band, item.excluded)
+
+    def region(self, rows: Iterable[int], cols: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
+        """Yields (window row, merged probabilities of its band) using some windows only.
+
+        Args:
+            rows: Window rows, consecutive.
+            cols: Window columns, consecutive.
+        """
+        merger = self._merger()
+        for row in rows:
+            for col in cols:
+                image, _ = self._reader.read(self._layout.window(row, col))
+                images = np.repeat(image[None], self._batch_size, axis=0)
+                merger.add(row, col, self._backend.probabilities(images)[0])
+            yield row, merger.finish(row)
+
+    def rows_to_compute(self, rows: Sequence[int]) -> list[int]:
+        """Returns the window rows to run for the bands of `rows`."""
+        needed = {i for row in rows for i in range(self._layout.first_row_of(row), row + 1)}
+        return sorted(needed)
+
+    def _items(self, rows: Sequence[int]) -> Iterator[Step | RowEnd]:
+        for row in rows:
+            skipped = 0
+            start, stop = self._layout.band(row)
+            excluded = np.ones((stop - start, self._layout.width), bool)
+            waiting: list[tuple[int, np.ndarray]] = []
+            for col in range(len(self._layout.cols)):
+                image, validity = self._reader.read(self._layout.window(row, col))
+                without = (validity & self._excluded_bits) > 0
+                own = kept(self._layout, row, col, without)
+                across = self._layout.cols[col]
+                excluded[:, across.keep_start : across.keep_stop] = own
+                if (own if self._layout.mode == "exact" else without).all():
+                    skipped += 1
+                    continue
+                waiting.append((col, image))
+                if len(waiting) == self._batch_size:
+                    yield self._step(row, waiting)
+                    waiting = []
+            if waiting:
+                yield self._step(row, waiting)
+            yield RowEnd(row=row, excluded=excluded, skipped=skipped)
+
+    def _step(self, row: int, waiting: Sequence[tuple[int, np.ndarray]]) -> Step:
+        images = [image for _, image in waiting]
+        # One shape means one compiled function; the surplus results are dropped.
+        images += images[-1:] * (self._batch_size - len(images))
+        return Step(row=row, cols=tuple(col for col, _ in waiting), images=np.stack(images))
+
+    def _compute(self, step: Step, merger: Merger) -> None:
+        decide = self._content.decision_only and self._layout.mode == "exact"
+        compute = self._backend.decide if decide else self._backend.probabilities
+        for col, values in zip(step.cols, compute(step.images), strict=False):
+            merger.add(step.row, col, values)
+
+
+def encode_band(band: np.ndarray, excluded: np.ndarray, content: BandContent) -> np.ndarray:
+    """Returns the stored layers of a band, uint8 [layers, rows, width].
+
+    Args:
+        band: Probabilities, float32 [rows, width, classes]; or decisions, uint8 [rows, width, 2].
+        excluded: True where there is no class, bool [rows, width].
+        content: What to keep.
+    """
+    if band.dtype == np.uint8:
+        layers = np.ascontiguousarray(np.moveaxis(band, -1, 0))
+    else:
+        layers = np.empty((len(content.layers), *band.shape[:2]), np.uint8)
+        layers[0] = band.argmax(axis=-1)
+        layers[1] = quantise(band.max(axis=-1))
+        if content.entropy:
+            layers[2] = quantise(relative_entropy(band))
+        if content.probabilities:
+            for i in range(content.classes):
+                layers[i - content.classes] = quantise(band[..., i])
+    layers[:, excluded] = IGNORED
+    return layers
+
+
+def quantise(values: np.ndarray) -> np.ndarray:
+    """Returns values in [0, 1] as uint8 levels in 0..254."""
+    return np.rint(np.clip(values, 0, 1) * np.float32(LEVELS)).astype(np.uint8)
+
+
+def relative_entropy(probabilities: np.ndarray) -> np.ndarray:
+    """Returns -sum(p log p) / log(classes) over the last axis; 0 is certain, 1 is uniform."""
+    safe = np.maximum(probabilities, 1e-12)
+    entropy = -(probabilities * np.log(safe)).sum(axis=-1)
+    return entropy / np.log(max(probabilities.shape[-1], 2))
+
+
+def prefetch(items: Iterable[Item], depth: int) -> Iterator[Item]:
+    """Yields `items`, made by a thread that is at most `depth` items ahead.
+
+    An error of the thread is raised here; the thread ends when the caller stops early.
+    """
+    ready: queue.Queue[tuple[Item | None, BaseException | None]] = queue.Queue(depth)
+    stopped = threading.Event()
+
+    def produce() -> None:
+        try:
+            for item in items:
+                _put(ready, (item, None), stopped)
+                if stopped.is_set():
+                    return
+            _put(ready, (None, None), stopped)
+        except BaseException as error:
+            _put(ready, (None, error), stopped)
+
+    thread = threading.Thread(target=produce, name="reader", daemon=True)
+    thread.start()
+    try:
+        while True:
+            item, error = ready.get()
+            if error is not None:
+                raise error
+            if item is None:
+                return
+            yield item
+    finally:
+        stopped.set()
+        thread.join()
+
+
+class _Writer:
+    """Encodes and stores bands on a thread; its errors surface at the next call."""
+
+    def __init__(self, store: BandStore, content: BandContent) -> None:
+        self._store = store
+        self._content = content
+        self._waiting: queue.Queue[tuple[int, np.ndarray, np.ndarray] | None] = queue.Queue(1)
+        self._error: BaseException | None = None
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="writer", daemon=True)
+
+    def __enter__(self) -> "_Writer":
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        _put(self._waiting, None, self._stopped)
+        self._thread.join()
+        if self._error is not None and kind is None:
+            raise self._error
+
+    def put(self, band: int, values: np.ndarray, excluded: np.ndarray) -> None:
+        """Hands over a band; blocks while the previous one waits."""
+        _put(self._waiting, (band, values, excluded), self._stopped)
+        if self._error is not None:
+            raise self._error
+
+    def _work(self) -> None:
+        try:
+            while (item := self._waiting.get()) is not None:
+                band, values, excluded = item
+                self._store.write(band, encode_band(values, excluded, self._content))
+        except BaseException as error:
+            self._error = error
+            self._stopped.set()
+
+
+def _put(channel: "queue.Queue[Item]", item: Item, stopped: threading.Event) -> None:
+    """Puts an item, giving up when the other side has stopped."""
+    while not stopped.is_set():
+        try:
+            return channel.put(item, timeout=0.1)
+        except queue.Full:
+            continue

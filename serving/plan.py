@@ -1,0 +1,176 @@
+"""The layout that fits a raster and the memory, and what a run will cost."""
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from landcover_tf.grid import PatchGrid
+from landcover_tf.model_info import ModelInfo
+from serving.engines import chosen_engine
+from serving.options import NetworkOptions
+from serving.pipeline import Backend, BandContent
+from serving.raster_io import STRIP_ROWS
+from serving.sources import Source
+from serving.windows import Layout, blend_layout, exact_layout
+
+# Peak memory of a ResNet-50 U-Net with float32 activations, measured by benchmarks/predict.py
+# on windows of 1024 to 2560 px: what the engine holds per pixel of a batch, and at rest.
+ACTIVATION_BYTES_PER_PX = {"tensorflow": 640, "openvino": 420, "server": 64}
+ENGINE_BYTES = {"tensorflow": 1100 * 2**20, "openvino": 800 * 2**20, "server": 300 * 2**20}
+WINDOWS_IN_FLIGHT = 3
+"""Windows held at once by the reader, the queue and the network."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryModel:
+    """Peak memory of a run in bytes, estimated."""
+
+    engine: str
+    bf16: bool
+    bands: int
+    stored_bytes: int
+    """Bytes of a stored value."""
+    channels: int
+    """Bytes per pixel that leave the engine."""
+    raster_width: int
+    sequential: bool
+
+    def bytes_of(self, height: int, width: int, batch: int = 1) -> int:
+        """Returns the peak for windows of that size."""
+        pixels = height * width * batch
+        per_px = ACTIVATION_BYTES_PER_PX[self.engine] / (2 if self.bf16 else 1)
+        per_px += self.channels + WINDOWS_IN_FLIGHT * self.bands * self.stored_bytes
+        band = height * self.raster_width * self.channels * 2
+        strips = 0
+        if self.sequential:
+            strips = (
+                (height + STRIP_ROWS) * self.raster_width * (self.bands * self.stored_bytes + 1)
+            )
+        return int(ENGINE_BYTES[self.engine] + per_px * pixels + band + strips)
+
+
+def choose_layout(
+    source: Source, info: ModelInfo, options: NetworkOptions, content: BandContent
+) -> Layout:
+    """Returns the layout of the mode asked for; `auto` takes the one that computes less.
+
+    Exact windows need memory for a wide margin; where they do not fit, patches are blended.
+
+    Raises:
+        ConfigError: Sizes are off the stride grid or exact mode does not fit the memory.
+    """
+    height, width = source.grid.height, source.grid.width
+    grid = PatchGrid(patch_size=options.patch_size, patch_overlap=options.patch_overlap)
+    blended = None
+    if options.mode != "exact":
+        blended = blend_layout(height, width, grid, info.size_multiple)
+    if options.mode == "blend" and blended is not None:
+        return blended
+    memory = memory_model(source, info, options, content)
+    exact = exact_layout(
+        height,
+        width,
+        margin_px=info.margin_px if options.margin_px is None else options.margin_px,
+        align=info.size_multiple,
+        memory_bytes=memory.bytes_of,
+        limit_bytes=int(options.memory_gb * 2**30),
+        required=options.mode == "exact",
+    )
+    if exact is None or (
+        blended is not None and blended.computed_fraction < exact.computed_fraction
+    ):
+        if blended is None:
+            raise ValueError("neither layout was made")
+        return blended
+    return exact
+
+
+def memory_model(
+    source: Source, info: ModelInfo, options: NetworkOptions, content: BandContent
+) -> MemoryModel:
+    """Returns the memory model of a run."""
+    return MemoryModel(
+        engine=chosen_engine(options),
+        bf16=options.precision == "bf16",
+        bands=len(info.bands),
+        stored_bytes=np.dtype(info.dtype).itemsize,
+        channels=2 if content.decision_only and not options.tta else 4 * content.classes,
+        raster_width=source.grid.width,
+        sequential=source.sequential,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a run will do and cost."""
+
+    layout: Layout
+    engine: str
+    memory_bytes: int
+    work_bytes: int
+    """Disk space of finished bands until the map is written."""
+    network_seconds: float
+
+    def __str__(self) -> str:
+        layout = self.layout
+        pixels = layout.height * layout.width
+        lines = (
+            ("raster", f"{layout.height} x {layout.width} px"),
+            ("mode", f"{layout.mode}, {self.engine}"),
+            ("windows", f"{layout.count} of {layout.window_height} x {layout.window_width} px"),
+            ("computed", f"{layout.computed_fraction:.3f} px per output px"),
+            ("memory", f"about {self.memory_bytes / 2**30:.1f} GiB"),
+            ("work disk", f"{self.work_bytes / 2**20:.0f} MiB until the map is written"),
+            ("map", f"at most {pixels / 2**20:.0f} MiB, usually a tenth"),
+            (
+                "network time",
+                f"about {_duration(self.network_seconds)} "
+                f"({pixels / max(self.network_seconds, 1e-9) / 1e6:.2f} Mpx/s of output)",
+            ),
+        )
+        return "\n".join(f"{name:>13}  {value}" for name, value in lines)
+
+
+def make_plan(
+    source: Source,
+    info: ModelInfo,
+    options: NetworkOptions,
+    content: BandContent,
+    layout: Layout,
+    backend: Backend,
+) -> Plan:
+    """Returns the plan of a run; it runs one batch twice to learn the network's speed."""
+    batch = 1 if layout.mode == "exact" else options.batch_size
+    seconds = calibrate(backend, layout, info, batch, content)
+    memory = memory_model(source, info, options, content)
+    return Plan(
+        layout=layout,
+        engine=backend.name,
+        memory_bytes=memory.bytes_of(layout.window_height, layout.window_width, batch),
+        work_bytes=layout.height * layout.width * (len(content.layers) + 2),
+        network_seconds=seconds * -(-layout.count // batch),
+    )
+
+
+def calibrate(
+    backend: Backend, layout: Layout, info: ModelInfo, batch: int, content: BandContent
+) -> float:
+    """Returns the seconds of one batch of the layout's windows, compiled before."""
+    shape = (batch, layout.window_height, layout.window_width, len(info.bands))
+    # Mid-range values: zeros would let denormal-free shortcuts flatter the figure.
+    values = np.random.default_rng(0).integers(1000, 4000, shape).astype(info.dtype)
+    run = (
+        backend.decide
+        if content.decision_only and layout.mode == "exact"
+        else backend.probabilities
+    )
+    run(values)
+    start = time.perf_counter()
+    run(values)
+    return time.perf_counter() - start
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"

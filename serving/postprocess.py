@@ -1,0 +1,192 @@
+"""Cleaning of class maps, streamed: every result equals that on the whole map at once."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from landcover_tf.legend import IGNORED
+from serving.bands_on_disk import BandStore
+from serving.halo import map_with_halo
+from serving.objects import without_small_objects
+
+Refinement = Literal["none", "probabilities", "labels"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cleaning:
+    """What is done to a class map, in this order."""
+
+    refine: Refinement = "none"
+    """Vote of the neighbourhood: on summed class probabilities, or on labels."""
+    refine_window: int = 7
+    """Side of that neighbourhood in pixels, odd."""
+    majority: int = 0
+    """Side of a majority filter in pixels, odd; 0 is off."""
+    min_object_px: int = 20
+    """Objects of fewer pixels are removed; 0 is off."""
+    sieve: Mapping[int, int] = field(default_factory=dict, hash=False)
+    """Least pixels of an object by dense class, where it differs from `min_object_px`."""
+
+    def __post_init__(self) -> None:
+        for name in ("refine_window", "majority"):
+            value = getattr(self, name)
+            if value < 0 or (value and value % 2 == 0):
+                raise ValueError(f"{name} must be odd, got {value}")
+        if min(self.min_object_px, *self.sieve.values(), 0) < 0:
+            raise ValueError("object sizes must not be negative")
+
+    @property
+    def least_sizes(self) -> np.ndarray:
+        """Least pixels of an object of each dense class, int64 [256]; 0 keeps all."""
+        sizes = np.full(256, self.min_object_px, np.int64)
+        for index, pixels in self.sieve.items():
+            sizes[index] = pixels
+        sizes[IGNORED] = 0
+        return sizes
+
+    @property
+    def removes_objects(self) -> bool:
+        """Whether any object can be removed."""
+        return bool(self.least_sizes.max() > 1)
+
+
+def clean(store: BandStore, cleaning: Cleaning, folder: Path, *, block_rows: int) -> BandStore:
+    """Returns a store of the cleaned map, with the layers dense class and confidence.
+
+    Args:
+        store: The network's bands.
+        cleaning: What to do.
+        folder: Where the cleaned blocks are written.
+        block_rows: Rows of a block; memory holds a few blocks.
+    """
+    needed = [0, 1]
+    if cleaning.refine == "probabilities":
+        needed += [i for i, name in enumerate(store.layers) if name.startswith("probability_")]
+    spans = [
+        (row, min(row + block_rows, store.height)) for row in range(0, store.height, block_rows)
+    ]
+    voted = BandStore(folder / "voted", store.layers[:2], spans)
+    voted.fill(refined(store.blocks(needed, block_rows), cleaning))
+    if not cleaning.removes_objects:
+        return voted
+    final = BandStore(folder / "final", store.layers[:2], spans)
+    final.fill(
+        without_small_objects(lambda: voted.blocks([0, 1], block_rows), cleaning.least_sizes)
+    )
+    voted.remove()
+    return final
+
+
+def refined(blocks: Iterable[np.ndarray], cleaning: Cleaning) -> Iterator[np.ndarray]:
+    """Yields class and confidence after the neighbourhood votes.
+
+    Args:
+        blocks: uint8 [layers, rows, width] from top to bottom: dense class, confidence, and for
+            a vote on probabilities one layer per class; IGNORED where there is no data.
+        cleaning: What to do.
+
+    Yields:
+        uint8 [2, rows, width], as many blocks of the same heights.
+    """
+    window = cleaning.refine_window
+    if cleaning.refine == "probabilities":
+        blocks = map_with_halo(blocks, window // 2, lambda b: probability_vote(b, window))
+    elif cleaning.refine == "labels":
+        blocks = map_with_halo(blocks, window // 2, lambda b: label_vote(b, window))
+    if cleaning.majority > 1:
+        side = cleaning.majority
+        blocks = map_with_halo(blocks, side // 2, lambda b: label_vote(b, side))
+    for block in blocks:
+        yield block[:2]
+
+
+def probability_vote(block: np.ndarray, window: int) -> np.ndarray:
+    """Returns the class with the largest summed probability around each pixel.
+
+    Args:
+        block: uint8 [2 + classes, rows, width]: class, confidence, stored probabilities.
+        window: Side of the neighbourhood, odd.
+
+    Returns:
+        uint8 [2, rows, width]: dense class (the lowest at a tie) and the mean probability of
+        that class over the neighbourhood's pixels with data; IGNORED stays.
+    """
+    valid = block[0] != IGNORED
+    best_class = np.zeros(valid.shape, np.uint8)
+    best_sum = np.zeros(valid.shape, np.uint32)
+    for index, layer in enumerate(block[2:]):
+        total = box_sum(np.where(valid, layer, 0), window, limit=254)
+        better = total > best_sum
+        best_class[better] = index
+        best_sum[better] = total[better]
+    count = np.maximum(box_sum(valid, window, limit=1), 1)
+    mean = ((2 * best_sum + count) // (2 * count)).astype(np.uint8)  # Rounds half up, exactly.
+    return np.stack([np.where(valid, best_class, IGNORED), np.where(valid, mean, IGNORED)])
+
+
+def label_vote(block: np.ndarray, window: int) -> np.ndarray:
+    """Returns the commonest class around each pixel; a pixel keeps its own at a tie.
+
+    Args:
+        block: uint8 [2 or more, rows, width]: dense class, confidence.
+        window: Side of the neighbourhood, odd.
+
+    Returns:
+        uint8 [2, rows, width]: dense class and the confidence as it was; IGNORED stays.
+    """
+    labels = block[0]
+    classes = [c for c in np.unique(labels) if c != IGNORED]
+    best_class = labels.copy()
+    best_count = np.zeros(labels.shape, np.uint32)
+    own = {c: box_sum(labels == c, window, limit=1) for c in classes}
+    for c, count in own.items():
+        np.copyto(best_count, count, where=labels == c)
+    for c, count in own.items():
+        better = count > best_count
+        best_class[better] = c
+        best_count[better] = count[better]
+    best_class[labels == IGNORED] = IGNORED
+    return np.stack([best_class, block[1]])
+
+
+def box_sum(values: np.ndarray, window: int, *, limit: int) -> np.ndarray:
+    """Returns exact sums over a window x window neighbourhood, zeros beyond the edges.
+
+    Args:
+        values: Integers or booleans in 0..limit, [rows, width].
+        window: Side of the neighbourhood, odd.
+        limit: Largest value, which decides the dtype of the sums.
+
+    Returns:
+        uint16 or uint32 [rows, width].
+    """
+    dtype = np.uint16 if limit * window * window < 2**16 else np.uint32
+    half = window // 2
+    total = values.astype(dtype)
+    for axis in (0, 1):
+        padding = [(half, half) if a == axis else (0, 0) for a in (0, 1)]
+        total = _running_sum(np.pad(total, padding), window, axis)
+    return total
+
+
+def _running_sum(padded: np.ndarray, window: int, axis: int) -> np.ndarray:
+    """Sums runs of `window` values by adding runs whose lengths are powers of two."""
+    length = padded.shape[axis] - window + 1
+    power, size, offset, total = padded, 1, 0, None
+    while True:
+        if window & size:
+            part = _along(power, axis, offset, offset + length)
+            total = part.copy() if total is None else total + part
+            offset += size
+        if size * 2 > window:
+            return total
+        count = power.shape[axis]
+        power = _along(power, axis, 0, count - size) + _along(power, axis, size, count)
+        size *= 2
+
+
+def _along(values: np.ndarray, axis: int, start: int, stop: int) -> np.ndarray:
+    return values[start:stop] if axis == 0 else values[:, start:stop]

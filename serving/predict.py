@@ -1,0 +1,139 @@
+"""Predicts class maps: `python -m serving.predict`."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from landcover_tf import cli
+from landcover_tf.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictConfig:
+    """Makes a land-cover map of a Sentinel-2 product, a prepared scene or any raster.
+
+    The map is a cloud-optimised GeoTIFF of legend codes, with confidence, area table, QGIS style
+    and picture beside it. Memory does not grow with the raster; a killed run continues.
+    """
+
+    model_path: Path
+    """Folder written by landcover_tf.export; the highest version in it is used."""
+    input_image: tuple[Path, ...]
+    """SAFE folder or zip, prepared scene, or raster with the model's bands; several of them, a
+    folder of them, or a .txt file with one path a line."""
+    output_map: Path
+    """The map, a .tif file; for several inputs a folder, with one folder per input."""
+
+    mode: Literal["auto", "exact", "blend"] = "auto"
+    """exact: large windows cropped by the network's receptive field, equal to no windows at all.
+    blend: patches averaged where they overlap. auto: the one that computes fewer pixels within
+    --memory-gb."""
+    patch_size: int = 256
+    """Patch height and width in blend mode, in pixels."""
+    patch_overlap: int = 96
+    """Pixels that neighbouring patches share in blend mode."""
+    weighting: Literal["radial", "cosine", "uniform"] = "radial"
+    """Weights of the average in blend mode."""
+    batch_size: int = 8
+    """Patches per call of the network in blend mode."""
+    margin: int | None = None
+    """Context in pixels cropped off in exact mode; the default is the model's own, which makes
+    the result exact."""
+    tta: bool = False
+    """Average over the eight flips and quarter turns of every window; eight times the work."""
+
+    engine: Literal["auto", "tensorflow", "openvino"] = "auto"
+    """What runs the network; auto takes OpenVINO on a CPU if it is installed."""
+    precision: Literal["float32", "bf16"] = "float32"
+    """bf16 is about twice as fast on processors that have it and changes few pixels; --verify
+    counts them."""
+    server: str | None = None
+    """URL of a TensorFlow Serving model instead of a local engine: http(s)://HOST:PORT for REST,
+    grpc://HOST:PORT for gRPC."""
+    memory_gb: float = 4.0
+    """Memory that windows are chosen for, in GiB."""
+
+    assume_bands: tuple[str, ...] = ()
+    """Band names of rasters without names, in order; `model` takes the model's."""
+    resample: bool = False
+    """Resample rasters of another resolution to the model's."""
+    sharpening: Literal["none", "brovey", "hpf", "glp", "locreg"] = "none"
+    """How the 20 m and 60 m bands of a SAFE product come to 10 m, as in `landcover prepare`."""
+    mask_clouds: bool = False
+    """Leave clouds, cirrus, shadows and the rim around them without class."""
+
+    refine: Literal["none", "probabilities", "labels"] = "none"
+    """Vote of each pixel's neighbourhood, on class probabilities or on labels."""
+    refine_window: int = 7
+    """Side of that neighbourhood in pixels, odd."""
+    majority: int = 0
+    """Side of a majority filter in pixels, odd; 0 is off."""
+    min_object_size: int = 20
+    """Objects of fewer pixels are replaced by what surrounds them; 0 keeps all."""
+    sieve: tuple[str, ...] = ()
+    """Another least size for some classes, such as "urban areas=5" or 60=100."""
+    uncertain_below: float = 0.0
+    """Pixels of lower confidence get the class `uncertain`; 0 is off."""
+
+    confidence: bool = True
+    """Write the largest probability per pixel, confidence.tif."""
+    probabilities: bool = False
+    """Write the probability of every class, probabilities.tif."""
+    entropy: bool = False
+    """Write the entropy relative to its maximum, entropy.tif."""
+    vector: bool = False
+    """Write class polygons, a GeoPackage."""
+    stac: bool = True
+    """Write a STAC item that describes the map."""
+    picture: bool = True
+    """Write a picture: image, truth if given, map and confidence, with legend."""
+    truth: Path | None = None
+    """Label raster in the model's legend, for the picture only."""
+
+    plan: bool = False
+    """Only print windows, memory, disk and estimated time."""
+    verify: bool = False
+    """Compare random regions of the finished map with inference without windows."""
+    verify_regions: int = 4
+    """Number of those regions."""
+    seed: int = 0
+    """Chooses those regions."""
+    mosaic: bool = False
+    """Merge the maps of several inputs into --output-map, a .tif file, by confidence."""
+    jobs: int = 1
+    """Processes that predict row bands or inputs side by side; each loads the model."""
+    scheduler: str | None = None
+    """Address of a Dask scheduler that does it instead."""
+    overwrite: bool = False
+    """Replace an existing map, and discard an unfinished run of other settings."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.uncertain_below <= 1:
+            raise ConfigError(f"--uncertain-below must be in [0, 1], got {self.uncertain_below}")
+        for name in ("batch_size", "verify_regions", "jobs"):
+            if getattr(self, name) < 1:
+                flag = name.replace("_", "-")
+                raise ConfigError(f"--{flag} must be at least 1, got {getattr(self, name)}")
+        if not 0 <= self.patch_overlap < self.patch_size:
+            raise ConfigError(
+                f"--patch-overlap must be in [0, --patch-size={self.patch_size}), got "
+                f"{self.patch_overlap}"
+            )
+        if self.margin is not None and self.margin < 0:
+            raise ConfigError(f"--margin must not be negative, got {self.margin}")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the program and returns its exit code."""
+    return cli.run(PredictConfig, _program, argv, prog="serving.predict")
+
+
+def _program(config: PredictConfig) -> None:
+    from serving.many_scenes import predict_all
+
+    predict_all(config)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

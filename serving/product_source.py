@@ -1,0 +1,149 @@
+"""A Level-1C SAFE folder or zip as a source: its bands at 10 m, decoded strip by strip."""
+
+from pathlib import Path
+
+import numpy as np
+import rasterio
+from rasterio.enums import Resampling
+
+from landcover_tf.bands import BAND_NAMES, positions
+from landcover_tf.dataset_info import BandInfo
+from landcover_tf.errors import RasterError
+from landcover_tf.grid import Window
+from landcover_tf.model_info import ModelInfo
+from landcover_tf.pictures import TRUE_COLOUR
+from landcover_tf.sentinel2 import clouds, resample
+from landcover_tf.sentinel2.pansharpen import Sharpening
+from landcover_tf.sentinel2.quality import read_product_clouds, read_quality_bits
+from landcover_tf.sentinel2.safe import SafeProduct, open_product
+from landcover_tf.sentinel2.scene import (
+    GDAL_CACHE_BYTES,
+    STORED_NODATA,
+    STORED_OFFSET,
+    STORED_SCALE,
+    Scene,
+)
+from serving.sources import Conversion, Georeference, finish_pixels
+
+CLOUD_BUFFER_M = 250.0
+"""Width of the doubtful rim around clouds, as `landcover prepare` draws it."""
+
+
+class ProductSource:
+    """A product read as `landcover prepare` would store it, without the prepared scene."""
+
+    sequential = True
+
+    def __init__(
+        self, path: Path, info: ModelInfo, *, sharpening: Sharpening = "none", mask_clouds: bool
+    ) -> None:
+        """Opens a product.
+
+        Args:
+            path: SAFE folder or zip.
+            info: The model's contract.
+            sharpening: How the 20 m and 60 m bands come to 10 m; as the training data was made.
+            mask_clouds: Whether to find the pixels under clouds and shadows as well.
+
+        Raises:
+            ProductError: The product is damaged or not Level-1C.
+            RasterError: The model needs other bands or another resolution.
+        """
+        product = open_product(path)
+        grid = product.grids[10]
+        if info.resolution_m not in (None, 10.0):
+            raise RasterError(
+                f"{path} has pixels of 10 m, the model was trained on {info.resolution_m:g} m; "
+                "prepare the product and pass the prepared scene with --resample"
+            )
+        self.path = path
+        self.name = product.name
+        self.grid = Georeference(
+            height=grid.height, width=grid.width, crs=product.crs, transform=grid.transform
+        )
+        self.tags = {
+            "product": product.name,
+            "baseline": product.baseline_text,
+            "sensing_time": product.sensing_time.isoformat(),
+            "tile": product.tile,
+            "orbit": str(product.orbit),
+        }
+        self._info = info
+        self._product = product
+        self._indexes = positions(info.band_names, BAND_NAMES, str(path))
+        stored = [
+            BandInfo(name=name, scale=STORED_SCALE, offset=STORED_OFFSET)
+            for name in info.band_names
+        ]
+        self._conversion = Conversion.between(stored, info.bands)
+        self._sharpening = sharpening
+        self._mask_clouds = mask_clouds
+        self._scene: Scene | None = None
+        self._validity: np.ndarray | None = None
+
+    def read(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
+        with rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE_BYTES, GDAL_NUM_THREADS="ALL_CPUS"):
+            scene, known = self._opened()
+            known = known[window.slices]
+            blank = (known & 1) > 0
+            fine = scene.read_fine(window)
+            planes, bits = scene.compose(window, fine, blank if blank.any() else None)
+        image = np.ascontiguousarray(np.moveaxis(planes[self._indexes], 0, -1))
+        return finish_pixels(image, bits | known, STORED_NODATA, self._info, self._conversion)
+
+    def preview(self, shape: tuple[int, int]) -> tuple[np.ndarray, tuple[str, ...], np.ndarray]:
+        """Returns digital numbers in true colour, decimated to `shape`, band names, and valid."""
+        planes = []
+        for name in TRUE_COLOUR:
+            with rasterio.open(self._product.band_path(name)) as dataset:
+                planes.append(dataset.read(1, out_shape=shape))
+        image = np.stack(planes, axis=-1)
+        return image, TRUE_COLOUR, (image != self._product.nodata).all(axis=-1)
+
+    def close(self) -> None:
+        if self._scene is not None:
+            self._scene.close()
+            self._scene = None
+
+    def _opened(self) -> tuple[Scene, np.ndarray]:
+        """Returns the scene and the bits of its quality masks, uint8 [height, width].
+
+        They are read when pixels are first wanted, so that a plan costs nothing.
+        """
+        if self._scene is None or self._validity is None:
+            # One thread: the band files are read inside, and GDAL's handles are not shareable.
+            self._scene = Scene(self._product, sharpening=self._sharpening, threads=1)
+            self._validity = read_quality_bits(self._product)
+            if self._mask_clouds:
+                _add_cloud_bits(self._product, self._validity)
+        return self._scene, self._validity
+
+
+def _add_cloud_bits(product: SafeProduct, validity: np.ndarray) -> None:
+    found = read_product_clouds(product)
+    if found is None:
+        raise RasterError(
+            f"{product.path} has no cloud mask; prepare it with --cloud-source s2cloudless and "
+            "predict on the prepared scene"
+        )
+    bits = clouds.cloud_bits(
+        clouds.CloudMask.of_product(found),
+        product,
+        green=_reflectance_60m(product, "B03"),
+        nir=_reflectance_60m(product, "B08"),
+        buffer_m=CLOUD_BUFFER_M,
+        shadows=True,
+    )
+    for start in range(0, len(bits), 256):
+        rows = slice(start * 6, (start + 256) * 6)
+        validity[rows] |= resample.repeat(bits[start : start + 256], 6)
+
+
+def _reflectance_60m(product: SafeProduct, name: str) -> np.ndarray:
+    """Returns one 10 m band at 60 m, from the JP2's overviews: enough to find dark shadows."""
+    grid = product.grids[60]
+    with rasterio.open(product.band_path(name)) as dataset:
+        dn = dataset.read(
+            1, out_shape=(grid.height, grid.width), resampling=Resampling.average
+        ).astype(np.float32)
+    return (dn + product.offsets[name]) / product.quantification

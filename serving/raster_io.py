@@ -1,0 +1,172 @@
+"""Windows read from a source without reading a row twice, and rasters written as COG."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+import rasterio.shutil
+from rasterio.errors import RasterioError
+from rasterio.windows import Window as RasterioWindow
+
+from landcover_tf.errors import OutputError
+from landcover_tf.files import atomic_path
+from landcover_tf.grid import Window
+from serving.sources import NODATA, Georeference, Source
+
+BLOCK_PX = 512
+"""Tile size of written rasters; row blocks of this height write each tile once."""
+STRIP_ROWS = 256
+"""Rows decoded at a time from a sequential source."""
+
+
+class WindowReader:
+    """Reads windows, padded with no data where they leave the raster.
+
+    Windows of a sequential source must come row by row: its rows are decoded once in strips
+    and kept while a later window may need them.
+    """
+
+    def __init__(self, source: Source, nodata: float) -> None:
+        self._source = source
+        self._nodata = nodata
+        self._strips: list[tuple[int, np.ndarray, np.ndarray]] = []
+
+    def read(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
+        """Returns stored values [height, width, bands] and validity bits, uint8 [height, width]."""
+        grid = self._source.grid
+        inside = window.clip(grid.height, grid.width)
+        if inside is None:
+            raise ValueError(f"{window} lies outside the raster")
+        image, validity = self._inside(inside)
+        if (inside.height, inside.width) == (window.height, window.width):
+            return image, validity
+        padding = window.padding_inside(grid.height, grid.width)
+        return (
+            np.pad(image, (*padding, (0, 0)), constant_values=self._nodata),
+            np.pad(validity, padding, constant_values=NODATA),
+        )
+
+    def _inside(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
+        if not self._source.sequential:
+            return self._source.read(window)
+        self._decode(window.row_off, window.row_end)
+        columns = slice(window.col_off, window.col_end)
+        images, validities = [], []
+        for start, image, validity in self._strips:
+            rows = slice(max(window.row_off - start, 0), window.row_end - start)
+            if rows.start < len(image) and rows.stop > 0:
+                images.append(image[rows, columns])
+                validities.append(validity[rows, columns])
+        return np.concatenate(images), np.concatenate(validities)
+
+    def _decode(self, first: int, last: int) -> None:
+        self._strips = [s for s in self._strips if s[0] + len(s[1]) > first]
+        grid = self._source.grid
+        start = self._strips[-1][0] + len(self._strips[-1][1]) if self._strips else first
+        while start < last:
+            stop = min((start // STRIP_ROWS + 1) * STRIP_ROWS, grid.height)
+            strip = Window(row_off=start, col_off=0, height=stop - start, width=grid.width)
+            self._strips.append((start, *self._source.read(strip)))
+            start = stop
+
+
+@dataclass(frozen=True, kw_only=True)
+class RasterStyle:
+    """How a written uint8 raster presents itself."""
+
+    nodata: int
+    overview_resampling: str = "NEAREST"
+    colormap: Mapping[int, tuple[int, int, int, int]] | None = None
+    descriptions: Sequence[str] = ()
+    tags: Mapping[str, str] = field(default_factory=dict)
+    band_tags: Mapping[str, str] = field(default_factory=dict)
+    scale: float | None = None
+    """Physical value per stored unit."""
+
+
+def write_cog(
+    path: Path,
+    blocks: Iterable[np.ndarray],
+    *,
+    bands: int,
+    grid: Georeference,
+    style: RasterStyle,
+    staging: Path,
+) -> None:
+    """Writes row blocks as a cloud-optimised GeoTIFF, whole or not at all.
+
+    Args:
+        path: The COG.
+        blocks: uint8 [bands, rows, width] from top to bottom; memory holds one at a time.
+        bands: Number of bands.
+        grid: Size and georeference.
+        style: Colours, names and tags.
+        staging: Folder for the tiled raster that the COG is copied from.
+
+    Raises:
+        OutputError: The disk refuses.
+    """
+    staged = staging / f"{path.stem}.staged.tif"
+    try:
+        _write_tiled(staged, blocks, bands, grid, style)
+        with atomic_path(path) as temporary:
+            rasterio.shutil.copy(
+                staged,
+                temporary,
+                driver="COG",
+                COMPRESS="DEFLATE",
+                BLOCKSIZE=BLOCK_PX,
+                OVERVIEW_RESAMPLING=style.overview_resampling,
+                OVERVIEWS="IGNORE_EXISTING",
+                BIGTIFF="IF_SAFER",
+                NUM_THREADS="ALL_CPUS",
+            )
+    except (RasterioError, rasterio._err.CPLE_BaseError) as error:
+        raise OutputError(f"cannot write {path}: {error}; free some space and run again") from error
+    finally:
+        staged.unlink(missing_ok=True)
+
+
+def _write_tiled(
+    path: Path,
+    blocks: Iterable[np.ndarray],
+    bands: int,
+    grid: Georeference,
+    style: RasterStyle,
+) -> None:
+    profile: dict[str, Any] = {
+        "driver": "GTiff",
+        "height": grid.height,
+        "width": grid.width,
+        "count": bands,
+        "dtype": "uint8",
+        "crs": grid.crs,
+        "transform": grid.transform,
+        "nodata": style.nodata,
+        "tiled": True,
+        "blockxsize": BLOCK_PX,
+        "blockysize": BLOCK_PX,
+        "compress": "zstd",
+        "zstd_level": 1,
+        "interleave": "band",
+        "bigtiff": "if_safer",
+    }
+    with rasterio.open(path, "w", **profile) as dataset:
+        dataset.update_tags(**style.tags)
+        for index, description in enumerate(style.descriptions, 1):
+            dataset.set_band_description(index, description)
+        dataset.update_tags(1, **style.band_tags)
+        if style.colormap is not None:
+            dataset.write_colormap(1, dict(style.colormap))
+        if style.scale is not None:
+            dataset.scales = (style.scale,) * bands
+        row = 0
+        for block in blocks:
+            place = RasterioWindow(0, row, grid.width, block.shape[1])
+            dataset.write(block, window=place)
+            row += block.shape[1]
+    if row != grid.height:
+        raise OutputError(f"{path} got {row} of {grid.height} rows")

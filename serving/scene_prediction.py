@@ -1,0 +1,268 @@
+"""One raster predicted from end to end: network, cleaning, files."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from landcover_tf.errors import OutputError
+from landcover_tf.files import sha256_of
+from landcover_tf.legend import Legend
+from landcover_tf.model_info import FILE_NAME, ModelInfo, find_export
+from landcover_tf.progress import progress
+from landcover_tf.provenance import VERSION
+from landcover_tf.sentinel2.validity import ValidityBit
+from serving import outputs
+from serving.bands_on_disk import BandStore
+from serving.blending import BlendMerger, CropMerger, Merger, patch_weights
+from serving.engines import chosen_engine, open_backend
+from serving.options import PredictionOptions
+from serving.pipeline import Backend, BandContent, Predictor
+from serving.plan import choose_layout
+from serving.postprocess import Cleaning, clean
+from serving.raster_io import BLOCK_PX, WindowReader
+from serving.sources import Source, open_source
+from serving.windows import Layout
+
+CLOUD_BITS = ValidityBit.CLOUD | ValidityBit.CIRRUS | ValidityBit.SHADOW | ValidityBit.BUFFER
+
+
+class Engine:
+    """An export and the engine that runs it, opened when first needed and used for all scenes."""
+
+    def __init__(self, model_path: str | Path, options: PredictionOptions) -> None:
+        """Reads the export's contract; the engine itself waits.
+
+        Raises:
+            ModelError: There is no export.
+        """
+        self.folder = find_export(model_path)
+        self.info = ModelInfo.load(self.folder)
+        self._options = options
+
+    @cached_property
+    def backend(self) -> Backend:
+        """The engine."""
+        return open_backend(self.folder, self.info, self._options.network)
+
+    @cached_property
+    def model_hash(self) -> str:
+        """What tells this model from any other."""
+        return self.info.weights_sha256 or sha256_of(self.folder / FILE_NAME)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What a finished prediction left."""
+
+    map_path: Path
+    legend: Legend
+    counts: dict[int, int]
+    """Pixels per legend code."""
+    files: tuple[Path, ...]
+
+
+class ScenePrediction:
+    """A prediction of one raster, step by step, so that steps can run in several processes."""
+
+    def __init__(
+        self, path: Path, map_path: Path, engine: Engine, options: PredictionOptions
+    ) -> None:
+        """Opens the raster and lays the windows.
+
+        Raises:
+            LandCoverError: Raster, model and options do not fit together.
+        """
+        self.engine = engine
+        self.source_path = path
+        self.map_path = map_path
+        self._options = options
+        info = engine.info
+        self.source: Source = open_source(path, info, options.source)
+        self.cleaning: Cleaning = options.cleaning.cleaning(info.legend, info.class_codes)
+        self.content = BandContent(
+            classes=len(info.class_codes),
+            entropy=options.outputs.entropy,
+            probabilities=options.outputs.probabilities or self.cleaning.refine == "probabilities",
+        )
+        self.layout: Layout = choose_layout(self.source, info, options.network, self.content)
+        self.work = map_path.with_name(f".{map_path.name}.work")
+        self.store = BandStore(
+            self.work / "network",
+            self.content.layers,
+            [self.layout.band(i) for i in range(len(self.layout.rows))],
+        )
+
+    def prepare(self) -> None:
+        """Checks the output path and takes over what an earlier, killed run finished.
+
+        Raises:
+            OutputError: The map exists, or an unfinished run of other settings does.
+        """
+        if self.map_path.exists() and not self._options.overwrite:
+            raise OutputError(
+                f"{self.map_path} exists already; choose another --output-map or pass --overwrite"
+            )
+        try:
+            self.map_path.parent.mkdir(parents=True, exist_ok=True)
+            self.store.prepare(self.settings(), overwrite=self._options.overwrite)
+        except OSError as error:
+            raise OutputError(f"cannot write beside {self.map_path}: {error}") from error
+
+    def unfinished_rows(self) -> list[int]:
+        """Returns the window rows whose band is not on disk yet."""
+        return [i for i in range(len(self.layout.rows)) if not self.store.finished(i)]
+
+    def compute(self, rows: Sequence[int], *, label: str = "predict") -> None:
+        """Runs the network for the bands of some window rows.
+
+        Raises:
+            RasterError: Rows of the raster cannot be read.
+            OutputError: The disk refuses.
+        """
+        if not rows:
+            return
+        predictor = self.predictor(self.engine.backend)
+        total = len(predictor.rows_to_compute(rows)) * len(self.layout.cols)
+        with progress(label=label, total=total, unit="window") as bar:
+            predictor.run(self.store, rows, on_window=bar.update)
+
+    def predictor(self, backend: Backend) -> Predictor:
+        """Returns a predictor of this raster on a backend."""
+        return Predictor(
+            layout=self.layout,
+            reader=WindowReader(self.source, self.engine.info.nodata),
+            backend=backend,
+            merger=self._merger,
+            content=self.content,
+            batch_size=1 if self.layout.mode == "exact" else self._options.network.batch_size,
+            excluded_bits=int(CLOUD_BITS) if self._options.source.mask_clouds else 0,
+        )
+
+    def finish(self) -> Result:
+        """Cleans the map and writes all files; the finished bands are then deleted.
+
+        Raises:
+            OutputError: The disk refuses.
+        """
+        try:
+            final = clean(self.store, self.cleaning, self.work, block_rows=BLOCK_PX)
+            result = self._write_files(final)
+        except OSError as error:
+            raise OutputError(f"cannot write {self.map_path}: {error}") from error
+        BandStore(self.work, (), ()).remove()
+        return result
+
+    def settings(self) -> dict[str, object]:
+        """Returns what decides the network's bands: equal settings give equal bytes."""
+        status = self.source.path.stat()
+        network = asdict(self._options.network)
+        for irrelevant in ("memory_gb", "engine", "mode"):
+            network.pop(irrelevant)  # Their effect stands in the layout and the engine's name.
+        return {
+            "model": self.engine.model_hash,
+            "source": [self.source.path.name, status.st_size, status.st_mtime_ns],
+            "source_options": asdict(self._options.source),
+            "network": network,
+            "engine": chosen_engine(self._options.network),
+            "layout": asdict(self.layout),
+            "layers": list(self.content.layers),
+        }
+
+    def tags(self) -> dict[str, str]:
+        """Returns the provenance written into every raster; it holds no time of day."""
+        info = self.engine.info
+        return {
+            **self.source.tags,
+            "model": f"{info.name} {info.version}",
+            "model_sha256": self.engine.model_hash,
+            "legend": info.legend.name,
+            "prediction": f"{self.layout.mode}, {self.engine.backend.name}",
+            "post_processing": _describe(self.cleaning),
+            "software": f"landcover-tf {VERSION}",
+        }
+
+    def _merger(self) -> Merger:
+        options = self._options.network
+        if self.layout.mode == "blend":
+            weights = patch_weights(options.weighting, options.patch_size, options.patch_overlap)
+            return BlendMerger(self.layout, self.content.classes, weights)
+        if self.content.decision_only:
+            return CropMerger(self.layout, 2, np.uint8)
+        return CropMerger(self.layout, self.content.classes, np.float32)
+
+    def _write_files(self, final: BandStore) -> Result:
+        options, path, info = self._options, self.map_path, self.engine.info
+        legend = info.legend
+        if options.uncertain_below > 0:
+            legend, _ = outputs.with_uncertain(legend)
+        grid, tags = self.source.grid, self.tags()
+        files = [path]
+        counts = outputs.write_map(
+            path,
+            final,
+            info=info,
+            legend=legend,
+            grid=grid,
+            tags=tags,
+            uncertain_below=options.uncertain_below,
+        )
+        confidence = None
+        for name, store, layers, descriptions in self._level_rasters(final):
+            file = outputs.beside(path, f"{name}.tif")
+            outputs.write_levels(
+                file, store, layers, grid=grid, descriptions=descriptions, tags=tags
+            )
+            files.append(file)
+            confidence = file if name == "confidence" else confidence
+        areas = outputs.beside(path, "areas.csv")
+        outputs.write_areas(areas, counts, legend, grid)
+        outputs.write_qml(path.with_suffix(".qml"), legend)
+        files += [areas, path.with_suffix(".qml")]
+        if options.outputs.picture:
+            outputs.write_picture(
+                path.with_suffix(".png"),
+                path,
+                confidence,
+                self.source,
+                legend=legend,
+                truth=options.outputs.truth,
+                title=self.source.name,
+            )
+            files.append(path.with_suffix(".png"))
+        return Result(map_path=path, legend=legend, counts=counts, files=tuple(files))
+
+    def _level_rasters(
+        self, final: BandStore
+    ) -> Iterator[tuple[str, BandStore, list[int], tuple[str, ...]]]:
+        """Yields name, store, layers and band descriptions of the rasters of levels to write."""
+        wanted, info, layers = self._options.outputs, self.engine.info, self.content.layers
+        if wanted.confidence:
+            yield "confidence", final, [1], ("confidence",)
+        if wanted.entropy:
+            yield "entropy", self.store, [layers.index("entropy")], ("relative entropy",)
+        if wanted.probabilities:
+            names = {c.code: c.name for c in info.legend.classes}
+            found = [i for i, name in enumerate(layers) if name.startswith("probability_")]
+            yield (
+                "probabilities",
+                self.store,
+                found,
+                tuple(names[code] for code in info.class_codes),
+            )
+
+
+def _describe(cleaning: Cleaning) -> str:
+    steps = []
+    if cleaning.refine != "none":
+        steps.append(f"vote on {cleaning.refine} {cleaning.refine_window}x{cleaning.refine_window}")
+    if cleaning.majority > 1:
+        steps.append(f"majority {cleaning.majority}x{cleaning.majority}")
+    if cleaning.removes_objects:
+        steps.append(f"objects under {cleaning.min_object_px} px removed")
+    steps += [
+        f"class {index} under {pixels} px removed" for index, pixels in cleaning.sieve.items()
+    ]
+    return "; ".join(steps) or "none"

@@ -1,0 +1,367 @@
+"""Rasters to predict on, all read as one thing: stored values in the model's bands and units."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import rasterio
+from affine import Affine
+from rasterio.crs import CRS
+from rasterio.enums import ColorInterp, MaskFlags, Resampling
+from rasterio.errors import RasterioError
+from rasterio.vrt import WarpedVRT
+from rasterio.windows import Window as RasterioWindow
+
+from landcover_tf import bands as band_names
+from landcover_tf.dataset_info import BandInfo
+from landcover_tf.errors import RasterError
+from landcover_tf.files import read_json
+from landcover_tf.grid import Window
+from landcover_tf.model_info import ModelInfo
+from landcover_tf.sentinel2.pansharpen import Sharpening
+
+NODATA = 1
+"""Validity bit of pixels without data."""
+SCENE_FILE = "scene.json"
+METRES_PER_DEGREE = 111_320.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceOptions:
+    """What to do with rasters that do not say, or do not have, what the model expects."""
+
+    assume_bands: tuple[str, ...] = ()
+    """Names of an unnamed raster's bands in order; ("model",) takes the model's own."""
+    resample: bool = False
+    """Resample a raster of another resolution to the model's."""
+    sharpening: Sharpening = "none"
+    """How the 20 m and 60 m bands of a product come to 10 m."""
+    mask_clouds: bool = False
+    """Find the pixels under clouds and shadows of a product."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Georeference:
+    """The pixel grid that a map inherits."""
+
+    height: int
+    width: int
+    crs: CRS | None
+    transform: Affine
+
+    @property
+    def pixel_area_m2(self) -> float | None:
+        """Area of a pixel in a projected CRS; None where degrees or nothing is known."""
+        if self.crs is None or not self.crs.is_projected:
+            return None
+        return abs(self.transform.determinant) * self.crs.linear_units_factor[1] ** 2
+
+
+class Source(Protocol):
+    """A raster opened for prediction; one thread uses it at a time."""
+
+    path: Path
+    name: str
+    """Product id or file stem."""
+    grid: Georeference
+    tags: Mapping[str, str]
+    """Provenance that the map repeats: product, baseline, sensing time."""
+    sequential: bool
+    """True where reading rows twice is expensive, so that they are kept instead."""
+
+    def read(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the pixels of a window inside the raster.
+
+        Returns:
+            Stored values in the model's bands, units and dtype [height, width, bands], with
+            all bands at the model's no-data value where there is no data; and validity bits,
+            uint8 [height, width].
+        """
+
+    def preview(self, shape: tuple[int, int]) -> tuple[np.ndarray, tuple[str, ...], np.ndarray]:
+        """Returns pixels to look at, decimated to `shape`.
+
+        Returns:
+            Values of any scale [height, width, bands]; names of those bands; True where there
+            is data, bool [height, width].
+        """
+
+    def close(self) -> None:
+        """Closes the files."""
+
+
+def open_source(path: str | Path, info: ModelInfo, options: SourceOptions) -> Source:
+    """Returns the SAFE product, prepared scene or raster at `path`.
+
+    Raises:
+        RasterError: It does not fit the model: bands, resolution, or data type.
+        ProductError: It is a damaged or unsuitable product.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise RasterError(
+            f"there is no {path}; expected a SAFE product, a prepared scene or a GeoTIFF"
+        )
+    if (path / SCENE_FILE).is_file():
+        return _open_prepared(path, info, options)
+    if path.is_dir() or path.suffix.lower() == ".zip":
+        from serving.product_source import ProductSource
+
+        return ProductSource(
+            path, info, sharpening=options.sharpening, mask_clouds=options.mask_clouds
+        )
+    return RasterSource(path, info, options)
+
+
+class RasterSource:
+    """A GeoTIFF, or anything else GDAL reads, with an optional raster of validity bits."""
+
+    sequential = False
+
+    def __init__(
+        self,
+        path: Path,
+        info: ModelInfo,
+        options: SourceOptions,
+        *,
+        validity_path: Path | None = None,
+        name: str | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        self.path = path
+        self.name = name or path.stem
+        self.tags = dict(tags or {}) | {"source": self.name}
+        self._info = info
+        self._dataset = _resampled(_open(path), info, options, path)
+        self._validity = None
+        if validity_path is not None:
+            self._validity = _resampled(_open(validity_path), info, options, validity_path)
+        self.grid = Georeference(
+            height=self._dataset.height,
+            width=self._dataset.width,
+            crs=self._dataset.crs,
+            transform=self._dataset.transform,
+        )
+        self._indexes = _band_indexes(self._dataset, info, options, path)
+        self._conversion = _conversion(self._dataset, self._indexes, info, path)
+        self._has_mask = _has_mask(self._dataset)
+
+    def read(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
+        place = RasterioWindow(window.col_off, window.row_off, window.width, window.height)
+        try:
+            planes = self._dataset.read(self._indexes, window=place)
+            validity = np.zeros((window.height, window.width), np.uint8)
+            if self._validity is not None:
+                validity |= self._validity.read(1, window=place)
+            if self._has_mask:
+                validity |= self._dataset.dataset_mask(window=place) == 0
+        except (RasterioError, rasterio._err.CPLE_BaseError) as error:
+            raise RasterError(
+                f"{self.path} cannot be read at rows {window.row_off}-{window.row_end}: {error}; "
+                "repair the file and run again, finished rows are kept"
+            ) from error
+        image = np.ascontiguousarray(np.moveaxis(planes, 0, -1))
+        return finish_pixels(image, validity, self._dataset.nodata, self._info, self._conversion)
+
+    def preview(self, shape: tuple[int, int]) -> tuple[np.ndarray, tuple[str, ...], np.ndarray]:
+        image = np.moveaxis(
+            self._dataset.read(self._indexes, out_shape=(len(self._indexes), *shape)), 0, -1
+        )
+        image, validity = finish_pixels(
+            image.copy(), np.zeros(shape, np.uint8), self._dataset.nodata, self._info
+        )
+        return image, self._info.band_names, (validity & NODATA) == 0
+
+    def close(self) -> None:
+        self._dataset.close()
+        if self._validity is not None:
+            self._validity.close()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conversion:
+    """From a raster's stored values to the model's: rint(stored * factor + term)."""
+
+    factor: np.ndarray = field(hash=False)
+    term: np.ndarray = field(hash=False)
+
+    @staticmethod
+    def between(source: Sequence[BandInfo], target: Sequence[BandInfo]) -> "Conversion | None":
+        """Returns the conversion between two scalings of the same bands; None when equal."""
+        if all(
+            np.isclose(s.scale, t.scale) and np.isclose(s.offset, t.offset)
+            for s, t in zip(source, target, strict=True)
+        ):
+            return None
+        factor = np.array([s.scale / t.scale for s, t in zip(source, target, strict=True)])
+        term = np.array(
+            [(s.offset - t.offset) / t.scale for s, t in zip(source, target, strict=True)]
+        )
+        return Conversion(factor=factor, term=term)
+
+    def apply(self, image: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
+        """Returns converted values; integers are rounded and saturate."""
+        values = image.astype(np.float64) * self.factor + self.term
+        if dtype.kind in "iu":
+            limits = np.iinfo(dtype)
+            values = np.clip(np.rint(values), limits.min, limits.max)
+        return values.astype(dtype)
+
+
+def finish_pixels(
+    image: np.ndarray,
+    validity: np.ndarray,
+    nodata: float | None,
+    info: ModelInfo,
+    conversion: Conversion | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns an image in the model's units whose no-data pixels and validity bits agree.
+
+    Args:
+        image: Stored values, [height, width, bands].
+        validity: Bits known so far, uint8 [height, width]; changed in place.
+        nodata: Value that all bands hold where the raster has no data.
+        info: The model's contract.
+        conversion: From the raster's units to the model's.
+    """
+    if image.dtype.kind == "f":
+        validity |= np.isnan(image).any(axis=-1)
+    for value in {nodata, info.nodata if conversion is None else None} - {None}:
+        validity |= _all_equal(image, value)
+    dtype = np.dtype(info.dtype)
+    missing = (validity & NODATA) > 0
+    if conversion is not None or image.dtype != dtype:
+        image = np.where(missing[..., None], 0, image) if image.dtype.kind == "f" else image
+        converter = conversion or Conversion(factor=np.ones(1), term=np.zeros(1))
+        image = converter.apply(image, dtype)
+        # A dark pixel that lands on the no-data value would vanish inside the model.
+        vanished = _all_equal(image, info.nodata) & ~missing
+        image[vanished] = info.nodata + 1
+    if missing.any():
+        image[missing] = info.nodata
+    return image, validity
+
+
+def _all_equal(image: np.ndarray, value: float) -> np.ndarray:
+    equal = image[..., 0] == value
+    # Most windows have no no-data pixel, so the first band settles it for them.
+    return (image == value).all(axis=-1) if equal.any() else equal
+
+
+def _open_prepared(folder: Path, info: ModelInfo, options: SourceOptions) -> RasterSource:
+    scene = read_json(folder / SCENE_FILE)
+    wanted = ("product", "baseline", "sensing_time", "tile", "orbit")
+    tags = {key: str(scene[key]) for key in wanted if scene.get(key) is not None}
+    validity = folder / "validity.tif"
+    return RasterSource(
+        folder / "image.tif",
+        info,
+        options,
+        validity_path=validity if validity.is_file() else None,
+        name=str(scene.get("product") or folder.name).removesuffix(".SAFE"),
+        tags=tags,
+    )
+
+
+def _open(path: Path) -> rasterio.DatasetReader:
+    try:
+        return rasterio.open(path)
+    except (RasterioError, OSError) as error:
+        raise RasterError(f"{path} is not a readable raster: {error}") from error
+
+
+def _resampled(
+    dataset: rasterio.DatasetReader, info: ModelInfo, options: SourceOptions, path: Path
+) -> rasterio.DatasetReader:
+    """Returns the dataset, or a view of it at the model's resolution if that was asked for."""
+    if dataset.crs is None or info.resolution_m is None:
+        return dataset
+    unit = METRES_PER_DEGREE if dataset.crs.is_geographic else dataset.crs.linear_units_factor[1]
+    size_m = abs(dataset.transform.e) * unit
+    factor = size_m / info.resolution_m
+    if abs(factor - 1) < 0.01:
+        return dataset
+    if not options.resample:
+        raise RasterError(
+            f"{path} has pixels of {size_m:g} m, the model was trained on {info.resolution_m:g} m "
+            f"(factor {factor:g}); pass --resample to resample it"
+        )
+    height, width = (max(round(n * factor), 1) for n in (dataset.height, dataset.width))
+    transform = dataset.transform * Affine.scale(dataset.width / width, dataset.height / height)
+    categorical = dataset.count == 1 and dataset.dtypes[0] == "uint8"
+    return WarpedVRT(
+        dataset,
+        crs=dataset.crs,
+        transform=transform,
+        width=width,
+        height=height,
+        resampling=Resampling.nearest
+        if categorical
+        else (Resampling.average if factor < 1 else Resampling.bilinear),
+    )
+
+
+def _band_indexes(
+    dataset: rasterio.DatasetReader, info: ModelInfo, options: SourceOptions, path: Path
+) -> list[int]:
+    """Returns the 1-based positions of the model's bands, found by name."""
+    colour = [i for i, interp in enumerate(dataset.colorinterp, 1) if interp != ColorInterp.alpha]
+    names = [dataset.descriptions[i - 1] for i in colour]
+    if not all(names):
+        names = _assumed_names(len(colour), info, options, path)
+    found = [_canonical(str(name), info.band_names) for name in names]
+    return [colour[i] for i in band_names.positions(info.band_names, found, str(path))]
+
+
+def _assumed_names(
+    count: int, info: ModelInfo, options: SourceOptions, path: Path
+) -> Sequence[str]:
+    assumed = options.assume_bands
+    if assumed == ("model",):
+        assumed = info.band_names
+    if not assumed:
+        raise RasterError(
+            f"the bands of {path} have no names, so their order is unknown; name them "
+            "(rasterio: descriptions) or pass --assume-bands model, or --assume-bands and "
+            f"{count} names"
+        )
+    if len(assumed) != count:
+        raise RasterError(f"--assume-bands names {len(assumed)} bands, {path} has {count}")
+    return assumed
+
+
+def _canonical(name: str, wanted: Sequence[str]) -> str:
+    if name not in wanted:
+        with suppress(RasterError):
+            return band_names.band(name).name
+    return name
+
+
+def _conversion(
+    dataset: rasterio.DatasetReader, indexes: Sequence[int], info: ModelInfo, path: Path
+) -> Conversion | None:
+    """Returns the conversion to the model's units that the raster's scale tags ask for."""
+    scaled = [(dataset.scales[i - 1], dataset.offsets[i - 1]) for i in indexes]
+    floats = [np.dtype(dtype).kind == "f" for dtype in (dataset.dtypes[0], info.dtype)]
+    if all(pair == (1.0, 0.0) for pair in scaled):
+        # Untagged values of the training data's kind are in its units; floats are reflectance.
+        if floats[0] == floats[1]:
+            return None
+        if floats[1]:
+            raise RasterError(
+                f"{path} holds {dataset.dtypes[0]} without scale, the model takes {info.dtype}; "
+                "set the bands' scale and offset (rasterio: scales, offsets)"
+            )
+    source = [
+        BandInfo(name=b.name, scale=s, offset=o)
+        for b, (s, o) in zip(info.bands, scaled, strict=True)
+    ]
+    return Conversion.between(source, info.bands)
+
+
+def _has_mask(dataset: rasterio.DatasetReader) -> bool:
+    flags = dataset.mask_flag_enums[0]
+    return MaskFlags.per_dataset in flags or MaskFlags.alpha in flags
