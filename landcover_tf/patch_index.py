@@ -33,6 +33,11 @@ class PatchEntry:
     """What was kept whole in the split: a block, tile, zone or group."""
     row_off: int
     col_off: int
+    crs: str
+    """EPSG:n or WKT of `x` and `y`; empty when the raster has none."""
+    x: float
+    """Centre of the patch in the raster's coordinates."""
+    y: float
     valid_fraction: float
     """Usable pixels by validity, as a share of the patch's part inside the raster."""
     labelled_fraction: float

@@ -46,6 +46,10 @@ class Footprints:
         """Centres, float64 [patches, 2]."""
         return (self.bounds[:, :2] + self.bounds[:, 2:]) / 2
 
+    def subset(self, rows: np.ndarray | Sequence[int]) -> "Footprints":
+        """Returns the footprints at these positions."""
+        return Footprints(world=self.world[rows], bounds=self.bounds[rows], pixel=self.pixel[rows])
+
     def distance(self, pairs: np.ndarray) -> np.ndarray:
         """Returns the distance of each pair (int [n, 2]) in pixels; negative where they overlap.
 
@@ -74,6 +78,42 @@ class Footprints:
                 found.append(members[self._near(members, distance_px, groups[members])])
         pairs = np.concatenate(found)
         return pairs[self.distance(pairs) < distance_px - TOLERANCE_PX]
+
+    def shared_pixels(self, pairs: np.ndarray) -> np.ndarray:
+        """Returns the pixels that each overlapping pair (int [n, 2]) has in common."""
+        first, second = self.bounds[pairs[:, 0]], self.bounds[pairs[:, 1]]
+        sides = np.minimum(first[:, 2:], second[:, 2:]) - np.maximum(first[:, :2], second[:, :2])
+        size = np.minimum(self.pixel[pairs[:, 0]], self.pixel[pairs[:, 1]])
+        return np.maximum(sides, 0).prod(axis=1) / size**2
+
+    def min_distance(self, groups: np.ndarray) -> float | None:
+        """Returns the least distance between rectangles of two groups in pixels.
+
+        Args:
+            groups: One of two numbers for each rectangle, int [patches].
+
+        Returns:
+            0 where they overlap, None when the groups have no world in common.
+        """
+        least = None
+        for world in np.unique(self.world):
+            members = np.flatnonzero(self.world == world)
+            sides = [members[groups[members] == group] for group in np.unique(groups[members])]
+            if len(sides) == 2:
+                found = self._least(sides[0], sides[1])
+                least = found if least is None else min(least, found)
+        return least
+
+    def _least(self, first: np.ndarray, second: np.ndarray) -> float:
+        """Returns the least distance of two sets; the nearest centres bound the search."""
+        tree = cKDTree(self.centers[first])
+        _, nearest = tree.query(self.centers[second], k=1)
+        bound = self.distance(np.column_stack([first[nearest], second])).min()
+        both = np.concatenate([first, second])
+        side = np.repeat([0, 1], [len(first), len(second)])
+        nearer = both[self.subset(both).close_pairs(max(float(bound), 0.0), side)]
+        distances = self.distance(nearer)
+        return max(min(float(bound), float(distances.min(initial=np.inf))), 0.0)
 
     def _near(self, members: np.ndarray, distance_px: float, groups: np.ndarray) -> np.ndarray:
         """Returns a superset of the close pairs, from the distance of centres alone."""

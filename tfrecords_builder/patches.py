@@ -116,7 +116,7 @@ def scene_jobs(
     fill: float,
     invalid_bits: int,
     folder: Path,
-    budget_px: int = 2048 * 2048,
+    budget_px: int = 1024 * 1024,
 ) -> list[SceneJob]:
     """Returns jobs that together hold every raster once.
 

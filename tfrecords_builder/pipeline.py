@@ -221,16 +221,21 @@ def _entries(
             for position, record in enumerate(job.records):
                 number = number_of[record.key]
                 candidate = plan.candidates[number]
+                raster = found.rasters[candidate.source]
+                x, y = raster.center(candidate.window)
                 entries.append(
                     PatchEntry(
                         key=record.key,
                         split=split,
                         shard=job.name,
                         position=position,
-                        product=found.rasters[candidate.source].source.product.id,
+                        product=raster.source.product.id,
                         group=plan.placements[number].group,
                         row_off=candidate.window.row_off,
                         col_off=candidate.window.col_off,
+                        crs=raster.crs,
+                        x=x,
+                        y=y,
                         valid_fraction=candidate.valid_fraction,
                         labelled_fraction=candidate.labelled_fraction,
                         class_pixels=candidate.class_pixels,

@@ -63,6 +63,12 @@ class SourceRaster:
         row, col = window.row_off, window.col_off
         return a, b, c + a * col + b * row, d, e, f + d * col + e * row
 
+    def center(self, window: Window) -> tuple[float, float]:
+        """Returns the coordinates of a window's centre."""
+        a, b, c, d, e, f = self.patch_transform(window)
+        row, col = window.height / 2, window.width / 2
+        return a * col + b * row + c, d * col + e * row + f
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Pixels:

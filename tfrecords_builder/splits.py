@@ -76,7 +76,7 @@ def split_patches(
     splits = _spatial(
         [unit for unit in units if unit is not None],
         [candidates[number] for number in inside],
-        _subset(footprints, inside),
+        footprints.subset(inside),
         legend,
         config,
     )
@@ -106,7 +106,7 @@ def _spatial(
     site_of = site_of.ravel()
     pixels = np.zeros((len(first), len(legend.codes)))
     np.add.at(pixels, site_of, _class_pixels(candidates, legend))
-    at = _subset(footprints, first)
+    at = footprints.subset(first)
     sites = Sites(
         unit=unit[first],
         class_pixels=pixels,
@@ -241,12 +241,6 @@ def _place(candidate: Candidate, raster: SourceRaster) -> PatchPlace:
 
 def _class_pixels(candidates: Sequence[Candidate], legend: Legend) -> np.ndarray:
     return np.array([[c.class_pixels.get(code, 0) for code in legend.codes] for c in candidates])
-
-
-def _subset(footprints: Footprints, rows: Sequence[int] | np.ndarray) -> Footprints:
-    return Footprints(
-        world=footprints.world[rows], bounds=footprints.bounds[rows], pixel=footprints.pixel[rows]
-    )
 
 
 def _require_units(names: Sequence[str], splits: Sequence[str], config: BuildConfig) -> None:

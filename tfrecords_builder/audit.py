@@ -1,0 +1,280 @@
+"""Proves that no pixel is in two splits: `python -m tfrecords_builder.audit DATASET`."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import tyro
+
+from landcover_tf import cli
+from landcover_tf.dataset_info import DatasetInfo
+from landcover_tf.files import write_json
+from landcover_tf.progress import progress
+from landcover_tf.sentinel2.validity import ValidityBit
+from tfrecords_builder.content import fingerprints, shared_fractions
+from tfrecords_builder.footprints import Footprints, PatchPlace, locate
+from tfrecords_builder.reading import StoredPatch, stored_patches
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditConfig:
+    """Reads every record of a dataset and proves that its splits share nothing.
+
+    Exit code 1 when two splits share ground or image content, or come nearer than the gap.
+    """
+
+    dataset: Annotated[Path, tyro.conf.Positional]
+    """Folder with dataset.json."""
+    report: Path | None = None
+    """JSON file to write the findings to."""
+    min_distance_px: float | None = None
+    """Least distance between splits; by default the gap that the dataset was built with."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairFinding:
+    """What two splits have in common."""
+
+    splits: tuple[str, str]
+    overlapping_patches: int
+    """Pairs of patches, one from each, that cover common ground."""
+    shared_pixels: int
+    """Pixels of common ground, summed over these pairs."""
+    example: tuple[str, str] | None
+    """Keys of the pair with the largest overlap."""
+    min_distance_px: float | None
+    """Least distance of two patches; None when no two have common coordinates."""
+    same_content: int
+    """Patches whose pixels occur in the other split, told without coordinates."""
+    content_example: str | None
+    """Key of the patch with the most such pixels."""
+    common_products: int
+    common_tiles: int
+    common_orbits: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Audit:
+    """Findings of an audit."""
+
+    dataset: str
+    records: dict[str, int]
+    pairs: tuple[PairFinding, ...]
+    class_fractions: dict[str, dict[str, float]]
+    """Share of each class among the usable pixels of each split."""
+    required_distance_px: float
+    leaks: tuple[str, ...]
+    """One sentence for each leak; empty when the splits are clean."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Facts:
+    """What the audit remembers of every record."""
+
+    keys: list[str]
+    split: np.ndarray
+    products: list[str]
+    footprints: Footprints
+    samples: list[np.ndarray]
+    codes: np.ndarray
+    """Usable pixels of each legend code, int [patches, 256]."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Returns 0 when the splits are clean, 1 on a leak."""
+    return cli.run(AuditConfig, _program, argv, prog="tfrecords_builder.audit")
+
+
+def audit(folder: Path, *, min_distance_px: float | None = None) -> Audit:
+    """Returns what the splits of a dataset have in common.
+
+    Args:
+        folder: Folder with dataset.json.
+        min_distance_px: Least distance between splits; by default the gap of the build.
+
+    Raises:
+        DatasetError: The dataset is missing or damaged.
+    """
+    info = DatasetInfo.load(folder)
+    info.verify(folder, checksums=False)
+    names = tuple(info.splits)
+    facts = _collect(folder, info, names)
+    required = _built_gap(info) if min_distance_px is None else min_distance_px
+    share, same = shared_fractions(facts.samples, facts.split, len(names))
+    pairs = tuple(
+        _pair(facts, info, names, first, second, share, same)
+        for first, second in combinations(range(len(names)), 2)
+    )
+    return Audit(
+        dataset=info.name,
+        records={name: int((facts.split == n).sum()) for n, name in enumerate(names)},
+        pairs=pairs,
+        class_fractions=_class_fractions(facts, info, names),
+        required_distance_px=required,
+        leaks=tuple(sentence for pair in pairs for sentence in _leaks(pair, required)),
+    )
+
+
+def _program(config: AuditConfig) -> int:
+    found = audit(config.dataset, min_distance_px=config.min_distance_px)
+    if config.report is not None:
+        write_json(config.report, asdict(found))
+    print(_text(found))
+    return 1 if found.leaks else 0
+
+
+def _collect(folder: Path, info: DatasetInfo, names: Sequence[str]) -> _Facts:
+    keys, splits, products, places, samples, codes = [], [], [], [], [], []
+    total = sum(split.records for split in info.splits.values())
+    for stored in progress(
+        stored_patches(folder, info), label="reading records", total=total, unit="patch"
+    ):
+        patch = stored.patch
+        keys.append(patch.key)
+        splits.append(names.index(stored.split))
+        products.append(patch.product)
+        places.append(_place(stored))
+        has_data = (patch.validity & np.uint8(ValidityBit.NODATA)) == 0
+        samples.append(fingerprints(patch.image, has_data))
+        usable = (patch.validity & np.uint8(info.invalid_bits)) == 0
+        codes.append(np.bincount(patch.label[usable], minlength=256))
+    return _Facts(
+        keys=keys,
+        split=np.array(splits, int),
+        products=products,
+        footprints=locate(places),
+        samples=samples,
+        codes=np.array(codes).reshape(-1, 256),
+    )
+
+
+def _place(stored: StoredPatch) -> PatchPlace:
+    """Returns the smallest rectangle that holds all pixels with data."""
+    patch = stored.patch
+    has_data = (patch.validity & np.uint8(ValidityBit.NODATA)) == 0
+    rows, cols = np.flatnonzero(has_data.any(axis=1)), np.flatnonzero(has_data.any(axis=0))
+    if not len(rows):
+        rows, cols = np.arange(has_data.shape[0]), np.arange(has_data.shape[1])
+    return PatchPlace(
+        crs=patch.crs,
+        raster=patch.key.rsplit(":", 2)[0],
+        transform=patch.transform,
+        row_off=int(rows[0]),
+        col_off=int(cols[0]),
+        height=int(rows[-1] - rows[0] + 1),
+        width=int(cols[-1] - cols[0] + 1),
+    )
+
+
+def _built_gap(info: DatasetInfo) -> float:
+    config = info.build_config
+    if config.get("split") == "random":
+        return 0.0
+    gap = config.get("gap_px")
+    return float(info.patch_grid.patch_size if gap is None else gap)
+
+
+def _pair(
+    facts: _Facts,
+    info: DatasetInfo,
+    names: Sequence[str],
+    first: int,
+    second: int,
+    share: np.ndarray,
+    same: np.ndarray,
+) -> PairFinding:
+    members = np.flatnonzero((facts.split == first) | (facts.split == second))
+    prints, group = facts.footprints.subset(members), facts.split[members]
+    overlapping = prints.close_pairs(0, group)
+    area = prints.shared_pixels(overlapping)
+    largest = members[overlapping[int(area.argmax())]] if len(overlapping) else None
+    crossing = np.where(facts.split == first, share[:, second], share[:, first])
+    crossing[~np.isin(facts.split, (first, second))] = 0
+    flagged = (same[:, second] & (facts.split == first)) | (
+        same[:, first] & (facts.split == second)
+    )
+    return PairFinding(
+        splits=(names[first], names[second]),
+        overlapping_patches=len(overlapping),
+        shared_pixels=round(float(area.sum())),
+        example=None if largest is None else (facts.keys[largest[0]], facts.keys[largest[1]]),
+        min_distance_px=prints.min_distance(group),
+        same_content=int(flagged.sum()),
+        content_example=facts.keys[int(crossing.argmax())] if flagged.any() else None,
+        **_common(facts, info, first, second),
+    )
+
+
+def _common(facts: _Facts, info: DatasetInfo, first: int, second: int) -> dict[str, int]:
+    of_id = {product.id: product for product in info.products}
+
+    def seen(split: int) -> list[set[object]]:
+        ids = {facts.products[i] for i in np.flatnonzero(facts.split == split)}
+        known = [of_id[i] for i in ids if i in of_id]
+        return [ids, {p.tile for p in known} - {None}, {p.orbit for p in known} - {None}]
+
+    counts = [len(a & b) for a, b in zip(seen(first), seen(second), strict=True)]
+    return dict(zip(("common_products", "common_tiles", "common_orbits"), counts, strict=True))
+
+
+def _class_fractions(
+    facts: _Facts, info: DatasetInfo, names: Sequence[str]
+) -> dict[str, dict[str, float]]:
+    fractions = {}
+    for number, name in enumerate(names):
+        counts = facts.codes[facts.split == number].sum(axis=0)
+        total = max(int(sum(counts[code] for code in info.legend.codes)), 1)
+        fractions[name] = {
+            c.name: round(float(counts[c.code]) / total, 6) for c in info.legend.classes
+        }
+    return fractions
+
+
+def _leaks(pair: PairFinding, required_px: float) -> list[str]:
+    between = f"{pair.splits[0]} and {pair.splits[1]}"
+    leaks = []
+    if pair.overlapping_patches and pair.example:
+        leaks.append(
+            f"{between} share ground: {pair.overlapping_patches} pairs of patches, for example "
+            f"{pair.example[0]} and {pair.example[1]}"
+        )
+    elif pair.min_distance_px is not None and pair.min_distance_px < required_px - 0.01:
+        leaks.append(
+            f"{between} come within {pair.min_distance_px:.1f} pixels; required are {required_px:g}"
+        )
+    if pair.same_content:
+        leaks.append(
+            f"{between} share image content: {pair.same_content} patches, for example "
+            f"{pair.content_example}"
+        )
+    return leaks
+
+
+def _text(found: Audit) -> str:
+    lines = [f"dataset {found.dataset}: " + ", ".join(f"{k} {n}" for k, n in found.records.items())]
+    lines.append(
+        f"\n{'splits':<14}{'shared px':>11}{'distance px':>13}{'same content':>14}"
+        f"{'products':>10}{'tiles':>7}{'orbits':>8}"
+    )
+    for pair in found.pairs:
+        near = "-" if pair.min_distance_px is None else f"{pair.min_distance_px:.1f}"
+        lines.append(
+            f"{' / '.join(pair.splits):<14}{pair.shared_pixels:>11}{near:>13}"
+            f"{pair.same_content:>14}{pair.common_products:>10}{pair.common_tiles:>7}"
+            f"{pair.common_orbits:>8}"
+        )
+    splits = list(found.class_fractions)
+    lines.append(f"\n{'class':<28}" + "".join(f"{split:>9}" for split in splits))
+    for name in next(iter(found.class_fractions.values()), {}):
+        shares = "".join(f"{found.class_fractions[split][name]:>9.2%}" for split in splits)
+        lines.append(f"{name:<28}{shares}")
+    lines += ["", *(f"LEAK: {leak}" for leak in found.leaks)]
+    return "\n".join(lines) if found.leaks else "\n".join([*lines, "no leak between the splits"])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,90 @@
+"""Fingerprints of what patches show, which find shared pixels even without coordinates.
+
+Each 3 x 3 neighbourhood of pixels is hashed. A hash does not depend on where in its patch the
+neighbourhood lies, so two patches cut from overlapping images agree wherever they overlap, however
+they are shifted. Only hashes below a limit are kept: the same ones in every patch.
+"""
+
+import numpy as np
+
+SAMPLES_PER_PATCH = 256
+MIN_SHARED = 4
+"""Fingerprints that must agree before a patch is said to share content."""
+MIN_SHARED_FRACTION = 0.02
+
+
+def fingerprints(image: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """Returns a sample of the hashes of a patch's neighbourhoods, unique uint64 [n].
+
+    Neighbourhoods with an invalid pixel, and those whose pixels are all the same (water, fill,
+    saturation), say nothing of the place and are left out.
+
+    Args:
+        image: Stored values, [height, width, bands].
+        valid: Pixels with data, bool [height, width].
+    """
+    height, width = valid.shape
+    if min(height, width) < 3:
+        return np.zeros(0, np.uint64)
+    pixel = _mixed(_words(image) @ _odd_numbers(image.shape[2]))
+    hashed = np.zeros((height - 2, width - 2), np.uint64)
+    usable = np.ones(hashed.shape, bool)
+    varied = np.zeros(hashed.shape, bool)
+    for number, weight in enumerate(_odd_numbers(9)):
+        row, col = divmod(number, 3)
+        part = slice(row, height - 2 + row), slice(col, width - 2 + col)
+        hashed += pixel[part] * weight
+        usable &= valid[part]
+        varied |= pixel[part] != pixel[1:-1, 1:-1]
+    found = _mixed(hashed[usable & varied])
+    stride = max(height * width // SAMPLES_PER_PATCH, 1)
+    return np.unique(found[found < np.uint64((2**64 - 1) // stride)])
+
+
+def shared_fractions(
+    samples: list[np.ndarray], split: np.ndarray, splits: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns how much of each patch's content occurs in other splits.
+
+    Args:
+        samples: Fingerprints of each patch.
+        split: Split number of each patch, int [patches].
+        splits: Number of splits.
+
+    Returns:
+        The share of a patch's fingerprints that occur in each split, float64
+        [patches, splits], with 0 for its own split, and whether that is more than chance, bool
+        of the same shape.
+    """
+    of_split = [
+        np.unique(np.concatenate([np.zeros(0, np.uint64), *(samples[i] for i in members)]))
+        for members in (np.flatnonzero(split == s) for s in range(splits))
+    ]
+    counts = np.zeros((len(samples), splits), np.int64)
+    for number, sample in enumerate(samples):
+        for other in range(splits):
+            if other != split[number]:
+                counts[number, other] = np.isin(sample, of_split[other], kind="sort").sum()
+    total = np.array([max(len(sample), 1) for sample in samples])
+    share = counts / total[:, None]
+    return share, (counts >= MIN_SHARED) & (share >= MIN_SHARED_FRACTION)
+
+
+def _words(image: np.ndarray) -> np.ndarray:
+    """Returns stored values as integers that are equal where the values are."""
+    if image.dtype.kind == "f":
+        return image.astype(np.float32).view(np.uint32).astype(np.uint64)
+    return image.astype(np.int64).view(np.uint64)
+
+
+def _odd_numbers(count: int) -> np.ndarray:
+    return np.random.default_rng(20150623).integers(0, 2**63, count, np.uint64) * np.uint64(
+        2
+    ) + np.uint64(1)
+
+
+def _mixed(values: np.ndarray) -> np.ndarray:
+    """Returns well-spread hashes (the finalizer of SplitMix64, Steele et al. 2014)."""
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return values ^ (values >> np.uint64(31))
