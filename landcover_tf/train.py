@@ -20,6 +20,7 @@ def _program(config: TrainConfig) -> int:
 
     check(config)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ["KERAS_BACKEND"] = "tensorflow"
     from landcover_tf.training.session import train
 
     return train(config).exit_code

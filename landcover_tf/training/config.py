@@ -19,12 +19,9 @@ FREE_FIELDS = frozenset({
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """Trains the U-Net on built shards and writes a run folder.
-
-    The same command continues a run that was interrupted, to the very batch. Where the loss must
-    not be let alone with a default: `--encoder-lr-factor` 0 freezes the encoder, which only makes
-    sense with pretrained weights.
-    """
+    """Trains the U-Net on built shards and writes a run folder. The same command continues an
+    interrupted run at the very step where it stopped. A frozen encoder (--encoder-lr-factor 0)
+    only makes sense with pretrained weights."""
 
     data_dir: Path
     """Output folder of tfrecords_builder."""
@@ -41,8 +38,8 @@ class TrainConfig:
     decoder_filters: tuple[int, ...] = (256, 128, 64, 32, 16)
     """Channels of the decoder's five levels, from coarse to fine."""
     normalizer: NormalizerKind | None = None
-    """How reflectance is scaled for the network; by default as the pretrained weights expect, or
-    without them as the dataset says."""
+    """How reflectance is scaled for the network; by default as the dataset says. Pretrained
+    weights are adapted to it."""
 
     batch_size: int = 8
     """Patches per step, of all devices together."""

@@ -56,7 +56,8 @@ def train(config: TrainConfig, *, on_epoch: Callable[[Row], bool | None] | None 
         return _finished_before(found)
     with _memory_hint():
         devices = choose_devices(config.strategy)
-        keras.utils.set_random_seed(config.seed)
+        # Not 0: tf.data cannot combine a global seed of 0 with a seed computed in the graph.
+        keras.utils.set_random_seed(1 + config.seed)
         if config.deterministic:
             tf.config.experimental.enable_op_determinism()
         resume = found.run.state.is_file()
