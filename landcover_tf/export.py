@@ -1,0 +1,105 @@
+"""Entry of `landcover export`: a finished run becomes a model that TensorFlow Serving loads."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from landcover_tf import cli
+from landcover_tf.errors import ConfigError, OutputError
+from landcover_tf.provenance import software_versions
+from landcover_tf.run_folder import RunFolder
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportConfig:
+    """Writes OUTPUT_DIR/NAME/VERSION, a SavedModel with model.json, from a finished run."""
+
+    run_dir: Path | None = None
+    """Output folder of landcover_tf.train."""
+    output_dir: Path | None = None
+    """Model folder; a server is pointed at OUTPUT_DIR/NAME and loads the highest version."""
+    name: str = "landcover"
+    """Model name, as clients will call it."""
+    version: int | None = None
+    """Version number, at least 1; the default is one above the highest in OUTPUT_DIR/NAME."""
+    format: tuple[Literal["openvino", "tflite"], ...] = ()
+    """Further formats, written into subfolders of the version; each is compared with the
+    SavedModel before the export is called done."""
+    list: Path | None = None
+    """Only show what the export in this folder contains."""
+
+    def __post_init__(self) -> None:
+        if self.list is None and (self.run_dir is None or self.output_dir is None):
+            raise ConfigError("expected --run-dir and --output-dir, or --list EXPORT")
+        if self.version is not None and self.version < 1:
+            raise ConfigError(f"--version must be at least 1, got {self.version}")
+        if not self.name or not all(c.isalnum() or c in "_-." for c in self.name):
+            raise ConfigError(
+                f"--name must consist of letters, digits, '_', '-' and '.', got {self.name!r}"
+            )
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the program and returns its exit code."""
+    return cli.run(ExportConfig, _program, argv, prog="landcover_tf.export")
+
+
+def _program(config: ExportConfig) -> None:
+    if config.list is not None:
+        from landcover_tf.export_listing import listing
+
+        print(listing(config.list))
+        return
+    if config.run_dir is None or config.output_dir is None:
+        raise ConfigError("expected --run-dir and --output-dir")
+
+    run = RunFolder(config.run_dir)
+    run.require_finished()  # Before TensorFlow is imported: a wrong folder is told at once.
+
+    model_folder = config.output_dir / config.name
+    if config.version is not None and (model_folder / str(config.version)).exists():
+        raise OutputError(
+            f"{model_folder} holds version {config.version} already; versions are never "
+            "overwritten, because a server may be using them"
+        )
+    _export(config, run, model_folder)
+
+
+def _export(config: ExportConfig, run: RunFolder, model_folder: Path) -> None:
+    from landcover_tf import exporting
+    from landcover_tf.models.receptive_field import receptive_field
+    from landcover_tf.training import load_model
+
+    network, spec, dataset = load_model(run.path)
+    settings = run.read_config()
+    version = config.version or exporting.next_version(model_folder)
+    info = exporting.describe(
+        spec,
+        dataset,
+        receptive_field(network),
+        name=config.name,
+        version=version,
+        patch_size=settings["patch_size"],
+        temperature=run.read_temperature(),
+        metrics=run.read_summary().get("scores") or {},
+        weights_sha256=exporting.weights_hash(network),
+        software=software_versions(),
+    )
+    data_dir = Path(settings["data_dir"]) if settings.get("data_dir") else None
+    check = exporting.write_export(
+        network,
+        info,
+        model_folder / str(version),
+        check_images=exporting.sample_images(dataset, data_dir, info.patch_size),
+        formats=config.format,
+    )
+    print(
+        f"wrote {model_folder / str(version)}; on {check.pixels} pixels it differs from the "
+        f"Keras model by at most {check.max_probability_difference:.1e} in probability and in "
+        f"{check.different_classes} classes"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,45 @@
+"""What an export contains, for people."""
+
+from pathlib import Path
+
+from landcover_tf.model_info import ModelInfo, find_export
+
+
+def listing(path: Path) -> str:
+    """Returns a description of the export in `path`, several lines.
+
+    Raises:
+        ModelError: There is none.
+    """
+    folder = find_export(path)
+    info = ModelInfo.load(folder)
+    rows = {
+        "model": f"{info.name}, version {info.version}, encoder {info.encoder or 'unknown'}",
+        "signatures": ", ".join(info.signatures),
+        "input": f"image, {info.dtype} [batch, height, width, {len(info.bands)}], height and "
+        f"width multiples of {info.size_multiple}",
+        "bands": ", ".join(f"{b.name} (x {b.scale:g} {b.offset:+g})" for b in info.bands),
+        "no data": f"{info.nodata:g} in all bands -> class {info.legend.nodata}",
+        "pixel size": f"{info.resolution_m:g} m" if info.resolution_m else "unknown",
+        "legend": f"{info.legend.name}: "
+        + ", ".join(f"{c.code} {c.name}" for c in info.legend.classes),
+        "context": f"receptive field {info.receptive_field_px} px, margin {info.margin_px} px, "
+        f"trained on {info.patch_size} px patches",
+        "temperature": f"{info.temperature:g}",
+        "scores": ", ".join(_score(k, v) for k, v in info.metrics.items()) or "none recorded",
+        "data hash": info.data_hash or "unknown",
+        "weights": f"SHA-256 {info.weights_sha256}",
+        "software": ", ".join(f"{name} {version}" for name, version in info.software.items()),
+    }
+    lines = [f"{name:12} {value}" for name, value in rows.items()]
+    lines += ["files"] + [f"  {size:>12,}  {name}" for name, size in _files(folder)]
+    return "\n".join([str(folder), *lines])
+
+
+def _files(folder: Path) -> list[tuple[str, int]]:
+    files = sorted(p for p in folder.rglob("*") if p.is_file())
+    return [(str(p.relative_to(folder)), p.stat().st_size) for p in files]
+
+
+def _score(name: str, value: object) -> str:
+    return f"{name} {value:.4f}" if isinstance(value, float) else f"{name} {value}"

@@ -1,0 +1,191 @@
+"""A trained network that answers stored pixel values, as TensorFlow Serving loads it.
+
+Everything between a stored value and a class code is in the graph: no-data fill, scale and
+offset, normalizer, network, temperature. A caller cannot normalise differently from training.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+from landcover_tf.errors import ModelError
+from landcover_tf.model_info import ModelInfo
+
+TOLERANCE = 1e-5
+"""Largest difference in probability between the export and the Keras model."""
+
+DTYPES = ("uint8", "int16", "uint16", "float32")
+"""Stored types whose values float32 holds exactly."""
+
+Outputs = dict[str, tf.Tensor]
+
+
+class ServedModel(tf.Module):
+    """The network between stored values and class codes; what an export contains.
+
+    Where every band holds the no-data value, `classes` is the legend's no-data code and
+    `confidence` is 0; `probabilities` are the network's answer for a pixel of reflectance 0.
+    """
+
+    def __init__(self, network: keras.Model, info: ModelInfo) -> None:
+        super().__init__(name="served_model")
+        self._logits = _frozen(network)
+        self._info = _Constants(info)
+        stored = tf.TensorSpec([None, None, None, len(info.bands)], info.dtype, name="image")
+        packed = tf.TensorSpec([None], tf.string, name="image_bytes")
+        size = tf.TensorSpec([None, 2], tf.int32, name="size")
+        self.serving_default = tf.function(self._predict, input_signature=[stored])
+        self.classify = tf.function(self._classify, input_signature=[stored])
+        self.predict_bytes = tf.function(self._predict_bytes, input_signature=[packed, size])
+
+    def _predict(self, image: tf.Tensor) -> Outputs:
+        constants = self._info
+        image = constants.checked(image)
+        # Float32 holds 16-bit values exactly, and every engine compares floats.
+        stored = tf.cast(image, tf.float32)
+        nodata = tf.reduce_all(tf.equal(stored, constants.nodata), axis=-1)
+        reflectance = stored * constants.scale + constants.offset
+        reflectance = tf.where(tf.expand_dims(nodata, -1), 0.0, reflectance)
+        (logits,) = self._logits(reflectance)
+        probabilities = tf.nn.softmax(logits / constants.temperature)
+        index = tf.argmax(probabilities, axis=-1, output_type=tf.int32)
+        index = tf.where(nodata, len(constants.codes) - 1, index)
+        return {
+            "classes": tf.gather(constants.codes, index),
+            "confidence": tf.where(nodata, 0.0, tf.reduce_max(probabilities, axis=-1)),
+            "probabilities": probabilities,
+        }
+
+    def _classify(self, image: tf.Tensor) -> Outputs:
+        return {"classes": self._predict(image)["classes"]}
+
+    def _predict_bytes(self, image_bytes: tf.Tensor, size: tf.Tensor) -> Outputs:
+        """REST's way: raw little-endian images in, serialized TensorProtos out.
+
+        The names end in `_bytes`, so TensorFlow Serving reads and writes them as base64.
+        `serialize_tensor` is the one stock kernel that turns numbers into a string.
+        """
+        same = tf.reduce_all(tf.equal(size, size[:1]))
+        expected = size[0, 0] * size[0, 1] * self._info.pixel_bytes
+        lengths = tf.strings.length(image_bytes)
+        checks = [
+            tf.debugging.Assert(same, ["all images of a request must have one size, got", size]),
+            tf.debugging.Assert(
+                tf.reduce_all(tf.equal(lengths, expected)),
+                [f"image_bytes must hold height x width x {self._info.bands} little-endian "
+                 f"{self._info.dtype.name} values, which are", expected, "bytes; got", lengths],
+            ),
+        ]  # fmt: skip
+        with tf.control_dependencies(checks):
+            flat = tf.io.decode_raw(image_bytes, self._info.dtype)
+        shape = [-1, size[0, 0], size[0, 1], self._info.bands]
+        outputs = self._predict(tf.reshape(flat, shape))
+        return {f"{name}_bytes": _serialized(outputs[name]) for name in outputs}
+
+
+class _Constants:
+    """What the graph needs of a ModelInfo; a plain object, so that TensorFlow tracks nothing."""
+
+    def __init__(self, info: ModelInfo) -> None:
+        if info.dtype not in DTYPES:
+            raise ModelError(f"an export takes {', '.join(DTYPES)} images, got {info.dtype}")
+        self.dtype = tf.as_dtype(info.dtype)
+        self.bands = len(info.bands)
+        self.pixel_bytes = self.bands * self.dtype.size
+        self.nodata = np.float32(info.nodata)
+        self.scale = np.array([band.scale for band in info.bands], np.float32)
+        self.offset = np.array([band.offset for band in info.bands], np.float32)
+        self.temperature = np.float32(info.temperature)
+        # The no-data code stands behind the classes' own.
+        self.codes = np.array([*info.class_codes, info.legend.nodata], np.uint8)
+        self.multiple = info.size_multiple
+
+    def checked(self, image: tf.Tensor) -> tf.Tensor:
+        """Returns `image` after an in-graph check of its height and width."""
+        size = tf.shape(image)[1:3]
+        fits = tf.reduce_all(tf.equal(size % self.multiple, 0)) & tf.reduce_all(size > 0)
+        message = f"image height and width must be multiples of {self.multiple}, got"
+        with tf.control_dependencies([tf.debugging.Assert(fits, [message, size])]):
+            return tf.identity(image)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportCheck:
+    """How an export differs from the Keras model on the check images."""
+
+    pixels: int
+    max_probability_difference: float
+    different_classes: int
+
+
+def check_export(
+    folder: Path, network: keras.Model, info: ModelInfo, images: np.ndarray
+) -> ExportCheck:
+    """Returns the differences between a written SavedModel and the Keras model.
+
+    Raises:
+        ModelError: A probability differs by more than `TOLERANCE`, or a class where the
+            probabilities are not tied to within it.
+    """
+    outputs = tf.saved_model.load(str(folder)).signatures["serving_default"](
+        image=tf.constant(images)
+    )
+    expected = keras_probabilities(network, info, images)
+    got = outputs["probabilities"].numpy()
+    difference = float(np.abs(got - expected).max())
+    codes = np.array(info.class_codes, np.uint8)[expected.argmax(axis=-1)]
+    codes[(images == images.dtype.type(info.nodata)).all(axis=-1)] = info.legend.nodata
+    different = codes != outputs["classes"].numpy()
+    ranked = np.sort(expected, axis=-1)
+    tied = ranked[..., -1] - ranked[..., -2] <= TOLERANCE if ranked.shape[-1] > 1 else different
+    if not difference <= TOLERANCE or (different & ~tied).any():
+        raise ModelError(
+            f"the exported model differs from the Keras model: probabilities by {difference:.2g}, "
+            f"{int(different.sum())} of {different.size} classes; nothing was written"
+        )
+    return ExportCheck(
+        pixels=different.size,
+        max_probability_difference=difference,
+        different_classes=int(different.sum()),
+    )
+
+
+def keras_probabilities(network: keras.Model, info: ModelInfo, images: np.ndarray) -> np.ndarray:
+    """Returns class probabilities of stored values, computed outside the export's graph.
+
+    Args:
+        network: Reflectance to logits.
+        info: Scale, offset, no-data value and temperature.
+        images: Stored values, [batch, height, width, bands].
+
+    Returns:
+        Probabilities, float32 [batch, height, width, classes].
+    """
+    scale = np.array([band.scale for band in info.bands], np.float32)
+    offset = np.array([band.offset for band in info.bands], np.float32)
+    reflectance = images.astype(np.float32) * scale + offset
+    reflectance[(images == images.dtype.type(info.nodata)).all(axis=-1)] = 0
+    logits = np.asarray(network(reflectance, training=False)) / np.float32(info.temperature)
+    exponent = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return exponent / exponent.sum(axis=-1, keepdims=True)
+
+
+def _frozen(network: keras.Model) -> "tf.types.experimental.ConcreteFunction":
+    """Returns reflectance -> [logits] with the weights as constants of one function.
+
+    Constants are stored once however many signatures call the function, where an exported Keras
+    model stores each variable twice (keras-team/keras#23553). They also let TensorFlow merge
+    batch normalization into the convolutions, in the server as in the local predictor.
+    """
+    function = tf.function(lambda image: network(image, training=False), autograph=False)
+    spec = tf.TensorSpec([None, *network.input_shape[1:]], tf.float32)
+    return convert_variables_to_constants_v2(function.get_concrete_function(spec))
+
+
+def _serialized(values: tf.Tensor) -> tf.Tensor:
+    signature = tf.TensorSpec([], tf.string)
+    return tf.map_fn(tf.io.serialize_tensor, values, fn_output_signature=signature)
