@@ -15,9 +15,11 @@ from landcover_tf.legend import load_legend
 from landcover_tf.sentinel2.simulation.images import write_labels
 from landcover_tf.sentinel2.simulation.product import ProductIdentity, parse_baseline
 from landcover_tf.sentinel2.simulation.safe_writer import Flaws, write_folder, zip_folder
-from landcover_tf.sentinel2.simulation.scene import make_scene
-from landcover_tf.sentinel2.simulation.weather import swath_edge
+from landcover_tf.sentinel2.simulation.scene import make_scene, mirrored
 from landcover_tf.sentinel2.tiles import parse_tile
+
+MAX_SCENE_PX = 2196
+"""Largest landscape that is modelled as a whole."""
 
 __all__ = ["SimulatedProduct", "simulate_product"]
 
@@ -61,7 +63,8 @@ def simulate_product(
         tile: MGRS tile; the product lies at its upper-left corner. South of the equator (22KGV)
             its CRS is EPSG:327zz.
         seed: Changes everything.
-        size_px: Height and width at 10 m, a multiple of 6; a real tile has 10980.
+        size_px: Height and width at 10 m, a multiple of 6; a real tile has 10980. Beyond 2196 the
+            scene is repeated, mirrored at the seams, so that memory and time stay small.
         baseline: Processing baseline; from 04.00 with radiometric offset and raster masks.
         zipped: Whether to write a .zip instead of a folder.
         cloud_fraction: Share of the 60 m pixels that are cloud, a quarter of it cirrus.
@@ -99,12 +102,10 @@ def simulate_product(
     scene = make_scene(
         land_seed=place,
         day_seed=(*place, int(sensed.timestamp())),
-        size_px=size_px,
+        size_px=min(size_px, MAX_SCENE_PX),
         cloud_fraction=cloud_fraction,
     )
-    flaws = Flaws(
-        inside_px=swath_edge(size_px, nodata_fraction), saturated=saturated, defective=defective
-    )
+    flaws = Flaws(nodata_fraction=nodata_fraction, saturated=saturated, defective=defective)
     path = Path(output_dir) / "products" / product.name
     if zipped:
         path = path.with_suffix(".zip")
@@ -118,5 +119,6 @@ def simulate_product(
     else:
         write_folder(path, product, scene, flaws)
     label_path = Path(output_dir) / "ground_truth" / path.with_suffix(".tif").name
-    write_labels(label_path, scene.landscape.codes, product, load_legend("landcover9"))
+    codes = mirrored(scene.landscape.codes, size_px)
+    write_labels(label_path, codes, product, load_legend("landcover9"))
     return SimulatedProduct(path=path, label_path=label_path)

@@ -23,7 +23,8 @@ class Fields:
 
     def value(self, column: int) -> np.ndarray:
         """Returns one random value per pixel in [0, 1), float32 [height, width]."""
-        return self.values[self.parcel, column]
+        values: np.ndarray = self.values[self.parcel, column]
+        return values
 
 
 def make_fields(rng: np.random.Generator, shape: tuple[int, int]) -> Fields:

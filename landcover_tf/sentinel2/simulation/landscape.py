@@ -68,7 +68,8 @@ def _terrain(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
     rows, cols = np.mgrid[0:size, 0:size].astype(np.float32) / np.float32(size) - np.float32(0.5)
     tilt = rows * np.float32(np.cos(bearing)) + cols * np.float32(np.sin(bearing))
     hills = fractal_noise(rng, shape, min(size / 2.5, 360), octaves=6, persistence=0.5)
-    return (2.6 * tilt + 0.75 * hills).astype(np.float32)
+    height: np.ndarray = (2.6 * tilt + 0.75 * hills).astype(np.float32)
+    return height
 
 
 def _rivers(rng: np.random.Generator, is_sea: np.ndarray, height: np.ndarray) -> np.ndarray:
@@ -99,7 +100,9 @@ def _meander(
     )
     across = np.array([-(end - start)[1], (end - start)[0]]) / length
     # The swing fades out at both ends, which must stay where they are.
-    return start + along * (end - start) + offset * swing_px * np.sin(np.pi * along) * across
+    swing = offset * swing_px * np.sin(np.pi * along)
+    line: np.ndarray = start + along * (end - start) + swing * across
+    return line
 
 
 def _paint_wetland_and_shore(

@@ -41,7 +41,7 @@ def detector_footprint(product: ProductIdentity, band: Band, outside: np.ndarray
     # Detectors of different bands look slightly apart.
     parallax = 40 * SENTINEL2_L1C.index(band) / band.resolution_m
     strip = np.floor((cols + 0.2 * rows + 0.45 * width + parallax) / width)
-    detector = np.clip(strip + 5, 1, 12).astype(np.uint8)
+    detector: np.ndarray = np.clip(strip + 5, 1, 12).astype(np.uint8)
     detector[outside] = 0
     return detector
 

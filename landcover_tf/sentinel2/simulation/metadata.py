@@ -23,7 +23,6 @@ _IRRADIANCE = (
     1036.39, 955.19, 813.04, 367.15, 245.59, 85.25,
 )  # fmt: skip
 _EARTH_SUN = 0.9763
-_SPACECRAFT = "Sentinel-{}"
 _XSI = "http://www.w3.org/2001/XMLSchema-instance"
 
 
@@ -162,13 +161,12 @@ def _product_info(info: ET.Element, product: ProductIdentity) -> None:
 
 
 def _datatake(parent: ET.Element, product: ProductIdentity) -> None:
-    letter = product.satellite[1:]
     identifier = (
         f"G{product.satellite}_{product.datatake_time:%Y%m%dT%H%M%S}"
         f"_{product.absolute_orbit:06d}_N{product.baseline_text}"
     )
     datatake = _add(parent, "Datatake", datatakeIdentifier=identifier)
-    _add(datatake, "SPACECRAFT_NAME", _SPACECRAFT.format(letter))
+    _add(datatake, "SPACECRAFT_NAME", f"Sentinel-{product.satellite[1:]}")
     _add(datatake, "DATATAKE_TYPE", "INS-NOBS")
     _add(datatake, "DATATAKE_SENSING_START", iso(product.datatake_time))
     _add(datatake, "SENSING_ORBIT_NUMBER", str(product.relative_orbit))
@@ -192,17 +190,16 @@ def _image_characteristics(parent: ET.Element, product: ProductIdentity) -> None
     conversion = _add(parent, "Reflectance_Conversion")
     _add(conversion, "U", str(_EARTH_SUN))
     irradiances = _add(conversion, "Solar_Irradiance_List")
-    for index, value in enumerate(_IRRADIANCE):
-        _add(irradiances, "SOLAR_IRRADIANCE", str(value), bandId=str(index), unit="W/m²/µm")
+    for index, irradiance in enumerate(_IRRADIANCE):
+        _add(irradiances, "SOLAR_IRRADIANCE", str(irradiance), bandId=str(index), unit="W/m²/µm")
     spectra = _add(parent, "Spectral_Information_List")
     for index, band in bands:
         one = _add(spectra, "Spectral_Information", bandId=str(index), physicalBand=band.xml_name)
         _add(one, "RESOLUTION", str(band.resolution_m))
         wavelength = _add(one, "Wavelength")
         half = band.width_nm / 2
-        for name, value in (("MIN", band.center_nm - half), ("MAX", band.center_nm + half),
-                            ("CENTRAL", band.center_nm)):  # fmt: skip
-            _add(wavelength, name, f"{value:.1f}", unit="nm")
+        for name, shift in (("MIN", -half), ("MAX", half), ("CENTRAL", 0.0)):
+            _add(wavelength, name, f"{band.center_nm + shift:.1f}", unit="nm")
     _add(parent, "REFERENCE_BAND", "3")
 
 
@@ -273,6 +270,5 @@ def _number(value: float) -> str:
 
 def _bytes(root: ET.Element) -> bytes:
     ET.indent(root)
-    return b'<?xml version="1.0" encoding="UTF-8" standalone="no"?>\n' + ET.tostring(
-        root, encoding="utf-8"
-    )
+    body: bytes = ET.tostring(root, encoding="utf-8")
+    return b'<?xml version="1.0" encoding="UTF-8" standalone="no"?>\n' + body

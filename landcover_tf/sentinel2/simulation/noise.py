@@ -22,7 +22,8 @@ def smooth_noise(rng: np.random.Generator, shape: tuple[int, int], scale_px: flo
     cols = _spline_basis(shape[1], scale_px, rng.random())
     knots = rng.standard_normal((rows.shape[1], cols.shape[1]), dtype=np.float32)
     # A sum of independent normals weighted by the basis; 0.479 is the basis' mean square sum.
-    return (rows @ knots @ cols.T) / np.float32(0.479)
+    field: np.ndarray = (rows @ knots @ cols.T) / np.float32(0.479)
+    return field
 
 
 def fractal_noise(
@@ -76,7 +77,8 @@ def lowest(score: np.ndarray, among: np.ndarray, share: float) -> np.ndarray:
         return among.copy()
     if wanted <= 0:
         return np.zeros_like(among)
-    return among & (score < np.partition(values, wanted)[wanted])
+    chosen: np.ndarray = among & (score < np.partition(values, wanted)[wanted])
+    return chosen
 
 
 def _spline_basis(length: int, scale_px: float, phase: float) -> np.ndarray:

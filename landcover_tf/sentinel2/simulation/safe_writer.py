@@ -24,7 +24,8 @@ from landcover_tf.sentinel2.simulation.product import (
     QUANTIFICATION,
     ProductIdentity,
 )
-from landcover_tf.sentinel2.simulation.scene import SceneModel
+from landcover_tf.sentinel2.simulation.scene import SceneModel, mirrored
+from landcover_tf.sentinel2.simulation.weather import outside_swath
 
 _CHECKS = ("FORMAT_CORRECTNESS", "GENERAL_QUALITY", "GEOMETRIC_QUALITY", "SENSOR_QUALITY")
 
@@ -33,8 +34,7 @@ _CHECKS = ("FORMAT_CORRECTNESS", "GENERAL_QUALITY", "GEOMETRIC_QUALITY", "SENSOR
 class Flaws:
     """What went wrong on board; see `simulate_product` for the meaning."""
 
-    inside_px: np.ndarray
-    """How far each 10 m pixel lies inside the swath, float32 [height, width]."""
+    nodata_fraction: float
     saturated: bool
     defective: bool
 
@@ -51,8 +51,9 @@ def write_safe(folder: Path, product: ProductIdentity, scene: SceneModel, flaws:
         if band.name in ("B02", "B03", "B04"):
             visible[band.name] = digital
     weather = scene.weather
-    seen = flaws.inside_px[3::6, 3::6] >= 0
-    cloudy, has_cirrus = weather.cloudy & seen, weather.has_cirrus & seen
+    seen = ~outside_swath(product.size_px, 6, flaws.nodata_fraction)
+    cloudy = mirrored(weather.cloudy, len(seen)) & seen
+    has_cirrus = mirrored(weather.has_cirrus, len(seen)) & seen
     write_cloud_masks(folder, product, cloudy, has_cirrus)
     cloud_percentage = 100 * float((cloudy | has_cirrus).mean())
     _write_previews(folder, product, visible)
@@ -90,15 +91,13 @@ def _digitise(
     product: ProductIdentity, scene: SceneModel, flaws: Flaws, band: Band
 ) -> tuple[np.ndarray, BandQuality]:
     """Returns a band's digital numbers (uint16, native grid) and its quality."""
-    reflectance = scene.reflectance(band.name)
     ratio = band.resolution_m // 10
+    size = product.size_px // ratio
+    reflectance = mirrored(scene.reflectance(band.name), size)
     # Bands look slightly apart in time, so their swath edges differ by a few pixels.
-    inside = flaws.inside_px[ratio // 2 :: ratio, ratio // 2 :: ratio]
-    outside = inside < 0.6 * SENTINEL2_L1C.index(band)
-    if np.isposinf(flaws.inside_px).all():
-        outside = np.zeros_like(outside)
+    apart = 0.6 * SENTINEL2_L1C.index(band)
+    outside = outside_swath(product.size_px, ratio, flaws.nodata_fraction, shift_px=apart)
     saturated, lost, defective = (np.zeros_like(outside) for _ in range(3))
-    size = outside.shape[0]
     if flaws.saturated:
         patch = slice(size // 2, size // 2 + max(size // 30, 2))
         saturated[patch, patch] = True

@@ -46,7 +46,8 @@ class SceneModel:
         floor, gain = spectra.NOISE
         sigma = np.sqrt(floor**2 + (gain * sampled) ** 2)
         rng = np.random.default_rng([*self.noise_seed, index])
-        return sampled + sigma * rng.standard_normal(sampled.shape, dtype=np.float32)
+        sampled += sigma * rng.standard_normal(sampled.shape, dtype=np.float32)
+        return sampled
 
     def _radiance(self, index: int) -> np.ndarray:
         """Returns the reflectance above the atmosphere before the optics, float32 [h, w]."""
@@ -60,10 +61,11 @@ class SceneModel:
         direct = 1 - spectra.SKYLIGHT[index]
         ground *= 1 - direct * weather.shadow
         vapour = np.float32(weather.vapour if BAND_NAMES[index] == "B09" else 1.0)
-        seen = spectra.TRANSMITTANCE[index] * vapour * ground
+        seen: np.ndarray = spectra.TRANSMITTANCE[index] * vapour * ground
         seen += spectra.RAYLEIGH[index] + np.float32(weather.haze) * spectra.AEROSOL[index]
         seen += weather.opacity * (spectra.CLOUD[index] * (0.75 + 0.25 * weather.opacity) - seen)
-        return seen + weather.cirrus * spectra.CIRRUS[index]
+        seen += weather.cirrus * spectra.CIRRUS[index]
+        return seen
 
 
 def make_scene(
@@ -81,10 +83,18 @@ def make_scene(
         surface=surface,
         weather=weather,
         sun=sun,
-        vigour=np.float32(0.06) * smooth_noise(day_rng, shape, 25),
-        tone=np.float32(0.06) * smooth_noise(day_rng, shape, 40),
+        vigour=np.float32(0.1) * smooth_noise(day_rng, shape, 25),
+        tone=np.float32(0.1) * smooth_noise(day_rng, shape, 40),
         noise_seed=(*day_seed, 1),
     )
+
+
+def mirrored(values: np.ndarray, size: int) -> np.ndarray:
+    """Returns a square raster continued to `size` rows and columns, mirrored at every seam."""
+    missing = size - values.shape[0]
+    if missing == 0:
+        return values
+    return np.pad(values, (0, missing), mode="symmetric")
 
 
 def sample(field: np.ndarray, ratio: int) -> np.ndarray:
@@ -95,9 +105,10 @@ def sample(field: np.ndarray, ratio: int) -> np.ndarray:
     if ratio == 1:
         return field
     low, high = ratio // 2 - 1, ratio // 2
-    return (
+    centre: np.ndarray = (
         field[low::ratio, low::ratio]
         + field[low::ratio, high::ratio]
         + field[high::ratio, low::ratio]
         + field[high::ratio, high::ratio]
     ) / np.float32(4)
+    return centre

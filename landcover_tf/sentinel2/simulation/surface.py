@@ -12,7 +12,7 @@ import numpy as np
 from landcover_tf.sentinel2.simulation import landscape as cover
 from landcover_tf.sentinel2.simulation.fields import mix
 from landcover_tf.sentinel2.simulation.landscape import Landscape
-from landcover_tf.sentinel2.simulation.noise import fractal_noise, grain, smooth_noise
+from landcover_tf.sentinel2.simulation.noise import fractal_noise, grain
 from landcover_tf.sentinel2.simulation.spectra import Material
 
 
@@ -45,7 +45,7 @@ def make_surface(rng: np.random.Generator, land: Landscape) -> Surface:
     shape = land.codes.shape
     texture = _Texture(
         fine=grain(rng, shape, 0.6),
-        medium=smooth_noise(rng, shape, 4),
+        medium=fractal_noise(rng, shape, 10, octaves=3, persistence=0.8),
         coarse=fractal_noise(rng, shape, 80, octaves=4),
         uniform=rng.random(shape, dtype=np.float32),
     )
@@ -80,43 +80,46 @@ def _agriculture(land: Landscape, texture: _Texture) -> _Parts:
     """Each parcel has a crop, a stage of growth, a soil and rows along its longer side."""
     kind = land.fields.value(1)
     crop = np.select(
-        [kind < 0.42, kind < 0.72], [Material.CROP_GREEN, Material.CROP_RIPE], Material.GRASS
+        [kind < 0.28, kind < 0.58], [Material.CROP_GREEN, Material.CROP_RIPE], Material.GRASS
     )
     soil = np.where(land.fields.value(2) < 0.5, Material.SOIL_BRIGHT, Material.SOIL_DARK)
+    # Meadow-like crops ripen to the colour of dry grass instead of showing soil.
+    soil = np.where((kind > 0.7) & (land.fields.value(2) < 0.6), Material.GRASS_DRY, soil)
     stage = land.fields.value(3)
     # Cover grows in an S-shape, so many parcels are nearly closed or nearly bare.
     bare = 1 / (1 + np.exp(7 * (stage - 0.42)))
     rows = np.sin(land.fields.across * np.float32(2 * np.pi / 2.9))
-    bare = bare + 0.07 * rows + 0.05 * texture.medium + 0.02 * texture.fine
+    bare = bare + 0.13 * rows + 0.06 * texture.medium + 0.02 * texture.fine
     bare = np.where(land.fields.is_edge, 0.35, bare)
-    bright = 1 + 0.16 * (land.fields.value(0) - 0.5) + 0.02 * texture.fine + 0.05 * rows
+    bright = 1 + 0.24 * (land.fields.value(0) - 0.5) + 0.02 * texture.fine + 0.08 * rows
     return crop, soil, bare, bright
 
 
 def _forest(land: Landscape, texture: _Texture) -> _Parts:
     """Stands of needle and broad leaves under a rough, self-shading canopy."""
-    broadleaf = 1 / (1 + np.exp(-5 * texture.coarse))
-    return Material.CONIFER, Material.BROADLEAF, broadleaf, 0.95 + 0.15 * texture.fine
+    broadleaf = 1 / (1 + np.exp(-4 * texture.coarse + 0.3 * texture.medium))
+    return Material.CONIFER, Material.BROADLEAF, broadleaf, 0.95 + 0.17 * texture.fine
 
 
 def _grassland(land: Landscape, texture: _Texture) -> _Parts:
     """Patchy swards without rows; from lush to dry."""
-    dry = 0.45 + 0.28 * texture.coarse + 0.17 * texture.medium + 0.03 * texture.fine
-    return Material.GRASS, Material.GRASS_DRY, dry, 1 + 0.05 * texture.medium
+    dry = 0.45 + 0.3 * texture.coarse + 0.25 * texture.medium + 0.03 * texture.fine
+    return Material.GRASS, Material.GRASS_DRY, dry, 1 + 0.07 * texture.medium
 
 
 def _scrub(land: Landscape, texture: _Texture) -> _Parts:
     """Bushes of some ten metres over dry grass, soil and stones."""
-    bushes = 1 / (1 + np.exp(-4 * (texture.fine * 0.9 + 0.5 * texture.medium + 0.55)))
-    floor = np.where(texture.coarse > 0.7, Material.ROCK, Material.GRASS_DRY)
+    closure = 1.0 + 0.6 * texture.coarse
+    bushes = 1 / (1 + np.exp(-4 * (texture.fine * 0.9 + 0.9 * texture.medium + closure)))
+    floor = np.where(texture.medium > 0.3, Material.GRASS_DRY, Material.SOIL_DARK)
     return floor, Material.SHRUB, bushes, 0.97 + 0.06 * texture.fine
 
 
 def _wetland(land: Landscape, texture: _Texture) -> _Parts:
     """Reed beds between mud and shallow pools."""
-    pool = texture.medium + 0.35 * texture.fine
-    floor = np.where(pool > 1.0, Material.RIVER, Material.MUD)
-    reed = 1 / (1 + np.exp(4 * (pool - 0.75 + 0.5 * texture.coarse)))
+    pool = 1.2 * texture.medium + 0.3 * texture.fine + 0.25 * texture.coarse
+    floor = np.where(pool > 0.85, Material.RIVER, Material.MUD)
+    reed = 1 / (1 + np.exp(4 * (pool - 0.6)))
     return floor, Material.REED, reed, 1 + 0.05 * texture.fine
 
 
@@ -124,20 +127,22 @@ def _bare(land: Landscape, texture: _Texture) -> _Parts:
     """Sand at the shore, rock and rubble elsewhere, with sparse plants."""
     shore = land.height < np.quantile(land.height, 0.3)
     ground = np.where(shore, Material.SAND, Material.ROCK)
-    other = np.where(texture.coarse > 0, Material.SOIL_BRIGHT, Material.GRASS_DRY)
-    mixed = 0.3 + 0.18 * texture.medium + 0.12 * texture.coarse
-    return ground, other, mixed, 1 + 0.07 * texture.medium + 0.04 * texture.fine
+    soil = np.where(texture.coarse > 0.3, Material.SOIL_BRIGHT, Material.SOIL_DARK)
+    other = np.where(texture.medium > 0.5, Material.GRASS_DRY, soil)
+    mixed = 0.4 + 0.25 * texture.medium + 0.2 * texture.coarse
+    return ground, other, mixed, 1 + 0.09 * texture.medium + 0.05 * texture.fine
 
 
 def _urban(land: Landscape, texture: _Texture) -> _Parts:
     """Streets in a grid around each town centre; houses, gardens, yards and halls between."""
     shape = land.codes.shape
     rows, cols = np.mgrid[0 : shape[0], 0 : shape[1]].astype(np.float32)
-    distance = np.hypot(
-        rows[..., None] - land.towns[:, 0].astype(np.float32),
-        cols[..., None] - land.towns[:, 1].astype(np.float32),
-    )
-    nearest = distance.argmin(axis=-1)
+    distance = np.full(shape, np.inf, np.float32)
+    nearest = np.zeros(shape, int)
+    for town, (row, col, _) in enumerate(land.towns):
+        from_town = np.hypot(rows - np.float32(row), cols - np.float32(col))
+        nearest[from_town < distance] = town
+        distance = np.minimum(distance, from_town)
     bearing = land.towns[nearest, 2].astype(np.float32)
     u = rows * np.cos(bearing) + cols * np.sin(bearing)
     v = cols * np.cos(bearing) - rows * np.sin(bearing)
@@ -145,9 +150,9 @@ def _urban(land: Landscape, texture: _Texture) -> _Parts:
     block = mix(mix(np.floor(u / 9).astype(int), np.floor(v / 13).astype(int)), nearest)
     kind = (block % 1000).astype(np.float32) / 1000
     # The centre is dense, the outskirts green.
-    density = np.clip(1.05 - distance.min(axis=-1) / (shape[0] / 9), 0.25, 0.9)
+    density = np.clip(1.05 - distance / (shape[0] / 9), 0.25, 0.9)
     roof = np.select(
-        [kind < 0.07, kind < 0.2], [Material.WHITE_ROOF, Material.CONCRETE], Material.TILES
+        [kind < 0.04, kind < 0.2], [Material.WHITE_ROOF, Material.CONCRETE], Material.TILES
     )
     built = np.where(street, Material.ASPHALT, roof)
     green = np.where(texture.coarse > 0.4, Material.GRASS_DRY, Material.GRASS)
@@ -156,7 +161,7 @@ def _urban(land: Landscape, texture: _Texture) -> _Parts:
     share = np.where(street, 0.12, np.where(hall, 0.04, garden))
     share = np.where(land.is_road, 0.1, share)
     built = np.where(land.is_road, Material.ASPHALT, built)
-    return built, green, share, 1 + 0.12 * texture.fine
+    return built, green, share, 1 + 0.16 * texture.fine
 
 
 _CLASSES: dict[int, Callable[[Landscape, _Texture], _Parts]] = {
@@ -175,7 +180,9 @@ def _hillshade(height: np.ndarray) -> np.ndarray:
     """Returns the light on slopes relative to level ground, sun in the south-east."""
     down, right = np.gradient(height)
     scale = 0.09 / max(float(np.hypot(down, right).std()), 1e-6)
-    return np.clip(1 + scale * (right - down) * np.float32(0.7), 0.7, 1.3)
+    # Slopes that fall towards the south-east (down and right) face the sun.
+    light: np.ndarray = np.clip(1 - scale * (right + down) * np.float32(0.7), 0.7, 1.3)
+    return light
 
 
 def _at(values: np.ndarray | float, where: np.ndarray) -> np.ndarray | float:

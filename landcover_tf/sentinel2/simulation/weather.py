@@ -65,24 +65,39 @@ def make_weather(
     )
 
 
-def swath_edge(size_px: int, nodata_fraction: float, bearing_deg: float = 102.0) -> np.ndarray:
-    """Returns how far each 10 m pixel lies inside the swath, in px; negative is outside.
+def outside_swath(
+    size_px: int, ratio: int, nodata_fraction: float, *, shift_px: float = 0.0
+) -> np.ndarray:
+    """Returns True on the pixels that the satellite did not see.
 
     Args:
-        size_px: Height and width.
+        size_px: Height and width at 10 m.
+        ratio: Pixel size of the grid wanted, in 10 m pixels: 1, 2 or 6.
         nodata_fraction: Share of pixels outside the swath.
-        bearing_deg: Direction into the swath, clockwise from north. Sentinel-2's track runs
-            about 12 degrees off north, so a western edge leans to the right.
+        shift_px: How far the edge is moved inwards, in 10 m pixels.
 
     Returns:
-        float32 [size_px, size_px].
+        bool [size_px / ratio, size_px / ratio].
     """
-    if nodata_fraction <= 0:
-        return np.full((size_px, size_px), np.inf, np.float32)
-    rows, cols = np.mgrid[0:size_px, 0:size_px].astype(np.float32)
-    bearing = np.deg2rad(bearing_deg)
-    inward = cols * np.float32(np.sin(bearing)) - rows * np.float32(np.cos(bearing))
-    return inward - np.float32(np.quantile(inward, min(nodata_fraction, 1.0)))
+    count = size_px // ratio
+    if nodata_fraction <= 0 or nodata_fraction >= 1:
+        return np.full((count, count), nodata_fraction >= 1)
+    edge = np.quantile(_eastward(size_px, 6), nodata_fraction)
+    outside: np.ndarray = _eastward(size_px, ratio) < edge + shift_px
+    return outside
+
+
+def _eastward(size_px: int, ratio: int) -> np.ndarray:
+    """Returns the distance across the track in 10 m pixels, float32 [size, size].
+
+    The track runs about 12 degrees off north, so the western edge of a swath leans.
+    """
+    centres = (np.arange(size_px // ratio, dtype=np.float32) + np.float32(0.5)) * ratio
+    lean = np.deg2rad(12)
+    across: np.ndarray = centres * np.float32(np.cos(lean)) + centres[:, None] * np.float32(
+        np.sin(lean)
+    )
+    return across
 
 
 def _shadow(opacity: np.ndarray, base_m: float, sun: Sun) -> np.ndarray:

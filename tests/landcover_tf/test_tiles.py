@@ -1,0 +1,61 @@
+"""Corners and outlines of MGRS tiles against real metadata and known places."""
+
+import pytest
+
+from landcover_tf.errors import ProductError
+from landcover_tf.sentinel2.tiles import parse_tile
+
+
+@pytest.mark.parametrize(
+    ("name", "epsg", "ulx", "uly"),
+    [
+        # Geoposition in MTD_TL.xml of real products.
+        ("32TNM", 32632, 499980, 4700040),
+        ("T46RER", 32646, 499980, 3100020),
+        # The 100 km square from 500 to 600 km east, 4200 to 4300 km north, rounded outwards.
+        ("34seh", 32634, 499980, 4300020),
+    ],
+)
+def test_corner_of_known_tiles(name, epsg, ulx, uly):
+    tile = parse_tile(name)
+    assert (tile.epsg, tile.ulx, tile.uly) == (epsg, ulx, uly)
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "latitude", "longitude"),
+    [
+        # Published MGRS references: 18SUJ2339407396, 18TWL8073504695, 56HLH3487352266.
+        ("18SUJ", "White House", 38.8977, -77.0366),
+        ("18TWL", "Statue of Liberty", 40.6892, -74.0445),
+        ("56HLH", "Sydney Opera House", -33.8568, 151.2153),
+        ("31UDQ", "Eiffel Tower", 48.8584, 2.2945),
+        ("34SGH", "Acropolis", 37.9715, 23.7267),
+    ],
+)
+def test_tile_holds_known_place(name, place, latitude, longitude):
+    west, south, east, north = parse_tile(name).bounds_degrees
+    assert west < longitude < east, place
+    assert south < latitude < north, place
+
+
+def test_corners_are_multiples_of_sixty_on_both_hemispheres():
+    for name in ("22KGV", "01LAC", "49JGM", "36MZE", "33XWG", "60CWS"):
+        tile = parse_tile(name)
+        assert tile.ulx % 60 == tile.uly % 60 == 0
+        assert tile.epsg == (32600 if name[2] >= "N" else 32700) + int(name[:2])
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("34IEH", "MGRS tile"),
+        ("SEH", "MGRS tile"),
+        ("34SZH", "no 100 km column Z"),
+        ("61SEH", "no 100 km column"),
+        # Row R of zone 34 begins at 1000 or 3000 km north, band S at 3540 km.
+        ("34SER", "does not lie in latitude band S"),
+    ],
+)
+def test_refuses_squares_that_do_not_exist(name, message):
+    with pytest.raises(ProductError, match=message):
+        parse_tile(name)
