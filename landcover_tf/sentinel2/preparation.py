@@ -9,7 +9,7 @@ import numpy as np
 import rasterio
 from rasterio.windows import Window as RasterioWindow
 
-from landcover_tf.bands import BAND_NAMES, SENTINEL2_L1C, band
+from landcover_tf.bands import BAND_NAMES, band
 from landcover_tf.errors import LabelError, RasterError
 from landcover_tf.files import atomic_folder, write_json
 from landcover_tf.grid import Window
@@ -17,6 +17,7 @@ from landcover_tf.legend import load_crosswalk
 from landcover_tf.progress import progress
 from landcover_tf.provenance import git_commit, software_versions
 from landcover_tf.sentinel2 import clouds, labels, prepared, resample
+from landcover_tf.sentinel2.band_reader import GDAL_CACHE_BYTES
 from landcover_tf.sentinel2.checks import Finding, label_shift_hint
 from landcover_tf.sentinel2.clouds import CloudMask, CloudSource
 from landcover_tf.sentinel2.pansharpen import PREDICTORS, Sharpening
@@ -24,13 +25,7 @@ from landcover_tf.sentinel2.quality import read_product_clouds, read_quality_bit
 from landcover_tf.sentinel2.quicklook import save_quicklook
 from landcover_tf.sentinel2.resample import Resampling
 from landcover_tf.sentinel2.safe import SafeProduct, open_product
-from landcover_tf.sentinel2.scene import (
-    GDAL_CACHE_BYTES,
-    STORED_NODATA,
-    STORED_OFFSET,
-    STORED_SCALE,
-    Scene,
-)
+from landcover_tf.sentinel2.scene import STORED_NODATA, STORED_OFFSET, STORED_SCALE, Scene
 from landcover_tf.sentinel2.validity import ValidityBit, fractions_of_counts
 
 STRIP_ROWS = 1024
@@ -112,10 +107,7 @@ class _Preparation:
             cloudy_60m=cloudy,
             threads=self.job.threads,
         ) as scene:
-            scene.load(b.name for b in SENTINEL2_L1C if b.resolution_m > 10)
-            if self.settings.sharpening != "none":
-                # Sharpening looks at the 10 m bands beyond the strip; they are kept as well.
-                scene.load(PREDICTORS)
+            scene.load()
             self._write_image(scene, validity)
             self._add_coarse_means(scene)
         chosen = self._choose_clouds(
@@ -198,7 +190,7 @@ class _Preparation:
             grid = self.product.grids[band(name).resolution_m]
             whole = Window(row_off=0, col_off=0, height=grid.height, width=grid.width)
             mean = resample.block_mean(
-                scene.read_dn(name, whole).astype(np.float32), 60 // grid.resolution_m
+                scene.bands.read(name, whole).astype(np.float32), 60 // grid.resolution_m
             )
             self.means[name] = (mean + self.product.offsets[name]) / self.product.quantification
 

@@ -112,6 +112,16 @@ def covering(window: Window, ratio: int) -> Window:
     )
 
 
+def finer(window: Window, ratio: int) -> Window:
+    """Returns the fine window of the pixels that a coarse window covers."""
+    return Window(
+        row_off=window.row_off * ratio,
+        col_off=window.col_off * ratio,
+        height=window.height * ratio,
+        width=window.width * ratio,
+    )
+
+
 def crop(fine: np.ndarray, source: Window, ratio: int, window: Window) -> np.ndarray:
     """Returns the part inside `window` of `fine`, which covers the coarse window `source`."""
     row, col = window.row_off - source.row_off * ratio, window.col_off - source.col_off * ratio
@@ -175,7 +185,7 @@ def block_mean(fine: np.ndarray, ratio: int) -> np.ndarray:
     return blocks.mean(axis=(1, 3), dtype=np.float32)
 
 
-def block_erode(marked: np.ndarray, radius: int) -> np.ndarray:
+def erode(marked: np.ndarray, radius: int) -> np.ndarray:
     """Returns True where a pixel and all within `radius` rows and columns are marked.
 
     Pixels beyond the edge count as marked.
