@@ -7,10 +7,10 @@ they are shifted. Only hashes below a limit are kept: the same ones in every pat
 
 import numpy as np
 
-SAMPLES_PER_PATCH = 256
+SAMPLES_PER_PATCH = 512
 MIN_SHARED = 4
 """Fingerprints that must agree before a patch is said to share content."""
-MIN_SHARED_FRACTION = 0.02
+MIN_SHARED_FRACTION = 0.005
 
 
 def fingerprints(image: np.ndarray, valid: np.ndarray) -> np.ndarray:

@@ -255,10 +255,16 @@ def _choose_bands(
 
 
 @contextmanager
-def _opened(path: object) -> Iterator[rasterio.DatasetReader]:
+def without_georeference_warning() -> Iterator[None]:
+    """Keeps rasterio quiet about rasters without a CRS, which are welcome here."""
     with warnings.catch_warnings():
-        # Rasters without a CRS are welcome here.
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        yield
+
+
+@contextmanager
+def _opened(path: object) -> Iterator[rasterio.DatasetReader]:
+    with without_georeference_warning():
         try:
             file = rasterio.open(path)
         except RasterioError as error:

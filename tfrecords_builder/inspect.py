@@ -1,0 +1,188 @@
+"""Opens any record: `python -m tfrecords_builder.inspect DATASET --key K --to-geotiff out.tif`."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+import rasterio
+import tyro
+from rasterio.crs import CRS
+from rasterio.io import DatasetWriter
+from rasterio.transform import Affine
+
+from landcover_tf import cli
+from landcover_tf.dataset_info import DatasetInfo
+from landcover_tf.errors import DatasetError
+from landcover_tf.files import atomic_path
+from landcover_tf.patch_index import PatchEntry, read_index
+from tfrecords_builder.rasters import without_georeference_warning
+from tfrecords_builder.reading import record_at
+
+if TYPE_CHECKING:
+    from landcover_tf.records import Patch
+
+
+@dataclass(frozen=True, kw_only=True)
+class InspectConfig:
+    """Lists the records of a dataset, or opens one as GeoTIFF and picture.
+
+    The GeoTIFF has the bands' names, scales and no-data value; labels and validity are written
+    beside it as NAME.label.tif (with the legend's colours) and NAME.validity.tif.
+    """
+
+    dataset: Annotated[Path, tyro.conf.Positional]
+    """Folder with dataset.json."""
+    key: str | None = None
+    """Key of the record; without it, records are listed."""
+    to_geotiff: Path | None = None
+    """GeoTIFF to write."""
+    png: Path | None = None
+    """Picture to write: image, labels, validity."""
+    split: str | None = None
+    """List only this split."""
+    limit: int = 20
+    """Most records to list."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Returns the exit code of a look at a dataset."""
+    return cli.run(InspectConfig, _program, argv, prog="tfrecords_builder.inspect")
+
+
+def find_patch(folder: Path, info: DatasetInfo, key: str) -> "tuple[PatchEntry, Patch]":
+    """Returns a record by its key, and what the index says of it.
+
+    Raises:
+        DatasetError: There is no such key, or the index is not of these shards.
+    """
+    entries = read_index(folder)
+    entry = next((entry for entry in entries if entry.key == key), None)
+    if entry is None:
+        example = f"; a key looks like {entries[0].key}" if entries else ""
+        raise DatasetError(f"dataset {folder} has no record {key!r}{example}")
+    patch = record_at(folder, info, entry.shard, entry.position)
+    if patch.key != key:
+        raise DatasetError(
+            f"shard {entry.shard}, record {entry.position}, is {patch.key!r} but the index says "
+            f"{key!r}; build the dataset again"
+        )
+    return entry, patch
+
+
+def write_geotiffs(patch: "Patch", info: DatasetInfo, path: Path) -> list[Path]:
+    """Writes image, labels and validity of a record and returns their paths."""
+    label_path = path.with_name(f"{path.stem}.label.tif")
+    validity_path = path.with_name(f"{path.stem}.validity.tif")
+    with _created(path, patch, patch.image) as raster:
+        raster.nodata = info.nodata
+        raster.write(patch.image.transpose(2, 0, 1))
+        raster.descriptions = patch.band_names
+        raster.scales, raster.offsets = info.scale, info.offset
+        raster.update_tags(key=patch.key, product=patch.product, dataset=info.name)
+    with _created(label_path, patch, patch.label[..., None]) as raster:
+        raster.nodata = info.legend.nodata
+        raster.write(patch.label, 1)
+        raster.write_colormap(1, info.legend.colormap())
+    with _created(validity_path, patch, patch.validity[..., None]) as raster:
+        raster.write(patch.validity, 1)
+    return [path, label_path, validity_path]
+
+
+def write_picture(patch: "Patch", info: DatasetInfo, path: Path) -> None:
+    """Writes image, labels and usable pixels side by side as PNG."""
+    from landcover_tf.pictures import class_picture, composite, save_panels
+    from landcover_tf.sentinel2.validity import ValidityBit
+
+    has_data = (patch.validity & np.uint8(ValidityBit.NODATA)) == 0
+    usable = (patch.validity & np.uint8(info.invalid_bits)) == 0
+    reflectance = patch.image * np.array(info.scale, np.float32) + np.array(info.offset, np.float32)
+    panels = [
+        ("image", composite(reflectance, patch.band_names, valid=has_data)),
+        ("label", class_picture(patch.label, info.legend)),
+        ("usable", np.where(usable[..., None], 255, 40).astype(np.uint8).repeat(3, axis=-1)),
+    ]
+    save_panels(
+        path, panels, legend=info.legend, title=patch.key, metres_per_pixel=info.resolution_m
+    )
+
+
+def _program(config: InspectConfig) -> int:
+    info = DatasetInfo.load(config.dataset)
+    if config.key is None:
+        if config.to_geotiff or config.png:
+            raise DatasetError("--to-geotiff and --png need the --key of a record")
+        _list(config, info)
+        return 0
+    entry, patch = find_patch(config.dataset, info, config.key)
+    print(_description(entry, patch, info))
+    if config.to_geotiff:
+        for path in write_geotiffs(patch, info, config.to_geotiff):
+            print(f"wrote {path}")
+    if config.png:
+        write_picture(patch, info, config.png)
+        print(f"wrote {config.png}")
+    return 0
+
+
+def _list(config: InspectConfig, info: DatasetInfo) -> None:
+    if config.split is not None:
+        info.split(config.split)
+    entries = read_index(config.dataset, config.split)
+    for entry in entries[: config.limit]:
+        largest = max(entry.class_pixels, key=lambda code: entry.class_pixels[code], default=None)
+        names = dict(zip(info.legend.codes, info.legend.names, strict=True))
+        print(
+            f"{entry.key}  {entry.split:5}  {entry.shard}#{entry.position}  "
+            f"{entry.labelled_fraction:.0%} labelled, most of it {names.get(largest or 0, '-')}"
+        )
+    print(f"{len(entries)} records; open one with --key KEY --to-geotiff FILE --png FILE")
+
+
+def _description(entry: PatchEntry, patch: "Patch", info: DatasetInfo) -> str:
+    window, names = patch.window, dict(zip(info.legend.codes, info.legend.names, strict=True))
+    classes = ", ".join(f"{names[code]} {n}" for code, n in sorted(entry.class_pixels.items()))
+    return "\n".join(
+        [
+            f"key       {patch.key}",
+            f"place     {entry.split}, {entry.shard}, record {entry.position}",
+            f"product   {patch.product}",
+            f"window    row {window.row_off}, column {window.col_off}, "
+            f"{window.height} x {window.width}",
+            f"CRS       {patch.crs or 'none'}",
+            f"transform {', '.join(f'{v:g}' for v in patch.transform)}",
+            f"image     {patch.image.dtype} {patch.image.shape}, bands "
+            f"{', '.join(patch.band_names)}",
+            f"classes   {classes} (usable pixels)",
+        ]
+    )
+
+
+@contextmanager
+def _created(path: Path, patch: "Patch", values: np.ndarray) -> Iterator[DatasetWriter]:
+    """Yields a GeoTIFF that appears under its name when all is written."""
+    height, width, bands = values.shape
+    with (
+        atomic_path(path) as temporary,
+        without_georeference_warning(),
+        rasterio.open(
+            temporary,
+            "w",
+            driver="GTiff",
+            height=height,
+            width=width,
+            count=bands,
+            dtype=values.dtype.name,
+            crs=CRS.from_user_input(patch.crs) if patch.crs else None,
+            transform=Affine(*patch.transform),
+            compress="deflate",
+        ) as raster,
+    ):
+        yield raster
+
+
+if __name__ == "__main__":
+    sys.exit(main())
