@@ -59,9 +59,7 @@ def read_tensors(path: str | Path) -> Tensors:
         if path.name.endswith(".weights.h5"):
             return _read_keras(path)
         if path.suffix == ".safetensors":
-            from safetensors.numpy import load_file
-
-            return _only_encoder(load_file(path), path)
+            return _only_encoder(_read_safetensors(path), path)
         if path.suffix in (".pth", ".pt"):
             return _only_encoder(read_torch(path), path)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError) as error:
@@ -192,6 +190,16 @@ def _read_legacy(path: Path) -> Any:
                 raise pickle.UnpicklingError(f"storage {key} is cut off")
             values[:] = np.frombuffer(data, values.dtype)
         return loaded
+
+
+def _read_safetensors(path: Path) -> Tensors:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise ValueError(str(error)) from error
 
 
 def _widened(values: np.ndarray, kind: str) -> np.ndarray:

@@ -1,0 +1,75 @@
+"""The same network, loss and metric on another Keras backend."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+# Runs once on each backend, in its own process, because Keras binds a backend at import.
+PROGRAM = """
+import sys
+import keras
+import numpy as np
+from landcover_tf.bands import BAND_NAMES
+from landcover_tf.losses import LOSS_KINDS, build_loss
+from landcover_tf.metrics import segmentation_metrics
+from landcover_tf.model_info import ModelSpec
+from landcover_tf.models.receptive_field import receptive_field
+from landcover_tf.models.unet import build_unet
+from landcover_tf.models.weights import load_encoder_weights
+from landcover_tf.normalizer import Normalizer
+
+weights, result, train = sys.argv[1], sys.argv[2], sys.argv[3] == "train"
+bands = BAND_NAMES[:3]
+limits = {"clip_min": (0.0,) * 3, "clip_max": (1.0,) * 3}
+normalizer = Normalizer(
+    kind="standardize", bands=bands, shift=(0.3, 0.4, 0.5), factor=(2.0, 3.0, 4.0), **limits
+)
+model = build_unet(
+    ModelSpec(
+        encoder="resnet18", band_names=bands, class_codes=(1, 2, 3), normalizer=normalizer,
+        skip_connections=5, decoder_filters=(8, 8, 8, 4, 4),
+    )
+)
+if train:
+    model.save_weights(weights)
+model.load_weights(weights)
+assert load_encoder_weights(model, weights, bands).placed_bands == bands
+random = np.random.default_rng(0)
+image = random.random((2, 64, 96, 3), np.float32)
+labels = random.integers(0, 3, (2, 64, 96)).astype("uint8")
+labels[:, :10] = 255
+model.compile(keras.optimizers.SGD(0.01), build_loss(), segmentation_metrics(3))
+logits = model.predict(image, verbose=0)
+losses = [
+    float(build_loss(kind=kind, boundary_weight=1, class_weights=(1, 2, 3))(labels, logits)[()])
+    for kind in LOSS_KINDS
+]
+scores = model.evaluate(image, labels, verbose=0)
+trained = model.train_on_batch(image, labels)
+field = receptive_field(model).field_px
+np.savez(result, logits=logits, losses=losses, scores=scores, trained=trained, field=field)
+"""
+
+
+@pytest.mark.slow
+def test_pytorch_backend_gives_the_numbers_of_tensorflow(tmp_path):
+    if importlib.util.find_spec("torch") is None:
+        pytest.skip("PyTorch is not installed")
+    found = {}
+    for backend, mode in (("tensorflow", "train"), ("torch", "read")):
+        arguments = [str(tmp_path / "w.weights.h5"), str(tmp_path / f"{backend}.npz"), mode]
+        subprocess.run(
+            [sys.executable, "-c", PROGRAM, *arguments],
+            check=True,
+            timeout=300,
+            env={**os.environ, "KERAS_BACKEND": backend, "CUDA_VISIBLE_DEVICES": ""},
+        )
+        found[backend] = np.load(arguments[1])
+    for name in ("logits", "losses", "scores", "trained", "field"):
+        np.testing.assert_allclose(
+            found["torch"][name], found["tensorflow"][name], rtol=1e-4, atol=1e-4, err_msg=name
+        )

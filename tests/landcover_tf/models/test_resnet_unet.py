@@ -1,0 +1,190 @@
+"""The network's shape, names, precision, size checks and freezing."""
+
+import re
+
+import keras
+import numpy as np
+import pytest
+
+from landcover_tf.bands import BAND_NAMES
+from landcover_tf.errors import ModelError
+from landcover_tf.losses import build_loss
+from landcover_tf.metrics import segmentation_metrics
+from landcover_tf.model_info import ModelSpec
+from landcover_tf.models.layers import ReflectanceNormalizer
+from landcover_tf.models.unet import (
+    build_unet,
+    encoder_layer_names,
+    encoder_stages,
+    encoder_variable_pattern,
+    freeze_encoder,
+)
+from landcover_tf.normalizer import Normalizer
+
+
+def normalizer(count: int) -> Normalizer:
+    """Returns a normalizer whose bands all differ."""
+    return Normalizer(
+        kind="standardize",
+        bands=BAND_NAMES[:count],
+        clip_min=tuple(0.01 * i for i in range(count)),
+        clip_max=tuple(0.9 - 0.02 * i for i in range(count)),
+        shift=tuple(0.1 + 0.01 * i for i in range(count)),
+        factor=tuple(3.0 + i for i in range(count)),
+    )
+
+
+def spec(**changes) -> ModelSpec:
+    """Returns a narrow resnet18 U-Net for 4 bands and 3 classes."""
+    values = {
+        "encoder": "resnet18",
+        "band_names": BAND_NAMES[:4],
+        "class_codes": (10, 20, 30),
+        "normalizer": normalizer(4),
+        "decoder_filters": (8, 8, 8, 4, 4),
+    }
+    return ModelSpec(**values | changes)
+
+
+@pytest.fixture(scope="module")
+def model() -> keras.Model:
+    return build_unet(spec())
+
+
+@pytest.fixture
+def image() -> np.ndarray:
+    return np.random.default_rng(0).random((2, 64, 96, 4), np.float32)
+
+
+def test_normalizer_layer_equals_numpy_and_survives_serialization(image):
+    expected = normalizer(4).apply(image)
+    layer = ReflectanceNormalizer.of(normalizer(4), name="normalizer")
+    again = keras.layers.deserialize(keras.layers.serialize(layer))
+    for one in (layer, again):
+        np.testing.assert_allclose(np.asarray(one(image)), expected, rtol=1e-6, atol=1e-6)
+
+
+def test_normalizer_layer_keeps_float32_under_mixed_precision(image):
+    layer = ReflectanceNormalizer.of(normalizer(4), dtype="mixed_float16")
+    assert keras.backend.standardize_dtype(layer(image).dtype) == "float32"
+
+
+# Parameters of torchvision's networks without fc: 11.176512 M, 21.284672 M, 23.508032 M and
+# 42.500160 M for 3 bands; a further band adds 7 * 7 * 64 to the stem. Batch statistics, which
+# PyTorch does not count, are not trainable here.
+@pytest.mark.parametrize(
+    ("encoder", "trainable"),
+    [
+        ("resnet18", 11_176_512),
+        ("resnet34", 21_284_672),
+        ("resnet50", 23_508_032),
+        ("resnet101", 42_500_160),
+    ],
+)
+def test_encoder_has_the_parameters_of_torchvision(encoder, trainable):
+    unet = build_unet(spec(encoder=encoder))
+    layers = [unet.get_layer(name) for name in encoder_layer_names(unet)]
+    found = sum(int(np.prod(v.shape)) for layer in layers for v in layer.trainable_variables)
+    assert found == trainable + 7 * 7 * 64
+
+
+def test_output_has_the_input_size_and_skips_run_from_coarse_to_fine(image):
+    for skips in (0, 3, 5):
+        unet = build_unet(spec(skip_connections=skips))
+        assert unet.input.name == "image"
+        assert unet.layers[-1].name == "logits"
+        joined = [layer.name for layer in unet.layers if layer.name.endswith("_skip")]
+        assert joined == [f"decoder_{number}_skip" for number in range(1, skips + 1)]
+    assert unet(image).shape == (2, 64, 96, 3)
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_mixed_precision_keeps_a_float32_head(policy, image):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        unet = build_unet(spec())
+    finally:
+        keras.config.set_dtype_policy(before)
+    assert unet.get_layer("encoder_conv1").compute_dtype == policy.removeprefix("mixed_")
+    assert keras.backend.standardize_dtype(unet(image).dtype) == "float32"
+
+
+def test_wrong_sizes_are_refused_in_words(model):
+    with pytest.raises(ModelError, match="multiples of 32, got 50x64"):
+        model(np.zeros((1, 50, 64, 4), np.float32))
+
+
+def test_saved_model_gives_the_same(model, image, tmp_path):
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(np.asarray(again(image)), np.asarray(model(image)))
+
+
+def test_names_and_stages_follow_torchvision(model):
+    stages = encoder_stages(model)
+    assert list(stages) == ["stem", "layer1", "layer2", "layer3", "layer4"]
+    assert stages["stem"] == ["encoder_conv1", "encoder_bn1"]
+    assert sorted(stages["layer2"]) == sorted(
+        [f"encoder_layer2_{i}_{kind}{j}" for i in (0, 1) for j in (1, 2) for kind in ("conv", "bn")]
+        + ["encoder_layer2_0_downsample_0", "encoder_layer2_0_downsample_1"]
+    )
+    # layer1 of resnet18 changes neither size nor width, so its shortcut is the identity.
+    assert not any("downsample" in name for name in stages["layer1"])
+
+
+def test_pattern_matches_exactly_the_encoders_variables(model):
+    pattern = encoder_variable_pattern(model)
+    matched = [v.path for v in model.variables if re.search(pattern, v.path)]
+    assert matched
+    assert all(path.startswith("encoder_") for path in matched)
+    rest = [v.path for v in model.variables if not re.search(pattern, v.path)]
+    assert rest
+    assert all(path.startswith(("decoder_", "logits")) for path in rest)
+
+
+def test_all_stages_can_be_unfrozen_again(model):
+    freeze_encoder(model)
+    assert not any(model.get_layer(name).trainable for name in encoder_layer_names(model))
+    freeze_encoder(model, trainable_stages=5)
+    assert all(model.get_layer(name).trainable for name in encoder_layer_names(model))
+
+
+def test_training_learns_and_leaves_the_frozen_encoder_alone():
+    """Two classes told apart by brightness, which the skips carry past the frozen stages."""
+    rng = np.random.default_rng(2)
+    labels = np.kron(rng.integers(0, 2, (2, 2, 2)), np.ones((1, 32, 32))).astype(np.uint8)
+    image = np.repeat(labels[..., None], 4, axis=-1) * 0.5 + rng.random((2, 64, 64, 4)) * 0.1
+    keras.utils.set_random_seed(0)
+    unet = build_unet(spec(class_codes=(1, 2)))
+    freeze_encoder(unet, trainable_stages=1)
+    unet.compile(keras.optimizers.Adam(2e-2), loss=build_loss(), metrics=segmentation_metrics(2))
+    before = {v.path: keras.ops.convert_to_numpy(v) for v in unet.variables}
+    history = unet.fit(image.astype(np.float32), labels, epochs=15, verbose=0).history
+    assert history["loss"][-1] < 0.5 * history["loss"][0]
+    assert history["mean_iou"][-1] > 0.9
+    for variable in unet.variables:
+        frozen = variable.path.startswith("encoder_") and "layer4" not in variable.path
+        same = np.array_equal(before[variable.path], keras.ops.convert_to_numpy(variable))
+        assert same == frozen, variable.path
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"encoder": "resnet51"}, "expected an encoder out of resnet18, resnet34"),
+        ({"skip_connections": 6}, r"skip_connections must be in \[0, 5\], got 6"),
+        ({"decoder_filters": (8, 8)}, "decoder_filters must be 5 positive numbers"),
+        ({"decoder_filters": (8, 8, 8, 8, 0)}, "decoder_filters must be 5 positive numbers"),
+    ],
+)
+def test_bad_specifications_are_refused(changes, message):
+    with pytest.raises(ModelError, match=message):
+        build_unet(spec(**changes))
+
+
+def test_other_models_have_no_encoder():
+    image = keras.Input((32, 32, 1))
+    other = keras.Model(image, keras.layers.Conv2D(1, 1)(image), name="other")
+    with pytest.raises(ModelError, match="'other' has no ResNet encoder"):
+        encoder_stages(other)
