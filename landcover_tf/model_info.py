@@ -96,7 +96,7 @@ class ModelInfo:
     metrics: Mapping[str, Any] = field(default_factory=dict)
     data_hash: str = ""
     weights_sha256: str = ""
-    signatures: tuple[str, ...] = ("serving_default", "classify", "predict_bytes")
+    signatures: tuple[str, ...] = ("serving_default", "classify", "predict_bytes", "describe")
     software: Mapping[str, str] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
 

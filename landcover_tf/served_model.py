@@ -4,7 +4,8 @@ Everything between a stored value and a class code is in the graph: no-data fill
 offset, normalizer, network, temperature. A caller cannot normalise differently from training.
 """
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import keras
@@ -41,6 +42,8 @@ class ServedModel(tf.Module):
         self.serving_default = tf.function(self._predict, input_signature=[stored])
         self.classify = tf.function(self._classify, input_signature=[stored])
         self.predict_bytes = tf.function(self._predict_bytes, input_signature=[packed, size])
+        asked = tf.TensorSpec([None], tf.string, name="request")
+        self.describe = tf.function(self._describe, input_signature=[asked])
 
     def _predict(self, image: tf.Tensor) -> Outputs:
         constants = self._info
@@ -86,6 +89,13 @@ class ServedModel(tf.Module):
         outputs = self._predict(tf.reshape(flat, shape))
         return {f"{name}_bytes": _serialized(outputs[name]) for name in outputs}
 
+    def _describe(self, request: tf.Tensor) -> Outputs:
+        """Returns `model.json` once per request, so that a client knows what it talks to.
+
+        A server's own metadata names tensors only: no band, no class, no data hash.
+        """
+        return {"model_json": tf.fill(tf.shape(request), self._info.model_json)}
+
 
 class _Constants:
     """What the graph needs of a ModelInfo; a plain object, so that TensorFlow tracks nothing."""
@@ -103,6 +113,7 @@ class _Constants:
         # The no-data code stands behind the classes' own.
         self.codes = np.array([*info.class_codes, info.legend.nodata], np.uint8)
         self.multiple = info.size_multiple
+        self.model_json = json.dumps(asdict(info) | {"legend": info.legend.to_dict()})
 
     def checked(self, image: tf.Tensor) -> tf.Tensor:
         """Returns `image` after an in-graph check of its height and width."""

@@ -1,5 +1,6 @@
 """The exported model: what it answers, however it is loaded, and what it refuses."""
 
+import json
 import shutil
 
 import numpy as np
@@ -102,7 +103,7 @@ def test_bytes_signature_equals_the_typed_one(folder, images, expected):
 
 def test_signatures_are_named_and_typed(folder):
     signatures = tf.saved_model.load(str(folder)).signatures
-    assert set(signatures) == {"serving_default", "classify", "predict_bytes"}
+    assert set(signatures) == {"serving_default", "classify", "predict_bytes", "describe"}
     (_, inputs) = signatures["serving_default"].structured_input_signature
     assert inputs["image"].dtype == tf.uint16
     assert inputs["image"].shape.as_list() == [None, None, None, 4]
@@ -112,6 +113,13 @@ def test_signatures_are_named_and_typed(folder):
         "confidence": (tf.float32, 3),
         "probabilities": (tf.float32, 4),
     }
+
+
+def test_describe_answers_model_json(folder):
+    served = tf.saved_model.load(str(folder)).signatures["describe"]
+    answers = served(request=tf.constant(["", ""]))["model_json"].numpy()
+    written = json.loads((folder / "model.json").read_text())
+    assert [json.loads(answer) for answer in answers] == [written] * 2
 
 
 @pytest.mark.parametrize("shape", [(1, 32, 64, 4), (5, 64, 32, 4), (2, 160, 32, 4)])

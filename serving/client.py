@@ -1,0 +1,245 @@
+"""The model behind a TensorFlow Serving server, used like the local one."""
+
+import json
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from landcover_tf.errors import ServerError
+from landcover_tf.model_info import ModelInfo
+from serving.protocol import Address, Retries, Signature, Transport
+
+LEVELS = 254
+"""Confidence is quantised to round(value * 254), as in the local backend."""
+OUTPUTS = ("classes", "confidence", "probabilities")
+
+# What must be equal in the served model and in model.json, and how a person calls it.
+AGREEMENTS = {
+    "bands": "bands",
+    "dtype": "input type",
+    "nodata": "no-data value",
+    "legend": "legend",
+    "class_codes": "class order",
+    "temperature": "temperature",
+    "weights_sha256": "weights",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClientSettings:
+    """Limits of one client."""
+
+    timeout_s: float = 60.0
+    """Longest wait for one answer."""
+    in_flight: int = 4
+    """Requests under way at the same time; the server batches them together."""
+    windows_per_request: int = 4
+    """Largest batch in one request, so that request and answer stay tens of megabytes."""
+    retries: Retries = field(default_factory=Retries)
+
+    def __post_init__(self) -> None:
+        for name in ("timeout_s", "in_flight", "windows_per_request"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+
+
+class ServerBackend:
+    """Runs batches on a server that serves exactly the version that `info` describes.
+
+    Nothing is asked when it is made. Before the first batch the server's signatures and its
+    `model.json` are compared with `info`.
+    """
+
+    def __init__(
+        self, url: str, info: ModelInfo, *, settings: ClientSettings | None = None
+    ) -> None:
+        """Prepares a client.
+
+        Args:
+            url: http://host:8501, grpc://host:8500, or https and grpcs; /v1/models/NAME may
+                follow when the server uses another name than `info`.
+            info: The model that must be served; its version is asked for in every request, so a
+                roll-forward on the server never mixes two models in one map.
+            settings: Limits.
+
+        Raises:
+            ServerError: The URL is none of these, or gRPC is not installed.
+        """
+        address = Address.parse(url)
+        self._settings = settings or ClientSettings()
+        self._info = info
+        self._transport = _transport(address, address.model or info.name, info, self._settings)
+        self._threads = ThreadPoolExecutor(self._settings.in_flight, "server-request")
+        self._checked = False
+        self.name = f"server {url}"
+
+    def __enter__(self) -> "ServerBackend":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Drops what has not been sent and closes the connections."""
+        self._threads.shutdown(cancel_futures=True)
+        self._transport.close()
+
+    def probabilities(self, batch: np.ndarray) -> np.ndarray:
+        """Returns class probabilities, float32 [batch, height, width, classes].
+
+        Args:
+            batch: Stored values in the model's dtype, [batch, height, width, bands].
+
+        Raises:
+            ServerError: The server is away, refused, or serves another model.
+        """
+        return self._run(batch, ("probabilities",))["probabilities"]
+
+    def decide(self, batch: np.ndarray) -> np.ndarray:
+        """Returns dense class and confidence in 1/254, uint8 [batch, height, width, 2].
+
+        No-data pixels have class 255, as no class has their code, and confidence 0.
+        """
+        answer = self._run(batch, ("classes", "confidence"))
+        index = np.full(256, 255, np.uint8)
+        index[list(self._info.class_codes)] = np.arange(len(self._info.class_codes))
+        confidence = np.rint(answer["confidence"] * np.float32(LEVELS)).astype(np.uint8)
+        return np.stack([index[answer["classes"]], confidence], axis=-1)
+
+    def classes(self, batch: np.ndarray) -> np.ndarray:
+        """Returns legend codes, uint8 [batch, height, width]."""
+        return self._run(batch, ("classes",))["classes"]
+
+    def stream(
+        self, batches: Iterable[np.ndarray], outputs: Sequence[str] = OUTPUTS
+    ) -> Iterator[dict[str, np.ndarray]]:
+        """Yields the answers to `batches` in their order, several requests being under way.
+
+        At most `in_flight` batches are read ahead of the consumer.
+        """
+        self.check()
+        waiting: deque[Future[dict[str, np.ndarray]]] = deque()
+        try:
+            for batch in batches:
+                waiting.append(self._threads.submit(self._ask, batch, tuple(outputs)))
+                if len(waiting) == self._settings.in_flight:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+    def check(self) -> None:
+        """Compares the served model with `model.json`, once.
+
+        Raises:
+            ServerError: The server is away, or serves another model; all differences are named.
+        """
+        if self._checked:
+            return
+        retries = self._settings.retries
+        signatures = retries.run(self._transport.signatures)
+        problems = _signature_problems(signatures, self._info)
+        if not problems:
+            problems = _description_problems(retries.run(self._transport.describe), self._info)
+        if problems:
+            raise ServerError(
+                f"{self._transport.where} is not the model of model.json: {'; '.join(problems)}"
+            )
+        self._checked = True
+
+    def _run(self, batch: np.ndarray, outputs: tuple[str, ...]) -> dict[str, np.ndarray]:
+        # Equal parts, one for each request that may be under way.
+        size = min(-(-len(batch) // self._settings.in_flight), self._settings.windows_per_request)
+        parts = [batch[i : i + size] for i in range(0, len(batch), size)]
+        answers = list(self.stream(parts, outputs))
+        return {name: np.concatenate([answer[name] for answer in answers]) for name in outputs}
+
+    def _ask(self, images: np.ndarray, outputs: tuple[str, ...]) -> dict[str, np.ndarray]:
+        if images.dtype != self._info.dtype:
+            raise ValueError(f"expected {self._info.dtype} images, got {images.dtype}")
+        answer = self._settings.retries.run(lambda: self._transport.predict(images, outputs))
+        for name, array in answer.items():
+            self._check_answer(name, array, images.shape[:3])
+        return answer
+
+    def _check_answer(self, name: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
+        if name == "probabilities":
+            shape = (*shape, len(self._info.class_codes))
+        dtype = np.uint8 if name == "classes" else np.float32
+        where = self._transport.where
+        if array.shape != shape or array.dtype != dtype:
+            raise ServerError(
+                f"{where} answered {name} as {array.dtype} {array.shape}, expected "
+                f"{np.dtype(dtype)} {shape}"
+            )
+        if dtype == np.float32 and not np.isfinite(array).all():
+            raise ServerError(f"{where} answered {name} that are not numbers (NaN or infinite)")
+
+
+def _transport(
+    address: Address, model: str, info: ModelInfo, settings: ClientSettings
+) -> Transport:
+    if address.scheme.startswith("grpc"):
+        from serving.rpc import RpcTransport
+
+        return RpcTransport(
+            address, model=model, version=info.version, timeout_s=settings.timeout_s
+        )
+    try:
+        from serving.rest import RestTransport
+    except ImportError as error:
+        raise ServerError(
+            f"a model server needs the extra landcover-tf[serving]: {error}"
+        ) from error
+    return RestTransport(
+        address,
+        model=model,
+        version=info.version,
+        timeout_s=settings.timeout_s,
+        connections=settings.in_flight,
+    )
+
+
+def _signature_problems(signatures: dict[str, Signature], info: ModelInfo) -> list[str]:
+    missing = [name for name in info.signatures if name not in signatures]
+    if missing:
+        have = ", ".join(sorted(s for s in signatures if not s.startswith("__"))) or "none"
+        return [f"it has no signature {', '.join(missing)} (it has {have})"]
+    image = signatures["serving_default"].inputs.get("image")
+    expected = (-1, -1, -1, len(info.bands))
+    if image is None:
+        return ["its serving_default takes no image"]
+    if image.shape != expected:
+        return [f"it takes images of shape {image.shape}, expected {expected}"]
+    if image.dtype != info.dtype:
+        return [f"it takes {image.dtype} images, expected {info.dtype}"]
+    return []
+
+
+def _description_problems(text: str, info: ModelInfo) -> list[str]:
+    try:
+        served: dict[str, Any] = json.loads(text)
+    except ValueError:
+        return ["its description is not JSON"]
+    expected = json.loads(json.dumps(asdict(info) | {"legend": info.legend.to_dict()}))
+    return [
+        f"{label} {_short(served.get(key))} instead of {_short(expected[key])}"
+        for key, label in AGREEMENTS.items()
+        if served.get(key) != expected[key]
+    ]
+
+
+def _short(value: Any) -> str:
+    """Returns a value as a person compares it: names of bands and legends, not their tables."""
+    if isinstance(value, dict) and "classes" in value:
+        value = f"{value.get('name')} {[c.get('code') for c in value['classes']]}"
+    elif isinstance(value, list) and value and isinstance(value[0], dict):
+        value = " ".join(str(band.get("name")) for band in value)
+    text = str(value)
+    return text if len(text) <= 100 else f"{text[:97]}..."
