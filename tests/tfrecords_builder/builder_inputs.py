@@ -1,0 +1,69 @@
+"""Small image/label pairs and the flags of a small build."""
+
+from pathlib import Path
+
+import numpy as np
+import rasterio
+from rasterio.transform import from_origin
+
+CODES = np.array([10, 20, 30, 40, 60], np.uint8)
+BANDS = ("B02", "B03", "B04", "B08")
+
+
+def write_raster(path: Path, values: np.ndarray, **profile) -> Path:
+    """Writes [bands, height, width] or [height, width] as GeoTIFF."""
+    values = values if values.ndim == 3 else values[None]
+    descriptions = profile.pop("descriptions", None)
+    scaling = profile.pop("scaling", None)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with rasterio.open(
+        path,
+        "w",
+        driver="GTiff",
+        count=values.shape[0],
+        height=values.shape[1],
+        width=values.shape[2],
+        dtype=values.dtype,
+        **profile,
+    ) as raster:
+        raster.write(values)
+        if descriptions:
+            raster.descriptions = descriptions
+        if scaling:
+            raster.scales = (scaling[0],) * len(values)
+            raster.offsets = (scaling[1],) * len(values)
+    return path
+
+
+def write_pairs(folder: Path, *, scenes: int = 3, size: int = 200, seed: int = 0) -> Path:
+    """Writes scenes side by side in UTM 33N: patches of classes with values that tell them."""
+    random = np.random.default_rng(seed)
+    for number in range(scenes):
+        cells = random.integers(0, len(CODES), (size // 20 + 1,) * 2)
+        label = CODES[cells].repeat(20, 0).repeat(20, 1)[:size, :size]
+        image = random.integers(1200, 2000, (4, size, size)) + 20 * label[None].astype(int)
+        image[:, :20, :30] = 0
+        grid = {
+            "crs": "EPSG:32633",
+            "transform": from_origin(600000 + number * size * 10, 5_000_000, 10, 10),
+        }
+        write_raster(
+            folder / "images" / f"s{number}.tif",
+            image.astype(np.uint16),
+            nodata=0,
+            descriptions=BANDS,
+            scaling=(1e-4, -0.1),
+            **grid,
+        )
+        write_raster(folder / "labels" / f"s{number}.tif", label, nodata=0, **grid)
+    return folder
+
+
+def arguments(data: Path, output: Path, *more: object) -> list[str]:
+    """Returns flags for 32 px patches in blocks of 40 pixels and small shards."""
+    return [
+        *("--data-dir", str(data), "--output-dir", str(output)),
+        *("--patch-size", "32", "--patch-overlap", "8", "--block-size-m", "400"),
+        *("--shard-size-mb", "0.2", "--jobs", "1"),
+        *map(str, more),
+    ]

@@ -1,0 +1,83 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rasterio.warp import transform
+
+from tfrecords_builder.footprints import PatchPlace, locate
+
+UTM33 = "EPSG:32633"
+
+
+def place(x, y, *, width=10, height=10, crs=UTM33, raster="r", pixel=10.0):
+    return PatchPlace(
+        crs=crs,
+        raster=raster,
+        transform=(pixel, 0.0, float(x), 0.0, -pixel, float(y)),
+        row_off=0,
+        col_off=0,
+        height=height,
+        width=width,
+    )
+
+
+def brute_force_distance(first, second):
+    """Distance between the nearest points of two rectangles, in 10 m pixels."""
+    (x0, y0, x1, y1), (u0, v0, u1, v1) = first, second
+    return np.hypot(max(u0 - x1, x0 - u1, 0), max(v0 - y1, y0 - v1, 0)) / 10
+
+
+def test_a_footprint_is_the_rectangle_on_the_ground():
+    found = locate([place(500000, 4000000, width=3, height=2)])
+    assert found.bounds.tolist() == [[500000, 3999980, 500030, 4000000]]
+    assert found.pixel.tolist() == [10]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    corners=st.lists(
+        st.tuples(st.integers(0, 60), st.integers(0, 60), st.integers(1, 9), st.integers(1, 9)),
+        min_size=2,
+        max_size=25,
+    ),
+    distance=st.integers(0, 20),
+    seed=st.integers(0, 9),
+)
+def test_close_pairs_and_distance_agree_with_brute_force(corners, distance, seed):
+    prints = locate([place(10 * x, 10 * y, width=w, height=h) for x, y, w, h in corners])
+    groups = np.random.default_rng(seed).integers(0, 2, len(corners))
+    apart = {
+        (i, j): brute_force_distance(prints.bounds[i], prints.bounds[j])
+        for i in range(len(corners))
+        for j in range(i + 1, len(corners))
+        if groups[i] != groups[j]
+    }
+    found = {tuple(sorted(pair)) for pair in prints.close_pairs(distance, groups).tolist()}
+    if distance:
+        assert found == {pair for pair, d in apart.items() if d < distance - 1e-6}
+    least = min(apart.values(), default=None)
+    assert prints.min_distance(groups) == (None if least is None else pytest.approx(least))
+
+
+def test_shared_pixels_are_counted():
+    prints = locate([place(0, 100), place(70, 80), place(100, 100)])
+    pairs = prints.close_pairs(0, np.array([0, 1, 2]))
+    # The second overlaps the first by 3 x 8 and the third by 7 x 8 pixels; first and third touch.
+    areas = dict(zip(map(tuple, np.sort(pairs).tolist()), prints.shared_pixels(pairs), strict=True))
+    assert areas == {(0, 1): pytest.approx(24), (1, 2): pytest.approx(56)}
+
+
+def test_rasters_without_a_crs_share_no_world():
+    prints = locate([place(0, 0, crs="", raster=name) for name in ("a", "b", "a")])
+    assert prints.close_pairs(5, np.array([0, 1, 2])).tolist() == [[0, 2]]
+    assert prints.min_distance(np.array([0, 1, 0])) is None
+
+
+def test_the_same_ground_in_two_utm_zones_meets():
+    (x,), (y,) = transform(UTM33, "EPSG:32632", [300000], [5000000])
+    same = place(x, y, crs="EPSG:32632", width=30, height=30)
+    far = place(x + 20000, y, crs="EPSG:32632", width=30, height=30)
+    prints = locate([place(300000, 5000000, width=30, height=30), same, far])
+    pairs = prints.close_pairs(0, np.array([0, 1, 2]))
+    assert pairs.tolist() == [[0, 1]]
+    assert prints.shared_pixels(pairs)[0] == pytest.approx(900, rel=0.15)

@@ -1,0 +1,182 @@
+import numpy as np
+import pytest
+import rasterio
+from builder_inputs import write_raster
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rasterio.transform import Affine, from_origin
+from rasterio.windows import Window as RasterioWindow
+
+from landcover_tf.dataset_info import ProductInfo
+from landcover_tf.errors import LabelError, RasterError
+from landcover_tf.grid import Window
+from landcover_tf.legend import load_crosswalk
+from tfrecords_builder.rasters import BandChoice, describe, open_raster
+from tfrecords_builder.sources import Source
+
+LEGEND = load_crosswalk("landcover9", "landcover9")
+
+
+def source(folder, image, label, *, validity=None, image_profile=None, label_profile=None):
+    """Writes the rasters of one source."""
+    return Source(
+        id="x",
+        image=write_raster(folder / "x.tif", image, **(image_profile or {})),
+        label=write_raster(folder / "l.tif", label, **(label_profile or {})),
+        validity=None if validity is None else write_raster(folder / "v.tif", validity),
+        product=ProductInfo(id="x", path="x.tif"),
+    )
+
+
+def read(described, window, fill=0, crosswalk=LEGEND):
+    with open_raster(described, crosswalk, fill) as reader:
+        return reader.read(window)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """5 x 7 pixels, 2 unnamed int16 bands."""
+    image = np.arange(70, dtype=np.int16).reshape(2, 5, 7)
+    return source(tmp_path_factory.mktemp("small"), image, np.full((5, 7), 10, np.uint8)), image
+
+
+def test_unnamed_bands_must_be_named(small):
+    with pytest.raises(RasterError, match="2 bands without names and --bands gives 0; name all"):
+        describe(small[0], BandChoice())
+    with pytest.raises(RasterError, match=r"has 2 bands; --band-indexes asks \[3\]"):
+        describe(small[0], BandChoice(names=("red",), indexes=(3,)))
+    described = describe(small[0], BandChoice(names=("red", "nir"), scale=0.5, offset=-1.0))
+    assert [(b.name, b.scale, b.offset) for b in described.bands] == [
+        ("red", 0.5, -1.0),
+        ("nir", 0.5, -1.0),
+    ]
+
+
+def test_bands_are_taken_by_number_in_the_order_asked(small):
+    described = describe(small[0], BandChoice(names=("nir", "red"), indexes=(2, 1)))
+    pixels = read(described, Window(row_off=0, col_off=0, height=5, width=7))
+    np.testing.assert_array_equal(pixels.image, small[1][[1, 0]].transpose(1, 2, 0))
+
+
+def test_bands_are_taken_by_name_and_missing_ones_refused(tmp_path):
+    image = np.stack([np.full((4, 4), v, np.uint16) for v in (1, 2, 3)])
+    named = {"descriptions": ("B02", "B03", "B04"), "scaling": (1e-4, -0.1)}
+    found = source(tmp_path, image, np.full((4, 4), 10, np.uint8), image_profile=named)
+    described = describe(found, BandChoice(names=("B04", "B02")))
+    assert described.indexes == (3, 1)
+    assert described.bands[0].scale == pytest.approx(1e-4)
+    with pytest.raises(RasterError, match="lacks band B08; it has B02, B03, B04"):
+        describe(found, BandChoice(names=("B08",)))
+
+
+@settings(max_examples=40, deadline=None)
+@given(row=st.integers(-9, 4), col=st.integers(-9, 6))
+def test_any_window_is_the_crop_of_a_padded_raster(small, row, col):
+    described = describe(small[0], BandChoice(names=("a", "b")))
+    window = Window(row_off=row, col_off=col, height=10, width=10)
+    padded = np.full((40, 40, 2), -5, np.int16)
+    padded[10:15, 10:17] = small[1].transpose(1, 2, 0)
+    has_data = np.zeros((40, 40), bool)
+    has_data[10:15, 10:17] = True
+    part = slice(10 + row, 20 + row), slice(10 + col, 20 + col)
+    pixels = read(described, window, fill=-5)
+    np.testing.assert_array_equal(pixels.image, padded[part])
+    np.testing.assert_array_equal(pixels.validity, np.where(has_data[part], 0, 1))
+    np.testing.assert_array_equal(pixels.label, np.where(has_data[part], 10, 0))
+
+
+def test_a_pixel_without_data_in_one_band_is_no_data_in_all(tmp_path):
+    image = np.ones((2, 1, 4), np.float32)
+    image[0, 0, 1], image[1, 0, 2], image[0, 0, 3] = np.nan, -1, np.inf
+    found = source(tmp_path, image, np.full((1, 4), 10, np.uint8), image_profile={"nodata": -1.0})
+    described = describe(found, BandChoice(names=("a", "b")))
+    pixels = read(described, Window(row_off=0, col_off=0, height=1, width=4), fill=-1)
+    assert pixels.validity.tolist() == [[0, 1, 1, 1]]
+    assert pixels.image.tolist() == [[[1, 1], [-1, -1], [-1, -1], [-1, -1]]]
+
+
+def test_validity_bits_of_a_raster_are_kept(tmp_path):
+    validity = np.array([[0, 8, 32, 1]], np.uint8)
+    found = source(
+        tmp_path, np.ones((1, 1, 4), np.uint8), np.full((1, 4), 10, np.uint8), validity=validity
+    )
+    described = describe(found, BandChoice(names=("a",)))
+    pixels = read(described, Window(row_off=0, col_off=0, height=1, width=4), fill=0)
+    assert pixels.validity.tolist() == validity.tolist()
+    assert pixels.image[..., 0].tolist() == [[1, 1, 1, 0]]
+
+
+def test_labels_are_remapped_and_unknown_codes_reported(tmp_path):
+    label = np.array([[111, 112, 523, 777, -1]], np.int16)  # CORINE level 3 exceeds a byte.
+    found = source(tmp_path, np.ones((1, 1, 5), np.uint8), label, label_profile={"nodata": -1})
+    described = describe(found, BandChoice(names=("a",)))
+    corine = load_crosswalk("corine", "landcover9")
+    pixels = read(described, Window(row_off=0, col_off=0, height=1, width=5), crosswalk=corine)
+    assert pixels.label.tolist() == [[40, 40, 60, 0, 0]]
+    assert pixels.unknown_codes == {777}
+
+
+def test_float_labels_are_refused(tmp_path):
+    found = source(tmp_path, np.ones((1, 2, 2), np.uint8), np.ones((2, 2), np.float32))
+    described = describe(found, BandChoice(names=("a",)))
+    with pytest.raises(LabelError, match="holds float32; expected integer class codes"):
+        read(described, Window(row_off=0, col_off=0, height=2, width=2))
+
+
+@pytest.mark.parametrize(
+    ("shape", "origin", "message"),
+    [
+        ((4, 5), 0, "is 4 x 5 pixels but .* is 4 x 4; warp it"),
+        ((4, 4), 30, "lies on another grid .* warp it"),
+    ],
+)
+def test_labels_on_another_grid_are_refused(tmp_path, shape, origin, message):
+    def grid(x):
+        return {"crs": "EPSG:32633", "transform": from_origin(x, 0, 10, 10)}
+
+    found = source(
+        tmp_path,
+        np.ones((1, 4, 4), np.uint8),
+        np.full(shape, 10, np.uint8),
+        image_profile=grid(0),
+        label_profile=grid(origin),
+    )
+    with pytest.raises(LabelError, match=message):
+        describe(found, BandChoice(names=("a",)))
+
+
+def test_an_unusable_type_and_a_damaged_file_are_named(tmp_path):
+    wide = source(tmp_path, np.ones((1, 2, 2), np.float64), np.ones((2, 2), np.uint8))
+    with pytest.raises(RasterError, match="data type float64; expected one of uint8"):
+        describe(wide, BandChoice(names=("a",)))
+    wide.image.write_bytes(b"no raster")
+    with pytest.raises(RasterError, match=r"cannot open raster .*x\.tif"):
+        describe(wide, BandChoice(names=("a",)))
+
+
+def test_a_raster_cut_short_names_file_and_rows(tmp_path):
+    values = np.random.default_rng(0).integers(0, 255, (1, 64, 64)).astype(np.uint8)
+    found = source(tmp_path, values, np.full((64, 64), 10, np.uint8))
+    described = describe(found, BandChoice(names=("a",)))
+    found.image.write_bytes(found.image.read_bytes()[:-2000])
+    with pytest.raises(RasterError, match=r"x\.tif is damaged at rows 32 to 64"):
+        read(described, Window(row_off=32, col_off=0, height=32, width=64))
+
+
+def test_transforms_are_those_of_rasterio(tmp_path):
+    affine = Affine(10, 1, 300, 2, -10, 900)
+    profile = {"crs": "EPSG:32633", "transform": affine}
+    found = source(
+        tmp_path,
+        np.ones((1, 9, 9), np.uint8),
+        np.full((9, 9), 10, np.uint8),
+        image_profile=profile,
+        label_profile=profile,
+    )
+    described = describe(found, BandChoice(names=("a",)))
+    window = Window(row_off=3, col_off=5, height=2, width=4)
+    expected = rasterio.windows.transform(RasterioWindow(5, 3, 4, 2), affine)
+    assert described.patch_transform(window) == pytest.approx(tuple(expected)[:6])
+    assert described.center(window) == pytest.approx(expected * (2, 1))
+    assert described.crs == "EPSG:32633"
+    assert described.resolution_m == pytest.approx(np.hypot(10, 2))

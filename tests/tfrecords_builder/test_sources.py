@@ -1,0 +1,90 @@
+import shutil
+
+import numpy as np
+import pytest
+from builder_inputs import write_raster
+
+from landcover_tf.errors import DatasetError
+from tfrecords_builder.sources import find_sources
+
+
+@pytest.fixture
+def rasters(tmp_path):
+    for name in ("a", "b"):
+        write_raster(tmp_path / "images" / f"{name}.tif", np.ones((2, 8, 8), np.uint8))
+        write_raster(tmp_path / "labels" / f"{name}.tif", np.full((8, 8), 10, np.uint8))
+    return tmp_path
+
+
+def listed(folder, text):
+    (folder / "pairs.csv").write_text(text)
+    return find_sources(folder)
+
+
+def test_folders_are_paired_by_name(rasters):
+    sources = find_sources(rasters)
+    assert [(s.id, s.image.name, s.label.parent.name) for s in sources] == [
+        ("a", "a.tif", "labels"),
+        ("b", "b.tif", "labels"),
+    ]
+
+
+def test_an_image_without_label_is_named(rasters):
+    (rasters / "labels" / "b.tif").unlink()
+    with pytest.raises(DatasetError, match=r"1 images in .*images have no label raster.*: b$"):
+        find_sources(rasters)
+
+
+def test_a_list_gives_group_split_and_product(rasters):
+    sources = listed(
+        rasters,
+        "image,label,group,split,product\n"
+        "images/a.tif,labels/a.tif,g1,train,P1\n"
+        "images/b.tif,labels/b.tif,,val,\n",
+    )
+    assert [(s.id, s.group, s.split, s.product.id) for s in sources] == [
+        ("images/a", "g1", "train", "P1"),
+        ("images/b", None, "val", "images/b"),
+    ]
+
+
+def test_absolute_paths_are_named_by_file(rasters):
+    (source,) = listed(rasters, f"image,label\n{rasters}/images/a.tif,{rasters}/labels/a.tif\n")
+    assert source.id == "a"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("image,mask\n", "has the columns image, mask; expected image, label"),
+        ("image,label,colour\n", "colour; expected image, label"),
+        ("image,label\nimages/a.tif,\n", "line 2, lacks an image or a label"),
+        ("image,label\nimages/a.tif,labels/x.tif\n", r"1 input files are missing: .*x\.tif"),
+        (
+            "image,label\nimages/a.tif,labels/a.tif\nimages/a.tif,labels/b.tif\n",
+            "names images/a more than once",
+        ),
+        ("image,label\n", "names no image"),
+    ],
+)
+def test_a_bad_list_says_what_is_wrong(rasters, text, message):
+    with pytest.raises(DatasetError, match=message):
+        listed(rasters, text)
+
+
+def test_an_empty_folder_says_what_was_expected(tmp_path):
+    with pytest.raises(DatasetError, match=r"expected prepared scenes .* or a pairs\.csv"):
+        find_sources(tmp_path)
+    with pytest.raises(DatasetError, match="is not a folder"):
+        find_sources(tmp_path / "missing")
+
+
+def test_prepared_scenes_carry_their_provenance(prepared_scenes, tmp_path):
+    sources = find_sources(prepared_scenes)
+    assert len(sources) == 3
+    assert all(s.trusted_validity and s.product.tile and s.product.baseline for s in sources)
+    scene = tmp_path / "scene"
+    shutil.copytree(sources[0].image.parent, scene)
+    (scene / "labels.tif").unlink()
+    with pytest.raises(DatasetError, match=r"has no labels\.tif; run landcover_tf\.prepare"):
+        find_sources(scene)
