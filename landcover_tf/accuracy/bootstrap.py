@@ -1,0 +1,110 @@
+"""Block-bootstrap intervals: how much a score depends on which places were scored.
+
+Pixels of one place resemble each other, so resampling pixels would give intervals that are far
+too narrow. Whole blocks (groups of patches) are resampled instead (Efron and Tibshirani 1993,
+chapter 8; for maps see Wadoux et al. 2021).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+Statistic = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interval:
+    """A score and the range that resampling gives it."""
+
+    value: float
+    low: float
+    """Lower end; NaN when there are fewer than two blocks to resample."""
+    high: float
+    """Upper end; NaN as above."""
+
+
+def block_matrices(matrices: np.ndarray, blocks: Sequence[str]) -> np.ndarray:
+    """Returns the summed confusion matrix of each block.
+
+    Args:
+        matrices: Confusion matrices, int [patches, classes, classes].
+        blocks: Name of the block of each patch.
+
+    Returns:
+        int [blocks, classes, classes], blocks in alphabetical order.
+    """
+    names, place = np.unique(np.asarray(blocks), return_inverse=True)
+    sums = np.zeros((len(names), *matrices.shape[1:]), matrices.dtype)
+    np.add.at(sums, place, matrices)
+    return sums
+
+
+def resample(blocks: int, *, samples: int, seed: int) -> np.ndarray:
+    """Returns how often each block occurs in each bootstrap sample, int [samples, blocks]."""
+    rng = np.random.default_rng(seed)
+    return rng.multinomial(blocks, np.full(blocks, 1 / blocks), size=samples)
+
+
+def interval(
+    matrices: np.ndarray, statistic: Statistic, counts: np.ndarray, *, confidence: float = 0.95
+) -> Interval:
+    """Returns a statistic of all blocks and its percentile interval.
+
+    Args:
+        matrices: Confusion matrices of the blocks, [blocks, classes, classes]; or any other
+            sums that are to be resampled together, [blocks, ...].
+        statistic: From sums [n, ...] to values [n].
+        counts: What `resample` gave. With the same counts, the difference of two models is
+            resampled in pairs: put both matrices into one array.
+        confidence: Share of samples inside the interval.
+    """
+    value = float(statistic(matrices.sum(axis=0, keepdims=True))[0])
+    if len(matrices) < 2:
+        return Interval(value=value, low=np.nan, high=np.nan)
+    sums = np.tensordot(counts, matrices, axes=1)
+    values = statistic(sums)
+    # A sample without any pixel of interest has no score and says nothing about its spread.
+    values = values[np.isfinite(values)]
+    if not values.size:
+        return Interval(value=value, low=np.nan, high=np.nan)
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(values, (tail, 1 - tail))
+    return Interval(value=value, low=float(low), high=float(high))
+
+
+def overall_accuracy(matrices: np.ndarray) -> np.ndarray:
+    """Returns the share of correct pixels of each matrix [n, classes, classes], float [n]."""
+    return _ratio(np.trace(matrices, axis1=1, axis2=2), matrices.sum(axis=(1, 2)))
+
+
+def class_iou(matrices: np.ndarray) -> np.ndarray:
+    """Returns intersection over union, NaN where undefined, float [n, classes]."""
+    correct = np.diagonal(matrices, axis1=1, axis2=2)
+    return _ratio(correct, matrices.sum(axis=1) + matrices.sum(axis=2) - correct)
+
+
+def class_f1(matrices: np.ndarray) -> np.ndarray:
+    """Returns F1, NaN where undefined, float [n, classes]."""
+    correct = np.diagonal(matrices, axis1=1, axis2=2)
+    return _ratio(2 * correct, matrices.sum(axis=1) + matrices.sum(axis=2))
+
+
+def mean_iou(matrices: np.ndarray) -> np.ndarray:
+    """Returns the mean of the defined IoUs, float [n]."""
+    return _mean(class_iou(matrices))
+
+
+def mean_f1(matrices: np.ndarray) -> np.ndarray:
+    """Returns the mean of the defined F1 scores, float [n]."""
+    return _mean(class_f1(matrices))
+
+
+def _mean(values: np.ndarray) -> np.ndarray:
+    defined = np.isfinite(values)
+    return _ratio(np.where(defined, values, 0).sum(axis=1), defined.sum(axis=1))
+
+
+def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    bottom = np.asarray(denominator, float)
+    return np.divide(numerator, bottom, out=np.full(bottom.shape, np.nan), where=bottom > 0)

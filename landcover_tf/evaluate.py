@@ -1,0 +1,87 @@
+"""Entry of `landcover evaluate`: scores of a run on held-out patches, beside a baseline."""
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from landcover_tf import cli
+from landcover_tf.errors import ConfigError
+from landcover_tf.run_folder import RunFolder
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig:
+    """Scores a trained run on a split, beside gradient-boosted trees that see single pixels of
+    the same training patches, and writes RUN_DIR/evaluation/SPLIT."""
+
+    run_dir: Path
+    """Output folder of landcover_tf.train."""
+    data_dir: Path | None = None
+    """Dataset folder; by default where the run found it."""
+    split: str = "test"
+    """Split to score."""
+    batch_size: int = 4
+    """Patches per step."""
+    baseline: Literal["hist-gradient-boosting", "lightgbm", "none"] = "hist-gradient-boosting"
+    """Per-pixel classifier to compare with."""
+    baseline_context: int = 0
+    """Add the mean and the standard deviation of each band in a window of this many pixels to the
+    baseline's features, for example 5; 0 adds none."""
+    baseline_pixels: int = 150_000
+    """Training pixels of the baseline, about."""
+    bootstrap_samples: int = 1000
+    """Resamplings for the 95 % intervals."""
+    pictures: int = 3
+    """Patches drawn with their prediction."""
+    seed: int = 0
+    """Decides which pixels the baseline learns from and the resampling."""
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "baseline_pixels", "bootstrap_samples"):
+            if getattr(self, name) < 1:
+                raise ConfigError(
+                    f"--{name.replace('_', '-')} must be at least 1, got {getattr(self, name)}"
+                )
+        context = self.baseline_context
+        if context and (context < 3 or context % 2 == 0):
+            raise ConfigError(
+                f"--baseline-context must be 0 or an odd number above 1, got {context}"
+            )
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the program and returns its exit code."""
+    return cli.run(EvaluateConfig, _program, argv, prog="landcover_tf.evaluate")
+
+
+def _program(config: EvaluateConfig) -> None:
+    run = RunFolder(config.run_dir)
+    run.require_finished()
+    folder = config.data_dir or Path(run.read_config()["data_dir"])
+
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    from landcover_tf.evaluation.run import Settings, evaluate_run
+
+    text = evaluate_run(
+        run,
+        folder,
+        Settings(
+            split=config.split,
+            batch_size=config.batch_size,
+            baseline=None if config.baseline == "none" else config.baseline,
+            baseline_context=config.baseline_context,
+            baseline_pixels=config.baseline_pixels,
+            bootstrap_samples=config.bootstrap_samples,
+            pictures=config.pictures,
+            seed=config.seed,
+        ),
+    )
+    cli.write_config(config, run.evaluation(config.split) / "config.json")
+    print(f"{text}\n\nwrote {run.evaluation(config.split)}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

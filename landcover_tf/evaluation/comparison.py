@@ -1,0 +1,101 @@
+"""Scores with intervals, of the network, of the baseline, and of the difference."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from landcover_tf.accuracy import bootstrap
+from landcover_tf.accuracy.bootstrap import Interval
+from landcover_tf.accuracy.scores import Scores, scores
+
+STATISTICS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "overall_accuracy": bootstrap.overall_accuracy,
+    "mean_iou": bootstrap.mean_iou,
+    "mean_f1": bootstrap.mean_f1,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """The scores of one classifier on a split."""
+
+    name: str
+    scores: Scores
+    intervals: dict[str, Interval]
+    """Interval of each key of `STATISTICS`."""
+    class_iou: tuple[Interval, ...]
+    """Interval of each class's IoU, in dense order."""
+
+    def to_dict(self, class_names: Sequence[str]) -> dict[str, Any]:
+        """Returns plain values for JSON, None for what is undefined."""
+        values = self.scores.to_dict(class_names)
+        values["intervals"] = {name: plain(i) for name, i in self.intervals.items()}
+        for name, interval in zip(class_names, self.class_iou, strict=True):
+            values["classes"][name]["iou_interval"] = plain(interval)
+        return {"name": self.name} | values
+
+
+def judge(
+    name: str, matrices: np.ndarray, blocks: Sequence[str], *, samples: int, seed: int
+) -> Judged:
+    """Returns the scores of one classifier.
+
+    Args:
+        name: For people.
+        matrices: Confusion matrices, int64 [patches, classes, classes].
+        blocks: Block of each patch.
+        samples: Bootstrap samples.
+        seed: Decides the samples.
+    """
+    sums = bootstrap.block_matrices(matrices, blocks)
+    counts = bootstrap.resample(len(sums), samples=samples, seed=seed)
+
+    def iou_of(number: int) -> Interval:
+        return bootstrap.interval(sums, lambda m: bootstrap.class_iou(m)[:, number], counts)
+
+    return Judged(
+        name=name,
+        scores=scores(matrices.sum(axis=0)),
+        intervals={
+            key: bootstrap.interval(sums, statistic, counts)
+            for key, statistic in STATISTICS.items()
+        },
+        class_iou=tuple(iou_of(number) for number in range(matrices.shape[1])),
+    )
+
+
+def difference(
+    first: np.ndarray, second: np.ndarray, blocks: Sequence[str], *, samples: int, seed: int
+) -> dict[str, Interval]:
+    """Returns the scores of `first` minus those of `second`, resampled in pairs.
+
+    Both saw the same places: what makes a place easy for one makes it easy for the other, so
+    the interval of the difference is narrower than the two intervals suggest.
+
+    Args:
+        first: Confusion matrices, int64 [patches, classes, classes].
+        second: The same of the other classifier on the same patches.
+        blocks: Block of each patch.
+        samples: Bootstrap samples.
+        seed: Decides the samples.
+    """
+    both = bootstrap.block_matrices(np.stack([first, second], axis=1), blocks)
+    counts = bootstrap.resample(len(both), samples=samples, seed=seed)
+
+    def of_pairs(
+        statistic: Callable[[np.ndarray], np.ndarray],
+    ) -> Callable[[np.ndarray], np.ndarray]:
+        return lambda pairs: statistic(pairs[:, 0]) - statistic(pairs[:, 1])
+
+    return {
+        key: bootstrap.interval(both, of_pairs(statistic), counts)
+        for key, statistic in STATISTICS.items()
+    }
+
+
+def plain(interval: Interval) -> dict[str, float | None]:
+    """Returns an interval for JSON, None for what is undefined."""
+    ends = {"value": interval.value, "low": interval.low, "high": interval.high}
+    return {name: float(v) if np.isfinite(v) else None for name, v in ends.items()}

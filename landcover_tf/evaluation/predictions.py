@@ -1,0 +1,136 @@
+"""The network and the baseline run over a split, patch by patch."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from landcover_tf.accuracy.baseline import Baseline
+from landcover_tf.accuracy.calibration import Reliability, softmax
+from landcover_tf.accuracy.scores import confusion_matrix
+from landcover_tf.dataset_info import DatasetInfo
+from landcover_tf.evaluation.regions import own_mask
+from landcover_tf.input_pipeline.dataset import evaluation_dataset
+from landcover_tf.legend import IGNORED
+from landcover_tf.patch_index import PatchEntry
+from landcover_tf.progress import progress
+
+MULTIPLE = 32
+"""The network takes heights and widths that are multiples of this."""
+
+Logits = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Shown:
+    """A patch for the picture of predictions."""
+
+    image: np.ndarray
+    label: np.ndarray
+    network: np.ndarray
+    baseline: np.ndarray | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SplitPrediction:
+    """What a split says about the network (and the baseline)."""
+
+    network: np.ndarray
+    """Confusion matrices, int64 [patches, classes, classes]."""
+    baseline: np.ndarray | None
+    """The same of the baseline, None without one."""
+    before: Reliability
+    """Reliability of the network's probabilities."""
+    after: Reliability
+    """The same with the temperature."""
+    shown: tuple[Shown, ...]
+    """The first patches with a label."""
+
+
+def patches(
+    info: DatasetInfo, folder: Path, split: str, *, batch_size: int, label: str
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yields (reflectance [b, size, size, bands], dense label [b, size, size]) with progress."""
+    dataset = evaluation_dataset(info, folder, split, batch_size=batch_size)
+    with progress(label=label, total=info.split(split).records, unit="patch") as bar:
+        for image, dense in dataset.as_numpy_iterator():
+            yield image, dense
+            bar.update(len(image))
+
+
+def logits_of(model: keras.Model) -> Logits:
+    """Returns a function from reflectance [b, h, w, bands] to logits [b, h, w, classes].
+
+    Patches of other sizes are padded with no data to the next multiple of 32 and cut again.
+    """
+    run = tf.function(lambda image: model(image, training=False), reduce_retracing=True)
+
+    def logits(image: np.ndarray) -> np.ndarray:
+        height, width = image.shape[1:3]
+        padding = [(0, 0), (0, -height % MULTIPLE), (0, -width % MULTIPLE), (0, 0)]
+        return run(tf.constant(np.pad(image, padding))).numpy()[:, :height, :width]
+
+    return logits
+
+
+def sample_logits(
+    logits: Logits,
+    batches: Iterator[tuple[np.ndarray, np.ndarray]],
+    *,
+    pixels: int,
+    patch_count: int,
+    seed: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns logits [n, classes] and labels [n] of about `pixels` random labelled pixels."""
+    rng = np.random.default_rng(seed)
+    values, labels = [], []
+    for image, label in batches:
+        fraction = min(pixels / (patch_count * label[0].size), 1.0)
+        chosen = (label != IGNORED) & (rng.random(label.shape) < fraction)
+        values.append(logits(image)[chosen])
+        labels.append(label[chosen])
+    return np.concatenate(values), np.concatenate(labels)
+
+
+def predict_split(
+    logits: Logits,
+    batches: Iterator[tuple[np.ndarray, np.ndarray]],
+    info: DatasetInfo,
+    *,
+    entries: Sequence[PatchEntry] | None,
+    temperature: float,
+    baseline: Baseline | None,
+    pictures: int,
+) -> SplitPrediction:
+    """Returns the confusion matrices and the reliability over all patches of a split."""
+    classes = len(info.legend.classes)
+    network, trees, shown = [], [], []
+    before = after = Reliability.of(np.zeros(0), np.zeros(0, bool))
+    for image, label in batches:
+        outputs = logits(image)
+        predicted = outputs.argmax(axis=-1).astype(np.uint8)
+        for i in range(len(image)):
+            mask = own_mask(entries, len(network), info.patch_grid)
+            truth = np.where(mask, label[i], IGNORED)
+            network.append(confusion_matrix(truth, predicted[i], classes))
+            known = truth != IGNORED
+            correct = (truth == predicted[i])[known]
+            pixels = outputs[i][known]
+            before += Reliability.of(softmax(pixels).max(axis=-1), correct)
+            after += Reliability.of(softmax(pixels / temperature).max(axis=-1), correct)
+            guess = None if baseline is None else baseline.predict(image[i])
+            if guess is not None:
+                trees.append(confusion_matrix(truth, guess, classes))
+            if known.any() and len(shown) < pictures:
+                shown.append(Shown(image=image[i], label=label[i], network=predicted[i],
+                                   baseline=guess))  # fmt: skip
+    return SplitPrediction(
+        network=np.stack(network),
+        baseline=np.stack(trees) if trees else None,
+        before=before,
+        after=after,
+        shown=tuple(shown),
+    )

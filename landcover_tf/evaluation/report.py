@@ -1,0 +1,143 @@
+"""The table, the files and the pictures of an evaluation."""
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from landcover_tf.accuracy.bootstrap import Interval
+from landcover_tf.accuracy.calibration import Reliability
+from landcover_tf.evaluation.comparison import STATISTICS, Judged
+from landcover_tf.evaluation.predictions import Shown
+from landcover_tf.files import atomic_path
+from landcover_tf.legend import IGNORED, Legend
+from landcover_tf.pictures import class_picture, composite, save_figure, save_panels
+
+TITLES = {"overall_accuracy": "overall accuracy", "mean_iou": "mean IoU", "mean_f1": "mean F1"}
+
+
+def table(judged: Sequence[Judged], differences: dict[str, Interval] | None, legend: Legend) -> str:
+    """Returns the comparison as text: totals with their intervals, then IoU and F1 by class."""
+    width = max(24, *(len(name) + 2 for name in legend.names))
+    head = "".join(f"{j.name:>24}" for j in judged) + ("" if differences is None else
+                                                       f"{'difference':>26}")  # fmt: skip
+    lines = [" " * width + head]
+    for key in STATISTICS:
+        cells = "".join(f"{shown(j.intervals[key]):>24}" for j in judged)
+        if differences is not None:
+            cells += f"{shown(differences[key], signed=True):>26}"
+        lines.append(f"{TITLES[key]:{width}}{cells}")
+    lines += ["", _class_head(judged, width)]
+    for i, name in enumerate(legend.names):
+        support = int(judged[0].scores.support[i])
+        cells = "".join(f"{_number(j.scores.iou[i]):>10}{_number(j.scores.f1[i]):>8}"
+                        for j in judged)  # fmt: skip
+        lines.append(f"{name:{width}}{support:>12,}{cells}")
+    return "\n".join(lines)
+
+
+def shown(interval: Interval, *, signed: bool = False) -> str:
+    """Returns an interval as text, for example `0.712 [0.69, 0.73]`."""
+    sign = "+" if signed else ""
+    text = "-" if np.isnan(interval.value) else f"{interval.value:{sign}.3f}"
+    if np.isnan(interval.low):
+        return text
+    return f"{text} [{interval.low:{sign}.3f}, {interval.high:{sign}.3f}]"
+
+
+def write_class_table(path: Path, judged: Sequence[Judged], legend: Legend) -> None:
+    """Writes one row per class and classifier."""
+    names = ("precision", "recall", "f1", "iou")
+    rows = []
+    for j in judged:
+        for i, land_cover in enumerate(legend.classes):
+            interval = j.class_iou[i]
+            rows.append(
+                {
+                    "classifier": j.name,
+                    "code": land_cover.code,
+                    "class": land_cover.name,
+                    "pixels": int(j.scores.support[i]),
+                    "predicted": int(j.scores.predicted[i]),
+                }
+                | {name: _cell(getattr(j.scores, name)[i]) for name in names}
+                | {"iou_low": _cell(interval.low), "iou_high": _cell(interval.high)}
+            )
+    _write_csv(path, list(rows[0]), [list(row.values()) for row in rows])
+
+
+def write_matrix(path: Path, matrix: np.ndarray, legend: Legend) -> None:
+    """Writes a confusion matrix with class names; rows are the truth."""
+    rows = [[name, *row] for name, row in zip(legend.names, matrix.tolist(), strict=True)]
+    _write_csv(path, ["truth \\ predicted", *legend.names], rows)
+
+
+def draw_reliability(path: Path, before: Reliability, after: Reliability) -> None:
+    """Draws accuracy against confidence, and how often each confidence occurs."""
+    figure = Figure(figsize=(8.6, 3.8), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    left.plot([0, 1], [0, 1], color="0.7", lw=1)
+    edges = np.linspace(0, 1, len(before.count) + 1)
+    for reliability, name, color in (
+        (before, "as trained", "tab:orange"),
+        (after, "with temperature", "tab:blue"),
+    ):
+        label = f"{name}, ECE {reliability.error:.3f}"
+        left.plot(reliability.mean_confidence, reliability.accuracy, "o-", color=color, ms=4,
+                  label=label)  # fmt: skip
+        share = reliability.count / max(reliability.count.sum(), 1)
+        right.stairs(share, edges, color=color, label=name)
+    left.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
+    right.set(xlabel="confidence", ylabel="share of pixels", xlim=(0, 1))
+    for axis in (left, right):
+        axis.grid(alpha=0.3)
+        axis.legend(fontsize=8, frameon=False)
+    save_figure(figure, path)
+
+
+def draw_predictions(
+    path: Path, patches: Sequence[Shown], legend: Legend, band_names: Sequence[str]
+) -> None:
+    """Draws patches in rows: colours, truth, network, baseline."""
+    if not patches:
+        return
+    codes = legend.code_of_index
+    panels: list[tuple[str, np.ndarray]] = []
+    for patch in patches:
+        has_data = (patch.image != 0).any(axis=-1)
+        panels.append(("image", composite(patch.image, band_names, valid=has_data)))
+        panels.append(("truth", class_picture(codes[patch.label], legend)))
+        panels.append(("U-Net", _where_known(codes[patch.network], patch.label, legend)))
+        if patch.baseline is not None:
+            guess = _where_known(codes[patch.baseline], patch.label, legend)
+            panels.append(("per-pixel baseline", guess))
+    save_panels(path, panels, legend=legend, columns=len(panels) // len(patches), panel_inches=2.6)
+
+
+def _where_known(codes: np.ndarray, label: np.ndarray, legend: Legend) -> np.ndarray:
+    return class_picture(np.where(label == IGNORED, legend.nodata, codes), legend)
+
+
+def _class_head(judged: Sequence[Judged], width: int) -> str:
+    columns = "".join(f"{'IoU':>10}{'F1':>8}" for _ in judged)
+    return f"{'class':{width}}{'pixels':>12}{columns}"
+
+
+def _number(value: float) -> str:
+    return "-" if np.isnan(value) else f"{value:.3f}"
+
+
+def _cell(value: float) -> str:
+    return "" if np.isnan(value) else f"{value:.6f}"
+
+
+def _write_csv(path: Path, head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(head)
+    writer.writerows(rows)
+    with atomic_path(path) as temporary:
+        temporary.write_text(text.getvalue())

@@ -1,0 +1,242 @@
+"""One evaluation: from a run folder and a split to scores, tables and pictures."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from landcover_tf import provenance
+from landcover_tf.accuracy.baseline import (
+    Baseline,
+    BaselineKind,
+    feature_names,
+    fit_baseline,
+    sample_pixels,
+)
+from landcover_tf.accuracy.calibration import (
+    Reliability,
+    fit_temperature,
+    negative_log_likelihood,
+    softmax,
+)
+from landcover_tf.dataset_info import DatasetInfo
+from landcover_tf.errors import DatasetError
+from landcover_tf.evaluation import report
+from landcover_tf.evaluation.comparison import Judged, difference, judge, plain
+from landcover_tf.evaluation.predictions import (
+    Logits,
+    SplitPrediction,
+    logits_of,
+    patches,
+    predict_split,
+    sample_logits,
+)
+from landcover_tf.evaluation.regions import block_names, split_entries
+from landcover_tf.files import read_json, sha256_of, write_json
+from landcover_tf.pictures import save_confusion_matrix
+from landcover_tf.run_folder import RunFolder
+from landcover_tf.training import load_model
+
+CALIBRATION_PIXELS = 300_000
+"""Validation pixels for the temperature; one number needs no more."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How a run is evaluated; see `landcover_tf.evaluate.EvaluateConfig`."""
+
+    split: str
+    batch_size: int
+    baseline: BaselineKind | None
+    baseline_context: int
+    baseline_pixels: int
+    bootstrap_samples: int
+    pictures: int
+    seed: int
+
+
+def evaluate_run(run: RunFolder, folder: Path, settings: Settings) -> str:
+    """Writes the evaluation into the run folder and returns its table.
+
+    Args:
+        run: A finished run.
+        folder: The dataset that it was trained on.
+        settings: What to do.
+
+    Raises:
+        DatasetError: The dataset is another one, damaged, or lacks the split.
+        RunError: The run has no weights.
+    """
+    model, _, trained_on = load_model(run.path)
+    info = _same_dataset(folder, trained_on)
+    info.split(settings.split)
+    logits = logits_of(model)
+    calibration = _calibration(run, logits, info, folder, settings)
+    baseline = _baseline(info, folder, settings)
+    entries = split_entries(info, folder, settings.split)
+    found = predict_split(
+        logits,
+        patches(info, folder, settings.split, batch_size=settings.batch_size, label=settings.split),
+        info,
+        entries=entries,
+        temperature=calibration["temperature"],
+        baseline=baseline,
+        pictures=settings.pictures,
+    )
+    blocks, unit = block_names(entries, len(found.network), info.patch_grid)
+    how = {"samples": settings.bootstrap_samples, "seed": settings.seed}
+    judged = [judge("U-Net", found.network, blocks, **how)]
+    differences = None
+    if found.baseline is not None:
+        judged.append(judge("per-pixel baseline", found.baseline, blocks, **how))
+        differences = difference(found.network, found.baseline, blocks, **how)
+    values = {
+        "split": settings.split,
+        "patches": len(found.network),
+        "pixels": judged[0].scores.pixels,
+        "blocks": len(set(blocks)),
+        "block_unit": unit,
+        "bootstrap_samples": settings.bootstrap_samples,
+        "data_hash": info.data_hash,
+        "unet": judged[0].to_dict(info.legend.names),
+        "baseline": _baseline_values(baseline, judged, info),
+        "difference": differences and {name: plain(i) for name, i in differences.items()},
+        "calibration": calibration | {
+            "ece": _plain(found.before.error), "ece_with_temperature": _plain(found.after.error)
+        },
+        "software": provenance.software_versions(),
+    }  # fmt: skip
+    text = _header(values) + "\n\n" + report.table(judged, differences, info.legend)
+    text += f"\n\n{_calibration_line(values['calibration'])}"
+    _write(run.evaluation(settings.split), values, text, found, judged, info)
+    return text
+
+
+def _same_dataset(folder: Path, trained_on: DatasetInfo) -> DatasetInfo:
+    info = DatasetInfo.load(folder)
+    if info.band_names != trained_on.band_names or info.legend.codes != trained_on.legend.codes:
+        raise DatasetError(
+            f"dataset {folder} has other bands or classes than the run was trained with; give "
+            "the --data-dir of the training"
+        )
+    info.verify(folder, checksums=False)
+    return info
+
+
+def _calibration(
+    run: RunFolder, logits: Logits, info: DatasetInfo, folder: Path, settings: Settings
+) -> dict[str, Any]:
+    """Returns the run's calibration, fitted on the validation split unless it is there."""
+    weights = sha256_of(run.best_weights)
+    if run.calibration.is_file():
+        values = read_json(run.calibration)
+        if values.get("weights_sha256") == weights:
+            return dict(values)
+    outputs, label = sample_logits(
+        logits,
+        patches(info, folder, "val", batch_size=settings.batch_size, label="calibration"),
+        pixels=CALIBRATION_PIXELS,
+        patch_count=info.split("val").records,
+        seed=settings.seed,
+    )
+    temperature = fit_temperature(outputs, label)
+    correct = outputs.argmax(axis=-1) == label
+
+    def error(t: float) -> float:
+        return Reliability.of(softmax(outputs / t).max(axis=-1), correct).error
+
+    values = {
+        "temperature": temperature,
+        "split": "val",
+        "pixels": len(label),
+        "nll": negative_log_likelihood(outputs, label),
+        "nll_with_temperature": negative_log_likelihood(outputs, label, temperature),
+        "val_ece": error(1.0),
+        "val_ece_with_temperature": error(temperature),
+        "weights_sha256": weights,
+    }
+    write_json(run.calibration, values)
+    return values
+
+
+def _baseline(info: DatasetInfo, folder: Path, settings: Settings) -> Baseline | None:
+    if settings.baseline is None:
+        return None
+    batches = patches(info, folder, "train", batch_size=settings.batch_size, label="baseline")
+    features, labels = sample_pixels(
+        ((image[i], label[i]) for image, label in batches for i in range(len(image))),
+        pixels=settings.baseline_pixels,
+        patch_count=info.split("train").records,
+        context=settings.baseline_context,
+        seed=settings.seed,
+    )
+    return fit_baseline(
+        settings.baseline, features, labels, context=settings.baseline_context, seed=settings.seed
+    )
+
+
+def _baseline_values(
+    baseline: Baseline | None, judged: list[Judged], info: DatasetInfo
+) -> dict[str, Any] | None:
+    if baseline is None:
+        return None
+    return {
+        "kind": baseline.kind,
+        "features": feature_names(info.band_names, baseline.context),
+        "training_pixels": baseline.training_pixels,
+        "fit_seconds": round(baseline.seconds, 2),
+    } | judged[1].to_dict(info.legend.names)
+
+
+def _header(values: dict[str, Any]) -> str:
+    lines = [
+        f"{values['split']}: {values['patches']} patches, {values['pixels']:,} labelled pixels; "
+        f"95 % intervals by resampling {values['blocks']} {values['block_unit']}"
+    ]
+    if values["baseline"]:
+        baseline = values["baseline"]
+        lines.append(
+            f"per-pixel baseline: {baseline['kind']}, {len(baseline['features'])} features, "
+            f"{baseline['training_pixels']:,} training pixels"
+        )
+    return "\n".join(lines)
+
+
+def _calibration_line(values: dict[str, Any]) -> str:
+    def number(name: str) -> str:
+        return "-" if values[name] is None else f"{values[name]:.3f}"
+
+    return (
+        f"calibration error {number('ece')}, with temperature {values['temperature']:.2f} "
+        f"(fitted on the validation split) {number('ece_with_temperature')}"
+    )
+
+
+def _write(
+    folder: Path,
+    values: dict[str, Any],
+    text: str,
+    found: SplitPrediction,
+    judged: list[Judged],
+    info: DatasetInfo,
+) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    legend = info.legend
+    report.write_class_table(folder / "per_class.csv", judged, legend)
+    for name, classifier in zip(("", "baseline_"), judged, strict=False):
+        matrix = classifier.scores.matrix
+        report.write_matrix(folder / f"{name}confusion_matrix.csv", matrix, legend)
+        save_confusion_matrix(
+            folder / f"{name}confusion_matrix.png",
+            matrix,
+            legend.names,
+            title=f"{classifier.name} on {values['split']}",
+        )
+    report.draw_reliability(folder / "reliability.png", found.before, found.after)
+    report.draw_predictions(folder / "predictions.png", found.shown, legend, info.band_names)
+    (folder / "table.txt").write_text(text + "\n")
+    # Last, because its presence says that the evaluation is complete.
+    write_json(folder / "scores.json", values)
+
+
+def _plain(value: float) -> float | None:
+    return value if value == value else None
