@@ -42,7 +42,9 @@ random = np.random.default_rng(0)
 image = random.random((2, 64, 96, 3), np.float32)
 labels = random.integers(0, 3, (2, 64, 96)).astype("uint8")
 labels[:, :10] = 255
-model.compile(keras.optimizers.SGD(0.01), build_loss(), segmentation_metrics(3))
+model.compile(
+    keras.optimizers.SGD(0.01), loss=build_loss(), metrics=segmentation_metrics(3)
+)
 logits = model.predict(image, verbose=0)
 losses = [
     float(build_loss(kind=kind, boundary_weight=1, class_weights=(1, 2, 3))(labels, logits)[()])
