@@ -1,0 +1,146 @@
+"""Entry of `landcover report`: one page about a run and its map."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from landcover_tf import cli
+from landcover_tf.dataset_info import DatasetInfo
+from landcover_tf.errors import ConfigError
+from landcover_tf.files import read_json
+from landcover_tf.run_folder import RunFolder
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportConfig:
+    """Write one self-contained HTML page about a run, its scores and its map."""
+
+    run_dir: Path
+    """Finished run folder."""
+    output: Path | None = None
+    """HTML file; report.html in the run folder by default. The tiles of a large map go into a
+    folder beside it."""
+    split: str = "test"
+    """Split whose evaluation is shown."""
+    map: Path | None = None
+    """Class map to show in the viewer; the rasters below are looked for beside it."""
+    image: Path | None = None
+    """Raster with named bands shown under the map, for example image.tif of a prepared scene."""
+    confidence: Path | None = None
+    """Confidence raster; confidence.tif beside the map by default."""
+    probabilities: Path | None = None
+    """Raster with one band a class, for the pixel inspector; probabilities.tif beside the map."""
+    reference: Path | None = None
+    """Label raster to compare with."""
+    assessment: Path | None = None
+    """JSON file written by `landcover assess estimate`."""
+
+    def __post_init__(self) -> None:
+        for name in ("image", "confidence", "probabilities", "reference"):
+            if getattr(self, name) is not None and self.map is None:
+                raise ConfigError(f"--{name} is drawn over a map; give --map too")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the program and returns its exit code."""
+    return cli.run(ReportConfig, _program, argv, prog="landcover report")
+
+
+def _program(config: ReportConfig) -> None:
+    from landcover_tf.report.page import Page, write_page
+
+    run = RunFolder(config.run_dir)
+    run.require_finished()
+    info = DatasetInfo.load(run.dataset)
+    output = config.output or run.path / "report.html"
+    scores = _scores(run.evaluation(config.split))
+    page = Page(
+        title=f"Land cover: {run.path.name}",
+        subtitle=f"Trained on dataset {info.name}, legend {info.legend.name}.",
+        cards=_cards(scores, info),
+        sections=_sections(config, run, info, scores),
+        viewer=_viewer(config, info, output),
+    )
+    write_page(page, output)
+    print(f"report: {output}")
+
+
+def _scores(folder: Path) -> dict[str, Any]:
+    path = folder / "scores.json"
+    if not path.is_file():
+        raise ConfigError(
+            f"{path} does not exist; run `landcover evaluate --run-dir ...` before the report"
+        )
+    values: dict[str, Any] = read_json(path)
+    return values
+
+
+def _cards(scores: dict[str, Any], info: DatasetInfo) -> list[Any]:
+    from landcover_tf.report.page import Card
+
+    unet = scores["unet"]
+    figures = [
+        ("overall accuracy", unet["overall_accuracy"]),
+        ("mean IoU", unet["macro"]["iou"]),
+        ("macro F1", unet["macro"]["f1"]),
+    ]
+    cards = [
+        Card(value="-" if value is None else f"{value:.3f}", label=f"{label}, {scores['split']}")
+        for label, value in figures
+    ]
+    return [*cards, Card(value=f"{scores['pixels']:,}", label="held-out pixels")]
+
+
+def _sections(
+    config: ReportConfig, run: RunFolder, info: DatasetInfo, scores: dict[str, Any]
+) -> list[Any]:
+    from landcover_tf.report import sections
+
+    folder = run.evaluation(config.split)
+    found = [
+        sections.accuracy(scores, info.legend),
+        sections.pictures(
+            folder,
+            "Confusion and calibration",
+            "confusion",
+            {
+                "confusion_matrix.png": "Confusion matrix of the U-Net, rows are the reference",
+                "reliability.png": "Accuracy against confidence, before and after temperature",
+            },
+        ),
+        sections.pictures(
+            folder, "Samples", "samples", {"predictions.png": "Held-out patches and predictions"}
+        ),
+        sections.assessment(read_json(config.assessment)) if config.assessment else None,
+        sections.learning(run.history),
+        sections.dataset(info),
+        sections.provenance(info, run.read_summary(), run.read_config()),
+        sections.colours(info.legend),
+    ]
+    return [section for section in found if section is not None]
+
+
+def _viewer(config: ReportConfig, info: DatasetInfo, output: Path) -> dict[str, Any] | None:
+    if config.map is None:
+        return None
+    from landcover_tf.report.map_tiles import MapLayers, build_pyramid
+    from landcover_tf.report.page import viewer_data
+
+    def beside(given: Path | None, name: str) -> Path | None:
+        guess = Path(config.map or "").with_name(name)
+        return given or (guess if guess.is_file() else None)
+
+    layers = MapLayers(
+        map=config.map,
+        image=config.image,
+        confidence=beside(config.confidence, "confidence.tif"),
+        reference=config.reference,
+        probabilities=beside(config.probabilities, "probabilities.tif"),
+    )
+    pyramid = build_pyramid(layers, output.with_name(f"{output.stem}_tiles"))
+    return viewer_data(pyramid, info.legend, config.map)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,253 @@
+"""Sections of the report, each from the files of one step of the chain."""
+
+import base64
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from landcover_tf.colour_vision import closest_pairs
+from landcover_tf.dataset_info import DatasetInfo
+from landcover_tf.legend import Legend
+from landcover_tf.report.page import Picture, Section, Table
+
+
+def provenance(info: DatasetInfo, summary: Mapping[str, Any], config: Mapping[str, Any]) -> Section:
+    """Returns where the data came from and how the model was made."""
+    products = [
+        (p.id, p.tile or "-", p.sensing_time or "-", p.baseline or "-", str(p.orbit or "-"))
+        for p in info.products
+    ]
+    shown = products[:40]
+    caption = f"Products ({len(products)}" + (
+        f", the first {len(shown)})" if len(products) > 40 else ")"
+    )
+    software = [*dict(summary.get("software", info.software)).items()]
+    hardware = [*dict(summary.get("hardware", {})).items()]
+    return Section(
+        id="provenance",
+        title="Provenance",
+        paragraphs=[
+            "Product → prepared scene → records → training → export → map. Each step wrote its "
+            "settings and versions beside its output; this section repeats what they say.",
+        ],
+        tables=[
+            Table(
+                header=("product", "tile", "sensing time", "baseline", "orbit"),
+                rows=shown,
+                caption=caption,
+            ),
+            Table(
+                header=("item", "value"),
+                rows=[
+                    ("dataset", f"{info.name}, hash {info.data_hash}"),
+                    ("commit", str(summary.get("git_commit") or summary.get("commit") or "-")),
+                    *((key, str(value)) for key, value in software + hardware),
+                ],
+                caption="Software and machine",
+            ),
+            Table(
+                header=("setting", "value"),
+                rows=[(key, _plain(value)) for key, value in sorted(config.items())],
+                caption="Training settings",
+            ),
+        ],
+    )
+
+
+def dataset(info: DatasetInfo) -> Section:
+    """Returns the dataset card: splits, class shares and band statistics."""
+    names = list(info.splits)
+    totals = {n: max(sum(info.splits[n].class_pixels.values()), 1) for n in names}
+    shares = [
+        (
+            f"{c.code} {c.name}",
+            *(_percent(info.splits[n].class_pixels.get(c.code, 0) / totals[n]) for n in names),
+        )
+        for c in info.legend.classes
+    ]
+    statistics = info.statistics
+    scale, offset = np.array(info.scale), np.array(info.offset)
+    mean, std = statistics.mean * scale + offset, statistics.std * scale
+    low, high = (statistics.percentile(q) * scale + offset for q in (2, 98))
+    bands = [
+        (name, *(f"{column[i]:.4f}" for column in (mean, std, low, high)))
+        for i, name in enumerate(info.band_names)
+    ]
+    grid = info.patch_grid
+    build = info.build_config
+    return Section(
+        id="dataset",
+        title="Dataset",
+        paragraphs=[
+            f"Patches of {grid.patch_size} px with {grid.patch_overlap} px overlap, split by "
+            f"{build.get('split', 'an unrecorded rule')} with seed {build.get('seed', '-')}. "
+            f"Records: {', '.join(f'{n} {info.splits[n].records}' for n in names)}.",
+        ],
+        tables=[
+            Table(header=("class", *names), rows=shares, caption="Share of usable pixels"),
+            Table(
+                header=("band", "mean", "standard deviation", "2 %", "98 %"),
+                rows=bands,
+                caption=f"Reflectance of {statistics.count:,} usable training pixels",
+            ),
+        ],
+    )
+
+
+def accuracy(scores: Mapping[str, Any], legend: Legend) -> Section:
+    """Returns totals and per-class scores of the network beside the baseline, with intervals."""
+    judged = [scores["unet"], *([scores["baseline"]] if scores.get("baseline") else [])]
+    totals = [
+        (title, *(_interval(j["intervals"][key]) for j in judged))
+        for key, title in (
+            ("overall_accuracy", "overall accuracy"),
+            ("mean_iou", "mean IoU"),
+            ("mean_f1", "macro F1"),
+        )
+    ]
+    classes = []
+    for name in legend.names:
+        own = scores["unet"]["classes"][name]
+        others = [_number(j["classes"][name]["iou"]) for j in judged[1:]]
+        classes.append(
+            (
+                name,
+                f"{own['support']:,}",
+                *(_number(own[key]) for key in ("precision", "recall", "f1")),
+                _interval(own["iou_interval"]),
+                *others,
+            )
+        )
+    baseline = ["per-pixel baseline"] if len(judged) > 1 else []
+    return Section(
+        id="accuracy",
+        title="Agreement on held-out patches",
+        paragraphs=[
+            f"{scores['patches']} patches of split {scores['split']}. Intervals are 95 %, from "
+            f"{scores['bootstrap_samples']} resamplings of {scores['blocks']} "
+            f"{scores['block_unit']}. The labels are a map or a survey of their own: this is "
+            "agreement with them; accuracy of a map needs a probability sample.",
+        ],
+        tables=[
+            Table(header=("", "U-Net", *baseline), rows=totals),
+            Table(
+                header=(
+                    "class", "pixels", "precision", "recall", "F1", "IoU",
+                    *(f"IoU of the {name}" for name in baseline),
+                ),
+                rows=classes,
+            ),
+        ],
+    )  # fmt: skip
+
+
+def learning(history: Path) -> Section | None:
+    """Returns the learning curves drawn from `history.csv`, None when there is none."""
+    if not history.is_file():
+        return None
+    with history.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    series = _numeric_columns(rows)
+    if not series:
+        return None
+    epochs = series.pop("epoch", list(range(1, len(rows) + 1)))
+    panels = [
+        ("Loss", [n for n in series if "loss" in n]),
+        ("Score", [n for n in series if "iou" in n or "f1" in n or "accuracy" in n]),
+        ("Learning rate", [n for n in series if "learning_rate" in n]),
+    ]
+    panels = [(title, names) for title, names in panels if names]
+    figure = Figure(figsize=(4.2 * len(panels), 3.2), layout="constrained")
+    for axis, (title, names) in zip(
+        figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True
+    ):
+        for name in names:
+            axis.plot(epochs, series[name], label=name)
+        axis.set_title(title)
+        axis.set_xlabel("epoch")
+        axis.legend(fontsize=7)
+        axis.grid(alpha=0.3)
+    return Section(
+        id="learning",
+        title="Learning curves",
+        pictures=[_drawn(figure, "Loss, scores and learning rate by epoch")],
+    )
+
+
+def colours(legend: Legend) -> Section:
+    """Returns how well the legend's colours are told apart with each kind of vision."""
+    rows = [
+        (
+            pair.vision,
+            f"{pair.first} / {pair.second}",
+            f"{pair.difference:.1f}",
+            "yes" if pair.distinct else "no",
+        )
+        for pair in closest_pairs(legend)
+    ]
+    return Section(
+        id="colours",
+        title="Colours",
+        paragraphs=[f"The two colours of legend {legend.name} that look most alike."],
+        tables=[
+            Table(header=("vision", "classes", "CIEDE2000", "told apart"), rows=rows),
+        ],
+    )
+
+
+def pictures(folder: Path, title: str, section_id: str, names: Mapping[str, str]) -> Section | None:
+    """Returns the PNG files of a folder that are there, None when none is.
+
+    Args:
+        folder: Where to look.
+        title: Heading of the section.
+        section_id: Anchor of the section.
+        names: Description of each file name.
+    """
+    found = [
+        Picture.from_file(folder / name, alt)
+        for name, alt in names.items()
+        if (folder / name).is_file()
+    ]
+    return Section(id=section_id, title=title, pictures=found) if found else None
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _interval(values: Mapping[str, float | None]) -> str:
+    text = _number(values["value"])
+    if values["low"] is None or values["high"] is None:
+        return text
+    return f"{text} [{values['low']:.3f}, {values['high']:.3f}]"
+
+
+def _numeric_columns(rows: Sequence[Mapping[str, str]]) -> dict[str, list[float]]:
+    columns: dict[str, list[float]] = {}
+    for name in rows[0] if rows else ():
+        try:
+            columns[name] = [float(row[name]) if row[name] else float("nan") for row in rows]
+        except (TypeError, ValueError):
+            continue
+    return columns
+
+
+def _drawn(figure: Figure, alt: str) -> Picture:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110, facecolor="white")
+    text = base64.b64encode(buffer.getvalue()).decode()
+    return Picture(url=f"data:image/png;base64,{text}", alt=alt)
+
+
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.1f} %"
+
+
+def _plain(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
