@@ -210,10 +210,10 @@ def _move(
             max_rotation_deg=settings.max_rotation_deg,
             max_shift=settings.max_shift,
         )
-    if settings.flip:
-        image, label = geometric.flip(image, label, keys["flip"], probability=settings.flip)
-    if settings.turn:
-        image, label = geometric.turn(image, label, keys["turn"], probability=settings.turn)
+    if settings.flip or settings.turn:
+        image, label = geometric.flip_and_turn(
+            image, label, keys["flip"], keys["turn"], flip=settings.flip, turn=settings.turn
+        )
     return image, label
 
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from landcover_tf.input_pipeline.decoding import crop_each
 from landcover_tf.input_pipeline.geometric import Batch, choose, on_chosen
+from landcover_tf.input_pipeline.pixels import crop_each, for_each_band, missing_pixels
 
 BLENDS = ("hard", "feathered", "poisson")
 # Width of the soft border, in pixels: about the point spread of a 20 m band on the 10 m grid.
@@ -187,7 +187,7 @@ def paste(
         wanted: Pixels of the source to paste, bool [batch, size, size].
         blend: `hard`, `feathered` or `poisson`.
     """
-    both = tf.reduce_any(target != 0, axis=-1) & tf.reduce_any(source != 0, axis=-1)
+    both = ~missing_pixels(target) & ~missing_pixels(source)
     wanted &= both
     inside = tf.cast(wanted, tf.float32)[..., None]
     if blend == "poisson":
@@ -198,7 +198,9 @@ def paste(
         # A pixel shows at least half of what its label says, however thin the object is.
         alpha = tf.where(wanted[..., None], tf.maximum(soft, 0.5), tf.minimum(soft, 0.5))
         alpha *= tf.cast(both, tf.float32)[..., None]
-    image = target + alpha * (source - target)
+    image = target + for_each_band(alpha[..., 0], tf.ones(tf.shape(target)[-1:])) * (
+        source - target
+    )
     return image, tf.where(wanted, source_label, target_label)
 
 

@@ -2,8 +2,9 @@
 
 Both give (reflectance float32 [batch, size, size, bands], dense label uint8
 [batch, size, size]). Nothing in the training pipeline carries hidden state: every random choice
-follows from (seed, epoch, step), so training that resumes at a step sees the very batches that
-it would have seen without the interruption.
+follows from (seed, epoch, step), and for the order also from TensorFlow's global seed where one is
+set, so training that resumes at a step sees the very batches that it would have seen without the
+interruption.
 """
 
 from pathlib import Path

@@ -1,14 +1,13 @@
 """Batches of serialised records to reflectance and dense labels, in graph."""
 
-import math
-
 import numpy as np
 import tensorflow as tf
 
 from landcover_tf import records
 from landcover_tf.dataset_info import DatasetInfo
-from landcover_tf.errors import ConfigError, DatasetError
+from landcover_tf.errors import ConfigError
 from landcover_tf.grid import PatchGrid
+from landcover_tf.input_pipeline.pixels import affine_bands, clear, crop_each, missing_pixels
 from landcover_tf.legend import IGNORED
 
 
@@ -50,22 +49,6 @@ def cut_origins(
     return size, np.array([(row, col) for row in starts for col in starts], np.int32)
 
 
-def crop_each(raster: tf.Tensor, origins: tf.Tensor, size: int) -> tf.Tensor:
-    """Returns a square of each raster of a batch, from its own place.
-
-    Args:
-        raster: [batch, height, width, ...].
-        origins: First row and column, int32 [batch, 2]; the square lies inside the raster.
-        size: Height and width of the square.
-
-    Returns:
-        [batch, size, size, ...].
-    """
-    steps = tf.range(size)
-    rows = tf.gather(raster, origins[:, :1] + steps, axis=1, batch_dims=1)
-    return tf.gather(rows, origins[:, 1:] + steps, axis=2, batch_dims=1)
-
-
 def decode_batch(
     serialized: tf.Tensor, origins: tf.Tensor | None, size: int, info: DatasetInfo
 ) -> tuple[tf.Tensor, tf.Tensor]:
@@ -97,11 +80,18 @@ def decode_batch(
 
 
 def reflectance(stored: tf.Tensor, info: DatasetInfo) -> tf.Tensor:
-    """Returns stored values [..., bands] as reflectance, float32, 0 where there is no data."""
-    if not info.band_names:
-        raise DatasetError(f"dataset {info.name} has no band")
-    values = tf.cast(stored, tf.float32)
-    absent = tf.math.is_nan(values) if math.isnan(info.nodata) else tf.equal(values, info.nodata)
-    has_data = tf.logical_not(tf.reduce_all(absent, axis=-1, keepdims=True))
-    scaled = values * tf.constant(info.scale, tf.float32) + tf.constant(info.offset, tf.float32)
-    return tf.where(has_data, scaled, 0.0)
+    """Returns stored values as reflectance.
+
+    Args:
+        stored: [batch, size, size, bands] of the dataset's dtype.
+        info: The dataset.
+
+    Returns:
+        float32 of the same shape, 0 where all bands hold the no-data value.
+    """
+    scaled = affine_bands(
+        tf.cast(stored, tf.float32),
+        tf.constant(info.scale, tf.float32),
+        tf.constant(info.offset, tf.float32),
+    )
+    return clear(scaled, missing_pixels(stored, info.nodata))

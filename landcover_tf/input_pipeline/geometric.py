@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from landcover_tf.input_pipeline.pixels import clear, gather_pixels, missing_pixels
 from landcover_tf.legend import IGNORED
 
 Batch = tuple[tf.Tensor, tf.Tensor]
@@ -47,28 +48,62 @@ def on_chosen(
     return tf.ensure_shape(new_image, image.shape), tf.ensure_shape(new_label, label.shape)
 
 
-def flip(image: tf.Tensor, label: tf.Tensor, key: tf.Tensor, *, probability: float) -> Batch:
-    """Mirrors rows, columns, both or neither, each with the given probability."""
-    keys = tf.random.split(key, 2)
-    for axis, axis_key in zip((1, 2), tf.unstack(keys), strict=True):
-        mirrored = choose(axis_key, image, probability)
-        image = tf.where(mirrored[:, None, None, None], tf.reverse(image, [axis]), image)
-        label = tf.where(mirrored[:, None, None], tf.reverse(label, [axis]), label)
-    return image, label
+def flip_and_turn(
+    image: tf.Tensor,
+    label: tf.Tensor,
+    flip_key: tf.Tensor,
+    turn_key: tf.Tensor,
+    *,
+    flip: float,
+    turn: float,
+) -> Batch:
+    """Mirrors and turns by quarters, which reaches all eight symmetries of the square.
 
-
-def turn(image: tf.Tensor, label: tf.Tensor, key: tf.Tensor, *, probability: float) -> Batch:
-    """Turns by one, two or three quarters, drawn evenly, with the given probability."""
-    keys = tf.unstack(tf.random.split(key, 2))
+    Args:
+        image: Reflectance, float32 [batch, size, size, bands].
+        label: Dense classes, uint8 [batch, size, size].
+        flip_key: Random key of the mirrors.
+        turn_key: Random key of the turns.
+        flip: Probability of a mirror image, for rows and for columns.
+        turn: Probability of a turn, then by one, two or three quarters alike.
+    """
+    rows_key, cols_key = tf.unstack(tf.random.split(flip_key, 2))
+    keys = tf.unstack(tf.random.split(turn_key, 2))
     quarters = tf.random.stateless_uniform([tf.shape(image)[0]], keys[0], 1, 4, tf.int32)
-    quarters = tf.where(choose(keys[1], image, probability), quarters, 0)
-    # Two halves of one decision: half a turn is both mirrors, a quarter a transpose and a mirror.
-    half, odd = quarters >= 2, quarters % 2 == 1
-    image = tf.where(half[:, None, None, None], tf.reverse(image, [1, 2]), image)
-    label = tf.where(half[:, None, None], tf.reverse(label, [1, 2]), label)
-    image = tf.where(odd[:, None, None, None], tf.image.rot90(image), image)
-    turned = tf.reverse(tf.transpose(label, [0, 2, 1]), [1])
-    return image, tf.where(odd[:, None, None], turned, label)
+    quarters = tf.where(choose(keys[1], image, turn), quarters, 0)
+    return reorient(
+        image, label, choose(rows_key, image, flip), choose(cols_key, image, flip), quarters
+    )
+
+
+def reorient(
+    image: tf.Tensor,
+    label: tf.Tensor,
+    mirror_rows: tf.Tensor,
+    mirror_cols: tf.Tensor,
+    quarters: tf.Tensor,
+) -> Batch:
+    """Returns each example mirrored, then turned counter-clockwise, in one gather.
+
+    Args:
+        image: Reflectance, float32 [batch, size, size, bands].
+        label: Dense classes, uint8 [batch, size, size].
+        mirror_rows: Upside down, bool [batch].
+        mirror_cols: Left for right, bool [batch].
+        quarters: Quarter turns, int32 [batch], 0 to 3.
+    """
+    size = tf.shape(image)[1]
+    forwards = tf.range(size)[None, :]
+    odd = (quarters % 2 == 1)[:, None]
+    # A quarter turn takes row r, column c from row c, column size - 1 - r of the original.
+    backwards_rows = ((quarters >= 2) ^ mirror_rows)[:, None]
+    backwards_cols = ((quarters == 1) | (quarters == 2)) ^ mirror_cols
+    from_row = tf.where(backwards_rows, size - 1 - forwards, forwards) * size
+    from_col = tf.where(backwards_cols[:, None], size - 1 - forwards, forwards)
+    down, across = tf.where(odd, from_col, from_row), tf.where(odd, from_row, from_col)
+    index = down[:, :, None] + across[:, None, :]
+    moved = gather_pixels(image, index), gather_pixels(label, index)
+    return tf.ensure_shape(moved[0], image.shape), tf.ensure_shape(moved[1], label.shape)
 
 
 def scale_rotate_shift(
@@ -147,16 +182,13 @@ def warp(image: tf.Tensor, label: tf.Tensor, coefficients: tf.Tensor) -> Batch:
         coefficients: a0, a1, a2, b0, b1, b2, c0, c1 of
             x_in = (a0 x + a1 y + a2) / (c0 x + c1 y + 1), y_in likewise; float32 [batch, 8].
     """
-    has_data = tf.reduce_any(image != 0, axis=-1, keepdims=True)
-    moved = _transform(
-        tf.concat([image, tf.cast(has_data, image.dtype)], axis=-1), coefficients, "BILINEAR", 0.0
-    )
-    image, weight = moved[..., :-1], moved[..., -1:]
+    has_data = tf.cast(~missing_pixels(image), image.dtype)
+    weight = _transform(has_data[..., None], coefficients, "BILINEAR", 0.0)[..., 0]
     # A pixel partly made of no data would have a reflectance that nothing on the ground has.
-    whole = weight > 0.999
-    image = tf.where(whole, image, 0.0)
+    partial = weight <= 0.999
+    image = clear(_transform(image, coefficients, "BILINEAR", 0.0), partial)
     label = _transform(label[..., None], coefficients, "NEAREST", float(IGNORED))[..., 0]
-    return image, tf.where(whole[..., 0], label, tf.constant(IGNORED, tf.uint8))
+    return image, tf.where(partial, tf.constant(IGNORED, tf.uint8), label)
 
 
 def _transform(

@@ -8,6 +8,7 @@ every pixel's own class.
 import tensorflow as tf
 
 from landcover_tf.input_pipeline.geometric import Batch, choose
+from landcover_tf.input_pipeline.pixels import clear
 from landcover_tf.legend import IGNORED
 
 
@@ -26,9 +27,7 @@ def cutout(
     keys = tf.unstack(tf.random.split(key, 2))
     hole = rectangles(keys[1], image, max_fraction)
     hole &= choose(keys[0], image, probability)[:, None, None]
-    return tf.where(hole[..., None], 0.0, image), tf.where(
-        hole, tf.constant(IGNORED, tf.uint8), label
-    )
+    return clear(image, hole), tf.where(hole, tf.constant(IGNORED, tf.uint8), label)
 
 
 def cutmix(
@@ -48,8 +47,10 @@ def cutmix(
     distance = tf.random.stateless_uniform([], keys[2], 1, tf.maximum(batch, 2), tf.int32)
     received = rectangles(keys[1], image, max_fraction)
     received &= choose(keys[0], image, probability)[:, None, None]
-    image = tf.where(received[..., None], tf.roll(image, distance, axis=0), image)
-    return image, tf.where(received, tf.roll(label, distance, axis=0), label)
+    where = tf.where(received)
+    donor = tf.gather_nd(tf.roll(image, distance, axis=0), where)
+    mixed = tf.tensor_scatter_nd_update(image, where, donor)
+    return mixed, tf.where(received, tf.roll(label, distance, axis=0), label)
 
 
 def rectangles(key: tf.Tensor, image: tf.Tensor, max_fraction: float) -> tf.Tensor:

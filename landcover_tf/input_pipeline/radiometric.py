@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from landcover_tf.bands import BAND_NAMES, band
 from landcover_tf.input_pipeline.geometric import choose
+from landcover_tf.input_pipeline.pixels import affine_bands, clear, for_each_band, missing_pixels
 
 # Ångström's exponent of continental aerosol: optical depth falls with the wavelength to the 1.3.
 ANGSTROM_EXPONENT = 1.3
@@ -36,7 +37,7 @@ def on_chosen_images(
 
 def keep_nodata(before: tf.Tensor, after: tf.Tensor) -> tf.Tensor:
     """Returns `after`, with 0 in all bands where `before` has 0 in all bands."""
-    return tf.where(tf.reduce_any(before != 0, axis=-1, keepdims=True), after, 0.0)
+    return clear(after, missing_pixels(before))
 
 
 def jitter(
@@ -57,7 +58,7 @@ def jitter(
 
     def change(image: tf.Tensor) -> tf.Tensor:
         gain = 1 + gain_std * _half_common_normal(keys[1], image)
-        return image * gain + offset_std * _half_common_normal(keys[2], image)
+        return affine_bands(image, gain, offset_std * _half_common_normal(keys[2], image))
 
     return on_chosen_images(choose(keys[0], image, probability), change, image)
 
@@ -77,8 +78,8 @@ def drop_bands(
     draws = tf.random.stateless_uniform(_per_band(image), keys[1])
     # The band with the largest draw always stays.
     kept = (draws >= fraction) | (draws == tf.reduce_max(draws, axis=-1, keepdims=True))
-    dropping = choose(keys[0], image, probability)[:, None, None, None]
-    return image * tf.cast(kept | ~dropping, image.dtype)
+    kept |= ~choose(keys[0], image, probability)[:, None]
+    return affine_bands(image, tf.cast(kept, image.dtype))
 
 
 def noise(image: tf.Tensor, key: tf.Tensor, *, probability: float, std: float) -> tf.Tensor:
@@ -93,7 +94,7 @@ def noise(image: tf.Tensor, key: tf.Tensor, *, probability: float, std: float) -
     keys = tf.unstack(tf.random.split(key, 3))
 
     def change(image: tf.Tensor) -> tf.Tensor:
-        level = _uniform_per_example(keys[1], image, 0.0, std)
+        level = _uniform_per_example(keys[1], image, 0.0, std)[..., None]
         return image + level * tf.random.stateless_normal(tf.shape(image), keys[2])
 
     return on_chosen_images(choose(keys[0], image, probability), change, image)
@@ -123,7 +124,7 @@ def haze(
 
     def change(image: tf.Tensor) -> tf.Tensor:
         amount = _uniform_per_example(keys[1], image, 0.0, max_haze)
-        opacity = amount * smooth_field(keys[2], image) * weights
+        opacity = for_each_band(amount * smooth_field(keys[2], image), weights)
         return image + opacity * (HAZE_REFLECTANCE - image)
 
     return on_chosen_images(choose(keys[0], image, probability), change, image)
@@ -152,7 +153,7 @@ def cloud_shadow(
     def change(image: tf.Tensor) -> tf.Tensor:
         darkening = _uniform_per_example(keys[1], image, 0.3 * max_darkening, max_darkening)
         shadow = tf.sigmoid(25 * (smooth_field(keys[2], image) - 0.6))
-        return image * (1 - darkening * shadow * direct)
+        return image * (1 - for_each_band(darkening * shadow, direct))
 
     return on_chosen_images(choose(keys[0], image, probability), change, image)
 
@@ -165,25 +166,31 @@ def haze_weights(band_names: Sequence[str]) -> np.ndarray:
 
 
 def smooth_field(key: tf.Tensor, image: tf.Tensor) -> tf.Tensor:
-    """Returns a random field from 0 to 1 for each example, float32 [batch, size, size, 1]."""
+    """Returns a random field from 0 to 1 for each example, float32 [batch, size, size].
+
+    Random knots on a coarse grid, joined by half waves of a cosine along both axes.
+    """
     batch, size = tf.shape(image)[0], tf.shape(image)[1]
-    coarse = tf.random.stateless_uniform([batch, FIELD_CELLS, FIELD_CELLS, 1], key)
-    field = tf.image.resize(coarse, [size, size], tf.image.ResizeMethod.BICUBIC)
-    low = tf.reduce_min(field, axis=(1, 2, 3), keepdims=True)
-    high = tf.reduce_max(field, axis=(1, 2, 3), keepdims=True)
+    knots = tf.random.stateless_uniform([batch, FIELD_CELLS, FIELD_CELLS], key)
+    place = tf.linspace(0.0, FIELD_CELLS - 1.0, size)[:, None]
+    distance = tf.minimum(tf.abs(place - tf.range(FIELD_CELLS, dtype=tf.float32)), 1.0)
+    blend = 0.5 + 0.5 * tf.cos(np.pi * distance)
+    field = blend @ knots @ tf.transpose(blend)
+    low = tf.reduce_min(field, axis=(1, 2), keepdims=True)
+    high = tf.reduce_max(field, axis=(1, 2), keepdims=True)
     return (field - low) / tf.maximum(high - low, 1e-6)
 
 
 def _per_band(image: tf.Tensor) -> list[tf.Tensor | int]:
-    return [tf.shape(image)[0], 1, 1, tf.shape(image)[3]]
+    return [tf.shape(image)[0], tf.shape(image)[3]]
 
 
 def _half_common_normal(key: tf.Tensor, image: tf.Tensor) -> tf.Tensor:
     keys = tf.unstack(tf.random.split(key, 2))
-    common = tf.random.stateless_normal([tf.shape(image)[0], 1, 1, 1], keys[0])
+    common = tf.random.stateless_normal([tf.shape(image)[0], 1], keys[0])
     own = tf.random.stateless_normal(_per_band(image), keys[1])
     return (common + own) * 0.5**0.5
 
 
 def _uniform_per_example(key: tf.Tensor, image: tf.Tensor, low: float, high: float) -> tf.Tensor:
-    return tf.random.stateless_uniform([tf.shape(image)[0], 1, 1, 1], key, low, high)
+    return tf.random.stateless_uniform([tf.shape(image)[0], 1, 1], key, low, high)

@@ -21,7 +21,7 @@ BANDS = ("B02", "B03", "B04", "B08")
 KEY = tf.constant([5, 6], tf.int64)
 
 
-def batch(count: int = 6, size: int = 24) -> tuple[tf.Tensor, tf.Tensor]:
+def batch(count: int = 4, size: int = 16) -> tuple[tf.Tensor, tf.Tensor]:
     rng = np.random.default_rng(0)
     image = rng.uniform(0.05, 0.6, (count, size, size, len(BANDS))).astype(np.float32)
     label = np.repeat(np.repeat(rng.integers(0, 3, (count, size // 4, size // 4)), 4, 1), 4, 2)
@@ -37,7 +37,7 @@ def run(image, label, settings, key=KEY):
     return augment(image, label, key, settings, band_names=BANDS, rare_classes=(2,))
 
 
-@pytest.mark.parametrize("settings", [*map(only, PROBABILITIES), *PRESETS.values()])
+@pytest.mark.parametrize("settings", [*map(only, PROBABILITIES), PRESETS["strong"]])
 def test_eager_and_mapped_agree(settings):
     image, label = batch()
     eager = run(image, label, settings)

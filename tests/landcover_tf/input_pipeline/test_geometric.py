@@ -32,9 +32,7 @@ def which(moved: np.ndarray, original: np.ndarray) -> int:
 def test_flips_and_turns_reach_all_eight_symmetries_and_move_labels_along():
     image, label = coded_batch(batch=200, size=4)
     keys = tf.random.split(KEY, 2)
-    moved = geometric.turn(
-        *geometric.flip(image, label, keys[0], probability=0.5), keys[1], probability=0.75
-    )
+    moved = geometric.flip_and_turn(image, label, keys[0], keys[1], flip=0.5, turn=0.75)
     np.testing.assert_array_equal(moved[0][..., 0].numpy(), moved[1].numpy())
     seen = [which(m, o) for m, o in zip(moved[1].numpy(), label.numpy(), strict=True)]
     counts = np.bincount(seen, minlength=8)
@@ -44,9 +42,21 @@ def test_flips_and_turns_reach_all_eight_symmetries_and_move_labels_along():
 
 def test_turn_alone_never_mirrors():
     image, label = coded_batch(batch=60, size=4)
-    _, turned = geometric.turn(image, label, KEY, probability=1.0)
+    _, turned = geometric.flip_and_turn(image, label, KEY, KEY, flip=0.0, turn=1.0)
     seen = [which(m, o) for m, o in zip(turned.numpy(), label.numpy(), strict=True)]
     assert set(seen) == {1, 2, 3}
+
+
+@pytest.mark.parametrize("quarters", range(4))
+@pytest.mark.parametrize("mirror", [(False, False), (True, False), (False, True), (True, True)])
+def test_reorient_mirrors_first_and_turns_then(quarters, mirror):
+    image, label = coded_batch(batch=3, size=5)
+    rows, cols = (tf.fill([3], side) for side in mirror)
+    moved = geometric.reorient(image, label, rows, cols, tf.fill([3], quarters))
+    for new, old in zip(moved, (image.numpy(), label.numpy()), strict=True):
+        old = old[:, ::-1] if mirror[0] else old
+        old = old[:, :, ::-1] if mirror[1] else old
+        np.testing.assert_array_equal(new, np.rot90(old, quarters, axes=(1, 2)))
 
 
 def coefficients(image, magnification=1.0, angle=0.0, shift=(0.0, 0.0)) -> tf.Tensor:

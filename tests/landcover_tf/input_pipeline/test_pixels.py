@@ -1,0 +1,54 @@
+"""The fast forms give what plain NumPy gives."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from landcover_tf.input_pipeline import pixels
+
+RNG = np.random.default_rng(0)
+
+
+def test_crop_each():
+    raster = RNG.integers(0, 60000, (3, 9, 7, 2)).astype(np.uint16)
+    origins = np.array([[0, 0], [4, 2], [5, 3]], np.int32)
+    got = pixels.crop_each(tf.constant(raster), tf.constant(origins), 4)
+    expected = [one[r : r + 4, c : c + 4] for one, (r, c) in zip(raster, origins, strict=True)]
+    np.testing.assert_array_equal(got, expected)
+    flat = pixels.crop_each(tf.constant(raster[..., 0]), tf.constant(origins), 4)
+    np.testing.assert_array_equal(flat, np.array(expected)[..., 0])
+
+
+@pytest.mark.parametrize("shape", [(3,), (2, 3)])
+def test_affine_bands(shape):
+    image = RNG.random((2, 4, 4, 3), np.float32)
+    gain, offset = RNG.random((2, *shape), np.float32)
+    wide = (lambda v: v.reshape(-1, 1, 1, 3)) if len(shape) == 2 else (lambda v: v)
+    got = pixels.affine_bands(tf.constant(image), tf.constant(gain), tf.constant(offset))
+    np.testing.assert_allclose(got, image * wide(gain) + wide(offset), rtol=1e-6)
+    only_gain = pixels.affine_bands(tf.constant(image), tf.constant(gain))
+    np.testing.assert_allclose(only_gain, image * wide(gain), rtol=1e-6)
+
+
+def test_for_each_band():
+    field, weights = RNG.random((2, 4, 4), np.float32), RNG.random(3, np.float32)
+    got = pixels.for_each_band(tf.constant(field), tf.constant(weights))
+    np.testing.assert_allclose(got, field[..., None] * weights, rtol=1e-6)
+
+
+@pytest.mark.parametrize("nodata", [0.0, -9999.0, float("nan")])
+def test_missing_pixels_need_all_bands(nodata):
+    raster = RNG.random((2, 4, 4, 3)).astype(np.float32) + 1
+    assert not pixels.missing_pixels(tf.constant(raster), nodata).numpy().any()
+    raster[0, 1, 1] = raster[1, 3, 0] = nodata
+    raster[0, 2, 2, 0] = raster[1, 0, 0, 2] = nodata
+    missing = pixels.missing_pixels(tf.constant(raster), nodata).numpy()
+    assert np.argwhere(missing).tolist() == [[0, 1, 1], [1, 3, 0]]
+
+
+def test_clear():
+    raster = RNG.random((2, 4, 4, 3), np.float32)
+    gone = RNG.random((2, 4, 4)) < 0.3
+    got = pixels.clear(tf.constant(raster), tf.constant(gone))
+    np.testing.assert_array_equal(got, np.where(gone[..., None], 0, raster))
+    np.testing.assert_array_equal(pixels.clear(tf.constant(raster), tf.zeros_like(gone)), raster)
