@@ -1,0 +1,125 @@
+"""Which products to fetch: by tile, dates and clouds, from the bucket or a STAC endpoint."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from typing import Any
+
+from landcover_tf.errors import ConfigError, ServerError
+from landcover_tf.progress import progress
+from landcover_tf.sentinel2.fetch_bucket import Bucket, RemoteProduct, is_product_name
+from landcover_tf.sentinel2.tiles import Tile
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What a search is for."""
+
+    start: date
+    """First day, UTC."""
+    end: date
+    """Last day, included."""
+    max_cloud: float
+    """Largest cloud cover of the whole product in percent."""
+    limit: int | None = None
+    """At most so many products per tile, the clearest ones."""
+
+    def __post_init__(self) -> None:
+        if self.end < self.start:
+            raise ConfigError(f"the end {self.end} lies before the start {self.start}")
+        if not 0 <= self.max_cloud <= 100:
+            raise ConfigError(f"max_cloud must be in [0, 100] percent, got {self.max_cloud}")
+        if self.limit is not None and self.limit < 1:
+            raise ConfigError(f"limit must be at least 1, got {self.limit}")
+
+    def on_day(self, product: RemoteProduct) -> bool:
+        """Returns whether the product was sensed on a day wanted."""
+        return self.start <= product.sensing_time.date() <= self.end
+
+
+def search_bucket(bucket: Bucket, tile: Tile, wanted: Wanted) -> list[RemoteProduct]:
+    """Returns the wanted products of a tile by looking into each candidate's metadata.
+
+    Raises:
+        ServerError: The bucket does not answer as it should.
+    """
+    days = [product for product in bucket.products(tile) if wanted.on_day(product)]
+    candidates = latest_processings(days)
+    known = [
+        replace(product, cloud_percentage=bucket.cloud_percentage(product))
+        for product in progress(candidates, label=f"cloud cover {tile.name}", unit="product")
+    ]
+    return choose(known, wanted)
+
+
+def search_stac(endpoint: str, collection: str, tile: Tile, wanted: Wanted) -> list[RemoteProduct]:
+    """Returns the wanted products of a tile that a STAC API knows.
+
+    Only place and days go into the request, which every STAC API understands; tile and clouds are
+    looked at here, because endpoints differ in how they filter.
+
+    Raises:
+        ServerError: The endpoint does not answer as it should.
+    """
+    try:
+        from pystac_client import Client
+        from pystac_client.exceptions import APIError
+    except ImportError as error:
+        raise ConfigError(
+            "searching a STAC endpoint needs pystac-client: pip install 'landcover-tf[fetch]'"
+        ) from error
+    west, south, east, north = tile.bounds_degrees
+    # The tile's middle: its neighbours share only its rim.
+    east = east if east > west else east + 360
+    longitude, latitude = ((west + east) / 2 + 180) % 360 - 180, (south + north) / 2
+    try:
+        search = Client.open(endpoint).search(
+            collections=[collection],
+            datetime=f"{wanted.start}T00:00:00Z/{wanted.end}T23:59:59Z",
+            intersects={"type": "Point", "coordinates": [longitude, latitude]},
+        )
+        items = list(search.items_as_dicts())
+    except (APIError, OSError, ValueError, NotImplementedError) as error:
+        raise ServerError(f"STAC endpoint {endpoint} failed: {error}") from error
+    found = [product for item in items if (product := _product_of(item)) is not None]
+    days = [p for p in found if p.tile == tile.name and wanted.on_day(p)]
+    return choose(latest_processings(days), wanted)
+
+
+def latest_processings(products: Iterable[RemoteProduct]) -> list[RemoteProduct]:
+    """Returns one product per sight, that of the highest baseline, in order of time."""
+    best: dict[tuple[str, str, str], RemoteProduct] = {}
+    for product in products:
+        held = best.get(product.sight)
+        if held is None or product.rank > held.rank:
+            best[product.sight] = product
+    return sorted(best.values(), key=lambda product: (product.sensing_time, product.name))
+
+
+def choose(products: Sequence[RemoteProduct], wanted: Wanted) -> list[RemoteProduct]:
+    """Returns the products that are clear enough, the clearest where there is a limit."""
+    clear = [
+        (product.cloud_percentage, product)
+        for product in products
+        if product.cloud_percentage is not None and product.cloud_percentage <= wanted.max_cloud
+    ]
+    clear.sort(key=lambda pair: (pair[0], pair[1].name))
+    chosen = [product for _, product in clear[: wanted.limit]]
+    return sorted(chosen, key=lambda product: (product.sensing_time, product.name))
+
+
+def _product_of(item: dict[str, Any]) -> RemoteProduct | None:
+    """Returns the product of a STAC item; None where it names none.
+
+    The Copernicus Data Space uses the product name as the item's id; Earth Search has it in
+    s2:product_uri.
+    """
+    properties = item.get("properties", {})
+    clouds = properties.get("eo:cloud_cover")
+    for name in (properties.get("s2:product_uri"), item.get("id")):
+        if isinstance(name, str) and is_product_name(name):
+            return RemoteProduct(
+                name=name.removesuffix(".SAFE"),
+                cloud_percentage=None if clouds is None else float(clouds),
+            )
+    return None

@@ -1,0 +1,365 @@
+"""Downloads from a local server that speaks the public services' interfaces."""
+
+import hashlib
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from fakes.object_store import ObjectStore, serving
+
+pytest.importorskip("requests")
+
+from landcover_tf import fetch
+from landcover_tf.errors import ConfigError, OutputError, ServerError
+from landcover_tf.sentinel2 import fetch_bucket
+from landcover_tf.sentinel2.fetch_bucket import Bucket, RemoteProduct
+from landcover_tf.sentinel2.fetch_http import HttpClient, NotFoundError, md5_of_base64
+from landcover_tf.sentinel2.fetch_search import Wanted, latest_processings
+from landcover_tf.sentinel2.fetch_worldcover import WorldCover, cells_of
+from landcover_tf.sentinel2.safe import open_product
+from landcover_tf.sentinel2.simulation import simulate_product
+from landcover_tf.sentinel2.tiles import parse_tile
+
+N36E021 = "ESA_WorldCover_10m_2021_v200_N36E021_Map.tif"
+MAP = f"worldcover/v200/2021/map/{N36E021}"
+FOLDER = "bucket/tiles/34/S/EH/"
+
+
+@pytest.fixture(scope="module")
+def products(tmp_path_factory) -> list[Path]:
+    """A clear, a cloudy and a reprocessed product of one tile, and a clear one a year later."""
+    folder = tmp_path_factory.mktemp("remote")
+    june, july = datetime(2021, 6, 22, 9, tzinfo=UTC), datetime(2021, 7, 2, 9, tzinfo=UTC)
+    later = datetime(2022, 6, 7, 9, tzinfo=UTC)
+    return [
+        simulate_product(
+            folder, size_px=60, sensing_time=time, baseline=baseline, cloud_fraction=clouds
+        ).path
+        for time, baseline, clouds in (
+            (june, "03.01", 0.04),
+            (june, "05.00", 0.04),
+            (july, "03.01", 0.6),
+            (later, "04.00", 0.0),
+        )
+    ]
+
+
+@pytest.fixture
+def store(products):
+    """The server, holding the products and one WorldCover tile."""
+    held = ObjectStore()
+    for product in products:
+        for path in product.rglob("*"):
+            if path.is_file():
+                name = f"{FOLDER}{product.name}/{path.relative_to(product).as_posix()}"
+                held.objects[name] = path.read_bytes()
+        # What the real bucket has beside files: marks of folders, and products before 2016.
+        held.objects[f"{FOLDER}{product.name}_$folder$"] = b""
+        held.objects[f"{FOLDER}{product.name}/HTML_$folder$"] = b""
+    held.objects[f"{FOLDER}S2A_OPER_PRD_MSIL1C_PDMC_20160905T104813.SAFE/x.xml"] = b"old"
+    held.objects[MAP] = bytes(range(256)) * 4000
+    with serving(held) as running:
+        yield running
+
+
+def run(store: ObjectStore, folder: Path, *flags: str) -> int:
+    return fetch.main(
+        [
+            *("--tile", "34SEH", "--start", "2021-06-01", "--end", "2021-08-31"),
+            *("--output-dir", str(folder)),
+            *store.flags,
+            *flags,
+        ]
+    )
+
+
+def client(store: ObjectStore, **changes) -> HttpClient:
+    return HttpClient(**{"attempts": 4, "first_wait_s": 0.01, "timeout_s": 2.0} | changes)
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_fetches_the_clear_product_of_the_higher_baseline(store, products, tmp_path):
+    assert run(store, tmp_path) == 0
+    [fetched] = (tmp_path / "products").iterdir()
+    assert fetched.name == products[1].name
+    assert digests(fetched) == digests(products[1])
+    assert open_product(fetched).tile == "34SEH"
+    assert (tmp_path / "worldcover" / N36E021).read_bytes() == store.objects[MAP]
+    sources = json.loads((tmp_path / "sources.json").read_text())
+    assert sources["sources"][0]["product"] == products[1].stem
+    assert "Copernicus" in sources["attribution"][0]
+
+
+def test_the_same_command_again_downloads_nothing(store, products, tmp_path):
+    assert run(store, tmp_path) == 0
+    before = digests(tmp_path)
+    store.requests.clear()
+    assert fetch.main(["--config", str(tmp_path / "fetch.json")]) == 0
+    assert digests(tmp_path) == before
+    fetched = [path for method, path, _ in store.requests if method == "GET"]
+    # Only listings and the candidates' metadata.
+    assert all(path.endswith(("/o", "MTD_MSIL1C.xml")) for path in fetched)
+
+
+def test_dry_run_downloads_nothing(store, products, tmp_path, capsys):
+    assert run(store, tmp_path / "out", "--dry-run") == 0
+    assert not (tmp_path / "out").exists()
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith(products[1].stem)
+    assert "% cloud" in lines[0]
+    assert lines[1].startswith(N36E021) and "1.0 MB" in lines[1]
+    assert "nothing was downloaded" in lines[2]
+
+
+def test_broken_lines_are_continued_where_they_broke(store, products, tmp_path):
+    band = next(n for n in store.objects if products[1].name in n and n.endswith("_B02.jp2"))
+    store.faults[band] = ["cut", "503", "cut"]
+    store.faults[MAP] = ["", "cut"]  # The first request asks for the headers.
+    store.faults["storage/v1/b/bucket/o"] = ["500", "429"]
+    assert run(store, tmp_path) == 0
+    fetched = tmp_path / "products" / products[1].name
+    assert digests(fetched) == digests(products[1])
+    assert len(store.gets(band)) == 4
+    # Half of 1 024 000 bytes came, of which seven chunks of 65 536 bytes were complete.
+    assert store.gets(MAP) == ["", "bytes=458752-"]
+    assert (tmp_path / "worldcover" / N36E021).read_bytes() == store.objects[MAP]
+
+
+def test_an_interrupted_run_is_continued(store, products, tmp_path):
+    band = next(n for n in store.objects if products[1].name in n and n.endswith("_B03.jp2"))
+    store.faults[band] = ["503", "503"]
+    assert run(store, tmp_path, "--attempts", "2", "--jobs", "1") == 2
+    # Nothing looks finished that is not.
+    assert not list((tmp_path / "products").glob("S2*"))
+    store.requests.clear()
+    store.faults[MAP] = ["", "cut", "503"]
+    assert run(store, tmp_path, "--attempts", "2") == 2
+    first = next(n for n in store.objects if products[1].name in n and n.endswith("_B01.jp2"))
+    assert (store.gets(first), store.gets(band)) == ([], [""])
+    store.requests.clear()
+    assert run(store, tmp_path) == 0
+    assert store.gets(MAP) == ["bytes=458752-"]
+    assert digests(tmp_path / "products" / products[1].name) == digests(products[1])
+
+
+def test_damaged_files_are_fetched_again(store, products, tmp_path):
+    band = next(n for n in store.objects if products[1].name in n and n.endswith("_B04.jp2"))
+    store.faults[band] = ["garble"]
+    assert run(store, tmp_path) == 0
+    target = tmp_path / "products" / products[1].name / band.split(".SAFE/")[1]
+    good = target.read_bytes()
+    # Damage on disk, of the same size, is found by the hash and mended in place.
+    target.write_bytes(bytes(len(good)))
+    assert run(store, tmp_path) == 0
+    assert target.read_bytes() == good
+
+
+def test_gives_up_with_one_sentence(store, products, tmp_path, capsys):
+    band = next(n for n in store.objects if products[1].name in n and n.endswith("_B04.jp2"))
+    store.faults[band] = ["garble"] * 9
+    assert run(store, tmp_path, "--attempts", "2") == 2
+    message = capsys.readouterr().err.strip().splitlines()[-1]
+    assert message.startswith("error: ")
+    assert "came damaged" in message and "gave up after 2 attempts" in message
+    assert not list((tmp_path / "products").glob("S2*"))
+
+
+def test_refusals_are_not_retried(store):
+    store.faults[MAP] = ["403"] * 5
+    with pytest.raises(ServerError, match="answered 403"):
+        client(store).get_bytes(f"{store.url}/{MAP}")
+    assert len(store.gets(MAP)) == 1
+    with pytest.raises(NotFoundError, match="does not exist"):
+        client(store).get_bytes(f"{store.url}/nothing")
+
+
+def test_server_that_ignores_ranges(store, tmp_path):
+    content = store.objects[MAP]
+    target = tmp_path / "map.tif"
+    (tmp_path / "map.tif.part").write_bytes(content[:1000])
+    store.faults[MAP] = ["norange"]
+    counted: list[int] = []
+    client(store).download(
+        f"{store.url}/{MAP}", target, size_bytes=len(content), advance=counted.append
+    )
+    assert target.read_bytes() == content
+    assert sum(counted) == len(content)
+
+
+def test_part_of_the_full_size_needs_no_request(store, tmp_path):
+    content = store.objects[MAP]
+    (tmp_path / "map.tif.part").write_bytes(content)
+    md5 = hashlib.md5(content).hexdigest()
+    client(store).download(
+        f"{store.url}/{MAP}", tmp_path / "map.tif", size_bytes=len(content), md5=md5
+    )
+    assert store.requests == []
+
+
+def test_unreachable_server(tmp_path):
+    with pytest.raises(ServerError, match="cannot reach"):
+        HttpClient(attempts=2, first_wait_s=0.01).get_json("http://127.0.0.1:9/o")
+
+
+def test_empty_file(store, tmp_path):
+    store.objects["bucket/empty"] = b""
+    client(store).download(f"{store.url}/bucket/empty", tmp_path / "empty", size_bytes=0)
+    assert (tmp_path / "empty").read_bytes() == b""
+
+
+def test_stac_search_filters_here(store, products, tmp_path):
+    pytest.importorskip("pystac_client")
+
+    def item(identity: str, uri: str | None, clouds: float, day: str) -> dict:
+        properties = {"datetime": f"{day}T09:26:40Z", "eo:cloud_cover": clouds}
+        return {
+            "type": "Feature",
+            "stac_version": "1.0.0",
+            "id": identity,
+            "geometry": None,
+            "properties": properties | ({"s2:product_uri": uri} if uri else {}),
+            "links": [],
+            "assets": {},
+        }
+
+    other_tile = products[0].stem.replace("T34SEH", "T34SFH")
+    store.items = [
+        item(products[0].stem, None, 4.0, "2021-06-22"),
+        item("S2A_34SEH_20210622_1_L1C", products[1].name, 4.0, "2021-06-22"),
+        item(products[2].stem, None, 60.0, "2021-07-02"),
+        item(other_tile, None, 0.0, "2021-06-22"),
+        item("something-else", None, 0.0, "2021-06-23"),
+    ]
+    assert run(store, tmp_path, "--stac-url", f"{store.url}/stac/", "--no-worldcover") == 0
+    assert [p.name for p in (tmp_path / "products").iterdir()] == [products[1].name]
+    # Two pages of two items each were turned after the first.
+    assert sum(method == "POST" for method, _, _ in store.requests) == 3
+
+
+def test_nothing_found_is_a_finding(store, tmp_path, capsys):
+    assert run(store, tmp_path / "out", "--max-cloud", "1") == 1
+    assert "has at most 1 % cloud" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_product_that_the_bucket_lacks(store):
+    bucket = Bucket(
+        client=client(store),
+        listing_url=f"{store.url}/storage/v1/b/bucket/o",
+        download_url=f"{store.url}/bucket",
+    )
+    name = "S2B_MSIL1C_20210627T092029_N0300_R093_T34SEH_20210627T112233"
+    with pytest.raises(NotFoundError, match="no complete S2B"):
+        bucket.files(RemoteProduct(name=name))
+
+
+@pytest.mark.parametrize("name", ["../../evil.xml", "..\\evil.xml"])
+def test_listing_cannot_write_outside_the_product(store, products, tmp_path, capsys, name):
+    store.objects[f"{FOLDER}{products[1].name}/{name}"] = b"evil"
+    assert run(store, tmp_path) == 2
+    assert "does not lie in" in capsys.readouterr().err
+
+
+def test_full_disk_is_refused_before_the_download(store, products, tmp_path, monkeypatch):
+    usage = type("Usage", (), {"free": 10})
+    monkeypatch.setattr(fetch_bucket.shutil, "disk_usage", lambda path: usage)
+    bucket = Bucket(
+        client=client(store),
+        listing_url=f"{store.url}/storage/v1/b/bucket/o",
+        download_url=f"{store.url}/bucket",
+    )
+    with pytest.raises(OutputError, match="GB free"):
+        bucket.download(RemoteProduct(name=products[1].stem), tmp_path, jobs=1)
+
+
+def test_limit_keeps_the_clearest(store, products, tmp_path):
+    flags = ("--end", "2022-12-31", "--max-cloud", "100", "--limit", "1", "--no-worldcover")
+    assert run(store, tmp_path, *flags) == 0
+    assert [p.name for p in (tmp_path / "products").iterdir()] == [products[3].name]
+
+
+def test_names_tell_sight_and_rank():
+    start = "S2A_MSIL1C_20210622T092631"
+    old = RemoteProduct(name=f"{start}_N0301_R093_T34SEH_20210622T095640")
+    new = RemoteProduct(name=f"{start}_N0500_R093_T34SEH_20230101T000000")
+    test_build = RemoteProduct(name=f"{start}_N0500_R093_T34SEH_20230202T000000")
+    assert old.sensing_time == datetime(2021, 6, 22, 9, 26, 31, tzinfo=UTC)
+    assert (old.tile, old.baseline) == ("34SEH", (3, 1))
+    assert latest_processings([new, test_build, old]) == [test_build]
+    with pytest.raises(ValueError, match="Level-1C product"):
+        RemoteProduct(name=old.name.replace("MSIL1C", "MSIL2A"))
+
+
+@pytest.mark.parametrize(
+    ("bounds", "cells"),
+    [
+        # Tile 34SEH reaches from 37.85 to 38.85 N, 21.0 to 22.3 E: one cell.
+        ((21.01, 37.85, 22.26, 38.85), [(36, 21)]),
+        # Over a corner of four cells, in the southern and western hemispheres.
+        ((-0.5, -0.5, 0.5, 0.5), [(-3, -3), (-3, 0), (0, -3), (0, 0)]),
+        # Over the antimeridian.
+        ((179.5, -16.3, -179.7, -15.4), [(-18, 177), (-18, -180)]),
+        # A sliver of 20 m in the next cell is not worth a file.
+        ((20.9998, 37.85, 22.26, 38.85), [(36, 21)]),
+        # Edges on cell borders take no neighbour.
+        ((21.0, 36.0, 24.0, 39.0), [(36, 21)]),
+        # North of the map there is none.
+        ((15.0, 84.5, 16.0, 85.0), []),
+    ],
+)
+def test_worldcover_cells(bounds, cells):
+    assert cells_of(bounds) == cells
+
+
+def test_worldcover_names_and_missing_tiles(store, tmp_path):
+    maps = WorldCover(client=client(store), url=f"{store.url}/worldcover")
+    # Tile 22KGV lies around 49 W, 23 S.
+    assert maps.names([parse_tile("22KGV")]) == [
+        "ESA_WorldCover_10m_2021_v200_S24W051_Map.tif",
+        "ESA_WorldCover_10m_2021_v200_S24W048_Map.tif",
+    ]
+    assert maps.names([parse_tile("34SEH")] * 2) == [N36E021]
+    assert maps.download("ESA_WorldCover_10m_2021_v200_N00W030_Map.tif", tmp_path) is None
+    older = WorldCover(client=client(store), year=2020)
+    assert "/v100/2020/map/ESA_WorldCover_10m_2020_v100_" in older.address(
+        older.names([parse_tile("34SEH")])[0]
+    )
+    with pytest.raises(ConfigError, match="2020 and 2021"):
+        WorldCover(client=client(store), year=2019)
+
+
+def test_md5_of_googles_form():
+    # MD5 of the empty string: d41d8cd98f00b204e9800998ecf8427e.
+    assert md5_of_base64("1B2M2Y8AsgTpgAmY7PhCfg==") == "d41d8cd98f00b204e9800998ecf8427e"
+    assert md5_of_base64(None) is None
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--start", "June"], "YYYY-MM-DD"),
+        (["--end", "2021-01-01"], "lies before the start"),
+        (["--max-cloud", "120"], r"max_cloud must be in"),
+        (["--limit", "0"], "limit must be at least 1"),
+        (["--tile", "34XXX"], "got '34XXX'"),
+        (["--jobs", "0"], "must be at least 1"),
+    ],
+)
+def test_refuses_bad_flags(store, tmp_path, capsys, flags, message):
+    assert run(store, tmp_path / "out", *flags) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_wanted_days_are_inclusive():
+    product = RemoteProduct(name="S2A_MSIL1C_20210622T092631_N0301_R093_T34SEH_20210622T095640")
+    day = datetime(2021, 6, 22).date()
+    assert Wanted(start=day, end=day, max_cloud=10).on_day(product)
