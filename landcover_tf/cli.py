@@ -35,8 +35,7 @@ def run(
     0 is success, 1 a negative finding (a failed audit), 2 bad input, 130 an interrupt. Errors
     of the user's making are printed as one sentence without a traceback.
     """
-    # TensorFlow tells its CPU features and missing GPUs on every start, in every worker.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # Inherited by worker processes.
     try:
         config = parse(config_class, argv, prog=prog)
         return program(config) or 0

@@ -8,6 +8,7 @@ from typing import Literal
 
 from landcover_tf import cli
 from landcover_tf.errors import ConfigError
+from landcover_tf.quiet import start_tensorflow
 from landcover_tf.run_folder import RunFolder
 
 
@@ -61,8 +62,8 @@ def _program(config: EvaluateConfig) -> None:
     run.require_finished()
     folder = config.data_dir or Path(run.read_config()["data_dir"])
 
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ["KERAS_BACKEND"] = "tensorflow"
+    start_tensorflow()
     from landcover_tf.evaluation.run import Settings, evaluate_run
 
     text = evaluate_run(

@@ -8,6 +8,7 @@ from typing import Literal
 from landcover_tf import cli
 from landcover_tf.errors import ConfigError, OutputError
 from landcover_tf.provenance import software_versions
+from landcover_tf.quiet import start_tensorflow
 from landcover_tf.run_folder import RunFolder
 
 
@@ -67,6 +68,7 @@ def _program(config: ExportConfig) -> None:
 
 
 def _export(config: ExportConfig, run: RunFolder, model_folder: Path) -> None:
+    start_tensorflow()
     from landcover_tf import exporting
     from landcover_tf.models.receptive_field import receptive_field
     from landcover_tf.training import load_model

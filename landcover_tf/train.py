@@ -4,6 +4,7 @@ import os
 import sys
 
 from landcover_tf import cli
+from landcover_tf.quiet import start_tensorflow
 from landcover_tf.training.config import TrainConfig
 
 __all__ = ["TrainConfig", "main"]
@@ -19,8 +20,8 @@ def _program(config: TrainConfig) -> int:
     from landcover_tf.training.preflight import check
 
     check(config)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ["KERAS_BACKEND"] = "tensorflow"
+    start_tensorflow()
     from landcover_tf.training.session import train
 
     return train(config).exit_code

@@ -7,6 +7,7 @@ import numpy as np
 
 from landcover_tf.errors import ModelError
 from landcover_tf.model_info import ModelInfo
+from landcover_tf.quiet import start_tensorflow
 from serving.pipeline import LEVELS
 
 Precision = Literal["float32", "bf16"]
@@ -32,6 +33,7 @@ class TensorFlowModel:
         Raises:
             ModelError: TensorFlow cannot load it.
         """
+        start_tensorflow()
         import tensorflow as tf
 
         self.name = f"tensorflow {precision}"

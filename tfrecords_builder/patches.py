@@ -19,6 +19,7 @@ from landcover_tf.files import atomic_path, read_json, write_json
 from landcover_tf.grid import PatchGrid, Window
 from landcover_tf.legend import Crosswalk
 from landcover_tf.normalizer import BandStatistics
+from landcover_tf.quiet import start_tensorflow
 from tfrecords_builder.rasters import Pixels, SourceRaster, open_raster
 
 
@@ -250,6 +251,7 @@ def _records(
     job: SceneJob, number: int, chosen: Sequence[ChosenPatch], tally: _Tally
 ) -> Iterator[tuple[str, bytes]]:
     """Yields key and serialized record of a raster's chosen patches, and keeps the tally."""
+    start_tensorflow()
     from landcover_tf.records import Patch, encode
 
     raster = job.rasters[number]

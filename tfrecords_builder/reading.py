@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from landcover_tf.dataset_info import DatasetInfo, ShardInfo
 from landcover_tf.errors import DatasetError
+from landcover_tf.quiet import start_tensorflow
 
 if TYPE_CHECKING:
     from landcover_tf.records import Patch
@@ -28,6 +29,7 @@ def serialized_records(folder: Path, shard: ShardInfo, compression: str) -> Iter
     Raises:
         DatasetError: The shard is missing, cut short or changed; names shard and record.
     """
+    start_tensorflow()
     import tensorflow as tf
 
     from landcover_tf.records import compression_type
@@ -54,6 +56,7 @@ def stored_patches(
     Raises:
         DatasetError: A shard or a record is damaged.
     """
+    start_tensorflow()
     from landcover_tf.records import decode
 
     for split, described in info.splits.items():
@@ -74,6 +77,7 @@ def record_at(folder: Path, info: DatasetInfo, shard_file: str, position: int) -
     Raises:
         DatasetError: There is no such record.
     """
+    start_tensorflow()
     from landcover_tf.records import decode
 
     for split in info.splits.values():

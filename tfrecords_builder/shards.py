@@ -8,6 +8,7 @@ from pathlib import Path
 from landcover_tf.dataset_info import ShardInfo
 from landcover_tf.errors import OutputError
 from landcover_tf.files import atomic_path, read_json, sha256_of, write_json
+from landcover_tf.quiet import start_tensorflow
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +84,7 @@ def write(job: ShardJob) -> None:
     Raises:
         OutputError: The disk refuses.
     """
+    start_tensorflow()
     import tensorflow as tf
 
     from landcover_tf.records import write_shard
