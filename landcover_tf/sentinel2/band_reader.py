@@ -1,5 +1,6 @@
 """Native bands of a product: windows decoded on demand, or whole bands kept in memory."""
 
+import threading
 from collections.abc import Iterable
 
 import numpy as np
@@ -33,6 +34,8 @@ class BandReader:
         self.product = product
         self._loaded: dict[str, np.ndarray] = {}
         self._datasets: dict[str, rasterio.DatasetReader] = {}
+        # An open GDAL dataset serves one thread at a time, or returns garbage without an error.
+        self._decoding = threading.Lock()
         try:
             for name in BAND_NAMES:
                 self._datasets[name] = _open_band(product, name)
@@ -60,7 +63,8 @@ class BandReader:
             return self._loaded[name][window.slices]
         rectangle = RasterioWindow(window.col_off, window.row_off, window.width, window.height)
         try:
-            return np.asarray(self._datasets[name].read(1, window=rectangle))
+            with self._decoding:
+                return np.asarray(self._datasets[name].read(1, window=rectangle))
         except (RasterioError, RasterioIOError) as error:
             raise ProductError(
                 f"cannot decode {self.product.band_files[name]} in {self.product.path} "

@@ -17,7 +17,7 @@ from landcover_tf.sentinel2.safe import SafeProduct
 from landcover_tf.sentinel2.validity import (
     ValidityBit,
     dilate,
-    erode_one_pixel_and_grow_back,
+    opened,
     project_shadow,
 )
 
@@ -212,7 +212,7 @@ def cloud_bits(
             sun_azimuth_deg=product.sun_azimuth_deg,
             pixel_m=PIXEL_M,
         )
-        shadow = erode_one_pixel_and_grow_back(reach & candidate)
+        shadow = opened(reach & candidate)
     doubtful = cloudy | shadow
     buffer = dilate(doubtful, buffer_m, PIXEL_M) & ~doubtful
     bits = np.zeros(cloudy.shape, np.uint8)

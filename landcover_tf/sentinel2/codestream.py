@@ -12,6 +12,9 @@ from landcover_tf.sentinel2.container import Container
 _SIGNATURE = bytes.fromhex("0000000c6a5020200d0a870a")
 _SOC, _SOT, _EOC = b"\xff\x4f", b"\xff\x90", b"\xff\xd9"
 
+TileIdentity = tuple[bytes, int, int]
+"""Digest of a tile's code stream, and the tile's rows and columns."""
+
 
 def describe_damage(container: Container, name: str) -> str | None:
     """Returns what is wrong with a JP2 file as a whole, or None.
@@ -42,7 +45,7 @@ def describe_damage(container: Container, name: str) -> str | None:
 
 def identical_tiles(
     container: Container, name: str, height: int, width: int, tile_shape: tuple[int, int]
-) -> Iterator[tuple[Window, tuple[bytes, int, int] | None]]:
+) -> Iterator[tuple[Window, TileIdentity | None]]:
     """Yields the inner tiles of a JP2 with an identity that equal tiles share.
 
     Args:

@@ -1,6 +1,6 @@
 """Quality masks of a product: JP2 rasters since baseline 04.00, GML polygons before."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +14,9 @@ from landcover_tf.bands import band
 from landcover_tf.errors import ProductError
 from landcover_tf.grid import Window
 from landcover_tf.sentinel2 import resample
-from landcover_tf.sentinel2.codestream import identical_tiles
+from landcover_tf.sentinel2.codestream import TileIdentity, identical_tiles
 from landcover_tf.sentinel2.safe import Grid, MaskFile, SafeProduct
-from landcover_tf.sentinel2.validity import ValidityBit
+from landcover_tf.sentinel2.validity import ValidityBit, set_bit
 
 # Bands of MSK_QUALIT, from the Sentinel-2 toolbox: 1 ancillary data lost, 2 ancillary data
 # degraded, 3 image data lost, 4 image data degraded, 5 defective, 6 no data, 7 partially
@@ -76,44 +76,53 @@ def read_quality_bits(product: SafeProduct) -> np.ndarray:
     Returns:
         uint8 on the 10 m grid.
     """
-    grid = product.grids[10]
-    bits = np.zeros((grid.height, grid.width), np.uint8)
-    for mask in product.mask_files("QUALIT"):
-        _or_raster(product, mask, bits, _qualit_bits)
-    for mask in product.mask_files("DETFOO"):
-        if mask.name.endswith(".gml"):
-            outside = ~_detector_footprint(product, mask)
-            bits[outside] |= np.uint8(ValidityBit.NODATA)
-        else:
-            _or_raster(product, mask, bits, _outside_detectors)
-    for kind in _GML_KINDS:
-        for mask in product.mask_files(kind):
-            if mask.name.endswith(".gml"):
-                _or_polygons(product, mask, bits)
-    return bits
+    total = np.zeros((product.grids[10].height, product.grids[10].width), np.uint8)
+    for resolution, grid in product.grids.items():
+        # Masks are gathered on their own grid and repeated once, not once per band.
+        bits = total if resolution == 10 else np.zeros((grid.height, grid.width), np.uint8)
+        for mask in product.masks:
+            if mask.band is None or band(mask.band).resolution_m != resolution:
+                continue
+            if mask.kind == "QUALIT":
+                _or_raster(product, mask, grid, bits, _qualit_bits)
+            elif mask.kind == "DETFOO" and mask.name.endswith(".jp2"):
+                _or_raster(product, mask, grid, bits, _outside_detectors)
+            elif mask.kind == "DETFOO":
+                _or_outside_footprints(product, mask, grid, bits)
+            elif mask.kind in _GML_KINDS and mask.name.endswith(".gml"):
+                _or_polygons(product, mask, grid, bits)
+        if resolution > 10 and bits.any():
+            total |= resample.repeat(bits, resolution // 10)
+    return total
 
 
 def _qualit_bits(planes: np.ndarray) -> np.ndarray:
     bits = np.zeros(planes.shape[1:], np.uint8)
     for number, bit in _QUALIT_BITS.items():
         if number <= len(planes):
-            bits[planes[number - 1] != 0] |= np.uint8(bit)
+            set_bit(bits, planes[number - 1] != 0, bit)
     return bits
 
 
 def _outside_detectors(planes: np.ndarray) -> np.ndarray:
-    return np.where(planes[0] == 0, np.uint8(ValidityBit.NODATA), np.uint8(0))
+    bits = np.zeros(planes.shape[1:], np.uint8)
+    set_bit(bits, planes[0] == 0, ValidityBit.NODATA)
+    return bits
 
 
-def _or_raster(product: SafeProduct, mask: MaskFile, bits: np.ndarray, convert: Any) -> None:
+def _or_raster(
+    product: SafeProduct,
+    mask: MaskFile,
+    grid: Grid,
+    bits: np.ndarray,
+    convert: Callable[[np.ndarray], np.ndarray],
+) -> None:
     """Sets the bits of one raster mask, tile by inner tile.
 
     Quality masks are nearly empty. Inner tiles with identical code streams decode to identical
     pixels, so each distinct one is decoded once: seconds become milliseconds.
     """
-    grid = product.grids[band(mask.band or "B01").resolution_m]
-    ratio = grid.resolution_m // 10
-    known: dict[Any, np.ndarray] = {}
+    known: dict[TileIdentity, np.ndarray] = {}
     with _open_raster(product, mask, grid) as dataset:
         for window, identity in identical_tiles(
             product.container, mask.name, grid.height, grid.width, dataset.block_shapes[0]
@@ -123,30 +132,25 @@ def _or_raster(product: SafeProduct, mask: MaskFile, bits: np.ndarray, convert: 
                 tile = convert(_read_window(dataset, product, mask, window))
                 if identity is not None:
                     known[identity] = tile
-            if not tile.any():
-                continue
-            rows = slice(window.row_off * ratio, window.row_end * ratio)
-            cols = slice(window.col_off * ratio, window.col_end * ratio)
-            bits[rows, cols] |= resample.repeat(tile, ratio)
+            if tile.any():
+                bits[window.slices] |= tile
 
 
-def _or_polygons(product: SafeProduct, mask: MaskFile, bits: np.ndarray) -> None:
-    grid = product.grids[band(mask.band or "B01").resolution_m]
+def _or_polygons(product: SafeProduct, mask: MaskFile, grid: Grid, bits: np.ndarray) -> None:
     for kind, polygon in _polygons(product, mask):
         bit = _GML_BITS.get(kind)
         if bit is not None:
-            marked = resample.repeat(_burn([polygon], grid), grid.resolution_m // 10)
-            bits[marked] |= np.uint8(bit)
+            set_bit(bits, _burn([polygon], grid), bit)
 
 
-def _detector_footprint(product: SafeProduct, mask: MaskFile) -> np.ndarray:
-    """Returns True inside any detector's footprint on the 10 m grid; all True if none is given."""
-    grid = product.grids[band(mask.band or "B01").resolution_m]
+def _or_outside_footprints(
+    product: SafeProduct, mask: MaskFile, grid: Grid, bits: np.ndarray
+) -> None:
     polygons = [polygon for _, polygon in _polygons(product, mask)]
-    if not polygons:
-        return np.ones((product.grids[10].height, product.grids[10].width), bool)
-    # Footprints end on sub-pixel positions; a touched pixel has data.
-    return resample.repeat(_burn(polygons, grid, all_touched=True), grid.resolution_m // 10)
+    if polygons:
+        # Footprints end on sub-pixel positions; a touched pixel has data.
+        inside = _burn(polygons, grid, all_touched=True)
+        set_bit(bits, np.logical_not(inside, out=inside), ValidityBit.NODATA)
 
 
 def _open_raster(product: SafeProduct, mask: MaskFile, grid: Grid) -> rasterio.DatasetReader:
@@ -238,4 +242,4 @@ def _burn(polygons: list[dict[str, Any]], grid: Grid, *, all_touched: bool = Fal
         all_touched=all_touched,
         dtype="uint8",
     )
-    return np.asarray(burnt != 0)
+    return burnt.view(bool)  # 0 or 1, so the bytes are booleans already.

@@ -13,7 +13,7 @@ from landcover_tf.sentinel2.pan_fit import fit_pans
 from landcover_tf.sentinel2.pansharpen import PREDICTORS, RELATIVE_SIGMA_PX, Pan, Sharpening
 from landcover_tf.sentinel2.resample import Resampling
 from landcover_tf.sentinel2.safe import SafeProduct
-from landcover_tf.sentinel2.validity import ValidityBit
+from landcover_tf.sentinel2.validity import ValidityBit, set_bit
 
 STORED_SCALE = 1e-4
 """Reflectance per stored unit."""
@@ -184,8 +184,8 @@ class Scene:
             planes[:, nodata] = STORED_NODATA
 
     def _flag(self, dn: np.ndarray, bits: np.ndarray) -> None:
-        bits[dn == self.product.nodata] |= np.uint8(ValidityBit.NODATA)
-        bits[self.bands.is_saturated(dn)] |= np.uint8(ValidityBit.SATURATED)
+        set_bit(bits, dn == self.product.nodata, ValidityBit.NODATA)
+        set_bit(bits, self.bands.is_saturated(dn), ValidityBit.SATURATED)
 
     def _encoding(self, name: str) -> tuple[float, float]:
         """Returns (scale, shift) from digital number to stored value."""

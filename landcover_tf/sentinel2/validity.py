@@ -35,6 +35,14 @@ INVALID_FOR_TRAINING = int(
 LARGEST_15_BIT_DN = 2**15 - 1
 
 
+def set_bit(bits: np.ndarray, marked: np.ndarray, bit: ValidityBit) -> None:
+    """Sets `bit` in `bits` (uint8) where `marked` (bool) is True.
+
+    Arithmetic on all pixels is several times faster than indexing with a mask.
+    """
+    bits |= marked.view(np.uint8) * np.uint8(bit)
+
+
 def usable(validity: np.ndarray, invalid_bits: int = INVALID_FOR_TRAINING) -> np.ndarray:
     """Returns True where none of `invalid_bits` is set, bool of the same shape."""
     return (validity & np.uint8(invalid_bits)) == 0
@@ -75,7 +83,7 @@ def dilate(marked: np.ndarray, distance_m: float, pixel_m: float) -> np.ndarray:
     return np.asarray(ndimage.distance_transform_edt(~marked, sampling=pixel_m) <= distance_m)
 
 
-def erode_one_pixel_and_grow_back(marked: np.ndarray) -> np.ndarray:
+def opened(marked: np.ndarray) -> np.ndarray:
     """Returns the opening of `marked` by a plus of one pixel, which removes specks and threads."""
     return np.asarray(ndimage.binary_opening(marked, ndimage.generate_binary_structure(2, 1)))
 

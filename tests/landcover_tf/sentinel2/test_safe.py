@@ -264,9 +264,7 @@ class TestDiscovery:
 
     def test_higher_baseline_of_one_sight_wins(self, tmp_path):
         old = open_product(write_safe(tmp_path, baseline="03.01", offsets=None))
-        new = open_product(
-            write_safe(tmp_path, baseline="05.00", discriminator="20230101T000000")
-        )
+        new = open_product(write_safe(tmp_path, baseline="05.00", discriminator="20230101T000000"))
         other = open_product(write_safe(tmp_path, tile="34SEJ"))
         assert superseded([new, old, other]) == {str(old.path): new}
         assert superseded([old, other]) == {}

@@ -132,7 +132,8 @@ def write_safe(
             f'<MASK_FILENAME type="{kind}"{band_id}>{granule}/QI_DATA/{file}</MASK_FILENAME>'
         )
     listed = "".join(
-        f'<RADIO_ADD_OFFSET band_id="{i}">{v}</RADIO_ADD_OFFSET>' for i, v in enumerate(offsets or ())
+        f'<RADIO_ADD_OFFSET band_id="{i}">{v}</RADIO_ADD_OFFSET>'
+        for i, v in enumerate(offsets or ())
     )
     (root / "MTD_MSIL1C.xml").write_text(
         _PRODUCT.format(
@@ -143,7 +144,9 @@ def write_safe(
             quantification=quantification,
             quality=quality,
             images="".join(f"<IMAGE_FILE>{prefix}{b}</IMAGE_FILE>" for b in BANDS),
-            offsets=f"<Radiometric_Offset_List>{listed}</Radiometric_Offset_List>" if listed else "",
+            offsets=f"<Radiometric_Offset_List>{listed}</Radiometric_Offset_List>"
+            if listed
+            else "",
             spectral="".join(
                 f'<Spectral_Information bandId="{i}" physicalBand="B{b[1:].lstrip("0")}">'
                 f"<RESOLUTION>{RESOLUTION.get(b, 20)}</RESOLUTION>"

@@ -1,0 +1,176 @@
+"""Clouds: sources, buffer, shadow tests, and masks from elsewhere."""
+
+import numpy as np
+import pytest
+import rasterio
+from rasterio.transform import Affine
+from tiny_safe import ULX, ULY, write_safe
+
+from landcover_tf.errors import ConfigError, RasterError
+from landcover_tf.sentinel2 import clouds
+from landcover_tf.sentinel2.clouds import CloudMask, cloud_bits, parse_values, read_cloud_mask
+from landcover_tf.sentinel2.safe import open_product
+from landcover_tf.sentinel2.validity import ValidityBit
+
+
+@pytest.fixture(scope="module")
+def product(tmp_path_factory):
+    # Sun in the south-east (135 degrees), 45 degrees high: shadows go north-west.
+    return open_product(write_safe(tmp_path_factory.mktemp("p"), size_px=240))
+
+
+def mask(opaque=(), cirrus=(), snow=(), shadow=None, side=40):
+    def image(pixels):
+        marked = np.zeros((side, side), bool)
+        for row, col in pixels:
+            marked[row, col] = True
+        return marked
+
+    return CloudMask(
+        opaque=image(opaque),
+        cirrus=image(cirrus),
+        snow=image(snow),
+        shadow=None if shadow is None else image(shadow),
+    )
+
+
+def bits_of(clouds_found, product, *, green=0.05, nir=0.3, buffer_m=0.0, **options):
+    shape = clouds_found.opaque.shape
+    return cloud_bits(
+        clouds_found,
+        product,
+        green=np.full(shape, green, np.float32),
+        nir=np.full(shape, nir, np.float32),
+        buffer_m=buffer_m,
+        **options,
+    )
+
+
+def test_classes_become_bits(product):
+    bits = bits_of(mask([(1, 1)], [(2, 2)], [(3, 3)], [(4, 4)]), product)
+    assert bits[1, 1] == ValidityBit.CLOUD
+    assert bits[2, 2] == ValidityBit.CIRRUS
+    assert bits[3, 3] == ValidityBit.SNOW
+    assert bits[4, 4] == ValidityBit.SHADOW
+    assert np.count_nonzero(bits) == 4
+
+
+def test_buffer_surrounds_cloud_and_shadow_but_not_snow(product):
+    bits = bits_of(mask([(5, 5)], snow=[(30, 30)], shadow=[(20, 20)]), product, buffer_m=60.0)
+    assert np.count_nonzero(bits & ValidityBit.BUFFER) == 8
+    assert bits[5, 4] == ValidityBit.BUFFER and bits[20, 21] == ValidityBit.BUFFER
+    assert not bits[5, 5] & ValidityBit.BUFFER
+    assert not bits[30, 31]
+
+
+def test_shadow_needs_dark_land_away_from_the_sun(product):
+    block = [(r, c) for r in range(28, 33) for c in range(28, 33)]
+    dark = bits_of(mask(block), product, nir=0.1) & ValidityBit.SHADOW
+    rows, cols = np.nonzero(dark)
+    assert len(rows) and rows.max() < 33 and cols.max() < 33
+    assert rows.mean() < 26 and cols.mean() < 26
+    bright = bits_of(mask(block), product, nir=0.3) & ValidityBit.SHADOW
+    water = bits_of(mask(block), product, nir=0.02, green=0.05) & ValidityBit.SHADOW
+    off = bits_of(mask(block), product, nir=0.1, shadows=False) & ValidityBit.SHADOW
+    assert not bright.any() and not water.any() and not off.any()
+    assert not (dark.astype(bool) & mask(block).opaque).any()
+
+
+def test_a_source_with_shadows_is_not_projected(product):
+    block = [(r, c) for r in range(28, 33) for c in range(28, 33)]
+    bits = bits_of(mask(block, shadow=[(2, 2)]), product, nir=0.1)
+    assert np.argwhere(bits & ValidityBit.SHADOW).tolist() == [[2, 2]]
+
+
+def test_cloud_fraction_counts_cloud_and_cirrus_once():
+    assert mask([(0, 0), (1, 1)], [(1, 1), (2, 2)], side=10).cloud_fraction == 0.03
+
+
+def test_values_are_parsed_and_checked():
+    assert parse_values(("0=clear", "3=shadow", "-1=snow")) == {0: "clear", 3: "shadow", -1: "snow"}
+    for wrong in ("1", "x=cloud", "1=fog"):
+        with pytest.raises(ConfigError, match="expected VALUE=NAME"):
+            parse_values((wrong,))
+    with pytest.raises(ConfigError, match="value 1 twice"):
+        parse_values(("1=cloud", "1=cirrus"))
+
+
+def write_mask(path, codes, *, transform, crs="EPSG:32634", nodata=None):
+    with rasterio.open(
+        path, "w", driver="GTiff", height=codes.shape[0], width=codes.shape[1], count=1,
+        dtype="uint8", crs=crs, transform=transform, nodata=nodata,
+    ) as dataset:  # fmt: skip
+        dataset.write(codes, 1)
+    return path
+
+
+OMNI = {0: "clear", 1: "cloud", 2: "cirrus", 3: "shadow"}
+
+
+def test_external_mask_takes_the_maximum_of_its_pixels(product, tmp_path):
+    codes = np.zeros((240, 240), np.uint8)
+    codes[13, 20] = 1  # One 10 m pixel of 60 m pixel (2, 3).
+    codes[60:66, 66:72] = 2
+    codes[120, 126] = 3
+    path = write_mask(tmp_path / "m.tif", codes, transform=Affine(10, 0, ULX, 0, -10, ULY))
+    found = read_cloud_mask(path, product, OMNI)
+    assert np.argwhere(found.opaque).tolist() == [[2, 3]]
+    assert np.argwhere(found.cirrus).tolist() == [[10, 11]]
+    assert np.argwhere(found.shadow).tolist() == [[20, 21]]
+
+
+def test_external_mask_without_shadows_leaves_them_to_projection(product, tmp_path):
+    codes = np.zeros((40, 40), np.uint8)
+    path = write_mask(tmp_path / "m.tif", codes, transform=Affine(60, 0, ULX, 0, -60, ULY))
+    assert read_cloud_mask(path, product, {0: "clear", 1: "cloud"}).shadow is None
+
+
+def test_unfit_external_masks_are_named(product, tmp_path):
+    here = Affine(60, 0, ULX, 0, -60, ULY)
+    codes = np.full((40, 40), 9, np.uint8)
+    path = write_mask(tmp_path / "m.tif", codes, transform=here)
+    with pytest.raises(RasterError, match=r"has values \[9\] that --cloud-mask-values"):
+        read_cloud_mask(path, product, OMNI)
+    far = write_mask(
+        tmp_path / "far.tif", codes * 0, transform=Affine(60, 0, ULX + 1e5, 0, -60, ULY)
+    )
+    with pytest.raises(RasterError, match="does not overlap"):
+        read_cloud_mask(far, product, OMNI)
+    with pytest.raises(RasterError, match="cannot read the cloud mask"):
+        read_cloud_mask(tmp_path / "none.tif", product, OMNI)
+
+
+def test_s2cloudless_missing_is_explained():
+    try:
+        import s2cloudless  # noqa: F401
+    except ImportError:
+        with pytest.raises(ConfigError, match=r"landcover-tf\[clouds\]"):
+            clouds.detect_s2cloudless({}, np.ones((2, 2), bool))
+    else:
+        pytest.skip("s2cloudless is installed")
+
+
+def test_s2cloudless_with_and_without_the_offset():
+    """A clear scene fed without the offset looks cloudy: 0.1 too bright in every band."""
+    pytest.importorskip("s2cloudless")
+    levels = (0.11, 0.08, 0.06, 0.1, 0.25, 0.27, 0.1, 0.002, 0.2, 0.12)
+    rng = np.random.default_rng(0)
+    reflectance = {
+        n: rng.normal(v, 0.01, (20, 20)).astype(np.float32)
+        for n, v in zip(clouds.S2CLOUDLESS_BANDS, levels, strict=True)
+    }
+    valid = np.ones((20, 20), bool)
+    right = clouds.detect_s2cloudless(reflectance, valid, resolution_m=60)
+    wrong = clouds.detect_s2cloudless(
+        {n: v + 0.1 for n, v in reflectance.items()}, valid, resolution_m=60
+    )
+    assert right.cloud_fraction < 0.05
+    assert wrong.cloud_fraction > 0.9
+
+
+@pytest.mark.parametrize("side", [40, 41])
+def test_shrink_takes_block_means_of_any_size(side):
+    image = np.arange(side * side, dtype=np.float32).reshape(side, side)
+    small = clouds._shrink(image, 2)
+    assert small.shape == (-(-side // 2),) * 2
+    assert small[0, 0] == image[:2, :2].mean()

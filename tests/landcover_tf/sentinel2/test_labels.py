@@ -1,0 +1,172 @@
+"""Ground truth is warped onto the image's grid and remapped, with every code accounted for."""
+
+import numpy as np
+import pytest
+import rasterio
+from rasterio.transform import Affine
+from rasterio.warp import transform_bounds
+
+from landcover_tf.errors import LabelError
+from landcover_tf.legend import load_crosswalk
+from landcover_tf.sentinel2.labels import (
+    find_label_rasters,
+    overlapping,
+    rasters_of,
+    warp_labels,
+)
+
+GRID = Affine(10, 0, 499980, 0, -10, 4200000)
+CRS = rasterio.CRS.from_epsg(32634)
+SIDE = 60
+
+
+def write(path, codes, transform, crs="EPSG:32634", nodata=None, dtype=None):
+    codes = np.asarray(codes, dtype or np.uint8)
+    with rasterio.open(
+        path, "w", driver="GTiff", height=codes.shape[0], width=codes.shape[1], count=1,
+        dtype=codes.dtype, crs=crs, transform=transform, nodata=nodata,
+    ) as dataset:  # fmt: skip
+        dataset.write(codes, 1)
+    return path
+
+
+def warp(path, source="landcover9", unknown="error", **options):
+    rasters = overlapping(find_label_rasters(path), CRS, GRID, SIDE, SIDE)
+    return warp_labels(
+        rasters, load_crosswalk(source, "landcover9"), crs=CRS, grid=GRID, height=SIDE,
+        width=SIDE, unknown=unknown, **options,
+    )  # fmt: skip
+
+
+def test_same_grid_is_copied_exactly(tmp_path):
+    codes = np.random.default_rng(0).choice([0, 10, 20, 60], (SIDE, SIDE))
+    found = warp(write(tmp_path / "l.tif", codes, GRID))
+    assert np.array_equal(found.codes, codes)
+    assert found.methods == ("nearest",)
+    assert found.labelled_fraction == (codes != 0).mean()
+
+
+def test_finer_labels_take_the_most_frequent_class(tmp_path):
+    # Each 10 m pixel holds 5 x 5 labels: 13 of one class, 12 of another.
+    block = np.full((5, 5), 20)
+    block.ravel()[:12] = 60
+    codes = np.tile(block, (SIDE, SIDE))
+    path = write(tmp_path / "fine.tif", codes, Affine(2, 0, 499980, 0, -2, 4200000))
+    found = warp(path)
+    assert found.methods == ("mode",)
+    assert (found.codes == 20).all()
+
+
+def test_mode_counts_target_classes_and_not_source_codes(tmp_path):
+    # WorldCover 90 and 95 are both wetlands: 5 + 5 of 25 beat 8 of water, 7 of trees.
+    block = np.repeat([90, 95, 80, 10], [5, 5, 8, 7]).reshape(5, 5)
+    codes = np.tile(block, (SIDE, SIDE))
+    path = write(tmp_path / "fine.tif", codes, Affine(2, 0, 499980, 0, -2, 4200000))
+    assert (warp(path, "worldcover").codes == 50).all()
+
+
+def test_coarser_labels_are_repeated(tmp_path):
+    codes = np.random.default_rng(1).choice([10, 20, 60], (6, 6))
+    path = write(tmp_path / "c.tif", codes, Affine(100, 0, 499980, 0, -100, 4200000))
+    found = warp(path)
+    assert found.methods == ("nearest",)
+    assert np.array_equal(found.codes, codes.repeat(10, 0).repeat(10, 1))
+
+
+def test_worldcover_in_degrees_crossing_the_tile_edge(tmp_path):
+    # 1/12000 degree at 38 N is 9.3 m x 7.3 m: finer, so mode. It covers the left half only.
+    bounds = (499980, 4200000 - 600, 499980 + 600, 4200000)
+    west, _south, east, north = transform_bounds(CRS, "EPSG:4326", *bounds)
+    step = 1 / 12000
+    width = int((east - west) / 2 / step)
+    codes = np.full((120, width + 40), 10)
+    codes[:, : 40 + width // 2] = 80
+    grid = Affine(step, 0, west - 40 * step, 0, -step, north + 20 * step)
+    path = write(tmp_path / "wc.tif", codes, grid, crs="EPSG:4326", nodata=0)
+    found = warp(path, "worldcover")
+    assert found.methods == ("mode",)
+    row = found.codes[30]
+    assert (row[:13] == 60).all() and (row[17:28] == 20).all() and (row[32:] == 0).all()
+    assert 0.4 < found.labelled_fraction < 0.55
+
+
+def test_strips_do_not_show(tmp_path):
+    codes = np.random.default_rng(2).choice([10, 20, 60], (200, 200))
+    path = write(tmp_path / "f.tif", codes, Affine(7, 0, 499900, 0, -7, 4200100))
+    whole, strips = warp(path), warp(path, rows_per_strip=7)
+    assert np.array_equal(whole.codes, strips.codes)
+
+
+def test_unknown_codes_are_counted_and_refused_or_ignored(tmp_path):
+    codes = np.full((SIDE, SIDE), 10)
+    codes[0, :5] = 33
+    codes[1, :2] = 250
+    path = write(tmp_path / "l.tif", codes, GRID)
+    with pytest.raises(LabelError, match=r"does not know: 33 \(5 px\), 250 \(2 px\)"):
+        warp(path)
+    found = warp(path, unknown="ignore")
+    assert found.unknown == {33: 5, 250: 2}
+    assert (found.codes == 0).sum() == 7
+
+
+def test_the_rasters_own_nodata_is_not_an_unknown_code(tmp_path):
+    codes = np.full((SIDE, SIDE), 10)
+    codes[:, :30] = 255
+    found = warp(write(tmp_path / "l.tif", codes, GRID, nodata=255))
+    assert (found.codes[:, :30] == 0).all() and (found.codes[:, 30:] == 10).all()
+
+
+def test_sixteen_bit_and_negative_codes(tmp_path):
+    codes = np.full((SIDE, SIDE), 311, np.int16)
+    codes[0, 0] = -128
+    path = write(tmp_path / "clc.tif", codes, GRID, nodata=-128, dtype=np.int16)
+    found = warp(path, "corine")
+    assert found.codes[0, 0] == 0 and (found.codes.ravel()[1:] == 20).all()
+
+
+def test_mosaic_first_with_a_class_wins(tmp_path):
+    first, second = np.zeros((SIDE, SIDE)), np.full((SIDE, SIDE), 60)
+    first[:, :20] = 10
+    write(tmp_path / "a.tif", first, GRID)
+    write(tmp_path / "b.tif", second, GRID)
+    write(tmp_path / "far.tif", second, Affine(10, 0, 600000, 0, -10, 4200000))
+    found = warp(tmp_path)
+    assert found.sources == ("a.tif", "b.tif")
+    assert (found.codes[:, :20] == 10).all() and (found.codes[:, 20:] == 60).all()
+
+
+def test_raster_with_the_products_name_is_used_alone(tmp_path):
+    codes = np.full((SIDE, SIDE), 60)
+    write(tmp_path / "a.tif", codes, GRID)
+    write(tmp_path / "PRODUCT.tif", codes, GRID)
+    rasters = find_label_rasters(tmp_path)
+    own = rasters_of(rasters, "PRODUCT", CRS, GRID, SIDE, SIDE)
+    assert [r.path.name for r in own] == ["PRODUCT.tif"]
+    assert len(rasters_of(rasters, "OTHER", CRS, GRID, SIDE, SIDE)) == 2
+
+
+def test_the_same_numbers_mean_other_classes_in_another_legend(tmp_path):
+    # 10 is tree cover in WorldCover and agricultural areas in landcover9.
+    path = write(tmp_path / "l.tif", np.full((SIDE, SIDE), 10), GRID)
+    assert (warp(path, "worldcover").codes == 20).all()
+    assert (warp(path, "landcover9").codes == 10).all()
+
+
+def test_unfit_rasters_are_named(tmp_path):
+    with pytest.raises(LabelError, match="does not exist"):
+        find_label_rasters(tmp_path / "none.tif")
+    with pytest.raises(LabelError, match="holds no label raster"):
+        find_label_rasters(tmp_path)
+    text = tmp_path / "text.tif"
+    text.write_text("x")
+    with pytest.raises(LabelError, match=r"text\.tif is not a raster"):
+        find_label_rasters(text)
+    floats = write(tmp_path / "f.tif", np.ones((5, 5)), GRID, dtype=np.float32)
+    with pytest.raises(LabelError, match="holds float32; label codes are integers"):
+        find_label_rasters(floats)
+    nowhere = write(tmp_path / "n.tif", np.ones((5, 5)), GRID, crs=None)
+    with pytest.raises(LabelError, match="has no CRS"):
+        find_label_rasters(nowhere)
+    far = write(tmp_path / "far.tif", np.ones((5, 5)), Affine(10, 0, 9e5, 0, -10, 0))
+    with pytest.raises(LabelError, match="no label raster overlaps"):
+        warp(far)

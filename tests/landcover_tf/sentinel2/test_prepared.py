@@ -1,0 +1,99 @@
+"""Prepared scenes: what is written, and windows that reach beyond the edge."""
+
+import json
+import pickle
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+import rasterio
+
+from landcover_tf.bands import BAND_NAMES
+from landcover_tf.errors import RasterError
+from landcover_tf.grid import Window
+from landcover_tf.sentinel2.prepared import PreparedScene, find_prepared_scenes
+
+
+@pytest.fixture(scope="module")
+def scene(prepared_scenes):
+    return find_prepared_scenes(prepared_scenes)[0]
+
+
+def test_open(scene):
+    assert scene.band_names == BAND_NAMES
+    assert set(scene.scales) == {1e-4} and set(scene.offsets) == {-0.1}
+    assert scene.nodata == 0
+    assert scene.legend == "landcover9" and scene.has_labels
+    assert scene.sensing_time.tzinfo == UTC and isinstance(scene.sensing_time, datetime)
+    assert scene.transform.a == 10 and scene.crs.is_projected
+
+
+def test_files_are_as_documented(scene):
+    with rasterio.open(scene.folder / "image.tif") as image:
+        assert image.dtypes == ("uint16",) * 13
+        assert image.block_shapes[0] == (512, 512) or image.height < 512
+        assert image.compression.value == "ZSTD" and image.profile["tiled"]
+        assert image.descriptions == BAND_NAMES
+        assert image.tags()["product"] == scene.name
+        assert "NBITS" not in image.tags(1, ns="IMAGE_STRUCTURE")
+    with rasterio.open(scene.folder / "labels.tif") as labels:
+        assert labels.nodata == 0 and labels.colormap(1)[10][:3] != (0, 0, 0)
+    assert (scene.folder / "quicklook.png").stat().st_size > 10000
+
+
+def test_document(scene):
+    document = json.loads((scene.folder / "scene.json").read_text())
+    for key in ("schema_version", "baseline", "tile", "orbit", "bit_fractions", "cloud_cover",
+                "labels", "checks", "settings", "software"):  # fmt: skip
+        assert key in document
+    assert set(document["cloud_cover"]) == {"metadata", "product"}
+    shares = document["labels"]["class_fractions"]
+    assert sum(shares.values()) == pytest.approx(document["labels"]["labelled_fraction"])
+    assert "/" not in document["source"]
+
+
+def test_windows_inside_equal_the_crop(scene):
+    whole = Window(row_off=0, col_off=0, height=scene.height, width=scene.width)
+    image, validity, labels = (
+        scene.read_image(whole), scene.read_validity(whole), scene.read_labels(whole),
+    )  # fmt: skip
+    window = Window(row_off=17, col_off=100, height=64, width=33)
+    assert np.array_equal(scene.read_image(window), image[window.slices])
+    assert np.array_equal(scene.read_validity(window), validity[window.slices])
+    assert np.array_equal(scene.read_labels(window), labels[window.slices])
+    assert np.array_equal((image == 0).all(-1), (validity & 1) != 0)
+    assert np.array_equal((image == 0).any(-1), (image == 0).all(-1))
+
+
+def test_windows_beyond_the_edge_are_padded(scene):
+    window = Window(row_off=-3, col_off=scene.width - 5, height=10, width=12)
+    image, validity = scene.read_image(window), scene.read_validity(window)
+    assert image.shape == (10, 12, 13) and validity.shape == (10, 12)
+    assert not image[:3].any() and not image[:, 5:].any() and image[3:, :5].any()
+    assert (validity[:3] == 1).all() and (validity[:, 5:] == 1).all()
+    assert (scene.read_labels(window)[:3] == 0).all()
+    outside = Window(row_off=scene.height + 5, col_off=0, height=4, width=4)
+    assert not scene.read_image(outside).any()
+
+
+def test_travels_to_another_process(scene):
+    window = Window(row_off=0, col_off=0, height=4, width=4)
+    expected = scene.read_image(window)
+    copy = pickle.loads(pickle.dumps(scene))  # noqa: S301
+    assert np.array_equal(copy.read_image(window), expected)
+    copy.close()
+    assert np.array_equal(copy.read_image(window), expected)  # Opens again.
+
+
+def test_what_is_not_a_scene_is_named(tmp_path, scene):
+    with pytest.raises(RasterError, match="is not a prepared scene"):
+        PreparedScene.open(tmp_path)
+    with pytest.raises(RasterError, match="holds no prepared scene"):
+        find_prepared_scenes(tmp_path)
+    document = dict(scene.document, schema_version=99)
+    (tmp_path / "scene.json").write_text(json.dumps(document))
+    with pytest.raises(RasterError, match="has schema version 99; expected 1"):
+        PreparedScene.open(tmp_path)
+    (tmp_path / "scene.json").write_text(json.dumps(scene.document))
+    with pytest.raises(RasterError, match="is not a complete prepared scene"):
+        PreparedScene.open(tmp_path)
