@@ -166,7 +166,9 @@ def scores(matrix: np.ndarray) -> Scores:
 
 def _ratio(numerator: Any, denominator: Any) -> np.ndarray:
     top, bottom = np.asarray(numerator, float), np.asarray(denominator, float)
-    return np.divide(top, bottom, out=np.full(np.shape(bottom), np.nan), where=bottom > 0)
+    quotient = np.full(np.shape(bottom), np.nan)
+    np.divide(top, bottom, out=quotient, where=bottom > 0)
+    return quotient
 
 
 def _mean(values: np.ndarray) -> float:

@@ -57,9 +57,9 @@ class _Origin:
     license: str = ""
     bands: tuple[str, ...] | None = None
     """None: decided by the number of channels."""
-    mean: tuple[float, ...] | None = None
-    """None: the weights expect what the model's own normalizer gives."""
-    std: tuple[float, ...] | None = None
+    expected: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+    """Mean and std of each band, or None where the weights expect what the model's own
+    normalizer gives."""
 
 
 def load_encoder_weights(
@@ -108,8 +108,9 @@ def load_encoder_weights(
         tensors["conv1.weight"].shape[1], band_names, origin.path
     )
     kernel = adapt_first_kernel(tensors["conv1.weight"], bands, band_names, str(origin.path))
-    if origin.mean is not None and origin.std is not None:
-        kernel, shift = _fold_normalization(model, kernel, bands, band_names, origin)
+    if origin.expected:
+        mean, std = (_per_band(values, bands, band_names) for values in origin.expected)
+        kernel, shift = _fold_normalization(model, kernel, mean, std)
         tensors["bn1.running_mean"] = tensors["bn1.running_mean"] - shift
     tensors["conv1.weight"] = kernel
     _assign(model, tensors)
@@ -192,8 +193,7 @@ def _origin(source: str, encoder: str, cache_folder: Path | None) -> _Origin:
     return _Origin(
         path=path,
         bands=spec.band_names,
-        mean=spec.normalizer.shift,
-        std=tuple(1 / factor for factor in spec.normalizer.factor),
+        expected=(spec.normalizer.shift, tuple(1 / f for f in spec.normalizer.factor)),
     )
 
 
@@ -202,8 +202,7 @@ def _published(weights: pretrained.PretrainedWeights, path: Path) -> _Origin:
         path=path,
         license=weights.license,
         bands=weights.bands,
-        mean=weights.mean,
-        std=weights.std,
+        expected=(weights.mean, weights.std),
     )
 
 
@@ -222,27 +221,25 @@ def _bands_of_channels(channels: int, band_names: Sequence[str], path: Path) -> 
     )
 
 
+def _per_band(
+    values: Sequence[float], bands: Sequence[str], band_names: Sequence[str]
+) -> np.ndarray:
+    """Returns the value of each model band; a band unknown to the weights gets their mean."""
+    known = dict(zip(bands, values, strict=True))
+    return np.array([known.get(band, np.mean(values)) for band in band_names])
+
+
 def _fold_normalization(
-    model: keras.Model,
-    kernel: np.ndarray,
-    bands: Sequence[str],
-    band_names: Sequence[str],
-    origin: _Origin,
+    model: keras.Model, kernel: np.ndarray, mean: np.ndarray, std: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns the kernel for the model's own normalized input, and what conv1 then lacks.
 
     The model's layer gives y = (r - shift) * factor, the weights expect z = (r - mean) / std.
     So z = y / (factor * std) + (shift - mean) / std: the first part scales the kernel, the second
-    adds a constant to each filter's response, which the next layer's mean takes up. A band
-    unknown to the weights is treated with their average mean and std.
+    adds a constant to each filter's response, which the next layer's mean takes up.
     """
     normalizer = model.get_layer("normalizer")
     shift, factor = np.array(normalizer.shift), np.array(normalizer.factor)
-    mean, std = (
-        np.array([per_band.get(b, np.mean(values)) for b in band_names])
-        for values in (origin.mean, origin.std)
-        for per_band in [dict(zip(bands, values, strict=True))]
-    )
     scale = 1 / (factor * std)
     # Rounded, because 1 / (1 / x) differs from x in the last digit and parity should be exact.
     scale = np.where(np.isclose(scale, 1, rtol=1e-12), 1.0, scale)
