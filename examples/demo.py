@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from examples.programs import ProgramError, listing, run
+from landcover_tf.patch_index import read_index
 
 SIZE_PX = 1098
 
@@ -44,23 +45,23 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _chain(out: Path, epochs: int) -> None:
-    run("landcover_tf.simulate", "--output-dir", out / "input", "--products", 3,
+    run("landcover_tf.simulate", "--output-dir", out / "input", "--products", 5,
         "--size-px", SIZE_PX, "--seed", 1)  # fmt: skip
     run("landcover_tf.prepare", "--sentinel2-dir", out / "input" / "products",
         "--ground-truth", out / "input" / "ground_truth", "--output-dir", out / "scenes",
         "--jobs", 2)  # fmt: skip
+    # Whole scenes are held out: three to train on, one to choose the best epoch, one to test.
     run("tfrecords_builder", "--data-dir", out / "scenes", "--output-dir", out / "dataset",
-        "--patch-size", 256, "--patch-overlap", 96, "--split", "blocks",
-        "--block-size-m", 2560)  # fmt: skip
+        "--patch-size", 256, "--patch-overlap", 96, "--split", "scenes",
+        "--val-fraction", 0.2, "--test-fraction", 0.2)  # fmt: skip
     run("landcover_tf.train", "--data-dir", out / "dataset", "--output-dir", out / "run",
-        "--model", "resnet18", "--encoder-weights", "none", "--encoder-lr-factor", 1,
-        "--patch-size", 128, "--patch-overlap", 32, "--batch-size", 8, "--epochs", epochs,
-        "--lr", 2e-3)  # fmt: skip
+        "--model", "resnet18", "--encoder-weights", "none", "--patch-size", 128,
+        "--batch-size", 8, "--epochs", epochs, "--lr", 1e-3)  # fmt: skip
     run("landcover_tf.evaluate", "--run-dir", out / "run")
     run("landcover_tf.export", "--run-dir", out / "run", "--output-dir", out / "export")
-    scene = sorted((out / "scenes").glob("S2*"))[0]
-    run("serving.predict", "--model-path", out / "export", "--input-image", scene,
-        "--truth", scene / "labels.tif", "--output-map", out / "map" / "map.tif")  # fmt: skip
+    held_out = out / "scenes" / read_index(out / "dataset", "test")[0].product
+    run("serving.predict", "--model-path", out / "export", "--input-image", held_out,
+        "--truth", held_out / "labels.tif", "--output-map", out / "map" / "map.tif")  # fmt: skip
 
 
 if __name__ == "__main__":
