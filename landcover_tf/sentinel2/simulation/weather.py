@@ -51,7 +51,8 @@ def make_weather(
     has_cirrus = _highest(coarse_veil, ~cloudy, 0.25 * cloud_fraction)
     opacity = cirrus = np.zeros(shape, np.float32)
     if cloudy.any():
-        opacity = np.clip(0.5 + 1.6 * (puffs - coarse_puffs[cloudy].min()), 0, 1)
+        # Only a thin rim lies outside the mask, as around real clouds.
+        opacity = np.clip(0.2 + 2.5 * (puffs - coarse_puffs[cloudy].min()), 0, 1)
     if has_cirrus.any():
         cirrus = np.clip(0.5 + 0.7 * (veil - coarse_veil[has_cirrus].min()), 0, 1.2)
     return Weather(
