@@ -10,19 +10,22 @@ import shutil
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from contextlib import suppress
 from functools import reduce
 from pathlib import Path
 from typing import TypeVar
 
 from landcover_tf.cli import write_config
 from landcover_tf.dataset_info import FILE_NAME, DatasetInfo, SplitInfo
-from landcover_tf.errors import OutputError
+from landcover_tf.errors import DatasetError, LabelError, OutputError, RasterError
 from landcover_tf.executors import executor, run_jobs, usable_cores
 from landcover_tf.files import atomic_path, read_json, write_json
 from landcover_tf.normalizer import BandStatistics, Normalizer
 from landcover_tf.patch_index import PatchEntry, write_index
 from landcover_tf.provenance import software_versions
 from tfrecords_builder import patches, shards
+from tfrecords_builder.card import FILE_NAME as CARD_NAME
+from tfrecords_builder.card import write_card
 from tfrecords_builder.checks import require_reflectance
 from tfrecords_builder.config import BuildConfig
 from tfrecords_builder.patches import CutResult, SceneJob
@@ -46,6 +49,18 @@ def build(config: BuildConfig) -> DatasetInfo:
     _require_free(config)
     found = understand(config)
     work = _open_work_folder(config, found)
+    try:
+        return _build(config, found, work)
+    except (DatasetError, LabelError, RasterError):
+        # The input or the settings are at fault: what has been done for them is of no use. After
+        # a full disk or a lost worker, the work folder stays for --resume.
+        shutil.rmtree(work)
+        with suppress(OSError):
+            config.output_dir.rmdir()
+        raise
+
+
+def _build(config: BuildConfig, found: BuildInput, work: Path) -> DatasetInfo:
     jobs = found.scene_jobs(config, work)
     with executor(_processes(config, len(jobs)), config.scheduler) as pool:
         _run(pool, patches.scan, jobs, [job.scan_path for job in jobs], "looking at scenes")
@@ -259,6 +274,7 @@ def _finish(
         if job.path.is_file():
             job.path.replace(output / job.name)
     write_index(output, entries)
+    write_card(output, info, entries, output / CARD_NAME)
     _write_dropped(plan, output / DROPPED_NAME)
     write_config(config, output / CONFIG_NAME)
     info.save(output)

@@ -261,11 +261,12 @@ def _require_filled(
     empty = [split for split in wanted if not have[split]]
     if not empty:
         return
-    lost = f", {have[None]} of them lost to the gap of {config.gap} pixels" if have[None] else ""
-    units = "" if layout is None else f" in {len(layout)} {_units_word(config)}"
+    units = ""
+    if layout is not None:
+        units = f" in {len(layout)} {_units_word(config)} and a gap of {config.gap} pixels"
     raise DatasetError(
-        f"no patch is left for {' and '.join(empty)}: there are {len(placed)} patches{units}"
-        f"{lost}; {_advice(config)}"
+        f"no patch is left for {' and '.join(empty)}: there are {len(placed)} patches{units}; "
+        f"{_advice(config)}"
     )
 
 

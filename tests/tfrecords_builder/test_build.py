@@ -1,0 +1,338 @@
+"""The builder as a program, on small real files."""
+
+import hashlib
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from builder_inputs import arguments, write_pairs, write_raster
+
+from landcover_tf.dataset_info import DatasetInfo
+from landcover_tf.patch_index import class_matrix, read_index
+from tfrecords_builder.__main__ import main
+from tfrecords_builder.reading import stored_patches
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """Digest of every file but the config, which names the output folder."""
+    return {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.iterdir())
+        if path.name != "config.json"
+    }
+
+
+def described(folder: Path) -> dict:
+    """dataset.json without the name."""
+    values = json.loads((folder / "dataset.json").read_text())
+    values.pop("name")
+    return values
+
+
+@pytest.fixture(scope="module")
+def patches(built):
+    return list(stored_patches(built, DatasetInfo.load(built)))
+
+
+def test_layout_and_description(built):
+    info = DatasetInfo.load(built)
+    info.verify(built)
+    assert info.band_names == ("B02", "B03", "B04", "B08")
+    assert info.scale == pytest.approx((1e-4,) * 4)
+    assert info.resolution_m == 10
+    assert (info.dtype, info.nodata) == ("uint16", 0)
+    names = [shard.file for shard in info.split("train").shards]
+    total = len(names)
+    assert total > 1
+    assert names == [f"train-{n:05d}-of-{total:05d}.tfrecord" for n in range(total)]
+    counts = [shard.records for shard in info.split("train").shards]
+    assert max(counts) - min(counts) <= 1
+    listed = {s.file for split in info.splits.values() for s in split.shards}
+    others = {"config.json", "dataset.json", "dataset.html", "dropped.jsonl", "patches.jsonl"}
+    assert {path.name for path in built.iterdir()} == listed | others
+
+
+def test_records_are_the_windows_of_the_rasters(pairs, patches):
+    for stored in patches:
+        patch, window = stored.patch, stored.patch.window
+        rows, cols = window.clip(200, 200).slices
+        with rasterio.open(pairs / "images" / f"{patch.product}.tif") as raster:
+            image = raster.read()[:, rows, cols].transpose(1, 2, 0)
+            expected = rasterio.windows.transform(
+                rasterio.windows.Window(window.col_off, window.row_off, 32, 32), raster.transform
+            )
+        with rasterio.open(pairs / "labels" / f"{patch.product}.tif") as raster:
+            label = raster.read(1)[rows, cols]
+        height, width = label.shape
+        np.testing.assert_array_equal(patch.image[:height, :width], image)
+        np.testing.assert_array_equal(patch.label[:height, :width], label)
+        assert (patch.validity[:height, :width] == (image == 0).all(axis=-1)).all()
+        assert (patch.validity[height:] == 1).all()
+        assert (patch.image[:, width:] == 0).all()
+        assert patch.transform == pytest.approx(tuple(expected)[:6])
+        assert patch.crs == "EPSG:32633"
+
+
+def test_statistics_count_each_training_pixel_once(pairs, built, patches):
+    seen = {name: np.zeros((200, 200), bool) for name in ("s0", "s1", "s2")}
+    for stored in patches:
+        if stored.split == "train":
+            seen[stored.patch.product][stored.patch.window.clip(200, 200).slices] = True
+    pixels, labels = [], []
+    for name, chosen in seen.items():
+        with rasterio.open(pairs / "images" / f"{name}.tif") as raster:
+            image = raster.read().transpose(1, 2, 0)
+        with rasterio.open(pairs / "labels" / f"{name}.tif") as raster:
+            label = raster.read(1)
+        chosen &= (image != 0).all(axis=-1)
+        pixels.append(image[chosen])
+        labels.append(label[chosen])
+    pixels = np.concatenate(pixels).astype(float)
+    info = DatasetInfo.load(built)
+    assert info.statistics.count == len(pixels)
+    np.testing.assert_allclose(info.statistics.mean, pixels.mean(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(info.statistics.std, pixels.std(axis=0), rtol=1e-9)
+    codes, counts = np.unique(np.concatenate(labels), return_counts=True)
+    assert dict(info.splits["train"].class_pixels) == dict(
+        zip(codes.tolist(), counts.tolist(), strict=True)
+    )
+
+
+def test_the_index_describes_every_record_in_order(built, patches):
+    info, entries = DatasetInfo.load(built), read_index(built)
+    assert [(e.key, e.split, e.shard, e.position) for e in entries] == [
+        (s.patch.key, s.split, s.shard, s.position) for s in patches
+    ]
+    usable = [np.where(s.patch.validity == 0, s.patch.label, 0) for s in patches]
+    expected = [[(label == code).sum() for code in info.legend.codes] for label in usable]
+    np.testing.assert_array_equal(class_matrix(entries, info.legend), expected)
+
+
+def test_dropped_patches_are_listed_with_reasons(built):
+    lines = [json.loads(line) for line in (built / "dropped.jsonl").read_text().splitlines()]
+    counts = DatasetInfo.load(built).build_config["dropped_patches"]
+    assert sum(counts.values()) == len(lines) > 0
+    records = sum(split.records for split in DatasetInfo.load(built).splits.values())
+    assert len(lines) + records == 3 * 8 * 8  # (200 - 8) / 24 = 8 windows a side.
+
+
+def test_two_processes_and_another_file_order_give_the_same_bytes(pairs, built, tmp_path):
+    rows = [f"{pairs}/images/s{i}.tif,{pairs}/labels/s{i}.tif" for i in (2, 0, 1)]
+    listed = tmp_path / "listed"
+    listed.mkdir()
+    (listed / "pairs.csv").write_text("\n".join(["image,label", *rows]) + "\n")
+    assert main(arguments(listed, tmp_path / "dataset", "--jobs", 2)) == 0
+    ours, theirs = contents(tmp_path / "dataset"), contents(built)
+    shards = [name for name in theirs if name.endswith(".tfrecord")]
+    assert {name: ours[name] for name in shards} == {name: theirs[name] for name in shards}
+    assert ours["patches.jsonl"] == theirs["patches.jsonl"]
+
+
+def test_the_seed_changes_order_and_the_config_repeats_the_build(pairs, built, tmp_path):
+    assert main(["--config", str(built / "config.json"), "--output-dir", str(tmp_path / "a")]) == 0
+    assert contents(tmp_path / "a").keys() == contents(built).keys()
+    assert described(tmp_path / "a") == described(built)
+    assert main(arguments(pairs, tmp_path / "b", "--seed", 1)) == 0
+    assert DatasetInfo.load(tmp_path / "b").data_hash != DatasetInfo.load(built).data_hash
+
+
+def test_gzip_holds_the_same_records_in_less_space(pairs, built, patches, tmp_path):
+    assert main(arguments(pairs, tmp_path / "z", "--compression", "gzip")) == 0
+    info = DatasetInfo.load(tmp_path / "z")
+    info.verify(tmp_path / "z")
+    zipped = list(stored_patches(tmp_path / "z", info))
+    assert [s.patch.key for s in zipped] == [s.patch.key for s in patches]
+    for ours, theirs in zip(zipped, patches, strict=True):
+        np.testing.assert_array_equal(ours.patch.image, theirs.patch.image)
+    plain = DatasetInfo.load(built)
+    assert sum(s.bytes for s in info.split("train").shards) < 0.8 * sum(
+        s.bytes for s in plain.split("train").shards
+    )
+
+
+def test_images_smaller_than_a_patch_without_crs(tmp_path, capsys):
+    random = np.random.default_rng(0)
+    rows = ["image,label,group"]
+    for number in range(6):
+        write_raster(
+            tmp_path / f"i{number}.tif", random.integers(-50, 3000, (3, 21, 17)).astype(np.int16)
+        )
+        write_raster(tmp_path / f"l{number}.tif", np.full((21, 17), 60, np.uint8))
+        rows.append(f"i{number}.tif,l{number}.tif,{number // 2}")
+    (tmp_path / "pairs.csv").write_text("\n".join(rows))
+    flags = ["--split", "group", "--scale", "1e-4", "--bands", "red", "qa", "--band-indexes"]
+    assert main([*arguments(tmp_path, tmp_path / "o", *flags), "1", "3"]) == 0
+    info = DatasetInfo.load(tmp_path / "o")
+    assert (info.dtype, info.nodata, info.resolution_m) == ("int16", -32768, None)
+    assert info.band_names == ("red", "qa")
+    assert {name: split.records for name, split in info.splits.items()} == {
+        "train": 2,
+        "val": 2,
+        "test": 2,
+    }
+    for stored in stored_patches(tmp_path / "o", info):
+        has_data = stored.patch.validity == 0
+        assert has_data[:21, :17].all()
+        assert has_data.sum() == 21 * 17
+        assert (stored.patch.image[~has_data] == -32768).all()
+        assert stored.patch.crs == ""
+
+
+def test_float_rasters_with_nan(tmp_path):
+    write_pairs(tmp_path, scenes=1)
+    with rasterio.open(tmp_path / "images" / "s0.tif") as raster:
+        values, profile = raster.read().astype(np.float32) * 1e-4, raster.profile
+    values[:, :20, :30] = np.nan
+    profile.update(dtype="float32", nodata=np.nan)
+    with rasterio.open(tmp_path / "images" / "s0.tif", "w", **profile) as raster:
+        raster.write(values)
+        raster.descriptions = ("B02", "B03", "B04", "B08")
+    assert main(arguments(tmp_path, tmp_path / "o", "--normalizer", "standardize")) == 0
+    info = DatasetInfo.load(tmp_path / "o")
+    assert (info.dtype, info.nodata) == ("float32", -9999)
+    for stored in stored_patches(tmp_path / "o", info):
+        assert np.isfinite(stored.patch.image).all()
+        assert ((stored.patch.image == -9999).all(axis=-1) == (stored.patch.validity == 1)).all()
+    assert 0.1 < info.statistics.mean[0] < 0.3
+
+
+@pytest.fixture
+def broken(tmp_path):
+    """Copies of the pairs to spoil."""
+    return write_pairs(tmp_path / "data")
+
+
+def rewrite(path, change, **profile_changes):
+    with rasterio.open(path) as raster:
+        values, profile = raster.read(), raster.profile
+        descriptions, scales, offsets = raster.descriptions, raster.scales, raster.offsets
+    values = change(values)
+    profile.update(dtype=values.dtype, count=len(values), **profile_changes)
+    with rasterio.open(path, "w", **profile) as raster:
+        raster.write(values)
+        raster.descriptions = descriptions[: len(values)]
+        raster.scales, raster.offsets = scales[: len(values)], offsets[: len(values)]
+
+
+def swapped(values, code):
+    """Gives the pixels of class 10 another code."""
+    return np.where(values == 10, code, values).astype(np.uint8)
+
+
+def fails(folder, tmp_path, capsys, *more):
+    """Returns the one error message of a build that must fail and leave nothing finished."""
+    assert main(arguments(folder, tmp_path / "o", *more)) == 2
+    assert not (tmp_path / "o").exists()
+    return capsys.readouterr().err
+
+
+def test_unknown_label_codes_name_every_file(broken, tmp_path, capsys):
+    for name, code in (("s0", 77), ("s2", 78)):
+        rewrite(broken / "labels" / f"{name}.tif", partial(swapped, code=code))
+    message = fails(broken, tmp_path, capsys)
+    assert "s0.tif has codes [77], which the legend landcover9 does not know" in message
+    assert "s2.tif has codes [78]" in message
+    assert main(arguments(broken, tmp_path / "p", "--unknown-labels", "ignore")) == 0
+    assert 10 in DatasetInfo.load(tmp_path / "p").legend.codes
+
+
+def test_bands_and_types_that_differ_are_all_named(broken, tmp_path, capsys):
+    rewrite(broken / "images" / "s1.tif", lambda v: v[:3])
+    rewrite(broken / "images" / "s2.tif", lambda v: v.astype(np.int16))
+    message = fails(broken, tmp_path, capsys)
+    assert "s1.tif has bands B02, B03, B04, most have B02, B03, B04, B08" in message
+    assert "s2.tif has data type int16, most have uint16" in message
+
+
+def test_a_scene_without_data_is_named(broken, tmp_path, capsys):
+    rewrite(broken / "images" / "s1.tif", lambda v: v * 0)
+    assert "s1.tif has no usable pixel: all are no data" in fails(broken, tmp_path, capsys)
+
+
+def test_stored_values_taken_for_reflectance_are_refused(broken, tmp_path, capsys):
+    message = fails(broken, tmp_path, capsys, "--scale", 1, "--offset", 0)
+    assert "which is no reflectance; give --scale" in message
+
+
+def test_a_taken_output_folder_is_left_alone(pairs, built, tmp_path, capsys):
+    before = contents(built)
+    assert main(arguments(pairs, built)) == 2
+    assert "holds a finished dataset already" in capsys.readouterr().err
+    assert contents(built) == before
+    (tmp_path / "notes.txt").write_text("mine")
+    assert main(arguments(pairs, tmp_path)) == 2
+    assert "is not empty; choose another" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--patch-overlap", "32"], r"patch_overlap must be in \[0, patch_size=32\), got 32"),
+        (["--val-fraction", "0.6", "--test-fraction", "0.5"], "leave a share for training"),
+        (["--split", "zones"], "--split zones and --zones FILE need each other"),
+        (["--band-indexes", "1"], "--band-indexes has 1 numbers for 0 --bands"),
+        (["--legend", "nolegend"], "no legend 'nolegend'"),
+        (["--jobs", "0"], "--jobs must be at least 1, got 0"),
+        (["--scheduler", "tcp://127.0.0.1:9"], "no Dask scheduler answers at tcp://127.0.0.1:9"),
+    ],
+)
+def test_bad_flags_are_one_sentence(pairs, tmp_path, capsys, flags, message, monkeypatch):
+    import re
+
+    monkeypatch.setattr("landcover_tf.executors.CONNECT_SECONDS", 1)
+    assert main(arguments(pairs, tmp_path / "o", *flags)) == 2
+    assert re.search(message, capsys.readouterr().err)
+
+
+def test_a_full_disk_loses_nothing(pairs, built, tmp_path, capsys):
+    """A limit on file size stands for a full disk: both make a write fail half-way."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, hard))
+    try:
+        assert main(arguments(pairs, tmp_path / "o")) == 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "cannot write" in capsys.readouterr().err
+    assert not (tmp_path / "o" / "dataset.json").exists()
+    assert main(arguments(pairs, tmp_path / "o")) == 2
+    assert "unfinished build; add --resume" in capsys.readouterr().err
+    assert main(arguments(pairs, tmp_path / "o", "--resume", "--seed", 5)) == 2
+    assert "had other settings or input (seed)" in capsys.readouterr().err
+    assert main(arguments(pairs, tmp_path / "o", "--resume")) == 0
+    assert described(tmp_path / "o") == described(built)
+
+
+def test_a_killed_build_looks_unfinished_and_goes_on(tmp_path):
+    pairs = write_pairs(tmp_path / "data", scenes=2, size=1100)
+    flags = arguments(pairs, tmp_path / "o", "--shard-size-mb", 4, "--patch-size", 64)
+    process = subprocess.Popen([sys.executable, "-m", "tfrecords_builder", *flags])
+    cut = tmp_path / "o" / ".build" / "cut-000000.json"
+    deadline = time.monotonic() + 120
+    while not cut.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.002)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert cut.exists()
+    assert [path.name for path in (tmp_path / "o").iterdir()] == [".build"]
+    # What the finished scene left is used, not made again: a mark in it reaches the shards.
+    records = cut.with_suffix(".records")
+    marked = records.read_bytes().replace(b"s0:00056:00056", b"S0:00056:00056")
+    records.write_bytes(marked)
+    assert main([*flags, "--resume"]) == 0
+    assert not (tmp_path / "o" / ".build").exists()
+    info = DatasetInfo.load(tmp_path / "o")
+    info.verify(tmp_path / "o")
+    entries = [e.key for e in read_index(tmp_path / "o")]
+    keys = [s.patch.key for s in stored_patches(tmp_path / "o", info)]
+    assert [key.lower() for key in keys] == entries
+    assert ("S0:00056:00056" in keys) == ("s0:00056:00056" in entries)
+    assert keys != entries

@@ -1,0 +1,233 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from builder_inputs import write_raster
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from landcover_tf.dataset_info import BandInfo, ProductInfo
+from landcover_tf.errors import ConfigError, DatasetError
+from landcover_tf.grid import PatchGrid
+from landcover_tf.legend import load_legend
+from tfrecords_builder.config import BuildConfig
+from tfrecords_builder.patches import Candidate
+from tfrecords_builder.rasters import SourceRaster
+from tfrecords_builder.sources import Source
+from tfrecords_builder.splits import IN_GAP, OUTSIDE_ZONES, patch_key, split_patches
+
+LEGEND = load_legend("landcover9")
+SIZE = 16
+
+
+def raster(name, *, x=0, y=0, side=160, crs="EPSG:32633", **values):
+    """A raster of 10 m pixels that exists in name only."""
+    product = ProductInfo(id=name, path=name, tile=values.pop("tile", None))
+    return SourceRaster(
+        source=Source(id=name, image=Path(name), label=Path(name), product=product, **values),
+        bands=(BandInfo(name="B02"),),
+        indexes=(1,),
+        dtype="uint16",
+        nodata=0,
+        height=side,
+        width=side,
+        crs=crs,
+        transform=(10.0, 0.0, float(x), 0.0, -10.0, float(y)),
+        projected=bool(crs),
+    )
+
+
+def candidates_of(rasters, overlap=4, seed=0):
+    random = np.random.default_rng(seed)
+    return [
+        Candidate(
+            source=number,
+            window=window,
+            valid_fraction=1.0,
+            labelled_fraction=1.0,
+            class_pixels={10: int(random.integers(1, 200)), 60: int(random.integers(0, 56))},
+        )
+        for number, described in enumerate(rasters)
+        for window in PatchGrid(patch_size=SIZE, patch_overlap=overlap).windows(
+            described.height, described.width
+        )
+    ]
+
+
+def config(**values):
+    defaults = {"patch_size": SIZE, "patch_overlap": 4, "block_size_m": 300.0}
+    return BuildConfig(data_dir=Path("d"), output_dir=Path("o"), **(defaults | values))
+
+
+def split(rasters, candidates=None, **values):
+    candidates = candidates_of(rasters) if candidates is None else candidates
+    return split_patches(candidates, rasters, LEGEND, config(**values))
+
+
+def ground(candidate, described):
+    """Returns the set of ground pixels of a patch, counted from the CRS origin."""
+    inside = candidate.window.clip(described.height, described.width)
+    x0, y0 = described.transform[2] / 10, -described.transform[5] / 10
+    rows = range(int(y0) + inside.row_off, int(y0) + inside.row_end)
+    cols = range(int(x0) + inside.col_off, int(x0) + inside.col_end)
+    return rows, cols
+
+
+def gap_between(first, second):
+    """Pixels between two rectangles of rows and columns, negative where they overlap."""
+    gaps = [max(b.start - a.stop, a.start - b.stop) for a, b in zip(first, second, strict=True)]
+    return max(gaps) if max(gaps) < 0 else float(np.hypot(*(max(g, 0) for g in gaps)))
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    shift=st.tuples(st.integers(-8, 8), st.integers(-8, 8)),
+    gap=st.sampled_from([0, 5, 16]),
+    seed=st.integers(0, 5),
+)
+def test_no_ground_is_in_two_splits_and_the_gap_holds(shift, gap, seed):
+    # Two dates of nearly the same ground: the second is shifted by whole blocks of pixels.
+    rasters = [raster("a"), raster("b", x=100 * shift[0], y=100 * shift[1])]
+    candidates = candidates_of(rasters)
+    placed = split(rasters, candidates, gap_px=gap, seed=seed)
+    kept = [
+        (p.split, ground(c, rasters[c.source]))
+        for c, p in zip(candidates, placed, strict=True)
+        if p.split
+    ]
+    assert {name for name, _ in kept} == {"train", "val", "test"}
+    assert all(p.split or p.reason == IN_GAP for p in placed)
+    least = min(gap_between(a, b) for s, a in kept for t, b in kept if s != t)
+    assert least >= max(gap, 0)
+
+
+def test_the_order_of_candidates_does_not_matter():
+    rasters = [raster("a"), raster("b", x=1600)]
+    candidates = candidates_of(rasters)
+    placed = split(rasters, candidates)
+    backwards = split(rasters, candidates[::-1])[::-1]
+    assert placed == backwards
+
+
+def test_shares_of_splits_and_classes_are_near_the_aims():
+    rasters = [raster(f"s{i}", x=3000 * i) for i in range(6)]
+    candidates = candidates_of(rasters, overlap=0)
+    placed = split(rasters, candidates, gap_px=0, patch_overlap=0)
+    for code in (10, 60):
+        pixels = {"train": 0, "val": 0, "test": 0}
+        for candidate, place in zip(candidates, placed, strict=True):
+            if place.split:
+                pixels[place.split] += candidate.class_pixels[code]
+        share = np.array(list(pixels.values())) / sum(pixels.values())
+        np.testing.assert_allclose(share, (0.7, 0.15, 0.15), atol=0.03)
+
+
+@pytest.mark.parametrize(
+    ("method", "values"),
+    [
+        ("group", [{"group": f"g{i // 2}"} for i in range(8)]),
+        ("tiles", [{"tile": f"33U{i // 2}"} for i in range(8)]),
+        ("scenes", [{} for _ in range(8)]),
+    ],
+)
+def test_units_are_kept_whole(method, values):
+    rasters = [raster(f"s{i}", crs="", **v) for i, v in enumerate(values)]
+    candidates = candidates_of(rasters)
+    placed = split(rasters, candidates, split=method)
+    of_unit = {}
+    for place in placed:
+        of_unit.setdefault(place.group, set()).add(place.split)
+    assert len(of_unit) == (8 if method == "scenes" else 4)
+    assert all(len(splits) == 1 for splits in of_unit.values())
+
+
+def test_given_splits_are_taken():
+    rasters = [raster(n, crs="", split=s) for n, s in (("a", "test"), ("b", "train"))]
+    candidates = candidates_of(rasters)
+    placed = split(rasters, candidates, split="given")
+    found = {(c.source, p.split) for c, p in zip(candidates, placed, strict=True)}
+    assert found == {(0, "test"), (1, "train")}
+
+
+def test_polygons_with_splits_and_patches_outside(tmp_path):
+    # West half train, east half test in the CRS of the raster; the southernmost rows outside.
+    def feature(x0, x1, name):
+        ring = [[x0, 0], [x1, 0], [x1, -1400], [x0, -1400], [x0, 0]]
+        return {
+            "type": "Feature",
+            "properties": {"split": name},
+            "geometry": {"type": "Polygon", "coordinates": [ring]},
+        }
+
+    zones = tmp_path / "zones.geojson"
+    zones.write_text(
+        json.dumps(
+            {
+                "type": "FeatureCollection",
+                "crs": {"type": "name", "properties": {"name": "EPSG:32633"}},
+                "features": [feature(0, 800, "train"), feature(800, 1600, "test")],
+            }
+        )
+    )
+    rasters = [raster("a")]
+    candidates = candidates_of(rasters, overlap=0)
+    placed = split(rasters, candidates, split="zones", zones=zones, gap_px=32, patch_overlap=0)
+    for candidate, place in zip(candidates, placed, strict=True):
+        row, col = candidate.window.row_off, candidate.window.col_off
+        if row + 8 > 140:
+            assert place.reason == OUTSIDE_ZONES
+        elif col >= 80:
+            assert place.split == "test"
+        elif col + SIZE > 80 - 32:
+            assert place.reason == IN_GAP
+        else:
+            assert place.split == "train"
+
+
+def test_zone_rasters_number_the_units(tmp_path):
+    numbers = np.repeat(np.arange(4, dtype=np.uint8), 4)[None].repeat(16, axis=0)
+    from rasterio.transform import from_origin
+
+    zones = write_raster(
+        tmp_path / "zones.tif", numbers, crs="EPSG:32633", transform=from_origin(0, 0, 100, 100)
+    )
+    rasters = [raster("a")]
+    candidates = candidates_of(rasters, overlap=0)
+    placed = split(rasters, candidates, split="zones", zones=zones, gap_px=0, patch_overlap=0)
+    for candidate, place in zip(candidates, placed, strict=True):
+        zone = (candidate.window.col_off + 8) // 40
+        assert place.group == (str(zone) if zone else "")
+    assert {p.split for p in placed} == {None, "train", "val", "test"}
+
+
+def test_random_splits_need_a_confession():
+    with pytest.raises(ConfigError, match="choose --split blocks, or add --i-know-it-leaks"):
+        config(split="random")
+    placed = split([raster("a")], split="random", i_know_it_leaks=True)
+    counts = [sum(p.split == name for p in placed) for name in ("train", "val", "test")]
+    assert counts == [119, 25, 25]  # 13 x 13 patches; 0.15 * 169 = 25.35.
+
+
+@pytest.mark.parametrize(
+    ("rasters", "values", "message"),
+    [
+        ([raster("a")], {"split": "scenes"}, "1 scenes cannot fill 3 splits"),
+        ([raster("a")], {"split": "group"}, "needs the group of every image; 1 have none"),
+        ([raster("a", split="Train")], {"split": "given"}, r"it has \['Train'\]"),
+        ([raster("a", crs="")], {}, "a has no CRS, so it has no metres; give --block-size-px"),
+        (
+            [raster("a", side=40), raster("b", side=40), raster("c", side=40)],
+            {"split": "scenes"},
+            r"no patch is left for .* 3 scenes and a gap of 16 pixels; use a smaller --patch-size",
+        ),
+    ],
+)
+def test_an_impossible_split_says_what_to_do(rasters, values, message):
+    with pytest.raises(DatasetError, match=message):
+        split(rasters, **values)
+
+
+def test_keys_name_source_row_and_column():
+    candidate = candidates_of([raster("tile/a")])[1]
+    assert patch_key(raster("tile/a"), candidate) == "tile/a:00000:00012"
