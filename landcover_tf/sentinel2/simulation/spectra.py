@@ -88,9 +88,10 @@ CIRRUS = np.array(
 )
 """Reflectance added by cirrus of strength 1, [bands]."""
 SKYLIGHT = np.array(
-    [0.50, 0.45, 0.38, 0.32, 0.30, 0.28, 0.26, 0.24, 0.23, 0.22, 0.2, 0.12, 0.08], np.float32
+    [0.52, 0.47, 0.41, 0.38, 0.36, 0.34, 0.33, 0.32, 0.31, 0.29, 0.25, 0.24, 0.22], np.float32
 )
-"""Share of the light that reaches ground in full shadow, [bands]: blue sky, hardly any SWIR."""
+"""Share of the light that reaches ground in full shadow, [bands]: a fifth through the cloud, in
+all bands alike, and light of the sky, mostly blue."""
 
 # Modulation transfer at the band's Nyquist frequency as measured in flight; B10 as B09.
 # Source: the values of Lanaras et al. 2017, as in the SupReME reference code.
