@@ -139,7 +139,7 @@ class ModelServer:
 
     def _start(self, *, rest_port: int, grpc_port: int) -> None:
         handler = type("Handler", (_RestHandler,), {"model_server": self})
-        self._rest = ThreadingHTTPServer(("127.0.0.1", rest_port), handler)
+        self._rest = _Http(("127.0.0.1", rest_port), handler)
         threading.Thread(target=self._rest.serve_forever, daemon=True).start()
         # The real server takes messages up to 2 GB; Python's default is 4 MB.
         limits = [("grpc.max_receive_message_length", self._max_message_bytes),
@@ -283,6 +283,11 @@ class _Models(model_service_pb2_grpc.ModelServiceServicer):
             return self._server.status(spec.name, _spec_version(spec))
         except Refused as refused:
             context.abort(refused.code, str(refused))
+
+
+class _Http(ThreadingHTTPServer):
+    def handle_error(self, request, client_address) -> None:
+        """Says nothing: clients that give up waiting are part of the tests."""
 
 
 class _RestHandler(BaseHTTPRequestHandler):

@@ -1,0 +1,179 @@
+"""The program `export`: from a run folder to a version folder, or a sentence."""
+
+import json
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from landcover_tf import export
+from landcover_tf.bands import BAND_NAMES
+from landcover_tf.dataset_info import BandInfo, DatasetInfo, SplitInfo
+from landcover_tf.files import write_json
+from landcover_tf.grid import PatchGrid
+from landcover_tf.legend import load_legend
+from landcover_tf.model_info import ModelInfo, ModelSpec
+from landcover_tf.normalizer import BandStatistics, Normalizer
+
+LEGEND = load_legend("landcover9")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A finished run folder with random weights, as train leaves it."""
+    import keras
+
+    from landcover_tf.models.unet import build_unet
+
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(1000, 6000, (500, 13)).astype(np.uint16)
+    statistics = BandStatistics.from_pixels(pixels, BAND_NAMES)
+    bands = tuple(BandInfo(name=name, scale=1e-4, offset=-0.1) for name in BAND_NAMES)
+    normalizer = Normalizer.fit("standardize", statistics, [1e-4] * 13, [-0.1] * 13)
+    dataset = DatasetInfo(
+        name="tiny",
+        bands=bands,
+        dtype="uint16",
+        nodata=0,
+        legend=LEGEND,
+        patch_grid=PatchGrid(patch_size=64, patch_overlap=0),
+        resolution_m=10.0,
+        invalid_bits=191,
+        statistics=statistics,
+        normalizer=normalizer,
+        splits={"train": SplitInfo(shards=(), class_pixels={10: 300, 20: 100})},
+        products=(),
+    )
+    dataset.save(folder)
+    spec = ModelSpec(
+        encoder="resnet18",
+        band_names=BAND_NAMES,
+        class_codes=LEGEND.codes,
+        normalizer=normalizer,
+        decoder_filters=(16, 16, 16, 8, 8),
+    )
+    spec.save(folder / "model_spec.json")
+    keras.utils.set_random_seed(3)
+    network = build_unet(spec)
+    network.save_weights(folder / "best.weights.h5")
+    write_json(folder / "config.json", {"patch_size": 64, "data_dir": str(folder / "gone")})
+    write_json(folder / "run.json", {"status": "finished", "scores": {"mean_iou": 0.5, "epoch": 2}})
+    write_json(folder / "calibration.json", {"temperature": 2.5})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def exported(run, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("exports")
+    assert export.main(["--run-dir", str(run), "--output-dir", str(folder)]) == 0
+    return folder / "landcover" / "1"
+
+
+def test_the_contract_says_what_the_run_was(exported):
+    info = ModelInfo.load(exported)
+    assert (info.name, info.version, info.encoder) == ("landcover", 1, "resnet18")
+    assert info.band_names == BAND_NAMES
+    assert info.class_codes == LEGEND.codes and info.legend == LEGEND
+    assert (info.patch_size, info.size_multiple) == (64, 32)
+    assert info.margin_px > 0 and info.receptive_field_px > 32
+    assert info.temperature == 2.5
+    assert info.class_fractions == {"10": 0.75, "20": 0.25}
+    assert info.metrics == {"mean_iou": 0.5, "epoch": 2}
+    assert len(info.weights_sha256) == 64 and len(info.data_hash) == 12
+    assert info.software["tensorflow"] == tf.__version__
+
+
+def test_it_predicts_what_the_run_predicts(exported, run):
+    from landcover_tf.training import load_model
+
+    network, _, _ = load_model(run)
+    image = np.random.default_rng(1).integers(1000, 6000, (1, 96, 64, 13)).astype(np.uint16)
+    reflectance = (image * 1e-4 - 0.1).astype(np.float32)
+    logits = np.asarray(network(reflectance, training=False), float) / 2.5
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
+    served = tf.saved_model.load(str(exported)).signatures["serving_default"]
+    answer = served(image=tf.constant(image))
+    np.testing.assert_allclose(answer["probabilities"], probabilities, atol=1e-5)
+    codes = np.array(LEGEND.codes)[probabilities.argmax(axis=-1)]
+    np.testing.assert_array_equal(answer["classes"], codes)
+
+
+def test_size_on_disk_is_that_of_one_set_of_weights(exported, run):
+    weights = (run / "best.weights.h5").stat().st_size
+    assert sum(p.stat().st_size for p in exported.rglob("*") if p.is_file()) < 1.1 * weights
+
+
+def test_the_next_export_gets_the_next_version(exported, run, monkeypatch):
+    from landcover_tf import exporting
+
+    assert exporting.next_version(exported.parent) == 2
+
+
+def test_list_shows_what_is_inside(exported, capsys):
+    assert export.main(["--list", str(exported.parents[1])]) == 0
+    shown = capsys.readouterr().out
+    for text in ("serving_default, classify, predict_bytes, describe", "uint16 [batch, height",
+                 "B8A (x 0.0001 -0.1)", "60 water bodies", "mean_iou 0.5000", "temperature  2.5",
+                 "saved_model.pb"):  # fmt: skip
+        assert text in shown
+
+
+def refused(capsys, *arguments) -> str:
+    assert export.main([str(a) for a in arguments]) == 2
+    return capsys.readouterr().err
+
+
+def test_an_existing_version_is_refused_before_tensorflow_starts(exported, run, capsys):
+    message = refused(
+        capsys, "--run-dir", run, "--output-dir", exported.parents[1], "--version", "1"
+    )
+    assert "holds version 1 already; versions are never overwritten" in message
+
+
+def test_an_unfinished_run_is_refused(run, tmp_path, capsys):
+    for name in ("config.json", "model_spec.json", "dataset.json"):
+        (tmp_path / name).write_bytes((run / name).read_bytes())
+    (tmp_path / "run.json").write_text(json.dumps({"status": "interrupted"}))
+    out = tmp_path / "out"
+    message = refused(capsys, "--run-dir", tmp_path, "--output-dir", out)
+    assert "has not finished" in message
+    (tmp_path / "run.json").write_text(json.dumps({"status": "finished"}))
+    assert "lacks best.weights.h5" in refused(capsys, "--run-dir", tmp_path, "--output-dir", out)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "expected --run-dir and --output-dir, or --list EXPORT"),
+        (["--run-dir", "x", "--output-dir", "y", "--version", "0"], "at least 1, got 0"),
+        (["--run-dir", "x", "--output-dir", "y", "--name", "a/b"], "must consist of letters"),
+        (["--run-dir", "nowhere", "--output-dir", "y"], "nowhere is not a run folder"),
+        (["--list", "nowhere"], "nowhere holds no exported model"),
+    ],
+)
+def test_bad_flags_are_named(arguments, message, capsys):
+    assert message in refused(capsys, *arguments)
+
+
+def test_help_is_quick():
+    start = time.monotonic()
+    subprocess.run([sys.executable, "-m", "landcover_tf.export", "--help"], check=True,
+                   capture_output=True)  # fmt: skip
+    assert time.monotonic() - start < 5  # Importing TensorFlow takes longer on a busy machine.
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["openvino", "tflite"])
+def test_other_formats_agree_with_the_saved_model(run, tmp_path, engine):
+    pytest.importorskip("openvino" if engine == "openvino" else "tensorflow")
+    arguments = ["--run-dir", str(run), "--output-dir", str(tmp_path), "--format", engine]
+    assert export.main(arguments) == 0
+    names = {p.name for p in (tmp_path / "landcover" / "1" / engine).iterdir()}
+    expected = {"openvino": {"model.xml", "model.bin"}, "tflite": {"model.tflite"}}
+    assert names == expected[engine]

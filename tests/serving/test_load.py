@@ -1,0 +1,95 @@
+"""Many windows at a bounded rate: none lost, none answered twice, latencies printed."""
+
+import threading
+import time
+from hashlib import sha256
+
+import numpy as np
+import pytest
+from fakes.model_server import ModelServer
+from fakes.small_export import write_small_export
+
+from serving.client import ClientSettings, ServerBackend
+from serving.protocol import Retries
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("load")
+    info = write_small_export(folder)
+    with ModelServer(folder / "landcover") as server:
+        yield server, info
+
+
+def unique_window(number: int) -> np.ndarray:
+    """Returns a window whose every answer can be told from every other's."""
+    window = np.full((1, 32, 32, 4), 1000, np.uint16)
+    window[0, :16, :, 0] += number % 10_000
+    window[0, 16:, :, 1] += number // 10_000 + 1
+    return window
+
+
+def run_load(served, scheme: str, seconds: float, rate_per_s: float) -> None:
+    server, info = served
+    server.predictions.clear()
+    settings = ClientSettings(in_flight=4, retries=Retries(attempts=20, first_pause_s=0.05))
+    starts: list[float] = []
+    latencies: list[float] = []
+
+    def windows():
+        begin = time.monotonic()
+        number = 0
+        while time.monotonic() - begin < seconds:
+            time.sleep(max(begin + number / rate_per_s - time.monotonic(), 0))
+            if number % 50 == 49:  # The server is busy now and then.
+                server.behaviour.failures.append("busy")
+            starts.append(time.monotonic())
+            yield unique_window(number)
+            number += 1
+
+    answers = []
+    with ServerBackend(server.url(scheme), info, settings=settings) as client:
+        for answer in client.stream(windows(), ("probabilities",)):
+            latencies.append(time.monotonic() - starts[len(latencies)])
+            answers.append(answer["probabilities"])
+        sent = len(starts)
+        assert len(answers) == sent  # None lost.
+        # None answered twice: the server saw each window exactly once.
+        expected = [sha256(unique_window(i)[0].tobytes()).hexdigest() for i in range(sent)]
+        assert sorted(server.predictions) == sorted(expected)
+        # And each answer belongs to its window.
+        for number in range(0, sent, max(sent // 20, 1)):
+            alone = client.probabilities(unique_window(number))
+            assert alone.tobytes() == answers[number].tobytes()
+    p50, p99 = np.percentile(latencies, [50, 99]) * 1000
+    print(f"\n{scheme}: {sent} windows in {seconds:g} s, p50 {p50:.1f} ms, p99 {p99:.1f} ms")
+
+
+@pytest.mark.parametrize("scheme", ["http", "grpc"])
+def test_two_seconds_of_load(served, scheme):
+    run_load(served, scheme, seconds=2, rate_per_s=40)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["http", "grpc"])
+def test_two_minutes_of_load(served, scheme):
+    run_load(served, scheme, seconds=120, rate_per_s=40)
+
+
+def test_two_clients_at_once(served):
+    """Two maps at the same time do not get each other's windows."""
+    server, info = served
+    wrong = []
+
+    def work(offset: int) -> None:
+        with ServerBackend(server.grpc_url, info) as client:
+            once = [client.probabilities(unique_window(offset + i)) for i in range(5)]
+            again = client.stream((unique_window(offset + i) for i in range(5)), ("probabilities",))
+            wrong.extend(i for i, a in enumerate(again) if (a["probabilities"] != once[i]).any())
+
+    threads = [threading.Thread(target=work, args=(offset,)) for offset in (0, 5000)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
