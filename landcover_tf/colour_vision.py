@@ -63,7 +63,7 @@ def simulate(rgb: np.ndarray, vision: str) -> np.ndarray:
     """
     linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
     seen = np.clip(linear @ _SIMULATION[vision].T, 0, 1)
-    return np.where(seen <= 0.0031308, seen * 12.92, 1.055 * seen ** (1 / 2.4) - 0.055)
+    return np.asarray(np.where(seen <= 0.0031308, seen * 12.92, 1.055 * seen ** (1 / 2.4) - 0.055))
 
 
 def closest_pairs(legend: Legend) -> list[ColourPair]:
@@ -73,7 +73,7 @@ def closest_pairs(legend: Legend) -> list[ColourPair]:
     for vision in _SIMULATION:
         lab = rgb2lab(simulate(colours, vision)[None])[0]
         candidates = [
-            (float(deltaE_ciede2000(lab[i], lab[j])), i, j)
+            (float(deltaE_ciede2000(lab[i], lab[j])), i, j)  # type: ignore[no-untyped-call]
             for i, j in combinations(range(len(colours)), 2)
         ]
         if candidates:

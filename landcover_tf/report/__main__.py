@@ -33,8 +33,6 @@ class ReportConfig:
     """Raster with one band a class, for the pixel inspector; probabilities.tif beside the map."""
     reference: Path | None = None
     """Label raster to compare with."""
-    assessment: Path | None = None
-    """JSON file written by `landcover assess estimate`."""
 
     def __post_init__(self) -> None:
         for name in ("image", "confidence", "probabilities", "reference"):
@@ -112,7 +110,6 @@ def _sections(
         sections.pictures(
             folder, "Samples", "samples", {"predictions.png": "Held-out patches and predictions"}
         ),
-        sections.assessment(read_json(config.assessment)) if config.assessment else None,
         sections.learning(run.history),
         sections.dataset(info),
         sections.provenance(info, run.read_summary(), run.read_config()),

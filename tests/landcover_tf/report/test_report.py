@@ -1,0 +1,85 @@
+import re
+import urllib.request
+from html.parser import HTMLParser
+from threading import Thread
+
+import pytest
+
+from landcover_tf import evaluate
+from landcover_tf.report import __main__ as report
+from landcover_tf.report import serve
+
+
+class Anchors(HTMLParser):
+    """Collects the ids, the links and the addresses of a page."""
+
+    def __init__(self):
+        super().__init__()
+        self.ids, self.links, self.sources = set(), [], []
+
+    def handle_starttag(self, tag, attributes):
+        values = dict(attributes)
+        self.ids.add(values.get("id"))
+        if tag == "a":
+            self.links.append(values["href"])
+        self.sources += [values[name] for name in ("src",) if name in values]
+
+
+@pytest.fixture(scope="module")
+def page(tiny_run, prepared_scenes, tmp_path_factory):
+    assert evaluate.main(["--run-dir", str(tiny_run), "--bootstrap-samples", "50"]) == 0
+    scene = sorted(prepared_scenes.glob("S2*"))[0]
+    output = tmp_path_factory.mktemp("page") / "report.html"
+    # The labels stand in for a map: the page only needs legend codes.
+    arguments = [
+        "--run-dir", str(tiny_run), "--output", str(output), "--map", str(scene / "labels.tif"),
+        "--image", str(scene / "image.tif"), "--reference", str(scene / "labels.tif"),
+    ]  # fmt: skip
+    assert report.main(arguments) == 0
+    return output
+
+
+def test_every_link_has_its_section_and_nothing_comes_from_outside(page):
+    text = page.read_text()
+    anchors = Anchors()
+    anchors.feed(text)
+    assert all(link[1:] in anchors.ids for link in anchors.links)
+    for section in ("viewer", "accuracy", "confusion", "learning", "dataset", "provenance"):
+        assert section in anchors.ids
+    assert all(source.startswith("data:") for source in anchors.sources)
+    assert not re.search(r"<(link|iframe)\b", text)
+
+
+def test_the_scores_are_those_of_the_evaluation(page, tiny_run):
+    import json
+
+    scores = json.loads((tiny_run / "evaluation" / "test" / "scores.json").read_text())
+    text = page.read_text()
+    assert f"<b>{scores['unet']['overall_accuracy']:.3f}</b>" in text
+    assert f"{scores['pixels']:,}" in text
+
+
+def test_a_run_without_evaluation_says_what_to_do(tiny_run, tmp_path, capsys):
+    arguments = ["--run-dir", str(tiny_run), "--split", "val", "--output", str(tmp_path / "r.html")]
+    assert report.main(arguments) == 2
+    assert "run `landcover evaluate" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_run_and_no_map(tmp_path, capsys):
+    assert report.main(["--run-dir", str(tmp_path)]) == 2
+    assert "is not a run folder" in capsys.readouterr().err
+    assert report.main(["--run-dir", str(tmp_path), "--image", "a.tif"]) == 2
+    assert "give --map too" in capsys.readouterr().err
+
+
+def test_the_report_is_served_on_this_machine_only(page):
+    with serve.make_server(page, 0) as server:
+        assert server.server_address[0] == "127.0.0.1"
+        Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}/{page.name}"
+        with urllib.request.urlopen(address, timeout=10) as answer:
+            assert answer.read() == page.read_bytes()
+        server.shutdown()
+    assert serve.main([str(page.parent)]) == 2, "positional arguments are no flags"
+    assert serve.main(["--report", str(page.with_name("absent.html"))]) == 2
