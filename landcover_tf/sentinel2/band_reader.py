@@ -12,6 +12,7 @@ from landcover_tf.bands import BAND_NAMES, band
 from landcover_tf.errors import ProductError
 from landcover_tf.grid import Window
 from landcover_tf.sentinel2 import resample
+from landcover_tf.sentinel2.codestream import describe_damage
 from landcover_tf.sentinel2.safe import Grid, SafeProduct
 from landcover_tf.sentinel2.validity import LARGEST_15_BIT_DN
 
@@ -117,13 +118,17 @@ class BandReader:
 def _open_band(product: SafeProduct, name: str) -> rasterio.DatasetReader:
     path = product.band_path(name)
     grid = product.grids[band(name).resolution_m]
+    damage = describe_damage(product.container, product.band_files[name])
+    if damage:
+        raise ProductError(
+            f"{product.band_files[name]} in {product.path} {damage}; download the product again"
+        )
     try:
         dataset = rasterio.open(path)
     except RasterioIOError as error:
-        size = product.container.sizes[product.band_files[name]]
-        what = "is empty (0 bytes)" if not size else f"cannot be opened ({error})"
         raise ProductError(
-            f"{product.band_files[name]} in {product.path} {what}; download the product again"
+            f"{product.band_files[name]} in {product.path} cannot be opened ({error}); download "
+            "the product again"
         ) from error
     if (dataset.height, dataset.width) != (grid.height, grid.width):
         shape = f"{dataset.width} x {dataset.height}"

@@ -213,8 +213,10 @@ def label_shift_hint(product: str, nir: np.ndarray, codes: np.ndarray) -> Findin
             moved = np.roll(borders, (rows, cols), (0, 1))[reach:-reach, reach:-reach]
             if moved.std() > 0:
                 scores[rows, cols] = float(np.corrcoef(core.ravel(), moved.ravel())[0, 1])
+    if (0, 0) not in scores:
+        return None  # Labels without borders inside fit everywhere alike.
     best = max(scores, key=scores.__getitem__)
-    if best == (0, 0) or scores[best] < 0.1 or scores[best] < 1.3 * scores.get((0, 0), 1.0):
+    if best == (0, 0) or scores[best] < 0.1 or scores[best] < 1.3 * scores[0, 0]:
         return None
     return Finding(
         product=product,

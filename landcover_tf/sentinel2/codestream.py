@@ -19,8 +19,9 @@ TileIdentity = tuple[bytes, int, int]
 def describe_damage(container: Container, name: str) -> str | None:
     """Returns what is wrong with a JP2 file as a whole, or None.
 
-    Headers open even when the end of a download is missing, so boxes and the end of the code
-    stream are checked against the file's size. Nothing is decoded.
+    GDAL opens headers of files whose end is missing, and its decoder threads fill broken tiles
+    with zeros without raising. So the boxes, the chain of tiles and the end of the code stream
+    are checked here. Nothing is decoded; wrong bytes inside a tile are the checksums' business.
     """
     size = container.sizes.get(name)
     if size is None:
@@ -34,13 +35,32 @@ def describe_damage(container: Container, name: str) -> str | None:
             found = _code_stream(file, size)
             if found is None:
                 return "has no code stream"
-            end = found[1]
+            start, end = found
             if end > size:
                 return f"is cut off: {size} of {end} bytes are there"
-            file.seek(end - 2)
-            return None if file.read(2) == _EOC else "is cut off: the code stream has no end"
+            file.seek(start)
+            if file.read(2) != _SOC or not _skip_main_header(file):
+                return "has a broken header of its code stream"
+            return _describe_tile_damage(file, end)
     except (ProductError, struct.error) as error:
         return f"cannot be read ({error})"
+
+
+def _describe_tile_damage(file: IO[bytes], end: int) -> str | None:
+    """Returns what is wrong with the chain of tile parts that `file` stands at the start of."""
+    position = file.tell()
+    while position < end - 2:
+        file.seek(position)
+        header = file.read(10)
+        if header[:2] != _SOT:
+            return f"has a broken tile: no tile starts at byte {position}"
+        (length,) = struct.unpack(">I", header[6:10])
+        # A length of 0 means that the last tile part reaches to the end.
+        position = position + length if length else end - 2
+    file.seek(end - 2)
+    if position != end - 2 or file.read(2) != _EOC:
+        return "is cut off: the code stream has no end"
+    return None
 
 
 def identical_tiles(

@@ -1,0 +1,128 @@
+"""What does preparing a full tile cost beside merely decoding it?
+
+    python -m benchmarks.prepare --work-dir /tmp/landcover-bench
+
+A simulated tile of 10980 x 10980 px is written once and kept in the work folder. Each step runs
+in a process of its own, so that its peak of resident memory is its own: decoding the 13 JP2 files
+with rasterio, whole bands one after the other, and `landcover prepare` with several methods.
+"""
+
+import argparse
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from landcover_tf.files import write_json
+from landcover_tf.provenance import hardware, software_versions
+
+STEPS = ("decode", "bicubic", "glp", "locreg")
+
+
+def main() -> None:
+    """Prints the table and writes JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("--work-dir", type=Path, default=Path("/tmp/landcover-bench"))
+    parser.add_argument("--size-px", type=int, default=10980)
+    parser.add_argument("--steps", nargs="+", choices=STEPS, default=["decode", "bicubic", "glp"])
+    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/prepare.json"))
+    parser.add_argument("--run-step", choices=STEPS, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    product = make_tile(arguments.work_dir, arguments.size_px)
+    if arguments.run_step:
+        print(json.dumps(run_step(arguments.run_step, product, arguments.work_dir)))
+        return
+    rows = []
+    for step in arguments.steps:
+        command = [sys.executable, "-m", "benchmarks.prepare", "--run-step", step]
+        command += ["--work-dir", str(arguments.work_dir), "--size-px", str(arguments.size_px)]
+        answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+        rows.append(json.loads(answer.stdout.splitlines()[-1]))
+        print(format_row(rows[-1], rows[0]), flush=True)
+    write_json(
+        arguments.output,
+        {
+            "size_px": arguments.size_px,
+            "rows": rows,
+            "hardware": hardware(),
+            "software": software_versions(),
+        },
+    )
+    print(f"written to {arguments.output}")
+
+
+def make_tile(work_dir: Path, size_px: int) -> Path:
+    """Returns the simulated product, written if it is not there yet."""
+    folder = work_dir / f"tile_{size_px}"
+    found = sorted((folder / "products").glob("*.SAFE"))
+    if found:
+        return found[0]
+    from landcover_tf.sentinel2.simulation import simulate_product
+
+    # A temporary name, so that an interrupted tile is not taken for a whole one.
+    part = work_dir / f"tile_{size_px}.part"
+    shutil.rmtree(part, ignore_errors=True)
+    simulate_product(part, size_px=size_px, seed=7, cloud_fraction=0.1, nodata_fraction=0.05)
+    part.rename(folder)
+    return make_tile(work_dir, size_px)
+
+
+def run_step(step: str, product: Path, work_dir: Path) -> dict[str, object]:
+    """Returns seconds, processor seconds and peak memory of one step."""
+    started, used = time.perf_counter(), os.times()
+    if step == "decode":
+        decode(product)
+    else:
+        prepare(step, product, work_dir / "prepared")
+    now = os.times()
+    return {
+        "step": step,
+        "seconds": time.perf_counter() - started,
+        "processor_seconds": now.user + now.system - used.user - used.system,
+        "peak_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+    }
+
+
+def decode(product: Path) -> None:
+    """Decodes the 13 bands."""
+    import rasterio
+
+    from landcover_tf.bands import BAND_NAMES
+    from landcover_tf.sentinel2.safe import open_product
+
+    opened = open_product(product)
+    for name in BAND_NAMES:
+        with rasterio.open(opened.band_path(name)) as dataset:
+            dataset.read(1)
+
+
+def prepare(method: str, product: Path, output: Path) -> None:
+    """Prepares the product with one method, without labels."""
+    from landcover_tf import prepare as program
+
+    shutil.rmtree(output, ignore_errors=True)
+    flags = ["--sentinel2-dir", str(product), "--output-dir", str(output)]
+    if method != "bicubic":
+        flags += ["--sharpening", method]
+    # The last line on standard output is the result.
+    code = program.main(flags)
+    shutil.rmtree(output)
+    if code:
+        raise SystemExit(code)
+
+
+def format_row(row: dict[str, object], reference: dict[str, object]) -> str:
+    """Returns one line of the table."""
+    ratio = row["seconds"] / reference["seconds"]
+    return (
+        f"{row['step']:8} {row['seconds']:7.1f} s   {row['processor_seconds']:7.1f} s of cores   "
+        f"{row['peak_gib']:5.2f} GiB   {ratio:5.2f} x {reference['step']}"
+    )
+
+
+if __name__ == "__main__":
+    main()
