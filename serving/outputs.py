@@ -71,7 +71,15 @@ def write_map(
             counts += np.bincount(classes.ravel(), minlength=256)
             yield classes[None]
 
-    style = RasterStyle(
+    style = map_style(legend, tags)
+    write_cog(path, blocks(), bands=1, grid=grid, style=style, staging=store.folder)
+    write_categories(path, legend)
+    return {code: int(counts[code]) for code in (legend.nodata, *legend.codes)}
+
+
+def map_style(legend: Legend, tags: Mapping[str, str]) -> RasterStyle:
+    """Returns how a class map presents itself: colours, class names, overviews by mode."""
+    return RasterStyle(
         nodata=legend.nodata,
         overview_resampling="MODE",
         colormap=legend.colormap(),
@@ -79,9 +87,6 @@ def write_map(
         tags=tags,
         band_tags={f"CLASS_{c.code}": c.name for c in legend.classes},
     )
-    write_cog(path, blocks(), bands=1, grid=grid, style=style, staging=store.folder)
-    _write_categories(path, legend)
-    return {code: int(counts[code]) for code in (legend.nodata, *legend.codes)}
 
 
 def write_levels(
@@ -209,8 +214,8 @@ def _picture_shape(height: int, width: int) -> tuple[int, int]:
     return max(round(height / factor), 1), max(round(width / factor), 1)
 
 
-def _write_categories(path: Path, legend: Legend) -> None:
-    """Writes GDAL's sidecar with the class names, which GeoTIFF itself has no place for."""
+def write_categories(path: Path, legend: Legend) -> None:
+    """Writes GDAL's sidecar of a map, with the class names that GeoTIFF has no place for."""
     names = {legend.nodata: legend.nodata_name} | {c.code: c.name for c in legend.classes}
     lines = [
         f"      <Category>{_escaped(names.get(code, ''))}</Category>"

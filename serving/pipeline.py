@@ -154,12 +154,16 @@ class Predictor:
             rows: Window rows, consecutive.
             cols: Window columns, consecutive.
         """
-        merger = self._merger()
+        merger, columns = self._merger(), list(cols)
         for row in rows:
-            for col in cols:
-                image, _ = self._reader.read(self._layout.window(row, col))
-                images = np.repeat(image[None], self._batch_size, axis=0)
-                merger.add(row, col, self._backend.probabilities(images)[0])
+            for start in range(0, len(columns), self._batch_size):
+                part = columns[start : start + self._batch_size]
+                waiting = [
+                    (col, self._reader.read(self._layout.window(row, col))[0]) for col in part
+                ]
+                values = self._backend.probabilities(self._step(row, waiting).images)
+                for col, probabilities in zip(part, values, strict=False):
+                    merger.add(row, col, probabilities)
             yield row, merger.finish(row)
 
     def rows_to_compute(self, rows: Sequence[int]) -> list[int]:

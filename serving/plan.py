@@ -1,7 +1,9 @@
 """The layout that fits a raster and the memory, and what a run will cost."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,10 +16,20 @@ from serving.raster_io import STRIP_ROWS
 from serving.sources import Source
 from serving.windows import Layout, blend_layout, exact_layout
 
-# Peak memory of a ResNet-50 U-Net with float32 activations, measured by benchmarks/predict.py
-# on windows of 1024 to 2560 px: what the engine holds per pixel of a batch, and at rest.
-ACTIVATION_BYTES_PER_PX = {"tensorflow": 640, "openvino": 420, "server": 64}
-ENGINE_BYTES = {"tensorflow": 1100 * 2**20, "openvino": 800 * 2**20, "server": 300 * 2**20}
+if TYPE_CHECKING:
+    from serving.scene_prediction import ScenePrediction
+
+# Peak memory of a ResNet-50 U-Net measured on windows of 2048 px: what the engine holds per pixel
+# of a batch, by engine and precision, and what it holds once the model is loaded.
+ACTIVATION_BYTES_PER_PX = {
+    ("openvino", "float32"): 370,
+    ("openvino", "bf16"): 240,
+    ("tensorflow", "float32"): 800,
+    ("tensorflow", "bf16"): 460,
+    ("server", "float32"): 64,
+    ("server", "bf16"): 64,
+}
+ENGINE_BYTES = {"tensorflow": 2300 * 2**20, "openvino": 800 * 2**20, "server": 300 * 2**20}
 WINDOWS_IN_FLIGHT = 3
 """Windows held at once by the reader, the queue and the network."""
 
@@ -27,7 +39,7 @@ class MemoryModel:
     """Peak memory of a run in bytes, estimated."""
 
     engine: str
-    bf16: bool
+    precision: str
     bands: int
     stored_bytes: int
     """Bytes of a stored value."""
@@ -39,7 +51,7 @@ class MemoryModel:
     def bytes_of(self, height: int, width: int, batch: int = 1) -> int:
         """Returns the peak for windows of that size."""
         pixels = height * width * batch
-        per_px = ACTIVATION_BYTES_PER_PX[self.engine] / (2 if self.bf16 else 1)
+        per_px = ACTIVATION_BYTES_PER_PX[self.engine, self.precision]
         per_px += self.channels + WINDOWS_IN_FLIGHT * self.bands * self.stored_bytes
         band = height * self.raster_width * self.channels * 2
         strips = 0
@@ -92,7 +104,7 @@ def memory_model(
     """Returns the memory model of a run."""
     return MemoryModel(
         engine=chosen_engine(options),
-        bf16=options.precision == "bf16",
+        precision=options.precision,
         bands=len(info.bands),
         stored_bytes=np.dtype(info.dtype).itemsize,
         channels=2 if content.decision_only and not options.tta else 4 * content.classes,
@@ -151,6 +163,20 @@ def make_plan(
         work_bytes=layout.height * layout.width * (len(content.layers) + 2),
         network_seconds=seconds * -(-layout.count // batch),
     )
+
+
+def print_plans(scenes: "Sequence[ScenePrediction]") -> None:
+    """Prints the plan of every scene, without writing anything."""
+    for scene in scenes:
+        plan = make_plan(
+            scene.source,
+            scene.engine.info,
+            scene.options.network,
+            scene.content,
+            scene.layout,
+            scene.engine.backend,
+        )
+        print(f"{scene.source.path} -> {scene.map_path}\n{plan}")
 
 
 def calibrate(

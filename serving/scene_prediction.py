@@ -78,7 +78,7 @@ class ScenePrediction:
         self.engine = engine
         self.source_path = path
         self.map_path = map_path
-        self._options = options
+        self.options = options
         info = engine.info
         self.source: Source = open_source(path, info, options.source)
         self.cleaning: Cleaning = options.cleaning.cleaning(info.legend, info.class_codes)
@@ -101,13 +101,13 @@ class ScenePrediction:
         Raises:
             OutputError: The map exists, or an unfinished run of other settings does.
         """
-        if self.map_path.exists() and not self._options.overwrite:
+        if self.map_path.exists() and not self.options.overwrite:
             raise OutputError(
                 f"{self.map_path} exists already; choose another --output-map or pass --overwrite"
             )
         try:
             self.map_path.parent.mkdir(parents=True, exist_ok=True)
-            self.store.prepare(self.settings(), overwrite=self._options.overwrite)
+            self.store.prepare(self.settings(), overwrite=self.options.overwrite)
         except OSError as error:
             raise OutputError(f"cannot write beside {self.map_path}: {error}") from error
 
@@ -129,16 +129,21 @@ class ScenePrediction:
         with progress(label=label, total=total, unit="window") as bar:
             predictor.run(self.store, rows, on_window=bar.update)
 
-    def predictor(self, backend: Backend) -> Predictor:
-        """Returns a predictor of this raster on a backend."""
+    def predictor(self, backend: Backend, *, all_probabilities: bool = False) -> Predictor:
+        """Returns a predictor of this raster on a backend.
+
+        Args:
+            backend: Runs the network.
+            all_probabilities: Merge probabilities even where the bands keep decisions only.
+        """
         return Predictor(
             layout=self.layout,
             reader=WindowReader(self.source, self.engine.info.nodata),
             backend=backend,
-            merger=self._merger,
+            merger=lambda: self._merger(self.content.decision_only and not all_probabilities),
             content=self.content,
-            batch_size=1 if self.layout.mode == "exact" else self._options.network.batch_size,
-            excluded_bits=int(CLOUD_BITS) if self._options.source.mask_clouds else 0,
+            batch_size=1 if self.layout.mode == "exact" else self.options.network.batch_size,
+            excluded_bits=int(CLOUD_BITS) if self.options.source.mask_clouds else 0,
         )
 
     def finish(self) -> Result:
@@ -158,15 +163,15 @@ class ScenePrediction:
     def settings(self) -> dict[str, object]:
         """Returns what decides the network's bands: equal settings give equal bytes."""
         status = self.source.path.stat()
-        network = asdict(self._options.network)
+        network = asdict(self.options.network)
         for irrelevant in ("memory_gb", "engine", "mode"):
             network.pop(irrelevant)  # Their effect stands in the layout and the engine's name.
         return {
             "model": self.engine.model_hash,
             "source": [self.source.path.name, status.st_size, status.st_mtime_ns],
-            "source_options": asdict(self._options.source),
+            "source_options": asdict(self.options.source),
             "network": network,
-            "engine": chosen_engine(self._options.network),
+            "engine": chosen_engine(self.options.network),
             "layout": asdict(self.layout),
             "layers": list(self.content.layers),
         }
@@ -184,17 +189,17 @@ class ScenePrediction:
             "software": f"landcover-tf {VERSION}",
         }
 
-    def _merger(self) -> Merger:
-        options = self._options.network
+    def _merger(self, decisions: bool) -> Merger:
+        options = self.options.network
         if self.layout.mode == "blend":
             weights = patch_weights(options.weighting, options.patch_size, options.patch_overlap)
             return BlendMerger(self.layout, self.content.classes, weights)
-        if self.content.decision_only:
+        if decisions:
             return CropMerger(self.layout, 2, np.uint8)
         return CropMerger(self.layout, self.content.classes, np.float32)
 
     def _write_files(self, final: BandStore) -> Result:
-        options, path, info = self._options, self.map_path, self.engine.info
+        options, path, info = self.options, self.map_path, self.engine.info
         legend = info.legend
         if options.uncertain_below > 0:
             legend, _ = outputs.with_uncertain(legend)
@@ -232,13 +237,23 @@ class ScenePrediction:
                 title=self.source.name,
             )
             files.append(path.with_suffix(".png"))
+        if options.outputs.vector:
+            from serving.polygons import write_polygons
+
+            files.append(path.with_suffix(".gpkg"))
+            write_polygons(files[-1], path, legend)
+        if options.outputs.stac:
+            from serving.stac import write_item
+
+            files.append(path.with_suffix(".json"))
+            write_item(files[-1], files[:-1], path, legend, tags=tags)
         return Result(map_path=path, legend=legend, counts=counts, files=tuple(files))
 
     def _level_rasters(
         self, final: BandStore
     ) -> Iterator[tuple[str, BandStore, list[int], tuple[str, ...]]]:
         """Yields name, store, layers and band descriptions of the rasters of levels to write."""
-        wanted, info, layers = self._options.outputs, self.engine.info, self.content.layers
+        wanted, info, layers = self.options.outputs, self.engine.info, self.content.layers
         if wanted.confidence:
             yield "confidence", final, [1], ("confidence",)
         if wanted.entropy:

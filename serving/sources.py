@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import rasterio
-from affine import Affine
+from rasterio import Affine
 from rasterio.crs import CRS
 from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.errors import RasterioError
@@ -290,7 +290,8 @@ def _resampled(
             f"(factor {factor:g}); pass --resample to resample it"
         )
     height, width = (max(round(n * factor), 1) for n in (dataset.height, dataset.width))
-    transform = dataset.transform * Affine.scale(dataset.width / width, dataset.height / height)
+    old, across, down = dataset.transform, dataset.width / width, dataset.height / height
+    transform = Affine(old.a * across, old.b * down, old.c, old.d * across, old.e * down, old.f)
     categorical = dataset.count == 1 and dataset.dtypes[0] == "uint8"
     return WarpedVRT(
         dataset,

@@ -1,0 +1,184 @@
+"""Maps of overlapping rasters merged into one: the more confident pixel wins."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import rasterio
+from rasterio import Affine
+from rasterio.windows import Window as RasterioWindow
+
+from landcover_tf.errors import OutputError, RasterError
+from landcover_tf.legend import IGNORED, Legend
+from serving import outputs
+from serving.bands_on_disk import BandStore
+from serving.pipeline import BASE_LAYERS
+from serving.raster_io import BLOCK_PX, write_cog
+from serving.scene_prediction import Result
+from serving.sources import Georeference, Source
+
+ALIGNMENT_PX = 0.01
+"""How far pixel corners may lie apart and still count as one grid."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placed:
+    """A raster's place on the mosaic's grid."""
+
+    row_off: int
+    col_off: int
+    height: int
+    width: int
+
+
+def check_mosaic(sources: Sequence[Source]) -> None:
+    """Checks that rasters lie on one pixel grid, before any of them is predicted.
+
+    Raises:
+        RasterError: Another CRS, another pixel size, or shifted pixels.
+    """
+    place([s.grid for s in sources], [str(s.path) for s in sources])
+
+
+def place(grids: Sequence[Georeference], names: Sequence[str]) -> tuple[Georeference, list[Placed]]:
+    """Returns the grid that covers all rasters, and where each lies on it.
+
+    Args:
+        grids: The rasters.
+        names: Their names for messages.
+
+    Raises:
+        RasterError: They do not share one grid.
+    """
+    first = grids[0]
+    for grid, name in zip(grids, names, strict=True):
+        if grid.crs is None:
+            raise RasterError(f"{name} has no CRS, so its place in a mosaic is unknown")
+        if grid.crs != first.crs:
+            raise RasterError(
+                f"{name} is in {grid.crs.to_string()}, {names[0]} in {first.crs.to_string()}; a "
+                "mosaic needs one CRS, so merge each zone by itself"
+            )
+        if not _same_pixels(grid.transform, first.transform):
+            raise RasterError(
+                f"the pixels of {name} do not lie on the grid of {names[0]}; a mosaic needs one "
+                "grid"
+            )
+    offsets = [_offset(g.transform, first.transform) for g in grids]
+    left, top = (min(round(o[axis]) for o in offsets) for axis in (0, 1))
+    placed = [
+        Placed(row_off=round(row) - top, col_off=round(col) - left, height=g.height, width=g.width)
+        for (col, row), g in zip(offsets, grids, strict=True)
+    ]
+    whole = Georeference(
+        height=max(p.row_off + p.height for p in placed),
+        width=max(p.col_off + p.width for p in placed),
+        crs=first.crs,
+        transform=_moved(first.transform, left, top),
+    )
+    return whole, placed
+
+
+def merge(results: Sequence[Result], path: Path, *, overwrite: bool) -> Result:
+    """Writes the merged map and its confidence, and returns the map.
+
+    Where maps overlap, the pixel of the highest confidence wins; of equal ones the first map's.
+    Rows are merged block by block, so memory does not grow with the mosaic's height.
+
+    Raises:
+        OutputError: The mosaic exists already, or the disk refuses.
+    """
+    if path.exists() and not overwrite:
+        raise OutputError(f"{path} exists already; choose another --output-map or pass --overwrite")
+    maps = [rasterio.open(r.map_path) for r in results]
+    levels = [rasterio.open(outputs.beside(r.map_path, "confidence.tif")) for r in results]
+    try:
+        grids = [
+            Georeference(height=d.height, width=d.width, crs=d.crs, transform=d.transform)
+            for d in maps
+        ]
+        grid, placed = place(grids, [str(r.map_path) for r in results])
+        work = path.with_name(f".{path.name}.work")
+        spans = [(r, min(r + BLOCK_PX, grid.height)) for r in range(0, grid.height, BLOCK_PX)]
+        store = BandStore(work, BASE_LAYERS, spans)
+        legend = results[0].legend
+        store.fill(_merged(maps, levels, placed, grid, legend))
+        tags = maps[0].tags() | {"source": ", ".join(r.map_path.parent.name for r in results)}
+        tags.pop("product", None)
+        result = _write(path, store, grid, legend, tags)
+        store.remove()
+        return result
+    finally:
+        for dataset in (*maps, *levels):
+            dataset.close()
+
+
+def _merged(
+    maps: Sequence[rasterio.DatasetReader],
+    levels: Sequence[rasterio.DatasetReader],
+    placed: Sequence[Placed],
+    grid: Georeference,
+    legend: Legend,
+) -> Iterator[np.ndarray]:
+    for start in range(0, grid.height, BLOCK_PX):
+        rows = min(BLOCK_PX, grid.height - start)
+        classes = np.full((rows, grid.width), legend.nodata, np.uint8)
+        confidence = np.full((rows, grid.width), IGNORED, np.uint8)
+        best = np.full((rows, grid.width), -1, np.int16)
+        for class_map, level, where in zip(maps, levels, placed, strict=True):
+            first, last = max(start, where.row_off), min(start + rows, where.row_off + where.height)
+            if first >= last:
+                continue
+            window = RasterioWindow(0, first - where.row_off, where.width, last - first)
+            part = (
+                slice(first - start, last - start),
+                slice(where.col_off, where.col_off + where.width),
+            )
+            codes, value = class_map.read(1, window=window), level.read(1, window=window)
+            better = (codes != legend.nodata) & (value.astype(np.int16) > best[part])
+            classes[part][better] = codes[better]
+            confidence[part][better] = value[better]
+            best[part][better] = value[better]
+        yield np.stack([classes, confidence])
+
+
+def _write(
+    path: Path, store: BandStore, grid: Georeference, legend: Legend, tags: dict[str, str]
+) -> Result:
+    counts = np.zeros(256, np.int64)
+
+    def classes() -> Iterator[np.ndarray]:
+        nonlocal counts
+        for block in store.blocks((0,), BLOCK_PX):
+            counts += np.bincount(block.ravel(), minlength=256)
+            yield block
+
+    style = outputs.map_style(legend, tags)
+    write_cog(path, classes(), bands=1, grid=grid, style=style, staging=store.folder)
+    outputs.write_categories(path, legend)
+    confidence = outputs.beside(path, "confidence.tif")
+    outputs.write_levels(
+        confidence, store, (1,), grid=grid, descriptions=("confidence",), tags=tags
+    )
+    found = {code: int(counts[code]) for code in (legend.nodata, *legend.codes)}
+    outputs.write_areas(outputs.beside(path, "areas.csv"), found, legend, grid)
+    outputs.write_qml(path.with_suffix(".qml"), legend)
+    return Result(map_path=path, legend=legend, counts=found, files=(path, confidence))
+
+
+def _same_pixels(a: Affine, b: Affine) -> bool:
+    size = abs(b.a)
+    if any(abs(x - y) > 1e-6 * size for x, y in ((a.a, b.a), (a.b, b.b), (a.d, b.d), (a.e, b.e))):
+        return False
+    return all(abs(v - round(v)) < ALIGNMENT_PX for v in _offset(a, b))
+
+
+def _offset(a: Affine, b: Affine) -> tuple[float, float]:
+    """Returns the column and row on grid `b` of the upper-left corner of grid `a`."""
+    col, row = np.linalg.solve([[b.a, b.b], [b.d, b.e]], [a.c - b.c, a.f - b.f])
+    return float(col), float(row)
+
+
+def _moved(a: Affine, cols: int, rows: int) -> Affine:
+    return Affine(a.a, a.b, a.c + cols * a.a + rows * a.b, a.d, a.e, a.f + cols * a.d + rows * a.e)

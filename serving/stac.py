@@ -1,0 +1,151 @@
+"""A STAC item that describes a class map, with the classification extension."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import rasterio
+from rasterio.warp import transform_bounds, transform_geom
+
+from landcover_tf.files import write_json
+from landcover_tf.legend import Legend
+from serving.pipeline import LEVELS
+
+STAC_VERSION = "1.0.0"
+CLASSIFICATION = "https://stac-extensions.github.io/classification/v2.0.0/schema.json"
+PROJECTION = "https://stac-extensions.github.io/projection/v1.1.0/schema.json"
+COG_TYPE = "image/tiff; application=geotiff; profile=cloud-optimized"
+
+_TYPES = {
+    ".tif": COG_TYPE,
+    ".png": "image/png",
+    ".csv": "text/csv",
+    ".qml": "application/xml",
+    ".gpkg": "application/geopackage+sqlite3",
+}
+_ROLES = {
+    ".tif": ["data"],
+    ".png": ["overview"],
+    ".csv": ["metadata"],
+    ".qml": ["metadata"],
+    ".gpkg": ["data"],
+}
+
+
+def write_item(
+    path: Path,
+    files: Sequence[Path],
+    map_path: Path,
+    legend: Legend,
+    *,
+    tags: Mapping[str, str],
+) -> None:
+    """Writes a STAC item beside the map; its links are relative, so the folder can move.
+
+    Args:
+        path: JSON to write.
+        files: Assets, the map among them.
+        map_path: The map, whose grid the item takes.
+        legend: Classes of the map.
+        tags: Provenance; `sensing_time` becomes the item's time.
+    """
+    write_json(path, item(files, map_path, legend, tags=tags))
+
+
+def item(
+    files: Sequence[Path], map_path: Path, legend: Legend, *, tags: Mapping[str, str]
+) -> dict[str, Any]:
+    """Returns the item as a plain dictionary; without CRS it has no geometry."""
+    with rasterio.open(map_path) as dataset:
+        crs, bounds, shape = dataset.crs, dataset.bounds, list(dataset.shape)
+        transform = list(dataset.transform)[:6]
+    sensed = tags.get("sensing_time")
+    properties: dict[str, Any] = {
+        # STAC demands a time; an undated raster says null and a range that excludes nothing.
+        "datetime": _utc(sensed) if sensed else None,
+        "proj:shape": shape,
+        "proj:transform": transform,
+        "proj:epsg": None if crs is None else crs.to_epsg(),
+        **{f"landcover:{key}": value for key, value in tags.items() if key != "sensing_time"},
+    }
+    if not sensed:
+        properties |= {
+            "start_datetime": "2015-06-23T00:00:00Z",  # Launch of Sentinel-2A.
+            "end_datetime": "2100-01-01T00:00:00Z",
+        }
+    if crs is not None and properties["proj:epsg"] is None:
+        properties["proj:wkt2"] = crs.to_wkt()
+    result: dict[str, Any] = {
+        "type": "Feature",
+        "stac_version": STAC_VERSION,
+        "stac_extensions": [CLASSIFICATION, PROJECTION],
+        "id": f"{tags.get('product') or tags.get('source', map_path.stem)}_landcover",
+        "geometry": None,
+        "properties": properties,
+        "links": [],
+        "assets": {_key(file, map_path): _asset(file, map_path, legend) for file in files},
+    }
+    if crs is not None:
+        west, south, east, north = bounds.left, bounds.bottom, bounds.right, bounds.top
+        ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
+        outline = {"type": "Polygon", "coordinates": [ring]}
+        result["geometry"] = transform_geom(crs, "EPSG:4326", outline, precision=7)
+        result["bbox"] = list(transform_bounds(crs, "EPSG:4326", *bounds))
+    return result
+
+
+def classes(legend: Legend) -> list[dict[str, Any]]:
+    """Returns `classification:classes` of a legend, no data first."""
+    listed = [
+        {
+            "value": legend.nodata,
+            "name": _slug(legend.nodata_name),
+            "description": legend.nodata_name,
+            "nodata": True,
+        }
+    ]
+    return listed + [
+        {
+            "value": c.code,
+            "name": _slug(c.name),
+            "description": c.name,
+            "color_hint": c.color.removeprefix("#").upper(),
+        }
+        for c in legend.classes
+    ]
+
+
+def _asset(file: Path, map_path: Path, legend: Legend) -> dict[str, Any]:
+    asset: dict[str, Any] = {
+        "href": f"./{file.name}",
+        "type": _TYPES[file.suffix],
+        "roles": _ROLES[file.suffix],
+    }
+    if file == map_path:
+        asset["title"] = "land-cover classes"
+        asset["classification:classes"] = classes(legend)
+        asset["raster:bands"] = [{"data_type": "uint8", "nodata": legend.nodata}]
+    elif file.suffix == ".tif":
+        asset["title"] = f"{_key(file, map_path)}, stored in steps of 1/{LEVELS}"
+        asset["raster:bands"] = [{"data_type": "uint8", "nodata": 255, "scale": 1 / LEVELS}]
+    return asset
+
+
+def _key(file: Path, map_path: Path) -> str:
+    if file == map_path:
+        return "map"
+    name = file.stem.removeprefix(f"{map_path.stem}_")
+    return {".png": "picture", ".qml": "style", ".gpkg": "polygons"}.get(file.suffix, name)
+
+
+def _slug(name: str) -> str:
+    """Returns a name of the letters that the classification extension allows."""
+    kept = "".join(c if c.isalnum() and c.isascii() else "_" for c in name.lower())
+    return "_".join(part for part in kept.split("_") if part)
+
+
+def _utc(text: str) -> str:
+    moment = datetime.fromisoformat(text)
+    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    return moment.isoformat().replace("+00:00", "Z")

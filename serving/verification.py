@@ -1,0 +1,153 @@
+"""A finished map checked against inference without windows, on random regions."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from landcover_tf.grid import Window
+from serving.engines import open_backend
+from serving.pipeline import Backend
+from serving.raster_io import WindowReader
+from serving.scene_prediction import ScenePrediction
+from serving.sources import NODATA
+from serving.windows import Layout, Span
+
+REGION_PX = 128
+"""Side of a region."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agreement:
+    """How the windowed prediction compares with the untiled one."""
+
+    reference: str
+    """Engine of the untiled inference."""
+    tested: str
+    """Mode and engine of the windows."""
+    pixels: int
+    """Compared pixels with data."""
+    largest_difference: float
+    """Of any class probability at any pixel."""
+    mean_difference: float
+    flips: int
+    """Pixels whose most probable class differs."""
+
+    def __str__(self) -> str:
+        if not self.pixels:
+            return "verify: no region has data"
+        return (
+            f"verify: {self.tested} against untiled {self.reference} on {self.pixels} px: largest "
+            f"probability difference {self.largest_difference:.2e}, mean "
+            f"{self.mean_difference:.2e}; {self.flips} labels differ "
+            f"({100 * (1 - self.flips / self.pixels):.4f} % agree)"
+        )
+
+
+def verify(scene: ScenePrediction, *, regions: int, seed: int) -> Agreement:
+    """Returns how the network's windows agree with the network on untiled random regions.
+
+    The windows use the scene's own engine and precision; the reference is TensorFlow in float32
+    on a region with at least the exact margin around it, so a bfloat16 or OpenVINO run shows
+    its own difference here as well. Post-processing is left out on both sides.
+
+    Args:
+        scene: An open prediction.
+        regions: Number of regions of 128 x 128 px.
+        seed: Chooses them.
+    """
+    reference = _reference(scene)
+    rng = np.random.default_rng(seed)
+    differences, flips = [], 0
+    for region in sorted(_regions(scene.layout, regions, rng)):
+        untiled, valid = _untiled(scene, reference, region)
+        tiled = windowed(scene, region)
+        differences.append(np.abs(untiled - tiled)[valid])
+        flips += int((untiled.argmax(axis=-1) != tiled.argmax(axis=-1))[valid].sum())
+    compared = np.concatenate(differences)
+    return Agreement(
+        reference=reference.name,
+        tested=f"{scene.layout.mode}, {scene.engine.backend.name}",
+        pixels=len(compared),
+        largest_difference=float(compared.max(initial=0)),
+        mean_difference=float(compared.mean()) if compared.size else 0.0,
+        flips=flips,
+    )
+
+
+def windowed(scene: ScenePrediction, region: Window) -> np.ndarray:
+    """Returns the probabilities that the scene's windows give a region.
+
+    Returns:
+        float32 [height, width, classes], before post-processing.
+    """
+    layout = scene.layout
+    rows = _spans_on(layout.rows, region.row_off, region.row_end)
+    cols = _spans_on(layout.cols, region.col_off, region.col_end)
+    predictor = scene.predictor(scene.engine.backend, all_probabilities=True)
+    parts = []
+    for row, band in predictor.region(rows, cols):
+        start, stop = layout.band(row)
+        first, last = max(region.row_off, start), min(region.row_end, stop)
+        if first < last:
+            parts.append(band[first - start : last - start, region.col_off : region.col_end])
+    return np.concatenate(parts)
+
+
+def _untiled(
+    scene: ScenePrediction, reference: Backend, region: Window
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns a region's probabilities without windows, and where there is data."""
+    context = _context(region, scene)
+    reader = WindowReader(scene.source, scene.engine.info.nodata)
+    image, validity = reader.read(context)
+    inside = Window(
+        row_off=region.row_off - context.row_off,
+        col_off=region.col_off - context.col_off,
+        height=region.height,
+        width=region.width,
+    ).slices
+    return reference.probabilities(image[None])[0][inside], (validity[inside] & NODATA) == 0
+
+
+def _reference(scene: ScenePrediction) -> Backend:
+    options = scene.options.network
+    plain = replace(options, engine="tensorflow", precision="float32", server=None)
+    if options == plain:
+        return scene.engine.backend
+    return open_backend(scene.engine.folder, scene.engine.info, plain)
+
+
+def _regions(layout: Layout, count: int, rng: np.random.Generator) -> list[Window]:
+    height, width = min(REGION_PX, layout.height), min(REGION_PX, layout.width)
+    return [
+        Window(
+            row_off=int(rng.integers(0, layout.height - height + 1)),
+            col_off=int(rng.integers(0, layout.width - width + 1)),
+            height=height,
+            width=width,
+        )
+        for _ in range(count)
+    ]
+
+
+def _context(region: Window, scene: ScenePrediction) -> Window:
+    """Returns the region with the exact margin, on the stride grid and within the padded raster."""
+    info, layout = scene.engine.info, scene.layout
+    limits = []
+    for start, stop, length in (
+        (region.row_off, region.row_end, layout.height),
+        (region.col_off, region.col_end, layout.width),
+    ):
+        align = info.size_multiple
+        first = max(start - info.margin_px, 0) // align * align
+        last = min(stop + info.margin_px, length)
+        limits.append((first, -(-last // align) * align))
+    (row, row_end), (col, col_end) = limits
+    return Window(row_off=row, col_off=col, height=row_end - row, width=col_end - col)
+
+
+def _spans_on(spans: Sequence[Span], start: int, stop: int) -> range:
+    """Returns the windows of one axis that see any of the pixels [start, stop)."""
+    hit = [i for i, span in enumerate(spans) if span.start < stop and span.stop > start]
+    return range(hit[0], hit[-1] + 1)

@@ -1,0 +1,154 @@
+"""A small exported model and small rasters for the tests of prediction.
+
+The model has the shape of the real one in small: strided and dilated context (stride 4), the
+export's signature, and stored values in. Its convolutions read no further than 24 px.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from rasterio import Affine
+
+from landcover_tf.dataset_info import BandInfo
+from landcover_tf.legend import load_legend
+from landcover_tf.model_info import ModelInfo
+
+BANDS = ("B02", "B03", "B04", "B08")
+MARGIN_PX = 32
+STRIDE = 8
+
+
+def model_info(**changes: Any) -> ModelInfo:
+    """Returns the contract of the small model."""
+    legend = load_legend("landcover9")
+    values: dict[str, Any] = {
+        "name": "small",
+        "version": 1,
+        "bands": tuple(BandInfo(name=b, scale=1e-4, offset=-0.1) for b in BANDS),
+        "dtype": "uint16",
+        "nodata": 0,
+        "resolution_m": 10.0,
+        "legend": legend,
+        "class_codes": legend.codes[:5],
+        "patch_size": 64,
+        "size_multiple": STRIDE,
+        "receptive_field_px": 2 * MARGIN_PX,
+        "margin_px": MARGIN_PX,
+        "weights_sha256": "0" * 64,
+    }
+    return ModelInfo(**values | changes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SmallExport:
+    """An export on disk."""
+
+    folder: Path
+    info: ModelInfo
+
+    def untiled(self, image: np.ndarray) -> np.ndarray:
+        """Returns probabilities of a whole raster at once, [height, width, classes].
+
+        Args:
+            image: Stored values, uint16 [bands, height, width].
+        """
+        import tensorflow as tf
+
+        height, width = image.shape[1:]
+        padding = [(0, -height % STRIDE), (0, -width % STRIDE), (0, 0)]
+        padded = np.pad(np.moveaxis(image, 0, -1), padding)[None]
+        serve = _loaded(self.folder).signatures["serving_default"]
+        found = serve(image=tf.constant(padded))["probabilities"][0].numpy()
+        return found[:height, :width]
+
+
+@cache
+def _loaded(folder: Path) -> Any:
+    import tensorflow as tf
+
+    return tf.saved_model.load(str(folder))
+
+
+def write_export(folder: Path) -> SmallExport:
+    """Writes a SavedModel with the export's signature: a strided network of random weights."""
+    import tensorflow as tf
+
+    info = model_info()
+    rng = np.random.default_rng(7)
+
+    class Network(tf.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            shapes = [(5, 5, 4, 8), (3, 3, 8, 8), (3, 3, 8, 8), (3, 3, 8, 8), (3, 3, 16, 5)]
+            self.kernels = [
+                tf.Variable(rng.normal(0, 1.6 / np.sqrt(np.prod(s[:3])), s), dtype=tf.float32)
+                for s in shapes
+            ]
+
+        @tf.function(input_signature=[tf.TensorSpec([None, None, None, 4], tf.uint16, "image")])
+        def serve(self, image: Any) -> dict[str, Any]:
+            nodata = tf.reduce_all(tf.equal(image, 0), axis=-1, keepdims=True)
+            x = tf.where(nodata, 0.0, tf.cast(image, tf.float32) * 1e-4 - 0.1)
+            fine = tf.nn.relu(tf.nn.conv2d(x * 8, self.kernels[0], 1, "SAME"))
+            y = fine
+            for kernel in self.kernels[1:4]:
+                # Explicit padding: "SAME" with stride 2 would pad by the size's parity.
+                y = tf.pad(y, [[0, 0], [1, 1], [1, 1], [0, 0]])
+                y = tf.nn.relu(tf.nn.conv2d(y, kernel, 2, "VALID"))
+            y = tf.repeat(tf.repeat(y, 8, axis=1), 8, axis=2)
+            logits = 6 * tf.nn.conv2d(tf.concat([fine, y], -1), self.kernels[4], 1, "SAME")
+            probabilities = tf.nn.softmax(logits)
+            codes = tf.gather(tf.constant(info.class_codes, tf.uint8), tf.argmax(logits, -1))
+            return {
+                "classes": tf.where(nodata[..., 0], tf.constant(0, tf.uint8), codes),
+                "confidence": tf.where(nodata[..., 0], 0.0, tf.reduce_max(probabilities, -1)),
+                "probabilities": probabilities,
+            }
+
+    network = Network()
+    tf.saved_model.save(network, str(folder), signatures={"serving_default": network.serve})
+    info.save(folder)
+    return SmallExport(folder=folder, info=info)
+
+
+def write_raster(
+    path: Path,
+    height: int,
+    width: int,
+    *,
+    seed: int = 0,
+    names: tuple[str, ...] | None = BANDS,
+    nodata_columns: int = 0,
+    crs: str | None = "EPSG:32634",
+    pixel_m: float = 10.0,
+    origin: tuple[float, float] = (600_000.0, 4_200_000.0),
+    scaled: bool = True,
+) -> np.ndarray:
+    """Writes a smooth random uint16 raster in prepared units and returns it, [bands, h, w]."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.normal(2500, 900, (len(BANDS), -(-height // 6) + 2, -(-width // 6) + 2))
+    smooth = np.kron(coarse, np.ones((1, 6, 6)))[:, :height, :width]
+    image = np.clip(smooth + rng.normal(0, 80, smooth.shape), 1001, 9000).astype(np.uint16)
+    image[:, :, :nodata_columns] = 0
+    with rasterio.open(
+        path,
+        "w",
+        driver="GTiff",
+        height=height,
+        width=width,
+        count=len(image),
+        dtype="uint16",
+        nodata=0,
+        crs=crs,
+        transform=Affine(pixel_m, 0, origin[0], 0, -pixel_m, origin[1]),
+    ) as dataset:
+        dataset.write(image)
+        if names:
+            dataset.descriptions = names
+        if scaled:
+            dataset.scales, dataset.offsets = (1e-4,) * len(image), (-0.1,) * len(image)
+    return image

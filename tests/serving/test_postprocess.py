@@ -1,0 +1,204 @@
+"""Cleaning of maps: known small cases, and streamed equals whole."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
+
+from landcover_tf.errors import ConfigError
+from landcover_tf.legend import IGNORED, load_legend
+from serving.bands_on_disk import BandStore
+from serving.halo import map_with_halo
+from serving.objects import fill_removed, without_small_objects
+from serving.options import CleaningOptions
+from serving.postprocess import (
+    Cleaning,
+    box_sum,
+    clean,
+    label_vote,
+    probability_vote,
+    refined,
+)
+
+
+def _blocks(raster: np.ndarray, heights: list[int]) -> Iterator[np.ndarray]:
+    row = 0
+    for height in heights:
+        yield raster[:, row : row + height]
+        row += height
+    if row < raster.shape[1]:
+        yield raster[:, row:]
+
+
+def _cuts(draw: st.DrawFn, height: int) -> list[int]:
+    heights = []
+    while sum(heights) < height:
+        heights.append(draw(st.integers(1, 12)))
+    heights[-1] -= sum(heights) - height
+    return [h for h in heights if h]
+
+
+@st.composite
+def _maps(draw: st.DrawFn) -> tuple[np.ndarray, list[int]]:
+    height, width = draw(st.integers(1, 40)), draw(st.integers(1, 25))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    classes = draw(st.integers(1, 4))
+    # Smooth noise has large, small and winding objects alike.
+    field = ndimage.uniform_filter(rng.random((classes, height, width)), (0, 3, 3))
+    labels = field.argmax(axis=0).astype(np.uint8)
+    labels[rng.random((height, width)) < draw(st.sampled_from([0.0, 0.1]))] = IGNORED
+    levels = rng.integers(0, 255, (1 + classes, height, width), dtype=np.uint8)
+    return np.concatenate([labels[None], levels]), _cuts(draw, height)
+
+
+@given(_maps(), st.sampled_from([3, 5, 7]), st.sampled_from(["probabilities", "labels", "none"]))
+@settings(max_examples=60, deadline=None)
+def test_votes_streamed_equal_votes_on_the_whole(
+    case: tuple[np.ndarray, list[int]], window: int, refine: str
+) -> None:
+    raster, heights = case
+    cleaning = Cleaning(refine=refine, refine_window=window, majority=3)
+    whole = np.concatenate(list(refined([raster], cleaning)), axis=1)
+    parts = list(refined(_blocks(raster, heights), cleaning))
+    assert [p.shape[1] for p in parts] == heights
+    np.testing.assert_array_equal(np.concatenate(parts, axis=1), whole)
+
+
+@given(_maps(), st.integers(2, 60))
+@settings(max_examples=100, deadline=None)
+def test_objects_removed_in_blocks_equal_objects_removed_on_the_whole(
+    case: tuple[np.ndarray, list[int]], least: int
+) -> None:
+    raster, heights = case
+    sizes = Cleaning(min_object_px=least, sieve={1: 5}).least_sizes
+    whole = np.concatenate(list(without_small_objects(lambda: [raster], sizes)), axis=1)
+    parts = list(without_small_objects(lambda: _blocks(raster, heights), sizes))
+    assert [p.shape[1] for p in parts] == heights
+    np.testing.assert_array_equal(np.concatenate(parts, axis=1), whole)
+    np.testing.assert_array_equal(whole[0] == IGNORED, raster[0] == IGNORED)
+
+
+@given(_maps(), st.integers(2, 30))
+@settings(max_examples=60, deadline=None)
+def test_objects_of_the_least_size_are_kept_and_smaller_ones_are_not(
+    case: tuple[np.ndarray, list[int]], least: int
+) -> None:
+    raster, heights = case
+    sizes = Cleaning(min_object_px=least).least_sizes
+    out = np.concatenate(list(without_small_objects(lambda: _blocks(raster, heights), sizes)), 1)[0]
+    # A second way to measure: scipy labels one class at a time.
+    large = np.zeros(raster.shape[1:], bool)
+    for c in set(np.unique(raster[0])) - {IGNORED}:
+        labels, _ = ndimage.label(raster[0] == c)
+        large |= (np.bincount(labels.ravel())[labels] >= least) & (labels > 0)
+    np.testing.assert_array_equal(out[large], raster[0][large])
+    if large.any() and not (raster[0] == IGNORED).any():
+        # The fill reaches across so small a raster: all pixels end in a kept object's class.
+        assert np.isin(out, np.unique(raster[0][large])).all()
+
+
+def test_box_sum_equals_brute_force() -> None:
+    values = np.random.default_rng(1).integers(0, 255, (9, 11))
+    padded = np.pad(values, 3)
+    expected = [[padded[r : r + 7, c : c + 7].sum() for c in range(11)] for r in range(9)]
+    result = box_sum(values, 7, limit=254)
+    assert result.dtype == np.uint16
+    np.testing.assert_array_equal(result, expected)
+    assert box_sum(values, 17, limit=254).dtype == np.uint32  # 254 * 17 * 17 > 65535.
+
+
+def test_probability_vote_by_hand() -> None:
+    # One row, window 3. Sums of class 0: 100 160 110; of class 1: 30 100 90 ... middle: class 0.
+    block = np.array([[[1, 1, 0]], [[9, 9, 9]], [[60, 40, 60]], [[20, 10, 70]]], np.uint8)
+    voted = probability_vote(block, 3)
+    assert voted[0].tolist() == [[0, 0, 0]]
+    # Means over the pixels in reach: (60+40)/2, (60+40+60)/3 = 53.3, (40+60)/2.
+    assert voted[1].tolist() == [[50, 53, 50]]
+
+
+def test_label_vote_keeps_its_own_class_at_a_tie() -> None:
+    labels = np.array([[2, 2, 0, 0]], np.uint8)
+    block = np.stack([labels, np.full_like(labels, 7)])
+    # Pixel 1 sees 2 2 0, pixel 2 sees 2 0 0; the ends see two of their own.
+    assert label_vote(block, 3)[0].tolist() == [[2, 2, 0, 0]]
+    lonely = np.array([[2, 0, 2, 1]], np.uint8)
+    # Pixel 1 sees 2 0 2; pixel 2 sees 0 2 1 and keeps 2; pixel 3 sees 2 1 and keeps 1.
+    assert label_vote(np.stack([lonely, lonely]), 3)[0].tolist() == [[2, 2, 2, 1]]
+
+
+def test_votes_ignore_pixels_without_data() -> None:
+    labels = np.array([[IGNORED, IGNORED, 3]], np.uint8)
+    assert label_vote(np.stack([labels, labels]), 3)[0].tolist() == [[IGNORED, IGNORED, 3]]
+
+
+def test_fill_takes_the_commonest_neighbour() -> None:
+    classes = np.array([[1, 1, 2], [1, 0, 2], [1, 2, 2]], np.uint8)
+    removed = classes == 0
+    # Around the middle: four 1, four 2; the lower class wins the tie.
+    assert fill_removed(classes, removed, 5)[1, 1] == 1
+    classes[0, 0] = 2
+    assert fill_removed(classes, removed, 5)[1, 1] == 2
+
+
+def test_fill_keeps_what_it_cannot_reach() -> None:
+    classes = np.full((1, 10), 4, np.uint8)
+    classes[0, 0] = 7
+    removed = classes == 4
+    assert fill_removed(classes, removed, 3).tolist() == [[7, 7, 7, 7, 4, 4, 4, 4, 4, 4]]
+    assert (fill_removed(classes, np.ones_like(removed), 3) == classes).all()
+
+
+def test_sieve_per_class_overrides_the_common_size() -> None:
+    raster = np.zeros((2, 1, 12), np.uint8)
+    raster[0, 0] = [0, 0, 0, 0, 1, 1, 0, 0, 2, 2, 0, 0]
+    cleaning = Cleaning(min_object_px=3, sieve={2: 1, 0: 0})
+    (block,) = without_small_objects(lambda: [raster], cleaning.least_sizes)
+    assert block[0].tolist() == [[0, 0, 0, 0, 0, 0, 0, 0, 2, 2, 0, 0]]
+
+
+def test_a_halo_longer_than_blocks_reaches_through_them() -> None:
+    raster = np.arange(10, dtype=np.int64)[None, :, None]
+
+    def window_sum(block: np.ndarray) -> np.ndarray:
+        return ndimage.convolve1d(block, np.ones(9, int), axis=1, mode="constant")
+
+    parts = list(map_with_halo(_blocks(raster, [1, 2, 1, 3, 3]), 4, window_sum))
+    np.testing.assert_array_equal(np.concatenate(parts, axis=1), window_sum(raster))
+
+
+def test_cleaning_a_store_equals_cleaning_the_raster(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    raster = rng.integers(0, 3, (5, 50, 40), dtype=np.uint8)
+    names = ("class", "confidence", "probability_0", "probability_1", "probability_2")
+    store = BandStore(tmp_path / "network", names, [(0, 20), (20, 50)])
+    store.prepare({}, overwrite=False)
+    store.write(0, raster[:, :20])
+    store.write(1, raster[:, 20:])
+    cleaning = Cleaning(refine="probabilities", majority=3, min_object_px=4)
+    cleaned = clean(store, cleaning, tmp_path, block_rows=16)
+    voted = np.concatenate(list(refined([raster], cleaning)), axis=1)
+    (whole,) = without_small_objects(lambda: [voted], cleaning.least_sizes)
+    np.testing.assert_array_equal(cleaned.rows(0, 50, (0, 1)), whole)
+
+
+@pytest.mark.parametrize("entry", ["urban areas", "nowhere=4", "urban areas=x", "0=5"])
+def test_a_wrong_sieve_is_refused(entry: str) -> None:
+    legend = load_legend("landcover9")
+    with pytest.raises(ConfigError, match="--sieve expects CLASS=PIXELS"):
+        CleaningOptions(sieve=(entry,)).cleaning(legend, legend.codes)
+
+
+def test_sieve_accepts_names_and_codes() -> None:
+    legend = load_legend("landcover9")
+    cleaning = CleaningOptions(sieve=("urban areas=5", "60=9")).cleaning(legend, legend.codes)
+    assert cleaning.sieve == {3: 5, 5: 9}
+
+
+def test_even_windows_are_refused() -> None:
+    legend = load_legend("landcover9")
+    with pytest.raises(ConfigError, match="refine_window must be odd"):
+        CleaningOptions(refine_window=6).cleaning(legend, legend.codes)
