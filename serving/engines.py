@@ -68,9 +68,9 @@ class Augmented:
 def _open_engine(folder: Path, info: ModelInfo, options: NetworkOptions) -> Backend:
     engine = chosen_engine(options)
     if engine == "server":
-        from serving.server_model import ServerModel
+        from serving.client import ServerBackend
 
-        return ServerModel(str(options.server), info)
+        return ServerBackend(str(options.server), info)
     if engine == "openvino":
         from serving.openvino_model import OpenVinoModel
 
