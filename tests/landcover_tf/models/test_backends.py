@@ -4,6 +4,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -57,21 +58,40 @@ np.savez(result, logits=logits, losses=losses, scores=scores, trained=trained, f
 """
 
 
+def run(backend: str, weights: Path, mode: str) -> dict[str, np.ndarray]:
+    """Returns the program's numbers on a backend; mode "train" makes the weights first."""
+    result = weights.with_name(f"{backend}.npz")
+    subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(weights), str(result), mode],
+        check=True,
+        timeout=300,
+        env={**os.environ, "KERAS_BACKEND": backend, "CUDA_VISIBLE_DEVICES": ""},
+    )
+    return dict(np.load(result))
+
+
+@pytest.fixture(scope="module")
+def tensorflow_numbers(tmp_path_factory):
+    weights = tmp_path_factory.mktemp("backends") / "w.weights.h5"
+    return weights, run("tensorflow", weights, "train")
+
+
 @pytest.mark.slow
-def test_pytorch_backend_gives_the_numbers_of_tensorflow(tmp_path):
-    if importlib.util.find_spec("torch") is None:
-        pytest.skip("PyTorch is not installed")
-    found = {}
-    for backend, mode in (("tensorflow", "train"), ("torch", "read")):
-        arguments = [str(tmp_path / "w.weights.h5"), str(tmp_path / f"{backend}.npz"), mode]
-        subprocess.run(
-            [sys.executable, "-c", PROGRAM, *arguments],
-            check=True,
-            timeout=300,
-            env={**os.environ, "KERAS_BACKEND": backend, "CUDA_VISIBLE_DEVICES": ""},
+@pytest.mark.parametrize(
+    "backend",
+    [
+        pytest.param(
+            name,
+            marks=pytest.mark.skipif(
+                importlib.util.find_spec(name) is None, reason=f"{name} is not installed"
+            ),
         )
-        found[backend] = np.load(arguments[1])
-    for name in ("logits", "losses", "scores", "trained", "field"):
-        np.testing.assert_allclose(
-            found["torch"][name], found["tensorflow"][name], rtol=1e-4, atol=1e-4, err_msg=name
-        )
+        for name in ("torch", "jax")
+    ],
+)
+def test_backend_gives_the_numbers_of_tensorflow(backend, tensorflow_numbers):
+    weights, expected = tensorflow_numbers
+    found = run(backend, weights, "read")
+    assert set(found) == {"logits", "losses", "scores", "trained", "field"}
+    for name, values in found.items():
+        np.testing.assert_allclose(values, expected[name], rtol=1e-4, atol=1e-4, err_msg=name)
