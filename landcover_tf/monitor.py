@@ -1,0 +1,162 @@
+"""Entry of `landcover monitor`: is what is served still what the model was trained on?"""
+
+import json
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from landcover_tf import cli
+from landcover_tf.accuracy.drift import Distribution, Drift, compare
+from landcover_tf.accuracy.request_log import Served, read_log
+from landcover_tf.dataset_info import DatasetInfo
+from landcover_tf.errors import ConfigError, DatasetError
+from landcover_tf.files import read_json, write_json
+from landcover_tf.legend import Legend
+from landcover_tf.model_info import ModelInfo, find_export
+from landcover_tf.normalizer import BandStatistics
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class MonitorConfig:
+    """Compares a log of served windows with the training data. Writes JSON and HTML; exits 1
+    when a band's population stability index or the shift of class shares is over its limit."""
+
+    requests: Path
+    """Request log, JSON lines."""
+    reference: Path
+    """dataset.json of the training data, or an export, whose model.json holds the same."""
+    output_dir: Path | None = None
+    """Receives monitor.json and monitor.html; the log's folder by default."""
+    max_stability_index: float = 0.25
+    """Highest population stability index of any band; 0.1 is the usual warning level."""
+    max_class_shift: float = 0.2
+    """Largest half sum of absolute differences between class shares, in [0, 1]."""
+
+    def __post_init__(self) -> None:
+        for name in ("max_stability_index", "max_class_shift"):
+            if getattr(self, name) <= 0:
+                flag = name.replace("_", "-")
+                raise ConfigError(f"--{flag} must be positive, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reference:
+    """The training data as a dataset or a model describes it."""
+
+    name: str
+    distribution: Distribution
+    legend: Legend
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the program and returns its exit code."""
+    return cli.run(MonitorConfig, _program, argv, prog="landcover_tf.monitor")
+
+
+def load_reference(path: Path) -> Reference:
+    """Returns the training data described by a dataset.json, a model.json, or an export.
+
+    Raises:
+        DatasetError: The file is neither, or lacks statistics.
+        ModelError: The folder holds no export.
+    """
+    if path.is_dir() and not (path / "dataset.json").is_file():
+        path = find_export(path) / "model.json"
+    path = path / "dataset.json" if path.is_dir() else path
+    values = read_json(path)
+    if isinstance(values, dict) and "class_fractions" in values:
+        info = ModelInfo.load(path.parent)
+        if not info.statistics:
+            raise DatasetError(f"{path} has no statistics of its training data; export again")
+        return Reference(
+            name=f"model {info.name}/{info.version}, data hash {info.data_hash}",
+            distribution=Distribution(
+                statistics=BandStatistics.from_dict(info.statistics),
+                class_fractions={int(c): f for c, f in info.class_fractions.items()},
+            ),
+            legend=info.legend,
+        )
+    dataset = DatasetInfo.load(path)
+    return Reference(
+        name=f"dataset {dataset.name}, data hash {dataset.data_hash}",
+        distribution=Distribution(
+            statistics=dataset.statistics,
+            class_fractions=_fractions(dataset.split("train").class_pixels),
+        ),
+        legend=dataset.legend,
+    )
+
+
+def _program(config: MonitorConfig) -> int:
+    reference = load_reference(config.reference)
+    served = read_log(config.requests)
+    observed = Distribution(
+        statistics=served.statistics, class_fractions=_fractions(served.class_pixels)
+    )
+    drift = compare(reference.distribution, observed)
+    findings = _findings(drift, config)
+    folder = config.output_dir or config.requests.parent
+    result = _result(config, reference, served, drift, findings)
+    write_json(folder / "monitor.json", result)
+
+    from landcover_tf.files import atomic_path
+    from landcover_tf.monitor_page import page
+
+    with atomic_path(folder / "monitor.html") as temporary:
+        temporary.write_text(page(result, drift, reference.legend))
+    worst = drift.worst_band
+    shift = "unknown" if drift.class_shift is None else f"{drift.class_shift:.3f}"
+    print(
+        f"{served.windows} windows: highest stability index {worst.stability_index:.3f} "
+        f"({worst.name}), class shift {shift}; see {folder / 'monitor.html'}"
+    )
+    for finding in findings:
+        print(f"over the limit: {finding}")
+    return 1 if findings else 0
+
+
+def _findings(drift: Drift, config: MonitorConfig) -> list[str]:
+    findings = [
+        f"band {band.name} has stability index {band.stability_index:.3f}, limit "
+        f"{config.max_stability_index:g}"
+        for band in drift.bands
+        if band.stability_index > config.max_stability_index
+    ]
+    if drift.class_shift is not None and drift.class_shift > config.max_class_shift:
+        findings.append(
+            f"class shares shifted by {drift.class_shift:.3f}, limit {config.max_class_shift:g}"
+        )
+    return findings
+
+
+def _result(
+    config: MonitorConfig, reference: Reference, served: Served, drift: Drift, findings: list[str]
+) -> dict[str, object]:
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "config": cli.config_dict(config),
+        "reference": reference.name,
+        "models": list(served.models),
+        "from": served.first_time,
+        "to": served.last_time,
+        "windows": served.windows,
+        "sampled_pixels": served.statistics.count,
+        "findings": findings,
+        "class_shift": drift.class_shift,
+        "class_fractions": {
+            str(code): {"expected": expected, "observed": observed}
+            for code, (expected, observed) in drift.class_fractions.items()
+        },
+        "bands": json.loads(json.dumps([asdict(band) for band in drift.bands])),
+    }
+
+
+def _fractions(pixels: "dict[int, int]") -> dict[int, float]:
+    total = sum(pixels.values())
+    return {code: n / total for code, n in pixels.items()} if total else {}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

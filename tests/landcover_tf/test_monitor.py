@@ -1,0 +1,237 @@
+"""Drift between served and training data, from pixels to the exit code."""
+
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from landcover_tf import monitor
+from landcover_tf.accuracy.drift import (
+    Distribution,
+    compare,
+    outside_fraction,
+    stability_index,
+)
+from landcover_tf.accuracy.request_log import RequestLog, read_log
+from landcover_tf.dataset_info import BandInfo, DatasetInfo, ShardInfo, SplitInfo
+from landcover_tf.errors import DatasetError
+from landcover_tf.grid import PatchGrid
+from landcover_tf.legend import load_legend
+from landcover_tf.model_info import ModelInfo
+from landcover_tf.normalizer import BandStatistics, Normalizer
+
+BANDS = ("B02", "B08")
+LEGEND = load_legend("landcover9")
+
+
+def pixels(seed: int, shift: float = 0.0, count: int = 20_000) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return rng.normal([2000 + shift, 3000], [200, 400], (count, 2)).round().astype(np.uint16)
+
+
+def distribution(values: np.ndarray, **classes: float) -> Distribution:
+    return Distribution(
+        statistics=BandStatistics.from_pixels(values, BANDS),
+        class_fractions={int(c[1:]): f for c, f in classes.items()},
+    )
+
+
+def test_stability_index_by_hand():
+    # (0.2 - 0.5) ln(0.2 / 0.5) + (0.8 - 0.5) ln(0.8 / 0.5) = 0.2749 + 0.1410
+    index = stability_index(np.array([0.5, 0.5]), np.array([0.2, 0.8]))
+    assert index == pytest.approx(0.41589, abs=1e-5)
+
+
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=8), st.integers(0, 99))
+def test_stability_index_is_symmetric_and_not_negative(shares, seed):
+    e = np.array(shares) + 1e-3
+    o = np.random.default_rng(seed).permutation(e)
+    e, o = e / e.sum(), o / o.sum()
+    index = stability_index(e, o)
+    assert index >= 0 and index == pytest.approx(stability_index(o, e))
+    assert stability_index(e, e) == 0
+
+
+def test_same_population_is_stable_and_another_is_not():
+    expected = distribution(pixels(0), c10=0.5, c20=0.5)
+    same = compare(expected, distribution(pixels(1), c10=0.48, c20=0.52))
+    assert max(band.stability_index for band in same.bands) < 0.01
+    assert same.class_shift == pytest.approx(0.02)
+    # The band is shifted by one standard deviation.
+    other = compare(expected, distribution(pixels(1, shift=200), c20=0.9, c30=0.1))
+    assert other.worst_band.name == "B02"
+    assert other.worst_band.stability_index > 0.5
+    assert other.bands[1].stability_index < 0.01
+    assert other.class_shift == pytest.approx(0.5)  # (0.5 + 0.4 + 0.1) / 2
+    assert other.class_fractions == {10: (0.5, 0.0), 20: (0.5, 0.9), 30: (0.0, 0.1)}
+
+
+def test_a_shift_of_a_normal_by_its_deviation_has_the_known_divergence():
+    # The symmetric divergence of N(0, 1) and N(1, 1) is 1; ten classes lose a few percent.
+    rng = np.random.default_rng(0)
+    values = rng.normal(0, 1, (200_000, 1))
+    statistics = [BandStatistics.from_pixels(v, ["B02"]) for v in (values, values + 1)]
+    drift = compare(*(Distribution(statistics=s, class_fractions={}) for s in statistics))
+    assert 0.85 < drift.bands[0].stability_index < 1.0
+    assert drift.class_shift is None
+
+
+def test_other_bands_are_refused():
+    other = Distribution(
+        statistics=BandStatistics.from_pixels(pixels(0), ("B02", "B03")), class_fractions={}
+    )
+    with pytest.raises(DatasetError, match="expected requests of bands B02, B08, got B02, B03"):
+        compare(distribution(pixels(0)), other)
+    empty = Distribution(statistics=BandStatistics.empty(BANDS), class_fractions={})
+    with pytest.raises(DatasetError, match="the log has no pixel with data"):
+        compare(distribution(pixels(0)), empty)
+
+
+def test_pixels_outside_the_training_range():
+    statistics = BandStatistics.from_pixels(pixels(0), BANDS)
+    image = np.full((4, 4, 2), 2500, np.uint16)
+    assert outside_fraction(image, statistics, 0) == 0
+    image[:2, :, 1] = 9000
+    image[3] = 0  # No data does not count.
+    assert outside_fraction(image, statistics, 0) == pytest.approx(8 / 12)
+    assert math.isnan(outside_fraction(np.zeros((2, 2, 2), np.uint16), statistics, 0))
+
+
+def log_windows(path, shift=0.0, windows=6, code=10, model="landcover/1", per_line=256):
+    values = pixels(7, shift, windows * 70 * 70).reshape(windows, 70, 70, 2)
+    values[0] = 0
+    classes = np.full(values.shape[:3], code, np.uint8)
+    classes[0] = 0
+    with RequestLog(
+        path, model=model, bands=BANDS, nodata=0, nodata_code=0, windows_per_line=per_line
+    ) as log:
+        for window, answer in zip(values, classes, strict=True):
+            log.add(window[None], answer[None])
+    return values
+
+
+def test_a_log_is_read_back_and_grows(tmp_path):
+    path = tmp_path / "logs" / "requests.jsonl"
+    values = log_windows(path, per_line=4)
+    log_windows(path, code=20, model="landcover/2")
+    served = read_log(path)
+    assert (served.windows, served.lines) == (12, 3)  # 4 + 2 windows, then 6.
+    assert served.models == ("landcover/1", "landcover/2")
+    assert served.class_pixels == {10: 5 * 100, 20: 5 * 100}  # Every 7th pixel of 70.
+    sample = values[1:, ::7, ::7].reshape(-1, 2)
+    np.testing.assert_allclose(served.statistics.mean, sample.mean(axis=0))
+    assert path.stat().st_size < 30_000
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "is empty"),
+        ("{}\n", "line 1 of .* is not of a request log"),
+        ("not json\n", "line 1 of"),
+        (None, "cannot read the request log"),
+    ],
+)
+def test_a_broken_log_is_named(tmp_path, text, message):
+    path = tmp_path / "requests.jsonl"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(DatasetError, match=message):
+        read_log(path)
+
+
+@pytest.fixture
+def reference(tmp_path):
+    statistics = BandStatistics.from_pixels(pixels(0), BANDS)
+    shard = ShardInfo(file="train-0", records=1, bytes=1, sha256="0")
+    dataset = DatasetInfo(
+        name="fields",
+        bands=tuple(BandInfo(name=name, scale=1e-4, offset=-0.1) for name in BANDS),
+        dtype="uint16",
+        nodata=0,
+        legend=LEGEND,
+        patch_grid=PatchGrid(patch_size=64, patch_overlap=0),
+        resolution_m=10.0,
+        invalid_bits=191,
+        statistics=statistics,
+        normalizer=Normalizer.fit("reflectance", statistics, [1e-4] * 2, [-0.1] * 2),
+        splits={"train": SplitInfo(shards=(shard,), class_pixels={10: 90, 20: 10})},
+        products=(),
+    )
+    dataset.save(tmp_path / "data")
+    return tmp_path / "data" / "dataset.json"
+
+
+def run(log, reference, *more) -> int:
+    arguments = ["--requests", str(log), "--reference", str(reference), *map(str, more)]
+    return monitor.main(arguments)
+
+
+def test_the_program_accepts_what_it_was_trained_on(tmp_path, reference, capsys):
+    log = tmp_path / "requests.jsonl"
+    log_windows(log)
+    assert run(log, reference) == 0
+    assert "6 windows: highest stability index" in capsys.readouterr().out
+    result = json.loads((tmp_path / "monitor.json").read_text())
+    assert result["findings"] == []
+    assert result["class_shift"] == pytest.approx(0.1)
+    assert [band["name"] for band in result["bands"]] == list(BANDS)
+    page = (tmp_path / "monitor.html").read_text()
+    assert "Nothing is over its limit" in page and "10 agricultural areas" in page
+    assert "http" not in page  # One file, no network.
+
+
+def test_the_program_exits_1_over_a_limit(tmp_path, reference, capsys):
+    log = tmp_path / "requests.jsonl"
+    log_windows(log, shift=-1000, code=60)
+    out = tmp_path / "out"
+    assert run(log, reference, "--output-dir", out) == 1
+    shown = capsys.readouterr().out
+    assert "over the limit: band B02 has stability index" in shown
+    assert "over the limit: class shares shifted by 1.000, limit 0.2" in shown
+    assert "Over the limit" in (out / "monitor.html").read_text()
+    limits = ("--max-stability-index", 50, "--max-class-shift", 1)
+    assert run(log, reference, "--output-dir", out, *limits) == 0
+
+
+def test_an_export_is_a_reference_too(tmp_path, reference, capsys):
+    dataset = DatasetInfo.load(reference)
+    info = ModelInfo(
+        name="landcover",
+        version=3,
+        bands=dataset.bands,
+        dtype="uint16",
+        nodata=0,
+        resolution_m=10.0,
+        legend=LEGEND,
+        class_codes=LEGEND.codes,
+        patch_size=64,
+        size_multiple=32,
+        receptive_field_px=3,
+        margin_px=32,
+        statistics=dataset.statistics.to_dict(),
+        class_fractions={"10": 0.9, "20": 0.1},
+        data_hash="abc",
+    )
+    version = tmp_path / "export" / "landcover" / "3"
+    version.mkdir(parents=True)
+    info.save(version)
+    log = tmp_path / "requests.jsonl"
+    log_windows(log)
+    for path in (tmp_path / "export", version, version / "model.json"):
+        assert run(log, path) == 0
+    result = json.loads((tmp_path / "monitor.json").read_text())
+    assert result["reference"] == "model landcover/3, data hash abc"
+    replace(info, statistics={}).save(version)
+    assert run(log, version) == 2
+    assert "no statistics of its training data" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("limit", ["--max-stability-index", "--max-class-shift"])
+def test_a_limit_of_nothing_is_refused(tmp_path, reference, limit, capsys):
+    assert run(tmp_path / "none", reference, limit, 0) == 2
+    assert f"{limit} must be positive, got 0" in capsys.readouterr().err
