@@ -119,7 +119,7 @@ def read_cloud_mask(path: Path, product: SafeProduct, values: Mapping[int, str])
             dst_crs=product.crs,
             resampling=Resampling.max,
         )
-        return target != 0
+        return np.asarray(target != 0)
 
     covered = on_grid(np.ones(codes.shape, bool) if nodata is None else codes != nodata)
     if not covered.any():

@@ -61,7 +61,7 @@ class Pan:
         for weight, plane in zip(self.weights[1:], fine[1:], strict=True):
             total += plane * np.float32(weight)
         total += np.float32(self.intercept)
-        return total
+        return np.asarray(total)
 
 
 def effective(method: Sharpening, band_name: str, ratio: int) -> Sharpening:
@@ -259,4 +259,4 @@ def _strided_sum(image: np.ndarray, ratio: int, weights: np.ndarray, first: int)
     total = padded[0:length:ratio] * weights[0]
     for k, weight in enumerate(weights[1:], start=1):
         total += padded[k : k + length : ratio] * weight
-    return total
+    return np.asarray(total)

@@ -119,7 +119,7 @@ class PreparedScene:
 
     def read_validity(self, window: Window) -> np.ndarray:
         """Returns validity bits, uint8 [height, width]; NODATA beyond the edges."""
-        return self._read(self._validity, window, int(ValidityBit.NODATA))[0]
+        return np.asarray(self._read(self._validity, window, int(ValidityBit.NODATA))[0])
 
     def read_labels(self, window: Window) -> np.ndarray:
         """Returns legend codes, uint8 [height, width]; no data beyond the edges.
@@ -131,7 +131,7 @@ class PreparedScene:
             raise RasterError(
                 f"{self.folder} has no {LABELS}; prepare it again with --ground-truth"
             )
-        return self._read(self._labels, window, int(self._labels.nodata))[0]
+        return np.asarray(self._read(self._labels, window, int(self._labels.nodata))[0])
 
     def close(self) -> None:
         """Closes the rasters; they open again when needed."""

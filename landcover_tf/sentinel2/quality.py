@@ -242,4 +242,4 @@ def _burn(polygons: list[dict[str, Any]], grid: Grid, *, all_touched: bool = Fal
         all_touched=all_touched,
         dtype="uint8",
     )
-    return burnt.view(bool)  # 0 or 1, so the bytes are booleans already.
+    return np.asarray(burnt.view(bool))  # 0 or 1, so the bytes are booleans already.

@@ -182,7 +182,7 @@ def block_mean(fine: np.ndarray, ratio: int) -> np.ndarray:
     """Returns means of `ratio` x `ratio` blocks, float32; sides must be multiples of `ratio`."""
     height, width = fine.shape
     blocks = fine.reshape(height // ratio, ratio, width // ratio, ratio)
-    return blocks.mean(axis=(1, 3), dtype=np.float32)
+    return np.asarray(blocks.mean(axis=(1, 3), dtype=np.float32))
 
 
 def erode(marked: np.ndarray, radius: int) -> np.ndarray:
@@ -193,7 +193,9 @@ def erode(marked: np.ndarray, radius: int) -> np.ndarray:
     clear = np.pad(marked, radius, constant_values=True)
     height, width = marked.shape
     tall = np.logical_and.reduce([clear[k : k + height] for k in range(2 * radius + 1)])
-    return np.logical_and.reduce([tall[:, k : k + width] for k in range(2 * radius + 1)])
+    return np.asarray(
+        np.logical_and.reduce([tall[:, k : k + width] for k in range(2 * radius + 1)])
+    )
 
 
 def repeat(coarse: np.ndarray, ratio: int) -> np.ndarray:
@@ -224,11 +226,11 @@ def _weighted(weights: np.ndarray, slices: list[np.ndarray]) -> np.ndarray:
     for weight, values in zip(weights[1:], slices[1:], strict=True):
         np.multiply(values, weight, out=product)
         total += product
-    return total
+    return np.asarray(total)
 
 
 def _neighbour_sum(values: np.ndarray) -> np.ndarray:
     """Returns the sum over each pixel's 3 x 3 neighbourhood, zero beyond the edge."""
     padded = np.pad(values, 1)
     tall = padded[:-2] + padded[1:-1] + padded[2:]
-    return tall[:, :-2] + tall[:, 1:-1] + tall[:, 2:]
+    return np.asarray(tall[:, :-2] + tall[:, 1:-1] + tall[:, 2:])

@@ -63,7 +63,8 @@ class Scene:
         self.bands = BandReader(product)
         self._cloudy_60m = cloudy_60m
         self._threads = threads
-        self._pans: dict[str, Pan | None] | None = None
+        self.pans: dict[str, Pan | None] | None = None
+        """Sharpening coefficients of the whole scene, fitted when first needed."""
 
     def __enter__(self) -> "Scene":
         return self
@@ -127,8 +128,8 @@ class Scene:
             Stored values, uint16 [13, height, width], 0 in every band where any band has no
             data; NODATA and SATURATED bits, uint8 [height, width].
         """
-        if self.sharpening != "none" and self._pans is None:
-            self._pans = fit_pans(self.bands, self.sharpening, self._cloudy_60m)
+        if self.sharpening != "none" and self.pans is None:
+            self.pans = fit_pans(self.bands, self.sharpening, self._cloudy_60m)
         planes = np.empty((len(BAND_NAMES), window.height, window.width), np.uint16)
         bits = np.zeros((window.height, window.width), np.uint8)
         if invalid is not None:
@@ -164,6 +165,7 @@ class Scene:
     ) -> None:
         """Fills `planes` and `bits` of a window; `fine` covers `context`."""
         local = _relative(window, context)
+        sharpener = _Sharpener(self, window, fine, context)
         for plane, name in zip(planes, BAND_NAMES, strict=True):
             ratio = band(name).resolution_m // 10
             if ratio == 1:
@@ -175,7 +177,7 @@ class Scene:
             if pansharpen.effective(self.sharpening, name, ratio) == "none":
                 plane[...] = self._interpolated(name, ratio, covering, window)
             else:
-                plane[...] = self._sharpened(name, ratio, covering, window, fine, context)
+                plane[...] = sharpener.band(name, ratio)
             dn = self.bands.read(name, covering)
             if not self.bands.is_plain(dn).all():
                 self._flag(resample.crop(resample.repeat(dn, ratio), covering, ratio, window), bits)
@@ -187,7 +189,7 @@ class Scene:
         set_bit(bits, dn == self.product.nodata, ValidityBit.NODATA)
         set_bit(bits, self.bands.is_saturated(dn), ValidityBit.SATURATED)
 
-    def _encoding(self, name: str) -> tuple[float, float]:
+    def encoding(self, name: str) -> tuple[float, float]:
         """Returns (scale, shift) from digital number to stored value."""
         scale = round(1 / (STORED_SCALE * self.product.quantification), 9)
         shift = self.product.offsets[name] * scale - STORED_OFFSET / STORED_SCALE
@@ -195,7 +197,7 @@ class Scene:
 
     def _stored(self, dn: np.ndarray, name: str) -> np.ndarray:
         """Returns stored values of 10 m digital numbers."""
-        scale, shift = self._encoding(name)
+        scale, shift = self.encoding(name)
         if scale == 1 and shift >= 0 and shift.is_integer():
             if not shift:
                 return dn
@@ -205,7 +207,7 @@ class Scene:
         return resample.rounded(dn.astype(np.float32), scale, shift, STORED_LIMITS)
 
     def _interpolated(self, name: str, ratio: int, covering: Window, window: Window) -> np.ndarray:
-        scale, shift = self._encoding(name)
+        scale, shift = self.encoding(name)
         padded = self.bands.filled(
             name, covering, margin=resample.MARGIN_PX, steps=resample.MARGIN_PX
         )
@@ -213,62 +215,6 @@ class Scene:
             padded, ratio, self.resampling, scale=scale, shift=shift, limits=STORED_LIMITS
         )
         return resample.crop(values, covering, ratio, window)
-
-    def _sharpened(
-        self,
-        name: str,
-        ratio: int,
-        covering: Window,
-        window: Window,
-        fine: Mapping[str, np.ndarray],
-        context: Window,
-    ) -> np.ndarray:
-        grid = self.product.grids[10 * ratio]
-        margin = pansharpen.MARGIN_PX[ratio]
-        coarse_context = covering.expand(margin).clip(grid.height, grid.width)
-        if coarse_context is None:
-            raise ValueError(f"{window} lies outside the scene")
-        # Ratios of bands mean something only between signals without the additive offset.
-        offset = np.float32(self.product.offsets[name])
-        coarse = self.bands.filled(name, coarse_context, margin=0, steps=margin // 2) + offset
-        predictors = self._predictors(coarse_context, ratio, fine, context)
-        values = pansharpen.sharpen(
-            pansharpen.effective(self.sharpening, name, ratio),
-            coarse,
-            predictors,
-            ratio,
-            RELATIVE_SIGMA_PX[name],
-            (self._pans or {}).get(name),
-        )
-        values = np.ascontiguousarray(resample.crop(values, coarse_context, ratio, window))
-        scale, shift = self._encoding(name)
-        return resample.rounded(values, scale, shift - float(offset) * scale, STORED_LIMITS)
-
-    def _predictors(
-        self, coarse: Window, ratio: int, fine: Mapping[str, np.ndarray], context: Window
-    ) -> np.ndarray:
-        """Returns the 10 m signals over a coarse window without gaps, float32 [4, ...].
-
-        Gaps take the filled block means of their coarse pixel, which costs little at any size.
-        """
-        grid = self.product.grids[10 * ratio]
-        steps = pansharpen.MARGIN_PX[ratio] // 2
-        source = coarse.expand(steps).clip(grid.height, grid.width) or coarse
-        area = _relative(resample.finer(source, ratio), context)
-        inner = _relative(resample.finer(coarse, ratio), resample.finer(source, ratio))
-        planes = []
-        for name in PREDICTORS:
-            dn = fine[name][area.slices]
-            values = dn.astype(np.float32)
-            valid = dn != self.product.nodata
-            if not valid.all():
-                values[~valid] = 0
-                share = resample.block_mean(valid.astype(np.float32), ratio)
-                means = resample.block_mean(values, ratio) / np.maximum(share, np.float32(1e-6))
-                means = resample.fill_invalid(means, share > 0, steps)
-                values = np.where(valid, values, resample.repeat(means, ratio))
-            planes.append(values[inner.slices] + np.float32(self.product.offsets[name]))
-        return np.stack(planes)
 
     def _fine_context(self, window: Window) -> Window:
         """Returns the 10 m window that composing `window` reads."""
@@ -288,6 +234,71 @@ class Scene:
             height=max(w.row_end for w in needed) - row,
             width=max(w.col_end for w in needed) - col,
         )
+
+
+class _Sharpener:
+    """Sharpens the bands of one window; bands of one resolution share their predictors."""
+
+    def __init__(
+        self, scene: Scene, window: Window, fine: Mapping[str, np.ndarray], context: Window
+    ) -> None:
+        self._scene = scene
+        self._product = scene.product
+        self._window = window
+        self._fine = fine
+        self._context = context
+        self._predictors: dict[int, np.ndarray] = {}
+
+    def band(self, name: str, ratio: int) -> np.ndarray:
+        """Returns stored values of a 20 m or 60 m band in the window, uint16."""
+        coarse_window = self._coarse_window(ratio)
+        # Ratios of bands mean something only between signals without the additive offset.
+        offset = np.float32(self._product.offsets[name])
+        steps = pansharpen.MARGIN_PX[ratio] // 2
+        coarse = self._scene.bands.filled(name, coarse_window, margin=0, steps=steps) + offset
+        if ratio not in self._predictors:
+            self._predictors[ratio] = self._read_predictors(coarse_window, ratio, steps)
+        values = pansharpen.sharpen(
+            pansharpen.effective(self._scene.sharpening, name, ratio),
+            coarse,
+            self._predictors[ratio],
+            ratio,
+            RELATIVE_SIGMA_PX[name],
+            (self._scene.pans or {}).get(name),
+        )
+        values = np.ascontiguousarray(resample.crop(values, coarse_window, ratio, self._window))
+        scale, shift = self._scene.encoding(name)
+        return resample.rounded(values, scale, shift - float(offset) * scale, STORED_LIMITS)
+
+    def _coarse_window(self, ratio: int) -> Window:
+        grid = self._product.grids[10 * ratio]
+        covering = resample.covering(self._window, ratio)
+        return (
+            covering.expand(pansharpen.MARGIN_PX[ratio]).clip(grid.height, grid.width) or covering
+        )
+
+    def _read_predictors(self, coarse: Window, ratio: int, steps: int) -> np.ndarray:
+        """Returns the 10 m signals over a coarse window without gaps, float32 [4, ...].
+
+        Gaps take the filled block means of their coarse pixel, which costs little at any size.
+        """
+        grid = self._product.grids[10 * ratio]
+        source = coarse.expand(steps).clip(grid.height, grid.width) or coarse
+        area = _relative(resample.finer(source, ratio), self._context)
+        inner = _relative(resample.finer(coarse, ratio), resample.finer(source, ratio))
+        planes = []
+        for name in PREDICTORS:
+            dn = self._fine[name][area.slices]
+            values = dn.astype(np.float32)
+            valid = dn != self._product.nodata
+            if not valid.all():
+                values[~valid] = 0
+                share = resample.block_mean(valid.astype(np.float32), ratio)
+                means = resample.block_mean(values, ratio) / np.maximum(share, np.float32(1e-6))
+                means = resample.fill_invalid(means, share > 0, steps)
+                values = np.where(valid, values, resample.repeat(means, ratio))
+            planes.append(values[inner.slices] + np.float32(self._product.offsets[name]))
+        return np.stack(planes)
 
 
 def _relative(window: Window, origin: Window) -> Window:

@@ -45,7 +45,7 @@ def set_bit(bits: np.ndarray, marked: np.ndarray, bit: ValidityBit) -> None:
 
 def usable(validity: np.ndarray, invalid_bits: int = INVALID_FOR_TRAINING) -> np.ndarray:
     """Returns True where none of `invalid_bits` is set, bool of the same shape."""
-    return (validity & np.uint8(invalid_bits)) == 0
+    return np.asarray((validity & np.uint8(invalid_bits)) == 0)
 
 
 def bit_fractions(validity: np.ndarray) -> dict[str, float]:
