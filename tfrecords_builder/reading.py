@@ -1,5 +1,6 @@
 """Records of a finished dataset, read back one by one."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +42,8 @@ def serialized_records(folder: Path, shard: ShardInfo, compression: str) -> Iter
             yield record
             position += 1
     except tf.errors.OpError as error:
-        reason = error.message.partition("[Op:")[0].partition("{{")[0].strip()
+        # TensorFlow wraps the reason in the names of its graph nodes.
+        reason = re.sub(r"\{\{.*?\}\}|\[Op:.*", "", error.message).strip()
         raise DatasetError(
             f"shard {folder / shard.file}, record {position}: {reason}; copy or build the "
             "dataset again"

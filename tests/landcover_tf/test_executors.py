@@ -1,0 +1,99 @@
+import os
+import signal
+import time
+from concurrent.futures import Executor
+
+import pytest
+
+from landcover_tf.errors import ConfigError, LandCoverError, OutputError
+from landcover_tf.executors import InProcessExecutor, executor, run_jobs
+
+
+def square(number: int) -> int:
+    return number * number
+
+
+def process_id(_: int) -> int:
+    return os.getpid()
+
+
+def refuse(number: int) -> int:
+    if number == 2:
+        raise OutputError("the disk is full")
+    return number
+
+
+def die(_: int) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_one_job_runs_here_and_stops_at_the_first_error():
+    with executor(1) as pool:
+        assert isinstance(pool, InProcessExecutor)
+        assert run_jobs(pool, square, [3, 1, 2], label="squares") == [9, 1, 4]
+        assert set(run_jobs(pool, process_id, [1, 2], label="ids")) == {os.getpid()}
+        assert pool.submit(square, 5).result() == 25
+        with pytest.raises(OutputError, match="the disk is full"):
+            run_jobs(pool, refuse, [1, 2, 3], label="refused")
+
+
+def test_processes_are_others_and_results_keep_their_order():
+    with executor(2) as pool:
+        assert isinstance(pool, Executor)
+        assert run_jobs(pool, square, list(range(20)), label="squares") == [
+            n * n for n in range(20)
+        ]
+        assert os.getpid() not in run_jobs(pool, process_id, [1, 2], label="ids")
+        with pytest.raises(OutputError, match="the disk is full"):
+            run_jobs(pool, refuse, [1, 2, 3], label="refused")
+
+
+def test_a_lost_process_is_explained():
+    lost = pytest.raises(LandCoverError, match="died, most often because memory ran out")
+    with lost, executor(2) as pool:
+        run_jobs(pool, die, [1, 2], label="dying")
+
+
+def test_settings_that_cannot_be_are_refused(monkeypatch):
+    with pytest.raises(ConfigError, match="--jobs must be at least 1, got 0"), executor(0):
+        pass
+    monkeypatch.setattr("landcover_tf.executors.CONNECT_SECONDS", 1)
+    nobody = "tcp://127.0.0.1:9"
+    refused = pytest.raises(ConfigError, match=f"no Dask scheduler answers at {nobody}")
+    with refused, executor(scheduler=nobody):
+        pass
+
+
+def sleep_once(path: str) -> int:
+    """Takes long on its first run only, so that the worker can be killed meanwhile."""
+    from pathlib import Path
+
+    started = Path(path)
+    if not started.exists():
+        started.write_text(str(os.getpid()))
+        time.sleep(60)
+    return os.getpid()
+
+
+def test_dask_runs_a_job_again_when_its_worker_is_killed(tmp_path):
+    import threading
+
+    from distributed import LocalCluster
+
+    mark = tmp_path / "started"
+
+    def kill_worker() -> None:
+        while not (mark.exists() and mark.read_text()):
+            time.sleep(0.02)
+        os.kill(int(mark.read_text()), signal.SIGKILL)
+
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+    ) as cluster:
+        killer = threading.Thread(target=kill_worker)
+        killer.start()
+        with executor(scheduler=cluster.scheduler_address) as pool:
+            assert run_jobs(pool, square, [4, 5], label="squares") == [16, 25]
+            (survivor,) = run_jobs(pool, sleep_once, [str(mark)], label="sleeping")
+        killer.join()
+    assert survivor != int(mark.read_text())

@@ -1,0 +1,84 @@
+import json
+
+import numpy as np
+import pytest
+from builder_inputs import arguments, write_raster
+
+from landcover_tf.dataset_info import DatasetInfo
+from tfrecords_builder import audit
+from tfrecords_builder.__main__ import main as build
+from tfrecords_builder.content import fingerprints, shared_fractions
+
+
+def test_a_spatial_split_is_clean(built, tmp_path, capsys):
+    assert audit.main([str(built), "--report", str(tmp_path / "a.json")]) == 0
+    assert "no leak between the splits" in capsys.readouterr().out
+    found = json.loads((tmp_path / "a.json").read_text())
+    assert found["leaks"] == []
+    assert found["required_distance_px"] == 32
+    assert all(pair["min_distance_px"] >= 32 for pair in found["pairs"])
+    for shares in found["class_fractions"].values():
+        assert sum(shares.values()) == pytest.approx(1, abs=1e-4)
+
+
+def test_class_shares_are_those_of_the_records(built):
+    found = audit.audit(built)
+    info = DatasetInfo.load(built)
+    assert found.records == {name: split.records for name, split in info.splits.items()}
+    assert found.class_fractions["train"]["wetlands"] == 0
+
+
+def test_a_greater_distance_can_be_asked(built, capsys):
+    assert audit.main([str(built), "--min-distance-px", "1000"]) == 1
+    assert "LEAK: train and val come within" in capsys.readouterr().out
+
+
+def test_a_random_split_leaks_ground_and_content(pairs, tmp_path, capsys):
+    flags = ["--split", "random", "--i-know-it-leaks"]
+    assert build(arguments(pairs, tmp_path / "o", *flags)) == 0
+    assert audit.main([str(tmp_path / "o")]) == 1
+    text = capsys.readouterr().out
+    assert "LEAK: train and val share ground" in text
+    assert "LEAK: train and val share image content" in text
+
+
+def test_overlapping_images_without_crs_are_found_by_content(tmp_path, capsys):
+    """Two chips of one scene, 11 rows and 7 columns apart, in two splits."""
+    scene = np.random.default_rng(0).integers(0, 3000, (2, 200, 60)).astype(np.int16)
+    rows = ["image,label,split"]
+    for number, (top, left, split) in enumerate([(0, 0, "train"), (11, 7, "test"), (90, 0, "val")]):
+        part = scene[:, top : top + 40, left : left + 40]
+        write_raster(tmp_path / f"i{number}.tif", part)
+        write_raster(tmp_path / f"l{number}.tif", np.full((40, 40), 10, np.uint8))
+        rows.append(f"i{number}.tif,l{number}.tif,{split}")
+    (tmp_path / "pairs.csv").write_text("\n".join(rows))
+    flags = ["--split", "given", "--bands", "red", "nir", "--scale", "1e-4"]
+    flags += ["--patch-size", "40", "--patch-overlap", "0"]
+    assert build(arguments(tmp_path, tmp_path / "o", *flags)) == 0
+    assert audit.main([str(tmp_path / "o")]) == 1
+    assert capsys.readouterr().out.count("LEAK") == 1
+    (leak,) = audit.audit(tmp_path / "o").leaks
+    assert leak.startswith("train and test share image content: 2 patches")
+
+
+def test_fingerprints_do_not_depend_on_the_place_in_the_patch():
+    scene = np.random.default_rng(1).integers(0, 60000, (90, 90, 3)).astype(np.uint16)
+    valid = np.ones((64, 64), bool)
+    first = fingerprints(scene[:64, :64], valid)
+    moved = fingerprints(scene[20:84, 5:69], valid)
+    other = fingerprints(np.roll(scene, 1, axis=2)[:64, :64], valid)
+    # Of 62 x 62 neighbourhoods 42 x 57 are common.
+    assert len(np.intersect1d(first, moved)) / len(first) == pytest.approx(
+        42 * 57 / 62**2, abs=0.08
+    )
+    assert not len(np.intersect1d(first, other))
+    share, same = shared_fractions([first, moved, other], np.array([0, 1, 1]), 2)
+    assert same.tolist() == [[False, True], [True, False], [False, False]]
+    assert (share[2] == 0).all()
+
+
+def test_water_and_invalid_pixels_give_no_fingerprint():
+    image = np.full((32, 32, 2), 7, np.uint16)
+    assert not len(fingerprints(image, np.ones((32, 32), bool)))
+    image = np.random.default_rng(0).integers(0, 9000, (32, 32, 2)).astype(np.uint16)
+    assert not len(fingerprints(image, np.zeros((32, 32), bool)))

@@ -1,0 +1,186 @@
+import json
+
+import numpy as np
+import pytest
+import rasterio
+
+from landcover_tf.dataset_info import DatasetInfo
+from landcover_tf.files import sha256_of
+from landcover_tf.legend import load_legend
+from landcover_tf.patch_index import read_index
+from landcover_tf.records import encode, write_shard
+from tfrecords_builder import card, inspect, validate
+from tfrecords_builder.mismatch import LabelShift, OddSpectra
+from tfrecords_builder.reading import stored_patches
+
+
+def rewrite(folder, change):
+    """Rewrites the first training shard with changed patches and matching checksums."""
+    from dataclasses import replace
+
+    info = DatasetInfo.load(folder)
+    first = info.split("train").shards[0]
+    patches = [s.patch for s in stored_patches(folder, info) if s.shard == first.file]
+    change(patches)
+    written = write_shard(folder / first.file, [encode(p) for p in patches])
+    shard = replace(
+        first,
+        records=written.records,
+        bytes=written.bytes,
+        sha256=sha256_of(folder / first.file),
+    )
+    train = replace(info.splits["train"], shards=(shard, *info.splits["train"].shards[1:]))
+    replace(info, splits={**info.splits, "train": train}).save(folder)
+
+
+def problems(folder):
+    return "\n".join(validate.validate(folder).problems)
+
+
+def test_a_built_dataset_is_sound(built, tmp_path, capsys):
+    assert validate.main([str(built), "--report", str(tmp_path / "v.json")]) == 0
+    assert "the dataset is sound" in capsys.readouterr().out
+    assert json.loads((tmp_path / "v.json").read_text())["problems"] == []
+
+
+def test_one_flipped_byte_names_shard_and_record(writable, capsys):
+    info = DatasetInfo.load(writable)
+    shard = info.split("train").shards[0]
+    path = writable / shard.file
+    data = bytearray(path.read_bytes())
+    data[shard.bytes // shard.records + 500] ^= 1  # Inside the second record.
+    path.write_bytes(data)
+    assert validate.main([str(writable)]) == 1
+    text = capsys.readouterr().out
+    assert f"{shard.file} differs from its SHA-256" in text
+    assert f"{shard.file}, record 1: corrupted record" in text
+
+
+def test_a_shard_cut_short_names_shard_and_record(writable):
+    shard = DatasetInfo.load(writable).split("train").shards[0]
+    path = writable / shard.file
+    path.write_bytes(path.read_bytes()[:-100])
+    text = problems(writable)
+    assert f"has {shard.bytes - 100} bytes instead of {shard.bytes}" in text
+    assert f"{shard.file}, record {shard.records - 1}: truncated record" in text
+
+
+def test_a_missing_shard_is_named(writable):
+    shard = DatasetInfo.load(writable).split("train").shards[0]
+    (writable / shard.file).unlink()
+    assert f"{shard.file} is missing" in problems(writable)
+
+
+def test_wrong_codes_and_values_are_found(writable):
+    def spoil(patches):
+        patches[0].label[3, 3] = 77
+        patches[1].image[patches[1].validity == 0] = 0
+        patches.append(patches[2])
+
+    rewrite(writable, spoil)
+    text = problems(writable)
+    assert "record 0" in text
+    assert "has label codes outside the legend: [77]" in text
+    assert "empty pixels not marked as no data" in text
+    assert "holds the same pixels as" in text
+    assert "has the key of" in text
+
+
+def test_labels_that_differ_from_the_index_are_found(writable):
+    def swap(patches):
+        patches[0].label[patches[0].label == patches[0].label[16, 16]] = 90
+
+    rewrite(writable, swap)
+    assert "but the index says" in problems(writable)
+
+
+def test_constant_bands_and_wild_values_are_hints(writable):
+    def spoil(patches):
+        patches[0].image[..., 2][patches[0].validity == 0] = 1500
+        patches[1].image[..., 0][patches[1].validity == 0] = 65535
+
+    rewrite(writable, spoil)
+    found = validate.validate(writable)
+    assert not found.problems
+    assert any("band B04 is constant" in hint for hint in found.hints)
+    assert any("reflectance reaches from" in hint for hint in found.hints)
+
+
+@pytest.mark.parametrize("shift", [(0, 0), (2, -3)])
+def test_shifted_labels_are_noticed(shift):
+    random = np.random.default_rng(0)
+    found = LabelShift()
+    for _ in range(6):
+        label = random.choice([10, 20, 60], (12, 12)).repeat(8, 0).repeat(8, 1).astype(np.uint8)
+        image = label[..., None] / 100 + random.normal(0, 0.02, (96, 96, 2))
+        moved = np.roll(label, shift, axis=(0, 1))
+        found.add(image.astype(np.float32), moved, np.ones((96, 96), bool), 0)
+    if shift == (0, 0):
+        assert found.hints() == []
+    else:
+        # Labels moved by (2, -3) fit when they move back.
+        assert "move by -2 rows and +3 columns" in found.hints()[0]
+
+
+def test_a_class_that_looks_like_another_is_noticed():
+    random, legend, found = np.random.default_rng(0), load_legend("landcover9"), OddSpectra()
+    for number in range(12):
+        label = np.full((16, 16), 60, np.uint8)
+        level = 0.4 if number == 5 else 0.05
+        image = random.normal(level, 0.01, (16, 16, 3)).astype(np.float32)
+        found.add(f"patch {number}", image, label, legend)
+    assert found.hints(legend) == ["patch 5: water bodies looks unlike that class elsewhere"]
+
+
+def test_a_record_opens_as_geotiff_where_it_was_cut(pairs, built, tmp_path, capsys):
+    entry = read_index(built, "test")[0]
+    image, picture = tmp_path / "out.tif", tmp_path / "out.png"
+    flags = ["--key", entry.key, "--to-geotiff", str(image), "--png", str(picture)]
+    assert inspect.main([str(built), *flags]) == 0
+    assert entry.shard in capsys.readouterr().out
+    with (
+        rasterio.open(image) as patch,
+        rasterio.open(pairs / "images" / f"{entry.product}.tif") as scene,
+        rasterio.open(tmp_path / "out.label.tif") as label,
+    ):
+        assert patch.crs == scene.crs
+        assert patch.descriptions == scene.descriptions
+        assert patch.scales == scene.scales
+        assert label.colormap(1)[10][:3] == load_legend("landcover9").classes[0].rgb
+        # The same ground has the same values in both files.
+        x, y = patch.transform @ (20.5, 9.5)
+        row, col = scene.index(x, y)
+        np.testing.assert_array_equal(patch.read()[:, 9, 20], scene.read()[:, row, col])
+    assert picture.stat().st_size > 1000
+
+
+def test_records_are_listed_and_wrong_keys_refused(built, capsys):
+    assert inspect.main([str(built), "--split", "val", "--limit", "2"]) == 0
+    assert "records; open one with --key" in capsys.readouterr().out
+    assert inspect.main([str(built), "--key", "nowhere"]) == 2
+    assert "has no record 'nowhere'; a key looks like s" in capsys.readouterr().err
+    assert inspect.main([str(built), "--png", "x.png"]) == 2
+    assert "need the --key of a record" in capsys.readouterr().err
+
+
+def test_the_card_shows_splits_classes_and_patches(built, tmp_path):
+    page = (built / "dataset.html").read_text()
+    for text in ("agricultural areas", "Where", "B08", "within the gap", "Sample patches"):
+        assert text in page
+    assert page.count("data:image/png;base64,") == 6  # Map, classes, bands, three splits.
+    assert "http" not in page
+    assert card.main([str(built), "--output", str(tmp_path / "again.html")]) == 0
+    assert (tmp_path / "again.html").read_text() == page
+
+
+def test_programs_answer_without_tensorflow():
+    import subprocess
+    import sys
+
+    code = (
+        "import sys, tfrecords_builder.__main__ as m\n"
+        "from tfrecords_builder import audit, card, inspect, validate\n"
+        "for p in (m, audit, card, inspect, validate): assert p.main(['--help']) == 0\n"
+        "assert 'tensorflow' not in sys.modules and 'matplotlib' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=60)
