@@ -75,7 +75,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _prepare(config: PrepareConfig) -> int:
     from landcover_tf.sentinel2.batch import Options, run
-    from landcover_tf.sentinel2.preparation import Settings
+    from landcover_tf.sentinel2.settings import Settings
 
     settings = Settings(
         resampling=config.resampling,

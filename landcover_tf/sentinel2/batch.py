@@ -19,8 +19,9 @@ from landcover_tf.sentinel2.checks import Finding, check_product
 from landcover_tf.sentinel2.clouds import parse_values
 from landcover_tf.sentinel2.discovery import find_product_paths, superseded
 from landcover_tf.sentinel2.labels import LabelRaster, find_label_rasters
-from landcover_tf.sentinel2.preparation import Job, Settings, prepare_product
+from landcover_tf.sentinel2.preparation import prepare_product
 from landcover_tf.sentinel2.safe import SafeProduct, open_product
+from landcover_tf.sentinel2.settings import Job, Settings
 
 REPORT = "checks.json"
 

@@ -1,9 +1,8 @@
 """One product made into one prepared scene, strip by strip."""
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import rasterio
@@ -19,54 +18,17 @@ from landcover_tf.provenance import git_commit, software_versions
 from landcover_tf.sentinel2 import clouds, labels, prepared, resample
 from landcover_tf.sentinel2.band_reader import GDAL_CACHE_BYTES
 from landcover_tf.sentinel2.checks import Finding, label_shift_hint
-from landcover_tf.sentinel2.clouds import CloudMask, CloudSource
-from landcover_tf.sentinel2.pansharpen import PREDICTORS, Sharpening
+from landcover_tf.sentinel2.clouds import CloudMask
+from landcover_tf.sentinel2.pansharpen import PREDICTORS
 from landcover_tf.sentinel2.quality import read_product_clouds, read_quality_bits
 from landcover_tf.sentinel2.quicklook import save_quicklook
-from landcover_tf.sentinel2.resample import Resampling
 from landcover_tf.sentinel2.safe import SafeProduct, open_product
 from landcover_tf.sentinel2.scene import STORED_NODATA, STORED_OFFSET, STORED_SCALE, Scene
+from landcover_tf.sentinel2.settings import Job
 from landcover_tf.sentinel2.validity import ValidityBit, fractions_of_counts
 
 STRIP_ROWS = 1024
 """Rows of a strip: one row of inner tiles of the 10 m JP2 files, two rows of output tiles."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """How products become prepared scenes."""
-
-    resampling: Resampling = "bicubic"
-    sharpening: Sharpening = "none"
-    cloud_source: CloudSource = "product"
-    cloud_mask: Path | None = None
-    cloud_mask_values: tuple[str, ...] = ("0=clear", "1=cloud", "2=cirrus", "3=shadow")
-    cloud_buffer_m: float = 250.0
-    cloud_shadows: bool = True
-    s2cloudless_resolution_m: int = 120
-    ground_truth: Path | None = None
-    source_legend: str = "landcover9"
-    legend: str = "landcover9"
-    unknown_labels: Literal["error", "ignore"] = "error"
-
-    def to_dict(self) -> dict[str, Any]:
-        """Returns plain values for JSON."""
-        return {
-            k: list(v) if isinstance(v, tuple) else str(v) if isinstance(v, Path) else v
-            for k, v in asdict(self).items()
-        }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """One product to prepare; travels to a worker process."""
-
-    product: Path
-    output_dir: Path
-    settings: Settings
-    findings: tuple[Finding, ...] = ()
-    """What the checks said about the product, kept in scene.json."""
-    threads: int = 2
 
 
 def prepare_product(job: Job) -> Path:

@@ -2,9 +2,8 @@
 
 import re
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
@@ -13,6 +12,7 @@ from rasterio.transform import Affine
 from landcover_tf.bands import BAND_NAMES, SENTINEL2_L1C, band
 from landcover_tf.errors import ProductError, RasterError
 from landcover_tf.sentinel2.container import Container, open_container
+from landcover_tf.sentinel2.metadata_file import MetadataFile
 
 PRODUCT_METADATA = "MTD_MSIL1C.xml"
 RESOLUTIONS_M = (10, 20, 60)
@@ -122,11 +122,11 @@ def open_product(path: str | Path) -> SafeProduct:
         ProductError: It is not a Level-1C product, or its metadata is incomplete or damaged.
     """
     container = open_container(path)
-    product = _Xml(container, PRODUCT_METADATA)
+    product = MetadataFile(container, PRODUCT_METADATA)
     level = product.text("PROCESSING_LEVEL")
     if level != "Level-1C":
         raise ProductError(f"{path} is {level}; expected Level-1C, download the MSIL1C product")
-    tile = _Xml(container, _tile_metadata(container))
+    tile = MetadataFile(container, _tile_metadata(container))
     names = _band_names_by_id(product)
     name = product.text("PRODUCT_URI").removesuffix(".SAFE")
     return SafeProduct(
@@ -157,44 +157,6 @@ def open_product(path: str | Path) -> SafeProduct:
     )
 
 
-class _Xml:
-    """One metadata file; every look-up names the file when it fails."""
-
-    def __init__(self, container: Container, name: str) -> None:
-        self.root = container.xml(name)
-        self.where = f"{name} in {container.path}"
-
-    def text(self, path: str) -> str:
-        element = self.root.find(f".//{path}")
-        if element is None or not (element.text or "").strip():
-            raise ProductError(f"{self.where} lacks {path}; download the product again")
-        return str(element.text).strip()
-
-    def number(self, path: str) -> float:
-        return self.to_number(self.text(path), path)
-
-    def optional_number(self, path: str) -> float | None:
-        element = self.root.find(f".//{path}")
-        return None if element is None else self.to_number(element.text or "", path)
-
-    def to_number(self, text: str, path: str) -> float:
-        try:
-            return float(text)
-        except ValueError:
-            raise ProductError(f"{self.where}: {path} must be a number, got {text!r}") from None
-
-    def time(self, path: str) -> datetime:
-        text = self.text(path)
-        try:
-            parsed = datetime.fromisoformat(text)
-        except ValueError:
-            raise ProductError(f"{self.where}: {path} must be a time, got {text!r}") from None
-        return parsed.astimezone(UTC) if parsed.tzinfo else parsed.replace(tzinfo=UTC)
-
-    def elements(self, path: str) -> list[Any]:
-        return list(self.root.findall(f".//{path}"))
-
-
 def _tile_metadata(container: Container) -> str:
     found = [
         name
@@ -208,7 +170,7 @@ def _tile_metadata(container: Container) -> str:
     return found[0]
 
 
-def _baseline(product: _Xml) -> tuple[int, int]:
+def _baseline(product: MetadataFile) -> tuple[int, int]:
     text = product.text("PROCESSING_BASELINE")
     match = re.fullmatch(r"(\d{1,2})\.(\d{1,2})", text)
     if not match:
@@ -216,7 +178,7 @@ def _baseline(product: _Xml) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def _satellite(name: str, product: _Xml) -> str:
+def _satellite(name: str, product: MetadataFile) -> str:
     match = _NAME.match(name)
     if match:
         return match["satellite"]
@@ -226,7 +188,7 @@ def _satellite(name: str, product: _Xml) -> str:
     return text.replace("Sentinel-", "S")
 
 
-def _tile_name(tile: _Xml) -> str:
+def _tile_name(tile: MetadataFile) -> str:
     text = tile.text("TILE_ID")
     match = _TILE.search(text)
     if not match:
@@ -234,7 +196,7 @@ def _tile_name(tile: _Xml) -> str:
     return match[1]
 
 
-def _crs(tile: _Xml) -> CRS:
+def _crs(tile: MetadataFile) -> CRS:
     text = tile.text("HORIZONTAL_CS_CODE")
     try:
         return CRS.from_string(text)
@@ -242,7 +204,7 @@ def _crs(tile: _Xml) -> CRS:
         raise ProductError(f"{tile.where}: HORIZONTAL_CS_CODE {text!r} is unknown") from error
 
 
-def _grids(tile: _Xml) -> dict[int, Grid]:
+def _grids(tile: MetadataFile) -> dict[int, Grid]:
     grids = {}
     for resolution in RESOLUTIONS_M:
         where = f"[@resolution='{resolution}']"
@@ -268,14 +230,14 @@ def _grids(tile: _Xml) -> dict[int, Grid]:
     return grids
 
 
-def _quantification(product: _Xml) -> float:
+def _quantification(product: MetadataFile) -> float:
     value = product.number("QUANTIFICATION_VALUE")
     if value <= 0:
         raise ProductError(f"{product.where}: QUANTIFICATION_VALUE must be positive, got {value}")
     return value
 
 
-def _special_value(product: _Xml, wanted: str) -> int:
+def _special_value(product: MetadataFile, wanted: str) -> int:
     for pair in product.elements("Special_Values"):
         if (pair.findtext("SPECIAL_VALUE_TEXT") or "").strip() == wanted:
             text = (pair.findtext("SPECIAL_VALUE_INDEX") or "").strip()
@@ -283,7 +245,7 @@ def _special_value(product: _Xml, wanted: str) -> int:
     raise ProductError(f"{product.where} lacks the special value {wanted}")
 
 
-def _band_names_by_id(product: _Xml) -> dict[str, str]:
+def _band_names_by_id(product: MetadataFile) -> dict[str, str]:
     """Returns the band name of each XML band id, for example "8" -> "B8A"."""
     listed = {}
     for element in product.elements("Spectral_Information"):
@@ -296,7 +258,7 @@ def _band_names_by_id(product: _Xml) -> dict[str, str]:
     return listed or {str(i): name for i, name in enumerate(BAND_NAMES)}
 
 
-def _offsets(product: _Xml, names: dict[str, str]) -> dict[str, float]:
+def _offsets(product: MetadataFile, names: dict[str, str]) -> dict[str, float]:
     listed = {}
     for element in product.elements("RADIO_ADD_OFFSET"):
         name = names.get(str(element.get("band_id")))
@@ -310,7 +272,7 @@ def _offsets(product: _Xml, names: dict[str, str]) -> dict[str, float]:
     return listed or dict.fromkeys(BAND_NAMES, 0.0)
 
 
-def _center_wavelengths(product: _Xml, names: dict[str, str]) -> dict[str, float]:
+def _center_wavelengths(product: MetadataFile, names: dict[str, str]) -> dict[str, float]:
     found = {}
     for element in product.elements("Spectral_Information"):
         name, text = names.get(str(element.get("bandId"))), element.findtext("Wavelength/CENTRAL")
@@ -319,7 +281,7 @@ def _center_wavelengths(product: _Xml, names: dict[str, str]) -> dict[str, float
     return {b.name: found.get(b.name, b.center_nm) for b in SENTINEL2_L1C}
 
 
-def _band_files(product: _Xml, container: Container) -> dict[str, str]:
+def _band_files(product: MetadataFile, container: Container) -> dict[str, str]:
     """Returns each band's file as the XML lists it, else as the file names tell."""
     listed = {
         f"{element.text.strip()}.jp2" for element in product.elements("IMAGE_FILE") if element.text
@@ -335,7 +297,7 @@ def _band_files(product: _Xml, container: Container) -> dict[str, str]:
     return found
 
 
-def _masks(tile: _Xml, container: Container, names: dict[str, str]) -> tuple[MaskFile, ...]:
+def _masks(tile: MetadataFile, container: Container, names: dict[str, str]) -> tuple[MaskFile, ...]:
     masks = []
     for element in tile.elements("MASK_FILENAME"):
         name = (element.text or "").strip()
@@ -353,7 +315,7 @@ def _masks(tile: _Xml, container: Container, names: dict[str, str]) -> tuple[Mas
     return tuple(sorted(masks, key=lambda m: (m.kind, order.get(m.band or "", -1), m.name)))
 
 
-def _failed_checks(product: _Xml) -> tuple[str, ...]:
+def _failed_checks(product: MetadataFile) -> tuple[str, ...]:
     new_style = [
         (str(element.get("checkType")), (element.text or "").strip())
         for element in product.elements("quality_check")
