@@ -44,6 +44,8 @@ class PrepareConfig:
     """Distance around clouds and their shadows that counts as doubtful, in m."""
     cloud_shadows: bool = True
     """Project cloud shadows where the source of clouds has none."""
+    shadow_nir_reflectance: float = 0.15
+    """B08 reflectance below which a pixel in reach of a cloud counts as its shadow."""
     s2cloudless_resolution_m: Literal[60, 120] = 120
     """Grid that s2cloudless runs on; 60 takes four times as long."""
     checksums: bool = True
@@ -85,6 +87,7 @@ def _prepare(config: PrepareConfig) -> int:
         cloud_mask_values=config.cloud_mask_values,
         cloud_buffer_m=config.cloud_buffer_m,
         cloud_shadows=config.cloud_shadows,
+        shadow_nir_reflectance=config.shadow_nir_reflectance,
         s2cloudless_resolution_m=config.s2cloudless_resolution_m,
         ground_truth=config.ground_truth,
         source_legend=config.source_legend,

@@ -195,6 +195,7 @@ class _Preparation:
             nir=self.means["B08"],
             buffer_m=self.settings.cloud_buffer_m,
             shadows=self.settings.cloud_shadows,
+            dark_reflectance=self.settings.shadow_nir_reflectance,
         )
         for start in range(0, len(bits), 256):
             rows = slice(start * 6, (start + 256) * 6)
