@@ -1,5 +1,6 @@
 """One or many inputs: found, checked, predicted side by side, and merged where asked."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,6 +57,8 @@ def predict_all(config: PredictConfig) -> None:
 
         check_mosaic([scene.source for scene in scenes])
     for scene in scenes:
+        if scene.source.grid.crs is None:
+            print(f"warning: {scene.source.path} has no CRS, its map has none", file=sys.stderr)
         scene.prepare()
     _compute(scenes, config, options)
     results = []

@@ -26,8 +26,8 @@ ACTIVATION_BYTES_PER_PX = {
     ("openvino", "bf16"): 240,
     ("tensorflow", "float32"): 800,
     ("tensorflow", "bf16"): 460,
-    ("server", "float32"): 64,
-    ("server", "bf16"): 64,
+    ("server", "float32"): 800,
+    ("server", "bf16"): 800,
 }
 ENGINE_BYTES = {"tensorflow": 2300 * 2**20, "openvino": 800 * 2**20, "server": 300 * 2**20}
 WINDOWS_IN_FLIGHT = 3
@@ -67,7 +67,8 @@ def choose_layout(
 ) -> Layout:
     """Returns the layout of the mode asked for; `auto` takes the one that computes less.
 
-    Exact windows need memory for a wide margin; where they do not fit, patches are blended.
+    Exact windows need memory for a wide margin; where they do not fit, patches are blended. A
+    server gets patches, because it may batch requests of equal shape and limit their size.
 
     Raises:
         ConfigError: Sizes are off the stride grid or exact mode does not fit the memory.
@@ -77,7 +78,7 @@ def choose_layout(
     blended = None
     if options.mode != "exact":
         blended = blend_layout(height, width, grid, info.size_multiple)
-    if options.mode == "blend" and blended is not None:
+    if blended is not None and (options.mode == "blend" or options.server is not None):
         return blended
     memory = memory_model(source, info, options, content)
     exact = exact_layout(

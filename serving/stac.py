@@ -12,9 +12,10 @@ from landcover_tf.files import write_json
 from landcover_tf.legend import Legend
 from serving.pipeline import LEVELS
 
-STAC_VERSION = "1.0.0"
+STAC_VERSION = "1.1.0"
 CLASSIFICATION = "https://stac-extensions.github.io/classification/v2.0.0/schema.json"
-PROJECTION = "https://stac-extensions.github.io/projection/v1.1.0/schema.json"
+PROJECTION = "https://stac-extensions.github.io/projection/v2.0.0/schema.json"
+RASTER = "https://stac-extensions.github.io/raster/v2.0.0/schema.json"
 COG_TYPE = "image/tiff; application=geotiff; profile=cloud-optimized"
 
 _TYPES = {
@@ -66,7 +67,7 @@ def item(
         "datetime": _utc(sensed) if sensed else None,
         "proj:shape": shape,
         "proj:transform": transform,
-        "proj:epsg": None if crs is None else crs.to_epsg(),
+        "proj:code": None if crs is None or not crs.to_epsg() else f"EPSG:{crs.to_epsg()}",
         **{f"landcover:{key}": value for key, value in tags.items() if key != "sensing_time"},
     }
     if not sensed:
@@ -74,12 +75,12 @@ def item(
             "start_datetime": "2015-06-23T00:00:00Z",  # Launch of Sentinel-2A.
             "end_datetime": "2100-01-01T00:00:00Z",
         }
-    if crs is not None and properties["proj:epsg"] is None:
+    if crs is not None and properties["proj:code"] is None:
         properties["proj:wkt2"] = crs.to_wkt()
     result: dict[str, Any] = {
         "type": "Feature",
         "stac_version": STAC_VERSION,
-        "stac_extensions": [CLASSIFICATION, PROJECTION],
+        "stac_extensions": [CLASSIFICATION, PROJECTION, RASTER],
         "id": f"{tags.get('product') or tags.get('source', map_path.stem)}_landcover",
         "geometry": None,
         "properties": properties,
@@ -125,10 +126,10 @@ def _asset(file: Path, map_path: Path, legend: Legend) -> dict[str, Any]:
     if file == map_path:
         asset["title"] = "land-cover classes"
         asset["classification:classes"] = classes(legend)
-        asset["raster:bands"] = [{"data_type": "uint8", "nodata": legend.nodata}]
+        asset |= {"data_type": "uint8", "nodata": legend.nodata}
     elif file.suffix == ".tif":
         asset["title"] = f"{_key(file, map_path)}, stored in steps of 1/{LEVELS}"
-        asset["raster:bands"] = [{"data_type": "uint8", "nodata": 255, "scale": 1 / LEVELS}]
+        asset |= {"data_type": "uint8", "nodata": 255, "raster:scale": 1 / LEVELS}
     return asset
 
 

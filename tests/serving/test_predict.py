@@ -11,6 +11,8 @@ import pystac
 import pytest
 import rasterio
 import rasterio.warp
+from pystac import STACObjectType
+from pystac.validation.stac_validator import JsonSchemaSTACValidator
 from rio_cogeo.cogeo import cog_validate
 from small_export import BANDS, SmallExport, write_raster
 
@@ -125,7 +127,9 @@ def test_the_stac_item_is_valid(small_export: SmallExport, tmp_path: Path) -> No
     values = {c["value"]: c for c in item.assets["map"].extra_fields["classification:classes"]}
     assert values[0]["nodata"] is True
     assert values[60]["name"] == "water_bodies"
-    assert item.properties["proj:epsg"] == 32634
+    assert item.properties["proj:code"] == "EPSG:32634"
+    validator = JsonSchemaSTACValidator()
+    validator.validate_core(item.to_dict(), STACObjectType.ITEM, "1.1.0")
     assert all(Path(tmp_path / a.href).is_file() for a in item.assets.values())
     with rasterio.open(out) as dataset:
         west, south, *_ = rasterio.warp.transform_bounds(dataset.crs, 4326, *dataset.bounds)

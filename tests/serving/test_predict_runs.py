@@ -1,0 +1,236 @@
+"""Killed, parallel, merged and planned predictions."""
+
+import os
+import re
+import signal
+import sqlite3
+import struct
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from small_export import SmallExport, write_raster
+
+from serving import plan
+from serving.predict import main
+
+RAW = ("--min-object-size", "0", "--engine", "tensorflow", "--no-picture", "--no-stac")
+BLEND = ("--mode", "blend", "--patch-size", "64", "--patch-overlap", "32")
+
+
+def arguments(export: SmallExport, images: list[Path], out: Path, *flags: str) -> list[str]:
+    paths = [str(path) for path in images]
+    model = ["--model-path", str(export.folder)]
+    return [*model, "--input-image", *paths, "--output-map", str(out), *flags]
+
+
+def read(path: Path) -> np.ndarray:
+    with rasterio.open(path) as dataset:
+        return dataset.read(1)
+
+
+@pytest.mark.parametrize("mode", ["exact", "blend"])
+def test_a_killed_run_continues_to_the_same_bytes(
+    small_export: SmallExport, tmp_path: Path, mode: str
+) -> None:
+    write_raster(tmp_path / "scene.tif", 1500, 300)
+    room = 144 * 144 * plan.ACTIVATION_BYTES_PER_PX["tensorflow", "float32"]
+    small = ("--memory-gb", str((plan.ENGINE_BYTES["tensorflow"] + room) / 2**30))
+    flags = (*RAW, *(BLEND if mode == "blend" else ("--mode", "exact", *small)))
+    whole, killed = tmp_path / "whole" / "map.tif", tmp_path / "killed" / "map.tif"
+    assert main(arguments(small_export, [tmp_path / "scene.tif"], whole, *flags)) == 0
+    command = arguments(small_export, [tmp_path / "scene.tif"], killed, *flags)
+    process = subprocess.Popen([sys.executable, "-m", "serving.predict", *command])
+    bands = killed.with_name(".map.tif.work") / "network"
+    deadline = time.monotonic() + 120
+    while len(list(bands.glob("band_*.npy"))) < 2 and time.monotonic() < deadline:
+        assert process.poll() is None
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    done = len(list(bands.glob("band_*.npy")))
+    assert not killed.exists()
+    kept = {p.name: p.stat().st_mtime_ns for p in bands.glob("band_*.npy")}
+    assert main(command) == 0
+    for name in ("map.tif", "confidence.tif", "areas.csv"):
+        assert (killed.parent / name).read_bytes() == (whole.parent / name).read_bytes()
+    assert done >= 2
+    assert kept
+
+
+def test_an_unfinished_run_of_other_settings_is_not_mixed_in(
+    small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_raster(tmp_path / "scene.tif", 100, 100)
+    out = tmp_path / "map.tif"
+    work = out.with_name(".map.tif.work") / "network"
+    work.mkdir(parents=True)
+    (work / "settings.json").write_text('{"model": "another"}')
+    assert main(arguments(small_export, [tmp_path / "scene.tif"], out, *RAW)) == 2
+    assert "unfinished run with other settings" in capsys.readouterr().err
+    assert main(arguments(small_export, [tmp_path / "scene.tif"], out, *RAW, "--overwrite")) == 0
+
+
+def test_processes_give_the_same_bytes(small_export: SmallExport, tmp_path: Path) -> None:
+    write_raster(tmp_path / "scene.tif", 300, 200)
+    for jobs in ("1", "2"):
+        out = tmp_path / jobs / "map.tif"
+        flags = (*RAW, *BLEND, "--jobs", jobs)
+        assert main(arguments(small_export, [tmp_path / "scene.tif"], out, *flags)) == 0
+    assert (tmp_path / "1" / "map.tif").read_bytes() == (tmp_path / "2" / "map.tif").read_bytes()
+
+
+def test_a_mosaic_takes_the_more_confident_pixel(small_export: SmallExport, tmp_path: Path) -> None:
+    scenes = tmp_path / "scenes"
+    scenes.mkdir()
+    write_raster(scenes / "a.tif", 60, 80, seed=1)
+    # Starts 50 columns east and 20 rows south: they share 40 x 30 px.
+    write_raster(scenes / "b.tif", 70, 90, seed=2, origin=(600_500.0, 4_199_800.0))
+    out = tmp_path / "both.tif"
+    assert main(arguments(small_export, [scenes], out, *RAW, "--mosaic")) == 0
+    parts = {
+        name: (
+            read(tmp_path / "both_scenes" / name / "map.tif"),
+            read(tmp_path / "both_scenes" / name / "confidence.tif").astype(int),
+        )
+        for name in ("a", "b")
+    }
+    classes = np.zeros((90, 140), np.uint8)
+    best = np.full((90, 140), -1)
+    for name, (row, col) in {"a": (0, 0), "b": (20, 50)}.items():
+        codes, confidence = parts[name]
+        place = slice(row, row + codes.shape[0]), slice(col, col + codes.shape[1])
+        better = confidence > best[place]
+        classes[place][better] = codes[better]
+        best[place][better] = confidence[better]
+    np.testing.assert_array_equal(read(out), classes)
+    with rasterio.open(out) as dataset:
+        assert (dataset.transform.c, dataset.transform.f) == (600_000, 4_200_000)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"crs": "EPSG:32635"}, "a mosaic needs one CRS"),
+        ({"origin": (600_004.0, 4_200_000.0)}, "do not lie on the grid"),
+        ({"crs": None}, "has no CRS"),
+    ],
+)
+def test_a_mosaic_of_other_grids_is_refused_before_any_work(
+    small_export: SmallExport,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    changes: dict[str, object],
+    message: str,
+) -> None:
+    write_raster(tmp_path / "a.tif", 40, 40)
+    write_raster(tmp_path / "b.tif", 40, 40, **changes)  # type: ignore[arg-type]
+    images = [tmp_path / "a.tif", tmp_path / "b.tif"]
+    out = tmp_path / "m.tif"
+    assert main(arguments(small_export, images, out, *RAW, "--mosaic")) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "m_scenes").exists()
+
+
+def test_several_inputs_need_a_folder(
+    small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a.tif", "b.tif"):
+        write_raster(tmp_path / name, 20, 20)
+    (tmp_path / "list.txt").write_text("a.tif\n# a comment\nb.tif\n")
+    inputs = [tmp_path / "list.txt"]
+    assert main(arguments(small_export, inputs, tmp_path / "m.tif", *RAW)) == 2
+    assert "must be a folder" in capsys.readouterr().err
+    assert main(arguments(small_export, inputs, tmp_path / "out", *RAW)) == 0
+    assert sorted(p.parent.name for p in (tmp_path / "out").glob("*/map.tif")) == ["a", "b"]
+
+
+def test_a_plan_writes_nothing(
+    small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_raster(tmp_path / "scene.tif", 300, 200)
+    out = tmp_path / "out" / "map.tif"
+    flags = (*RAW, *BLEND, "--plan")
+    assert main(arguments(small_export, [tmp_path / "scene.tif"], out, *flags)) == 0
+    text = capsys.readouterr().out
+    # 9 x 6 patches of 64 px at a stride of 32, by hand: 54 * 64^2 / 60000 = 3.686.
+    assert "54 of 64 x 64 px" in text
+    assert "3.686 px per output px" in text
+    assert not out.parent.exists()
+
+
+def test_verify_finds_exact_mode_exact_and_blending_not(
+    small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_raster(tmp_path / "scene.tif", 300, 200)
+    differences = {}
+    for mode in ("exact", "blend"):
+        out = tmp_path / mode / "map.tif"
+        flags = (*RAW, *BLEND, "--mode", mode, "--verify", "--verify-regions", "2")
+        assert main(arguments(small_export, [tmp_path / "scene.tif"], out, *flags)) == 0
+        found = re.search(r"difference ([0-9.e+-]+), mean", capsys.readouterr().out)
+        assert found
+        differences[mode] = float(found[1])
+    assert differences["exact"] < 1e-5
+    assert differences["blend"] > 1e-3
+
+
+def test_polygons_cover_the_map(small_export: SmallExport, tmp_path: Path) -> None:
+    write_raster(tmp_path / "scene.tif", 60, 50, nodata_columns=10)
+    out = tmp_path / "map.tif"
+    assert main(arguments(small_export, [tmp_path / "scene.tif"], out, *RAW, "--vector")) == 0
+    connection = sqlite3.connect(tmp_path / "map.gpkg")
+    rows = connection.execute("SELECT geom, code, name, area_ha FROM land_cover").fetchall()
+    assert sum(row[3] for row in rows) == pytest.approx(60 * 40 * 0.01)
+    counts = dict(zip(*np.unique(read(out), return_counts=True), strict=True))
+    for code in {row[1] for row in rows}:
+        total = sum(row[3] for row in rows if row[1] == code)
+        assert total == pytest.approx(counts[code] * 0.01)
+    magic, _, flags, srs, west = struct.unpack_from("<2sBBid", rows[0][0])
+    assert (magic, flags, srs) == (b"GP", 3, 32634)
+    assert 600_100 <= west <= 600_500
+    assert connection.execute("PRAGMA application_id").fetchone() == (0x47504B47,)
+    assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_a_raster_without_crs_makes_a_map_without_crs(
+    small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_raster(tmp_path / "scene.tif", 30, 30, crs=None)
+    out = tmp_path / "map.tif"
+    assert main(arguments(small_export, [tmp_path / "scene.tif"], out, *RAW)) == 0
+    assert "has no CRS" in capsys.readouterr().err
+    with rasterio.open(out) as dataset:
+        assert dataset.crs is None
+
+
+def test_a_full_disk_is_told_and_the_run_can_be_repeated(
+    small_export: SmallExport, tmp_path: Path
+) -> None:
+    write_raster(tmp_path / "scene.tif", 400, 400)
+    out = tmp_path / "map.tif"
+    command = arguments(small_export, [tmp_path / "scene.tif"], out, *RAW, *BLEND)
+    # No file may grow beyond 8 kB: writing fails as on a full disk.
+    limited = (
+        "import resource, signal, sys; from serving.predict import main; "
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192)); sys.exit(main(sys.argv[1:]))"
+    )
+    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
+    result = subprocess.run(
+        [sys.executable, "-c", limited, *command],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=120,
+        check=False,
+    )
+    assert result.returncode == 2
+    assert "cannot write" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not out.exists()
+    assert main(command) == 0

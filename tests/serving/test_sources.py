@@ -1,0 +1,171 @@
+"""Products, prepared scenes and rasters read as one thing."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from small_export import SmallExport, model_info, write_raster
+
+from landcover_tf.errors import RasterError
+from landcover_tf.grid import Window
+from landcover_tf.sentinel2.preparation import Job, Settings, prepare_product
+from landcover_tf.sentinel2.simulation import SimulatedProduct, simulate_product
+from serving.predict import main
+from serving.raster_io import WindowReader
+from serving.sources import SourceOptions, open_source
+
+RAW = ("--min-object-size", "0", "--engine", "tensorflow", "--no-stac")
+
+
+@pytest.fixture(scope="module")
+def products(tmp_path_factory: pytest.TempPathFactory) -> dict[str, SimulatedProduct]:
+    """One small product as a folder and as a zip, with a swath edge and clouds."""
+    folder = tmp_path_factory.mktemp("products")
+    return {
+        kind: simulate_product(
+            folder / kind,
+            size_px=300,
+            seed=3,
+            zipped=kind == "zip",
+            cloud_fraction=0.1,
+            nodata_fraction=0.2,
+        )
+        for kind in ("folder", "zip")
+    }
+
+
+@pytest.fixture(scope="module")
+def prepared(
+    products: dict[str, SimulatedProduct], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The same product prepared."""
+    folder = tmp_path_factory.mktemp("prepared")
+    job = Job(product=products["folder"].path, output_dir=folder, settings=Settings())
+    return prepare_product(job)
+
+
+def test_a_product_is_read_as_its_prepared_scene(
+    products: dict[str, SimulatedProduct], prepared: Path
+) -> None:
+    info, options = model_info(), SourceOptions(mask_clouds=True)
+    scene = open_source(prepared, info, options)
+    expected, validity = scene.read(Window(row_off=0, col_off=0, height=300, width=300))
+    for product in products.values():
+        source = open_source(product.path, info, options)
+        assert source.sequential
+        reader = WindowReader(source, info.nodata)
+        for row in (0, 96, 200):  # Overlapping windows: rows are decoded once and kept.
+            window = Window(row_off=row, col_off=64, height=128, width=256)
+            image, bits = reader.read(window)
+            rows = slice(row, min(row + 128, 300))
+            np.testing.assert_array_equal(image[: rows.stop - row, :236], expected[rows, 64:])
+            assert (image[rows.stop - row :] == 0).all()
+            same_data = (bits & 1)[: rows.stop - row, :236] == (validity & 1)[rows, 64:]
+            assert same_data.all()
+        source.close()
+    assert scene.tags["baseline"] == "05.11"
+    scene.close()
+
+
+@pytest.mark.parametrize("kind", ["folder", "zip"])
+def test_a_product_and_its_prepared_scene_give_one_map(
+    small_export: SmallExport,
+    products: dict[str, SimulatedProduct],
+    prepared: Path,
+    tmp_path: Path,
+    kind: str,
+) -> None:
+    flags = (*RAW, "--mode", "exact", "--model-path", str(small_export.folder))
+    maps = []
+    for name, path in (("product", products[kind].path), ("scene", prepared)):
+        out = tmp_path / name / "map.tif"
+        paths = ("--input-image", str(path), "--output-map", str(out))
+        assert main([*flags, *paths]) == 0
+        with rasterio.open(out) as dataset:
+            maps.append(dataset.read(1))
+            assert dataset.tags()["product"].startswith("S2A_MSIL1C")
+    np.testing.assert_array_equal(*maps)
+    assert 0 < (maps[0] == 0).sum() < maps[0].size
+
+
+def test_clouds_are_left_out_on_request(
+    small_export: SmallExport,
+    products: dict[str, SimulatedProduct],
+    prepared: Path,
+    tmp_path: Path,
+) -> None:
+    with rasterio.open(prepared / "validity.tif") as dataset:
+        validity = dataset.read(1)
+    maps = {}
+    for name, path in (("scene", prepared), ("product", products["folder"].path)):
+        out = tmp_path / name / "map.tif"
+        paths = ("--input-image", str(path), "--output-map", str(out))
+        flags = (*RAW, "--mode", "exact", "--model-path", str(small_export.folder))
+        assert main([*flags, *paths, "--mask-clouds"]) == 0
+        with rasterio.open(out) as dataset:
+            maps[name] = dataset.read(1)
+    np.testing.assert_array_equal(maps["scene"] == 0, (validity & (1 | 8 | 16 | 32 | 128)) > 0)
+    # A product's shadows are found on coarser overviews; all but a few pixels agree.
+    assert (maps["product"] != maps["scene"]).mean() < 0.02
+
+
+def test_a_strip_that_cannot_be_read_is_named_and_the_rest_is_kept(
+    small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "scene.tif"
+    write_raster(path, 400, 200)
+    whole = path.read_bytes()
+    damaged = bytearray(whole)
+    damaged[len(whole) // 2 :] = b""  # Planes are stored one after another; the last are lost.
+    path.write_bytes(damaged)
+    out = tmp_path / "map.tif"
+    command = ["--model-path", str(small_export.folder), "--input-image", str(path)]
+    assert main([*command, "--output-map", str(out), *RAW]) == 2
+    error = capsys.readouterr().err
+    assert "scene.tif cannot be read at rows" in error
+    assert not out.exists()
+
+
+def test_resampling_brings_pixels_to_the_model(tmp_path: Path) -> None:
+    path = tmp_path / "scene.tif"
+    write_raster(path, 40, 60, pixel_m=20.0)
+    with pytest.raises(RasterError, match="factor 2"):
+        open_source(path, model_info(), SourceOptions())
+    source = open_source(path, model_info(), SourceOptions(resample=True))
+    assert (source.grid.height, source.grid.width) == (80, 120)
+    assert source.grid.transform.a == 10
+    image, validity = source.read(Window(row_off=0, col_off=0, height=80, width=120))
+    assert image.shape == (80, 120, 4)
+    assert not validity.any()
+
+
+def test_unnamed_bands_can_be_named(tmp_path: Path) -> None:
+    path = tmp_path / "scene.tif"
+    image = write_raster(path, 20, 20, names=None)
+    window = Window(row_off=0, col_off=0, height=20, width=20)
+    options = SourceOptions(assume_bands=("model",))
+    found, _ = open_source(path, model_info(), options).read(window)
+    np.testing.assert_array_equal(found, np.moveaxis(image, 0, -1))
+    swapped = SourceOptions(assume_bands=("B08", "B04", "B03", "B02"))
+    found, _ = open_source(path, model_info(), swapped).read(window)
+    np.testing.assert_array_equal(found, np.moveaxis(image, 0, -1)[..., ::-1])
+    with pytest.raises(RasterError, match="names 2 bands, .* has 4"):
+        open_source(path, model_info(), SourceOptions(assume_bands=("B08", "B04")))
+
+
+def test_openvino_agrees_with_tensorflow(small_export: SmallExport) -> None:
+    pytest.importorskip("openvino")
+    from serving.local_model import TensorFlowModel
+    from serving.openvino_model import OpenVinoModel
+
+    batch = np.random.default_rng(5).integers(1001, 6000, (2, 64, 96, 4)).astype(np.uint16)
+    first = TensorFlowModel(small_export.folder, small_export.info)
+    second = OpenVinoModel(small_export.folder, small_export.info)
+    expected = first.probabilities(batch)
+    np.testing.assert_allclose(second.probabilities(batch), expected, atol=1e-5)
+    for engine in (first, second):
+        decided = engine.decide(batch)
+        agreed = (decided[..., 0] == expected.argmax(axis=-1)).mean()
+        assert agreed >= 0.999
+        assert np.abs(decided[..., 1] - expected.max(axis=-1) * 254).max() < 0.51
