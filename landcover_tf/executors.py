@@ -22,8 +22,6 @@ Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 CONNECT_SECONDS = 20
-LOST_WORKERS_PER_JOB = 5
-"""How often a Dask cluster runs a job again because it lost the worker."""
 
 
 class InProcessExecutor(Executor):
@@ -113,14 +111,16 @@ def run_jobs(
 @contextmanager
 def _dask_executor(scheduler: str) -> Iterator[Executor]:
     try:
-        from distributed import Client
+        import distributed
     except ImportError as error:
         raise ConfigError(
             f"--scheduler {scheduler} needs Dask; install landcover-tf[dask]"
         ) from error
     where = {"scheduler_file": scheduler} if scheduler.endswith(".json") else {"address": scheduler}
+    # Dask has no type annotations.
+    new_client: Any = distributed.Client
     try:
-        client = Client(**where, timeout=CONNECT_SECONDS, set_as_default=False)
+        client = new_client(**where, timeout=CONNECT_SECONDS, set_as_default=False)
     except (OSError, ValueError) as error:
         raise ConfigError(f"no Dask scheduler answers at {scheduler}: {error}") from error
     with client, client.get_executor(pure=False) as pool:

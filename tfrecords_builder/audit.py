@@ -11,7 +11,7 @@ import numpy as np
 import tyro
 
 from landcover_tf import cli
-from landcover_tf.dataset_info import DatasetInfo
+from landcover_tf.dataset_info import DatasetInfo, ProductInfo
 from landcover_tf.files import write_json
 from landcover_tf.progress import progress
 from landcover_tf.sentinel2.validity import ValidityBit
@@ -212,13 +212,16 @@ def _pair(
 def _common(facts: _Facts, info: DatasetInfo, first: int, second: int) -> dict[str, int]:
     of_id = {product.id: product for product in info.products}
 
-    def seen(split: int) -> list[set[object]]:
+    def seen(split: int) -> list[ProductInfo]:
         ids = {facts.products[i] for i in np.flatnonzero(facts.split == split)}
-        known = [of_id[i] for i in ids if i in of_id]
-        return [ids, {p.tile for p in known} - {None}, {p.orbit for p in known} - {None}]
+        return [of_id[i] for i in ids if i in of_id]
 
-    counts = [len(a & b) for a, b in zip(seen(first), seen(second), strict=True)]
-    return dict(zip(("common_products", "common_tiles", "common_orbits"), counts, strict=True))
+    ours, theirs = seen(first), seen(second)
+    return {
+        "common_products": len({p.id for p in ours} & {p.id for p in theirs}),
+        "common_tiles": len({p.tile for p in ours} & {p.tile for p in theirs} - {None}),
+        "common_orbits": len({p.orbit for p in ours} & {p.orbit for p in theirs} - {None}),
+    }
 
 
 def _class_fractions(

@@ -197,7 +197,7 @@ def _samples(folder: Path, info: DatasetInfo) -> list[str]:
                 break
             patch = stored.patch
             has_data = (patch.validity & np.uint8(ValidityBit.NODATA)) == 0
-            reflectance = patch.image * np.float32(info.scale) + np.float32(info.offset)
+            reflectance = patch.image * np.array(info.scale) + np.array(info.offset)
             if figure is None:
                 figure, axes = _sheet(split)
             axes[0, number].imshow(composite(reflectance, patch.band_names, valid=has_data))

@@ -44,7 +44,7 @@ class Footprints:
     @property
     def centers(self) -> np.ndarray:
         """Centres, float64 [patches, 2]."""
-        return (self.bounds[:, :2] + self.bounds[:, 2:]) / 2
+        return np.asarray((self.bounds[:, :2] + self.bounds[:, 2:]) / 2)
 
     def subset(self, rows: np.ndarray | Sequence[int]) -> "Footprints":
         """Returns the footprints at these positions."""
@@ -59,7 +59,7 @@ class Footprints:
         gaps = np.maximum(second[:, :2] - first[:, 2:], first[:, :2] - second[:, 2:])
         apart = np.hypot(*np.maximum(gaps, 0).T)
         size = np.minimum(self.pixel[pairs[:, 0]], self.pixel[pairs[:, 1]])
-        return np.where((gaps < 0).all(axis=1), gaps.max(axis=1), apart) / size
+        return np.asarray(np.where((gaps < 0).all(axis=1), gaps.max(axis=1), apart) / size)
 
     def close_pairs(self, distance_px: float, groups: np.ndarray) -> np.ndarray:
         """Returns pairs of rectangles of different groups that are nearer than a distance.
@@ -84,7 +84,7 @@ class Footprints:
         first, second = self.bounds[pairs[:, 0]], self.bounds[pairs[:, 1]]
         sides = np.minimum(first[:, 2:], second[:, 2:]) - np.maximum(first[:, :2], second[:, :2])
         size = np.minimum(self.pixel[pairs[:, 0]], self.pixel[pairs[:, 1]])
-        return np.maximum(sides, 0).prod(axis=1) / size**2
+        return np.asarray(np.maximum(sides, 0).prod(axis=1) / size**2)
 
     def min_distance(self, groups: np.ndarray) -> float | None:
         """Returns the least distance between rectangles of two groups in pixels.
@@ -121,7 +121,7 @@ class Footprints:
         largest = (bounds[:, 2:] - bounds[:, :2]).max()
         reach = largest + distance_px * self.pixel[members].max()
         pairs = cKDTree(self.centers[members]).query_pairs(reach, p=np.inf, output_type="ndarray")
-        return pairs[groups[pairs[:, 0]] != groups[pairs[:, 1]]]
+        return np.asarray(pairs[groups[pairs[:, 0]] != groups[pairs[:, 1]]])
 
 
 def locate(places: Sequence[PatchPlace]) -> Footprints:

@@ -203,7 +203,7 @@ class RasterReader:
     def _without_data(self, image: np.ndarray) -> np.ndarray:
         """Returns where a band is no data; such a pixel is no data as a whole."""
         nodata = self._raster.nodata
-        missing = (image == self._fill).all(axis=-1)
+        missing: np.ndarray = (image == self._fill).all(axis=-1)
         if image.dtype.kind == "f":
             missing |= ~np.isfinite(image).all(axis=-1)
         if nodata is not None and math.isfinite(nodata):

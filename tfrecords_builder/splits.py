@@ -163,7 +163,7 @@ def _units(
         return _blocks(places, footprints, config)
     if config.split == "zones" and config.zones is not None:
         zones = zones_of(places, config.zones)
-        return [z and _Unit(name=z.name, split=z.split) for z in zones]
+        return [None if z is None else _Unit(name=z.name, split=z.split) for z in zones]
     sources = [rasters[candidate.source].source for candidate in candidates]
     if config.split == "scenes":
         return [_Unit(name=source.id) for source in sources]
@@ -177,7 +177,7 @@ def _units(
         )
     if column != "split":
         return [_Unit(name=str(value)) for value in values]
-    wrong = sorted(set(values) - set(SPLITS))
+    wrong = sorted({str(value) for value in values} - set(SPLITS))
     if wrong:
         raise DatasetError(f"the split column must hold {', '.join(SPLITS)}; it has {wrong}")
     return [_Unit(name=s.id, split=str(v)) for s, v in zip(sources, values, strict=True)]
@@ -246,8 +246,8 @@ def _class_pixels(candidates: Sequence[Candidate], legend: Legend) -> np.ndarray
 def _require_units(names: Sequence[str], splits: Sequence[str], config: BuildConfig) -> None:
     if len(names) < len(splits):
         raise DatasetError(
-            f"{len(names)} {_units_word(config)} cannot fill {len(splits)} splits "
-            f"({', '.join(splits)}); {_advice(config)}"
+            f"the splits {', '.join(splits)} need at least {len(splits)} {_units_word(config)}, "
+            f"but the patches lie in {len(names)}; {_advice(config)}"
         )
 
 

@@ -91,10 +91,10 @@ def _zone(path: Path, number: int, feature: dict[str, Any]) -> Zone:
 
 def _rings(geometry: dict[str, Any]) -> list[np.ndarray]:
     """Returns all rings of a polygon; even-odd counting takes care of holes and parts."""
-    parts = {"Polygon": lambda c: [c], "MultiPolygon": lambda c: c}
-    if geometry["type"] not in parts:
+    if geometry["type"] not in ("Polygon", "MultiPolygon"):
         raise TypeError(f"expected Polygon or MultiPolygon, got {geometry['type']}")
-    polygons = parts[geometry["type"]](geometry["coordinates"])
+    parts = geometry["coordinates"]
+    polygons = [parts] if geometry["type"] == "Polygon" else parts
     return [np.asarray(ring, float)[:, :2] for polygon in polygons for ring in polygon]
 
 

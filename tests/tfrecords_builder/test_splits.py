@@ -212,7 +212,11 @@ def test_random_splits_need_a_confession():
 @pytest.mark.parametrize(
     ("rasters", "values", "message"),
     [
-        ([raster("a")], {"split": "scenes"}, "1 scenes cannot fill 3 splits"),
+        (
+            [raster("a")],
+            {"split": "scenes"},
+            "train, val, test need at least 3 scenes, but the patches lie in 1; use",
+        ),
         ([raster("a")], {"split": "group"}, "needs the group of every image; 1 have none"),
         ([raster("a", split="Train")], {"split": "given"}, r"it has \['Train'\]"),
         ([raster("a", crs="")], {}, "a has no CRS, so it has no metres; give --block-size-px"),
