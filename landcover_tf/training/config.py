@@ -117,8 +117,7 @@ class TrainConfig:
     early_stopping: int = 0
     """Stop after this many epochs without improvement; 0 never does."""
     mixed_precision: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
-    """Number format of the computation; auto takes float16 on GPUs, bfloat16 on CPUs that have
-    it, float32 elsewhere."""
+    """Number format of the computation; auto takes float16 on GPUs and float32 on CPUs."""
     jit: Literal["auto", "on", "off"] = "auto"
     """Compile the step with XLA; auto does on a single GPU, never on CPUs."""
     strategy: Literal["auto", "single", "mirrored", "multi-worker"] = "auto"
