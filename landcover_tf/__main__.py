@@ -16,12 +16,9 @@ PROGRAMS = {
     "inspect": ("tfrecords_builder.inspect", "show one record as GeoTIFF and picture"),
     "train": ("landcover_tf.train", "train the U-Net"),
     "evaluate": ("landcover_tf.evaluate", "score a run on held-out patches"),
-    "tune": ("tuning.__main__", "search for better settings"),
-    "experiments": ("tuning.experiments", "run a named list of configurations"),
     "export": ("landcover_tf.export", "write a SavedModel for serving"),
     "predict": ("serving.predict", "map a product or raster"),
     "monitor": ("landcover_tf.monitor", "compare served data with the training data"),
-    "assess": ("landcover_tf.assess", "sample, accuracy and area of a map"),
     "report": ("landcover_tf.report.__main__", "write one page about a run and its map"),
     "serve-report": ("landcover_tf.report.serve", "show a large report in the browser"),
 }

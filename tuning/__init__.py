@@ -1,1 +1,1 @@
-"""Hyper-parameter searches and lists of experiments over the trainer's configuration."""
+"""Hyper-parameter searches over the trainer's configuration (not written yet)."""
