@@ -13,16 +13,11 @@ from landcover_tf.grid import Window
 from landcover_tf.model_info import ModelInfo
 from landcover_tf.pictures import TRUE_COLOUR
 from landcover_tf.sentinel2 import clouds, resample
+from landcover_tf.sentinel2.band_reader import GDAL_CACHE_BYTES
 from landcover_tf.sentinel2.pansharpen import Sharpening
 from landcover_tf.sentinel2.quality import read_product_clouds, read_quality_bits
 from landcover_tf.sentinel2.safe import SafeProduct, open_product
-from landcover_tf.sentinel2.scene import (
-    GDAL_CACHE_BYTES,
-    STORED_NODATA,
-    STORED_OFFSET,
-    STORED_SCALE,
-    Scene,
-)
+from landcover_tf.sentinel2.scene import STORED_NODATA, STORED_OFFSET, STORED_SCALE, Scene
 from serving.sources import Conversion, Georeference, finish_pixels
 
 CLOUD_BUFFER_M = 250.0

@@ -97,18 +97,22 @@ class Baseline:
     classes: np.ndarray
     """Dense class of each output of the classifier."""
 
-    def predict(self, image: np.ndarray) -> np.ndarray:
+    def predict(self, image: np.ndarray, where: np.ndarray | None = None) -> np.ndarray:
         """Returns the dense class of each pixel.
 
         Args:
             image: Reflectance, float32 [height, width, bands].
+            where: Pixels to classify, bool [height, width]; all by default.
 
         Returns:
-            uint8 [height, width].
+            uint8 [height, width], IGNORED where not asked.
         """
-        features = pixel_features(image, self.context)
-        flat = features.reshape(-1, features.shape[-1])
-        return self.classes[self._indices(flat)].reshape(image.shape[:2])
+        where = np.ones(image.shape[:2], bool) if where is None else where
+        classes = np.full(image.shape[:2], IGNORED, np.uint8)
+        if where.any():
+            features = pixel_features(image, self.context)[where]
+            classes[where] = self.classes[self._indices(features)]
+        return classes
 
     def _indices(self, features: np.ndarray) -> np.ndarray:
         if self.kind == "lightgbm":
@@ -156,7 +160,7 @@ def fit_baseline(
         from sklearn.ensemble import HistGradientBoostingClassifier
 
         classifier = HistGradientBoostingClassifier(
-            max_iter=100, learning_rate=0.1, early_stopping=False, random_state=seed
+            max_iter=60, learning_rate=0.15, early_stopping=False, random_state=seed
         )
         classifier.fit(features, labels)
     return Baseline(
@@ -186,6 +190,6 @@ def _lightgbm(classes: int, seed: int, threads: int | None) -> Any:
             "`pip install 'landcover-tf[baseline]'` or use --baseline hist-gradient-boosting"
         ) from error
     return LGBMClassifier(
-        n_estimators=200, learning_rate=0.1, num_leaves=31, random_state=seed, n_jobs=threads,
+        n_estimators=100, learning_rate=0.1, num_leaves=31, random_state=seed, n_jobs=threads,
         objective="multiclass" if classes > 2 else "binary", verbosity=-1,
     )  # fmt: skip

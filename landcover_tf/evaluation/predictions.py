@@ -121,12 +121,11 @@ def predict_split(
             pixels = outputs[i][known]
             before += Reliability.of(softmax(pixels).max(axis=-1), correct)
             after += Reliability.of(softmax(pixels / temperature).max(axis=-1), correct)
-            guess = None if baseline is None else baseline.predict(image[i])
-            if guess is not None:
+            if baseline is not None:
+                guess = baseline.predict(image[i], known)
                 trees.append(confusion_matrix(truth, guess, classes))
             if known.any() and len(shown) < pictures:
-                shown.append(Shown(image=image[i], label=label[i], network=predicted[i],
-                                   baseline=guess))  # fmt: skip
+                shown.append(_shown(image[i], label[i], predicted[i], baseline))
     return SplitPrediction(
         network=np.stack(network),
         baseline=np.stack(trees) if trees else None,
@@ -134,3 +133,10 @@ def predict_split(
         after=after,
         shown=tuple(shown),
     )
+
+
+def _shown(
+    image: np.ndarray, label: np.ndarray, predicted: np.ndarray, baseline: Baseline | None
+) -> Shown:
+    guess = None if baseline is None else baseline.predict(image)
+    return Shown(image=image, label=label, network=predicted, baseline=guess)

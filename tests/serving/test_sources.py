@@ -5,11 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
-from small_export import SmallExport, model_info, write_raster
+from small_export import BANDS, SmallExport, model_info, write_raster
 
 from landcover_tf.errors import RasterError
 from landcover_tf.grid import Window
-from landcover_tf.sentinel2.preparation import Job, Settings, prepare_product
+from landcover_tf.sentinel2.preparation import prepare_product
+from landcover_tf.sentinel2.settings import Job, Settings
 from landcover_tf.sentinel2.simulation import SimulatedProduct, simulate_product
 from serving.predict import main
 from serving.raster_io import WindowReader
@@ -114,17 +115,25 @@ def test_a_strip_that_cannot_be_read_is_named_and_the_rest_is_kept(
     small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "scene.tif"
-    write_raster(path, 400, 200)
-    whole = path.read_bytes()
-    damaged = bytearray(whole)
-    damaged[len(whole) // 2 :] = b""  # Planes are stored one after another; the last are lost.
-    path.write_bytes(damaged)
+    write_raster(path, 1200, 100)
+    with rasterio.open(path) as dataset:
+        profile = dataset.profile | {"compress": "deflate", "blockysize": 16}
+        image, scales, offsets = dataset.read(), dataset.scales, dataset.offsets
+    with rasterio.open(path, "w", **profile) as dataset:
+        dataset.write(image)
+        dataset.descriptions, dataset.scales, dataset.offsets = BANDS, scales, offsets
+    content = bytearray(path.read_bytes())
+    # The rows of each plane are compressed in order, plane after plane: this hits the last.
+    content[-2000:-1000] = bytes(1000)
+    path.write_bytes(content)
     out = tmp_path / "map.tif"
     command = ["--model-path", str(small_export.folder), "--input-image", str(path)]
-    assert main([*command, "--output-map", str(out), *RAW]) == 2
+    blend = ("--mode", "blend", "--patch-size", "64", "--patch-overlap", "32")
+    assert main([*command, "--output-map", str(out), *RAW, *blend]) == 2
     error = capsys.readouterr().err
     assert "scene.tif cannot be read at rows" in error
     assert not out.exists()
+    assert list((tmp_path / ".map.tif.work" / "network").glob("band_*.npy"))
 
 
 def test_resampling_brings_pixels_to_the_model(tmp_path: Path) -> None:
@@ -150,7 +159,7 @@ def test_unnamed_bands_can_be_named(tmp_path: Path) -> None:
     swapped = SourceOptions(assume_bands=("B08", "B04", "B03", "B02"))
     found, _ = open_source(path, model_info(), swapped).read(window)
     np.testing.assert_array_equal(found, np.moveaxis(image, 0, -1)[..., ::-1])
-    with pytest.raises(RasterError, match="names 2 bands, .* has 4"):
+    with pytest.raises(RasterError, match=r"names 2 bands, .* has 4"):
         open_source(path, model_info(), SourceOptions(assume_bands=("B08", "B04")))
 
 
