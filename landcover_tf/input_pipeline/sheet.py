@@ -1,0 +1,149 @@
+"""A picture of every augmentation: `python -m landcover_tf.input_pipeline.sheet`."""
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from landcover_tf import cli
+from landcover_tf.errors import ConfigError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from landcover_tf.dataset_info import DatasetInfo
+    from landcover_tf.input_pipeline.augment import AugmentationSettings
+
+# Patches looked at to find one with many classes.
+LOOKED_AT = 64
+# Patches in the augmented batch: the one that is drawn and donors for CutMix and copy-paste.
+BATCH = 6
+
+
+@dataclass(frozen=True, kw_only=True)
+class SheetConfig:
+    """Draw one training patch under every augmentation, each done for certain."""
+
+    data_dir: Path
+    """Output folder of tfrecords_builder."""
+    output: Path = Path("sheet.png")
+    """PNG to write."""
+    split: str = "train"
+    """Split that the patch is taken from."""
+    seed: int = 0
+    """Another seed draws other augmentations."""
+
+    def __post_init__(self) -> None:
+        if self.output.suffix != ".png":
+            raise ConfigError(f"--output must end in .png, got {self.output}")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the program; returns its exit code."""
+    return cli.run(SheetConfig, _program, argv, prog="landcover_tf.input_pipeline.sheet")
+
+
+def _program(config: SheetConfig) -> None:
+    from landcover_tf.dataset_info import DatasetInfo
+
+    info = DatasetInfo.load(config.data_dir)
+    info.verify(config.data_dir, checksums=False)
+    info.split(config.split)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    draw(info, config)
+    print(config.output)
+
+
+def draw(info: "DatasetInfo", config: SheetConfig) -> None:
+    """Writes the sheet."""
+    import numpy as np
+
+    from landcover_tf.pictures import class_picture, composite, save_panels
+
+    images, labels = _varied_batch(info, config)
+    versions = _versions(info, images, labels, config.seed)
+    # One stretch for all, or haze and shadow would be stretched away.
+    strip = np.concatenate([image for _, image, _ in versions], axis=1)
+    picture = composite(strip, info.band_names, valid=(strip != 0).any(axis=-1))
+    panels = []
+    for (name, _, label), part in zip(
+        versions, np.split(picture, len(versions), axis=1), strict=True
+    ):
+        codes = info.legend.code_of_index[label]
+        panels += [(name, part), ("its label", class_picture(codes, info.legend))]
+    save_panels(
+        config.output,
+        panels,
+        legend=info.legend,
+        columns=8,
+        title=f"{info.name}, split {config.split}: every augmentation of one patch",
+        panel_inches=2.2,
+    )
+
+
+def every_setting() -> "list[tuple[str, AugmentationSettings]]":
+    """Returns (name, settings) of each augmentation alone and of the presets."""
+    from landcover_tf.input_pipeline.augment import PRESETS, PROBABILITIES, AugmentationSettings
+    from landcover_tf.input_pipeline.copy_paste import BLENDS
+
+    strong = {"max_haze": 0.6, "max_darkening": 0.7, "noise_std": 0.05, "band_drop_fraction": 0.4}
+    alone = [
+        (name.replace("_", " "), AugmentationSettings(**({name: 1.0} | strong)))
+        for name in PROBABILITIES
+        if name != "copy_paste"
+    ]
+    pasted = [
+        (f"copy-paste, {blend}", AugmentationSettings(copy_paste=1.0, paste_blend=blend))
+        for blend in BLENDS
+    ]
+    presets = [(f"preset {name}", settings) for name, settings in PRESETS.items()]
+    return [("original", PRESETS["none"]), *alone, *pasted, *presets[1:]]
+
+
+def _versions(
+    info: "DatasetInfo", images: "np.ndarray", labels: "np.ndarray", seed: int
+) -> "list[tuple[str, np.ndarray, np.ndarray]]":
+    """Returns (name, image, label) of the batch's first patch under every augmentation."""
+    import numpy as np
+    import tensorflow as tf
+
+    from landcover_tf.input_pipeline.augment import augment
+    from landcover_tf.legend import IGNORED
+
+    # The rarest class of these few patches, so that there is an object to paste.
+    present, counts = np.unique(labels[labels != IGNORED], return_counts=True)
+    rare = [int(present[counts.argmin()])] if len(present) else []
+    versions = []
+    for number, (name, settings) in enumerate(every_setting()):
+        image, label = augment(
+            tf.constant(images),
+            tf.constant(labels),
+            tf.constant([seed, number], tf.int64),
+            settings,
+            band_names=info.band_names,
+            rare_classes=rare,
+        )
+        versions.append((name, image[0].numpy(), label[0].numpy()))
+    return versions
+
+
+def _varied_batch(info: "DatasetInfo", config: SheetConfig) -> "tuple[np.ndarray, np.ndarray]":
+    """Returns patches of the split with the most classes, the one with the most first."""
+    import numpy as np
+
+    from landcover_tf.input_pipeline.dataset import evaluation_dataset
+
+    batch = evaluation_dataset(info, config.data_dir, config.split, batch_size=LOOKED_AT)
+    images, labels = next(batch.as_numpy_iterator())
+    # Classes first; among equals the patch with less no data.
+    variety = [
+        len(np.unique(label)) + (image != 0).mean()
+        for image, label in zip(images, labels, strict=True)
+    ]
+    order = np.argsort(variety)[::-1][:BATCH]
+    return images[order], labels[order]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
