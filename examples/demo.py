@@ -18,7 +18,7 @@ def main(argv: list[str] | None = None) -> int:
     """Returns 0 when every program succeeded, otherwise 1."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output-dir", type=Path, default=Path("demo"))
-    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--epochs", type=int, default=7)
     arguments = parser.parse_args(argv)
     out = arguments.output_dir
     start = time.monotonic()
@@ -56,7 +56,8 @@ def _chain(out: Path, epochs: int) -> None:
         "--val-fraction", 0.2, "--test-fraction", 0.2)  # fmt: skip
     run("landcover_tf.train", "--data-dir", out / "dataset", "--output-dir", out / "run",
         "--model", "resnet18", "--encoder-weights", "none", "--patch-size", 128,
-        "--batch-size", 8, "--epochs", epochs, "--lr", 1e-3)  # fmt: skip
+        "--batch-size", 8, "--epochs", epochs, "--lr", 2e-3,
+        "--augmentation", "light")  # fmt: skip
     run("landcover_tf.evaluate", "--run-dir", out / "run")
     run("landcover_tf.export", "--run-dir", out / "run", "--output-dir", out / "export")
     held_out = out / "scenes" / read_index(out / "dataset", "test")[0].product

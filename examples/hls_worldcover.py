@@ -63,11 +63,12 @@ def write_pairs(source: Path, target: Path, fold: int) -> Path:
     """
     labels = np.load(source / "labels.npz")
     (target / "labels").mkdir(parents=True, exist_ok=True)
-    folds = assign_folds(labels["group"])
+    groups = labels["group"].copy()
+    # Chips 104 and 163, and 87 and 212, share five rows of pixels although their groups differ.
+    groups[groups == 41] = 12
+    folds = assign_folds(groups)
     rows = []
-    for number, codes, group in zip(
-        labels["ids"], labels["worldcover"], labels["group"], strict=True
-    ):
+    for number, codes, group in zip(labels["ids"], labels["worldcover"], groups, strict=True):
         path = target / "labels" / f"{number}.tif"
         with rasterio.open(
             path, "w", driver="GTiff", width=128, height=128, count=1, dtype="uint8"

@@ -27,7 +27,8 @@ class Anchors(HTMLParser):
 
 @pytest.fixture(scope="module")
 def page(tiny_run, prepared_scenes, tmp_path_factory):
-    assert evaluate.main(["--run-dir", str(tiny_run), "--bootstrap-samples", "50"]) == 0
+    quick = ["--bootstrap-samples", "50", "--baseline-pixels", "4000"]
+    assert evaluate.main(["--run-dir", str(tiny_run), *quick]) == 0
     scene = sorted(prepared_scenes.glob("S2*"))[0]
     output = tmp_path_factory.mktemp("page") / "report.html"
     # The labels stand in for a map: the page only needs legend codes.
