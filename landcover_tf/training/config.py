@@ -154,6 +154,8 @@ class TrainConfig:
                 raise ConfigError(
                     f"--{_flag(name)} must not be negative, got {getattr(self, name)}"
                 )
+        if not 0 <= self.skip_connections <= 5:
+            raise ConfigError(f"--skip-connections must be in [0, 5], got {self.skip_connections}")
         if self.patch_size < SIZE_MULTIPLE or self.patch_size % SIZE_MULTIPLE:
             raise ConfigError(
                 f"--patch-size must be a multiple of {SIZE_MULTIPLE}, because the encoder halves "

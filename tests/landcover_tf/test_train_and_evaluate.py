@@ -1,0 +1,90 @@
+"""The programs train and evaluate on the session's tiny dataset."""
+
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from landcover_tf import evaluate, train
+from landcover_tf.run_folder import RunFolder
+
+QUICK = ["--model", "resnet18", "--encoder-weights", "none", "--patch-size", "64",
+         "--batch-size", "8"]  # fmt: skip
+
+
+def test_a_finished_run_holds_what_it_promises(tiny_run):
+    run = RunFolder(tiny_run)
+    run.require_finished()
+    for path in (run.dataset, run.model_spec, run.best_weights, run.learning_curves,
+                 run.model_card, run.config):  # fmt: skip
+        assert path.stat().st_size > 0, path
+    with run.history.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    assert all(np.isfinite(float(row["train_loss"])) for row in rows)
+    summary = run.read_summary()
+    best = max(rows, key=lambda row: float(row["val_mean_iou"]))
+    assert summary["best_epoch"] == int(best["epoch"])
+    assert summary["data_hash"] and summary["software"]["keras"]
+
+
+def test_the_written_config_on_a_finished_run_changes_nothing(tiny_run):
+    run = RunFolder(tiny_run)
+    before = run.best_weights.read_bytes()
+    assert train.main(["--config", str(run.config)]) == 0
+    assert run.best_weights.read_bytes() == before
+
+
+def test_evaluation_agrees_with_its_own_confusion_matrix(tiny_run, tmp_path):
+    copy = tmp_path / "run"
+    shutil.copytree(tiny_run, copy)
+    quick = ["--bootstrap-samples", "20", "--baseline-pixels", "3000"]
+    assert evaluate.main(["--run-dir", str(copy), "--split", "val", *quick]) == 0
+    folder = copy / "evaluation" / "val"
+    scores = json.loads((folder / "scores.json").read_text())
+    for judged in (scores["unet"], scores["baseline"]):
+        matrix = np.array(judged["confusion_matrix"])
+        assert matrix.sum() == judged["pixels"] == scores["pixels"]
+        assert judged["overall_accuracy"] == pytest.approx(np.trace(matrix) / matrix.sum())
+        union = matrix.sum(axis=0) + matrix.sum(axis=1) - np.diag(matrix)
+        iou = np.diag(matrix)[union > 0] / union[union > 0]
+        assert judged["macro"]["iou"] == pytest.approx(iou.mean())
+        low, high = (judged["intervals"]["mean_iou"][end] for end in ("low", "high"))
+        assert 0 <= low <= high <= 1
+    for name in ("per_class.csv", "confusion_matrix.png", "reliability.png", "predictions.png"):
+        assert (folder / name).stat().st_size > 100
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--patch-size", "48"], "32"),
+        (["--batch-size", "100000"], "batch"),
+        (["--patch-size", "128"], "128"),
+        (["--encoder-lr-factor", "0"], "encoder"),
+        (["--skip-connections", "7"], "must be in [0, 5], got 7"),
+    ],
+)
+def test_settings_that_cannot_work_are_told(tiny_dataset, tmp_path, capsys, flags, message):
+    output = tmp_path / "run"
+    arguments = ["--data-dir", str(tiny_dataset), "--output-dir", str(output), *QUICK, *flags]
+    assert train.main(arguments) == 2
+    error = capsys.readouterr().err
+    assert message in error and "Traceback" not in error
+    assert not output.exists()
+
+
+def test_folders_that_are_no_dataset_or_run(tmp_path, capsys):
+    arguments = ["--data-dir", str(tmp_path), "--output-dir", str(tmp_path / "run"), *QUICK]
+    assert train.main(arguments) == 2
+    assert "holds no dataset.json" in capsys.readouterr().err
+    assert evaluate.main(["--run-dir", str(tmp_path)]) == 2
+    assert "is not a run folder" in capsys.readouterr().err
+
+
+def test_the_run_folder_of_another_config_is_refused(tiny_dataset, tiny_run, capsys):
+    arguments = ["--data-dir", str(tiny_dataset), "--output-dir", str(tiny_run), *QUICK]
+    assert train.main([*arguments, "--lr", "0.5"]) == 2
+    assert "lr" in capsys.readouterr().err
