@@ -184,9 +184,7 @@ def calibrate(
     backend: Backend, layout: Layout, info: ModelInfo, batch: int, content: BandContent
 ) -> float:
     """Returns the seconds of one batch of the layout's windows, compiled before."""
-    shape = (batch, layout.window_height, layout.window_width, len(info.bands))
-    # Mid-range values: zeros would let denormal-free shortcuts flatter the figure.
-    values = np.random.default_rng(0).integers(1000, 4000, shape).astype(info.dtype)
+    values = example_batch(layout, info, batch)
     run = (
         backend.decide
         if content.decision_only and layout.mode == "exact"
@@ -196,6 +194,12 @@ def calibrate(
     start = time.perf_counter()
     run(values)
     return time.perf_counter() - start
+
+
+def example_batch(layout: Layout, info: ModelInfo, batch: int) -> np.ndarray:
+    """Returns random stored values of a batch's shape, [batch, height, width, bands]."""
+    shape = (batch, layout.window_height, layout.window_width, len(info.bands))
+    return np.random.default_rng(0).integers(1000, 4000, shape).astype(info.dtype)
 
 
 def _duration(seconds: float) -> str:
