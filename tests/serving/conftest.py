@@ -1,7 +1,7 @@
 """Fixtures of the serving tests."""
 
 import pytest
-from small_export import SmallExport, write_export
+from local_export import SmallExport, write_export
 
 
 @pytest.fixture(scope="session")

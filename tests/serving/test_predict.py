@@ -14,7 +14,7 @@ import rasterio.warp
 from pystac import STACObjectType
 from pystac.validation.stac_validator import JsonSchemaSTACValidator
 from rio_cogeo.cogeo import cog_validate
-from small_export import BANDS, SmallExport, write_raster
+from local_export import BANDS, SmallExport, write_raster
 
 from landcover_tf.legend import load_legend
 from serving import plan

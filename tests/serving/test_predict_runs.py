@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
-from small_export import SmallExport, write_raster
+from local_export import SmallExport, write_raster
 
 from serving import plan
 from serving.predict import main

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
-from small_export import BANDS, SmallExport, model_info, write_raster
+from local_export import BANDS, SmallExport, model_info, write_raster
 
 from landcover_tf.errors import RasterError
 from landcover_tf.grid import Window
