@@ -32,6 +32,10 @@ class LegendError(LandCoverError):
     """A legend or a crosswalk is inconsistent or unknown."""
 
 
+class SampleError(LandCoverError):
+    """Reference points, their design or their strata do not fit the purpose."""
+
+
 class DatasetError(LandCoverError):
     """A built dataset is missing, changed, of another schema, or unfit for the request."""
 
