@@ -36,12 +36,16 @@ def detector_footprint(product: ProductIdentity, band: Band, outside: np.ndarray
     the strips are narrowed so that a border between two always lies inside.
     """
     size = outside.shape[0]
-    rows, cols = np.mgrid[0:size, 0:size].astype(np.float32)
+    # One row and one column that broadcast: whole grids of a full tile would take 2 GB.
+    cols = np.arange(size, dtype=np.float32)
+    rows = cols[:, None]
     width = min(25000 / band.resolution_m, size * 0.6)
     # Detectors of different bands look slightly apart.
     parallax = 40 * SENTINEL2_L1C.index(band) / band.resolution_m
-    strip = np.floor((cols + 0.2 * rows + 0.45 * width + parallax) / width)
-    detector: np.ndarray = np.clip(strip + 5, 1, 12).astype(np.uint8)
+    strip = cols + 0.2 * rows
+    strip += 0.45 * width + parallax
+    np.floor(np.divide(strip, width, out=strip), out=strip)
+    detector: np.ndarray = np.clip(strip + 5, 1, 12, out=strip).astype(np.uint8)
     detector[outside] = 0
     return detector
 

@@ -27,6 +27,7 @@ from landcover_tf.sentinel2.simulation.product import (
 from landcover_tf.sentinel2.simulation.scene import SceneModel, mirrored
 from landcover_tf.sentinel2.simulation.weather import outside_swath
 
+_PREVIEW_ROWS = 1024
 _CHECKS = ("FORMAT_CORRECTNESS", "GENERAL_QUALITY", "GEOMETRIC_QUALITY", "SENSOR_QUALITY")
 
 
@@ -93,7 +94,6 @@ def _digitise(
     """Returns a band's digital numbers (uint16, native grid) and its quality."""
     ratio = band.resolution_m // 10
     size = product.size_px // ratio
-    reflectance = mirrored(scene.reflectance(band.name), size)
     # Bands look slightly apart in time, so their swath edges differ by a few pixels.
     apart = 0.6 * SENTINEL2_L1C.index(band)
     outside = outside_swath(product.size_px, ratio, flaws.nodata_fraction, shift_px=apart)
@@ -104,8 +104,9 @@ def _digitise(
     if flaws.defective and band.name in ("B03", "B11"):
         lost[size // 3 : size // 3 + 2] = True
         defective[:, size // 4] = True
-    digital = np.rint(reflectance * QUANTIFICATION) - product.offset
-    digital = np.clip(digital, 1, DN_MAX - 1)
+    # Digitised before it is repeated: a full tile takes a quarter of the memory of floats.
+    small = np.rint(scene.reflectance(band.name) * QUANTIFICATION) - product.offset
+    digital = mirrored(np.clip(small, 1, DN_MAX - 1).astype(np.uint16), size)
     digital[saturated] = DN_MAX
     digital[lost | outside] = NODATA
     quality = BandQuality(
@@ -114,17 +115,22 @@ def _digitise(
         defective=defective & ~outside,
         lost=lost & ~outside,
     )
-    return digital.astype(np.uint16), quality
+    return digital, quality
 
 
 def _write_previews(folder: Path, product: ProductIdentity, visible: dict[str, np.ndarray]) -> None:
     """Writes the true-colour image and the small preview."""
-    rgb = np.stack([visible[name] for name in ("B04", "B03", "B02")]).astype(np.float32)
-    reflectance = np.maximum(rgb + product.offset, 0) / QUANTIFICATION
-    # The ground segment stretches 0 to 0.3558 linearly to 1-255; 0 is no data.
-    colour = np.clip(1 + reflectance / 0.3558 * 254, 1, 255)
-    colour[:, (rgb == NODATA).any(axis=0)] = 0
-    colour = colour.astype(np.uint8)
+    planes = [visible[name] for name in ("B04", "B03", "B02")]
+    colour = np.empty((3, *planes[0].shape), np.uint8)
+    # Row by row of blocks, as floats of a full tile would take gigabytes.
+    for start in range(0, product.size_px, _PREVIEW_ROWS):
+        rows = slice(start, start + _PREVIEW_ROWS)
+        rgb = np.stack([plane[rows] for plane in planes]).astype(np.float32)
+        reflectance = np.maximum(rgb + product.offset, 0) / QUANTIFICATION
+        # The ground segment stretches 0 to 0.3558 linearly to 1-255; 0 is no data.
+        stretched = np.clip(1 + reflectance / 0.3558 * 254, 1, 255)
+        stretched[:, (rgb == NODATA).any(axis=0)] = 0
+        colour[:, rows] = stretched
     write_jp2(folder / product.image_path("TCI"), colour, product, 10)
     step = -(-product.size_px // 343)
     preview = f"GRANULE/{product.granule}/QI_DATA/{product.stem}_PVI.jp2"
