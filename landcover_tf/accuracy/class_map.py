@@ -1,0 +1,164 @@
+"""A class map read in row strips, so that a full tile needs little memory."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import rasterio
+from rasterio.crs import CRS
+from rasterio.errors import RasterioError, RasterioIOError
+from rasterio.transform import Affine
+from rasterio.windows import Window as RasterioWindow
+
+from landcover_tf.errors import RasterError
+from landcover_tf.grid import Window
+from landcover_tf.legend import Legend, load_legend
+
+DEFAULT_LEGEND = "landcover9"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MapPixels:
+    """What a map consists of."""
+
+    classes: dict[int, int]
+    """Pixels of each class of the legend, also of those that do not occur."""
+    nodata: int
+    """Pixels without class."""
+    excluded: dict[int, int]
+    """Pixels of each code that the user asked to leave out."""
+
+    @property
+    def mapped(self) -> int:
+        """Pixels with a class."""
+        return sum(self.classes.values())
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassMap:
+    """A raster of legend codes."""
+
+    path: Path
+    legend: Legend
+    height: int
+    width: int
+    crs: CRS | None
+    transform: Affine
+    excluded: tuple[int, ...] = ()
+    """Codes that are read as no data, for example that of uncertain pixels."""
+
+    @staticmethod
+    def open(
+        path: Path, legend: str | Path | None = None, excluded: Sequence[int] = ()
+    ) -> "ClassMap":
+        """Returns the description of a map.
+
+        Args:
+            path: Raster of one uint8 band.
+            legend: Name or TOML file; the one that the map's tags name by default.
+            excluded: Codes to read as no data.
+
+        Raises:
+            RasterError: The file is no such raster.
+            LegendError: There is no such legend.
+        """
+        try:
+            with rasterio.open(path) as raster:
+                if raster.count != 1 or raster.dtypes[0] != "uint8":
+                    raise RasterError(
+                        f"{path} must be a class map of one uint8 band, got {raster.count} of "
+                        f"{raster.dtypes[0]}"
+                    )
+                name = legend or raster.tags().get("legend", DEFAULT_LEGEND)
+                return ClassMap(
+                    path=path,
+                    legend=load_legend(name),
+                    height=raster.height,
+                    width=raster.width,
+                    crs=raster.crs,
+                    transform=raster.transform,
+                    excluded=tuple(excluded),
+                )
+        except RasterioIOError as error:
+            raise RasterError(f"cannot read the map {path}: {error}") from error
+
+    @property
+    def pixel_area_m2(self) -> float | None:
+        """Area of a pixel, None without a projected CRS."""
+        if self.crs is None or not self.crs.is_projected:
+            return None
+        unit_m = self.crs.linear_units_factor[1]
+        return float(abs(self.transform.determinant) * unit_m**2)
+
+    @property
+    def pixel_m(self) -> float | None:
+        """Side of a square pixel of the same area, None without a projected CRS."""
+        return None if self.pixel_area_m2 is None else float(np.sqrt(self.pixel_area_m2))
+
+    def strips(self, rows: int) -> Iterator[Window]:
+        """Yields the windows of `rows` full rows that cover the map from top to bottom."""
+        for start in range(0, self.height, rows):
+            height = min(rows, self.height - start)
+            yield Window(row_off=start, col_off=0, height=height, width=self.width)
+
+    def read(self, window: Window) -> np.ndarray:
+        """Returns the codes of a window inside the map, uint8 [height, width]."""
+        codes = self._read(window)
+        for code in self.excluded:
+            codes[codes == code] = self.legend.nodata
+        return codes
+
+    def at(self, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
+        """Returns the codes of single pixels inside the map, uint8 [points].
+
+        Args:
+            rows: Integer [points].
+            cols: Integer [points].
+        """
+        codes = np.full(len(rows), self.legend.nodata, np.uint8)
+        with rasterio.open(self.path) as raster:
+            for i in np.lexsort((cols, rows)):  # In the file's order, for GDAL's block cache.
+                place = RasterioWindow(int(cols[i]), int(rows[i]), 1, 1)
+                codes[i] = raster.read(1, window=place)[0, 0]
+        codes[np.isin(codes, self.excluded)] = self.legend.nodata
+        return codes
+
+    def count(self, rows: int) -> MapPixels:
+        """Returns the pixels of each class, read in strips of `rows`.
+
+        Raises:
+            RasterError: The map has codes that its legend does not know.
+        """
+        counts = np.zeros(256, np.int64)
+        for window in self.strips(rows):
+            counts += np.bincount(self._read(window).ravel(), minlength=256)
+        known = {self.legend.nodata, *self.legend.codes, *self.excluded}
+        unknown = {int(c): int(counts[c]) for c in np.flatnonzero(counts) if int(c) not in known}
+        if unknown:
+            listed = ", ".join(f"{code} ({n} px)" for code, n in unknown.items())
+            raise RasterError(
+                f"{self.path} has codes that legend {self.legend.name} does not know: {listed}; "
+                "name the right --legend or leave them out with --exclude-codes"
+            )
+        excluded = {code: int(counts[code]) for code in self.excluded}
+        return MapPixels(
+            classes={c: 0 if c in excluded else int(counts[c]) for c in self.legend.codes},
+            nodata=0 if self.legend.nodata in excluded else int(counts[self.legend.nodata]),
+            excluded=excluded,
+        )
+
+    def same_grid(self, height: int, width: int, crs: CRS | None, transform: Affine) -> bool:
+        """Returns whether another raster has the pixels of this one."""
+        return (
+            (height, width, crs) == (self.height, self.width, self.crs)
+            and transform.almost_equals(self.transform, precision=1e-6)
+        )  # fmt: skip
+
+    def _read(self, window: Window) -> np.ndarray:
+        place = RasterioWindow(window.col_off, window.row_off, window.width, window.height)
+        try:
+            with rasterio.open(self.path) as raster:
+                return np.asarray(raster.read(1, window=place))
+        except RasterioError as error:
+            raise RasterError(f"cannot read the map {self.path}: {error}") from error

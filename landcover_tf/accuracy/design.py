@@ -1,0 +1,117 @@
+"""The record of a sampling design: what was drawn from which map, and how.
+
+Without it a set of points says nothing about the area of a map, because nobody knows with what
+probability each pixel could have become a point.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from landcover_tf.errors import LegendError, SampleError
+from landcover_tf.files import read_json, write_json
+from landcover_tf.legend import Legend
+
+FILE_NAME = "design.json"
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stratum:
+    """One class of the map that points were drawn from."""
+
+    code: int
+    name: str
+    pixels: int
+    """Pixels N_h of the class."""
+    points: int
+    """Points n_h drawn from it."""
+    expected_accuracy: float
+    """User's accuracy that the allocation was made for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Design:
+    """A stratified random sample of the pixels of a map."""
+
+    map: str
+    """File name of the map."""
+    map_sha256: str
+    legend: Legend
+    strata: tuple[Stratum, ...]
+    crs: str | None
+    """Reference system of the points' x and y, as well-known text."""
+    pixel_area_m2: float | None
+    seed: int
+    allocation: str
+    target_se: float | None
+    expected_se: float
+    """Standard error of overall accuracy if the expected accuracies hold."""
+    nodata_pixels: int
+    """Pixels without class, which could not be drawn."""
+    excluded_pixels: Mapping[int, int] = field(default_factory=dict, hash=False)
+    """Pixels of each code left out by request."""
+    software: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    @property
+    def pixels(self) -> dict[int, int]:
+        """Pixels of each stratum by code."""
+        return {s.code: s.pixels for s in self.strata}
+
+    def save(self, path: Path) -> None:
+        """Writes the record."""
+        write_json(path, self.to_dict())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns plain values for JSON."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "kind": "stratified random sample of map pixels",
+            "map": self.map,
+            "map_sha256": self.map_sha256,
+            "seed": self.seed,
+            "allocation": self.allocation,
+            "target_se": self.target_se,
+            "expected_se": self.expected_se,
+            "points": sum(s.points for s in self.strata),
+            "strata": [vars(s) for s in self.strata],
+            "nodata_pixels": self.nodata_pixels,
+            "excluded_pixels": {str(c): n for c, n in self.excluded_pixels.items()},
+            "crs": self.crs,
+            "pixel_area_m2": self.pixel_area_m2,
+            "legend": self.legend.to_dict(),
+            "software": dict(self.software),
+        }
+
+    @staticmethod
+    def load(path: Path) -> "Design":
+        """Returns a record that `save` wrote.
+
+        Raises:
+            SampleError: The file is something else, or of a later version.
+        """
+        values = read_json(path)
+        if not isinstance(values, dict) or values.get("schema_version") != SCHEMA_VERSION:
+            raise SampleError(
+                f"{path} is not a sampling design of schema version {SCHEMA_VERSION}; it is "
+                "written by `landcover assess design`"
+            )
+        try:
+            return Design(
+                map=values["map"],
+                map_sha256=values["map_sha256"],
+                legend=Legend.from_dict(values["legend"]),
+                strata=tuple(Stratum(**s) for s in values["strata"]),
+                crs=values["crs"],
+                pixel_area_m2=values["pixel_area_m2"],
+                seed=values["seed"],
+                allocation=values["allocation"],
+                target_se=values["target_se"],
+                expected_se=values["expected_se"],
+                nodata_pixels=values["nodata_pixels"],
+                excluded_pixels={int(c): n for c, n in values["excluded_pixels"].items()},
+                software=values["software"],
+            )
+        except (KeyError, TypeError, ValueError, LegendError) as error:
+            raise SampleError(f"{path} is not a complete sampling design: {error}") from error

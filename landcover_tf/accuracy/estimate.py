@@ -1,0 +1,198 @@
+"""Accuracy and area of a map from a stratified random sample.
+
+Every figure is a ratio R = Y / X of two population totals of indicators, estimated with
+Y = sum_h N_h mean_h(y) (Stehman 2014, International Journal of Remote Sensing 35, equations
+2 and 27). It holds for strata of any map; where the strata are the classes of the assessed map
+itself, it is term by term the estimators of Olofsson et al. (2014), equations 1 to 11.
+"""
+
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Sample:
+    """Labelled points of a stratified random sample."""
+
+    mapped: np.ndarray
+    """Dense class of the assessed map at each point, -1 where it has none, int64 [points]."""
+    reference: np.ndarray
+    """Dense class that the reference found, int64 [points]."""
+    stratum: np.ndarray
+    """Position in `pixels` of the stratum that each point was drawn from, int64 [points]."""
+    pixels: np.ndarray
+    """Pixels N_h of each stratum, int64 [strata]."""
+
+    @property
+    def points(self) -> np.ndarray:
+        """Points n_h of each stratum, int64 [strata]."""
+        return np.bincount(self.stratum, minlength=len(self.pixels))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """A figure and how far chance may have carried it."""
+
+    value: float
+    """NaN where undefined."""
+    standard_error: float
+    half_width: float
+    """Half the confidence interval; the normal interval is symmetric."""
+
+    def to_dict(self, factor: float = 1.0, upper: float | None = 1.0) -> dict[str, float | None]:
+        """Returns plain values for JSON; the interval is cut where the figure cannot be.
+
+        Args:
+            factor: Unit of the figure, for example hectares of the whole map.
+            upper: Largest possible value.
+        """
+        value, half = self.value * factor, self.half_width * factor
+        high = value + half
+        return {
+            "value": _plain(value),
+            "standard_error": _plain(self.standard_error * factor),
+            "half_width": _plain(half),
+            "low": _plain(max(value - half, 0.0) if value == value else value),
+            "high": _plain(min(high, upper) if upper is not None and high == high else high),
+        }
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Accuracy:
+    """What a sample says about a map; lists are by dense class."""
+
+    counts: np.ndarray
+    """Points by class of the map (row) and of the reference (column), int64 [classes, classes]."""
+    proportions: np.ndarray
+    """Estimated share of the mapped area of each cell, float64 [classes, classes]."""
+    overall: Estimate
+    users: list[Estimate]
+    producers: list[Estimate]
+    f1: list[Estimate]
+    iou: list[Estimate]
+    area: list[Estimate]
+    """Share of the mapped area that the class really covers."""
+    mean_f1: Estimate
+    mean_iou: Estimate
+
+
+def assess(sample: Sample, classes: int, *, confidence: float = 0.95) -> Accuracy:
+    """Returns accuracies and area shares with their standard errors.
+
+    Points where the map has no class keep their place in their stratum but count in no figure:
+    the figures are about the mapped part of the strata's area. Finite population corrections
+    are left out as by Olofsson et al., except that a stratum that was labelled completely has
+    no sampling error.
+
+    Args:
+        sample: The points; each stratum with pixels has at least one.
+        classes: Number of classes.
+        confidence: Of the intervals.
+    """
+    inside = sample.mapped >= 0
+    every = np.arange(classes)
+    mapped = (sample.mapped[:, None] == every) & inside[:, None]
+    reference = (sample.reference[:, None] == every) & inside[:, None]
+    both = mapped & reference
+    domain = inside[:, None].astype(float)
+
+    def ratios(top: np.ndarray, bottom: np.ndarray) -> list[Estimate]:
+        return _ratios(top.astype(float), bottom.astype(float), sample, confidence)
+
+    def mean(top: np.ndarray, bottom: np.ndarray) -> Estimate:
+        return _mean_ratio(top.astype(float), bottom.astype(float), sample, confidence)
+
+    either, sums = mapped | reference, mapped.astype(float) + reference
+    weight = (sample.pixels / np.maximum(sample.points, 1))[sample.stratum] * inside
+    counts = np.zeros((classes, classes), np.int64)
+    cells = np.zeros((classes, classes))
+    where = (sample.mapped[inside], sample.reference[inside])
+    np.add.at(counts, where, 1)
+    np.add.at(cells, where, weight[inside])
+    return Accuracy(
+        counts=counts,
+        proportions=cells / weight.sum(),
+        overall=ratios(both.any(axis=1, keepdims=True), domain)[0],
+        users=ratios(both, mapped),
+        producers=ratios(both, reference),
+        f1=ratios(2.0 * both, sums),
+        iou=ratios(both, either),
+        area=ratios(reference, np.repeat(domain, classes, axis=1)),
+        mean_f1=mean(2.0 * both, sums),
+        mean_iou=mean(both, either),
+    )
+
+
+def _ratios(
+    top: np.ndarray, bottom: np.ndarray, sample: Sample, confidence: float
+) -> list[Estimate]:
+    """Returns the ratio of each column's totals; `top` and `bottom` are [points, figures]."""
+    values, residuals = _linearised(top, bottom, sample)
+    return [
+        _estimate(value, residual, sample, confidence)
+        for value, residual in zip(values, residuals.T, strict=True)
+    ]
+
+
+def _mean_ratio(top: np.ndarray, bottom: np.ndarray, sample: Sample, confidence: float) -> Estimate:
+    """Returns the mean of the defined ratios, with the covariances between them."""
+    values, residuals = _linearised(top, bottom, sample)
+    defined = np.isfinite(values)
+    if not defined.any():
+        return Estimate(value=np.nan, standard_error=np.nan, half_width=np.nan)
+    mean = residuals[:, defined].mean(axis=1)
+    return _estimate(float(values[defined].mean()), mean, sample, confidence)
+
+
+def _linearised(
+    top: np.ndarray, bottom: np.ndarray, sample: Sample
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the ratios, and (y - R x) / X, whose total has the variance of R to first order."""
+    weight = (sample.pixels / np.maximum(sample.points, 1))[sample.stratum]
+    total_top, total_bottom = weight @ top, weight @ bottom
+    known = total_bottom > 0
+    values = np.full(top.shape[1], np.nan)
+    np.divide(total_top, total_bottom, out=values, where=known)
+    residuals = np.full(top.shape, np.nan)
+    np.divide(top - values * bottom, total_bottom, out=residuals, where=known)
+    return values, residuals
+
+
+def _estimate(value: float, residual: np.ndarray, sample: Sample, confidence: float) -> Estimate:
+    points = sample.points
+    sums = np.bincount(sample.stratum, residual, minlength=len(points))
+    means = sums / np.maximum(points, 1)
+    squares = np.bincount(
+        sample.stratum, (residual - means[sample.stratum]) ** 2, minlength=len(points)
+    )
+    complete = points >= sample.pixels
+    variance = squares / np.maximum(points - 1, 1)
+    terms = np.where(complete, 0.0, sample.pixels.astype(float) ** 2 * variance)
+    error = float(np.sqrt((terms / np.maximum(points, 1)).sum()))
+    z = NormalDist().inv_cdf(0.5 + confidence / 2)
+    return Estimate(value=float(value), standard_error=error, half_width=z * error)
+
+
+def _plain(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def describe(accuracy: Accuracy, names: list[str], codes: list[int]) -> list[dict[str, Any]]:
+    """Returns the per-class figures as plain values for JSON."""
+    return [
+        {
+            "code": codes[i],
+            "name": names[i],
+            "map_points": int(accuracy.counts[i].sum()),
+            "reference_points": int(accuracy.counts[:, i].sum()),
+            "users_accuracy": accuracy.users[i].to_dict(),
+            "producers_accuracy": accuracy.producers[i].to_dict(),
+            "f1": accuracy.f1[i].to_dict(),
+            "iou": accuracy.iou[i].to_dict(),
+            "area_fraction": accuracy.area[i].to_dict(),
+        }
+        for i in range(len(codes))
+    ]

@@ -1,0 +1,237 @@
+"""What an interpreter gets: points to label in QGIS, and pictures of their surroundings."""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from xml.sax.saxutils import quoteattr
+
+import matplotlib.image
+import numpy as np
+import rasterio
+from rasterio.crs import CRS
+from rasterio.errors import RasterioIOError
+from rasterio.transform import rowcol, xy
+from rasterio.warp import transform as transform_points
+from rasterio.windows import Window as RasterioWindow
+
+from landcover_tf.accuracy.class_map import ClassMap
+from landcover_tf.accuracy.sampling import DrawnPoints
+from landcover_tf.errors import RasterError
+from landcover_tf.files import atomic_path
+from landcover_tf.geopackage import Layer, point_blob, write_layer
+from landcover_tf.legend import Legend
+from landcover_tf.pictures import composite
+from landcover_tf.progress import progress
+
+LAYER = "points"
+PICTURE_FOLDER = "pictures"
+COLUMNS = ("id", "stratum", "reference", "sure", "comment", "picture")
+_SIDE = 320
+"""Least side of a picture in screen pixels."""
+
+
+def coordinates(class_map: ClassMap, points: DrawnPoints) -> tuple[np.ndarray, np.ndarray]:
+    """Returns x and y of the centres of the points' pixels in the map's CRS, float64 [points]."""
+    xs, ys = xy(class_map.transform, points.row, points.col)
+    return np.asarray(xs, np.float64), np.asarray(ys, np.float64)
+
+
+def write_points(
+    folder: Path, class_map: ClassMap, points: DrawnPoints, pictures: Sequence[str | None]
+) -> None:
+    """Writes points.gpkg, points.csv and the style points.qml.
+
+    Points have the ids 1, 2, ... in the given order, the stratum, an empty column `reference`
+    for the class code that the interpreter sees, and two free columns.
+
+    Args:
+        folder: Where to write.
+        class_map: The map they were drawn from.
+        points: The sample.
+        pictures: File of the picture of each point, relative to the folder.
+    """
+    xs, ys = coordinates(class_map, points)
+    layer = Layer(
+        name=LAYER,
+        geometry="POINT",
+        columns={
+            "id": "INTEGER NOT NULL",
+            "stratum": "INTEGER NOT NULL",
+            "reference": "INTEGER",
+            "sure": "BOOLEAN",
+            "comment": "TEXT",
+            "picture": "TEXT",
+        },
+        crs=class_map.crs,
+        bounds=(xs.min(), ys.min(), xs.max(), ys.max()) if len(xs) else (0, 0, 0, 0),
+    )
+    table = [
+        (i, int(stratum), None, None, None, picture)
+        for i, (stratum, picture) in enumerate(zip(points.stratum, pictures, strict=True), 1)
+    ]
+    blobs = [point_blob(x, y, layer.srs_id) for x, y in zip(xs, ys, strict=True)]
+    rows = [(blob, *row) for blob, row in zip(blobs, table, strict=True)]
+    write_layer(folder / "points.gpkg", layer, rows)
+    with (
+        atomic_path(folder / "points.csv") as temporary,
+        temporary.open("w", newline="") as file,
+    ):
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow([COLUMNS[0], "x", "y", *COLUMNS[1:]])
+        for row, x, y in zip(table, xs, ys, strict=True):
+            writer.writerow([row[0], repr(float(x)), repr(float(y)), *row[1:]])
+    with atomic_path(folder / "points.qml") as temporary:
+        temporary.write_text(point_style(class_map.legend))
+
+
+def point_style(legend: Legend) -> str:
+    """Returns a QGIS style for labelling.
+
+    Points are coloured by the class given so far and hollow while there is none; the form
+    offers the legend's classes by name, shows the picture and hides the stratum, because an
+    interpreter who sees the map's class tends to agree with it.
+    """
+    symbols, categories = [_symbol(0, "255,255,255,60", "230,0,120,255")], []
+    for number, land_cover in enumerate(legend.classes, 1):
+        red, green, blue = land_cover.rgb
+        symbols.append(_symbol(number, f"{red},{green},{blue},255", "20,20,20,255"))
+        categories.append(
+            f'      <category render="true" type="long" value="{land_cover.code}" '
+            f'symbol="{number}" label={quoteattr(land_cover.name)}/>'
+        )
+    # The category with an empty value takes all points that no other takes.
+    categories.append(
+        '      <category render="true" value="" symbol="0" label="not labelled yet" type="string"/>'
+    )
+    choices = "\n".join(
+        f'              <Option type="Map"><Option name={quoteattr(c.name)} type="QString" '
+        f'value="{c.code}"/></Option>'
+        for c in legend.classes
+    )
+    lines = "\n".join(categories)
+    return f"""<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>
+<qgis version="3.34" styleCategories="Symbology|Labeling|Fields|Forms" labelsEnabled="0">
+  <renderer-v2 type="categorizedSymbol" attr="reference" symbollevels="0" enableorderby="0">
+    <categories>
+{lines}
+    </categories>
+    <symbols>
+{"".join(symbols)}    </symbols>
+  </renderer-v2>
+  <fieldConfiguration>
+    <field name="fid"><editWidget type="Hidden"><config/></editWidget></field>
+    <field name="stratum"><editWidget type="Hidden"><config/></editWidget></field>
+    <field name="reference">
+      <editWidget type="ValueMap">
+        <config>
+          <Option type="Map">
+            <Option name="map" type="List">
+{choices}
+            </Option>
+          </Option>
+        </config>
+      </editWidget>
+    </field>
+    <field name="sure"><editWidget type="CheckBox"><config/></editWidget></field>
+    <field name="picture">
+      <editWidget type="ExternalResource">
+        <config>
+          <Option type="Map">
+            <Option name="DocumentViewer" type="int" value="1"/>
+            <Option name="RelativeStorage" type="int" value="1"/>
+          </Option>
+        </config>
+      </editWidget>
+    </field>
+  </fieldConfiguration>
+</qgis>
+"""
+
+
+def draw_pictures(
+    folder: Path, class_map: ClassMap, points: DrawnPoints, image: Path, *, side_m: float
+) -> list[str | None]:
+    """Draws the surroundings of each point into `pictures/ID.png`.
+
+    Args:
+        folder: Where the folder of pictures goes.
+        class_map: The map the points were drawn from.
+        points: The sample.
+        image: Raster with named bands, of any grid and CRS.
+        side_m: Side of the square to show, in units of the image's CRS.
+
+    Returns:
+        The file of each point relative to `folder`, None where the image has no data.
+
+    Raises:
+        RasterError: The image cannot be read or lacks a CRS that the map has.
+    """
+    try:
+        raster = rasterio.open(image)
+    except RasterioIOError as error:
+        raise RasterError(f"cannot read the image {image}: {error}") from error
+    (folder / PICTURE_FOLDER).mkdir(parents=True, exist_ok=True)
+    files: list[str | None] = []
+    with raster:
+        rows, cols = _places(class_map, points, raster.crs, raster.transform, image)
+        radius = max(round(side_m / abs(raster.transform.a) / 2), 4)
+        for number, (row, col) in enumerate(
+            progress(list(zip(rows, cols, strict=True)), label="pictures"), 1
+        ):
+            picture = _picture(raster, int(row), int(col), radius)
+            name = f"{PICTURE_FOLDER}/{number:05d}.png"
+            files.append(name if picture is not None else None)
+            if picture is not None:
+                matplotlib.image.imsave(folder / name, picture, metadata={"Software": ""})
+    return files
+
+
+def _places(
+    class_map: ClassMap, points: DrawnPoints, crs: CRS | None, grid: rasterio.Affine, image: Path
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the image's row and column of each point."""
+    xs, ys = coordinates(class_map, points)
+    if (crs is None) != (class_map.crs is None):
+        raise RasterError(f"only one of {class_map.path} and {image} has a CRS; set the other's")
+    if crs is not None and crs != class_map.crs:
+        xs, ys = map(np.asarray, transform_points(class_map.crs, crs, xs, ys))
+    rows, cols = rowcol(grid, xs, ys, op=np.floor)
+    return np.asarray(rows), np.asarray(cols)
+
+
+def _picture(raster: rasterio.DatasetReader, row: int, col: int, radius: int) -> np.ndarray | None:
+    """Returns the surroundings of a pixel with its outline, None where there is no data."""
+    if not (0 <= row < raster.height and 0 <= col < raster.width):
+        return None
+    window = RasterioWindow(col - radius, row - radius, 2 * radius + 1, 2 * radius + 1)
+    # Beyond the edge the raster's no-data value is read, or 0.
+    nodata = 0 if raster.nodata is None else raster.nodata
+    values = np.moveaxis(raster.read(window=window, boundless=True, fill_value=nodata), 0, -1)
+    valid = (values != nodata).any(axis=-1)
+    if not valid[radius, radius]:
+        return None
+    names = [d or f"band {i}" for i, d in enumerate(raster.descriptions, 1)]
+    scale = -(-_SIDE // len(values))
+    picture = composite(values, names, valid=valid).repeat(scale, 0).repeat(scale, 1)
+    top, bottom = radius * scale - 1, (radius + 1) * scale
+    for line in (top, bottom):
+        picture[line, top : bottom + 1] = picture[top : bottom + 1, line] = (255, 0, 160)
+    return picture
+
+
+def _symbol(number: int, fill: str, outline: str) -> str:
+    options = "".join(
+        f'<Option name="{name}" type="QString" value="{value}"/>'
+        for name, value in (
+            ("name", "circle"),
+            ("color", fill),
+            ("outline_color", outline),
+            ("outline_width", "0.4"),
+            ("size", "3"),
+        )
+    )
+    return (
+        f'      <symbol type="marker" name="{number}" alpha="1" clip_to_extent="1">'
+        f'<layer class="SimpleMarker" enabled="1" locked="0" pass="0">'
+        f'<Option type="Map">{options}</Option></layer></symbol>\n'
+    )
