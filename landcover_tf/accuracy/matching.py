@@ -1,0 +1,182 @@
+"""Reference points laid on the assessed map; what cannot be used is named and counted."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from rasterio.crs import CRS
+from rasterio.errors import RasterioError
+from rasterio.transform import rowcol
+from rasterio.warp import transform
+
+from landcover_tf.accuracy.class_map import ClassMap
+from landcover_tf.accuracy.points import UNLABELLED, ReferencePoints, listed
+from landcover_tf.errors import LabelError, SampleError
+from landcover_tf.legend import IGNORED, Crosswalk
+
+OUTSIDE = "outside the map"
+NODATA = "where the map has no class"
+UNLABELLED_POINTS = "without a reference class"
+UNKNOWN = "of an unknown class"
+DUPLICATE = "in a pixel that another point has"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class MatchedPoints:
+    """The usable points; the reasons hold the ids of all others."""
+
+    ids: tuple[str, ...]
+    row: np.ndarray
+    """Row on the map, which may lie outside, int64 [points]."""
+    col: np.ndarray
+    """Column on the map, int64 [points]."""
+    mapped: np.ndarray
+    """Dense class of the map, -1 where it has none, int64 [points]."""
+    reference: np.ndarray
+    """Dense class of the reference, int64 [points]."""
+    stratum: np.ndarray | None
+    """Code of the recorded stratum, int64 [points]."""
+    excluded: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Ids of the points left out, by reason."""
+    reprojected_from: str | None = None
+    """The points' CRS when it is not the map's."""
+
+
+def match(
+    points: ReferencePoints,
+    class_map: ClassMap,
+    crosswalk: Crosswalk,
+    *,
+    keep_unmapped: bool,
+    unknown: str = "error",
+) -> MatchedPoints:
+    """Returns the points with their class on the map.
+
+    Args:
+        points: As read from a file.
+        class_map: The assessed map.
+        crosswalk: From the reference's codes to the map's legend.
+        keep_unmapped: Keep points where the map has no class, because they count in a stratum
+            that reaches beyond the map; otherwise they are excluded.
+        unknown: "error" refuses classes that the crosswalk lacks, "ignore" excludes them.
+
+    Raises:
+        LabelError: A reference class is unknown and `unknown` is "error".
+        SampleError: No point is left, or two points of one pixel contradict each other.
+    """
+    rows, cols, source = _places(points, class_map)
+    inside = (rows >= 0) & (rows < class_map.height) & (cols >= 0) & (cols < class_map.width)
+    reference = _dense_reference(points, crosswalk, unknown)
+    index = class_map.legend.index_of_code
+    mapped = np.full(len(rows), -1, np.int64)
+    dense = index[class_map.at(rows[inside], cols[inside])].astype(np.int64)
+    mapped[inside] = np.where(dense == IGNORED, -1, dense)
+
+    # The first reason that holds counts, so that the counts add up.
+    reasons = {
+        UNLABELLED_POINTS: points.reference == UNLABELLED,
+        UNKNOWN: (reference < 0) & (points.reference != UNLABELLED),
+        OUTSIDE: ~inside & (not keep_unmapped),
+        NODATA: inside & (mapped < 0) & (not keep_unmapped),
+    }
+    # A point coded as the legend's own no data was not labelled either.
+    nodata = (reference < 0) & (points.reference == class_map.legend.nodata)
+    reasons[UNLABELLED_POINTS] = reasons[UNLABELLED_POINTS] | nodata
+    usable = np.ones(len(rows), bool)
+    excluded: dict[str, tuple[str, ...]] = {}
+    for reason, wrong in reasons.items():
+        excluded[reason] = tuple(points.ids[i] for i in np.flatnonzero(usable & wrong))
+        usable &= ~wrong
+    repeated = _repeated(points, rows, cols, reference, usable)
+    excluded[DUPLICATE] = tuple(points.ids[i] for i in np.flatnonzero(repeated))
+    usable &= ~repeated
+    if not usable.any():
+        why = "; ".join(f"{len(ids)} {reason}" for reason, ids in excluded.items() if ids)
+        raise SampleError(f"none of {len(rows)} reference points can be used: {why}")
+    return MatchedPoints(
+        ids=tuple(points.ids[i] for i in np.flatnonzero(usable)),
+        row=rows[usable],
+        col=cols[usable],
+        mapped=mapped[usable],
+        reference=reference[usable],
+        stratum=None if points.stratum is None else points.stratum[usable],
+        excluded={reason: ids for reason, ids in excluded.items() if ids},
+        reprojected_from=source,
+    )
+
+
+def _places(
+    points: ReferencePoints, class_map: ClassMap
+) -> tuple[np.ndarray, np.ndarray, str | None]:
+    """Returns row and column of each point, and the points' CRS when it is another."""
+    x, y, source = points.x, points.y, None
+    if points.crs is not None and points.crs != class_map.crs:
+        if class_map.crs is None:
+            raise SampleError(
+                f"{class_map.path} has no CRS but the points have; set the map's (gdal_edit.py "
+                "-a_srs)"
+            )
+        source = _name(points.crs)
+        try:
+            x, y = map(np.asarray, transform(points.crs, class_map.crs, x, y))
+        except RasterioError as error:
+            raise SampleError(f"the points cannot be reprojected from {source}: {error}") from error
+    finite = np.isfinite(x) & np.isfinite(y)
+    rows, cols = rowcol(
+        class_map.transform, np.where(finite, x, 0.0), np.where(finite, y, 0.0), op=np.floor
+    )
+    rows, cols = np.asarray(rows, np.int64), np.asarray(cols, np.int64)
+    return np.where(finite, rows, -1), np.where(finite, cols, -1), source
+
+
+def _dense_reference(points: ReferencePoints, crosswalk: Crosswalk, unknown: str) -> np.ndarray:
+    """Returns dense classes of the map's legend, -1 for unlabelled and unknown ones."""
+    known = crosswalk.codes
+    foreign = [
+        i for i, code in enumerate(points.reference) if code != UNLABELLED and code not in known
+    ]
+    if foreign and unknown != "ignore":
+        codes = sorted({int(points.reference[i]) for i in foreign})
+        raise LabelError(
+            f"the reference has classes {codes} that the crosswalk {crosswalk.source} -> "
+            f"{crosswalk.target.name} does not know, at points "
+            f"{listed([points.ids[i] for i in foreign])}; correct them, name the right "
+            "--reference-legend, or pass --unknown-labels ignore to leave them out"
+        )
+    index = crosswalk.target.index_of_code
+    dense = np.array(
+        [index[known.get(int(code), crosswalk.target.nodata)] for code in points.reference],
+        np.int64,
+    )
+    return np.where(dense == IGNORED, -1, dense)
+
+
+def _repeated(
+    points: ReferencePoints,
+    rows: np.ndarray,
+    cols: np.ndarray,
+    reference: np.ndarray,
+    usable: np.ndarray,
+) -> np.ndarray:
+    """Returns True for usable points whose pixel an earlier one has, bool [points]."""
+    first: dict[tuple[int, int], int] = {}
+    repeated = np.zeros(len(rows), bool)
+    contradictions = []
+    for i in np.flatnonzero(usable):
+        other = first.setdefault((int(rows[i]), int(cols[i])), int(i))
+        if other == i:
+            continue
+        repeated[i] = True
+        if reference[other] != reference[i]:
+            contradictions.append(f"{points.ids[other]} and {points.ids[i]}")
+    if contradictions:
+        raise SampleError(
+            f"points {listed(contradictions)} lie in one pixel but have different reference "
+            "classes; decide on one"
+        )
+    return repeated
+
+
+def _name(crs: CRS) -> str:
+    code = crs.to_epsg()
+    return f"EPSG:{code}" if code else str(crs.to_wkt())[:60]

@@ -1,0 +1,138 @@
+"""Reference points from a GeoPackage or a CSV file."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rasterio.crs import CRS
+from rasterio.errors import CRSError
+
+from landcover_tf.errors import SampleError
+from landcover_tf.geopackage import read_points
+from landcover_tf.legend import Legend
+
+UNLABELLED = -1
+GEOGRAPHIC = CRS.from_epsg(4326)
+_PAIRS = (("x", "y"), ("lon", "lat"), ("longitude", "latitude"))
+"""Columns that hold a position; all but the first are degrees."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ReferencePoints:
+    """Points and what the reference says there, nothing left out yet."""
+
+    ids: tuple[str, ...]
+    x: np.ndarray
+    """float64 [points]"""
+    y: np.ndarray
+    """float64 [points]"""
+    crs: CRS | None
+    """None where the file does not say."""
+    reference: np.ndarray
+    """Code as in the file, UNLABELLED where it is empty, int64 [points]."""
+    stratum: np.ndarray | None
+    """Code of the stratum, int64 [points]; None without such a column."""
+
+
+def load_points(
+    path: Path, legend: Legend, *, column: str = "reference", crs: str | None = None
+) -> ReferencePoints:
+    """Returns the points of a file.
+
+    Args:
+        path: GeoPackage with one layer of points, or CSV with columns x and y, or lon and lat.
+        legend: Whose class names may stand for codes.
+        column: Column of the reference class.
+        crs: Reference system of a CSV file's x and y.
+
+    Raises:
+        SampleError: The file has no points, lacks a column, or a value cannot be read.
+    """
+    if not path.is_file():
+        raise SampleError(f"{path} does not exist; expected reference points, .gpkg or .csv")
+    if path.suffix.lower() == ".csv":
+        rows, x, y, system = _read_csv(path, crs)
+    elif path.suffix.lower() == ".gpkg":
+        table = read_points(path)
+        rows, system = table.rows, table.crs
+        x, y = np.array(table.x, float), np.array(table.y, float)
+    else:
+        raise SampleError(f"{path} must be a GeoPackage (.gpkg) or a table (.csv)")
+    if not rows:
+        raise SampleError(f"{path} has no points")
+    if column not in rows[0]:
+        raise SampleError(
+            f"{path} has no column {column!r}; it has {', '.join(rows[0])}; name the one with the "
+            "reference class with --reference-column"
+        )
+    identify = next((name for name in ("id", "fid") if name in rows[0]), None)
+    ids = tuple(str(row[identify]) if identify else str(i) for i, row in enumerate(rows, 1))
+    codes = {name: code for name, code in zip(legend.names, legend.codes, strict=True)}
+    return ReferencePoints(
+        ids=ids,
+        x=x,
+        y=y,
+        crs=system,
+        reference=_codes(rows, column, codes, ids, path),
+        stratum=_codes(rows, "stratum", codes, ids, path) if "stratum" in rows[0] else None,
+    )
+
+
+def listed(ids: Sequence[str], limit: int = 10) -> str:
+    """Returns ids for a message, the first few when they are many."""
+    more = f" and {len(ids) - limit} more" if len(ids) > limit else ""
+    return ", ".join(ids[:limit]) + more
+
+
+def _read_csv(
+    path: Path, crs: str | None
+) -> tuple[list[dict[str, Any]], np.ndarray, np.ndarray, CRS | None]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows: list[dict[str, Any]] = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise SampleError(f"cannot read {path}: {error}") from error
+    if not rows:
+        return [], np.zeros(0), np.zeros(0), None
+    pair = next((p for p in _PAIRS if set(p) <= set(rows[0])), None)
+    if pair is None:
+        raise SampleError(f"{path} needs columns x and y, or lon and lat; it has {[*rows[0]]}")
+    try:
+        x, y = (np.array([float(row[name]) for row in rows]) for name in pair)
+    except (TypeError, ValueError) as error:
+        raise SampleError(f"{path} has a position that is not a number: {error}") from error
+    try:
+        given = CRS.from_user_input(crs) if crs else None
+    except CRSError as error:
+        raise SampleError(f"--points-crs {crs!r} is not a reference system: {error}") from error
+    return rows, x, y, given if pair == _PAIRS[0] else given or GEOGRAPHIC
+
+
+def _codes(
+    rows: Sequence[Mapping[str, Any]],
+    column: str,
+    codes: Mapping[str, int],
+    ids: Sequence[str],
+    path: Path,
+) -> np.ndarray:
+    """Returns a column as codes; class names are translated, empty cells are UNLABELLED."""
+    values = np.full(len(rows), UNLABELLED, np.int64)
+    for i, row in enumerate(rows):
+        cell = row[column]
+        text = "" if cell is None else str(cell).strip()
+        if text == "":
+            continue
+        try:
+            number = float(codes.get(text, text))
+        except ValueError:
+            number = np.nan
+        if number != np.floor(number) or number < 0:  # NaN is not equal to its floor.
+            raise SampleError(
+                f"{path}: point {ids[i]} has {column} {text!r}, which is neither a class code nor "
+                "a class name of the legend"
+            )
+        values[i] = int(number)
+    return values

@@ -1,0 +1,131 @@
+"""Which stratum each point was drawn from, and whether each has enough points."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from landcover_tf.accuracy.class_map import ClassMap
+from landcover_tf.accuracy.matching import MatchedPoints
+from landcover_tf.accuracy.points import listed
+from landcover_tf.errors import SampleError
+
+MINIMUM = 2
+"""Points of a stratum without which its variance is unknown."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Strata:
+    """The strata of a sample and the stratum of each of its points."""
+
+    codes: tuple[int, ...]
+    pixels: np.ndarray
+    """Pixels N_h, int64 [strata]."""
+    of_point: np.ndarray
+    """Position in `codes`, int64 [points]."""
+    used: np.ndarray
+    """True for points of strata that are not left out, bool [all matched points]."""
+    left_out: dict[int, int]
+    """Pixels of the strata that the user left out, by code."""
+
+
+def from_record(points: MatchedPoints, class_map: ClassMap, *, same_map: bool) -> np.ndarray:
+    """Returns the code of each point's stratum as the points or the map say, int64 [points].
+
+    Args:
+        points: On the map.
+        class_map: The assessed map.
+        same_map: Whether the strata are the classes of this very map.
+
+    Raises:
+        SampleError: Points lack their stratum, or lie elsewhere than where they were drawn.
+    """
+    codes = np.array(class_map.legend.codes)
+    if points.stratum is None:
+        if not same_map:
+            raise SampleError(
+                "the strata are those of another map, and the points have no column stratum; give "
+                "that map as --strata-map"
+            )
+        return codes[points.mapped]
+    if same_map:
+        moved = np.flatnonzero(codes[points.mapped] != points.stratum)
+        if len(moved):
+            raise SampleError(
+                f"points {listed([points.ids[i] for i in moved])} have another stratum than the "
+                "map's class where they lie; they were moved, restore their positions"
+            )
+    return points.stratum
+
+
+def from_map(points: MatchedPoints, strata_map: ClassMap, class_map: ClassMap) -> np.ndarray:
+    """Returns the class of another map on the same grid at each point, int64 [points].
+
+    Raises:
+        SampleError: The grids differ, or a point lies outside or on no data.
+    """
+    grid = (strata_map.height, strata_map.width, strata_map.crs, strata_map.transform)
+    if not class_map.same_grid(*grid):
+        raise SampleError(f"{strata_map.path} must have the grid of {class_map.path}")
+    inside = (
+        (points.row >= 0) & (points.row < strata_map.height)
+        & (points.col >= 0) & (points.col < strata_map.width)
+    )  # fmt: skip
+    codes = np.full(len(points.row), strata_map.legend.nodata, np.int64)
+    codes[inside] = strata_map.at(points.row[inside], points.col[inside])
+    outside = np.flatnonzero(codes == strata_map.legend.nodata)
+    if len(outside):
+        raise SampleError(
+            f"points {listed([points.ids[i] for i in outside])} lie outside the strata of "
+            f"{strata_map.path}, so they were not drawn from them; remove them"
+        )
+    return codes
+
+
+def arrange(
+    stratum: np.ndarray, pixels: dict[int, int], left_out: tuple[int, ...], ids: tuple[str, ...]
+) -> Strata:
+    """Returns the strata of a sample, after checking that every one can be estimated.
+
+    Args:
+        stratum: Code of each point's stratum, int64 [points].
+        pixels: Pixels of each stratum.
+        left_out: Codes of strata that the estimate shall not cover.
+        ids: Names of the points.
+
+    Raises:
+        SampleError: A stratum is unknown, has no points, or has one only.
+    """
+    foreign = np.flatnonzero(~np.isin(stratum, list(pixels)))
+    if len(foreign):
+        raise SampleError(
+            f"points {listed([ids[i] for i in foreign])} name strata "
+            f"{sorted({int(stratum[i]) for i in foreign})} that the design does not have; it has "
+            f"{sorted(pixels)}"
+        )
+    absent = [code for code in left_out if code not in pixels]
+    if absent:
+        raise SampleError(f"--leave-out-strata {absent} are no strata; there are {sorted(pixels)}")
+    codes = tuple(c for c, n in pixels.items() if n and c not in left_out)
+    poor = {}
+    for code in codes:
+        points = int((stratum == code).sum())
+        if points < min(MINIMUM, pixels[code]):
+            poor[code] = points
+    if poor:
+        text = ", ".join(
+            f"{code} ({pixels[code]:,} px) has {points or 'no'} labelled point{'s' * (points != 1)}"
+            for code, points in poor.items()
+        )
+        raise SampleError(
+            f"every stratum needs {MINIMUM} labelled points: stratum {text}; label more, or leave "
+            f"its area out of every figure with --leave-out-strata {' '.join(map(str, poor))}"
+        )
+    used = np.isin(stratum, codes)
+    place = {code: i for i, code in enumerate(codes)}
+    return Strata(
+        codes=codes,
+        pixels=np.array([pixels[c] for c in codes], np.int64),
+        of_point=np.array([place[int(c)] for c in stratum[used]], np.int64),
+        used=used,
+        left_out={code: pixels[code] for code in left_out},
+    )
