@@ -1,0 +1,261 @@
+"""Assessments as plain values: what estimate.json and compare.json hold."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from landcover_tf import provenance
+from landcover_tf.accuracy import bootstrap
+from landcover_tf.accuracy.agreement import Agreement, ring_names
+from landcover_tf.accuracy.bootstrap import Interval
+from landcover_tf.accuracy.class_map import ClassMap, MapPixels
+from landcover_tf.accuracy.estimate import Sample, assess, describe
+from landcover_tf.accuracy.matching import MatchedPoints
+from landcover_tf.accuracy.object_sizes import range_names
+from landcover_tf.accuracy.scores import confusion_matrix, scores
+from landcover_tf.accuracy.strata import Strata
+from landcover_tf.files import sha256_of
+
+SCHEMA_VERSION = 1
+FEW_BLOCKS = 20
+"""With fewer blocks than this, their resampling says little about chance."""
+
+
+def estimate_values(
+    class_map: ClassMap,
+    pixels: MapPixels,
+    points: MatchedPoints,
+    strata: Strata,
+    *,
+    same_map: bool,
+    strata_source: str,
+    confidence: float,
+) -> dict[str, Any]:
+    """Returns accuracy and area estimates of a probability sample.
+
+    Args:
+        class_map: The assessed map.
+        pixels: What it consists of.
+        points: The usable points, of which `strata.used` are taken.
+        strata: Of the sample.
+        same_map: Whether the strata are the classes of the assessed map.
+        strata_source: Where the strata come from, for people.
+        confidence: Of the intervals.
+    """
+    legend = class_map.legend
+    sample = Sample(
+        mapped=points.mapped[strata.used],
+        reference=points.reference[strata.used],
+        stratum=strata.of_point,
+        pixels=strata.pixels,
+    )
+    found = assess(sample, len(legend.classes), confidence=confidence)
+    # The area of the map's own strata is known; those left out are not spoken of.
+    total = pixels.mapped - (sum(strata.left_out.values()) if same_map else 0)
+    hectares = None if class_map.pixel_area_m2 is None else class_map.pixel_area_m2 / 10_000
+    classes = describe(found, list(legend.names), list(legend.codes))
+    for i, values in enumerate(classes):
+        mapped = pixels.classes[legend.codes[i]]
+        values["mapped_pixels"] = mapped
+        values["mapped_area_ha"] = None if hectares is None else mapped * hectares
+        values["area_ha"] = (
+            None if hectares is None else found.area[i].to_dict(total * hectares, None)
+        )
+    return _about(class_map, "estimate") | {
+        "probability_sample": True,
+        "estimator": "Olofsson et al. (2014)" if same_map else "Stehman (2014), indicators",
+        "confidence": confidence,
+        "strata_source": strata_source,
+        "strata": [
+            {"code": code, "pixels": int(n), "points": int(k)}
+            for code, n, k in zip(strata.codes, strata.pixels, sample.points, strict=True)
+        ],
+        "strata_left_out": {str(code): n for code, n in strata.left_out.items()},
+        "points": _points(points, int(strata.used.sum())) | {
+            "in_strata_left_out": int((~strata.used).sum()),
+            "where_the_map_has_no_class": int((sample.mapped < 0).sum()),
+        },
+        "map_pixels": _map_pixels(pixels),
+        "assessed_area_ha": None if hectares is None else total * hectares,
+        "overall_accuracy": found.overall.to_dict(),
+        "mean_f1": found.mean_f1.to_dict(),
+        "mean_iou": found.mean_iou.to_dict(),
+        "classes": classes,
+        "confusion_counts": found.counts.tolist(),
+        "confusion_area_fractions": found.proportions.tolist(),
+        "matrix_rows": "map",
+    }  # fmt: skip
+
+
+def agreement_values(
+    class_map: ClassMap, pixels: MapPixels, points: MatchedPoints
+) -> dict[str, Any]:
+    """Returns the agreement with points that are no probability sample: counts, no intervals."""
+    legend = class_map.legend
+    found = scores(confusion_matrix(points.reference, points.mapped, len(legend.classes)))
+    plain = found.to_dict(legend.names)
+    classes = []
+    for i, land_cover in enumerate(legend.classes):
+        values = plain["classes"][land_cover.name]
+        classes.append(
+            {
+                "code": land_cover.code,
+                "name": land_cover.name,
+                "map_points": int(found.predicted[i]),
+                "reference_points": int(found.support[i]),
+                "users_accuracy": {"value": values["precision"]},
+                "producers_accuracy": {"value": values["recall"]},
+                "f1": {"value": values["f1"]},
+                "iou": {"value": values["iou"]},
+                "mapped_pixels": pixels.classes[land_cover.code],
+            }
+        )
+    return _about(class_map, "estimate") | {
+        "probability_sample": False,
+        "points": _points(points, len(points.ids)),
+        "map_pixels": _map_pixels(pixels),
+        "overall_accuracy": {"value": plain["overall_accuracy"]},
+        "mean_f1": {"value": plain["macro"]["f1"]},
+        "mean_iou": {"value": plain["macro"]["iou"]},
+        "classes": classes,
+        "confusion_counts": found.matrix.T.tolist(),
+        "matrix_rows": "map",
+    }
+
+
+def compare_values(
+    class_map: ClassMap,
+    found: Agreement,
+    *,
+    excluded: Mapping[int, int],
+    block_px: int,
+    samples: int,
+    seed: int,
+    confidence: float,
+) -> dict[str, Any]:
+    """Returns the agreement with a reference raster.
+
+    Args:
+        class_map: The map.
+        found: Its agreement.
+        excluded: Map pixels of each code that were left out by request.
+        block_px: Side of the resampled blocks.
+        samples: Bootstrap samples.
+        seed: Of the bootstrap.
+        confidence: Of the intervals.
+    """
+    legend = class_map.legend
+    counts = bootstrap.resample(len(found.blocks), samples=samples, seed=seed)
+
+    def interval(statistic: Callable[[np.ndarray], np.ndarray]) -> dict[str, float | None]:
+        return _interval(bootstrap.interval(found.blocks, statistic, counts, confidence=confidence))
+
+    def of_class(i: int, of: str) -> Callable[[np.ndarray], np.ndarray]:
+        return lambda matrices: _class_scores(matrices, i)[of]
+
+    overall = scores(found.matrix)
+    names = ("users_accuracy", "producers_accuracy", "f1", "iou")
+    classes = [
+        {
+            "code": land_cover.code,
+            "name": land_cover.name,
+            "map_pixels": int(overall.predicted[i]),
+            "reference_pixels": int(overall.support[i]),
+        }
+        | {name: interval(of_class(i, name)) for name in names}
+        for i, land_cover in enumerate(legend.classes)
+    ]
+    return _about(class_map, "compare") | {
+        "pixels": {
+            "compared": overall.pixels,
+            "without_reference_class": found.only_map,
+            "without_map_class": found.only_reference,
+            "without_both": found.neither,
+        },
+        "excluded_map_pixels": {str(code): n for code, n in excluded.items()},
+        "confidence": confidence,
+        "blocks": len(found.blocks),
+        "block_px": block_px,
+        "block_m": None if class_map.pixel_m is None else block_px * class_map.pixel_m,
+        "bootstrap_samples": samples,
+        "seed": seed,
+        "overall_accuracy": interval(bootstrap.overall_accuracy),
+        "mean_f1": interval(bootstrap.mean_f1),
+        "mean_iou": interval(bootstrap.mean_iou),
+        "classes": classes,
+        "by_object_size": [
+            {"range": name, "objects": int(objects.sum())} | _part(matrix, objects)
+            for name, matrix, objects in zip(
+                range_names(), found.sizes.matrices, found.sizes.objects, strict=True
+            )
+        ],
+        "by_boundary_distance": [
+            {"range": name} | _part(matrix)
+            for name, matrix in zip(ring_names(), found.rings, strict=True)
+        ],
+        "confusion_counts": found.matrix.tolist(),
+        "matrix_rows": "reference",
+    }
+
+
+def _about(class_map: ClassMap, kind: str) -> dict[str, Any]:
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "kind": kind,
+        "map": class_map.path.name,
+        "map_sha256": sha256_of(class_map.path),
+        "legend": class_map.legend.to_dict(),
+        "software": provenance.software_versions(),
+    }
+
+
+def _points(points: MatchedPoints, used: int) -> dict[str, Any]:
+    return {
+        "given": len(points.ids) + sum(len(ids) for ids in points.excluded.values()),
+        "used": used,
+        "excluded": {reason: list(ids) for reason, ids in points.excluded.items()},
+        "reprojected_from": points.reprojected_from,
+    }
+
+
+def _map_pixels(pixels: MapPixels) -> dict[str, Any]:
+    excluded = {str(code): n for code, n in pixels.excluded.items()}
+    return {"mapped": pixels.mapped, "no_data": pixels.nodata, "excluded": excluded}
+
+
+def _class_scores(matrices: np.ndarray, i: int) -> dict[str, np.ndarray]:
+    """Returns the scores of class i of each matrix [n, classes, classes], each float [n]."""
+    correct = matrices[:, i, i].astype(float)
+    truth, found = matrices[:, i, :].sum(axis=1), matrices[:, :, i].sum(axis=1)
+
+    def ratio(top: np.ndarray, bottom: np.ndarray) -> np.ndarray:
+        out = np.full(len(bottom), np.nan)
+        return np.divide(top, bottom, out=out, where=bottom > 0)
+
+    return {
+        "users_accuracy": ratio(correct, found),
+        "producers_accuracy": ratio(correct, truth),
+        "f1": ratio(2 * correct, truth + found),
+        "iou": ratio(correct, truth + found - correct),
+    }
+
+
+def _part(matrix: np.ndarray, objects: np.ndarray | None = None) -> dict[str, Any]:
+    """Returns how much of a part of the reference the map found, in all and by class."""
+    found = scores(matrix)
+    recall = [float(v) if np.isfinite(v) else None for v in found.recall]
+    values: dict[str, Any] = {
+        "pixels": found.pixels,
+        "agreement": float(found.overall_accuracy) if found.pixels else None,
+        "producers_accuracy": recall,
+    }
+    if objects is not None:
+        values["objects_by_class"] = objects.tolist()
+    return values
+
+
+def _interval(interval: Interval) -> dict[str, float | None]:
+    return {
+        name: float(value) if np.isfinite(value) else None for name, value in vars(interval).items()
+    }
