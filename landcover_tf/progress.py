@@ -7,6 +7,9 @@ from typing import Any
 
 from tqdm import tqdm
 
+LABEL_WIDTH = 40
+"""Columns that a label may take: a product's name would leave none to the bar."""
+
 
 def progress(
     iterable: Iterable[Any] | None = None,
@@ -23,7 +26,7 @@ def progress(
     watched = sys.stderr.isatty()
     return tqdm(
         iterable,
-        desc=label,
+        desc=_shorten(label),
         total=total,
         unit=unit,
         unit_scale=scale,
@@ -33,3 +36,10 @@ def progress(
         leave=True,
         disable=os.environ.get("LANDCOVER_PROGRESS") == "0",
     )
+
+
+def _shorten(label: str) -> str:
+    if len(label) <= LABEL_WIDTH:
+        return label
+    half = LABEL_WIDTH // 2
+    return f"{label[:half]}…{label[1 - half :]}"
