@@ -134,7 +134,7 @@ def boundary_distance(classes: np.ndarray) -> np.ndarray:
     if not edge.any():
         return np.full(classes.shape, RINGS_PX[-1], np.int32)
     distance = distance_transform_cdt(~edge, metric="chessboard")
-    return np.minimum(distance, RINGS_PX[-1]).astype(np.int32)
+    return np.asarray(np.minimum(distance, RINGS_PX[-1]), np.int32)
 
 
 def ring_names() -> list[str]:

@@ -41,6 +41,8 @@ class ClassMap:
 
     path: Path
     legend: Legend
+    legend_source: str | Path
+    """Name or TOML file of the legend, by which crosswalks to it are found."""
     height: int
     width: int
     crs: CRS | None
@@ -74,6 +76,7 @@ class ClassMap:
                 return ClassMap(
                     path=path,
                     legend=load_legend(name),
+                    legend_source=name,
                     height=raster.height,
                     width=raster.width,
                     crs=raster.crs,

@@ -68,6 +68,8 @@ class Accuracy:
     """Points by class of the map (row) and of the reference (column), int64 [classes, classes]."""
     proportions: np.ndarray
     """Estimated share of the mapped area of each cell, float64 [classes, classes]."""
+    pixels: float
+    """Pixels of the assessed area: those of the strata, or the estimated part with a class."""
     overall: Estimate
     users: list[Estimate]
     producers: list[Estimate]
@@ -115,6 +117,7 @@ def assess(sample: Sample, classes: int, *, confidence: float = 0.95) -> Accurac
     return Accuracy(
         counts=counts,
         proportions=cells / weight.sum(),
+        pixels=float(weight.sum()),
         overall=ratios(both.any(axis=1, keepdims=True), domain)[0],
         users=ratios(both, mapped),
         producers=ratios(both, reference),

@@ -54,11 +54,12 @@ def load_points(
     if not path.is_file():
         raise SampleError(f"{path} does not exist; expected reference points, .gpkg or .csv")
     if path.suffix.lower() == ".csv":
-        rows, x, y, system = _read_csv(path, crs)
+        table, x, y, system = _read_csv(path, crs)
+        rows: Sequence[Mapping[str, Any]] = table
     elif path.suffix.lower() == ".gpkg":
-        table = read_points(path)
-        rows, system = table.rows, table.crs
-        x, y = np.array(table.x, float), np.array(table.y, float)
+        layer = read_points(path)
+        rows, system = layer.rows, layer.crs
+        x, y = np.array(layer.x, float), np.array(layer.y, float)
     else:
         raise SampleError(f"{path} must be a GeoPackage (.gpkg) or a table (.csv)")
     if not rows:

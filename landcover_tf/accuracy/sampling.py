@@ -49,33 +49,23 @@ def shares(allocation: Allocation, weights: np.ndarray, deviations: np.ndarray) 
 
 
 def sample_size(
-    weights: np.ndarray,
-    deviations: np.ndarray,
-    share: np.ndarray,
-    *,
-    target_se: float,
-    population: int,
+    weights: np.ndarray, deviations: np.ndarray, share: np.ndarray, *, target_se: float
 ) -> int:
     """Returns the points that give overall accuracy the wanted standard error.
 
-    n = sum_h(W_h^2 S_h^2 / a_h) / (V + sum_h(W_h S_h^2) / N) with V = target_se^2, Cochran's
-    (5.24). With optimal shares a_h it is (sum_h W_h S_h)^2 / (V + ...), equation 13 of
-    Olofsson et al. (2014).
+    n = sum_h(W_h^2 S_h^2 / a_h) / target_se^2, Cochran's (5.24) without the finite population
+    correction, which the estimators leave out as well. With optimal shares a_h it is
+    (sum_h W_h S_h / target_se)^2, equation 13 of Olofsson et al. (2014).
 
     Args:
         weights: Share W_h of the mapped area of each stratum.
         deviations: Standard deviation S_h of being correct.
         share: Share a_h of the points.
         target_se: Standard error of overall accuracy.
-        population: Pixels N of the map.
     """
     spread = weights**2 * deviations**2
     needed = spread > 0
-    if not needed.any():
-        return 0
-    top = float((spread[needed] / share[needed]).sum())
-    bottom = target_se**2 + float((weights * deviations**2).sum()) / population
-    return math.ceil(top / bottom - 1e-9)
+    return math.ceil(float((spread[needed] / share[needed]).sum()) / target_se**2 - 1e-9)
 
 
 def allocate(total: int, share: np.ndarray, pixels: np.ndarray, *, minimum: int) -> np.ndarray:

@@ -46,7 +46,7 @@ def from_record(points: MatchedPoints, class_map: ClassMap, *, same_map: bool) -
                 "the strata are those of another map, and the points have no column stratum; give "
                 "that map as --strata-map"
             )
-        return codes[points.mapped]
+        return np.asarray(codes[points.mapped])
     if same_map:
         moved = np.flatnonzero(codes[points.mapped] != points.stratum)
         if len(moved):

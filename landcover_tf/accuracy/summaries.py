@@ -51,8 +51,6 @@ def estimate_values(
         pixels=strata.pixels,
     )
     found = assess(sample, len(legend.classes), confidence=confidence)
-    # The area of the map's own strata is known; those left out are not spoken of.
-    total = pixels.mapped - (sum(strata.left_out.values()) if same_map else 0)
     hectares = None if class_map.pixel_area_m2 is None else class_map.pixel_area_m2 / 10_000
     classes = describe(found, list(legend.names), list(legend.codes))
     for i, values in enumerate(classes):
@@ -60,7 +58,7 @@ def estimate_values(
         values["mapped_pixels"] = mapped
         values["mapped_area_ha"] = None if hectares is None else mapped * hectares
         values["area_ha"] = (
-            None if hectares is None else found.area[i].to_dict(total * hectares, None)
+            None if hectares is None else found.area[i].to_dict(found.pixels * hectares, None)
         )
     return _about(class_map, "estimate") | {
         "probability_sample": True,
@@ -77,7 +75,7 @@ def estimate_values(
             "where_the_map_has_no_class": int((sample.mapped < 0).sum()),
         },
         "map_pixels": _map_pixels(pixels),
-        "assessed_area_ha": None if hectares is None else total * hectares,
+        "assessed_area_ha": None if hectares is None else found.pixels * hectares,
         "overall_accuracy": found.overall.to_dict(),
         "mean_f1": found.mean_f1.to_dict(),
         "mean_iou": found.mean_iou.to_dict(),
@@ -231,7 +229,7 @@ def _class_scores(matrices: np.ndarray, i: int) -> dict[str, np.ndarray]:
 
     def ratio(top: np.ndarray, bottom: np.ndarray) -> np.ndarray:
         out = np.full(len(bottom), np.nan)
-        return np.divide(top, bottom, out=out, where=bottom > 0)
+        return np.asarray(np.divide(top, bottom, out=out, where=bottom > 0))
 
     return {
         "users_accuracy": ratio(correct, found),

@@ -1,0 +1,65 @@
+"""The raster of where a map and its reference agree."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import rasterio
+from rasterio.enums import Resampling
+from rasterio.errors import RasterioError
+from rasterio.windows import Window as RasterioWindow
+
+from landcover_tf.accuracy.agreement import AGREEMENT_CLASSES
+from landcover_tf.accuracy.class_map import ClassMap
+from landcover_tf.errors import OutputError
+from landcover_tf.files import atomic_path
+from landcover_tf.grid import Window
+
+_BLOCK_PX = 512
+_OVERVIEWS = (2, 4, 8, 16, 32)
+
+
+@contextmanager
+def agreement_map(
+    path: Path, class_map: ClassMap
+) -> Iterator[Callable[[Window, np.ndarray], None]]:
+    """Yields a function that writes a strip; the file appears when the block succeeds.
+
+    Args:
+        path: GeoTIFF with a colour table and overviews by the commonest class.
+        class_map: Whose grid it takes.
+    """
+    try:
+        with atomic_path(path) as temporary:
+            with rasterio.open(
+                temporary, "w", driver="GTiff", height=class_map.height, width=class_map.width,
+                count=1, dtype="uint8", crs=class_map.crs, transform=class_map.transform, nodata=0,
+                tiled=True, blockxsize=_BLOCK_PX, blockysize=_BLOCK_PX, compress="deflate",
+                bigtiff="if_safer",
+            ) as raster:  # fmt: skip
+                raster.set_band_description(1, "agreement")
+                raster.write_colormap(
+                    1, {0: (0, 0, 0, 0)} | {c: (*v[1], 255) for c, v in AGREEMENT_CLASSES.items()}
+                )
+                names = {f"CLASS_{code}": name for code, (name, _) in AGREEMENT_CLASSES.items()}
+                raster.update_tags(1, **names)
+
+                def write(window: Window, outcome: np.ndarray) -> None:
+                    place = RasterioWindow(
+                        window.col_off, window.row_off, window.width, window.height
+                    )
+                    raster.write(outcome, 1, window=place)
+
+                yield write
+            _add_overviews(temporary, class_map)
+    except RasterioError as error:
+        raise OutputError(f"cannot write {path}: {error}") from error
+
+
+def _add_overviews(path: Path, class_map: ClassMap) -> None:
+    longest = max(class_map.height, class_map.width)
+    factors = [factor for factor in _OVERVIEWS if longest / factor >= _BLOCK_PX / 2]
+    if factors:
+        with rasterio.open(path, "r+") as raster:
+            raster.build_overviews(factors, Resampling.mode)

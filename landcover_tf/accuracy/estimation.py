@@ -1,0 +1,129 @@
+"""A survey from its files to its estimates: which strata, which points, which estimator."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from landcover_tf.accuracy import probabilities
+from landcover_tf.accuracy.class_map import ClassMap
+from landcover_tf.accuracy.design import FILE_NAME, Design
+from landcover_tf.accuracy.matching import MatchedPoints, match
+from landcover_tf.accuracy.points import load_points
+from landcover_tf.accuracy.strata import Strata, arrange, from_map, from_record
+from landcover_tf.accuracy.summaries import agreement_values, estimate_values
+from landcover_tf.errors import SampleError
+from landcover_tf.files import sha256_of
+from landcover_tf.legend import load_crosswalk
+
+
+@dataclass(frozen=True, kw_only=True)
+class Survey:
+    """A map and labelled points; see `landcover_tf.assess.EstimateConfig`."""
+
+    map: Path
+    legend: str | None
+    exclude_codes: tuple[int, ...]
+    reference: Path
+    reference_column: str
+    reference_legend: str | None
+    points_crs: str | None
+    unknown_labels: str
+    design: Path | None
+    strata_map: Path | None
+    probability_sample: bool
+    leave_out_strata: tuple[int, ...]
+    probabilities: Path | None
+    confidence: float
+    rows_per_strip: int
+
+
+def estimate_survey(survey: Survey) -> dict[str, Any]:
+    """Returns the values of estimate.json.
+
+    Raises:
+        SampleError: The points are no probability sample and do not claim otherwise, or a
+            stratum has too few of them.
+        LabelError: A reference class is unknown.
+        RasterError: The map or the probabilities are unfit.
+    """
+    design = _design(survey)
+    excluded = survey.exclude_codes or tuple(design.excluded_pixels if design else ())
+    class_map = ClassMap.open(survey.map, survey.legend, excluded)
+    pixels = class_map.count(survey.rows_per_strip)
+    same_map = design is not None and design.map_sha256 == sha256_of(survey.map)
+    points = load_points(
+        survey.reference,
+        class_map.legend,
+        column=survey.reference_column,
+        crs=survey.points_crs,
+    )
+    matched = match(
+        points,
+        class_map,
+        load_crosswalk(survey.reference_legend or class_map.legend_source, class_map.legend_source),
+        keep_unmapped=survey.probability_sample and not same_map,
+        unknown=survey.unknown_labels,
+    )
+    if not survey.probability_sample:
+        values = agreement_values(class_map, pixels, matched)
+        weight = np.ones(len(matched.ids))
+    else:
+        # The map's own classes given as a strata map are the published case as well.
+        own = same_map or (survey.strata_map is not None and survey.strata_map.samefile(survey.map))
+        strata, source = _strata(survey, design, class_map, matched, same_map)
+        values = estimate_values(
+            class_map, pixels, matched, strata, same_map=own,
+            strata_source="the map itself" if own else source, confidence=survey.confidence,
+        )  # fmt: skip
+        numbers = np.bincount(strata.of_point, minlength=len(strata.pixels))
+        weight = np.zeros(len(matched.ids))
+        weight[strata.used] = (strata.pixels / np.maximum(numbers, 1))[strata.of_point]
+    values["reference"] = survey.reference.name
+    values["design"] = None if design is None else design.to_dict()
+    if survey.probabilities is not None:
+        values["calibration"] = _calibration(survey.probabilities, class_map, matched, weight)
+    return values
+
+
+def _design(survey: Survey) -> Design | None:
+    """Returns the record of the design, None when the strata come from a map or there are none."""
+    if not survey.probability_sample or survey.strata_map is not None:
+        return None
+    path = survey.design or survey.reference.parent / FILE_NAME
+    if survey.design is None and not path.is_file():
+        raise SampleError(
+            f"{survey.reference} has no {FILE_NAME} beside it, so nobody knows how the points were "
+            "drawn; give --design or --strata-map, or --not-a-probability-sample for agreement "
+            "without areas and intervals"
+        )
+    return Design.load(path)
+
+
+def _strata(
+    survey: Survey,
+    design: Design | None,
+    class_map: ClassMap,
+    points: MatchedPoints,
+    same_map: bool,
+) -> tuple[Strata, str]:
+    """Returns the strata of the points and where they come from."""
+    if design is not None:
+        stratum = from_record(points, class_map, same_map=same_map)
+        sizes, source = design.pixels, f"{design.map} of the sampling design"
+    else:
+        path = survey.strata_map or class_map.path
+        strata_map = class_map if path.samefile(class_map.path) else ClassMap.open(path)
+        stratum = from_map(points, strata_map, class_map)
+        sizes, source = strata_map.count(survey.rows_per_strip).classes, path.name
+    return arrange(stratum, sizes, survey.leave_out_strata, points.ids), source
+
+
+def _calibration(
+    path: Path, class_map: ClassMap, points: MatchedPoints, weight: np.ndarray
+) -> dict[str, Any]:
+    mapped = points.mapped >= 0
+    ids = tuple(points.ids[i] for i in np.flatnonzero(mapped))
+    found = probabilities.at_points(path, class_map, points.row[mapped], points.col[mapped], ids)
+    return probabilities.calibration(found, points.reference[mapped], weight[mapped])

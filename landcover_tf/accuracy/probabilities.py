@@ -1,0 +1,82 @@
+"""Class probabilities at reference points: do they add up, and do they mean what they say?"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from rasterio.errors import RasterioIOError
+from rasterio.windows import Window as RasterioWindow
+
+from landcover_tf.accuracy.class_map import ClassMap
+from landcover_tf.accuracy.points import listed
+from landcover_tf.errors import RasterError
+
+
+def at_points(
+    path: Path, class_map: ClassMap, rows: np.ndarray, cols: np.ndarray, ids: tuple[str, ...]
+) -> np.ndarray:
+    """Returns class probabilities at pixels of the map, float64 [points, classes], NaN for none.
+
+    Args:
+        path: Raster on the map's grid with a band per class in the legend's order; stored
+            integers are scaled by the bands' scale.
+        class_map: The map.
+        rows: Integer [points].
+        cols: Integer [points].
+        ids: Names of the points.
+
+    Raises:
+        RasterError: The raster has other bands or another grid, or the probabilities of a pixel
+            do not sum to one.
+    """
+    classes = len(class_map.legend.classes)
+    try:
+        raster = rasterio.open(path)
+    except RasterioIOError as error:
+        raise RasterError(f"cannot read the probabilities {path}: {error}") from error
+    with raster:
+        if raster.count != classes:
+            raise RasterError(
+                f"{path} must have {classes} bands, one per class of legend "
+                f"{class_map.legend.name}, it has {raster.count}"
+            )
+        if not class_map.same_grid(raster.height, raster.width, raster.crs, raster.transform):
+            raise RasterError(f"{path} must have the grid of {class_map.path}")
+        scale = raster.scales[0]
+        found = np.full((len(rows), classes), np.nan)
+        for i in np.lexsort((cols, rows)):
+            values = raster.read(window=RasterioWindow(int(cols[i]), int(rows[i]), 1, 1))[:, 0, 0]
+            if raster.nodata is None or not (values == raster.nodata).all():
+                found[i] = values * scale
+        # Each stored integer is off by half a step at most; floats by their rounding.
+        step = scale if np.dtype(raster.dtypes[0]).kind in "iu" else 1e-4
+    wrong = np.flatnonzero(np.abs(found.sum(axis=1) - 1) > classes * step / 2 + 1e-6)
+    if len(wrong):
+        sums = listed([f"{ids[i]} ({found[i].sum():.3f})" for i in wrong])
+        raise RasterError(f"{path}: class probabilities do not sum to 1 at points {sums}")
+    return found
+
+
+def calibration(
+    probabilities: np.ndarray, reference: np.ndarray, weight: np.ndarray
+) -> dict[str, Any]:
+    """Returns how far the probabilities can be trusted, estimated for the mapped area.
+
+    Args:
+        probabilities: As `at_points` gives them.
+        reference: Dense reference class, int64 [points].
+        weight: Pixels that each point stands for, float64 [points].
+    """
+    known = np.isfinite(probabilities).all(axis=1)
+    if not known.any():
+        return {"points": 0}
+    p, truth, w = probabilities[known], reference[known], weight[known] / weight[known].sum()
+    right = p.argmax(axis=1) == truth
+    brier = ((p - np.eye(p.shape[1])[truth]) ** 2).sum(axis=1)
+    return {
+        "points": int(known.sum()),
+        "mean_confidence": float(w @ p.max(axis=1)),
+        "accuracy_of_the_likeliest_class": float(w @ right),
+        "brier_score": float(w @ brier),
+    }

@@ -1,0 +1,111 @@
+"""A reference raster read window by window on a map's grid."""
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import rasterio
+from rasterio.crs import CRS
+from rasterio.errors import RasterioError
+from rasterio.transform import Affine
+from rasterio.windows import Window as RasterioWindow
+
+from landcover_tf.errors import LabelError
+from landcover_tf.grid import Window
+from landcover_tf.legend import Crosswalk
+from landcover_tf.sentinel2.labels import find_label_rasters, overlapping, warp_labels
+
+
+def reader(
+    path: Path,
+    crosswalk: Crosswalk,
+    *,
+    height: int,
+    width: int,
+    crs: CRS | None,
+    transform: Affine,
+    unknown: str,
+    found_unknown: Counter[int],
+) -> Callable[[Window], np.ndarray]:
+    """Returns a function that reads target codes on a window of a grid, uint8 [height, width].
+
+    A raster with the grid's own pixels is read as it is, others are warped as labels are.
+
+    Args:
+        path: Raster or folder of rasters.
+        crosswalk: From its codes to the target legend.
+        height: Rows of the grid.
+        width: Columns of the grid.
+        crs: Of the grid.
+        transform: Of the grid.
+        unknown: "error" refuses codes that the crosswalk does not know, "ignore" makes them no
+            data.
+        found_unknown: Receives those codes with their source pixels; a pixel that neighbouring
+            windows share counts in each.
+
+    Raises:
+        LabelError: There is no raster, none overlaps the grid, or a code is unknown.
+    """
+    if path.is_file() and _has_grid(path, height, width, crs, transform):
+        return lambda window: _read(path, crosswalk, window, unknown, found_unknown)
+    if crs is None:
+        raise LabelError(
+            f"the map has no CRS and {path} has other pixels than it; georeference the map"
+        )
+    rasters = overlapping(find_label_rasters(path), crs, transform, height, width)
+    if not rasters:
+        raise LabelError(f"{path} does not overlap the map; check its position and CRS")
+
+    def warped(window: Window) -> np.ndarray:
+        found = warp_labels(
+            rasters,
+            crosswalk,
+            crs=crs,
+            grid=_shifted(transform, window),
+            height=window.height,
+            width=window.width,
+            unknown=unknown,
+        )
+        found_unknown.update(found.unknown)
+        return found.codes
+
+    return warped
+
+
+def _shifted(grid: Affine, window: Window) -> Affine:
+    x = grid.a * window.col_off + grid.b * window.row_off + grid.c
+    y = grid.d * window.col_off + grid.e * window.row_off + grid.f
+    return Affine(grid.a, grid.b, x, grid.d, grid.e, y)
+
+
+def _has_grid(path: Path, height: int, width: int, crs: CRS | None, transform: Affine) -> bool:
+    try:
+        with rasterio.open(path) as raster:
+            same = raster.crs == crs and raster.transform.almost_equals(transform, precision=1e-6)
+            return bool((raster.height, raster.width) == (height, width) and same)
+    except RasterioError as error:
+        raise LabelError(f"{path} is not a raster that GDAL can read ({error})") from error
+
+
+def _read(
+    path: Path, crosswalk: Crosswalk, window: Window, unknown: str, found_unknown: Counter[int]
+) -> np.ndarray:
+    place = RasterioWindow(window.col_off, window.row_off, window.width, window.height)
+    with rasterio.open(path) as raster:
+        if np.dtype(raster.dtypes[0]).kind not in "iu":
+            raise LabelError(f"{path} holds {raster.dtypes[0]}; label codes are integers")
+        labels = raster.read(1, window=place)
+        nodata = raster.nodata
+    empty = np.zeros(labels.shape, bool) if nodata is None else labels == nodata
+    foreign = crosswalk.unknown_counts(labels[~empty])
+    if foreign and unknown != "ignore":
+        raise LabelError(
+            f"{path} has codes {sorted(foreign)} that the crosswalk {crosswalk.source} -> "
+            f"{crosswalk.target.name} does not know; name the right --reference-legend or pass "
+            "--unknown-labels ignore"
+        )
+    found_unknown.update(foreign)
+    codes = crosswalk.remap(labels, unknown="ignore", where=str(path))
+    codes[empty] = crosswalk.target.nodata
+    return codes
