@@ -197,7 +197,8 @@ class Loop:
             if improved and self.devices.chief:
                 save_best(self.run.best_weights, self.stepper.model, score, state.epoch + 1)
             self._watch(row, found)
-        self.plateau.update(score if self.config.schedule == "plateau" else math.inf)
+        if self.config.schedule == "plateau":
+            self.plateau.update(score)
         state.history.append(row)
         patience = self.config.early_stopping
         state.stopped = bool(patience) and state.waited >= patience

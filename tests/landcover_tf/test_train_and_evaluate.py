@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from landcover_tf import evaluate, train
+from landcover_tf.dataset_info import DatasetInfo
 from landcover_tf.run_folder import RunFolder
+from landcover_tf.schedules import Schedule
 
 QUICK = ["--model", "resnet18", "--encoder-weights", "none", "--patch-size", "64",
          "--batch-size", "8"]  # fmt: skip
@@ -22,12 +24,26 @@ def test_a_finished_run_holds_what_it_promises(tiny_run):
         assert path.stat().st_size > 0, path
     with run.history.open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [row["epoch"] for row in rows] == ["1", "2"]
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
     assert all(np.isfinite(float(row["train_loss"])) for row in rows)
     summary = run.read_summary()
     best = max(rows, key=lambda row: float(row["val_mean_iou"]))
     assert summary["best_epoch"] == int(best["epoch"])
     assert summary["data_hash"] and summary["software"]["keras"]
+
+
+def test_only_the_plateau_schedule_drops_the_rate(tiny_run, tiny_dataset):
+    run = RunFolder(tiny_run)
+    patches = DatasetInfo.load(tiny_dataset).split("train").records
+    steps = patches // 8  # The run's batch size.
+    schedule = Schedule(
+        kind="one-cycle", total_steps=3 * steps, warmup_fraction=0.15, final_factor=1e-3
+    )
+    with run.history.open(newline="") as file:
+        rates = [float(row["learning_rate"]) for row in csv.DictReader(file)]
+    # The run's --plateau-patience of 1 would show in its third epoch.
+    expected = [1e-3 * schedule.factor(epoch * steps - 1) for epoch in (1, 2, 3)]
+    assert rates == pytest.approx(expected, rel=1e-5)
 
 
 def test_the_written_config_on_a_finished_run_changes_nothing(tiny_run):
