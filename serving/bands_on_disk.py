@@ -67,6 +67,16 @@ class BandStore:
         with atomic_path(self._path(band)) as temporary, temporary.open("wb") as file:
             np.save(file, values)
 
+    def write_sample(self, band: int, pixels: np.ndarray) -> None:
+        """Stores a few of the raster's pixels of a band, [pixels, raster bands]."""
+        with atomic_path(self._sample_path(band)) as temporary, temporary.open("wb") as file:
+            np.save(file, pixels)
+
+    def samples(self) -> list[np.ndarray]:
+        """Returns the stored samples of all bands, from top to bottom."""
+        paths = [self._sample_path(band) for band in range(len(self._bands))]
+        return [np.load(path) for path in paths if path.is_file()]
+
     def fill(self, blocks: Iterable[np.ndarray]) -> None:
         """Stores all bands anew, from top to bottom."""
         self.remove()
@@ -103,3 +113,6 @@ class BandStore:
 
     def _path(self, band: int) -> Path:
         return self.folder / f"band_{band:05d}.npy"
+
+    def _sample_path(self, band: int) -> Path:
+        return self.folder / f"sample_{band:05d}.npy"

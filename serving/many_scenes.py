@@ -66,6 +66,9 @@ def predict_all(config: PredictConfig) -> None:
         results.append(scene.finish())
         cli.write_config(config, beside(scene.map_path, "predict.json"))
         print_result(results[-1])
+        applicability = results[-1].applicability
+        if applicability is not None and not applicability.applicable:
+            print(f"warning: {applicability.warning(scene.source.name)}", file=sys.stderr)
         if config.verify:
             from serving.verification import verify
 

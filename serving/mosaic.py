@@ -12,8 +12,8 @@ from rasterio.windows import Window as RasterioWindow
 from landcover_tf.errors import OutputError, RasterError
 from landcover_tf.legend import IGNORED, Legend
 from serving import outputs
+from serving.band_content import BASE_LAYERS
 from serving.bands_on_disk import BandStore
-from serving.pipeline import BASE_LAYERS
 from serving.raster_io import BLOCK_PX, write_cog
 from serving.scene_prediction import Result
 from serving.sources import Georeference, Source

@@ -12,8 +12,8 @@ from rasterio.enums import Resampling
 from landcover_tf.files import atomic_path
 from landcover_tf.legend import IGNORED, LandCoverClass, Legend
 from landcover_tf.model_info import ModelInfo
+from serving.band_content import LEVELS
 from serving.bands_on_disk import BandStore
-from serving.pipeline import LEVELS
 from serving.raster_io import BLOCK_PX, RasterStyle, write_cog
 from serving.sources import Georeference, Source
 

@@ -12,7 +12,8 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
-from landcover_tf.legend import IGNORED
+from serving.applicability import lattice, lattice_step
+from serving.band_content import BandContent, encode_band
 from serving.bands_on_disk import BandStore
 from serving.blending import Merger, kept
 from serving.raster_io import WindowReader
@@ -20,10 +21,6 @@ from serving.sources import NODATA
 from serving.windows import Layout
 
 Item = TypeVar("Item")
-
-LEVELS = 254
-"""Probabilities, confidence and entropy are stored as round(value * 254); 255 is no data."""
-BASE_LAYERS = ("class", "confidence")
 
 
 class Backend(Protocol):
@@ -40,29 +37,6 @@ class Backend(Protocol):
 
     def decide(self, batch: np.ndarray) -> np.ndarray:
         """Returns dense class and confidence in 1/254, uint8 [batch, height, width, 2]."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class BandContent:
-    """What is kept of the probabilities of a row band."""
-
-    classes: int
-    """Number of classes."""
-    entropy: bool = False
-    """Store the entropy of the probabilities, relative to its maximum log(classes)."""
-    probabilities: bool = False
-    """Store the probability of every class."""
-
-    @property
-    def layers(self) -> tuple[str, ...]:
-        """Names of the stored layers."""
-        names = BASE_LAYERS + (("entropy",) if self.entropy else ())
-        return names + tuple(f"probability_{i}" for i in range(self.classes) if self.probabilities)
-
-    @property
-    def decision_only(self) -> bool:
-        """Whether class and confidence are all that is kept."""
-        return not (self.entropy or self.probabilities)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +58,8 @@ class RowEnd:
     """True where the map has no class, bool [band rows, width]."""
     skipped: int
     """Windows that had no valid pixel."""
+    sample: np.ndarray
+    """Stored values of some pixels of the band that get a class, [pixels, raster bands]."""
 
 
 class Predictor:
@@ -145,7 +121,7 @@ class Predictor:
                     band = merger.finish(item.row)
                     on_window(item.skipped)
                     if item.row in wanted:
-                        writer.put(item.row, band, item.excluded)
+                        writer.put(item, band)
 
     def region(self, rows: Iterable[int], cols: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
         """Yields (window row, merged probabilities of its band) using some windows only.
@@ -177,12 +153,14 @@ class Predictor:
             start, stop = self._layout.band(row)
             excluded = np.ones((stop - start, self._layout.width), bool)
             waiting: list[tuple[int, np.ndarray]] = []
+            samples: list[np.ndarray] = []
             for col in range(len(self._layout.cols)):
                 image, validity = self._reader.read(self._layout.window(row, col))
                 without = (validity & self._excluded_bits) > 0
                 own = kept(self._layout, row, col, without)
                 across = self._layout.cols[col]
                 excluded[:, across.keep_start : across.keep_stop] = own
+                samples.append(self._sample(row, col, image, own))
                 if (own if self._layout.mode == "exact" else without).all():
                     skipped += 1
                     continue
@@ -192,7 +170,17 @@ class Predictor:
                     waiting = []
             if waiting:
                 yield self._step(row, waiting)
-            yield RowEnd(row=row, excluded=excluded, skipped=skipped)
+            yield RowEnd(
+                row=row, excluded=excluded, skipped=skipped, sample=np.concatenate(samples)
+            )
+
+    def _sample(self, row: int, col: int, image: np.ndarray, excluded: np.ndarray) -> np.ndarray:
+        """Returns the pixels with a class, of those a window keeps, that lie on the lattice."""
+        layout = self._layout
+        place = layout.rows[row].keep_start, layout.cols[col].keep_start
+        step = lattice_step(layout.height, layout.width)
+        pixels = lattice(kept(layout, row, col, image), *place, step)
+        return pixels[~lattice(excluded, *place, step)]
 
     def _step(self, row: int, waiting: Sequence[tuple[int, np.ndarray]]) -> Step:
         images = [image for _, image in waiting]
@@ -205,41 +193,6 @@ class Predictor:
         compute = self._backend.decide if decide else self._backend.probabilities
         for col, values in zip(step.cols, compute(step.images), strict=False):
             merger.add(step.row, col, values)
-
-
-def encode_band(band: np.ndarray, excluded: np.ndarray, content: BandContent) -> np.ndarray:
-    """Returns the stored layers of a band, uint8 [layers, rows, width].
-
-    Args:
-        band: Probabilities, float32 [rows, width, classes]; or decisions, uint8 [rows, width, 2].
-        excluded: True where there is no class, bool [rows, width].
-        content: What to keep.
-    """
-    if band.dtype == np.uint8:
-        layers = np.ascontiguousarray(np.moveaxis(band, -1, 0))
-    else:
-        layers = np.empty((len(content.layers), *band.shape[:2]), np.uint8)
-        layers[0] = band.argmax(axis=-1)
-        layers[1] = quantise(band.max(axis=-1))
-        if content.entropy:
-            layers[2] = quantise(relative_entropy(band))
-        if content.probabilities:
-            for i in range(content.classes):
-                layers[i - content.classes] = quantise(band[..., i])
-    layers[:, excluded] = IGNORED
-    return layers
-
-
-def quantise(values: np.ndarray) -> np.ndarray:
-    """Returns values in [0, 1] as uint8 levels in 0..254."""
-    return np.rint(np.clip(values, 0, 1) * np.float32(LEVELS)).astype(np.uint8)
-
-
-def relative_entropy(probabilities: np.ndarray) -> np.ndarray:
-    """Returns -sum(p log p) / log(classes) over the last axis; 0 is certain, 1 is uniform."""
-    safe = np.maximum(probabilities, 1e-12)
-    entropy = -(probabilities * np.log(safe)).sum(axis=-1)
-    return entropy / np.log(max(probabilities.shape[-1], 2))
 
 
 def prefetch(items: Iterable[Item], depth: int) -> Iterator[Item]:
@@ -281,7 +234,7 @@ class _Writer:
     def __init__(self, store: BandStore, content: BandContent) -> None:
         self._store = store
         self._content = content
-        self._waiting: queue.Queue[tuple[int, np.ndarray, np.ndarray] | None] = queue.Queue(1)
+        self._waiting: queue.Queue[tuple[RowEnd, np.ndarray] | None] = queue.Queue(1)
         self._error: BaseException | None = None
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._work, name="writer", daemon=True)
@@ -296,17 +249,19 @@ class _Writer:
         if self._error is not None and kind is None:
             raise self._error
 
-    def put(self, band: int, values: np.ndarray, excluded: np.ndarray) -> None:
+    def put(self, end: RowEnd, values: np.ndarray) -> None:
         """Hands over a band; blocks while the previous one waits."""
-        _put(self._waiting, (band, values, excluded), self._stopped)
+        _put(self._waiting, (end, values), self._stopped)
         if self._error is not None:
             raise self._error
 
     def _work(self) -> None:
         try:
             while (item := self._waiting.get()) is not None:
-                band, values, excluded = item
-                self._store.write(band, encode_band(values, excluded, self._content))
+                end, values = item
+                # The band comes last: its file says that everything of its rows is there.
+                self._store.write_sample(end.row, end.sample)
+                self._store.write(end.row, encode_band(values, end.excluded, self._content))
         except BaseException as error:
             self._error = error
             self._stopped.set()

@@ -9,9 +9,10 @@ import numpy as np
 
 from landcover_tf.grid import PatchGrid
 from landcover_tf.model_info import ModelInfo
+from serving.band_content import BandContent
 from serving.engines import chosen_engine
 from serving.options import NetworkOptions
-from serving.pipeline import Backend, BandContent
+from serving.pipeline import Backend
 from serving.raster_io import STRIP_ROWS
 from serving.sources import Source
 from serving.windows import Layout, blend_layout, exact_layout

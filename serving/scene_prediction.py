@@ -8,18 +8,20 @@ from pathlib import Path
 import numpy as np
 
 from landcover_tf.errors import OutputError
-from landcover_tf.files import sha256_of
+from landcover_tf.files import sha256_of, write_json
 from landcover_tf.legend import Legend
 from landcover_tf.model_info import FILE_NAME, ModelInfo, find_export
 from landcover_tf.progress import progress
 from landcover_tf.provenance import VERSION
 from landcover_tf.sentinel2.validity import ValidityBit
 from serving import outputs
+from serving.applicability import Applicability, assess
+from serving.band_content import BandContent
 from serving.bands_on_disk import BandStore
 from serving.blending import BlendMerger, CropMerger, Merger, patch_weights
 from serving.engines import chosen_engine, open_backend
 from serving.options import PredictionOptions
-from serving.pipeline import Backend, BandContent, Predictor
+from serving.pipeline import Backend, Predictor
 from serving.plan import choose_layout
 from serving.postprocess import Cleaning, clean
 from serving.raster_io import BLOCK_PX, WindowReader
@@ -62,6 +64,8 @@ class Result:
     counts: dict[int, int]
     """Pixels per legend code."""
     files: tuple[Path, ...]
+    applicability: Applicability | None = None
+    """The scene against the training data; None if the model does not know its own."""
 
 
 class ScenePrediction:
@@ -226,6 +230,10 @@ class ScenePrediction:
         outputs.write_areas(areas, counts, legend, grid)
         outputs.write_qml(path.with_suffix(".qml"), legend)
         files += [areas, path.with_suffix(".qml")]
+        applicability = assess(self.store.samples(), info)
+        if applicability is not None:
+            files.append(outputs.beside(path, "applicability.json"))
+            write_json(files[-1], applicability.to_dict())
         if options.outputs.picture:
             outputs.write_picture(
                 path.with_suffix(".png"),
@@ -246,8 +254,15 @@ class ScenePrediction:
             from serving.stac import write_item
 
             files.append(path.with_suffix(".json"))
-            write_item(files[-1], files[:-1], path, legend, tags=tags)
-        return Result(map_path=path, legend=legend, counts=counts, files=tuple(files))
+            known = {} if applicability is None else {"applicable": applicability.applicable}
+            write_item(files[-1], files[:-1], path, legend, tags=tags | known)
+        return Result(
+            map_path=path,
+            legend=legend,
+            counts=counts,
+            files=tuple(files),
+            applicability=applicability,
+        )
 
     def _level_rasters(
         self, final: BandStore

@@ -10,7 +10,7 @@ from rasterio.warp import transform_bounds, transform_geom
 
 from landcover_tf.files import write_json
 from landcover_tf.legend import Legend
-from serving.pipeline import LEVELS
+from serving.band_content import LEVELS
 
 STAC_VERSION = "1.1.0"
 CLASSIFICATION = "https://stac-extensions.github.io/classification/v2.0.0/schema.json"
@@ -22,6 +22,7 @@ _TYPES = {
     ".tif": COG_TYPE,
     ".png": "image/png",
     ".csv": "text/csv",
+    ".json": "application/json",
     ".qml": "application/xml",
     ".gpkg": "application/geopackage+sqlite3",
 }
@@ -29,6 +30,7 @@ _ROLES = {
     ".tif": ["data"],
     ".png": ["overview"],
     ".csv": ["metadata"],
+    ".json": ["metadata"],
     ".qml": ["metadata"],
     ".gpkg": ["data"],
 }
@@ -40,7 +42,7 @@ def write_item(
     map_path: Path,
     legend: Legend,
     *,
-    tags: Mapping[str, str],
+    tags: Mapping[str, Any],
 ) -> None:
     """Writes a STAC item beside the map; its links are relative, so the folder can move.
 
@@ -55,7 +57,7 @@ def write_item(
 
 
 def item(
-    files: Sequence[Path], map_path: Path, legend: Legend, *, tags: Mapping[str, str]
+    files: Sequence[Path], map_path: Path, legend: Legend, *, tags: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Returns the item as a plain dictionary; without CRS it has no geometry."""
     with rasterio.open(map_path) as dataset:

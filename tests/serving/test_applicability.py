@@ -1,0 +1,140 @@
+"""Whether a scene is like the training data, and that the user hears of it when it is not."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from local_export import BANDS, SmallExport, model_info, write_raster
+
+from landcover_tf.errors import ModelError
+from landcover_tf.normalizer import BandStatistics
+from serving.applicability import assess, lattice, lattice_step
+from serving.predict import main
+
+FLAGS = ("--min-object-size", "0", "--engine", "tensorflow", "--no-picture")
+
+
+def training(seed: int = 0, shift: float = 0.0, bands: tuple[str, ...] = BANDS) -> np.ndarray:
+    """Returns stored values of a normal population, uint16 [pixels, bands]."""
+    values = np.random.default_rng(seed).normal(2500 + shift, 400, (40_000, len(bands)))
+    return values.astype(np.uint16)
+
+
+def informed(pixels: np.ndarray, bands: tuple[str, ...] = BANDS):
+    return model_info(statistics=BandStatistics.from_pixels(pixels, bands).to_dict())
+
+
+def test_another_sample_of_the_same_population_is_applicable() -> None:
+    found = assess([training(1)[:100], training(1)[100:]], informed(training(0)))
+    assert found is not None
+    assert found.pixels == 40_000
+    assert found.applicable
+    assert max(found.stability_index.values()) < 0.01
+    # 0.2 % of each of four independent bands: 1 - 0.998**4 = 0.008.
+    assert found.outside_fraction == pytest.approx(0.008, abs=0.003)
+
+
+def test_a_forgotten_offset_is_not_applicable() -> None:
+    found = assess([training(1, shift=1000)], informed(training(0)))
+    assert found is not None
+    assert not found.applicable
+    # 1000 is 2.5 standard deviations; the upper percentile lies 3.09 above the mean, so 28 %
+    # of a band's pixels and 1 - 0.72**4 = 73 % of all are outside.
+    assert found.outside_fraction == pytest.approx(0.73, abs=0.02)
+    assert "scene is unlike the training data" in found.warning("scene")
+    assert f"{100 * found.outside_fraction:.0f} % of its pixels" in found.warning("scene")
+
+
+def test_haze_in_one_band_alone_does_not_alarm() -> None:
+    pixels = training(1)
+    pixels[:, 0] += 300
+    found = assess([pixels], informed(training(0)))
+    assert found is not None
+    assert found.stability_index["B02"] > 0.25
+    assert found.median_stability_index < 0.01
+    assert found.applicable
+
+
+def test_nothing_is_said_without_statistics_or_pixels() -> None:
+    assert assess([training(1)], model_info()) is None
+    assert assess([training(1)[:0]], informed(training(0))) is None
+    assert assess([], informed(training(0))) is None
+
+
+def test_statistics_of_other_bands_are_refused() -> None:
+    info = informed(training(0), ("B02", "B03", "B04", "B11"))
+    with pytest.raises(ModelError, match=r"statistics of model 'small' are of bands .*B11"):
+        assess([training(1)], info)
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    height=st.integers(1, 40),
+    width=st.integers(1, 40),
+    step=st.integers(1, 9),
+    cut=st.tuples(st.integers(0, 40), st.integers(0, 40)),
+)
+def test_parts_sample_the_pixels_that_the_whole_samples(
+    height: int, width: int, step: int, cut: tuple[int, int]
+) -> None:
+    raster = np.arange(height * width).reshape(height, width)
+    row, col = min(cut[0], height), min(cut[1], width)
+    parts = [
+        lattice(raster[rows, cols], rows.start, cols.start, step).ravel()
+        for rows in (slice(0, row), slice(row, height))
+        for cols in (slice(0, col), slice(col, width))
+    ]
+    expected = np.sort(lattice(raster, 0, 0, step).ravel())
+    np.testing.assert_array_equal(np.sort(np.concatenate(parts)), expected)
+
+
+def test_a_full_tile_gives_about_a_million_pixels() -> None:
+    step = lattice_step(10980, 10980)
+    assert 10980**2 / step**2 == pytest.approx(1e6, rel=0.1)
+    assert lattice_step(100, 100) == 1
+
+
+def test_prediction_writes_the_flag_and_warns(
+    small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = write_raster(tmp_path / "scene.tif", 90, 70, nodata_columns=10)
+    with rasterio.open(tmp_path / "scene.tif") as dataset:
+        profile, scales, offsets = dataset.profile, dataset.scales, dataset.offsets
+    with rasterio.open(tmp_path / "bright.tif", "w", **profile) as dataset:
+        dataset.write(np.where(image > 0, image + 6000, 0).astype(np.uint16))
+        dataset.descriptions, dataset.scales, dataset.offsets = BANDS, scales, offsets
+    pixels = image[:, :, 10:].reshape(len(BANDS), -1).T
+    statistics = BandStatistics.from_pixels(pixels, BANDS).to_dict()
+    export = tmp_path / "export" / "1"
+    export.mkdir(parents=True)
+    for item in small_export.folder.iterdir():
+        (export / item.name).symlink_to(item)
+    (export / "model.json").unlink()
+    replace(small_export.info, statistics=statistics).save(export)
+
+    blend = ("--mode", "blend", "--patch-size", "64", "--patch-overlap", "32")
+    for name, mode in (("scene", ()), ("scene", blend), ("bright", ())):
+        out = tmp_path / name / "map.tif"
+        paths = ("--input-image", str(tmp_path / f"{name}.tif"), "--output-map", str(out))
+        flags = (*FLAGS, *mode, "--overwrite")
+        assert main(["--model-path", str(export), *paths, *flags]) == 0
+        error = capsys.readouterr().err
+        found = json.loads((tmp_path / name / "applicability.json").read_text())
+        item = json.loads((tmp_path / name / "map.json").read_text())
+        assert found["pixels"] == 90 * 60
+        assert list(found["stability_index"]) == list(BANDS)
+        assert found["applicable"] == item["properties"]["landcover:applicable"]
+        assert item["assets"]["applicability"]["href"] == "./applicability.json"
+        if name == "scene":
+            # Every pixel of the scene is a training pixel.
+            assert max(found["stability_index"].values()) == 0
+            assert found["applicable"]
+            assert "warning" not in error
+        else:
+            assert found["outside_fraction"] > 0.9
+            assert "warning: bright is unlike the training data" in error
