@@ -5,6 +5,7 @@ offset, another sensor, snow. So a sample of the pixels that get a class is comp
 training pixels, band by band and jointly.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -116,7 +117,7 @@ def assess(samples: Sequence[np.ndarray], info: ModelInfo) -> Applicability | No
 
 def lattice_step(height: int, width: int) -> int:
     """Returns the distance in pixels between sampled rows, and columns, of a raster."""
-    return max(round((height * width / SAMPLE_PX) ** 0.5), 1)
+    return max(round(math.sqrt(height * width / SAMPLE_PX)), 1)
 
 
 def lattice(values: np.ndarray, row_off: int, col_off: int, step: int) -> np.ndarray:

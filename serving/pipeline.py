@@ -180,7 +180,7 @@ class Predictor:
         place = layout.rows[row].keep_start, layout.cols[col].keep_start
         step = lattice_step(layout.height, layout.width)
         pixels = lattice(kept(layout, row, col, image), *place, step)
-        return pixels[~lattice(excluded, *place, step)]
+        return np.asarray(pixels[~lattice(excluded, *place, step)])
 
     def _step(self, row: int, waiting: Sequence[tuple[int, np.ndarray]]) -> Step:
         images = [image for _, image in waiting]

@@ -11,10 +11,10 @@ import pystac
 import pytest
 import rasterio
 import rasterio.warp
+from local_export import BANDS, SmallExport, write_raster
 from pystac import STACObjectType
 from pystac.validation.stac_validator import JsonSchemaSTACValidator
 from rio_cogeo.cogeo import cog_validate
-from local_export import BANDS, SmallExport, write_raster
 
 from landcover_tf.legend import load_legend
 from serving import plan
