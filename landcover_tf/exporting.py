@@ -15,8 +15,9 @@ from landcover_tf.dataset_info import DatasetInfo
 from landcover_tf.files import atomic_folder
 from landcover_tf.model_formats import WRITERS
 from landcover_tf.model_info import ModelInfo, ModelSpec
-from landcover_tf.records import compression_type, decode
+from landcover_tf.records import decode
 from landcover_tf.served_model import ExportCheck, ServedModel, check_export
+from landcover_tf.tfrecord import compression_type
 from landcover_tf.warmup import write_warmup
 
 if TYPE_CHECKING:

@@ -11,6 +11,12 @@ from landcover_tf.errors import DatasetError
 
 NormalizerKind = Literal["reflectance", "standardize", "minmax", "percentile"]
 
+COUNTABLE = ("uint8", "int8", "uint16", "int16")
+"""Data types with so few values that counting each is the fastest way to all statistics."""
+
+_BandTally = tuple[float, float, float, float, tuple[tuple[int, int], ...]]
+"""Total, total of squares, minimum, maximum and histogram of one band."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class BandStatistics:
@@ -59,24 +65,20 @@ class BandStatistics:
             raise ValueError(f"expected pixels of shape [n, {len(names)}], got {pixels.shape}")
         if not len(pixels):
             return BandStatistics.empty(names)
-        # Float rasters hold reflectance (0..1) as a rule; integers hold counts up to 65535.
-        bin_width = 32.0 if pixels.dtype.kind in "iu" else 2.0**-11
-        wide = pixels.astype(np.int64 if pixels.dtype.kind in "iu" else np.float64)
-        histograms = []
-        for band in range(len(names)):
-            bins, counts = np.unique(
-                np.floor(wide[:, band] / bin_width).astype(np.int64), return_counts=True
-            )
-            histograms.append(tuple(zip(bins.tolist(), counts.tolist(), strict=True)))
+        bands = [np.ascontiguousarray(pixels[:, band]) for band in range(len(names))]
+        # A few pixels are sorted sooner than 65,536 counters are summed.
+        countable = pixels.dtype.name in COUNTABLE and len(pixels) > 4096
+        tally = _tally_integers if countable else _tally_values
+        total, square, low, high, histogram = zip(*map(tally, bands), strict=True)
         return BandStatistics(
             names=tuple(names),
             count=len(pixels),
-            total=tuple(wide.sum(axis=0).tolist()),
-            total_square=tuple((wide**2).sum(axis=0).tolist()),
-            minimum=tuple(float(v) for v in wide.min(axis=0)),
-            maximum=tuple(float(v) for v in wide.max(axis=0)),
-            bin_width=bin_width,
-            histogram=tuple(histograms),
+            total=total,
+            total_square=square,
+            minimum=low,
+            maximum=high,
+            bin_width=_bin_width(pixels.dtype),
+            histogram=histogram,
         )
 
     def merge(self, other: "BandStatistics") -> "BandStatistics":
@@ -274,6 +276,47 @@ class Normalizer:
                 for name in ("bands", "clip_min", "clip_max", "shift", "factor")
             },
         )
+
+
+def _bin_width(dtype: np.dtype) -> float:
+    # Float rasters hold reflectance (0..1) as a rule; integers hold counts up to 65535.
+    return 32.0 if dtype.kind in "iu" else 2.0**-11
+
+
+def _tally_integers(values: np.ndarray) -> _BandTally:
+    """Returns the tally of integers of one or two bytes [pixels]."""
+    limits = np.iinfo(values.dtype)
+    # Unsigned numbers in the same order; flipping the sign bit adds the least value.
+    unsigned = values.view(f"u{values.itemsize}") ^ values.dtype.type(limits.min).view(
+        f"u{values.itemsize}"
+    )
+    counts = np.bincount(unsigned, minlength=limits.max - limits.min + 1)
+    levels = np.arange(limits.min, limits.max + 1)
+    present = np.flatnonzero(counts)
+    bin_width = int(_bin_width(values.dtype))
+    of_bin = counts.reshape(-1, bin_width).sum(axis=1)
+    bins = np.flatnonzero(of_bin)
+    return (
+        int(counts @ levels),
+        int(counts @ levels**2),
+        float(levels[present[0]]),
+        float(levels[present[-1]]),
+        tuple(zip((bins + limits.min // bin_width).tolist(), of_bin[bins].tolist(), strict=True)),
+    )
+
+
+def _tally_values(values: np.ndarray) -> _BandTally:
+    """Returns the tally of values of any kind [pixels]."""
+    wide = values.astype(np.int64 if values.dtype.kind in "iu" else np.float64)
+    numbers = np.floor(wide / _bin_width(values.dtype)).astype(np.int64)
+    bins, counts = np.unique(numbers, return_counts=True)
+    return (
+        wide.sum().item(),
+        (wide**2).sum().item(),
+        float(wide.min()),
+        float(wide.max()),
+        tuple(zip(bins.tolist(), counts.tolist(), strict=True)),
+    )
 
 
 def _add(a: Sequence[float], b: Sequence[float]) -> tuple[float, ...]:

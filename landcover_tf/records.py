@@ -1,18 +1,27 @@
 """Record schema v1: one patch as a tf.train.Example, encode and parse side by side.
 
 Rasters are raw little-endian bytes: int64 lists would take up to eight times the space, and
-`tf.io.serialize_tensor` would tie readers to TensorFlow without being faster.
+`tf.io.serialize_tensor` would tie readers to TensorFlow without being faster. Only `parse`, which
+runs in the graph of an input pipeline, imports TensorFlow.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import tensorflow as tf
 
 from landcover_tf.errors import DatasetError
+from landcover_tf.example_proto import decode_example, encode_example
 from landcover_tf.grid import Window
+from landcover_tf.tfrecord import WrittenFile, frame, write_framed
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+TEXTS = ("image_dtype", "key", "product", "crs", "transform", "band_names")
+"""Features that hold text."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -56,22 +65,23 @@ class Patch:
 def encode(patch: Patch) -> bytes:
     """Returns the serialized tf.train.Example of a patch; equal patches give equal bytes."""
     window = patch.window
-    features = {
-        "image": _bytes(_little_endian(patch.image)),
-        "image_dtype": _bytes(patch.image.dtype.name.encode()),
-        "image_shape": _ints(patch.image.shape),
-        "label": _bytes(patch.label.tobytes()),
-        "validity": _bytes(patch.validity.tobytes()),
-        "key": _bytes(patch.key.encode()),
-        "product": _bytes(patch.product.encode()),
-        "window": _ints((window.row_off, window.col_off, window.height, window.width)),
-        "crs": _bytes(patch.crs.encode()),
-        # Text keeps all 64 bits; a float_list has 32.
-        "transform": _bytes(",".join(map(repr, map(float, patch.transform))).encode()),
-        "band_names": _bytes(",".join(patch.band_names).encode()),
-    }
-    example = tf.train.Example(features=tf.train.Features(feature=features))
-    return example.SerializeToString(deterministic=True)
+    return encode_example(
+        {
+            # The order is part of the bytes, and so of every shard's checksum.
+            "band_names": ",".join(patch.band_names).encode(),
+            "crs": patch.crs.encode(),
+            "image_dtype": patch.image.dtype.name.encode(),
+            "image_shape": patch.image.shape,
+            "image": _little_endian(patch.image),
+            "key": patch.key.encode(),
+            "label": patch.label.tobytes(),
+            "product": patch.product.encode(),
+            # Text keeps all 64 bits; a float_list has 32.
+            "transform": ",".join(map(repr, map(float, patch.transform))).encode(),
+            "validity": patch.validity.tobytes(),
+            "window": (window.row_off, window.col_off, window.height, window.width),
+        }
+    )
 
 
 def decode(serialized: bytes, *, where: str = "record") -> Patch:
@@ -85,17 +95,14 @@ def decode(serialized: bytes, *, where: str = "record") -> Patch:
         DatasetError: The bytes are not a record of this schema.
     """
     try:
-        feature = tf.train.Example.FromString(serialized).features.feature
-        text = {
-            name: feature[name].bytes_list.value[0].decode()
-            for name in ("image_dtype", "key", "product", "crs", "transform", "band_names")
-        }
-        shape = tuple(feature["image_shape"].int64_list.value)
-        row_off, col_off, height, width = feature["window"].int64_list.value
+        feature = decode_example(serialized)
+        text = {name: bytes(feature[name]).decode() for name in TEXTS}
+        shape = tuple(feature["image_shape"])
+        row_off, col_off, height, width = feature["window"]
         dtype = np.dtype(text["image_dtype"]).newbyteorder("<")
-        image = np.frombuffer(feature["image"].bytes_list.value[0], dtype).reshape(shape)
+        image = np.frombuffer(bytes(feature["image"]), dtype).reshape(shape)
         label, validity = (
-            np.frombuffer(feature[name].bytes_list.value[0], np.uint8).reshape(shape[:2])
+            np.frombuffer(bytes(feature[name]), np.uint8).reshape(shape[:2])
             for name in ("label", "validity")
         )
         a, b, c, d, e, f = map(float, text["transform"].split(","))
@@ -110,13 +117,13 @@ def decode(serialized: bytes, *, where: str = "record") -> Patch:
             transform=(a, b, c, d, e, f),
             band_names=tuple(text["band_names"].split(",")),
         )
-    except Exception as error:  # protobuf, numpy and struct each raise their own.
+    except (KeyError, TypeError, ValueError) as error:
         raise DatasetError(f"{where} is not a record of schema version 1: {error}") from error
 
 
 def parse(
-    serialized: tf.Tensor, *, patch_size: int, bands: int, dtype: str
-) -> dict[str, tf.Tensor]:
+    serialized: "tf.Tensor", *, patch_size: int, bands: int, dtype: str
+) -> "dict[str, tf.Tensor]":
     """Returns the rasters and the key of one record or of a batch, in graph.
 
     Args:
@@ -129,6 +136,8 @@ def parse(
         `image` [(batch,) size, size, bands] of `dtype`; `label` and `validity` uint8
         [(batch,) size, size]; `key` string [(batch)].
     """
+    import tensorflow as tf
+
     names = ("image", "label", "validity", "key")
     features = {name: tf.io.FixedLenFeature([], tf.string) for name in names}
     parsed = tf.io.parse_example(serialized, features)
@@ -143,17 +152,9 @@ def parse(
     return result
 
 
-@dataclass(frozen=True, kw_only=True)
-class WrittenShard:
-    """What `write_shard` wrote."""
-
-    records: int
-    bytes: int
-
-
 def write_shard(
     path: str | Path, serialized: Iterable[bytes], *, compression: str = "none"
-) -> WrittenShard:
+) -> WrittenFile:
     """Writes records to a TFRecord file and returns what was written.
 
     Args:
@@ -161,33 +162,9 @@ def write_shard(
         serialized: Records in order.
         compression: `none` or `gzip`.
     """
-    count = 0
-    with tf.io.TFRecordWriter(str(path), options=compression_type(compression)) as writer:
-        for record in serialized:
-            writer.write(record)
-            count += 1
-    return WrittenShard(records=count, bytes=Path(path).stat().st_size)
-
-
-def compression_type(compression: str) -> str:
-    """Returns TensorFlow's name of a dataset's compression.
-
-    Raises:
-        DatasetError: It is neither `none` nor `gzip`.
-    """
-    try:
-        return {"none": "", "gzip": "GZIP"}[compression]
-    except KeyError:
-        raise DatasetError(f"compression must be none or gzip, got {compression!r}") from None
+    framed = (b"".join(frame(record)) for record in serialized)
+    return write_framed(path, framed, compression=compression)
 
 
 def _little_endian(array: np.ndarray) -> bytes:
     return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
-
-
-def _bytes(value: bytes) -> tf.train.Feature:
-    return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
-
-
-def _ints(values: Iterable[int]) -> tf.train.Feature:
-    return tf.train.Feature(int64_list=tf.train.Int64List(value=[int(v) for v in values]))

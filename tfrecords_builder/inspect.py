@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import numpy as np
 import rasterio
@@ -19,11 +19,9 @@ from landcover_tf.dataset_info import DatasetInfo
 from landcover_tf.errors import DatasetError
 from landcover_tf.files import atomic_path
 from landcover_tf.patch_index import PatchEntry, read_index
+from landcover_tf.records import Patch
 from tfrecords_builder.rasters import without_georeference_warning
 from tfrecords_builder.reading import record_at
-
-if TYPE_CHECKING:
-    from landcover_tf.records import Patch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +71,7 @@ def find_patch(folder: Path, info: DatasetInfo, key: str) -> "tuple[PatchEntry, 
     return entry, patch
 
 
-def write_geotiffs(patch: "Patch", info: DatasetInfo, path: Path) -> list[Path]:
+def write_geotiffs(patch: Patch, info: DatasetInfo, path: Path) -> list[Path]:
     """Writes image, labels and validity of a record and returns their paths."""
     label_path = path.with_name(f"{path.stem}.label.tif")
     validity_path = path.with_name(f"{path.stem}.validity.tif")
@@ -92,7 +90,7 @@ def write_geotiffs(patch: "Patch", info: DatasetInfo, path: Path) -> list[Path]:
     return [path, label_path, validity_path]
 
 
-def write_picture(patch: "Patch", info: DatasetInfo, path: Path) -> None:
+def write_picture(patch: Patch, info: DatasetInfo, path: Path) -> None:
     """Writes image, labels and usable pixels side by side as PNG."""
     from landcover_tf.pictures import class_picture, composite, save_panels
     from landcover_tf.sentinel2.validity import ValidityBit
@@ -142,7 +140,7 @@ def _list(config: InspectConfig, info: DatasetInfo) -> None:
     print(f"{len(entries)} records; open one with --key KEY --to-geotiff FILE --png FILE")
 
 
-def _description(entry: PatchEntry, patch: "Patch", info: DatasetInfo) -> str:
+def _description(entry: PatchEntry, patch: Patch, info: DatasetInfo) -> str:
     window, names = patch.window, dict(zip(info.legend.codes, info.legend.names, strict=True))
     classes = ", ".join(f"{names[code]} {n}" for code, n in sorted(entry.class_pixels.items()))
     return "\n".join(
@@ -162,7 +160,7 @@ def _description(entry: PatchEntry, patch: "Patch", info: DatasetInfo) -> str:
 
 
 @contextmanager
-def _created(path: Path, patch: "Patch", values: np.ndarray) -> Iterator[DatasetWriter]:
+def _created(path: Path, patch: Patch, values: np.ndarray) -> Iterator[DatasetWriter]:
     """Yields a GeoTIFF that appears under its name when all is written."""
     height, width, bands = values.shape
     with (

@@ -19,7 +19,8 @@ from landcover_tf.files import atomic_path, read_json, write_json
 from landcover_tf.grid import PatchGrid, Window
 from landcover_tf.legend import Crosswalk
 from landcover_tf.normalizer import BandStatistics
-from landcover_tf.quiet import start_tensorflow
+from landcover_tf.records import Patch, encode
+from landcover_tf.tfrecord import frame
 from tfrecords_builder.rasters import Pixels, SourceRaster, open_raster
 
 
@@ -60,7 +61,7 @@ class SceneJob:
 
     @property
     def records_path(self) -> Path:
-        """The records that `cut` wrote, one after another."""
+        """The records that `cut` wrote, framed as in a shard, one after another."""
         return self.folder / f"cut-{self.number:06d}.records"
 
     @property
@@ -92,7 +93,7 @@ class CutResult:
     """What `cut` wrote."""
 
     records: dict[str, tuple[int, int]]
-    """Offset and length of each key's record."""
+    """Offset and length of each key's framed record."""
     statistics: BandStatistics
     """Usable training pixels, each counted once."""
     class_pixels: dict[str, dict[int, int]]
@@ -180,8 +181,9 @@ def cut(job: CutJob) -> None:
         for number in range(len(scene.rasters)):
             chosen = [p for p in job.patches if p.source == scene.first + number]
             for key, record in _records(scene, number, chosen, tally):
-                places.append((key, file.tell(), len(record)))
-                file.write(record)
+                framed = frame(record)
+                places.append((key, file.tell(), sum(map(len, framed))))
+                file.writelines(framed)
     class_pixels = {
         split: {str(code): int(counts[code]) for code in np.flatnonzero(counts)}
         for split, counts in sorted(tally.class_pixels.items())
@@ -251,9 +253,6 @@ def _records(
     job: SceneJob, number: int, chosen: Sequence[ChosenPatch], tally: _Tally
 ) -> Iterator[tuple[str, bytes]]:
     """Yields key and serialized record of a raster's chosen patches, and keeps the tally."""
-    start_tensorflow()
-    from landcover_tf.records import Patch, encode
-
     raster = job.rasters[number]
     of_window = {patch.window: patch for patch in chosen}
     if not of_window:

@@ -2,18 +2,18 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from landcover_tf.dataset_info import ShardInfo
 from landcover_tf.errors import OutputError
-from landcover_tf.files import atomic_path, read_json, sha256_of, write_json
-from landcover_tf.quiet import start_tensorflow
+from landcover_tf.files import atomic_path, read_json, write_json
+from landcover_tf.tfrecord import write_framed
 
 
 @dataclass(frozen=True, kw_only=True)
 class RecordPlace:
-    """Where a finished record lies until it goes into its shard."""
+    """Where a record, framed already, lies until it goes into its shard."""
 
     key: str
     file: Path
@@ -84,23 +84,9 @@ def write(job: ShardJob) -> None:
     Raises:
         OutputError: The disk refuses.
     """
-    start_tensorflow()
-    import tensorflow as tf
-
-    from landcover_tf.records import write_shard
-
-    try:
-        with atomic_path(job.path) as temporary:
-            written = write_shard(temporary, _read(job), compression=job.compression)
-            info = {
-                "file": job.name,
-                "records": written.records,
-                "bytes": written.bytes,
-                "sha256": sha256_of(temporary),
-            }
-    except tf.errors.OpError as error:
-        raise OutputError(f"cannot write {job.path}: {error.message}") from error
-    write_json(job.result_path, info)
+    with atomic_path(job.path) as temporary:
+        written = write_framed(temporary, _read(job), compression=job.compression)
+    write_json(job.result_path, {"file": job.name, **asdict(written)})
 
 
 def read_result(job: ShardJob) -> ShardInfo:
@@ -110,6 +96,9 @@ def read_result(job: ShardJob) -> ShardInfo:
 
 def _read(job: ShardJob) -> Iterator[bytes]:
     for record in job.records:
-        with record.file.open("rb") as file:
+        with record.file.open("rb", buffering=0) as file:
             file.seek(record.offset)
-            yield file.read(record.length)
+            framed = file.read(record.length)
+        if len(framed) != record.length:
+            raise OutputError(f"{record.file} was cut short; remove the unfinished build")
+        yield framed

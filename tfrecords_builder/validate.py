@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import numpy as np
 import tyro
@@ -17,12 +17,10 @@ from landcover_tf.errors import DatasetError
 from landcover_tf.files import write_json
 from landcover_tf.patch_index import PatchEntry, read_index
 from landcover_tf.progress import progress
+from landcover_tf.records import Patch, decode
 from landcover_tf.sentinel2.validity import ValidityBit
+from landcover_tf.tfrecord import read_records
 from tfrecords_builder.mismatch import LabelShift, OddSpectra
-from tfrecords_builder.reading import serialized_records
-
-if TYPE_CHECKING:
-    from landcover_tf.records import Patch
 
 REFLECTANCE_RANGE = (-0.5, 2.5)
 """Reflectance beyond this is a wrong scale or offset; snow and glint stay below."""
@@ -87,7 +85,7 @@ def validate(folder: Path) -> Findings:
     for split, shard in progress(shards, label="reading shards", unit="shard"):
         position = 0
         try:
-            for record in serialized_records(folder, shard, info.compression):
+            for record in read_records(folder / shard.file, info.compression):
                 where = f"{shard.file}, record {position}"
                 position += 1
                 _check_record(record, where, split, info, index, found, state)
@@ -142,8 +140,6 @@ def _check_record(
     state: _State,
 ) -> None:
     """Adds what is wrong with one record to `found`."""
-    from landcover_tf.records import decode
-
     try:
         patch = decode(record, where=where)
     except DatasetError as error:
@@ -170,7 +166,7 @@ def _check_record(
     found.problems += [f"{where} {problem}" for problem in wrong]
 
 
-def _form_problems(patch: "Patch", info: DatasetInfo) -> list[str]:
+def _form_problems(patch: Patch, info: DatasetInfo) -> list[str]:
     size = info.patch_grid.patch_size
     expected = {
         "image shape": ((size, size, len(info.bands)), patch.image.shape),
@@ -185,7 +181,7 @@ def _form_problems(patch: "Patch", info: DatasetInfo) -> list[str]:
     ]
 
 
-def _value_problems(patch: "Patch", info: DatasetInfo) -> list[str]:
+def _value_problems(patch: Patch, info: DatasetInfo) -> list[str]:
     wrong = []
     unknown = info.legend.unknown_codes(patch.label)
     if unknown:
@@ -202,7 +198,7 @@ def _value_problems(patch: "Patch", info: DatasetInfo) -> list[str]:
 
 
 def _index_problems(
-    patch: "Patch",
+    patch: Patch,
     labels: np.ndarray,
     shard: str,
     split: str,
@@ -225,12 +221,12 @@ def _index_problems(
     return wrong
 
 
-def _reflectance(patch: "Patch", info: DatasetInfo) -> np.ndarray:
+def _reflectance(patch: Patch, info: DatasetInfo) -> np.ndarray:
     scale, offset = np.array(info.scale, np.float32), np.array(info.offset, np.float32)
     return patch.image.astype(np.float32) * scale + offset
 
 
-def _value_hints(patch: "Patch", reflectance: np.ndarray, usable: np.ndarray) -> list[str]:
+def _value_hints(patch: Patch, reflectance: np.ndarray, usable: np.ndarray) -> list[str]:
     if not usable.any():
         return ["no usable pixel"]
     values, hints = reflectance[usable], []

@@ -16,7 +16,7 @@ from landcover_tf.dataset_info import DatasetInfo
 from landcover_tf.input_pipeline.augment import AugmentationSettings, augment
 from landcover_tf.input_pipeline.decoding import cut_origins, decode_batch
 from landcover_tf.input_pipeline.sampling import rare_classes, times_seen, training_factors
-from landcover_tf.records import compression_type
+from landcover_tf.tfrecord import compression_type
 
 # Records are about 1.8 MB; the default buffer of 256 KB would take seven system calls for each.
 READ_BUFFER_BYTES = 8 << 20

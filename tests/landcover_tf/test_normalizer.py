@@ -1,4 +1,5 @@
 import json
+from functools import reduce
 
 import numpy as np
 import pytest
@@ -74,3 +75,16 @@ def test_each_kind_by_hand():
 def test_a_fitted_kind_needs_pixels():
     with pytest.raises(DatasetError, match="'standardize' needs valid training pixels"):
         Normalizer.fit("standardize", BandStatistics.empty(("a",)), [1], [0])
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "uint16", "int16"])
+def test_many_integers_are_counted_to_the_same_statistics_as_few(dtype):
+    limits = np.iinfo(dtype)
+    random = np.random.default_rng(0)
+    pixels = random.integers(limits.min, limits.max, (9000, 2), dtype, endpoint=True)
+    pixels[:2] = [[limits.min], [limits.max]]
+    parts = [BandStatistics.from_pixels(part, ("a", "b")) for part in np.split(pixels, 9)]
+    merged = reduce(BandStatistics.merge, parts)
+    assert BandStatistics.from_pixels(pixels, ("a", "b")) == merged
+    expected = np.histogram(pixels[:, 1], np.arange(limits.min, limits.max + 2.0, 32))[0]
+    assert [count for _, count in merged.histogram[1]] == expected[expected > 0].tolist()

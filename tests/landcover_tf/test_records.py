@@ -10,6 +10,7 @@ from hypothesis.extra import numpy as hnp
 from landcover_tf import records
 from landcover_tf.errors import DatasetError
 from landcover_tf.grid import Window
+from landcover_tf.tfrecord import compression_type
 
 
 def patch(image, label=None, **changes):
@@ -84,7 +85,7 @@ def test_write_shard_counts_and_reads_back(tmp_path):
         path = tmp_path / compression
         written = records.write_shard(path, serialized, compression=compression)
         assert (written.records, written.bytes) == (3, path.stat().st_size)
-        kind = records.compression_type(compression)
+        kind = compression_type(compression)
         assert list(tf.data.TFRecordDataset(str(path), kind).as_numpy_iterator()) == serialized
     with pytest.raises(DatasetError, match="none or gzip, got 'lzma'"):
-        records.compression_type("lzma")
+        compression_type("lzma")

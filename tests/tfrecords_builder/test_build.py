@@ -18,6 +18,7 @@ from builder_inputs import arguments, write_pairs, write_raster
 
 from landcover_tf.dataset_info import DatasetInfo
 from landcover_tf.patch_index import class_matrix, read_index
+from landcover_tf.tfrecord import frame, read_records
 from tfrecords_builder.__main__ import main
 from tfrecords_builder.reading import stored_patches
 
@@ -324,9 +325,9 @@ def test_a_killed_build_looks_unfinished_and_goes_on(tmp_path):
     assert cut.exists()
     assert [path.name for path in (tmp_path / "o").iterdir()] == [".build"]
     # What the finished scene left is used, not made again: a mark in it reaches the shards.
-    records = cut.with_suffix(".records")
-    marked = records.read_bytes().replace(b"s0:00056:00056", b"S0:00056:00056")
-    records.write_bytes(marked)
+    path = cut.with_suffix(".records")
+    marked = [r.replace(b"s0:00056:00056", b"S0:00056:00056") for r in read_records(path, "none")]
+    path.write_bytes(b"".join(part for record in marked for part in frame(record)))
     assert main([*flags, "--resume"]) == 0
     assert not (tmp_path / "o" / ".build").exists()
     info = DatasetInfo.load(tmp_path / "o")

@@ -5,7 +5,6 @@ import pytest
 import rasterio
 
 from landcover_tf.dataset_info import DatasetInfo
-from landcover_tf.files import sha256_of
 from landcover_tf.legend import load_legend
 from landcover_tf.patch_index import read_index
 from landcover_tf.records import encode, write_shard
@@ -27,7 +26,7 @@ def rewrite(folder, change):
         first,
         records=written.records,
         bytes=written.bytes,
-        sha256=sha256_of(folder / first.file),
+        sha256=written.sha256,
     )
     train = replace(info.splits["train"], shards=(shard, *info.splits["train"].shards[1:]))
     replace(info, splits={**info.splits, "train": train}).save(folder)

@@ -1,0 +1,94 @@
+import hashlib
+
+import pytest
+import tensorflow as tf
+
+from landcover_tf.errors import DatasetError
+from landcover_tf.tfrecord import compression_type, frame, read_records, write_framed
+
+RECORDS = [b"", b"one", bytes(range(256)) * 300]
+
+
+def written(path, compression="none"):
+    framed = [b"".join(frame(record)) for record in RECORDS]
+    return write_framed(path, framed, compression=compression)
+
+
+@pytest.mark.parametrize("compression", ["none", "gzip"])
+def test_tensorflow_and_we_read_the_same_records(tmp_path, compression):
+    path = tmp_path / "ours"
+    result = written(path, compression)
+    assert (result.records, result.bytes) == (3, path.stat().st_size)
+    assert result.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    kind = compression_type(compression)
+    assert list(tf.data.TFRecordDataset(str(path), kind).as_numpy_iterator()) == RECORDS
+    assert list(read_records(path, compression)) == RECORDS
+    with tf.io.TFRecordWriter(str(tmp_path / "theirs"), options=kind) as writer:
+        for record in RECORDS:
+            writer.write(record)
+    assert list(read_records(tmp_path / "theirs", compression)) == RECORDS
+    if compression == "none":
+        assert path.read_bytes() == (tmp_path / "theirs").read_bytes()
+
+
+def test_gzip_files_carry_no_name_and_no_time(tmp_path):
+    written(tmp_path / "a", "gzip")
+    written(tmp_path / "b", "gzip")
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def readable(path, compression="none"):
+    """Returns the records before the damage and the message about it."""
+    records = []
+    with pytest.raises(DatasetError) as caught:
+        records.extend(read_records(path, compression))
+    return caught.value.args[0]
+
+
+# Frames of 16 bytes and the records' 0, 3, 76,800 bytes begin at 0, 16 and 35.
+@pytest.mark.parametrize(
+    ("position", "message"),
+    [
+        (17, "record 1: corrupted record, the checksum of its length differs"),
+        (29, "record 1: corrupted record, its checksum differs"),
+        (33, "record 1: corrupted record, its checksum differs"),
+        (5000, "record 2: corrupted record, its checksum differs"),
+    ],
+)
+def test_one_flipped_bit_names_file_and_record(tmp_path, position, message):
+    path = tmp_path / "train-00000-of-00001.tfrecord"
+    written(path)
+    data = bytearray(path.read_bytes())
+    data[position] ^= 4
+    path.write_bytes(data)
+    assert f"shard {path}, {message}" in readable(path)
+
+
+@pytest.mark.parametrize(
+    ("size", "message"),
+    [
+        (20, "record 1: truncated record, its header is cut short"),
+        (34, "record 1: truncated record, 3 bytes instead of 3"),
+        (1035, "record 2: truncated record, 988 bytes instead of 76800"),
+    ],
+)
+def test_a_file_cut_short_names_file_and_record(tmp_path, size, message):
+    path = tmp_path / "s"
+    written(path)
+    path.write_bytes(path.read_bytes()[:size])
+    assert message in readable(path)
+
+
+def test_damaged_gzip_and_missing_files_are_named(tmp_path):
+    path = tmp_path / "s"
+    written(path, "gzip")
+    data = path.read_bytes()
+    path.write_bytes(data[:200])
+    assert f"shard {path}, record 2: Compressed file ended" in readable(path, "gzip")
+    path.write_bytes(data[:60] + bytes([data[60] ^ 255]) + data[61:])
+    assert f"shard {path}, record" in readable(path, "gzip")
+    assert "not a gzipped file" in (written(path), readable(path, "gzip"))[1].lower()
+    path.unlink()
+    assert "No such file" in readable(path)
+    with pytest.raises(DatasetError, match="none or gzip, got 'lzma'"):
+        list(read_records(path, "lzma"))
