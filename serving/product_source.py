@@ -9,6 +9,7 @@ from rasterio.enums import Resampling
 from landcover_tf.bands import BAND_NAMES, positions
 from landcover_tf.dataset_info import BandInfo
 from landcover_tf.errors import RasterError
+from landcover_tf.executors import usable_cores
 from landcover_tf.grid import Window
 from landcover_tf.model_info import ModelInfo
 from landcover_tf.pictures import TRUE_COLOUR
@@ -108,7 +109,7 @@ class ProductSource:
         if self._scene is None or self._validity is None:
             # One thread: the band files are read inside, and GDAL's handles are not shareable.
             self._scene = Scene(self._product, sharpening=self._sharpening, threads=1)
-            self._validity = read_quality_bits(self._product)
+            self._validity = read_quality_bits(self._product, threads=usable_cores())
             if self._mask_clouds:
                 _add_cloud_bits(self._product, self._validity)
         return self._scene, self._validity

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -12,6 +13,7 @@ from scipy import ndimage
 
 from landcover_tf.bands import BAND_NAMES, band
 from landcover_tf.errors import LandCoverError
+from landcover_tf.executors import usable_cores
 from landcover_tf.sentinel2.codestream import describe_damage
 from landcover_tf.sentinel2.labels import LabelRaster, rasters_of
 from landcover_tf.sentinel2.safe import Grid, SafeProduct
@@ -155,6 +157,7 @@ def _checksum_findings(product: SafeProduct) -> Iterator[Finding]:
         yield _finding(product, "checksum", "warning", str(error))
         return
     used = {*product.band_files.values(), *(mask.name for mask in product.masks)}
+    listed = []
     for entry in root.iter("byteStream"):
         location, checksum = entry.find("fileLocation"), entry.find("checksum")
         if location is None or checksum is None:
@@ -163,9 +166,11 @@ def _checksum_findings(product: SafeProduct) -> Iterator[Finding]:
         # Empty files have a finding of their own.
         if name not in used or not product.container.sizes.get(name):
             continue
-        problem = _checksum_problem(
-            product, name, str(checksum.get("checksumName")), (checksum.text or "").strip()
-        )
+        listed.append((name, str(checksum.get("checksumName")), (checksum.text or "").strip()))
+    # Hashing does not hold the interpreter's lock: two files take as long as one.
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        problems = list(pool.map(lambda entry: _checksum_problem(product, *entry), listed))
+    for (name, _, _), problem in zip(listed, problems, strict=True):
         if problem:
             yield _finding(
                 product,

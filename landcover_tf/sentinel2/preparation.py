@@ -60,7 +60,7 @@ class _Preparation:
 
     def run(self) -> None:
         product_clouds = read_product_clouds(self.product)
-        validity = read_quality_bits(self.product)
+        validity = read_quality_bits(self.product, threads=self.job.threads)
         cloudy = None if product_clouds is None else product_clouds.opaque | product_clouds.cirrus
         with Scene(
             self.product,
@@ -316,11 +316,17 @@ def _strips(height: int, width: int) -> list[Window]:
 
 def _add_block_sums(plane: np.ndarray, row_off: int, sums: np.ndarray) -> None:
     """Adds the pixels of a strip to the sums of the 6 x 6 blocks they lie in."""
-    columns = plane[:, : sums.shape[1] * 6].reshape(len(plane), -1, 6)
-    wide = columns.sum(axis=2, dtype=np.uint32)
-    blocks = np.arange(row_off, row_off + len(plane)) // 6
-    starts = np.flatnonzero(np.diff(blocks, prepend=-1))
-    sums[blocks[starts]] += np.add.reduceat(wide, starts, axis=0)
+    width = sums.shape[1] * 6
+    start = 0
+    while start < len(plane):
+        block, inside = divmod(row_off + start, 6)
+        stop = min(start + 6 - inside, len(plane))
+        # Rows first: whole rows add up six times faster than six neighbours in a row do.
+        total = plane[start, :width].astype(np.uint32)
+        for row in plane[start + 1 : stop, :width]:
+            total += row
+        sums[block] += total.reshape(-1, 6).sum(axis=1)
+        start = stop
 
 
 def _mask_of(path: Path, product: SafeProduct) -> Path:

@@ -1,6 +1,8 @@
 """Quality masks of a product: JP2 rasters since baseline 04.00, GML polygons before."""
 
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +40,8 @@ _GML_BITS = {
     "MSI_LOST": ValidityBit.DEFECTIVE,
     "ANC_LOST": ValidityBit.DEFECTIVE,
 }
+_setting_bits = threading.Lock()
+"""Two threads that read and write the same pixels would lose bits."""
 _GML_KINDS = ("NODATA", "DEFECT", "SATURA", "TECQUA")
 
 
@@ -70,8 +74,12 @@ def read_product_clouds(product: SafeProduct) -> ProductClouds | None:
     return None
 
 
-def read_quality_bits(product: SafeProduct) -> np.ndarray:
+def read_quality_bits(product: SafeProduct, *, threads: int = 1) -> np.ndarray:
     """Returns the NODATA, DEFECTIVE and SATURATED bits that the masks of all bands set.
+
+    Args:
+        product: With raster or GML masks.
+        threads: Raster masks decoded at a time.
 
     Returns:
         uint8 on the 10 m grid.
@@ -80,14 +88,19 @@ def read_quality_bits(product: SafeProduct) -> np.ndarray:
     for resolution, grid in product.grids.items():
         # Masks are gathered on their own grid and repeated once, not once per band.
         bits = total if resolution == 10 else np.zeros((grid.height, grid.width), np.uint8)
-        for mask in product.masks:
-            if mask.band is None or band(mask.band).resolution_m != resolution:
+        masks = [m for m in product.masks if m.band and band(m.band).resolution_m == resolution]
+        rasters = [m for m in masks if _conversion(m) is not None]
+
+        def set_bits_of(mask: MaskFile, grid: Grid = grid, bits: np.ndarray = bits) -> None:
+            _or_raster(product, mask, grid, bits)
+
+        # Every mask is a file of its own, so each thread has a GDAL handle of its own.
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(set_bits_of, rasters))
+        for mask in masks:
+            if mask in rasters:
                 continue
-            if mask.kind == "QUALIT":
-                _or_raster(product, mask, grid, bits, _qualit_bits)
-            elif mask.kind == "DETFOO" and mask.name.endswith(".jp2"):
-                _or_raster(product, mask, grid, bits, _outside_detectors)
-            elif mask.kind == "DETFOO":
+            if mask.kind == "DETFOO":
                 _or_outside_footprints(product, mask, grid, bits)
             elif mask.kind in _GML_KINDS and mask.name.endswith(".gml"):
                 _or_polygons(product, mask, grid, bits)
@@ -110,18 +123,24 @@ def _outside_detectors(planes: np.ndarray) -> np.ndarray:
     return bits
 
 
-def _or_raster(
-    product: SafeProduct,
-    mask: MaskFile,
-    grid: Grid,
-    bits: np.ndarray,
-    convert: Callable[[np.ndarray], np.ndarray],
-) -> None:
+def _conversion(mask: MaskFile) -> Callable[[np.ndarray], np.ndarray] | None:
+    """Returns what turns the planes of a raster mask into bits, or None for other masks."""
+    if mask.kind == "QUALIT":
+        return _qualit_bits
+    if mask.kind == "DETFOO" and mask.name.endswith(".jp2"):
+        return _outside_detectors
+    return None
+
+
+def _or_raster(product: SafeProduct, mask: MaskFile, grid: Grid, bits: np.ndarray) -> None:
     """Sets the bits of one raster mask, tile by inner tile.
 
     Quality masks are nearly empty. Inner tiles with identical code streams decode to identical
     pixels, so each distinct one is decoded once: seconds become milliseconds.
     """
+    convert = _conversion(mask)
+    if convert is None:
+        raise ValueError(f"{mask.name} is no raster mask")
     known: dict[TileIdentity, np.ndarray] = {}
     with _open_raster(product, mask, grid) as dataset:
         for window, identity in identical_tiles(
@@ -133,7 +152,8 @@ def _or_raster(
                 if identity is not None:
                     known[identity] = tile
             if tile.any():
-                bits[window.slices] |= tile
+                with _setting_bits:
+                    bits[window.slices] |= tile
 
 
 def _or_polygons(product: SafeProduct, mask: MaskFile, grid: Grid, bits: np.ndarray) -> None:
