@@ -21,16 +21,16 @@ BYTES_LIST, INT64_LIST = 1, 3
 Value = bytes | Sequence[int]
 
 
-def encode_example(features: Mapping[str, Value]) -> bytes:
-    """Returns a serialized Example, whose features stand in the order given.
+def encode_example(features: Mapping[str, Value]) -> list[bytes]:
+    """Returns a serialized Example in parts, so that values of megabytes need not be copied.
 
     Args:
-        features: A bytes value, or integers of 64 bits, by name.
+        features: A bytes value, or integers of 64 bits, by name; they keep their order.
     """
     entries: list[bytes] = []
     for name, value in features.items():
         entries += _message(1, [*_message(1, [name.encode()]), *_message(2, _feature(value))])
-    return b"".join(_message(1, entries))
+    return _message(1, entries)
 
 
 def decode_example(serialized: bytes) -> dict[str, bytes | list[int]]:

@@ -13,8 +13,9 @@ import gzip
 import hashlib
 import struct
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import IO
 
@@ -23,6 +24,8 @@ import google_crc32c
 from landcover_tf.errors import DatasetError
 
 HEADER_BYTES, FOOTER_BYTES = 12, 4
+FRAME_BYTES = HEADER_BYTES + FOOTER_BYTES
+"""What a record takes in a file beside its own length."""
 GZIP_LEVEL = 6
 """TensorFlow's own; level 1 writes faster but makes files a tenth larger."""
 
@@ -38,10 +41,10 @@ class WrittenFile:
     sha256: str
 
 
-def frame(record: bytes) -> tuple[bytes, bytes, bytes]:
-    """Returns what stands before a record in a file, the record, and what stands after it."""
-    length = struct.pack("<Q", len(record))
-    return length + _checksum(length), record, _checksum(record)
+def frame(parts: Sequence[bytes]) -> list[bytes]:
+    """Returns a record, given in parts, with what stands before and after it in a file."""
+    length = struct.pack("<Q", sum(map(len, parts)))
+    return [length + _checksum(length), *parts, _checksum(*parts)]
 
 
 def compression_type(compression: str) -> str:
@@ -85,18 +88,45 @@ def write_framed(path: str | Path, framed: Iterable[bytes], *, compression: str)
     return WrittenFile(records=records, bytes=size, sha256=digest.hexdigest())
 
 
+def describe(path: str | Path) -> WrittenFile:
+    """Returns what lies in an uncompressed file; every record is read back and verified.
+
+    Raises:
+        DatasetError: A record is cut short or changed; names file and record.
+    """
+    digest = hashlib.sha256()
+    records = size = 0
+    for record in _read_framed(path, "none"):
+        for part in record:
+            digest.update(part)
+            size += len(part)
+        records += 1
+    return WrittenFile(records=records, bytes=size, sha256=digest.hexdigest())
+
+
 def read_records(path: str | Path, compression: str) -> Iterator[bytes]:
     """Yields the records of a file; the checksum of each is verified.
 
     Raises:
         DatasetError: The file is missing, cut short or changed; names file and record.
     """
+    for _, record, _ in _read_framed(path, compression):
+        yield record
+
+
+def read_framed(path: str | Path) -> Iterator[bytes]:
+    """Yields the records of an uncompressed file as `write_framed` takes them, verified."""
+    return map(b"".join, _read_framed(path, "none"))
+
+
+def _read_framed(path: str | Path, compression: str) -> Iterator[tuple[bytes, bytes, bytes]]:
+    """Yields header, record and footer."""
     zipped = compression_type(compression) == "GZIP"
     position = 0
     try:
         with gzip.open(path) if zipped else Path(path).open("rb") as file:
-            while (record := _read_record(file)) is not None:
-                yield record
+            while (framed := _read_record(file)) is not None:
+                yield framed
                 position += 1
     except (OSError, EOFError, ValueError, zlib.error) as error:
         raise DatasetError(
@@ -104,8 +134,8 @@ def read_records(path: str | Path, compression: str) -> Iterator[bytes]:
         ) from error
 
 
-def _read_record(file: IO[bytes] | gzip.GzipFile) -> bytes | None:
-    """Returns the next record, None at the end.
+def _read_record(file: IO[bytes] | gzip.GzipFile) -> tuple[bytes, bytes, bytes] | None:
+    """Returns the next record with its header and footer, None at the end.
 
     Raises:
         ValueError: It is cut short or changed.
@@ -125,12 +155,12 @@ def _read_record(file: IO[bytes] | gzip.GzipFile) -> bytes | None:
         raise ValueError(f"truncated record, {len(record)} bytes instead of {length}")
     if _checksum(record) != footer:
         raise ValueError("corrupted record, its checksum differs")
-    return record
+    return header, record, footer
 
 
-def _checksum(data: bytes) -> bytes:
+def _checksum(*parts: bytes) -> bytes:
     """Returns the masked CRC32C; masked, because data may itself hold checksums."""
-    crc = google_crc32c.value(data)
+    crc = reduce(google_crc32c.extend, parts, 0)
     return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
 
 

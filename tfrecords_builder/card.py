@@ -7,8 +7,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import numpy as np
 import tyro
@@ -19,15 +20,43 @@ from landcover_tf.files import atomic_path
 from landcover_tf.patch_index import PatchEntry, read_index
 from landcover_tf.sentinel2.validity import ValidityBit
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 FILE_NAME = "dataset.html"
 SAMPLES = 6
 """Sample patches of each split."""
 MAPS = 6
 """Coordinate systems that get a map."""
+SAMPLE_PX = 128
+"""Most pixels a side of a sample patch."""
+MAP_UNITS = 600
+"""Longer side of a map in drawing units."""
+HISTOGRAM_BARS = 120
 SPLIT_COLOURS = {"train": "#4477aa", "val": "#ccbb44", "test": "#ee6677"}
+WHITE: dict[str, Any] = {"constant_values": 255}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawnMap:
+    """Patches of one coordinate system as squares of an SVG."""
+
+    crs: str
+    width: float
+    height: float
+    corners: str
+    """Coordinates of the lower left and the upper right corner."""
+    paths: dict[str, str]
+    """Squares of each split."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawnHistogram:
+    """Histogram of one band as the path of an SVG of 100 x 100 units."""
+
+    name: str
+    path: str
+    first: str
+    """Reflectance at the left end."""
+    last: str
+    """Reflectance at the right end."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,9 +96,9 @@ def write_card(folder: Path, info: DatasetInfo, entries: Sequence[PatchEntry], p
         dropped=info.build_config.get("dropped_patches", {}),
         groups=set().union(*groups.values()),
         groups_of_split={name: sorted(members) for name, members in groups.items()},
-        map=_map(info, entries),
-        classes=_class_bars(info),
-        bands=_band_histograms(info),
+        colours=SPLIT_COLOURS,
+        maps=_maps(info, entries),
+        histograms=_band_histograms(info),
         band_rows=_band_rows(info),
         samples=_samples(folder, info),
     )
@@ -84,90 +113,52 @@ def _program(config: CardConfig) -> None:
     print(f"wrote {path}")
 
 
-def _map(info: DatasetInfo, entries: Sequence[PatchEntry]) -> str | None:
-    """Returns the patches in their coordinate systems, None when they have none."""
-    from matplotlib.collections import PatchCollection
-    from matplotlib.figure import Figure
-    from matplotlib.patches import Patch, Rectangle
-
-    systems = sorted({entry.crs for entry in entries} - {""})[:MAPS]
-    if not systems:
-        return None
+def _maps(info: DatasetInfo, entries: Sequence[PatchEntry]) -> list[DrawnMap]:
+    """Returns the patches in each of their coordinate systems; none when they have none."""
     side = info.patch_grid.patch_size * (info.resolution_m or 1e-4)
-    figure = Figure(figsize=(9, 5.5 if len(systems) < 3 else 8), layout="constrained")
-    columns = min(len(systems), 3)
-    axes = figure.subplots(-(-len(systems) // columns), columns, squeeze=False).ravel()
-    for axis in axes[len(systems) :]:
-        axis.set_axis_off()
-    for axis, crs in zip(axes, systems, strict=False):
-        for split, colour in SPLIT_COLOURS.items():
-            squares = [
-                Rectangle((e.x - side / 2, e.y - side / 2), side, side)
-                for e in entries
-                if e.crs == crs and e.split == split
-            ]
-            axis.add_collection(
-                PatchCollection(
-                    squares, facecolor=colour, edgecolor=colour, alpha=0.55, linewidth=0.4
-                )
+    maps = []
+    for crs in sorted({entry.crs for entry in entries} - {""})[:MAPS]:
+        members = [entry for entry in entries if entry.crs == crs]
+        left, right = (f(e.x for e in members) + d * side / 2 for f, d in ((min, -1), (max, 1)))
+        bottom, top = (f(e.y for e in members) + d * side / 2 for f, d in ((min, -1), (max, 1)))
+        scale = MAP_UNITS / max(right - left, top - bottom)
+        width = f"{side * scale:.1f}"
+        squares: dict[str, list[str]] = {name: [] for name in info.splits}
+        for e in members:
+            x, y = (e.x - side / 2 - left) * scale, (top - e.y - side / 2) * scale
+            squares[e.split].append(f"M{x:.1f} {y:.1f}h{width}v{width}h-{width}z")
+        maps.append(
+            DrawnMap(
+                crs=crs,
+                width=(right - left) * scale,
+                height=(top - bottom) * scale,
+                corners=f"{left:.6g}, {bottom:.6g} to {right:.6g}, {top:.6g}",
+                paths={name: "".join(parts) for name, parts in squares.items()},
             )
-        axis.autoscale_view()
-        axis.set_aspect("equal")
-        axis.set_title(crs[:40], fontsize=9)
-        axis.ticklabel_format(useOffset=False, style="plain")
-        axis.tick_params(labelsize=7)
-    handles = [Patch(facecolor=SPLIT_COLOURS[name], label=name) for name in info.splits]
-    figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
-    return _embedded(figure)
-
-
-def _class_bars(info: DatasetInfo) -> str:
-    from matplotlib.figure import Figure
-
-    classes = info.legend.classes
-    figure = Figure(figsize=(9, 0.9 + 0.34 * len(classes)), layout="constrained")
-    axis = figure.subplots()
-    rows, height = np.arange(len(classes)), 0.8 / max(len(info.splits), 1)
-    for number, (name, split) in enumerate(info.splits.items()):
-        total = max(sum(split.class_pixels.values()), 1)
-        shares = [100 * split.class_pixels.get(c.code, 0) / total for c in classes]
-        axis.barh(
-            rows + (number - (len(info.splits) - 1) / 2) * height,
-            shares,
-            height,
-            color=SPLIT_COLOURS[name],
-            label=name,
         )
-    axis.set_yticks(rows, [c.name for c in classes], fontsize=9)
-    axis.invert_yaxis()
-    axis.set_xlabel("share of the usable pixels of each split (%)")
-    axis.legend(frameon=False)
-    return _embedded(figure)
+    return maps
 
 
-def _band_histograms(info: DatasetInfo) -> str:
-    from matplotlib.figure import Figure
-
-    columns = min(len(info.bands), 4)
-    rows = -(-len(info.bands) // columns)
-    figure = Figure(figsize=(9, 1.6 * rows + 0.4), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+def _band_histograms(info: DatasetInfo) -> list[DrawnHistogram]:
     statistics = info.statistics
-    for axis in axes[len(info.bands) :]:
-        axis.set_axis_off()
     limits = np.stack([statistics.percentile(0.1), statistics.percentile(99.9)], axis=1)
-    for axis, band, bins, limit in zip(
-        axes, info.bands, statistics.histogram, limits, strict=False
-    ):
+    drawn = []
+    for band, bins, (low, high) in zip(info.bands, statistics.histogram, limits, strict=True):
         numbers, counts = np.array(bins, float).reshape(-1, 2).T
-        left = numbers * statistics.bin_width * band.scale + band.offset
-        axis.fill_between(left, counts, step="post", color="#4477aa", linewidth=0)
-        axis.set_title(band.name, fontsize=9)
-        axis.set_yticks([])
-        axis.tick_params(labelsize=7)
-        if limit[1] > limit[0]:
-            axis.set_xlim(*(limit * band.scale + band.offset))
-    return _embedded(figure)
+        # Bars no narrower than a bin, or empty bars would stand between full ones.
+        bars = int(np.clip((high - low) / statistics.bin_width, 1, HISTOGRAM_BARS))
+        values = (numbers + 0.5) * statistics.bin_width
+        edge = max(high, low + statistics.bin_width)
+        heights, _ = np.histogram(values, bars, (low, edge), weights=counts)
+        tops = 100 * (1 - heights / max(heights.max(), 1))
+        steps = "".join(f"V{top:.1f}h{100 / bars:.3f}" for top in tops)
+        first, last = (value * band.scale + band.offset for value in (low, edge))
+        drawn.append(
+            DrawnHistogram(
+                name=band.name, path=f"M0 100{steps}V100z", first=f"{first:.3g}", last=f"{last:.3g}"
+            )
+        )
+    return drawn
 
 
 def _band_rows(info: DatasetInfo) -> list[list[str]]:
@@ -184,44 +175,37 @@ def _band_rows(info: DatasetInfo) -> list[list[str]]:
     ]
 
 
-def _samples(folder: Path, info: DatasetInfo) -> list[str]:
-    """Returns one picture for each split: images above their labels."""
+def _samples(folder: Path, info: DatasetInfo) -> dict[str, str]:
+    """Returns a picture of each split: images above their labels."""
     from landcover_tf.pictures import class_picture, composite
     from tfrecords_builder.reading import stored_patches
 
-    pictures = []
+    pictures = {}
+    step = -(-info.patch_grid.patch_size // SAMPLE_PX)
     for split in info.splits:
-        figure = None
-        for number, stored in enumerate(stored_patches(folder, info, (split,))):
-            if number == SAMPLES:
-                break
+        columns = []
+        for stored in islice(stored_patches(folder, info, (split,)), SAMPLES):
             patch = stored.patch
             has_data = (patch.validity & np.uint8(ValidityBit.NODATA)) == 0
             reflectance = patch.image * np.array(info.scale) + np.array(info.offset)
-            if figure is None:
-                figure, axes = _sheet(split)
-            axes[0, number].imshow(composite(reflectance, patch.band_names, valid=has_data))
-            axes[1, number].imshow(class_picture(patch.label, info.legend), interpolation="nearest")
-        if figure is not None:
-            pictures.append(_embedded(figure))
+            pair = (
+                composite(reflectance, patch.band_names, valid=has_data),
+                class_picture(patch.label, info.legend),
+            )
+            framed = [np.pad(p[::step, ::step], ((2, 2), (2, 2), (0, 0)), **WHITE) for p in pair]
+            columns.append(np.concatenate(framed))
+        if columns:
+            pictures[split] = _embedded(np.concatenate(columns, axis=1))
     return pictures
 
 
-def _sheet(title: str) -> "tuple[Figure, Any]":
-    from matplotlib.figure import Figure
+def _embedded(picture: np.ndarray) -> str:
+    """Returns uint8 [height, width, 3] as a data URI without a date: equal pictures are equal."""
+    from matplotlib.image import imsave
 
-    figure = Figure(figsize=(9, 3.3), layout="constrained")
-    axes = figure.subplots(2, SAMPLES, squeeze=False)
-    for axis in axes.ravel():
-        axis.set_axis_off()
-    figure.suptitle(title, fontsize=11)
-    return figure, axes
-
-
-def _embedded(figure: "Figure") -> str:
-    """Returns a figure as a data URI, without a date, so that equal pictures are equal."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=90, metadata={"Software": None}, facecolor="white")
+    no_date: dict[str, Any] = {"Software": None}
+    imsave(buffer, picture, format="png", metadata=no_date)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 

@@ -19,9 +19,9 @@ from landcover_tf.files import atomic_path, read_json, write_json
 from landcover_tf.grid import PatchGrid, Window
 from landcover_tf.legend import Crosswalk
 from landcover_tf.normalizer import BandStatistics
-from landcover_tf.records import Patch, encode
-from landcover_tf.tfrecord import frame
+from landcover_tf.records import Patch, encode_parts, encoded_bytes
 from tfrecords_builder.rasters import Pixels, SourceRaster, open_raster
+from tfrecords_builder.shards import RecordPlace, ShardWriter
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,13 +60,8 @@ class SceneJob:
         return self.folder / f"scan-{self.number:06d}.json"
 
     @property
-    def records_path(self) -> Path:
-        """The records that `cut` wrote, framed as in a shard, one after another."""
-        return self.folder / f"cut-{self.number:06d}.records"
-
-    @property
     def cut_path(self) -> Path:
-        """Result of `cut`: where each record lies, statistics, class pixels."""
+        """Result of `cut`: statistics and class pixels."""
         return self.folder / f"cut-{self.number:06d}.json"
 
 
@@ -78,6 +73,7 @@ class ChosenPatch:
     window: Window
     key: str
     split: str
+    place: RecordPlace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,10 +86,8 @@ class CutJob:
 
 @dataclass(frozen=True, kw_only=True)
 class CutResult:
-    """What `cut` wrote."""
+    """What `cut` counted."""
 
-    records: dict[str, tuple[int, int]]
-    """Offset and length of each key's framed record."""
     statistics: BandStatistics
     """Usable training pixels, each counted once."""
     class_pixels: dict[str, dict[int, int]]
@@ -171,28 +165,29 @@ def read_scan(job: SceneJob) -> tuple[list[Candidate], list[str], list[tuple[int
     return candidates, problems, unknown
 
 
+def record_length(raster: SourceRaster, window: Window, key: str) -> int:
+    """Returns the bytes of the record of a window, whatever it holds."""
+    shape = window.height, window.width
+    empty = np.broadcast_to(np.zeros((), raster.dtype), (*shape, len(raster.bands)))
+    unknown = np.broadcast_to(np.uint8(0), shape)
+    return encoded_bytes(_patch(raster, window, key, empty, unknown, unknown))
+
+
 def cut(job: CutJob) -> None:
-    """Writes the records of the chosen patches, where they lie, and what they hold."""
+    """Puts the records of the chosen patches into their places and writes what they hold."""
     scene = job.scene
     names = [band.name for band in scene.rasters[0].bands]
     tally = _Tally(statistics=BandStatistics.empty(names))
-    places: list[tuple[str, int, int]] = []
-    with atomic_path(scene.records_path) as temporary, temporary.open("wb") as file:
+    with ShardWriter() as writer:
         for number in range(len(scene.rasters)):
             chosen = [p for p in job.patches if p.source == scene.first + number]
-            for key, record in _records(scene, number, chosen, tally):
-                framed = frame(record)
-                places.append((key, file.tell(), sum(map(len, framed))))
-                file.writelines(framed)
+            for place, patch in _patches(scene, number, chosen, tally):
+                writer.put(place, encode_parts(patch))
     class_pixels = {
         split: {str(code): int(counts[code]) for code in np.flatnonzero(counts)}
         for split, counts in sorted(tally.class_pixels.items())
     }
-    values = {
-        "records": places,
-        "statistics": tally.statistics.to_dict(),
-        "class_pixels": class_pixels,
-    }
+    values = {"statistics": tally.statistics.to_dict(), "class_pixels": class_pixels}
     with atomic_path(scene.cut_path) as temporary:
         temporary.write_text(json.dumps(values))
 
@@ -201,7 +196,6 @@ def read_cut(job: SceneJob) -> CutResult:
     """Returns what `cut` wrote for a scene job."""
     values = read_json(job.cut_path)
     return CutResult(
-        records={key: (offset, length) for key, offset, length in values["records"]},
         statistics=BandStatistics.from_dict(values["statistics"]),
         class_pixels={
             split: {int(code): n for code, n in counts.items()}
@@ -249,15 +243,14 @@ def _scan_raster(job: SceneJob, number: int) -> dict[str, Any]:
     }
 
 
-def _records(
+def _patches(
     job: SceneJob, number: int, chosen: Sequence[ChosenPatch], tally: _Tally
-) -> Iterator[tuple[str, bytes]]:
-    """Yields key and serialized record of a raster's chosen patches, and keeps the tally."""
+) -> Iterator[tuple[RecordPlace, Patch]]:
+    """Yields a raster's chosen patches with their places, and keeps the tally."""
     raster = job.rasters[number]
     of_window = {patch.window: patch for patch in chosen}
     if not of_window:
         return
-    names = tuple(band.name for band in raster.bands)
     counted = _Counted(job.grid, raster.width)
     with open_raster(raster, job.crosswalks[number], job.fill) as reader:
         for strip, windows in _strips(of_window):
@@ -267,22 +260,39 @@ def _records(
             _count(job, raster, strip, [of_window[w] for w in windows], pixels, counted, tally)
             for window in windows:
                 part = _inside(window, strip)
+                wanted = of_window[window]
                 yield (
-                    of_window[window].key,
-                    encode(
-                        Patch(
-                            image=pixels.image[part],
-                            label=pixels.label[part],
-                            validity=pixels.validity[part],
-                            key=of_window[window].key,
-                            product=raster.source.product.id,
-                            window=window,
-                            crs=raster.crs,
-                            transform=raster.patch_transform(window),
-                            band_names=names,
-                        )
+                    wanted.place,
+                    _patch(
+                        raster,
+                        window,
+                        wanted.key,
+                        pixels.image[part],
+                        pixels.label[part],
+                        pixels.validity[part],
                     ),
                 )
+
+
+def _patch(
+    raster: SourceRaster,
+    window: Window,
+    key: str,
+    image: np.ndarray,
+    label: np.ndarray,
+    validity: np.ndarray,
+) -> Patch:
+    return Patch(
+        image=image,
+        label=label,
+        validity=validity,
+        key=key,
+        product=raster.source.product.id,
+        window=window,
+        crs=raster.crs,
+        transform=raster.patch_transform(window),
+        band_names=tuple(band.name for band in raster.bands),
+    )
 
 
 class _Counted:

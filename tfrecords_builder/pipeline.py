@@ -28,9 +28,9 @@ from tfrecords_builder.card import FILE_NAME as CARD_NAME
 from tfrecords_builder.card import write_card
 from tfrecords_builder.checks import require_reflectance
 from tfrecords_builder.config import BuildConfig
-from tfrecords_builder.patches import CutResult, SceneJob
+from tfrecords_builder.patches import CutResult
 from tfrecords_builder.planning import BuildInput, Plan, cut_jobs, make_plan, understand
-from tfrecords_builder.shards import RecordPlace, ShardJob
+from tfrecords_builder.shards import PlannedRecord, ShardJob
 from tfrecords_builder.splits import salted_hash
 
 WORK_FOLDER = ".build"
@@ -66,16 +66,18 @@ def _build(config: BuildConfig, found: BuildInput, work: Path) -> DatasetInfo:
         _run(pool, patches.scan, jobs, [job.scan_path for job in jobs], "looking at scenes")
         plan = make_plan(jobs, found, config)
         print(summary(plan, config))
-        cuts = cut_jobs(jobs, plan)
+        shard_jobs = _shard_jobs(plan, found, config, work)
+        flat = [job for group in shard_jobs.values() for job in group]
+        shards.reserve(flat)
+        places = {key: place for job in flat for key, place in job.places().items()}
+        cuts = cut_jobs(jobs, plan, places)
         _run(pool, patches.cut, cuts, [job.cut_path for job in jobs], "cutting patches")
         results = [patches.read_cut(job) for job in jobs]
         statistics = reduce(BandStatistics.merge, [result.statistics for result in results])
         bands = found.rasters[0].bands
         scale, offset = [b.scale for b in bands], [b.offset for b in bands]
         require_reflectance(statistics, scale, offset, config.normalizer)
-        shard_jobs = _shard_jobs(jobs, results, plan, config, work)
-        flat = [job for group in shard_jobs.values() for job in group]
-        _run(pool, shards.write, flat, [job.result_path for job in flat], "writing shards")
+        _run(pool, shards.finish, flat, [job.result_path for job in flat], "checking shards")
     info = DatasetInfo(
         name=config.name or config.output_dir.resolve().name,
         bands=bands,
@@ -183,31 +185,24 @@ def _fingerprint(found: BuildInput) -> str:
 
 
 def _shard_jobs(
-    jobs: Sequence[SceneJob],
-    results: Sequence[CutResult],
-    plan: Plan,
-    config: BuildConfig,
-    work: Path,
+    plan: Plan, found: BuildInput, config: BuildConfig, work: Path
 ) -> dict[str, list[ShardJob]]:
     """Returns the shards of each split; records are ordered by the salted hash of their key."""
-    places = {
-        key: RecordPlace(key=key, file=job.records_path, offset=offset, length=length)
-        for job, result in zip(jobs, results, strict=True)
-        for key, (offset, length) in result.records.items()
-    }
-    keys: dict[str, list[str]] = defaultdict(list)
+    records: dict[str, list[PlannedRecord]] = defaultdict(list)
     for number in plan.kept():
-        keys[str(plan.placements[number].split)].append(plan.keys[number])
+        candidate, key = plan.candidates[number], plan.keys[number]
+        length = patches.record_length(found.rasters[candidate.source], candidate.window, key)
+        records[str(plan.placements[number].split)].append(PlannedRecord(key=key, length=length))
     return {
         split: shards.shard_jobs(
             split,
-            [places[key] for key in sorted(keys[split], key=lambda k: salted_hash(k, config.seed))],
+            sorted(records[split], key=lambda record: salted_hash(record.key, config.seed)),
             shard_size_bytes=config.shard_size_mb * 1e6,
             compression=config.compression,
             folder=work,
         )
         for split in ("train", "val", "test")
-        if split in keys
+        if split in records
     }
 
 

@@ -1,7 +1,7 @@
 """From the input to a plan: what every possible patch holds and what becomes of it."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from tfrecords_builder.patches import (
     scene_jobs,
 )
 from tfrecords_builder.rasters import BandChoice, SourceRaster, describe
+from tfrecords_builder.shards import RecordPlace
 from tfrecords_builder.sources import Source, find_sources
 from tfrecords_builder.splits import Placement, patch_key, split_patches
 
@@ -138,8 +139,10 @@ def make_plan(jobs: Sequence[SceneJob], found: BuildInput, config: BuildConfig) 
     )
 
 
-def cut_jobs(jobs: Sequence[SceneJob], plan: Plan) -> list[CutJob]:
-    """Returns the patches to cut in each scene job."""
+def cut_jobs(
+    jobs: Sequence[SceneJob], plan: Plan, places: Mapping[str, RecordPlace]
+) -> list[CutJob]:
+    """Returns the patches to cut in each scene job, and where each key's record goes."""
     chosen: list[list[ChosenPatch]] = [[] for _ in jobs]
     job_of_source = {
         job.first + offset: job.number for job in jobs for offset in range(len(job.rasters))
@@ -152,6 +155,7 @@ def cut_jobs(jobs: Sequence[SceneJob], plan: Plan) -> list[CutJob]:
                 window=candidate.window,
                 key=plan.keys[number],
                 split=str(plan.placements[number].split),
+                place=places[plan.keys[number]],
             )
         )
     return [

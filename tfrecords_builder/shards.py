@@ -1,24 +1,42 @@
-"""Shards: which records go into which file, in which order, and writing them."""
+"""Shards: which record goes into which file, and where in it.
+
+The length of a record does not depend on its pixels, so the plan alone tells where each record
+lies. Every scene's process writes its records straight to their places; nothing is sorted or
+copied afterwards. Then each shard is read back, verified and, where asked, compressed.
+"""
 
 import math
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import accumulate
 from pathlib import Path
+from types import TracebackType
 
 from landcover_tf.dataset_info import ShardInfo
-from landcover_tf.errors import OutputError
+from landcover_tf.errors import DatasetError, OutputError
 from landcover_tf.files import atomic_path, read_json, write_json
-from landcover_tf.tfrecord import write_framed
+from landcover_tf.tfrecord import FRAME_BYTES, describe, frame, read_framed, write_framed
+
+OPEN_FILES = 64
+"""Shards that a process keeps open; a scene's records are spread over all of them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedRecord:
+    """A record that is to be cut."""
+
+    key: str
+    length: int
+    """Bytes, without its frame."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RecordPlace:
-    """Where a record, framed already, lies until it goes into its shard."""
+    """Where a record goes."""
 
-    key: str
-    file: Path
+    path: Path
     offset: int
-    length: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +44,7 @@ class ShardJob:
     """One shard to write."""
 
     name: str
-    records: tuple[RecordPlace, ...]
+    records: tuple[PlannedRecord, ...]
     """In the order of the file."""
     compression: str
     folder: Path
@@ -37,9 +55,65 @@ class ShardJob:
         return self.folder / self.name
 
     @property
+    def raw_path(self) -> Path:
+        """Where the records are put: the shard itself, unless it is compressed afterwards."""
+        return self.path if self.compression == "none" else self.folder / f"{self.name}.raw"
+
+    @property
+    def raw_bytes(self) -> int:
+        """Size of the file of framed records."""
+        return sum(record.length + FRAME_BYTES for record in self.records)
+
+    @property
     def result_path(self) -> Path:
         """What was written; it comes last and says that the shard is done."""
         return self.folder / f"{self.name}.json"
+
+    def places(self) -> dict[str, RecordPlace]:
+        """Returns where each key's record goes."""
+        lengths = [record.length + FRAME_BYTES for record in self.records]
+        return {
+            record.key: RecordPlace(path=self.raw_path, offset=offset)
+            for record, offset in zip(self.records, accumulate(lengths, initial=0), strict=False)
+        }
+
+
+class ShardWriter:
+    """Puts records into their places; keeps some shards open."""
+
+    def __init__(self) -> None:
+        self._files: dict[Path, int] = {}
+
+    def __enter__(self) -> "ShardWriter":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._close()
+
+    def put(self, place: RecordPlace, parts: Sequence[bytes]) -> None:
+        """Writes a record, given in parts, with its frame.
+
+        Raises:
+            OutputError: The disk refuses.
+        """
+        try:
+            if place.path not in self._files:
+                if len(self._files) >= OPEN_FILES:
+                    self._close()
+                self._files[place.path] = os.open(place.path, os.O_WRONLY)
+            _write_at(self._files[place.path], frame(parts), place.offset)
+        except OSError as error:
+            raise OutputError(f"cannot write {place.path}: {error}") from error
+
+    def _close(self) -> None:
+        while self._files:
+            # A network disk may report only now that it is full.
+            os.close(self._files.popitem()[1])
 
 
 def shard_name(split: str, number: int, total: int) -> str:
@@ -49,7 +123,7 @@ def shard_name(split: str, number: int, total: int) -> str:
 
 def shard_jobs(
     split: str,
-    records: Sequence[RecordPlace],
+    records: Sequence[PlannedRecord],
     *,
     shard_size_bytes: float,
     compression: str,
@@ -78,15 +152,45 @@ def shard_jobs(
     ]
 
 
-def write(job: ShardJob) -> None:
-    """Writes a shard and, when that is complete, its size and checksum.
+def reserve(jobs: Sequence[ShardJob]) -> None:
+    """Makes the files that records are put into, of their final size and empty.
+
+    Files that are there keep what an interrupted build has put into them.
 
     Raises:
         OutputError: The disk refuses.
     """
-    with atomic_path(job.path) as temporary:
-        written = write_framed(temporary, _read(job), compression=job.compression)
+    for job in jobs:
+        if job.result_path.is_file():
+            continue
+        try:
+            with job.raw_path.open("ab") as file:
+                file.truncate(job.raw_bytes)
+        except OSError as error:
+            raise OutputError(f"cannot write {job.raw_path}: {error}") from error
+
+
+def finish(job: ShardJob) -> None:
+    """Reads a shard back, compresses it where asked, and writes its size and checksum.
+
+    Raises:
+        OutputError: The disk refuses, or did not keep what was written.
+    """
+    try:
+        if job.compression == "none":
+            written = describe(job.raw_path)
+        else:
+            with atomic_path(job.path) as temporary:
+                framed = read_framed(job.raw_path)
+                written = write_framed(temporary, framed, compression=job.compression)
+    except DatasetError as error:
+        raise OutputError(
+            f"the disk did not keep what was written ({error}); look at the disk, remove the "
+            "unfinished build and build again"
+        ) from error
     write_json(job.result_path, {"file": job.name, **asdict(written)})
+    if job.raw_path != job.path:
+        job.raw_path.unlink()
 
 
 def read_result(job: ShardJob) -> ShardInfo:
@@ -94,11 +198,12 @@ def read_result(job: ShardJob) -> ShardInfo:
     return ShardInfo(**read_json(job.result_path))
 
 
-def _read(job: ShardJob) -> Iterator[bytes]:
-    for record in job.records:
-        with record.file.open("rb", buffering=0) as file:
-            file.seek(record.offset)
-            framed = file.read(record.length)
-        if len(framed) != record.length:
-            raise OutputError(f"{record.file} was cut short; remove the unfinished build")
-        yield framed
+def _write_at(file: int, parts: Sequence[bytes], offset: int) -> None:
+    """Writes all parts at an offset; a file may take less at a time, before a full disk."""
+    written = os.pwritev(file, parts, offset)
+    total = sum(map(len, parts))
+    if written < total:
+        rest = memoryview(b"".join(parts))[written:]
+        while rest:
+            taken = os.pwrite(file, rest, offset + total - len(rest))
+            rest = rest[taken:]

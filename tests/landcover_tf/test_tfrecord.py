@@ -10,7 +10,7 @@ RECORDS = [b"", b"one", bytes(range(256)) * 300]
 
 
 def written(path, compression="none"):
-    framed = [b"".join(frame(record)) for record in RECORDS]
+    framed = [b"".join(frame([record])) for record in RECORDS]
     return write_framed(path, framed, compression=compression)
 
 

@@ -1,4 +1,5 @@
 import json
+import re
 
 import numpy as np
 import pytest
@@ -166,7 +167,10 @@ def test_the_card_shows_splits_classes_and_patches(built, tmp_path):
     page = (built / "dataset.html").read_text()
     for text in ("agricultural areas", "Where", "B08", "within the gap", "Sample patches"):
         assert text in page
-    assert page.count("data:image/png;base64,") == 6  # Map, classes, bands, three splits.
+    assert page.count("data:image/png;base64,") == 3  # One sheet of samples for each split.
+    assert page.count("<svg") == 1 + 4  # One map, four bands.
+    drawn = sum(d.count("z") for d in re.findall(r'<path d="(M[^"]*)"', page))
+    assert drawn == len(read_index(built)) + 4
     assert "http" not in page
     assert card.main([str(built), "--output", str(tmp_path / "again.html")]) == 0
     assert (tmp_path / "again.html").read_text() == page
