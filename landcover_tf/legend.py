@@ -157,7 +157,7 @@ class Crosswalk:
         Raises:
             LabelError: A source code has no entry and `unknown` is "error".
         """
-        present = np.unique(labels)
+        present = np.array(list(_code_counts(labels)), labels.dtype)
         unmapped = [int(code) for code in present if int(code) not in self.codes]
         if unmapped and unknown != "ignore":
             raise LabelError(
@@ -165,18 +165,28 @@ class Crosswalk:
                 f"{self.target.name} does not know; correct the legend or pass "
                 "--unknown-labels ignore"
             )
-        # A lookup table over the present codes works for negative and 16-bit codes alike.
         values = np.array(
             [self.codes.get(int(code), self.target.nodata) for code in present], np.uint8
         )
+        if labels.dtype == np.uint8:
+            table = np.zeros(256, np.uint8)
+            table[present] = values
+            return np.asarray(table[labels])
+        # A lookup table over the present codes works for negative and 16-bit codes alike.
         return values[np.searchsorted(present, labels)]
 
     def unknown_counts(self, labels: np.ndarray) -> dict[int, int]:
         """Returns pixel counts of source codes without an entry."""
-        codes, counts = np.unique(labels, return_counts=True)
-        return {
-            int(c): int(n) for c, n in zip(codes, counts, strict=True) if int(c) not in self.codes
-        }
+        return {code: n for code, n in _code_counts(labels).items() if code not in self.codes}
+
+
+def _code_counts(labels: np.ndarray) -> dict[int, int]:
+    """Returns the pixels of each code that occurs, by ascending code."""
+    if labels.dtype == np.uint8:  # Nearly every label raster; counting beats sorting tenfold.
+        counts = np.bincount(labels.ravel(), minlength=256)
+        return {int(code): int(counts[code]) for code in np.flatnonzero(counts)}
+    codes, numbers = np.unique(labels, return_counts=True)
+    return dict(zip(codes.tolist(), numbers.tolist(), strict=True))
 
 
 def legend_names() -> list[str]:

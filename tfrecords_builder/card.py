@@ -132,7 +132,7 @@ def _maps(info: DatasetInfo, entries: Sequence[PatchEntry]) -> list[DrawnMap]:
                 crs=crs,
                 width=(right - left) * scale,
                 height=(top - bottom) * scale,
-                corners=f"{left:.6g}, {bottom:.6g} to {right:.6g}, {top:.6g}",
+                corners=f"{left:.9g}, {bottom:.9g} to {right:.9g}, {top:.9g}",
                 paths={name: "".join(parts) for name, parts in squares.items()},
             )
         )
@@ -141,18 +141,23 @@ def _maps(info: DatasetInfo, entries: Sequence[PatchEntry]) -> list[DrawnMap]:
 
 def _band_histograms(info: DatasetInfo) -> list[DrawnHistogram]:
     statistics = info.statistics
+    if not statistics.count:
+        return []
     limits = np.stack([statistics.percentile(0.1), statistics.percentile(99.9)], axis=1)
     drawn = []
-    for band, bins, (low, high) in zip(info.bands, statistics.histogram, limits, strict=True):
-        numbers, counts = np.array(bins, float).reshape(-1, 2).T
-        # Bars no narrower than a bin, or empty bars would stand between full ones.
-        bars = int(np.clip((high - low) / statistics.bin_width, 1, HISTOGRAM_BARS))
-        values = (numbers + 0.5) * statistics.bin_width
-        edge = max(high, low + statistics.bin_width)
-        heights, _ = np.histogram(values, bars, (low, edge), weights=counts)
-        tops = 100 * (1 - heights / max(heights.max(), 1))
-        steps = "".join(f"V{top:.1f}h{100 / bars:.3f}" for top in tops)
-        first, last = (value * band.scale + band.offset for value in (low, edge))
+    for band, bins, limit in zip(info.bands, statistics.histogram, limits, strict=True):
+        numbers, counts = np.array(bins).reshape(-1, 2).T
+        low, high = np.floor(limit / statistics.bin_width).astype(int)
+        # Bars hold equally many bins, or they would stand out by that alone.
+        of_bar = -(-(high - low + 1) // HISTOGRAM_BARS)
+        bars = -(-(high - low + 1) // of_bar)
+        shown = (numbers >= low) & (numbers < low + bars * of_bar)
+        heights = np.bincount((numbers[shown] - low) // of_bar, counts[shown], bars)
+        steps = "".join(
+            f"V{100 * (1 - height / heights.max()):.1f}h{100 / bars:.3f}" for height in heights
+        )
+        edges = np.array([low, low + bars * of_bar]) * statistics.bin_width
+        first, last = edges * band.scale + band.offset
         drawn.append(
             DrawnHistogram(
                 name=band.name, path=f"M0 100{steps}V100z", first=f"{first:.3g}", last=f"{last:.3g}"
