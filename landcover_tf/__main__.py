@@ -15,6 +15,8 @@ PROGRAMS = {
     "validate": ("tfrecords_builder.validate", "re-read a dataset and check every record"),
     "inspect": ("tfrecords_builder.inspect", "show one record as GeoTIFF and picture"),
     "train": ("landcover_tf.train", "train the U-Net"),
+    "tune": ("tuning.__main__", "search training settings with KerasTuner"),
+    "experiments": ("tuning.experiments", "train and compare a list of configurations"),
     "evaluate": ("landcover_tf.evaluate", "score a run on held-out patches"),
     "export": ("landcover_tf.export", "write a SavedModel for serving"),
     "predict": ("serving.predict", "map a product or raster"),

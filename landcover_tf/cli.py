@@ -5,7 +5,9 @@ share one parser, one set of types and one set of messages.
 """
 
 import argparse
+import contextlib
 import dataclasses
+import io
 import json
 import os
 import signal
@@ -108,8 +110,31 @@ def flags_of_file(path: Path, config_class: type[Any]) -> list[str]:
                 f"config {path} has unknown key {key!r}; expected one of "
                 f"{', '.join(sorted(fields))}"
             )
-        flags += _flags(f"--{name.replace('_', '-')}", value)
+        flags += _flags(f"--{_dashed(name)}", value)
     return flags
+
+
+def from_dict(config_class: type[Config], values: dict[str, Any], where: str) -> Config:
+    """Returns a config from plain values, checked as flags are.
+
+    Args:
+        config_class: A frozen dataclass.
+        values: Values by field name, as `config_dict` gives them.
+        where: What holds them, for the message.
+
+    Raises:
+        ConfigError: A field is unknown, or a value is missing, ill-typed or refused.
+    """
+    unknown = values.keys() - {f.name for f in dataclasses.fields(config_class)}
+    if unknown:
+        raise ConfigError(f"{where}: unknown {', '.join(sorted(unknown))}")
+    flags = [flag for name, value in values.items() for flag in _flags(f"--{_dashed(name)}", value)]
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
+            return tyro.cli(config_class, args=flags, config=(tyro.conf.OmitArgPrefixes,))
+    except SystemExit as error:
+        raise ConfigError(f"{where}: {_sentence(said.getvalue())}") from error
 
 
 def config_dict(config: Any) -> dict[str, Any]:
@@ -120,6 +145,20 @@ def config_dict(config: Any) -> dict[str, Any]:
 def write_config(config: Any, path: str | Path) -> None:
     """Writes a config beside a program's output; `--config` on that file repeats the run."""
     write_json(path, config_dict(config))
+
+
+def _sentence(message: str) -> str:
+    """Returns what the parser says in its box, without the box and the flag's help."""
+    words = []
+    for line in message.split("Argument helptext")[0].splitlines():
+        line = line.strip(" │╭╰─╮╯-")
+        if line and not line.startswith(("Parsing error", "For full help")):
+            words.append(line)
+    return " ".join(words)
+
+
+def _dashed(name: str) -> str:
+    return name.replace("_", "-")
 
 
 def _flat(table: dict[str, Any]) -> dict[str, Any]:
@@ -134,7 +173,7 @@ def _flags(flag: str, value: Any) -> list[str]:
         return [flag, "None"]
     if isinstance(value, bool):
         return [flag if value else flag.replace("--", "--no-", 1)]
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [flag, *map(str, value)]
     return [flag, str(value)]
 

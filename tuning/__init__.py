@@ -1,1 +1,1 @@
-"""Hyper-parameter searches over the trainer's configuration (not written yet)."""
+"""Searches over training settings, and lists of named experiments."""

@@ -1,0 +1,185 @@
+"""Entry of `landcover tune`: a search over training settings."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from landcover_tf import cli
+from landcover_tf.errors import ConfigError
+from landcover_tf.files import read_json
+from tuning.search import TunerKind
+from tuning.trials import MONITORS, STOPPED, Objective, TrialRecord
+
+if TYPE_CHECKING:
+    from tuning.search import Search
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuneConfig:
+    """Searches training settings with KerasTuner. Every trial is a run of landcover_tf.train in a
+    process and a folder of its own, so a crash ends one trial. The same command continues an
+    interrupted search. best.json is a --config file for landcover_tf.train."""
+
+    data_dir: Path
+    """Output folder of tfrecords_builder."""
+    output_dir: Path
+    """Folder of the search, new or to be continued."""
+    space: str = "quick"
+    """quick, standard, wide, or a JSON file that says which settings to vary."""
+    train_config: Path | None = None
+    """JSON file with settings of every trial, such as model and patch size; the space wins."""
+    epochs: int = 10
+    """Epochs of a trial; Hyperband's largest number."""
+    early_stopping: int = 0
+    """End a trial after this many epochs without improvement; 0 never does."""
+    tuner: TunerKind = "bayesian"
+    """Who proposes settings. Hyperband gives many trials few epochs and the best ones more."""
+    objective: Objective = "macro_f1"
+    """Validation score to raise."""
+    max_trials: int = 20
+    """Trials of the random and Bayesian search."""
+    max_failures: int = 3
+    """Give up after this many failed trials in a row."""
+    workers: int = 1
+    """Trials at a time on this machine."""
+    retrain_best: int = 0
+    """Train the best so many settings again, each with --retrain-epochs and another seed."""
+    retrain_epochs: int = 50
+    """Epochs of a retrained run."""
+    echo: bool = False
+    """Show the output of every training."""
+    seed: int = 0
+    """Decides what is proposed, and the training's own seed."""
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "max_trials", "max_failures", "workers", "retrain_epochs"):
+            if getattr(self, name) < 1:
+                raise ConfigError(
+                    f"--{name.replace('_', '-')} must be at least 1, got {getattr(self, name)}"
+                )
+        if self.retrain_best < 0 or self.early_stopping < 0:
+            raise ConfigError("--retrain-best and --early-stopping must not be negative")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the program and returns its exit code: 143 when a training was asked to stop."""
+    return cli.run(TuneConfig, _program, argv, prog="tuning")
+
+
+def _program(config: TuneConfig) -> int:
+    from tuning.search import is_worker, open_search, run_search
+    from tuning.trials import StopRequestedError
+    from tuning.workers import run_workers
+
+    search = make_search(config)
+    if open_search(search):
+        print(f"continuing the search in {config.output_dir}", flush=True)
+    cli.write_config(config, config.output_dir / "config.json")
+    try:
+        if config.workers > 1:
+            flags = ["--config", str(config.output_dir / "config.json"), "--workers", "1",
+                     "--retrain-best", "0"]  # fmt: skip
+            run_workers(flags, config.workers)
+        else:
+            run_search(search, echo=config.echo)
+        if is_worker():
+            return 0
+        return _finish(search, config)
+    except StopRequestedError as stop:
+        print(f"trial {stop} was asked to stop; the same command continues the search")
+        return STOPPED
+
+
+def make_search(config: TuneConfig) -> "Search":
+    """Returns the search of a config, after checking space, dataset and base settings.
+
+    Raises:
+        LandCoverError: One of them is unfit.
+    """
+    from tuning.search import Search, data_hash
+    from tuning.space import load_space
+
+    space = load_space(config.space)
+    base = _base_settings(config)
+    space.check(config.data_dir, base)
+    return Search(
+        space=space,
+        base=base,
+        data_dir=config.data_dir.resolve(),
+        data_hash=data_hash(config.data_dir),
+        output_dir=config.output_dir,
+        tuner=config.tuner,
+        objective=config.objective,
+        max_trials=config.max_trials,
+        max_failures=config.max_failures,
+        seed=config.seed,
+    )
+
+
+def _base_settings(config: TuneConfig) -> dict[str, Any]:
+    from tuning.space import OWN_FIELDS, check_field
+
+    base: dict[str, Any] = {}
+    if config.train_config is not None:
+        base = read_json(config.train_config)
+        if not isinstance(base, dict):
+            raise ConfigError(f"--train-config {config.train_config} must hold a JSON object")
+        # A run's own config.json names its folders; those of the trials are others.
+        base = {name: value for name, value in base.items() if name not in OWN_FIELDS}
+        for name in base:
+            check_field(name, config.train_config)
+    own = {"epochs": config.epochs, "early_stopping": config.early_stopping, "seed": config.seed}
+    return base | own
+
+
+def _finish(search: "Search", config: TuneConfig) -> int:
+    from tuning import ranking
+    from tuning.search import write_best
+    from tuning.trials import read_records
+
+    records = read_records(search.trials)
+    ranking.write_table(search.output_dir / ranking.CSV_NAME, records)
+    page = search.output_dir / ranking.PAGE_NAME
+    title = f"Search {search.space.name} on {config.data_dir.name}"
+    ranking.write_page(page, records, title=title, objective=config.objective)
+    print(f"\n{ranking.table(records, config.objective)}\n")
+    best = [r for r in ranking.ranked(records) if r.score is not None]
+    if not best:
+        print(f"no trial succeeded; see {search.trials}")
+        return 1
+    path = write_best(search, best[0])
+    print(f"table and pictures: {page}\nbest: python -m landcover_tf.train --config {path}")
+    return _retrain(search, config, best[: config.retrain_best])
+
+
+def _retrain(search: "Search", config: TuneConfig, best: list[TrialRecord]) -> int:
+    """Trains the best settings for longer, so that more than luck decides between them."""
+    from tuning import ranking
+    from tuning.space import OWN_FIELDS, train_config
+    from tuning.trials import run_trial
+
+    folder = search.output_dir / "retrained"
+    records = []
+    for record in best:
+        values = read_json(search.trials / record.id / "config.json")
+        settings = {n: v for n, v in values.items() if n not in OWN_FIELDS}
+        settings |= {
+            "epochs": config.retrain_epochs,
+            "seed": config.seed + 1,
+            "monitor": MONITORS[config.objective],
+        }
+        run = train_config(settings, search.data_dir, folder / record.id / "run")
+        print(f"\ntraining the settings of trial {record.id} again", flush=True)
+        records.append(
+            run_trial(run, folder / record.id, settings=record.settings,
+                      objective=config.objective, echo=True)
+        )  # fmt: skip
+    if records:
+        ranking.write_table(folder / ranking.CSV_NAME, records)
+        print(f"\n{ranking.table(records, config.objective)}")
+    return int(any(record.score is None for record in records))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,195 @@
+"""Entry of `landcover experiments`: a list of named training configurations, compared."""
+
+import sys
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from landcover_tf import cli
+from landcover_tf.errors import ConfigError, OutputError
+from landcover_tf.files import read_json, write_json
+from landcover_tf.run_folder import RunFolder
+from landcover_tf.training.config import TrainConfig
+from tuning import ranking
+from tuning.space import OWN_FIELDS, check_field, train_config
+from tuning.trials import (
+    MONITORS,
+    RECORD_NAME,
+    STOPPED,
+    Objective,
+    StopRequestedError,
+    TrialRecord,
+    epoch_scores,
+    read_records,
+    run_trial,
+)
+
+LIST_NAME = "experiments.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExperimentsConfig:
+    """Trains every configuration of a list, each in a process and a folder of its own, and
+    compares them in one table and one picture. Finished experiments are skipped, so the same
+    command continues an interrupted list, and a failed one is tried again."""
+
+    experiments: Path
+    """JSON file: {"common": {field: value}, "experiments": [{"name": …, field: value}, …]}."""
+    data_dir: Path
+    """Output folder of tfrecords_builder."""
+    output_dir: Path
+    """Folder of the experiments, new or to be continued."""
+    only: tuple[str, ...] = ()
+    """Names of the experiments to run; all by default."""
+    objective: Objective = "mean_iou"
+    """Validation score to compare by."""
+    jobs: int = 1
+    """Trainings at a time."""
+    echo: bool = False
+    """Show the output of every training."""
+
+    def __post_init__(self) -> None:
+        if self.jobs < 1:
+            raise ConfigError(f"--jobs must be at least 1, got {self.jobs}")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the program and returns its exit code: 1 when an experiment failed."""
+    return cli.run(ExperimentsConfig, _program, argv, prog="tuning.experiments")
+
+
+def read_experiments(path: Path) -> dict[str, dict[str, Any]]:
+    """Returns the settings of each experiment by name, the common ones included.
+
+    Raises:
+        ConfigError: The file is malformed, a name is missing or used twice, or a field is
+            unknown.
+    """
+    values = read_json(path)
+    listed = values.get("experiments") if isinstance(values, dict) else None
+    common = values.get("common", {}) if isinstance(values, dict) else None
+    if not isinstance(listed, list) or not isinstance(common, dict) or not listed:
+        raise ConfigError(f"{path} must be an object with a list 'experiments'")
+    found: dict[str, dict[str, Any]] = {}
+    for number, one in enumerate(listed, start=1):
+        name = one.get("name") if isinstance(one, dict) else None
+        if not isinstance(name, str) or not name or "/" in name or name.startswith("."):
+            raise ConfigError(f"{path}: experiment {number} needs a name that can be a folder")
+        if name in found:
+            raise ConfigError(f"{path}: two experiments are named {name!r}")
+        settings = {k: v for k, v in one.items() if k not in ("name", "description")}
+        for field in (*common, *settings):
+            check_field(field, path)
+        found[name] = common | settings
+    return found
+
+
+def _program(config: ExperimentsConfig) -> int:
+    experiments = _chosen(read_experiments(config.experiments), config)
+    configs = {
+        name: train_config(
+            settings | {"monitor": MONITORS[config.objective]},
+            config.data_dir.resolve(),
+            config.output_dir / name / "run",
+        )
+        for name, settings in experiments.items()
+    }
+    for one in configs.values():
+        _check_data(one)
+    _claim(config)
+    try:
+        records = _run_all(config, experiments, configs)
+    except StopRequestedError as stop:
+        print(f"experiment {stop} was asked to stop; the same command continues")
+        return STOPPED
+    _compare(config)
+    failed = [record for record in records if record.score is None]
+    for record in failed:
+        print(f"{record.id} failed: {record.error}", file=sys.stderr)
+    return int(bool(failed))
+
+
+def _chosen(
+    experiments: dict[str, dict[str, Any]], config: ExperimentsConfig
+) -> dict[str, dict[str, Any]]:
+    unknown = set(config.only) - experiments.keys()
+    if unknown:
+        raise ConfigError(
+            f"{config.experiments} has no experiment {', '.join(sorted(unknown))}; it has "
+            f"{', '.join(experiments)}"
+        )
+    return {n: s for n, s in experiments.items() if not config.only or n in config.only}
+
+
+def _check_data(config: TrainConfig) -> None:
+    from landcover_tf.training.preflight import check
+
+    # Mistakes of any experiment are told before the first one takes its hours.
+    check(config)
+
+
+def _claim(config: ExperimentsConfig) -> None:
+    output = config.output_dir
+    marker = output / "config.json"
+    if output.exists() and not marker.is_file() and any(output.iterdir()):
+        raise OutputError(f"{output} is not empty and holds no experiments; choose another folder")
+    output.mkdir(parents=True, exist_ok=True)
+    if marker.is_file() and read_json(marker).get("objective") != config.objective:
+        raise ConfigError(f"the experiments in {output} were judged by another --objective")
+    cli.write_config(config, marker)
+    write_json(output / LIST_NAME, read_json(config.experiments))
+
+
+def _run_all(
+    config: ExperimentsConfig,
+    experiments: Mapping[str, Mapping[str, Any]],
+    configs: Mapping[str, TrainConfig],
+) -> list[TrialRecord]:
+    def run(name: str) -> TrialRecord:
+        folder = config.output_dir / name
+        done = _finished(folder)
+        if done is not None:
+            print(f"{name}: finished before, {config.objective} {done.score:.4f}", flush=True)
+            return done
+        print(f"{name}: training", flush=True)
+        settings = {k: v for k, v in experiments[name].items() if k not in OWN_FIELDS}
+        record = run_trial(
+            configs[name], folder, settings=settings, objective=config.objective, echo=config.echo
+        )
+        score = "failed" if record.score is None else f"{config.objective} {record.score:.4f}"
+        print(f"{name}: {score} after {record.seconds / 60:.1f} minutes", flush=True)
+        return record
+
+    # Threads only wait here: every training is a process.
+    with ThreadPoolExecutor(config.jobs) as pool:
+        return list(pool.map(run, configs))
+
+
+def _finished(folder: Path) -> TrialRecord | None:
+    if not (folder / RECORD_NAME).is_file():
+        return None
+    record = TrialRecord.load(folder)
+    return record if record.score is not None else None
+
+
+def _compare(config: ExperimentsConfig) -> None:
+    from tuning.charts import comparison
+
+    records = read_records(config.output_dir)
+    ranking.write_table(config.output_dir / ranking.CSV_NAME, records)
+    print(f"\n{ranking.table(records, config.objective, limit=len(records))}\n")
+    done = [record for record in ranking.ranked(records) if record.score is not None]
+    if done:
+        histories = {
+            r.id: epoch_scores(RunFolder(config.output_dir / r.id / "run"), config.objective)
+            for r in done
+        }
+        picture = config.output_dir / "comparison.png"
+        comparison(done, histories, config.objective).savefig(picture, dpi=110)
+        print(f"table: {config.output_dir / ranking.CSV_NAME}\npicture: {picture}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,233 @@
+"""The search: KerasTuner proposes settings, a process of its own trains each, best.json wins.
+
+KerasTuner keeps its state in `oracle/`, ours is in `search.json` and `trials/`; both survive a
+kill at any moment, and the same command goes on.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from landcover_tf.dataset_info import DatasetInfo
+from landcover_tf.errors import ConfigError, LandCoverError, OutputError, RunError
+from landcover_tf.files import read_json, write_json
+from tuning.space import SearchSpace, train_config
+from tuning.trials import MONITORS, Objective, StopRequestedError, TrialRecord, run_trial
+
+SEARCH_NAME = "search.json"
+BEST_NAME = "best.json"
+EPOCHS_KEY = "tuner/epochs"
+"""Hyperband's own value: for how many epochs a trial is trained."""
+
+TunerKind = Literal["random", "bayesian", "hyperband"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """What is searched, and how."""
+
+    space: SearchSpace
+    base: Mapping[str, Any]
+    """Fields of the training config for every trial, below the space's own."""
+    data_dir: Path
+    data_hash: str
+    output_dir: Path
+    tuner: TunerKind
+    objective: Objective
+    max_trials: int
+    """Trials of the random and Bayesian search."""
+    max_failures: int
+    """Failed trials in a row after which something is wrong with all of them."""
+    seed: int
+
+    @property
+    def trials(self) -> Path:
+        """Folder of the trials."""
+        return self.output_dir / "trials"
+
+    def config_of(self, chosen: Mapping[str, Any], run_dir: Path) -> Any:
+        """Returns the training config of a trial.
+
+        Args:
+            chosen: What KerasTuner chose.
+            run_dir: Run folder of the trial.
+
+        Raises:
+            ConfigError: The combination is refused.
+        """
+        settings = {**self.base, **self.space.settings(chosen)}
+        settings["monitor"] = MONITORS[self.objective]
+        if EPOCHS_KEY in chosen:
+            settings["epochs"] = int(chosen[EPOCHS_KEY])
+        return train_config(settings, self.data_dir, run_dir)
+
+    def identity(self) -> dict[str, Any]:
+        """Returns what a continued search must have in common with the interrupted one."""
+        return {
+            "space": dict(self.space.source),
+            "space_hash": self.space.hash,
+            "data_hash": self.data_hash,
+            "base": dict(self.base),
+            "tuner": self.tuner,
+            "objective": self.objective,
+            "seed": self.seed,
+        }
+
+
+def open_search(search: Search) -> bool:
+    """Claims the output folder; returns whether a search is continued.
+
+    Raises:
+        OutputError: The folder holds something else.
+        ConfigError: It holds a search with another space, data or method.
+    """
+    path = search.output_dir / SEARCH_NAME
+    if not path.is_file():
+        if search.output_dir.exists() and any(search.output_dir.iterdir()):
+            raise OutputError(f"{search.output_dir} is not empty; choose another --output-dir")
+        search.output_dir.mkdir(parents=True, exist_ok=True)
+        write_json(path, search.identity())
+        return False
+    before = read_json(path)
+    names = {"space_hash": "search space", "data_hash": "dataset", "base": "training settings"}
+    changed = [
+        names.get(key, key)
+        for key, value in search.identity().items()
+        if key != "space" and before.get(key) != value
+    ]
+    if changed:
+        raise ConfigError(
+            f"{search.output_dir} holds a search with another {', '.join(changed)}: its trials "
+            "cannot be compared with new ones; choose another --output-dir"
+        )
+    return True
+
+
+def run_search(search: Search, *, echo: bool = False) -> None:
+    """Runs trials until the search is complete; as KerasTuner's chief, serves the workers.
+
+    Args:
+        search: What to search.
+        echo: Show each training's own output.
+
+    Raises:
+        RunError: Too many trials failed in a row.
+        StopRequestedError: A training was asked to stop; the same search goes on from there.
+    """
+    import keras_tuner
+
+    tuner = _tuner(search, echo)
+    if not Path(tuner._get_tuner_fname()).exists():
+        # KerasTuner only reloads a search that has saved itself, which it first does after a
+        # whole trial.
+        tuner.save()
+    try:
+        tuner.search()
+    except keras_tuner.errors.FatalError as error:
+        raise error.__cause__ or error from None
+    except RuntimeError as error:
+        if "consecutive failures" not in str(error):
+            raise
+        raise RunError(
+            f"{search.max_failures} trials failed in a row, the last with: "
+            f"{str(error).strip().splitlines()[-1]}; see {search.trials}"
+        ) from error
+
+
+def write_best(search: Search, record: TrialRecord) -> Path:
+    """Writes the settings of a trial as a `--config` file of landcover_tf.train."""
+    values = read_json(search.trials / record.id / "config.json")
+    values["output_dir"] = str(search.output_dir / "best")
+    path = search.output_dir / BEST_NAME
+    write_json(path, values)
+    return path
+
+
+def data_hash(data_dir: Path) -> str:
+    """Returns the digest of a dataset.
+
+    Raises:
+        DatasetError: There is none.
+    """
+    return DatasetInfo.load(data_dir).data_hash
+
+
+def _tuner(search: Search, echo: bool) -> Any:
+    import keras_tuner
+
+    class ProcessTuner(keras_tuner.engine.base_tuner.BaseTuner):  # type: ignore[misc]
+        """Runs every trial as a training process."""
+
+        def run_trial(self, trial: Any) -> dict[str, float]:
+            try:
+                record = _run(search, trial.trial_id, trial.hyperparameters.values, echo)
+            except (LandCoverError, StopRequestedError) as error:
+                # Anything but a fatal error would count as a failed trial and be forgotten.
+                raise keras_tuner.errors.FatalError(str(error)) from error
+            if record.score is None:
+                print(f"trial {record.id} failed: {record.error}", flush=True)
+                raise keras_tuner.errors.FailedTrialError(record.error)
+            print(
+                f"trial {record.id}: {search.objective} {record.score:.4f} at epoch "
+                f"{record.best_epoch} of {record.epochs}, {record.seconds:.0f} s",
+                flush=True,
+            )
+            return {search.objective: record.score}
+
+    oracle = _oracle(search)
+    oracle.verbose = 0
+    return ProcessTuner(
+        oracle=oracle, directory=str(search.output_dir), project_name="oracle", overwrite=False
+    )
+
+
+def _run(search: Search, trial_id: str, chosen: Mapping[str, Any], echo: bool) -> TrialRecord:
+    folder = search.trials / trial_id
+    settings = search.space.settings(chosen)
+    if EPOCHS_KEY in chosen:
+        settings["epochs"] = int(chosen[EPOCHS_KEY])
+    shown = ", ".join(f"{name} {_short(settings[name])}" for name in _varied(search, settings))
+    print(f"trial {trial_id}: {shown}", flush=True)
+    try:
+        config = search.config_of(chosen, folder / "run")
+    except ConfigError as error:
+        # Each value is allowed; together they are not.
+        record = TrialRecord(id=trial_id, settings=settings, status="failed", error=str(error))
+        folder.mkdir(parents=True, exist_ok=True)
+        record.save(folder)
+        return record
+    return run_trial(config, folder, settings=settings, objective=search.objective, echo=echo)
+
+
+def _varied(search: Search, settings: Mapping[str, Any]) -> list[str]:
+    return [name for name in settings if name in search.space.search or name == "epochs"]
+
+
+def _short(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _oracle(search: Search) -> Any:
+    from keras_tuner import Objective as TunerObjective
+    from keras_tuner import oracles
+
+    common = {
+        "objective": TunerObjective(search.objective, "max"),
+        "hyperparameters": search.space.hyperparameters(),
+        "seed": search.seed,
+        "allow_new_entries": True,  # Hyperband adds its own.
+        "max_consecutive_failed_trials": search.max_failures,
+    }
+    if search.tuner == "hyperband":
+        epochs = int(search.base.get("epochs", 50))
+        return oracles.HyperbandOracle(max_epochs=epochs, **common)
+    kind = {"random": oracles.RandomSearchOracle, "bayesian": oracles.BayesianOptimizationOracle}
+    return kind[search.tuner](max_trials=search.max_trials, **common)
+
+
+def is_worker() -> bool:
+    """Returns whether KerasTuner's environment makes this process a worker of a chief."""
+    name = os.environ.get("KERASTUNER_TUNER_ID", "chief")
+    return "KERASTUNER_ORACLE_IP" in os.environ and "chief" not in name

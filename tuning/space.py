@@ -1,0 +1,214 @@
+"""The search space: which fields of TrainConfig a search varies, and over which values.
+
+A space is a JSON file: {"name": …, "fixed": {field: value}, "search": {field: range}}. A range is
+{"choices": [v, …]} or {"min": a, "max": b} with an optional "scale" (linear or log) and "step".
+"""
+
+import dataclasses
+import difflib
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from landcover_tf import cli
+from landcover_tf.errors import ConfigError
+from landcover_tf.files import read_json
+from landcover_tf.training.config import TrainConfig
+
+PRESETS = Path(__file__).parent / "presets"
+
+# The search itself sets these: where the run lies, and by what it is judged.
+OWN_FIELDS = frozenset({"data_dir", "output_dir", "monitor"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Range:
+    """The values that one field may take: listed choices, or numbers between two limits."""
+
+    choices: tuple[Any, ...] = ()
+    minimum: float | None = None
+    maximum: float | None = None
+    step: float | None = None
+    log: bool = False
+    whole: bool = False
+    """The field is an integer."""
+
+    @classmethod
+    def from_dict(cls, values: Any, where: str) -> "Range":
+        """Returns the range that JSON describes.
+
+        Raises:
+            ConfigError: It is neither choices nor limits, or the limits are no range.
+        """
+        if not isinstance(values, dict) or not values.keys() <= _KEYS:
+            raise ConfigError(f"{where}: expected an object with {sorted(_KEYS)}, got {values!r}")
+        if "choices" in values:
+            return cls._of_choices(values, where)
+        low, high, step = values.get("min"), values.get("max"), values.get("step")
+        numbers = [n for n in (low, high, step) if n is not None]
+        if low is None or high is None or any(not _is_number(n) for n in numbers):
+            raise ConfigError(f"{where}: expected choices, or min and max as numbers, got {values}")
+        scale = values.get("scale", "linear")
+        if scale not in ("linear", "log") or not low < high or (scale == "log" and low <= 0):
+            raise ConfigError(
+                f"{where}: expected min < max and scale linear or log (log above 0), got {values}"
+            )
+        if step is not None and (step <= 0 or scale == "log"):
+            raise ConfigError(f"{where}: a step is above 0 and on a linear scale, got {values}")
+        whole = all(isinstance(n, int) for n in numbers)
+        return cls(minimum=low, maximum=high, step=step, log=scale == "log", whole=whole)
+
+    @classmethod
+    def _of_choices(cls, values: Mapping[str, Any], where: str) -> "Range":
+        choices = values["choices"]
+        if values.keys() != {"choices"} or not isinstance(choices, list) or not choices:
+            raise ConfigError(f"{where}: choices are a list of at least one value, got {values}")
+        return cls(choices=tuple(choices))
+
+    def register(self, name: str, hyperparameters: Any) -> None:
+        """Adds the range to `keras_tuner.HyperParameters`."""
+        if self.choices:
+            # KerasTuner takes plain values only; JSON text carries lists and None as well.
+            hyperparameters.Choice(name, [json.dumps(c) for c in self.choices], ordered=False)
+            return
+        sampling = "log" if self.log else "linear"
+        make = hyperparameters.Int if self.whole else hyperparameters.Float
+        step = {} if self.step is None else {"step": self.step}
+        make(name, self.minimum, self.maximum, sampling=sampling, **step)
+
+    def value(self, chosen: Any) -> Any:
+        """Returns the field's value for what KerasTuner chose."""
+        return json.loads(chosen) if self.choices else chosen
+
+    def extremes(self) -> tuple[Any, ...]:
+        """Returns values that a config must accept if it accepts the range."""
+        return self.choices or (self.minimum, self.maximum)
+
+
+_KEYS = {"choices", "min", "max", "scale", "step"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchSpace:
+    """Fields that are searched, fields that are fixed; all others keep their default."""
+
+    name: str
+    fixed: Mapping[str, Any]
+    search: Mapping[str, Range]
+    source: Mapping[str, Any]
+    """The JSON that it was read from."""
+
+    @property
+    def hash(self) -> str:
+        """Digest of everything that decides what is searched."""
+        text = json.dumps([self.source.get("fixed", {}), self.source["search"]], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def hyperparameters(self) -> Any:
+        """Returns the space as `keras_tuner.HyperParameters`."""
+        import keras_tuner
+
+        found = keras_tuner.HyperParameters()
+        for name, one in self.search.items():
+            one.register(name, found)
+        return found
+
+    def settings(self, chosen: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns the fields of TrainConfig for what KerasTuner chose; its own keys are left out.
+
+        Args:
+            chosen: Values by name, as in `HyperParameters.values`.
+        """
+        varied = {name: one.value(chosen[name]) for name, one in self.search.items()}
+        return {**self.fixed, **varied}
+
+    def check(self, data_dir: Path, base: Mapping[str, Any]) -> None:
+        """Checks that TrainConfig accepts every limit and choice, each beside the fixed values.
+
+        Args:
+            data_dir: The dataset.
+            base: Settings of every trial below the space's own.
+
+        Raises:
+            ConfigError: It does not.
+        """
+        for name, one in self.search.items():
+            for value in one.extremes():
+                train_config({**base, **self.fixed, name: value}, data_dir, Path("run"))
+
+
+def load_space(name_or_path: str) -> SearchSpace:
+    """Returns a shipped space by name, or one from a JSON file.
+
+    Raises:
+        ConfigError: There is no such space, the file is malformed, or it names a field that
+            TrainConfig lacks.
+    """
+    shipped = PRESETS / f"{name_or_path}.json"
+    path = shipped if shipped.is_file() else Path(name_or_path)
+    if not path.is_file():
+        names = ", ".join(sorted(p.stem for p in PRESETS.glob("*.json")))
+        raise ConfigError(f"no search space {name_or_path!r}: give one of {names}, or a JSON file")
+    return space_of(read_json(path), path)
+
+
+def space_of(values: Any, path: Path) -> SearchSpace:
+    """Returns the space that JSON describes.
+
+    Raises:
+        ConfigError: See `load_space`.
+    """
+    if not isinstance(values, dict) or not isinstance(values.get("search"), dict):
+        raise ConfigError(f"search space {path} must be an object with a 'search' object")
+    fixed = values.get("fixed", {})
+    unknown = values.keys() - {"name", "description", "fixed", "search"}
+    if unknown or not isinstance(fixed, dict) or not values["search"]:
+        raise ConfigError(
+            f"search space {path} holds 'name', 'description', 'fixed' and a 'search' with at "
+            f"least one field; got {sorted(values)}"
+        )
+    for name in (*fixed, *values["search"]):
+        check_field(name, path)
+    twice = fixed.keys() & values["search"].keys()
+    if twice:
+        raise ConfigError(f"search space {path} both fixes and searches {', '.join(sorted(twice))}")
+    return SearchSpace(
+        name=values.get("name", path.stem),
+        fixed=fixed,
+        search={n: Range.from_dict(v, f"{path}, {n}") for n, v in values["search"].items()},
+        source=values,
+    )
+
+
+def check_field(name: str, path: Path) -> None:
+    """Checks that a training config has the field and that a file may set it.
+
+    Raises:
+        ConfigError: It has not, or the search sets it itself.
+    """
+    fields = [f.name for f in dataclasses.fields(TrainConfig)]
+    if name in OWN_FIELDS:
+        raise ConfigError(f"{path} sets {name!r}, which is set for each run; remove it")
+    if name not in fields:
+        close = difflib.get_close_matches(name, fields, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise ConfigError(f"{path} names {name!r}, which the training config lacks{hint}")
+
+
+def train_config(settings: Mapping[str, Any], data_dir: Path, output_dir: Path) -> TrainConfig:
+    """Returns the training config of one run, checked as the command line's own.
+
+    Raises:
+        ConfigError: A value is ill-typed or refused.
+    """
+    fields = {f.name: f.default for f in dataclasses.fields(TrainConfig)}
+    defaults = {n: d for n, d in fields.items() if d is not dataclasses.MISSING}
+    values = {**defaults, **settings, "data_dir": str(data_dir), "output_dir": str(output_dir)}
+    return cli.from_dict(TrainConfig, values, "the training settings")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,191 @@
+"""One training run of a search or of a list of experiments, in a process of its own.
+
+A crash, or the kernel's out-of-memory killer, ends one run and not what started it. Nothing but
+files passes between the two: the run's config goes in, its history and summary come out.
+"""
+
+import csv
+import fcntl
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from landcover_tf import cli
+from landcover_tf.errors import LandCoverError, RunError
+from landcover_tf.files import read_json, write_json
+from landcover_tf.run_folder import RunFolder
+from landcover_tf.training.config import TrainConfig
+
+Objective = Literal["macro_f1", "mean_iou", "overall_accuracy"]
+
+MONITORS: Mapping[str, Literal["mean_f1", "mean_iou", "overall_accuracy"]] = {
+    "macro_f1": "mean_f1",
+    "mean_iou": "mean_iou",
+    "overall_accuracy": "overall_accuracy",
+}
+"""The training's name for each objective."""
+
+RECORD_NAME = "trial.json"
+LOG_NAME = "train.log"
+STOPPED = 143
+"""Exit code of a training that saved its state on request."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialRecord:
+    """What became of one run."""
+
+    id: str
+    settings: Mapping[str, Any]
+    """The fields of the training config that differ between the runs."""
+    status: Literal["completed", "failed"]
+    score: float | None = None
+    """Best validation score of the objective; None when the run failed."""
+    best_epoch: int | None = None
+    epochs: int | None = None
+    seconds: float = 0.0
+    """Wall time of the last attempt's training process."""
+    error: str = ""
+    """The last line that a failed run printed."""
+
+    def save(self, folder: Path) -> None:
+        """Writes the record into the run's folder."""
+        write_json(folder / RECORD_NAME, asdict(self))
+
+    @classmethod
+    def load(cls, folder: Path) -> "TrialRecord":
+        """Returns the record in a run's folder.
+
+        Raises:
+            RunError: It is malformed.
+        """
+        path = folder / RECORD_NAME
+        try:
+            return cls(**read_json(path))
+        except TypeError as error:
+            raise RunError(f"{path} is not the record of a run: {error}") from error
+
+
+class StopRequestedError(Exception):
+    """The training was asked to stop and has saved its state."""
+
+
+def read_records(folder: Path) -> list[TrialRecord]:
+    """Returns the records of all ended runs below a folder, in the order of their names."""
+    return [TrialRecord.load(path.parent) for path in sorted(folder.glob(f"*/{RECORD_NAME}"))]
+
+
+def run_trial(
+    config: TrainConfig,
+    folder: Path,
+    *,
+    settings: Mapping[str, Any],
+    objective: Objective,
+    echo: bool = False,
+) -> TrialRecord:
+    """Trains in a process of its own, or goes on with what an earlier attempt left.
+
+    Args:
+        config: Settings of the run; its output folder is `folder / "run"`.
+        folder: Gets the config, the log, the run folder and the record.
+        settings: What to keep in the record.
+        objective: Score to read; the config's `monitor` names the same.
+        echo: Show the training's own output instead of keeping it in a log.
+
+    Raises:
+        StopRequestedError: The training was asked to stop; call again to go on.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    record = TrialRecord(id=folder.name, settings=dict(settings), status="failed")
+    cli.write_config(config, folder / "config.json")
+    with _alone(folder) as lock:
+        start = time.monotonic()
+        code = _train(folder, lock, echo)
+    record = replace(record, seconds=round(time.monotonic() - start, 2))
+    if code == STOPPED:
+        raise StopRequestedError(folder.name)
+    if code == 0:
+        record = _with_score(record, RunFolder(config.output_dir), objective)
+    else:
+        record = replace(record, error=_last_words(folder / LOG_NAME, code))
+    record.save(folder)
+    return record
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[int]:
+    """Holds the folder's lock, which the training inherits.
+
+    When this process is killed, its training goes on and keeps the lock; the next attempt then
+    waits for its end instead of writing into the same run folder.
+    """
+    lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"{folder}: a training that was left behind still runs; waiting for its end")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield lock
+    finally:
+        os.close(lock)
+
+
+def _train(folder: Path, lock: int, echo: bool) -> int:
+    command = [sys.executable, "-m", "landcover_tf.train", "--config", str(folder / "config.json")]
+    if echo:
+        return subprocess.run(command, pass_fds=(lock,)).returncode
+    with (folder / LOG_NAME).open("ab") as log:
+        return subprocess.run(
+            command, stdout=log, stderr=subprocess.STDOUT, pass_fds=(lock,)
+        ).returncode
+
+
+def _with_score(record: TrialRecord, run: RunFolder, objective: Objective) -> TrialRecord:
+    try:
+        summary, scores = run.read_summary(), epoch_scores(run, objective)
+    except LandCoverError as error:
+        return replace(record, error=str(error))
+    found = {epoch: score for epoch, score in scores.items() if score is not None}
+    if not found:
+        return replace(record, error=f"no epoch has a validation {objective}")
+    best = max(found, key=lambda epoch: found[epoch])
+    return replace(
+        record,
+        status="completed",
+        score=found[best],
+        best_epoch=best,
+        epochs=int(summary["epochs"]),
+    )
+
+
+def epoch_scores(run: RunFolder, objective: Objective) -> dict[int, float | None]:
+    """Returns the validation score of each epoch of a run, None where it has none.
+
+    Raises:
+        RunError: The history is missing or lacks the score.
+    """
+    column = f"val_{MONITORS[objective]}"
+    try:
+        with run.history.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        return {int(r["epoch"]): float(r[column]) if r[column] else None for r in rows}
+    except (OSError, KeyError, ValueError) as error:
+        raise RunError(f"cannot read {column} from {run.history}: {error!r}") from error
+
+
+def _last_words(log: Path, code: int) -> str:
+    """Returns the last line of a failed run's log, or how it was killed."""
+    if code < 0:
+        return f"killed by signal {-code}" + (" (out of memory?)" if code == -9 else "")
+    if not log.is_file():
+        return f"exit code {code}"
+    # A progress bar returns to the start of its line with \r.
+    lines = log.read_text(errors="replace").replace("\r", "\n").splitlines()
+    return next((line.strip() for line in reversed(lines) if line.strip()), f"exit code {code}")
