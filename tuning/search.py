@@ -4,6 +4,8 @@ KerasTuner keeps its state in `oracle/`, ours is in `search.json` and `trials/`;
 kill at any moment, and the same command goes on.
 """
 
+import contextlib
+import io
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +15,7 @@ from typing import Any, Literal
 from landcover_tf.dataset_info import DatasetInfo
 from landcover_tf.errors import ConfigError, LandCoverError, OutputError, RunError
 from landcover_tf.files import read_json, write_json
+from landcover_tf.quiet import start_tensorflow
 from tuning.space import SearchSpace, train_config
 from tuning.trials import MONITORS, Objective, StopRequestedError, TrialRecord, run_trial
 
@@ -116,9 +119,11 @@ def run_search(search: Search, *, echo: bool = False) -> None:
         RunError: Too many trials failed in a row.
         StopRequestedError: A training was asked to stop; the same search goes on from there.
     """
+    start_tensorflow()
     import keras_tuner
 
-    tuner = _tuner(search, echo)
+    with contextlib.redirect_stdout(io.StringIO()):  # It would tell what it reloads.
+        tuner = _tuner(search, echo)
     if not Path(tuner._get_tuner_fname()).exists():
         # KerasTuner only reloads a search that has saved itself, which it first does after a
         # whole trial.

@@ -1,0 +1,87 @@
+import csv
+import re
+
+import numpy as np
+import pytest
+
+from tuning import charts, ranking
+from tuning.columns import positions
+from tuning.trials import TrialRecord
+
+
+def record(number, score, **settings):
+    return TrialRecord(
+        id=f"{number:02d}", settings={"model": "resnet18", **settings}, score=score, best_epoch=1,
+        status="failed" if score is None else "completed", epochs=2, seconds=60.0,
+        error="out of memory" if score is None else "",
+    )  # fmt: skip
+
+
+@pytest.fixture
+def records():
+    rng = np.random.default_rng(0)
+    found = []
+    for number in range(12):
+        lr = 10 ** rng.uniform(-4, -2)
+        settings = {"lr": lr, "dropped": int(rng.integers(3)), "filters": [8, 4 * (number % 2)]}
+        found.append(record(number, 0.5 + 0.1 * np.log10(lr), **settings))
+    return [*found, record(12, None, lr=1.0, dropped=0, filters=[8, 0])]
+
+
+def test_the_best_come_first_and_failed_ones_last(records):
+    order = ranking.ranked(records)
+    scores = [r.score for r in order]
+    assert scores[-1] is None
+    assert scores[:-1] == sorted(scores[:-1], reverse=True)
+
+
+def test_settings_that_never_vary_are_left_out(records):
+    assert ranking.setting_names(records) == ["lr", "dropped", "filters"]
+    assert "resnet18" not in ranking.table(records, "macro_f1")
+
+
+def test_importance_names_the_setting_that_decides(records):
+    values = ranking.importance(records)
+    assert next(iter(values)) == "lr"
+    assert values["lr"] > 10 * abs(values["dropped"])
+    assert ranking.importance(records[:4]) is None
+
+
+def test_places_on_an_axis():
+    place, labels = positions([0.001, 0.1, 0.01])
+    np.testing.assert_allclose(place, [0, 1, 0.5])
+    assert labels == ["0.001", "0.1"]
+    place, _ = positions([1, 2, 4])
+    np.testing.assert_allclose(place, [0, 1 / 3, 1])
+    place, labels = positions(["none", "auto", "none"])
+    assert place.tolist() == [0, 1, 0] and labels == ["none", "auto"]
+    assert positions([2, 2])[0].tolist() == [0.5, 0.5]
+
+
+def test_the_table_holds_every_trial(records, tmp_path):
+    ranking.write_table(tmp_path / "a.csv", records)
+    with (tmp_path / "a.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["rank"]) for row in rows] == list(range(1, 14))
+    assert rows[0]["trial"] == ranking.ranked(records)[0].id
+    assert rows[-1]["error"] == "out of memory" and rows[-1]["score"] == ""
+    assert rows[0]["model"] == "resnet18"
+
+
+def test_the_page_stands_alone(records, tmp_path):
+    path = tmp_path / "page.html"
+    ranking.write_page(path, records, title="Search <quick>", objective="macro_f1")
+    text = path.read_text()
+    assert "Search &lt;quick&gt;" in text
+    assert len(re.findall(r'<img src="data:image/png;base64,', text)) == 3
+    assert "http" not in text
+    assert text.count("<tr") == 14
+
+
+def test_every_line_passes_through_its_values(records):
+    done = [r for r in records if r.score is not None]
+    figure = charts.parallel_coordinates(done, ["lr", "filters"], "macro_f1")
+    lines = [line for line in figure.axes[0].lines if len(line.get_ydata()) == 3]
+    assert len(lines) == len(done)
+    best = lines[-1].get_ydata()
+    assert best[0] == best[2] == 1.0

@@ -1,0 +1,214 @@
+"""Searches and lists of experiments as programs, with trainings of a few seconds."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from landcover_tf import cli
+from landcover_tf.run_folder import RunFolder
+from landcover_tf.training.config import TrainConfig
+from tuning import __main__ as tune
+from tuning import experiments
+from tuning.trials import read_records
+
+BASE = {
+    "model": "resnet18", "encoder_weights": "none", "patch_size": 32, "patch_overlap": 0,
+    "batch_size": 16, "decoder_filters": [16, 8, 8, 8, 8], "pictures": 0,
+}  # fmt: skip
+SPACE = {"search": {"lr": {"choices": [1e-3, 2e-3]}, "dice_weight": {"choices": [0.5]}}}
+
+
+def flags(dataset, output, folder, space=SPACE, **more):
+    """Returns the flags of a search with its files written into `folder`."""
+    folder.mkdir(exist_ok=True)
+    (folder / "space.json").write_text(json.dumps(space))
+    (folder / "base.json").write_text(json.dumps(BASE))
+    values = {
+        "data-dir": dataset, "output-dir": output, "space": folder / "space.json",
+        "train-config": folder / "base.json", "epochs": 1, "max-trials": 2, "tuner": "random",
+    } | more  # fmt: skip
+    return [str(word) for name, value in values.items() for word in (f"--{name}", value)]
+
+
+@pytest.fixture(scope="module")
+def search(tiny_dataset, tmp_path_factory):
+    """Output folder of a finished search of two trials, and its flags."""
+    folder = tmp_path_factory.mktemp("search")
+    arguments = flags(tiny_dataset, folder / "out", folder)
+    assert tune.main(arguments) == 0
+    return folder / "out", arguments
+
+
+def test_both_trials_are_ranked_by_their_own_histories(search):
+    output, _ = search
+    with (output / "ranking.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert sorted(row["lr"] for row in rows) == ["0.001", "0.002"]
+    for row in rows:
+        with RunFolder(output / "trials" / row["trial"] / "run").history.open(newline="") as file:
+            history = list(csv.DictReader(file))
+        assert float(row["score"]) == float(history[0]["val_mean_f1"])
+    assert float(rows[0]["score"]) >= float(rows[1]["score"])
+    assert (output / "ranking.html").stat().st_size > 1000
+
+
+def test_best_is_a_config_of_the_training(search):
+    output, _ = search
+    found = cli.parse(TrainConfig, ["--config", str(output / "best.json")], prog="train")
+    best = max(read_records(output / "trials"), key=lambda record: record.score)
+    assert found.lr == best.settings["lr"]
+    assert found.monitor == "mean_f1" and found.output_dir == output / "best"
+
+
+def test_a_finished_search_trains_nothing_again(search):
+    output, arguments = search
+    before = {p: p.stat().st_mtime_ns for p in output.glob("trials/*/trial.json")}
+    assert tune.main(arguments) == 0
+    assert {p: p.stat().st_mtime_ns for p in output.glob("trials/*/trial.json")} == before
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"space": {"search": {"lr": {"choices": [1e-3]}}}}, "another search space"),
+        ({"epochs": 2}, "another training settings"),
+        ({"objective": "mean_iou"}, "another objective"),
+    ],
+)
+def test_a_search_of_something_else_is_refused(
+    search, tiny_dataset, tmp_path, capsys, change, message
+):
+    output, _ = search
+    assert tune.main(flags(tiny_dataset, output, tmp_path, **change)) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_bad_input_leaves_nothing_behind(tiny_dataset, tmp_path, capsys):
+    output = tmp_path / "out"
+    space = {"search": {"learning_rate": {"min": 1, "max": 2}}}
+    assert tune.main(flags(tiny_dataset, output, tmp_path, space)) == 2
+    assert "learning_rate" in capsys.readouterr().err
+    assert tune.main(flags(tmp_path, output, tmp_path)) == 2
+    assert "dataset.json" in capsys.readouterr().err
+    assert not output.exists()
+
+
+def test_failed_trials_fail_alone_until_too_many_do(tiny_dataset, tmp_path, capsys):
+    # So large a batch is refused by the training process within a second.
+    sizes = {"search": {"batch_size": {"choices": [10**6, 10**7, 10**8]}}}
+    failures = flags(tiny_dataset, tmp_path / "a", tmp_path, sizes)
+    assert tune.main(failures) == 1
+    records = read_records(tmp_path / "a" / "trials")
+    assert [r.status for r in records] == ["failed", "failed"]
+    assert "batch" in records[0].error
+    assert "no trial succeeded" in capsys.readouterr().out
+    failures = flags(tiny_dataset, tmp_path / "b", tmp_path, sizes, **{"max-failures": 2})
+    assert tune.main(failures) == 2
+    assert "2 trials failed in a row" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_killed_search_goes_on_where_it_was(tiny_dataset, tmp_path):
+    output = tmp_path / "out"
+    arguments = flags(tiny_dataset, output, tmp_path, epochs=3)
+    process = subprocess.Popen([sys.executable, "-m", "tuning", *arguments], start_new_session=True)
+    history = output / "trials" / "1" / "run" / "history.csv"
+    deadline = time.monotonic() + 400
+    while not history.exists() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    first = (output / "trials" / "0" / "trial.json").stat().st_mtime_ns
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (output / "trials" / "1" / "trial.json").exists()
+    assert tune.main(arguments) == 0
+    records = read_records(output / "trials")
+    assert [(r.id, r.status, r.epochs) for r in records] == [
+        ("0", "completed", 3), ("1", "completed", 3)
+    ]  # fmt: skip
+    assert (output / "trials" / "0" / "trial.json").stat().st_mtime_ns == first
+    assert "continuing" in (output / "trials" / "1" / "train.log").read_text()
+
+
+@pytest.mark.slow
+def test_two_workers_share_the_trials(tiny_dataset, tmp_path):
+    output = tmp_path / "out"
+    lrs = {"search": {"lr": {"choices": [1e-3, 2e-3, 3e-3, 4e-3]}}}
+    arguments = flags(tiny_dataset, output, tmp_path, lrs, workers=2, **{"max-trials": 4})
+    assert tune.main(arguments) == 0
+    records = read_records(output / "trials")
+    assert [r.status for r in records] == ["completed"] * 4
+    assert {p.name for p in (output / "oracle").glob("worker*.json")} == {
+        "worker0.json", "worker1.json"
+    }  # fmt: skip
+
+
+@pytest.mark.slow
+def test_hyperband_gives_the_best_more_epochs(tiny_dataset, tmp_path):
+    output = tmp_path / "out"
+    lrs = {"search": {"lr": {"min": 1e-4, "max": 1e-2, "scale": "log"}}}
+    arguments = flags(tiny_dataset, output, tmp_path, lrs, tuner="hyperband", epochs=3)
+    assert tune.main(arguments) == 0
+    epochs = [r.settings["epochs"] for r in read_records(output / "trials")]
+    assert max(epochs) == 3 and min(epochs) < 3
+
+
+def experiments_file(path, *listed, **common):
+    path.write_text(json.dumps({"common": BASE | {"epochs": 1} | common, "experiments": listed}))
+    return path
+
+
+def test_a_failed_experiment_does_not_stop_the_others(tiny_dataset, tmp_path, capsys):
+    path = experiments_file(
+        tmp_path / "list.json",
+        {"name": "broken", "encoder_weights": str(tmp_path / "absent.pth")},
+        {"name": "good"},
+    )
+    output = tmp_path / "out"
+    arguments = ["--experiments", str(path), "--data-dir", str(tiny_dataset),
+                 "--output-dir", str(output)]  # fmt: skip
+    assert experiments.main(arguments) == 1
+    assert "absent.pth" in capsys.readouterr().err
+    by_name = {r.id: r for r in read_records(output)}
+    assert by_name["good"].status == "completed" and by_name["broken"].status == "failed"
+    assert (output / "comparison.png").stat().st_size > 1000
+    assert experiments.main([*arguments, "--only", "good"]) == 0
+    assert "finished before" in capsys.readouterr().out
+
+
+def test_the_shipped_experiments_are_valid(tmp_path):
+    from pathlib import Path
+
+    from tuning.space import train_config
+
+    shipped = Path(experiments.__file__).with_name("experiments_config.json")
+    found = experiments.read_experiments(shipped)
+    assert len(found) == 11
+    configs = [train_config(settings, tmp_path, tmp_path) for settings in found.values()]
+    # The first is the reference; every other differs from it, or says the default aloud.
+    assert sum(config == configs[0] for config in configs) <= 3
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[]", "list 'experiments'"),
+        ('{"experiments": [{"lr": 1}]}', "experiment 1 needs a name"),
+        ('{"experiments": [{"name": "a/b"}]}', "needs a name"),
+        ('{"experiments": [{"name": "a"}, {"name": "a"}]}', "two experiments are named 'a'"),
+        ('{"experiments": [{"name": "a", "lrr": 1}]}', "'lrr'"),
+        ('{"experiments": [{"name": "a", "batch_size": 1000000}]}', "batch"),
+    ],
+)
+def test_lists_that_are_refused(tiny_dataset, tmp_path, capsys, text, message):
+    (tmp_path / "list.json").write_text(text)
+    arguments = ["--experiments", str(tmp_path / "list.json"), "--data-dir", str(tiny_dataset),
+                 "--output-dir", str(tmp_path / "out")]  # fmt: skip
+    assert experiments.main(arguments) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,105 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from landcover_tf.errors import ConfigError
+from tuning.space import PRESETS, load_space, space_of, train_config
+
+SPACE = {
+    "search": {
+        "lr": {"min": 1e-4, "max": 1e-2, "scale": "log"},
+        "skip_connections": {"min": 2, "max": 4},
+        "dice_weight": {"min": 0.25, "max": 1.0, "step": 0.25},
+        "decoder_filters": {"choices": [[32, 16, 16, 8, 8], [64, 32, 16, 16, 8]]},
+        "class_weights": {"choices": ["none", "auto"]},
+    },
+    "fixed": {"encoder_weights": "none"},
+}
+
+
+def space(**changes):
+    return space_of(SPACE | changes, Path("space.json"))
+
+
+def test_every_proposal_is_a_valid_config_within_its_range():
+    found = space()
+    hyperparameters = found.hyperparameters()
+    for seed in range(30):
+        chosen = {p.name: p.random_sample(seed) for p in hyperparameters.space}
+        settings = found.settings(chosen)
+        config = train_config(settings, Path("data"), Path("run"))
+        assert 1e-4 <= config.lr <= 1e-2
+        assert config.skip_connections in (2, 3, 4)
+        assert config.dice_weight in (0.25, 0.5, 0.75, 1.0)
+        assert config.decoder_filters in ((32, 16, 16, 8, 8), (64, 32, 16, 16, 8))
+        assert config.class_weights in ("none", "auto")
+        assert config.encoder_weights == "none"
+
+
+def test_a_log_scale_samples_each_decade_alike():
+    hyperparameters = space().hyperparameters()
+    lr = next(p for p in hyperparameters.space if p.name == "lr")
+    samples = [lr.random_sample(seed) for seed in range(400)]
+    assert 0.4 < sum(s < 1e-3 for s in samples) / 400 < 0.6
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in PRESETS.glob("*.json")))
+def test_shipped_spaces_are_accepted(name):
+    found = load_space(name)
+    found.check(Path("data"), {})
+    assert found.name == name
+
+
+def test_the_hash_follows_what_is_searched_and_not_the_words():
+    assert space().hash == space(name="other", description="the same").hash
+    assert space().hash != space(fixed={"encoder_weights": "imagenet"}).hash
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"search": {"learning_rate": {"min": 1, "max": 2}}}, "'learning_rate', which the"),
+        ({"search": {"skip_conections": {"min": 1, "max": 2}}}, "mean 'skip_connections'"),
+        ({"search": {"output_dir": {"choices": ["a"]}}}, "set for each run"),
+        ({"search": {"lr": {"min": 2, "max": 1}}}, "min < max"),
+        ({"search": {"lr": {"min": 0, "max": 1, "scale": "log"}}}, "log above 0"),
+        ({"search": {"lr": {"min": "low", "max": 1}}}, "as numbers"),
+        ({"search": {"lr": {"choices": []}}}, "at least one value"),
+        ({"search": {"lr": {"from": 1}}}, "expected an object"),
+        ({"search": {"lr": {"min": 1, "max": 2, "step": 0}}}, "step"),
+        ({"search": {}}, "at least one field"),
+        ({"search": {"encoder_weights": {"choices": ["none"]}}}, "both fixes and searches"),
+        ({"serch": {}}, "holds 'name'"),
+    ],
+)
+def test_spaces_that_are_refused(changes, message):
+    with pytest.raises(ConfigError, match=message):
+        space(**changes)
+
+
+@pytest.mark.parametrize(
+    ("ranges", "message"),
+    [
+        ({"model": {"choices": ["resnet18", "vgg"]}}, "vgg"),
+        ({"lr": {"min": -1.0, "max": 1.0}}, "--lr must be above 0"),
+        ({"skip_connections": {"min": 2, "max": 6}}, "skip-connections"),
+        ({"batch_size": {"choices": ["many"]}}, "many"),
+    ],
+)
+def test_values_that_the_training_refuses_are_told_before_the_search(ranges, message):
+    found = space(search=ranges)
+    with pytest.raises(ConfigError, match=message):
+        found.check(Path("data"), {})
+
+
+def test_a_space_that_is_not_there(tmp_path):
+    with pytest.raises(ConfigError, match="quick, standard, wide"):
+        load_space("fast")
+    broken = tmp_path / "broken.json"
+    broken.write_text("{")
+    with pytest.raises(ConfigError, match=r"broken\.json"):
+        load_space(str(broken))
+    good = tmp_path / "good.json"
+    good.write_text(json.dumps(SPACE))
+    assert load_space(str(good)).name == "good"
