@@ -285,23 +285,21 @@ def _bin_width(dtype: np.dtype) -> float:
 
 def _tally_integers(values: np.ndarray) -> _BandTally:
     """Returns the tally of integers of one or two bytes [pixels]."""
-    limits = np.iinfo(values.dtype)
-    # Unsigned numbers in the same order; flipping the sign bit adds the least value.
-    unsigned = values.view(f"u{values.itemsize}") ^ values.dtype.type(limits.min).view(
-        f"u{values.itemsize}"
-    )
-    counts = np.bincount(unsigned, minlength=limits.max - limits.min + 1)
-    levels = np.arange(limits.min, limits.max + 1)
-    present = np.flatnonzero(counts)
     bin_width = int(_bin_width(values.dtype))
+    low, high = int(values.min()), int(values.max())
+    first, last = low // bin_width, high // bin_width
+    # One counter for each value of the occupied bins.
+    counters = (last - first + 1) * bin_width
+    counts = np.bincount(np.subtract(values, first * bin_width, dtype=np.int64), minlength=counters)
+    levels = np.arange(counters) + first * bin_width
     of_bin = counts.reshape(-1, bin_width).sum(axis=1)
     bins = np.flatnonzero(of_bin)
     return (
         int(counts @ levels),
         int(counts @ levels**2),
-        float(levels[present[0]]),
-        float(levels[present[-1]]),
-        tuple(zip((bins + limits.min // bin_width).tolist(), of_bin[bins].tolist(), strict=True)),
+        float(low),
+        float(high),
+        tuple(zip((bins + first).tolist(), of_bin[bins].tolist(), strict=True)),
     )
 
 

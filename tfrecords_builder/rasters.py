@@ -21,6 +21,9 @@ from tfrecords_builder.sources import Source
 
 DTYPES = ("uint8", "uint16", "int16", "float32")
 
+Padding = tuple[tuple[int, int], tuple[int, int]]
+"""Pixels beyond the raster: ((top, bottom), (left, right))."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class BandChoice:
@@ -154,29 +157,35 @@ class RasterReader:
         label, unknown = self._read_label(inside)
         validity = self._read_validity(inside)
         trusted = self._raster.source.trusted_validity
-        image = self._read_image(inside) if with_image or not trusted else None
+        padding = window.padding_inside(self._raster.height, self._raster.width)
+        whole = self._read_image(inside, padding) if with_image or not trusted else None
+        image = None if whole is None else whole[_without(padding)]
         if image is not None:
             missing = (validity & np.uint8(ValidityBit.NODATA)) != 0
             if not trusted:
                 missing |= self._without_data(image)
                 validity[missing] |= np.uint8(ValidityBit.NODATA)
             image[missing] = self._fill
-        padding = window.padding_inside(self._raster.height, self._raster.width)
         if any(map(any, padding)):
             label = np.pad(label, padding, constant_values=self._crosswalk.target.nodata)
             validity = np.pad(validity, padding, constant_values=int(ValidityBit.NODATA))
-            if image is not None:
-                image = np.pad(image, (*padding, (0, 0)), constant_values=self._fill)
         return Pixels(
-            image=image if with_image else None,
+            image=whole if with_image else None,
             label=label,
             validity=validity,
             unknown_codes=unknown,
         )
 
-    def _read_image(self, window: Window) -> np.ndarray:
+    def _read_image(self, window: Window, padding: Padding) -> np.ndarray:
+        """Returns a window inside the raster with no data around it, copied only once."""
         planes = _read(self._files["image"], window, list(self._raster.indexes))
-        return np.ascontiguousarray(planes.transpose(1, 2, 0))
+        (top, bottom), (left, right) = padding
+        shape = top + window.height + bottom, left + window.width + right, len(planes)
+        if not any(map(any, padding)):
+            return np.ascontiguousarray(planes.transpose(1, 2, 0))
+        image = np.full(shape, self._fill)
+        image[_without(padding)] = planes.transpose(1, 2, 0)
+        return image
 
     def _read_validity(self, window: Window) -> np.ndarray:
         if "validity" not in self._files:
@@ -271,6 +280,12 @@ def _opened(path: object) -> Iterator[rasterio.DatasetReader]:
             raise RasterError(f"cannot open raster {path}: {error}") from error
     with file:
         yield file
+
+
+def _without(padding: Padding) -> tuple[slice, slice]:
+    """Returns where in a padded raster the raster is."""
+    (top, bottom), (left, right) = padding
+    return slice(top, -bottom or None), slice(left, -right or None)
 
 
 def _read(file: rasterio.DatasetReader, window: Window, indexes: int | list[int]) -> np.ndarray:
