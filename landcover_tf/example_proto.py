@@ -18,6 +18,8 @@ VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5
 BYTES_LIST, INT64_LIST = 1, 3
 """Field numbers in Feature."""
 
+_ONE_BYTE = [bytes([value]) for value in range(128)]
+
 Value = bytes | Sequence[int]
 
 
@@ -62,6 +64,8 @@ def _message(number: int, parts: list[bytes]) -> list[bytes]:
 
 
 def _varint(value: int) -> bytes:
+    if 0 <= value <= 0x7F:  # Tags and most lengths.
+        return _ONE_BYTE[value]
     value &= 2**64 - 1  # Negative numbers are written in two's complement.
     groups = bytearray()
     while value > 0x7F:
