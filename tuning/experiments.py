@@ -3,8 +3,9 @@
 import sys
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from landcover_tf import cli
@@ -126,8 +127,10 @@ def _chosen(
 def _check_data(config: TrainConfig) -> None:
     from landcover_tf.training.preflight import check
 
-    # Mistakes of any experiment are told before the first one takes its hours.
-    check(config)
+    # Mistakes of any experiment are told before the first one takes its hours. The check makes
+    # the run folder, so it gets one that nobody needs.
+    with TemporaryDirectory() as folder:
+        check(replace(config, output_dir=Path(folder) / "run"))
 
 
 def _claim(config: ExperimentsConfig) -> None:

@@ -164,16 +164,18 @@ def experiments_file(path, *listed, **common):
 
 
 def test_a_failed_experiment_does_not_stop_the_others(tiny_dataset, tmp_path, capsys):
+    weights = tmp_path / "broken.pth"
+    weights.write_text("no weights")
     path = experiments_file(
         tmp_path / "list.json",
-        {"name": "broken", "encoder_weights": str(tmp_path / "absent.pth")},
+        {"name": "broken", "encoder_weights": str(weights)},
         {"name": "good"},
     )
     output = tmp_path / "out"
     arguments = ["--experiments", str(path), "--data-dir", str(tiny_dataset),
                  "--output-dir", str(output)]  # fmt: skip
     assert experiments.main(arguments) == 1
-    assert "absent.pth" in capsys.readouterr().err
+    assert "broken.pth" in capsys.readouterr().err
     by_name = {r.id: r for r in read_records(output)}
     assert by_name["good"].status == "completed" and by_name["broken"].status == "failed"
     assert (output / "comparison.png").stat().st_size > 1000
@@ -202,7 +204,7 @@ def test_the_shipped_experiments_are_valid(tmp_path):
         ('{"experiments": [{"name": "a/b"}]}', "needs a name"),
         ('{"experiments": [{"name": "a"}, {"name": "a"}]}', "two experiments are named 'a'"),
         ('{"experiments": [{"name": "a", "lrr": 1}]}', "'lrr'"),
-        ('{"experiments": [{"name": "a", "batch_size": 1000000}]}', "batch"),
+        ('{"experiments": [{"name": "a", "patch_size": 512}]}', "--patch-size 512"),
     ],
 )
 def test_lists_that_are_refused(tiny_dataset, tmp_path, capsys, text, message):
