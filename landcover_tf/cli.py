@@ -125,7 +125,8 @@ def from_dict(config_class: type[Config], values: dict[str, Any], where: str) ->
     Raises:
         ConfigError: A field is unknown, or a value is missing, ill-typed or refused.
     """
-    unknown = values.keys() - {f.name for f in dataclasses.fields(config_class)}
+    fields = dataclasses.fields(config_class)  # type: ignore[arg-type]
+    unknown = values.keys() - {f.name for f in fields}
     if unknown:
         raise ConfigError(f"{where}: unknown {', '.join(sorted(unknown))}")
     flags = [flag for name, value in values.items() for flag in _flags(f"--{_dashed(name)}", value)]

@@ -15,6 +15,7 @@ from landcover_tf.dataset_info import DatasetInfo
 from landcover_tf.files import atomic_folder
 from landcover_tf.model_formats import WRITERS
 from landcover_tf.model_info import ModelInfo, ModelSpec
+from landcover_tf.model_item import write_model_item
 from landcover_tf.records import decode
 from landcover_tf.served_model import ExportCheck, ServedModel, check_export
 from landcover_tf.tfrecord import compression_type
@@ -103,6 +104,7 @@ def write_export(
         shutil.rmtree(temporary / "assets", ignore_errors=True)
         write_warmup(temporary, info)
         info.save(temporary)
+        write_model_item(temporary, info, parameters=network.count_params())
         check = check_export(temporary, network, info, check_images)
         for name in formats:
             (temporary / name).mkdir()

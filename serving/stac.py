@@ -10,10 +10,9 @@ from rasterio.warp import transform_bounds, transform_geom
 
 from landcover_tf.files import write_json
 from landcover_tf.legend import Legend
+from landcover_tf.model_item import CLASSIFICATION, STAC_VERSION, classification_classes
 from serving.band_content import LEVELS
 
-STAC_VERSION = "1.1.0"
-CLASSIFICATION = "https://stac-extensions.github.io/classification/v2.0.0/schema.json"
 PROJECTION = "https://stac-extensions.github.io/projection/v2.0.0/schema.json"
 RASTER = "https://stac-extensions.github.io/raster/v2.0.0/schema.json"
 COG_TYPE = "image/tiff; application=geotiff; profile=cloud-optimized"
@@ -98,27 +97,6 @@ def item(
     return result
 
 
-def classes(legend: Legend) -> list[dict[str, Any]]:
-    """Returns `classification:classes` of a legend, no data first."""
-    listed = [
-        {
-            "value": legend.nodata,
-            "name": _slug(legend.nodata_name),
-            "description": legend.nodata_name,
-            "nodata": True,
-        }
-    ]
-    return listed + [
-        {
-            "value": c.code,
-            "name": _slug(c.name),
-            "description": c.name,
-            "color_hint": c.color.removeprefix("#").upper(),
-        }
-        for c in legend.classes
-    ]
-
-
 def _asset(file: Path, map_path: Path, legend: Legend) -> dict[str, Any]:
     asset: dict[str, Any] = {
         "href": f"./{file.name}",
@@ -127,7 +105,7 @@ def _asset(file: Path, map_path: Path, legend: Legend) -> dict[str, Any]:
     }
     if file == map_path:
         asset["title"] = "land-cover classes"
-        asset["classification:classes"] = classes(legend)
+        asset["classification:classes"] = classification_classes(legend)
         asset |= {"data_type": "uint8", "nodata": legend.nodata}
     elif file.suffix == ".tif":
         asset["title"] = f"{_key(file, map_path)}, stored in steps of 1/{LEVELS}"
@@ -140,12 +118,6 @@ def _key(file: Path, map_path: Path) -> str:
         return "map"
     name = file.stem.removeprefix(f"{map_path.stem}_")
     return {".png": "picture", ".qml": "style", ".gpkg": "polygons"}.get(file.suffix, name)
-
-
-def _slug(name: str) -> str:
-    """Returns a name of the letters that the classification extension allows."""
-    kept = "".join(c if c.isalnum() and c.isascii() else "_" for c in name.lower())
-    return "_".join(part for part in kept.split("_") if part)
 
 
 def _utc(text: str) -> str:

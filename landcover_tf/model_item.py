@@ -1,0 +1,138 @@
+"""A STAC item that describes an exported model, with the machine-learning-model extension (MLM).
+
+A catalogue can then find the model by task, bands and classes, and knows how to call it.
+"""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from landcover_tf.files import write_json
+from landcover_tf.legend import Legend
+from landcover_tf.model_info import ModelInfo
+
+STAC_VERSION = "1.1.0"
+MLM = "https://stac-extensions.github.io/mlm/v1.4.0/schema.json"
+CLASSIFICATION = "https://stac-extensions.github.io/classification/v2.0.0/schema.json"
+FILE_NAME = "item.json"
+
+
+def write_model_item(folder: Path, info: ModelInfo, *, parameters: int) -> None:
+    """Writes `item.json` into an export's version folder; its links are relative.
+
+    Args:
+        folder: The version folder.
+        info: The contract.
+        parameters: Number of the network's weights.
+    """
+    write_json(folder / FILE_NAME, model_item(info, parameters=parameters))
+
+
+def model_item(info: ModelInfo, *, parameters: int) -> dict[str, Any]:
+    """Returns the item. It has no geometry: the model may be used wherever its bands exist."""
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {
+        "type": "Feature",
+        "stac_version": STAC_VERSION,
+        "stac_extensions": [MLM, CLASSIFICATION],
+        "id": f"{info.name}-{info.version}",
+        "geometry": None,
+        "properties": {
+            "datetime": now,
+            "title": f"{info.encoder} U-Net for {info.legend.name} land cover",
+            "mlm:name": f"{info.name}-{info.version}",
+            "mlm:architecture": "U-Net",
+            "mlm:tasks": ["semantic-segmentation"],
+            "mlm:framework": "TensorFlow",
+            "mlm:framework_version": info.software.get("tensorflow", "0.0.0"),
+            "mlm:total_parameters": parameters,
+            "mlm:pretrained": True,
+            "mlm:pretrained_source": f"dataset {info.data_hash}",
+            "mlm:input": [_input(info)],
+            "mlm:output": _outputs(info),
+        },
+        "links": [],
+        "assets": {
+            "model": {
+                "href": "./saved_model.pb",
+                "title": "TensorFlow SavedModel; its folder is the model",
+                "type": "application/vnd.tensorflow.saved-model",
+                "roles": ["mlm:model"],
+                "mlm:artifact_type": "tf.saved_model.save",
+            },
+            "contract": {
+                "href": "./model.json",
+                "title": "bands, classes, margin, scores and statistics of the training",
+                "type": "application/json",
+                "roles": ["metadata"],
+            },
+        },
+    }
+
+
+def classification_classes(legend: Legend) -> list[dict[str, Any]]:
+    """Returns a legend as objects of STAC's classification extension, no data first."""
+    listed: list[dict[str, Any]] = [
+        {
+            "value": legend.nodata,
+            "name": _slug(legend.nodata_name),
+            "description": legend.nodata_name,
+            "nodata": True,
+        }
+    ]
+    return listed + [
+        {
+            "value": c.code,
+            "name": _slug(c.name),
+            "description": c.name,
+            "color_hint": c.color.removeprefix("#").upper(),
+        }
+        for c in legend.classes
+    ]
+
+
+def _input(info: ModelInfo) -> dict[str, Any]:
+    return {
+        "name": "image",
+        "description": (
+            f"stored values, {info.nodata:g} in all bands where there is no data; height and "
+            f"width are multiples of {info.size_multiple}. The model itself turns them into "
+            "reflectance (stored * scale + offset) and normalizes them."
+        ),
+        "bands": [{"name": name} for name in info.band_names],
+        "input": {
+            "shape": [-1, -1, -1, len(info.bands)],
+            "dim_order": ["batch", "height", "width", "bands"],
+            "data_type": info.dtype,
+        },
+        "value_scaling": None,
+        "resize_type": None,
+    }
+
+
+def _outputs(info: ModelInfo) -> list[dict[str, Any]]:
+    space = ["batch", "height", "width"]
+    shapes: list[tuple[str, list[str], str]] = [
+        ("classes", space, "uint8"),
+        ("confidence", space, "float32"),
+        ("probabilities", [*space, "class"], "float32"),
+    ]
+    return [
+        {
+            "name": name,
+            "tasks": ["semantic-segmentation"],
+            "result": {
+                "shape": [-1, -1, -1, len(info.class_codes)][: len(order)],
+                "dim_order": order,
+                "data_type": dtype,
+            },
+            "classification:classes": classification_classes(info.legend),
+        }
+        for name, order, dtype in shapes
+    ]
+
+
+def _slug(name: str) -> str:
+    """Returns a name of the letters that the classification extension allows."""
+    kept = "".join(c if c.isalnum() and c.isascii() else "_" for c in name.lower())
+    return "_".join(part for part in kept.split("_") if part)

@@ -1,0 +1,34 @@
+import pystac
+from fakes.small_export import small_info
+from pystac import STACObjectType
+from pystac.extensions.mlm import MLMExtension
+from pystac.validation.stac_validator import JsonSchemaSTACValidator
+
+from landcover_tf.model_item import model_item, write_model_item
+
+
+def test_the_item_is_valid_without_a_network():
+    item = model_item(small_info(), parameters=321)
+    JsonSchemaSTACValidator().validate_core(item, STACObjectType.ITEM, "1.1.0")
+
+
+def test_a_catalogue_reads_how_to_call_the_model(tmp_path):
+    info = small_info()
+    write_model_item(tmp_path, info, parameters=321)
+    item = pystac.Item.from_file(str(tmp_path / "item.json"))
+    found = MLMExtension.ext(item)
+    assert found.total_parameters == 321
+    assert [str(task) for task in found.tasks] == ["semantic-segmentation"]
+    (image,) = found.input
+    assert tuple(band.name for band in image.bands) == info.band_names
+    assert image.input.shape == [-1, -1, -1, len(info.bands)]
+    assert image.input.dim_order == ["batch", "height", "width", "bands"]
+    assert str(image.input.data_type) == info.dtype
+    outputs = {output.name: output for output in found.output}
+    assert set(outputs) == {"classes", "confidence", "probabilities"}
+    assert outputs["classes"].result.shape == [-1, -1, -1]
+    assert outputs["probabilities"].result.shape[-1] == len(info.class_codes)
+    values = {c.value: c for c in outputs["classes"].classes}
+    assert set(values) == {0, *info.class_codes}
+    assert values[60].color_hint == info.legend.classes[5].color.removeprefix("#").upper()
+    assert "mlm:model" in item.assets["model"].roles
