@@ -1,0 +1,84 @@
+"""Does a short search beat the default settings, and what does searching cost beside training?
+
+    python -m benchmarks.tuning --data-dir demo/dataset --trials 8 --epochs 3
+
+Trains the default settings once and the `quick` space in `--trials` trials, all for the same
+epochs and with the same validation split. Overhead is the wall time of the whole search that no
+training process accounts for, as a share of the training time.
+"""
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from landcover_tf.files import read_json, write_json
+from landcover_tf.provenance import hardware, software_versions
+from tuning import __main__ as tune
+from tuning.space import train_config
+from tuning.trials import MONITORS, read_records, run_trial
+
+
+def main() -> None:
+    """Prints the table and writes JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("--data-dir", type=Path, required=True)
+    parser.add_argument("--train-config", type=Path, required=True, help="settings of all runs")
+    parser.add_argument("--trials", type=int, default=8)
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--tuner", default="bayesian")
+    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/tuning.json"))
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        values = measure(Path(folder), arguments)
+    verdict = "beats" if values["best"] > values["default"] else "does not beat"
+    print(f"\ndefault settings            macro F1 {values['default']:.4f}")
+    print(f"best of {arguments.trials} trials            macro F1 {values['best']:.4f}")
+    print(
+        f"the search {verdict} the default settings; overhead {values['overhead']:.1%}, aim <10 %"
+    )
+    write_json(
+        arguments.output,
+        values | {"hardware": hardware(), "software": software_versions()},
+    )
+
+
+def measure(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Returns the scores and the search's overhead."""
+    base = read_json(arguments.train_config)
+    settings = base | {"epochs": arguments.epochs, "monitor": MONITORS["macro_f1"]}
+    default = run_trial(
+        train_config(settings, arguments.data_dir.resolve(), folder / "default" / "run"),
+        folder / "default",
+        settings={},
+        objective="macro_f1",
+    )
+    flags = [
+        "--data-dir", arguments.data_dir, "--output-dir", folder / "search", "--space", "quick",
+        "--train-config", arguments.train_config, "--epochs", arguments.epochs,
+        "--max-trials", arguments.trials, "--tuner", arguments.tuner,
+    ]  # fmt: skip
+    start = time.monotonic()
+    if tune.main([str(flag) for flag in flags]):
+        raise SystemExit("the search failed")
+    seconds = time.monotonic() - start
+    records = read_records(folder / "search" / "trials")
+    trained = sum(record.seconds for record in records)
+    scores = {record.id: record.score for record in records}
+    return {
+        "data_dir": arguments.data_dir.name,
+        "base": base,
+        "epochs": arguments.epochs,
+        "tuner": arguments.tuner,
+        "default": default.score,
+        "scores": scores,
+        "best": max(score for score in scores.values() if score is not None),
+        "search_seconds": seconds,
+        "training_seconds": trained,
+        "overhead": seconds / trained - 1,
+    }
+
+
+if __name__ == "__main__":
+    main()
