@@ -269,6 +269,12 @@ def test_a_scene_without_data_is_named(broken, tmp_path, capsys):
     assert "s1.tif has no usable pixel: all are no data" in fails(broken, tmp_path, capsys)
 
 
+def test_too_few_patches_for_the_splits_say_what_to_do(tmp_path, capsys):
+    # Four patches, whose centres lie in two blocks.
+    message = fails(write_pairs(tmp_path / "data", scenes=1, size=56), tmp_path, capsys)
+    assert "need at least 3 blocks, but the patches lie in 2; use a smaller --patch-size" in message
+
+
 def test_stored_values_taken_for_reflectance_are_refused(broken, tmp_path, capsys):
     message = fails(broken, tmp_path, capsys, "--scale", 1, "--offset", 0)
     assert "which is no reflectance; give --scale" in message
