@@ -105,7 +105,7 @@ def _draw(path: Path, values: Mapping[str, Any]) -> None:
     left.set_yticks(places, [c["name"] for c in classes], fontsize=8)
     left.set(xlim=(-0.02, 1.02))
     left.set_title(title(values), fontsize=10)
-    left.legend(fontsize=7, loc="lower left")
+    left.legend(fontsize=7, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.07))
     left.grid(alpha=0.3, axis="x")
     if compare:
         _draw_parts(right, values)
@@ -118,7 +118,7 @@ def _draw(path: Path, values: Mapping[str, Any]) -> None:
         right.set_yticks(places, [""] * len(classes))
         right.set(xlabel="share of the mapped area", xlim=(0, None))
         right.set_title("Area", fontsize=10)
-        right.legend(fontsize=7)
+        right.legend(fontsize=7, loc="best")
         right.grid(alpha=0.3, axis="x")
     else:
         right.set_axis_off()

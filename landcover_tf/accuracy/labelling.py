@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
@@ -19,15 +20,18 @@ from landcover_tf.accuracy.sampling import DrawnPoints
 from landcover_tf.errors import RasterError
 from landcover_tf.files import atomic_path
 from landcover_tf.geopackage import Layer, point_blob, write_layer
+from landcover_tf.grid import Window
 from landcover_tf.legend import Legend
-from landcover_tf.pictures import composite
+from landcover_tf.pictures import TRUE_COLOUR
 from landcover_tf.progress import progress
 
 LAYER = "points"
 PICTURE_FOLDER = "pictures"
 COLUMNS = ("id", "stratum", "reference", "sure", "comment", "picture")
-_SIDE = 320
+_SIDE_PX = 320
 """Least side of a picture in screen pixels."""
+_OVERVIEW_PX = 512
+"""Side of the overview from which the stretch of the colours is taken."""
 
 
 def coordinates(class_map: ClassMap, points: DrawnPoints) -> tuple[np.ndarray, np.ndarray]:
@@ -171,19 +175,43 @@ def draw_pictures(
     except RasterioIOError as error:
         raise RasterError(f"cannot read the image {image}: {error}") from error
     (folder / PICTURE_FOLDER).mkdir(parents=True, exist_ok=True)
-    files: list[str | None] = []
+    files: list[str | None] = [None] * len(points.row)
     with raster:
         rows, cols = _places(class_map, points, raster.crs, raster.transform, image)
         radius = max(round(side_m / abs(raster.transform.a) / 2), 4)
-        for number, (row, col) in enumerate(
-            progress(list(zip(rows, cols, strict=True)), label="pictures"), 1
-        ):
-            picture = _picture(raster, int(row), int(col), radius)
-            name = f"{PICTURE_FOLDER}/{number:05d}.png"
-            files.append(name if picture is not None else None)
+        colours = _colours(raster)
+        # In the file's order, so that neighbours share GDAL's decoded blocks.
+        for i in progress(np.lexsort((cols, rows)).tolist(), label="pictures"):
+            picture = _picture(raster, colours, int(rows[i]), int(cols[i]), radius)
             if picture is not None:
+                name = files[i] = f"{PICTURE_FOLDER}/{i + 1:05d}.png"
                 matplotlib.image.imsave(folder / name, picture, metadata={"Software": ""})
     return files
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Colours:
+    """How an image is shown: the same for all pictures, so that dark stays dark."""
+
+    bands: tuple[int, ...]
+    """Red, green, blue, counted from 1."""
+    low: float
+    high: float
+    nodata: float
+
+
+def _colours(raster: rasterio.DatasetReader) -> _Colours:
+    names = [str(name) for name in raster.descriptions]
+    bands = tuple(range(1, 4)) if raster.count >= 3 else (1, 1, 1)
+    for wanted in (TRUE_COLOUR, ("red", "green", "blue")):
+        if set(wanted) <= set(names):
+            bands = tuple(names.index(name) + 1 for name in wanted)
+    shape = (min(raster.height, _OVERVIEW_PX), min(raster.width, _OVERVIEW_PX))
+    values = raster.read(bands, out_shape=(3, *shape))
+    nodata = 0.0 if raster.nodata is None else raster.nodata
+    valid = values[:, (values != nodata).any(axis=0)]
+    low, high = np.percentile(valid, (2, 98)) if valid.size else (0.0, 1.0)
+    return _Colours(bands=bands, low=float(low), high=float(high), nodata=nodata)
 
 
 def _places(
@@ -199,20 +227,25 @@ def _places(
     return np.asarray(rows), np.asarray(cols)
 
 
-def _picture(raster: rasterio.DatasetReader, row: int, col: int, radius: int) -> np.ndarray | None:
+def _picture(
+    raster: rasterio.DatasetReader, colours: _Colours, row: int, col: int, radius: int
+) -> np.ndarray | None:
     """Returns the surroundings of a pixel with its outline, None where there is no data."""
     if not (0 <= row < raster.height and 0 <= col < raster.width):
         return None
-    window = RasterioWindow(col - radius, row - radius, 2 * radius + 1, 2 * radius + 1)
-    # Beyond the edge the raster's no-data value is read, or 0.
-    nodata = 0 if raster.nodata is None else raster.nodata
-    values = np.moveaxis(raster.read(window=window, boundless=True, fill_value=nodata), 0, -1)
-    valid = (values != nodata).any(axis=-1)
-    if not valid[radius, radius]:
+    pixel = Window(row_off=row, col_off=col, height=1, width=1)
+    around = pixel.expand(radius)
+    inside = around.clip(raster.height, raster.width) or pixel
+    place = RasterioWindow(inside.col_off, inside.row_off, inside.width, inside.height)
+    values = np.moveaxis(raster.read(colours.bands, window=place), 0, -1)
+    if (values[row - inside.row_off, col - inside.col_off] == colours.nodata).all():
         return None
-    names = [d or f"band {i}" for i, d in enumerate(raster.descriptions, 1)]
-    scale = -(-_SIDE // len(values))
-    picture = composite(values, names, valid=valid).repeat(scale, 0).repeat(scale, 1)
+    stretch = (values.astype(np.float32) - colours.low) / max(colours.high - colours.low, 1e-6)
+    small = (np.clip(stretch, 0, 1) ** 0.8 * 255).astype(np.uint8)
+    padding = around.padding_inside(raster.height, raster.width)
+    small = np.pad(small, (*padding, (0, 0)))
+    scale = -(-_SIDE_PX // len(small))
+    picture = small.repeat(scale, 0).repeat(scale, 1)
     top, bottom = radius * scale - 1, (radius + 1) * scale
     for line in (top, bottom):
         picture[line, top : bottom + 1] = picture[top : bottom + 1, line] = (255, 0, 160)

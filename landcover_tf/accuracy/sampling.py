@@ -85,11 +85,13 @@ def allocate(total: int, share: np.ndarray, pixels: np.ndarray, *, minimum: int)
     upper = pixels.astype(np.int64)
     total = int(np.clip(total, lower.sum(), upper.sum()))
 
+    # A share of nothing takes what no other stratum has room for.
+    share = np.maximum(share, 1e-12)
+
     def filled(level: float) -> np.ndarray:
         return np.clip(level * share, lower, upper)
 
-    positive = share > 0
-    low, high = 0.0, float((upper[positive] / share[positive]).max())
+    low, high = 0.0, float((upper / share).max())
     for _ in range(200):
         middle = (low + high) / 2
         low, high = (middle, high) if filled(middle).sum() < total else (low, middle)
