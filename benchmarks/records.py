@@ -15,7 +15,9 @@ Simulates and prepares scenes, then measures in patches per second:
 - building and reading with gzip, on one scene, and its size.
 
 Everything is written to and read from the page cache, on both sides of a comparison. Every figure
-is the median of several rounds, and what is compared takes turns.
+is the median of several rounds, and what is compared takes turns. Beside the rate stands the
+processor time of a patch, all threads and processes together, which other work on the machine
+disturbs far less.
 """
 
 import argparse
@@ -26,9 +28,10 @@ import shutil
 import statistics
 import tempfile
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import redirect_stdout
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -45,6 +48,21 @@ BATCH = 8
 TRAIN_BATCH = 4
 SMALL_PX = 420
 """Side of the scene that shows the fixed costs of a build: nine patches."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """Time for a patch, or for a whole piece of work."""
+
+    wall_s: float
+    cpu_s: float
+    """Of all threads and of the processes that have ended."""
+
+    def __sub__(self, other: "Cost") -> "Cost":
+        return Cost(wall_s=self.wall_s - other.wall_s, cpu_s=self.cpu_s - other.cpu_s)
+
+    def __truediv__(self, count: int) -> "Cost":
+        return Cost(wall_s=self.wall_s / count, cpu_s=self.cpu_s / count)
 
 
 def main() -> None:
@@ -82,12 +100,12 @@ def measure(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     one.mkdir()
     first = min(path for path in scenes.iterdir() if path.is_dir())
     (one / first.name).symlink_to(first.resolve())
-    rows += gzip_rows(folder, one)
+    zipped, zipped_bytes = gzip_rows(folder, one)
     return {
-        "rows": rows,
+        "rows": rows + zipped,
         "fixed_seconds": fixed,
         "patches": sum(split.records for split in info.splits.values()),
-        "bytes_per_patch": _bytes_per_patch(info),
+        "bytes_per_patch": {"none": _bytes_per_patch(info), "gzip": zipped_bytes},
     }
 
 
@@ -98,120 +116,125 @@ def writing_rows(
     from landcover_tf.dataset_info import DatasetInfo
 
     dataset = folder / "dataset"
-    seconds: dict[str, list[float]] = defaultdict(list)
+    spent: dict[tuple[str, int], list[Cost]] = defaultdict(list)
     memory, cut = [], []
     build(small, folder / "warm", 1)
     for round_number in range(rounds):
         for jobs in (1, 2):
             tiny = folder / f"small-{round_number}-{jobs}"
-            seconds[f"small {jobs}"].append(timed(lambda d=tiny, j=jobs: build(small, d, j)))
+            spent["small", jobs].append(timed(lambda d=tiny, j=jobs: build(small, d, j)))
             shutil.rmtree(dataset, ignore_errors=True)
-            seconds[f"large {jobs}"].append(timed(lambda j=jobs: build(scenes, dataset, j)))
+            spent["large", jobs].append(timed(lambda j=jobs: build(scenes, dataset, j)))
         info = DatasetInfo.load(dataset)
         payload = payloads(info, dataset, "val")
-        memory.append(len(payload) / timed(lambda p=payload: write_files(folder / "plain", p)))
+        memory.append(timed(lambda p=payload: write_files(folder / "plain", p), len(payload)))
         cut.append(cut_plain(scenes, folder / "cut", info.patch_grid))
     count = sum(split.records for split in info.splits.values())
-    fixed = {jobs: statistics.median(seconds[f"small {jobs}"]) for jobs in (1, 2)}
-    whole = {jobs: [count / s for s in seconds[f"large {jobs}"]] for jobs in (1, 2)}
-    rates = {jobs: [count / (s - fixed[jobs]) for s in seconds[f"large {jobs}"]] for jobs in (1, 2)}
-    plain, beside = statistics.median(memory), statistics.median(cut)
+    fixed = {jobs: median(spent["small", jobs]) for jobs in (1, 2)}
+    whole = {jobs: [cost / count for cost in spent["large", jobs]] for jobs in (1, 2)}
+    net = {jobs: [(c - fixed[jobs]) / count for c in spent["large", jobs]] for jobs in (1, 2)}
     rows = [
         row("write plain files from memory", memory),
         row("cut plain files from the scenes", cut),
-        row("build, 1 process, vs from memory", rates[1], 0.5, plain),
-        row("build, 1 process, vs cut from scenes", rates[1], 0.5, beside),
-        row("build, 2 processes, vs 1 process", rates[2], 1.5, statistics.median(rates[1])),
+        row("build, 1 process, vs from memory", net[1], 0.5, memory),
+        row("build, 1 process, vs cut from scenes", net[1], 0.5, cut),
+        row("build, 2 processes, vs 1 process", net[2], 1.5, net[1]),
         row("build, 1 process, with fixed costs", whole[1]),
         row("build, 2 processes, with fixed costs", whole[2]),
     ]
-    return info, rows, {f"{jobs} processes": fixed[jobs] for jobs in (1, 2)}
+    return info, rows, {f"{jobs} processes": fixed[jobs].wall_s for jobs in (1, 2)}
 
 
 def reading_rows(info: Any, dataset: Path, plain: Path, rounds: int) -> list[dict[str, Any]]:
     """Returns the rows of reading and training."""
-    rates: dict[str, list[float]] = defaultdict(list)
+    spent: dict[str, list[Cost]] = defaultdict(list)
     evaluate, train = evaluation_reader(info, dataset), training_reader(info, dataset)
     for _ in range(rounds):
-        rates["bytes"].append(read_plain(plain))
-        rates["decoded"].append(read_decoded(plain, info))
-        rates["evaluation"].append(evaluate())
-        rates["training"].append(train())
-    network = network_rates(info)
-    as_bytes, decoded = (statistics.median(rates[name]) for name in ("bytes", "decoded"))
+        spent["bytes"].append(read_plain(plain))
+        spent["decoded"].append(read_decoded(plain, info))
+        spent["evaluation"].append(evaluate())
+        spent["training"].append(train())
+    network = network_steps(info)
     return [
-        row("read plain files as bytes, 1 thread", rates["bytes"]),
-        row("read plain files and decode, 1 thread", rates["decoded"]),
-        row("evaluation pipeline, vs bytes", rates["evaluation"], 0.5, as_bytes),
-        row("evaluation pipeline, vs decoded", rates["evaluation"], 0.5, decoded),
+        row("read plain files as bytes, 1 thread", spent["bytes"]),
+        row("read plain files and decode, 1 thread", spent["decoded"]),
+        row("evaluation pipeline, vs bytes", spent["evaluation"], 0.5, spent["bytes"]),
+        row("evaluation pipeline, vs decoded", spent["evaluation"], 0.5, spent["decoded"]),
         row("ResNet-50 U-Net training step", network),
-        row(
-            "training pipeline, vs training step",
-            rates["training"],
-            4.0,
-            statistics.median(network),
-        ),
+        row("training pipeline, vs training step", spent["training"], 4.0, network),
     ]
 
 
-def gzip_rows(folder: Path, scene: Path, rounds: int = 3) -> list[dict[str, Any]]:
-    """Returns what gzip costs, on one scene; plain files are compressed alike."""
+def gzip_rows(folder: Path, scene: Path, rounds: int = 3) -> tuple[list[dict[str, Any]], float]:
+    """Returns what gzip costs on one scene, beside files compressed alike, and bytes per patch."""
     from landcover_tf.dataset_info import DatasetInfo
 
     dataset, plain = folder / "gzip", folder / "plain-gzip"
-    rates: dict[str, list[float]] = defaultdict(list)
+    spent: dict[str, list[Cost]] = defaultdict(list)
     for number in range(rounds):
         shutil.rmtree(dataset, ignore_errors=True)
-        seconds = timed(lambda: build(scene, dataset, 1, "gzip"))
+        whole = timed(lambda: build(scene, dataset, 1, "gzip"))
         info = DatasetInfo.load(dataset)
-        records = sum(split.records for split in info.splits.values())
-        rates["build"].append(records / seconds)
+        spent["build"].append(whole / sum(split.records for split in info.splits.values()))
         payload = payloads(info, dataset, "train")[:48]
-        packed = timed(lambda p=payload: write_files(plain, (gzip.compress(one, 6) for one in p)))
-        rates["write"].append(len(payload) / packed)
+        packed = (gzip.compress(one, 6) for one in payload)
+        spent["write"].append(timed(lambda p=packed: write_files(plain, p), len(payload)))
         if not number:
             evaluate = evaluation_reader(info, dataset)
-        rates["read"].append(read_plain(plain, gzip.decompress))
-        rates["evaluation"].append(evaluate())
-    write, read = (statistics.median(rates[name]) for name in ("write", "read"))
-    packed_size = _bytes_per_patch(info)
+        spent["read"].append(read_plain(plain, gzip.decompress))
+        spent["evaluation"].append(evaluate())
     return [
-        row("gzip: write plain files from memory", rates["write"]),
-        row("gzip: build, 1 process, fixed costs in", rates["build"], 0.5, write),
-        row("gzip: read plain files, 1 thread", rates["read"]),
-        row("gzip: evaluation pipeline", rates["evaluation"], 0.5, read),
-        row("gzip: bytes per patch / 1e6", [packed_size / 1e6]),
-    ]
+        row("gzip: write plain files from memory", spent["write"]),
+        row("gzip: build, 1 process, fixed costs in", spent["build"], 0.5, spent["write"]),
+        row("gzip: read plain files, 1 thread", spent["read"]),
+        row("gzip: evaluation pipeline", spent["evaluation"], 0.5, spent["read"]),
+    ], _bytes_per_patch(info)
 
 
 def row(
-    name: str, rates: list[float], aim: float | None = None, against: float | None = None
+    name: str, costs: list[Cost], aim: float | None = None, against: list[Cost] | None = None
 ) -> dict[str, Any]:
-    """Returns a row; `aim` is the least ratio to the rate `against`."""
-    rate = statistics.median(rates)
+    """Returns a row; `aim` is the least ratio of its rate to that of `against`."""
+    middle = median(costs)
+    other = None if against is None else median(against)
     return {
         "what": name,
-        "patches_per_s": rate,
-        "rounds": rates,
-        "ratio": None if against is None else rate / against,
+        "patches_per_s": 1 / middle.wall_s,
+        "cpu_ms": 1e3 * middle.cpu_s,
+        "rounds": [1 / cost.wall_s for cost in costs],
+        "ratio": None if other is None else other.wall_s / middle.wall_s,
+        "cpu_ratio": None if other is None else other.cpu_s / middle.cpu_s,
         "aim": aim,
     }
 
 
+def median(costs: list[Cost]) -> Cost:
+    """Returns the median of both figures."""
+    return Cost(
+        wall_s=statistics.median(cost.wall_s for cost in costs),
+        cpu_s=statistics.median(cost.cpu_s for cost in costs),
+    )
+
+
 def print_table(rows: list[dict[str, Any]]) -> None:
     """Prints the rows with their ratio to what they are compared with."""
-    print(f"{'':42} {'patches/s':>10} {'ratio':>7} {'aim':>6}")
+    print(f"{'':42} {'patches/s':>10} {'ratio':>7} {'aim':>6} {'CPU ms':>8} {'ratio':>7}")
     for one in rows:
-        ratio = "" if one["ratio"] is None else f"{one['ratio']:.2f}"
+        ratio, cpu_ratio = (
+            "" if one[name] is None else f"{one[name]:.2f}" for name in ("ratio", "cpu_ratio")
+        )
         aim = "" if one["aim"] is None else f">={one['aim']:g}"
-        print(f"{one['what']:42} {one['patches_per_s']:10.1f} {ratio:>7} {aim:>6}")
+        print(
+            f"{one['what']:42} {one['patches_per_s']:10.1f} {ratio:>7} {aim:>6} "
+            f"{one['cpu_ms']:8.2f} {cpu_ratio:>7}"
+        )
 
 
-def timed(work: Callable[[], object]) -> float:
-    """Returns the seconds that `work` takes."""
-    start = time.perf_counter()
+def timed(work: Callable[[], object], count: int = 1) -> Cost:
+    """Returns what each of the `count` patches cost that `work` goes through."""
+    wall, cpu = time.perf_counter(), sum(os.times()[:4])
     work()
-    return time.perf_counter() - start
+    return Cost(wall_s=time.perf_counter() - wall, cpu_s=sum(os.times()[:4]) - cpu) / count
 
 
 def simulated_scenes(folder: Path, products: int, size_px: int) -> Path:
@@ -264,8 +287,8 @@ def write_files(folder: Path, payload: Iterable[bytes]) -> None:
         (folder / f"{number}.bin").write_bytes(data)
 
 
-def cut_plain(scenes: Path, folder: Path, grid: Any) -> float:
-    """Cuts every patch inside the scenes into a plain file; returns patches/s."""
+def cut_plain(scenes: Path, folder: Path, grid: Any) -> Cost:
+    """Cuts every patch inside the scenes into a plain file."""
     from landcover_tf.grid import Window
     from landcover_tf.sentinel2.prepared import PreparedScene
 
@@ -283,21 +306,20 @@ def cut_plain(scenes: Path, folder: Path, grid: Any) -> float:
                     part = slice(row, row + size), slice(col, col + size)
                     yield b"".join(raster[part].tobytes() for raster in rasters)
 
-    seconds = timed(lambda: write_files(folder, patches()))
+    spent = timed(lambda: write_files(folder, patches()))
     count = len(list(folder.iterdir()))
     shutil.rmtree(folder)
-    return count / seconds
+    return spent / count
 
 
-def read_plain(folder: Path, unpack: Callable[[bytes], bytes] = bytes) -> float:
-    """Reads plain files as bytes; returns patches/s."""
+def read_plain(folder: Path, unpack: Callable[[bytes], bytes] = bytes) -> Cost:
+    """Reads plain files as bytes."""
     files = sorted(folder.glob("*.bin"))
-    seconds = timed(lambda: [len(unpack(file.read_bytes())) for file in files])
-    return len(files) / seconds
+    return timed(lambda: [len(unpack(file.read_bytes())) for file in files], len(files))
 
 
-def read_decoded(folder: Path, info: Any) -> float:
-    """Reads plain files into batches of reflectance with NumPy; returns patches/s."""
+def read_decoded(folder: Path, info: Any) -> Cost:
+    """Reads plain files into batches of reflectance with NumPy."""
     files = sorted(folder.glob("*.bin"))
     size = info.patch_grid.patch_size
     # Whole rows at once: arithmetic along 13 bands is not vectorised.
@@ -311,28 +333,27 @@ def read_decoded(folder: Path, info: Any) -> float:
             np.multiply(stored.reshape(size, -1), scale, out=batch[number % BATCH])
             batch[number % BATCH] += offset
 
-    return len(files) / timed(read)
+    return timed(read, len(files))
 
 
-def evaluation_reader(info: Any, dataset: Path) -> Callable[[], float]:
-    """Returns a function that runs through the training split and gives patches/s."""
+def evaluation_reader(info: Any, dataset: Path) -> Callable[[], Cost]:
+    """Returns a function that runs through the training split."""
     from landcover_tf.input_pipeline.dataset import evaluation_dataset
 
     batches = evaluation_dataset(info, dataset, "train", batch_size=BATCH)
 
-    def read() -> float:
+    def read() -> Cost:
         iterator = iter(batches)
         next(iterator)  # Starting the threads is not the throughput.
-        start, patches = time.perf_counter(), 0
-        for image, _ in iterator:
-            patches += len(image)
-        return patches / (time.perf_counter() - start)
+        sizes: list[int] = []
+        spent = timed(lambda: sizes.extend(len(image) for image, _ in iterator))
+        return spent / sum(sizes)
 
     return read
 
 
-def training_reader(info: Any, dataset: Path) -> Callable[[], float]:
-    """Returns a function that takes some augmented batches and gives patches/s."""
+def training_reader(info: Any, dataset: Path) -> Callable[[], Cost]:
+    """Returns a function that takes some augmented batches."""
     from landcover_tf.input_pipeline.augment import preset
     from landcover_tf.input_pipeline.dataset import training_dataset
 
@@ -342,15 +363,15 @@ def training_reader(info: Any, dataset: Path) -> Callable[[], float]:
     for _ in range(12):  # Tracing, and what was prefetched while nobody waited.
         next(iterator)
 
-    def read() -> float:
-        count = 24
-        return count * BATCH / timed(lambda: list(islice(iterator, count)))
+    def read() -> Cost:
+        # One batch after another is let go: all of them together would not fit into the cache.
+        return timed(lambda: deque(islice(iterator, 24), maxlen=0), 24 * BATCH)
 
     return read
 
 
-def network_rates(info: Any, steps: int = 5) -> list[float]:
-    """Returns patches/s of single training steps of the ResNet-50 U-Net after the first two."""
+def network_steps(info: Any, steps: int = 5) -> list[Cost]:
+    """Returns what single training steps of the ResNet-50 U-Net cost, after the first two."""
     import keras
 
     from landcover_tf.model_info import ModelSpec
@@ -370,8 +391,10 @@ def network_rates(info: Any, steps: int = 5) -> list[float]:
     size = info.patch_grid.patch_size
     image = rng.random((TRAIN_BATCH, size, size, len(info.bands)), np.float32)
     label = rng.integers(0, len(info.legend.classes), (TRAIN_BATCH, size, size)).astype(np.uint8)
-    seconds = [timed(lambda: model.train_on_batch(image, label)) for _ in range(steps + 2)]
-    return [TRAIN_BATCH / s for s in seconds[2:]]
+    spent = [
+        timed(lambda: model.train_on_batch(image, label), TRAIN_BATCH) for _ in range(steps + 2)
+    ]
+    return spent[2:]
 
 
 def _bytes_per_patch(info: Any) -> float:

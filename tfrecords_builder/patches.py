@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from landcover_tf.errors import LandCoverError
-from landcover_tf.files import atomic_path, read_json, write_json
+from landcover_tf.files import atomic_path, read_json
 from landcover_tf.grid import PatchGrid, Window
 from landcover_tf.legend import Crosswalk
 from landcover_tf.normalizer import BandStatistics
@@ -143,7 +143,7 @@ def scene_jobs(
 
 def scan(job: SceneJob) -> None:
     """Writes what every window of the patch grid holds; reads no image where it can."""
-    write_json(job.scan_path, [_scan_raster(job, number) for number in range(len(job.rasters))])
+    _write(job.scan_path, [_scan_raster(job, number) for number in range(len(job.rasters))])
 
 
 def read_scan(job: SceneJob) -> tuple[list[Candidate], list[str], list[tuple[int, ...]]]:
@@ -188,8 +188,7 @@ def cut(job: CutJob) -> None:
         for split, counts in sorted(tally.class_pixels.items())
     }
     values = {"statistics": tally.statistics.to_dict(), "class_pixels": class_pixels}
-    with atomic_path(scene.cut_path) as temporary:
-        temporary.write_text(json.dumps(values))
+    _write(scene.cut_path, values)
 
 
 def read_cut(job: SceneJob) -> CutResult:
@@ -361,6 +360,12 @@ def _strips(windows: Iterable[Window]) -> Iterator[tuple[Window, list[Window]]]:
 def _inside(window: Window, strip: Window) -> tuple[slice, slice]:
     left = window.col_off - strip.col_off
     return slice(None), slice(left, left + window.width)
+
+
+def _write(path: Path, values: Any) -> None:
+    """Writes JSON for the next stage on one line; indenting it would take longer than the scan."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(values))
 
 
 def _window(grid: PatchGrid, row_off: int, col_off: int) -> Window:
