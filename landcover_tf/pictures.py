@@ -23,6 +23,7 @@ def composite(
     *,
     wanted: Sequence[str] = TRUE_COLOUR,
     valid: np.ndarray | None = None,
+    stretch: np.ndarray | None = None,
 ) -> np.ndarray:
     """Returns a stretched colour picture.
 
@@ -33,7 +34,9 @@ def composite(
         reflectance: [height, width, bands], any scale.
         band_names: Names of the bands.
         wanted: Names for red, green and blue.
-        valid: True where pixels count for the stretch and are drawn, bool [height, width].
+        valid: True where pixels are drawn, bool [height, width].
+        stretch: Those of them that count for the stretch, so that clouds need not darken the
+            rest; all of them by default, or where there is none.
 
     Returns:
         uint8 [height, width, 3], stretched between the 2nd and 98th percentile of all three.
@@ -50,7 +53,8 @@ def composite(
         valid = np.asarray(np.isfinite(picture).all(axis=-1))
     if not valid.any():
         return np.zeros((*picture.shape[:2], 3), np.uint8)
-    low, high = np.percentile(picture[valid], (2, 98))
+    counted = valid if stretch is None or not (stretch & valid).any() else stretch & valid
+    low, high = np.percentile(picture[counted], (2, 98))
     stretched = np.clip((picture - low) / max(high - low, 1e-6), 0, 1) ** 0.8
     return (np.where(valid[..., None], stretched, 0) * 255).astype(np.uint8)
 
@@ -120,7 +124,7 @@ def save_panels(
         figure.legend(
             handles=handles,
             loc="outside lower center",
-            ncols=min(len(handles), max(2 * columns, 3)),
+            ncols=_legend_columns(legend, float(figure.get_figwidth())),
             fontsize=8,
             frameon=False,
         )
@@ -184,6 +188,13 @@ def _scale_bar(axis: matplotlib.axes.Axes, width_px: int, metres_per_pixel: floa
         ha="center",
         transform=axis.transAxes,
     )
+
+
+def _legend_columns(legend: Legend, width_inches: float) -> int:
+    """Returns how many entries of a figure legend at 8 points fit side by side."""
+    longest = max(len(f"{c.code} {c.name}") for c in legend.classes)
+    # A letter is about 0.065 inches wide, the patch and the gaps are about 0.65.
+    return min(max(int(width_inches / (0.065 * longest + 0.65)), 1), len(legend.classes))
 
 
 def _short(count: float) -> str:

@@ -108,7 +108,9 @@ def draw_predictions(
     panels: list[tuple[str, np.ndarray]] = []
     for patch in patches:
         has_data = (patch.image != 0).any(axis=-1)
-        panels.append(("image", composite(patch.image, band_names, valid=has_data)))
+        known = patch.label != IGNORED
+        picture = composite(patch.image, band_names, valid=has_data, stretch=known)
+        panels.append(("image", picture))
         panels.append(("truth", class_picture(codes[patch.label], legend)))
         panels.append(("U-Net", _where_known(codes[patch.network], patch.label, legend)))
         if patch.baseline is not None:

@@ -17,6 +17,30 @@ def test_composite_of_nothing_valid_is_black():
     assert not composite(np.full((2, 2, 4), np.nan), list("abcd")).any()
 
 
+def test_a_cloud_outside_the_stretch_does_not_darken_the_rest():
+    rng = np.random.default_rng(0)
+    image = rng.uniform(0.05, 0.1, (40, 40, 3))
+    image[:20] = 0.9
+    clear = np.zeros((40, 40), bool)
+    clear[20:] = True
+    names = ["B02", "B03", "B04"]
+    assert composite(image, names)[20:].max() < 40
+    picture = composite(image, names, stretch=clear)
+    assert picture[20:].max() == 255 and picture[20:].min() == 0
+    assert (picture[:20] == 255).all()
+
+
+def test_the_whole_legend_is_drawn_below_a_narrow_picture(tmp_path):
+    legend = load_legend("landcover9")
+    panel = np.zeros((40, 40, 3), np.uint8)
+    save_panels(tmp_path / "p.png", [("a", panel)] * 2, legend=legend, panel_inches=2.6)
+    picture = np.asarray(Image.open(tmp_path / "p.png").convert("RGB"))
+    for side in (picture[:, :3], picture[:, -3:]):
+        assert (side == 255).all()
+    for land_cover in legend.classes:
+        assert (picture == land_cover.rgb).all(axis=-1).any(), land_cover.name
+
+
 def test_class_picture_uses_the_legend_and_shows_strangers():
     legend = load_legend("landcover9")
     picture = class_picture(np.array([[0, 20, 33]], np.uint8), legend)
