@@ -252,7 +252,8 @@ def class_weights(
 
     Returns:
         Weights in dense order. Automatic ones give the most frequent class 1 and no class more
-        than `MAX_CLASS_WEIGHT`, which is also the weight of a class without pixels.
+        than `MAX_CLASS_WEIGHT`. A class without pixels gets 0: nothing of it can be learnt. Only
+        ratios matter, because the pixel term divides by the sum of its pixels' weights.
 
     Raises:
         ConfigError: The kind is unknown, or the list is not one finite number >= 0 per class.
@@ -277,7 +278,8 @@ def class_weights(
                 "expected class weights auto, none, effective-number or one number per class; "
                 f"got {kind!r}"
             )
-    return tuple(np.minimum(weights / weights.min(), MAX_CLASS_WEIGHT).tolist())
+    weights = np.minimum(weights / weights.min(), MAX_CLASS_WEIGHT)
+    return tuple(np.where(counts > 0, weights, 0.0).tolist())
 
 
 def near_boundary(labels: Any, valid: Any, reach_px: int) -> Any:

@@ -10,17 +10,24 @@ from typing import Any, Literal, get_args
 
 import keras
 import numpy as np
+from keras import ops
 
-OptimizerKind = Literal["adamw", "sgd", "lion"]
+OptimizerKind = Literal["adamw", "sgd", "lion", "muon"]
+
+NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
+"""Coefficients of the odd polynomial whose repetition sends singular values towards 1 (Jordan et
+al. 2024, https://kellerjordan.github.io/posts/muon)."""
+NEWTON_SCHULZ_STEPS = 5
+HEAD = "logits"
+"""Layer that gives the classes. Its kernel is no map between features, and Muon's authors leave
+it to AdamW."""
 
 
 class PartedOptimizer:
     """The optimizers of a model's parts, applied as one.
 
     Args:
-        kind: `adamw`, `sgd` (Nesterov momentum 0.9) or `lion`. Keras also has Muon, but its
-            orthogonal step is for matrices: every kernel of a convolutional network would get
-            AdamW's step, so it is not offered.
+        kind: `adamw`, `sgd` (Nesterov momentum 0.9), `lion`, or `muon` (see `Muon`).
         weight_decay: Decoupled weight decay of kernels; biases and normalization have none.
         part_of: Returns the part's name of a model variable.
         factors: Factor on the learning rate of each part.
@@ -115,4 +122,105 @@ def _optimizer(kind: OptimizerKind, weight_decay: float, name: str) -> Any:
         return keras.optimizers.SGD(momentum=0.9, nesterov=True, weight_decay=decay, name=name)
     if kind == "lion":
         return keras.optimizers.Lion(weight_decay=decay, name=name)
+    if kind == "muon":
+        return Muon(weight_decay=decay, name=name)
     raise ValueError(f"optimizer must be one of {get_args(OptimizerKind)}, got {kind!r}")
+
+
+@keras.saving.register_keras_serializable(package="landcover_tf")
+class Muon(keras.optimizers.Optimizer):
+    """Momentum made orthogonal for kernels (Jordan et al. 2024), AdamW for all other variables.
+
+    `keras.optimizers.Muon` takes its orthogonal step for matrices only, so that every kernel of a
+    convolutional network would get AdamW's. Here a kernel [height, width, a, b] is the matrix
+    [height * width * a, b]. Its step has the size of AdamW's (Liu et al. 2025, arXiv 2502.16982:
+    0.2 per element, root mean square), so that learning rate and weight decay can be kept.
+
+    Args:
+        learning_rate: Step size.
+        momentum: Decay of the momentum, which looks ahead as Nesterov's does.
+        beta_1: Decay of AdamW's first moment.
+        beta_2: Decay of AdamW's second moment.
+        epsilon: Added to the root of AdamW's second moment.
+    """
+
+    def __init__(
+        self,
+        learning_rate: float = 1e-3,
+        momentum: float = 0.95,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        weight_decay: float | None = None,
+        name: str = "muon",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            learning_rate=learning_rate, weight_decay=weight_decay, name=name, **kwargs
+        )
+        self.momentum = momentum
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = epsilon
+
+    def build(self, variables: Sequence[keras.Variable]) -> None:
+        if self.built:
+            return
+        super().build(variables)
+        self._moments = [self.add_variable_from_reference(v, name="moment") for v in variables]
+        self._squares = [
+            None if _orthogonal(v) else self.add_variable_from_reference(v, name="square")
+            for v in variables
+        ]
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        number = self._get_variable_index(variable)
+        moment, square = self._moments[number], self._squares[number]
+        rate = ops.cast(learning_rate, variable.dtype)
+        gradient = ops.cast(gradient, variable.dtype)
+        if square is not None:
+            step = self._adam_step(gradient, moment, square)
+        else:
+            self.assign(moment, self.momentum * moment + gradient)
+            step = orthogonal_step(self.momentum * moment + gradient)
+        self.assign_sub(variable, rate * step)
+
+    def get_config(self) -> dict[str, Any]:
+        names = ("momentum", "beta_1", "beta_2", "epsilon")
+        return super().get_config() | {name: getattr(self, name) for name in names}
+
+    def _adam_step(self, gradient: Any, moment: Any, square: Any) -> Any:
+        steps = ops.cast(self.iterations + 1, gradient.dtype)
+        self.assign(moment, self.beta_1 * moment + (1 - self.beta_1) * gradient)
+        self.assign(square, self.beta_2 * square + (1 - self.beta_2) * ops.square(gradient))
+        mean = moment / (1 - ops.power(self.beta_1, steps))
+        spread = ops.sqrt(square / (1 - ops.power(self.beta_2, steps)))
+        return mean / (spread + self.epsilon)
+
+
+def orthogonal_step(gradient: Any) -> Any:
+    """Returns the (nearly) orthogonal matrix next to a gradient, 0.2 per element.
+
+    All singular values become about 1: directions that a kernel rarely takes are trained as fast
+    as its common ones. A gradient of zeros stays zero.
+
+    Args:
+        gradient: float32 [..., b]; all axes but the last are rows.
+    """
+    shape = tuple(gradient.shape)
+    rows, columns = int(np.prod(shape[:-1])), shape[-1]
+    matrix = ops.reshape(gradient, (rows, columns))
+    # The products are smaller the fewer rows there are.
+    matrix = ops.transpose(matrix) if rows > columns else matrix
+    # The Frobenius norm bounds the largest singular value, from which the iteration converges.
+    matrix = matrix / (ops.sqrt(ops.sum(ops.square(matrix))) + 1e-7)
+    a, b, c = NEWTON_SCHULZ
+    for _ in range(NEWTON_SCHULZ_STEPS):
+        gram = ops.matmul(matrix, ops.transpose(matrix))
+        matrix = a * matrix + ops.matmul(b * gram + c * ops.matmul(gram, gram), matrix)
+    matrix = ops.transpose(matrix) if rows > columns else matrix
+    return ops.reshape(matrix, shape) * (0.2 * float(np.sqrt(max(rows, columns))))
+
+
+def _orthogonal(variable: keras.Variable) -> bool:
+    return len(variable.shape) > 1 and variable.path.split("/")[-2] != HEAD

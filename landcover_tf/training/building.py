@@ -134,12 +134,7 @@ def class_pixels(info: DatasetInfo, split: str) -> np.ndarray:
 
 
 def _class_weights(config: TrainConfig, info: DatasetInfo) -> tuple[float, ...] | None:
-    pixels = class_pixels(info, "train")
-    weights = class_weights(config.class_weights, pixels.tolist())
-    if weights is None or not isinstance(config.class_weights, str):
-        return weights
-    # A class that training never shows cannot be learnt; its weight would only be misread.
-    return tuple(w if n else 0.0 for w, n in zip(weights, pixels, strict=True))
+    return class_weights(config.class_weights, class_pixels(info, "train").tolist())
 
 
 def _loss(

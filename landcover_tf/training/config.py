@@ -65,8 +65,9 @@ class TrainConfig:
     unfreeze_every: int = 0
     """Start with a frozen encoder and free its next stage, deepest first, after every this many
     epochs; 0 trains all from the start."""
-    optimizer: Literal["adamw", "sgd", "lion"] = "adamw"
-    """Optimizer; for lion, divide the learning rate by about ten."""
+    optimizer: Literal["adamw", "sgd", "lion", "muon"] = "adamw"
+    """Optimizer; for lion, divide the learning rate by about ten. muon makes the steps of kernels
+    orthogonal and takes AdamW's learning rate."""
     weight_decay: float = 0.01
     """Decoupled weight decay of kernels."""
     schedule: Literal["one-cycle", "cosine", "polynomial", "plateau", "constant"] = "one-cycle"

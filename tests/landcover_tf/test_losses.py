@@ -297,8 +297,15 @@ def test_boundary_pixels_weigh_more():
 def test_auto_class_weights_by_hand():
     # Shares 0.81, 0.16, 0.03 and a class of one pixel in a million, and none at all.
     weights = class_weights("auto", [810_000, 160_000, 29_999, 1, 0])
-    assert weights == pytest.approx((1, 9 / 4, np.sqrt(810_000 / 29_999), 10, 10))
+    assert weights == pytest.approx((1, 9 / 4, np.sqrt(810_000 / 29_999), 10, 0))
     assert max(weights) == MAX_CLASS_WEIGHT
+
+
+@pytest.mark.parametrize("kind", ["auto", "effective-number"])
+def test_a_class_that_never_occurs_changes_no_other_weight(kind):
+    assert class_weights(kind, [70, 0, 25, 5, 0]) == pytest.approx(
+        np.insert(class_weights(kind, [70, 25, 5]), [1, 3], 0)
+    )
 
 
 def test_effective_number_by_hand():
