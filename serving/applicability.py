@@ -5,7 +5,6 @@ offset, another sensor, snow. So a sample of the pixels that get a class is comp
 training pixels, band by band and jointly.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -18,8 +17,6 @@ from landcover_tf.errors import ModelError
 from landcover_tf.model_info import ModelInfo
 from landcover_tf.normalizer import BandStatistics
 
-SAMPLE_PX = 1_000_000
-"""Pixels compared of a scene, at most about; they lie on a regular lattice."""
 MAX_OUTSIDE_FRACTION = 0.1
 """Simulated scenes with clouds had 0.04 to 0.06, without clouds 0.004 to 0.014, and with a
 forgotten radiometric offset 1."""
@@ -113,20 +110,3 @@ def assess(samples: Sequence[np.ndarray], info: ModelInfo) -> Applicability | No
         stability_index={band.name: band.stability_index for band in drift.bands},
         outside_fraction=outside_fraction(pixels, training, info.nodata),
     )
-
-
-def lattice_step(height: int, width: int) -> int:
-    """Returns the distance in pixels between sampled rows, and columns, of a raster."""
-    return max(round(math.sqrt(height * width / SAMPLE_PX)), 1)
-
-
-def lattice(values: np.ndarray, row_off: int, col_off: int, step: int) -> np.ndarray:
-    """Returns the sampled pixels of a part of a raster.
-
-    Args:
-        values: [height, width, ...].
-        row_off: Raster row of the first one.
-        col_off: Raster column of the first one.
-        step: From `lattice_step`.
-    """
-    return values[-row_off % step :: step, -col_off % step :: step]

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +40,20 @@ class BandStore:
         """Rows of the raster."""
         return self._bands[-1][1]
 
-    def prepare(self, settings: Mapping[str, Any], *, overwrite: bool) -> None:
+    def prepare(
+        self,
+        settings: Mapping[str, Any],
+        *,
+        overwrite: bool,
+        same_source: Callable[["BandStore"], bool],
+    ) -> None:
         """Creates the folder, or takes over the finished bands of the same settings.
+
+        Args:
+            settings: What decides the bands; `source` tells the raster's file from others.
+            overwrite: Discard bands of other settings.
+            same_source: Asked where the raster's file alone has changed, as after a repair:
+                whether it still holds the pixels that the finished bands were made of.
 
         Raises:
             OutputError: The folder holds bands of other settings and `overwrite` is off.
@@ -50,10 +62,13 @@ class BandStore:
         path = self.folder / SETTINGS_FILE
         if path.is_file():
             found = json.loads(path.read_text())
-            if found == wanted:
+            keys = sorted(k for k in {*found, *wanted} if found.get(k) != wanted.get(k))
+            if not keys:
+                return
+            if keys == ["source"] and same_source(self):
+                write_json(path, wanted)
                 return
             if not overwrite:
-                keys = sorted(k for k in {*found, *wanted} if found.get(k) != wanted.get(k))
                 raise OutputError(
                     f"{self.folder} holds an unfinished run with other settings "
                     f"({', '.join(keys)}); repeat that run, or pass --overwrite to discard it"
@@ -72,10 +87,15 @@ class BandStore:
         with atomic_path(self._sample_path(band)) as temporary, temporary.open("wb") as file:
             np.save(file, pixels)
 
+    def sample(self, band: int) -> np.ndarray | None:
+        """Returns the stored sample of a band, [pixels, raster bands], or None."""
+        path = self._sample_path(band)
+        return np.load(path) if path.is_file() else None
+
     def samples(self) -> list[np.ndarray]:
         """Returns the stored samples of all bands, from top to bottom."""
-        paths = [self._sample_path(band) for band in range(len(self._bands))]
-        return [np.load(path) for path in paths if path.is_file()]
+        found = [self.sample(band) for band in range(len(self._bands))]
+        return [sample for sample in found if sample is not None]
 
     def fill(self, blocks: Iterable[np.ndarray]) -> None:
         """Stores all bands anew, from top to bottom."""

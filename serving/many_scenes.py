@@ -15,7 +15,7 @@ from serving.options import (
     PredictionOptions,
     SourceOptions,
 )
-from serving.outputs import beside
+from serving.outputs import beside, check_truth
 from serving.predict import PredictConfig
 from serving.scene_prediction import Engine, Result, ScenePrediction
 from serving.sources import SCENE_FILE
@@ -44,6 +44,8 @@ def predict_all(config: PredictConfig) -> None:
     options = options_of(config)
     targets = map_paths(inputs, config.output_map, mosaic=config.mosaic)
     engine = Engine(config.model_path, options)
+    if config.truth is not None:
+        check_truth(config.truth, engine.info.legend)
     scenes = [
         ScenePrediction(path, target, engine, options)
         for path, target in zip(inputs, targets, strict=True)

@@ -8,7 +8,9 @@ from xml.sax.saxutils import quoteattr
 import numpy as np
 import rasterio
 from rasterio.enums import Resampling
+from rasterio.errors import RasterioError
 
+from landcover_tf.errors import RasterError
 from landcover_tf.files import atomic_path
 from landcover_tf.legend import IGNORED, LandCoverClass, Legend
 from landcover_tf.model_info import ModelInfo
@@ -185,6 +187,28 @@ def write_picture(
         picture[levels == IGNORED] = 240
         panels.append(("confidence, 0 (dark) to 1", picture))
     save_panels(path, panels, legend=legend, title=title, metres_per_pixel=metres)
+
+
+def check_truth(truth: Path, legend: Legend) -> None:
+    """Refuses a label raster of another legend before any work is done.
+
+    Raises:
+        RasterError: It is unreadable or holds codes that the legend does not have.
+    """
+    known = np.zeros(256, bool)
+    known[[legend.nodata, *legend.codes]] = True
+    try:
+        with rasterio.open(truth) as labels:
+            shape = _picture_shape(labels.height, labels.width)
+            found, nodata = np.unique(labels.read(1, out_shape=shape)), labels.nodata
+    except RasterioError as error:
+        raise RasterError(f"--truth {truth} is not a readable raster: {error}") from error
+    unknown = [int(v) for v in found if v != nodata and not (0 <= v < 256 and known[int(v)])]
+    if unknown:
+        raise RasterError(
+            f"--truth {truth} has codes {unknown} that the model's legend {legend.name!r} does "
+            f"not have (it has {sorted(legend.codes)}); remap the labels first"
+        )
 
 
 def read_truth(truth: Path, map_path: Path, shape: tuple[int, int]) -> np.ndarray:

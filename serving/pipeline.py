@@ -12,11 +12,11 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
-from serving.applicability import lattice, lattice_step
 from serving.band_content import BandContent, encode_band
 from serving.bands_on_disk import BandStore
 from serving.blending import Merger, kept
 from serving.raster_io import WindowReader
+from serving.sampling import Sampler
 from serving.sources import NODATA
 from serving.windows import Layout
 
@@ -94,6 +94,7 @@ class Predictor:
         self._content = content
         self._batch_size = batch_size
         self._excluded_bits = excluded_bits | NODATA
+        self._sampler = Sampler(layout, excluded_bits)
 
     def run(
         self, store: BandStore, rows: Sequence[int], *, on_window: Callable[[int], None]
@@ -160,7 +161,7 @@ class Predictor:
                 own = kept(self._layout, row, col, without)
                 across = self._layout.cols[col]
                 excluded[:, across.keep_start : across.keep_stop] = own
-                samples.append(self._sample(row, col, image, own))
+                samples.append(self._sampler.of_window(row, col, image, own))
                 if (own if self._layout.mode == "exact" else without).all():
                     skipped += 1
                     continue
@@ -173,14 +174,6 @@ class Predictor:
             yield RowEnd(
                 row=row, excluded=excluded, skipped=skipped, sample=np.concatenate(samples)
             )
-
-    def _sample(self, row: int, col: int, image: np.ndarray, excluded: np.ndarray) -> np.ndarray:
-        """Returns the pixels with a class, of those a window keeps, that lie on the lattice."""
-        layout = self._layout
-        place = layout.rows[row].keep_start, layout.cols[col].keep_start
-        step = lattice_step(layout.height, layout.width)
-        pixels = lattice(kept(layout, row, col, image), *place, step)
-        return np.asarray(pixels[~lattice(excluded, *place, step)])
 
     def _step(self, row: int, waiting: Sequence[tuple[int, np.ndarray]]) -> Step:
         images = [image for _, image in waiting]

@@ -25,6 +25,7 @@ from serving.pipeline import Backend, Predictor
 from serving.plan import choose_layout
 from serving.postprocess import Cleaning, clean
 from serving.raster_io import BLOCK_PX, WindowReader
+from serving.sampling import Sampler
 from serving.sources import Source, open_source
 from serving.windows import Layout
 
@@ -111,7 +112,11 @@ class ScenePrediction:
             )
         try:
             self.map_path.parent.mkdir(parents=True, exist_ok=True)
-            self.store.prepare(self.settings(), overwrite=self.options.overwrite)
+            self.store.prepare(
+                self.settings(),
+                overwrite=self.options.overwrite,
+                same_source=self._is_same_source,
+            )
         except OSError as error:
             raise OutputError(f"cannot write beside {self.map_path}: {error}") from error
 
@@ -147,7 +152,7 @@ class ScenePrediction:
             merger=lambda: self._merger(self.content.decision_only and not all_probabilities),
             content=self.content,
             batch_size=1 if self.layout.mode == "exact" else self.options.network.batch_size,
-            excluded_bits=int(CLOUD_BITS) if self.options.source.mask_clouds else 0,
+            excluded_bits=self._excluded_bits,
         )
 
     def finish(self) -> Result:
@@ -192,6 +197,21 @@ class ScenePrediction:
             "post_processing": _describe(self.cleaning),
             "software": f"landcover-tf {VERSION}",
         }
+
+    def _is_same_source(self, store: BandStore) -> bool:
+        """Returns whether the raster gives the pixels that finished bands kept a sample of."""
+        sampler = Sampler(self.layout, self._excluded_bits)
+        reader = WindowReader(self.source, self.engine.info.nodata)
+        for row in range(len(self.layout.rows)):
+            if store.finished(row):
+                known = store.sample(row)
+                if known is None or not np.array_equal(sampler.of_band(row, reader), known):
+                    return False
+        return True
+
+    @property
+    def _excluded_bits(self) -> int:
+        return int(CLOUD_BITS) if self.options.source.mask_clouds else 0
 
     def _merger(self, decisions: bool) -> Merger:
         options = self.options.network

@@ -13,8 +13,9 @@ from local_export import BANDS, SmallExport, model_info, write_raster
 
 from landcover_tf.errors import ModelError
 from landcover_tf.normalizer import BandStatistics
-from serving.applicability import assess, lattice, lattice_step
+from serving.applicability import assess
 from serving.predict import main
+from serving.sampling import lattice, lattice_step
 
 FLAGS = ("--min-object-size", "0", "--engine", "tensorflow", "--no-picture")
 

@@ -124,7 +124,8 @@ def test_a_strip_that_cannot_be_read_is_named_and_the_rest_is_kept(
         dataset.descriptions, dataset.scales, dataset.offsets = BANDS, scales, offsets
     with rasterio.open(path) as dataset:  # The strip of rows 960-975 in the last band.
         offset = int(dataset.get_tag_item("BLOCK_OFFSET_0_60", "TIFF", bidx=4))
-    content = bytearray(path.read_bytes())
+    whole = path.read_bytes()
+    content = bytearray(whole)
     content[offset : offset + 500] = bytes(500)
     path.write_bytes(content)
     out = tmp_path / "map.tif"
@@ -134,7 +135,26 @@ def test_a_strip_that_cannot_be_read_is_named_and_the_rest_is_kept(
     error = capsys.readouterr().err
     assert "scene.tif cannot be read at rows" in error
     assert not out.exists()
-    assert list((tmp_path / ".map.tif.work" / "network").glob("band_*.npy"))
+    bands = sorted((tmp_path / ".map.tif.work" / "network").glob("band_*.npy"))
+    assert bands
+
+    # Another raster under the repaired one's name must not be mixed in.
+    write_raster(path, 1200, 100, seed=1)
+    assert main([*command, "--output-map", str(out), *RAW, *blend]) == 2
+    assert "unfinished run with other settings (source)" in capsys.readouterr().err
+    # The repaired file is newer, but holds the pixels that finished rows were made of.
+    path.write_bytes(whole)
+    # A mark in a finished band shows in the map if that band was taken over.
+    marked = np.load(bands[0])
+    marked[0] = 0
+    np.save(bands[0], marked)
+    assert main([*command, "--output-map", str(out), *RAW, *blend]) == 0
+    again = tmp_path / "again" / "map.tif"
+    assert main([*command, "--output-map", str(again), *RAW, *blend]) == 0
+    with rasterio.open(out) as resumed, rasterio.open(again) as whole_run:
+        rows = marked.shape[1]
+        assert (resumed.read(1)[:rows] == small_export.info.class_codes[0]).all()
+        np.testing.assert_array_equal(resumed.read(1)[rows:], whole_run.read(1)[rows:])
 
 
 def test_resampling_brings_pixels_to_the_model(tmp_path: Path) -> None:

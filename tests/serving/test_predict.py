@@ -37,19 +37,20 @@ def codes_of(export: SmallExport, probabilities: np.ndarray) -> np.ndarray:
     return np.array(export.info.class_codes, np.uint8)[probabilities.argmax(axis=-1)]
 
 
-def small_windows() -> tuple[str, str]:
-    """Returns the flag that leaves room for windows of about 144 x 144 px."""
+def small_windows(width: int) -> tuple[str, str]:
+    """Returns the flag that leaves room for windows of about 144 x 144 px in a raster so wide."""
     room = 144 * 144 * plan.ACTIVATION_BYTES_PER_PX["tensorflow", "float32"]
+    room += 2 * 144 * width * 5 * 4  # A row band of float32 probabilities and its copy.
     return "--memory-gb", str((plan.ENGINE_BYTES["tensorflow"] + room) / 2**30)
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (31, 31), (257, 321), (90, 300)])
+@pytest.mark.parametrize("shape", [(1, 1), (31, 31), (257, 1025), (90, 300)])
 def test_exact_mode_equals_the_untiled_network(
     small_export: SmallExport, tmp_path: Path, shape: tuple[int, int]
 ) -> None:
     image = write_raster(tmp_path / "scene.tif", *shape)
     out = tmp_path / "map.tif"
-    flags = ("--mode", "exact", "--probabilities", *small_windows(), *RAW)
+    flags = ("--mode", "exact", "--probabilities", *small_windows(shape[1]), *RAW)
     assert predict(small_export, tmp_path / "scene.tif", out, *flags) == 0
     untiled = small_export.untiled(image)
     np.testing.assert_array_equal(read(out), codes_of(small_export, untiled))
@@ -60,26 +61,39 @@ def test_exact_mode_equals_the_untiled_network(
     assert np.abs(levels - untiled * 254).max() < 0.5 + 1e-3
 
 
-@pytest.mark.parametrize("weighting", ["radial", "cosine", "uniform"])
+@pytest.mark.parametrize(
+    ("weighting", "shape"),
+    [
+        ("radial", (100, 130)),
+        ("cosine", (100, 130)),
+        ("uniform", (100, 130)),
+        ("radial", (1, 1)),
+        ("radial", (31, 31)),
+        ("radial", (257, 1025)),
+    ],
+)
 def test_blend_mode_equals_a_plain_weighted_mean(
-    small_export: SmallExport, tmp_path: Path, weighting: str
+    small_export: SmallExport, tmp_path: Path, weighting: str, shape: tuple[int, int]
 ) -> None:
     from serving.blending import patch_weights
 
-    image = write_raster(tmp_path / "scene.tif", 100, 130)
+    height, width = shape
+    image = write_raster(tmp_path / "scene.tif", height, width)
     out = tmp_path / "map.tif"
     flags = ("--mode", "blend", "--patch-size", "64", "--patch-overlap", "32")
     flags += ("--weighting", weighting, "--probabilities", *RAW)
     assert predict(small_export, tmp_path / "scene.tif", out, *flags) == 0
     padded = np.pad(image, ((0, 0), (0, 100), (0, 100)))
-    total, weight = np.zeros((200, 230, 5)), np.zeros((200, 230, 1))
+    total = np.zeros((height + 100, width + 100, 5))
+    weight = np.zeros((height + 100, width + 100, 1))
     weights = patch_weights(weighting, 64, 32)[..., None]
-    for row in range(0, 96, 32):  # Three patches cover 128 >= 100 rows.
-        for col in range(0, 128, 32):
+    # Patches start every 32 px until the last one reaches the end: 128 >= 100 rows take three.
+    for row in range(0, max(height - 32, 1), 32):
+        for col in range(0, max(width - 32, 1), 32):
             part = slice(row, row + 64), slice(col, col + 64)
             total[part] += weights * small_export.untiled(padded[:, part[0], part[1]])
             weight[part] += weights
-    expected = (total / np.maximum(weight, 1e-9))[:100, :130]
+    expected = (total / np.maximum(weight, 1e-9))[:height, :width]
     with rasterio.open(tmp_path / "probabilities.tif") as dataset:
         levels = np.moveaxis(dataset.read(), 0, -1).astype(int)
     assert np.abs(levels - expected * 254).max() < 0.5 + 1e-3
@@ -228,6 +242,26 @@ def test_other_units_are_converted(small_export: SmallExport, tmp_path: Path) ->
     np.testing.assert_array_equal(
         read(tmp_path / "scene" / "map.tif"), read(tmp_path / "float" / "map.tif")
     )
+
+
+def test_truth_of_another_legend_is_refused_before_any_work(
+    small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_raster(tmp_path / "scene.tif", 40, 40)
+    with rasterio.open(tmp_path / "scene.tif") as dataset:
+        profile = dataset.profile | {"count": 1, "dtype": "uint8"}
+    with rasterio.open(tmp_path / "truth.tif", "w", **profile) as dataset:
+        # CORINE codes, where the model's legend has tens.
+        dataset.write(np.full((1, 40, 40), 23, np.uint8))
+    truth = ("--truth", str(tmp_path / "truth.tif"))
+    out = tmp_path / "out" / "map.tif"
+    assert predict(small_export, tmp_path / "scene.tif", out, *RAW, *truth) == 2
+    error = capsys.readouterr().err
+    assert "has codes [23] that the model's legend 'landcover9' does not have" in error
+    (tmp_path / "truth.tif").write_bytes(b"no raster")
+    assert predict(small_export, tmp_path / "scene.tif", out, *RAW, *truth) == 2
+    assert "is not a readable raster" in capsys.readouterr().err
+    assert not out.parent.exists()
 
 
 @pytest.mark.parametrize(
