@@ -86,7 +86,8 @@ class BuildConfig:
     normalizer: NormalizerKind = "reflectance"
     """Kind of the normalizer stored in dataset.json and built into the model."""
     compression: Literal["none", "gzip"] = "none"
-    """Compression of the shards; gzip takes half the space and reads three times slower."""
+    """Compression of the shards; gzip takes two thirds of the space and twice the time to read into
+    batches, see docs/records.md."""
     shard_size_mb: float = 128.0
     """Aimed size of a shard in MB before compression."""
     seed: int = 0
