@@ -91,6 +91,8 @@ def run_step(step: str, product: Path, work_dir: Path) -> dict[str, object]:
         "step": step,
         "seconds": time.perf_counter() - started,
         "processor_seconds": now.user + now.system - used.user - used.system,
+        # Above the number of cores others were at work, and the seconds say little.
+        "load_average": os.getloadavg()[0],
         "peak_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
     }
 

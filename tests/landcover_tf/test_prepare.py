@@ -26,11 +26,14 @@ from tiny_safe import (
 from tiny_safe import gml as gml_text
 
 from landcover_tf import prepare
+from landcover_tf.errors import DatasetError
 from landcover_tf.grid import Window
+from landcover_tf.sentinel2.band_reader import GDAL_CACHE_BYTES
 from landcover_tf.sentinel2.prepared import PreparedScene, find_prepared_scenes
 from landcover_tf.sentinel2.safe import open_product
 from landcover_tf.sentinel2.scene import Scene
 from landcover_tf.sentinel2.validity import ValidityBit
+from tfrecords_builder.sources import find_sources
 
 SIZE = 240
 NO_CLOUDS = {"MSK_CLASSI_B00.jp2": np.zeros((3, 40, 40), np.uint8)}
@@ -175,6 +178,33 @@ def test_external_cloud_mask(tmp_path):
     assert (bits[:6, :6] == ValidityBit.CLOUD).all()
     assert (bits[60:66, 60:66] == ValidityBit.SHADOW).all()
     assert scene.document["cloud_cover"] == {"metadata": 0.075, "product": 0.0, "mask": 1 / 1600}
+
+
+def test_training_never_reads_products(tmp_path):
+    """A random window of a JP2 costs a hundred times that of a prepared scene."""
+    product(tmp_path / "in")
+    with pytest.raises(DatasetError, match=r"expected prepared scenes .* landcover_tf\.prepare"):
+        find_sources(tmp_path / "in")
+    assert run(tmp_path / "in", tmp_path / "out") == 0
+    with rasterio.open(next((tmp_path / "out").glob("*/image.tif"))) as image:
+        assert image.driver == "GTiff"
+        assert image.block_shapes == [(512, 512)] * 13
+
+
+def test_gdals_cache_is_counted_in_bytes_everywhere():
+    """`GDAL_CACHEMAX=512` would be 512 bytes and decode every inner tile again and again."""
+    # Two threads decode two rows of eleven inner tiles of 1024 px and 2 bytes.
+    assert GDAL_CACHE_BYTES > 2 * 11 * 1024**2 * 2
+    root = Path(__file__).parents[2]
+    mentions = [
+        line.strip()
+        for folder in ("landcover_tf", "serving", "tfrecords_builder")
+        for path in (root / folder).rglob("*.py")
+        for line in path.read_text().splitlines()
+        if "GDAL_CACHEMAX" in line
+    ]
+    assert mentions
+    assert all("GDAL_CACHE_BYTES" in line for line in mentions)
 
 
 class TestManyProducts:
