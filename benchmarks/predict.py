@@ -125,7 +125,7 @@ def network_alone(
         "shape": [layout.height, layout.width],
         "windows": f"{layout.count} of {layout.window_height}x{layout.window_width}",
         "computed_per_px": layout.computed_fraction,
-        "start_s": first_s - batch_s,
+        "start_s": max(first_s - batch_s, 0.0),
         "network_s": seconds,
         "network_mpx_per_s": float(computed / seconds / 1e6),
     }
