@@ -76,6 +76,14 @@ class PartedOptimizer:
         for part, optimizer in self.optimizers.items():
             optimizer.learning_rate = rate * self.factors[part]
 
+    def learning_rates(self) -> dict[str, float]:
+        """Returns the rate of every part that trains."""
+        return {
+            part: float(optimizer.learning_rate.numpy())
+            for part, optimizer in self.optimizers.items()
+            if optimizer.built
+        }
+
     def loss_scale(self) -> float:
         """Returns the factor on the loss, 1 without loss scaling."""
         return float(self._together.dynamic_scale.numpy()) if self.scale_loss else 1.0

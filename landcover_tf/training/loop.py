@@ -79,6 +79,7 @@ class Loop:
         self._stages = trainable_stages(config, 0)
         self._unread: tuple[tf.Tensor, tf.Tensor, list[Any]] | None = None
         self._saved_at = time.monotonic()
+        self._profiling = False
 
     def restore(self) -> None:
         """Goes on from the state in the run folder.
@@ -100,11 +101,14 @@ class Loop:
         """Returns True when the training is complete, False when it was asked to stop."""
         state = self.progress
         data = self.batches.training(state.epoch, state.step)
-        while state.epoch < self.config.epochs and not state.stopped:
-            if not self._train_epoch(data, stop):
-                self.save()
-                return False
-            self._end_epoch()
+        try:
+            while state.epoch < self.config.epochs and not state.stopped:
+                if not self._train_epoch(data, stop):
+                    self.save()
+                    return False
+                self._end_epoch()
+        finally:
+            self._stop_profiler()
         return True
 
     def save(self) -> None:
@@ -152,8 +156,9 @@ class Loop:
         state.step += 1
         if self.log and number % LOG_EVERY_STEPS == 0:
             scale = self.stepper.optimizer.loss_scale()
-            self.log.step(number, loss=float(loss), gradient_norm=float(norm), learning_rate=rate,
-                          loss_scale=scale)  # fmt: skip
+            rates = self.stepper.optimizer.learning_rates()
+            self.log.step(number, loss=float(loss), gradient_norm=float(norm), loss_scale=scale,
+                          **{f"learning_rate/{part}": r for part, r in rates.items()})  # fmt: skip
 
     def _settle(self) -> None:
         """Reads the loss of the last step, which waits for the device.
@@ -288,8 +293,14 @@ class Loop:
         first, last = self.config.profile_steps
         if number == first:
             tf.profiler.experimental.start(str(self.run.tensorboard))
-        elif number == last + 1:
+            self._profiling = True
+        elif number > last:
+            self._stop_profiler()
+
+    def _stop_profiler(self) -> None:
+        if self._profiling:
             tf.profiler.experimental.stop()
+            self._profiling = False
 
 
 def _line(row: Row, epochs: int, improved: bool) -> str:

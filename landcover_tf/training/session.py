@@ -1,6 +1,7 @@
 """One training session: from the config to a finished (or interrupted) run folder."""
 
 import dataclasses
+import re
 import resource
 import sys
 import time
@@ -25,6 +26,10 @@ from landcover_tf.training.interruption import StopRequest
 from landcover_tf.training.loop import Loop, Row
 from landcover_tf.training.model_card import model_card
 from landcover_tf.training.preflight import Preflight, check
+
+_OUT_OF_MEMORY = re.compile(
+    r"\boom\b|out of memory|resource.?exhausted|cudnn.*alloc", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,7 +223,10 @@ def _peak_memory_bytes() -> int:
 def _memory_hint() -> Iterator[None]:
     try:
         yield
-    except (tf.errors.ResourceExhaustedError, MemoryError) as error:
+    except (tf.errors.OpError, MemoryError) as error:
+        # XLA and cuDNN report exhausted memory as internal errors.
+        if isinstance(error, tf.errors.OpError) and not _OUT_OF_MEMORY.search(str(error)):
+            raise
         raise ConfigError(
             "out of memory; lower --batch-size (and raise --gradient-accumulation to keep the "
             "effective batch), --patch-size or --model, or use --mixed-precision float16"

@@ -1,0 +1,108 @@
+"""Shards of patches whose classes a small network learns in a few steps."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from landcover_tf.dataset_info import BandInfo, DatasetInfo, ShardInfo, SplitInfo
+from landcover_tf.files import sha256_of
+from landcover_tf.grid import PatchGrid, Window
+from landcover_tf.legend import LandCoverClass, Legend
+from landcover_tf.normalizer import BandStatistics, Normalizer
+
+BANDS = ("B02", "B03", "B04", "B08")
+LEGEND = Legend(
+    name="three",
+    classes=(
+        LandCoverClass(code=10, name="water", color="#0000ff"),
+        LandCoverClass(code=20, name="forest", color="#00ff00"),
+        LandCoverClass(code=30, name="urban", color="#ff0000"),
+    ),
+)
+
+
+def write_small_dataset(
+    folder: Path,
+    *,
+    size: int = 32,
+    train: int = 13,
+    val: int = 3,
+    codes: Sequence[int] = (10, 20, 30),
+    seed: int = 0,
+) -> DatasetInfo:
+    """Writes a dataset of `size` px patches in two training shards and a validation shard.
+
+    Args:
+        folder: Where to write; made if needed.
+        size: Patch height and width in pixels.
+        train: Training patches.
+        val: Validation patches.
+        codes: Classes that occur, each brightest in a band of its own.
+        seed: Decides the pixels.
+    """
+    from landcover_tf.records import encode, write_shard
+
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(seed)
+    patches = [_patch(number, size, codes, rng) for number in range(train + val)]
+    parts = {
+        "train": [patches[: train // 2], patches[train // 2 : train]],
+        "val": [patches[train:]],
+    }
+    splits = {}
+    for split, groups in parts.items():
+        shards = []
+        for number, group in enumerate(groups):
+            path = folder / f"{split}-{number:05d}-of-{len(groups):05d}.tfrecord"
+            written = write_shard(path, map(encode, group), compression="none")
+            shards.append(
+                ShardInfo(
+                    file=path.name,
+                    records=written.records,
+                    bytes=written.bytes,
+                    sha256=sha256_of(path),
+                )
+            )
+        pixels = np.concatenate([p.label.ravel() for group in groups for p in group] or [[]])
+        counts = {code: int((pixels == code).sum()) for code in codes if (pixels == code).any()}
+        splits[split] = SplitInfo(shards=tuple(shards), class_pixels=counts)
+    stored = np.concatenate([p.image.reshape(-1, len(BANDS)) for p in patches])
+    statistics = BandStatistics.from_pixels(stored, BANDS)
+    info = DatasetInfo(
+        name="small",
+        bands=tuple(BandInfo(name=name, scale=1e-4, offset=-0.1) for name in BANDS),
+        dtype="uint16",
+        nodata=0,
+        legend=LEGEND,
+        patch_grid=PatchGrid(patch_size=size, patch_overlap=0),
+        resolution_m=10.0,
+        invalid_bits=0b10111111,
+        statistics=statistics,
+        normalizer=Normalizer.fit("standardize", statistics, [1e-4] * 4, [-0.1] * 4),
+        splits=splits,
+        products=(),
+    )
+    info.save(folder)
+    return info
+
+
+def _patch(number: int, size: int, codes: Sequence[int], rng: np.random.Generator):
+    from landcover_tf.records import Patch
+
+    blocks = rng.choice(codes, (4, 4))
+    label = blocks.repeat(size // 4, axis=0).repeat(size // 4, axis=1).astype(np.uint8)
+    image = rng.integers(1500, 2500, (size, size, len(BANDS)))
+    for band, code in enumerate(LEGEND.codes):
+        image[label == code, band] += 2000
+    return Patch(
+        image=image.astype(np.uint16),
+        label=label,
+        validity=np.zeros((size, size), np.uint8),
+        key=f"patch-{number}",
+        product="p",
+        window=Window(row_off=0, col_off=number * size, height=size, width=size),
+        crs="EPSG:32632",
+        transform=(10.0, 0.0, 0.0, 0.0, -10.0, 0.0),
+        band_names=BANDS,
+    )

@@ -1,0 +1,258 @@
+"""Whatever ends a training, the same command goes on as if nothing had happened.
+
+The small network here has every kind of state that the real one has: batch statistics, moments
+of the optimizer, averaged weights, summed gradients. The slow test kills the real program.
+"""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import h5py
+import keras
+import numpy as np
+import pytest
+from fakes.small_dataset import write_small_dataset
+
+from landcover_tf import cli
+from landcover_tf.distributed import choose_devices
+from landcover_tf.errors import RunError
+from landcover_tf.losses import build_loss
+from landcover_tf.optimizers import PartedOptimizer
+from landcover_tf.training.batches import Batches
+from landcover_tf.training.config import TrainConfig
+from landcover_tf.training.interruption import StopRequest
+from landcover_tf.training.loop import Loop
+from landcover_tf.training.preflight import check
+from landcover_tf.training.state import best_on_disk, load_state, save_best
+from landcover_tf.training.steps import Stepper
+
+CLOCKS = ("seconds", "patches_per_second")
+
+
+class PowerCutError(Exception):
+    """Ends a training at once."""
+
+
+class DyingStepper(Stepper):
+    """Fails at its `dies_at`-th step, as a machine does."""
+
+    dies_at = 10**9
+
+    def train(self, batches, decay):
+        self.dies_at -= 1
+        if self.dies_at < 0:
+            raise PowerCutError
+        return super().train(batches, decay)
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    write_small_dataset(folder)
+    return folder
+
+
+def settings(data_dir, output_dir, **changes) -> TrainConfig:
+    values = dict(
+        data_dir=data_dir, output_dir=output_dir, model="resnet18", encoder_weights="none",
+        patch_size=32, batch_size=2, epochs=3, lr=2e-2, gradient_accumulation=2, ema_decay=0.9,
+        schedule="plateau", plateau_patience=1, checkpoint_minutes=1e3,
+    )  # fmt: skip
+    return TrainConfig(**(values | changes))
+
+
+def small_loop(config: TrainConfig, *, seed: int = 0, **keywords) -> Loop:
+    """Returns the real loop around a network of 500 weights that `seed` initializes."""
+    found = check(config)
+    cli.write_config(config, found.run.config)
+    devices = choose_devices("single")
+    keras.utils.set_random_seed(1 + seed)
+    model = keras.Sequential([
+        keras.Input((32, 32, 4)),
+        keras.layers.Conv2D(8, 3, padding="same", name="first"),
+        keras.layers.BatchNormalization(name="norm"),
+        keras.layers.ReLU(name="relu"),
+        keras.layers.Conv2D(3, 1, name="logits"),
+    ], name="small")  # fmt: skip
+    # The order of the data follows from the global seed too.
+    keras.utils.set_random_seed(1 + config.seed)
+    stepper = DyingStepper(
+        model,
+        build_loss(kind="ce_dice"),
+        PartedOptimizer("adamw", weight_decay=0.01, part_of=lambda v: "all", factors={"all": 1.0}),
+        strategy=devices.strategy,
+        clip_norm=config.clip_norm,
+        accumulation=config.gradient_accumulation,
+        ema_decay=config.ema_decay,
+    )
+    return Loop(config, stepper, Batches(config, found.info, devices), devices, found.run,
+                **keywords)  # fmt: skip
+
+
+def assert_same_end(loop: Loop, expected: Loop) -> None:
+    found, wanted = loop.stepper.state(), expected.stepper.state()
+    assert found.keys() == wanted.keys()
+    for name, value in wanted.items():
+        np.testing.assert_array_equal(found[name], value, err_msg=name)
+    for row, other in zip(loop.progress.history, expected.progress.history, strict=True):
+        assert {k: v for k, v in row.items() if k not in CLOCKS} == {
+            k: v for k, v in other.items() if k not in CLOCKS
+        }
+    assert loop.plateau == expected.plateau
+    assert best_on_disk(loop.run.best_weights) == best_on_disk(expected.run.best_weights)
+    assert_same_weights(loop.run.best_weights, expected.run.best_weights)
+
+
+def assert_same_weights(path, other) -> None:
+    with h5py.File(path) as first, h5py.File(other) as second:
+        names = []
+        # What is not None ends the visit.
+        first.visititems(lambda n, v: names.append(n) if isinstance(v, h5py.Dataset) else None)
+        assert names
+        for name in names:
+            np.testing.assert_array_equal(first[name], second[name], err_msg=name)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(data_dir, tmp_path_factory) -> Loop:
+    loop = small_loop(settings(data_dir, tmp_path_factory.mktemp("runs") / "whole"))
+    assert loop.train(StopRequest())
+    assert loop.progress.epoch == 3 and loop.batches.steps == 3
+    return loop
+
+
+# Nine steps in all: within the first epoch, in the second and in the third.
+@pytest.mark.parametrize(("dies_at", "minutes"), [(2, 0), (5, 1e3), (8, 0)])
+def test_a_power_cut_changes_nothing(data_dir, tmp_path, uninterrupted, dies_at, minutes):
+    config = settings(data_dir, tmp_path / "run", checkpoint_minutes=minutes)
+    loop = small_loop(config)
+    loop.stepper.dies_at = dies_at
+    with pytest.raises(PowerCutError):
+        loop.train(StopRequest())
+    # Without a state, the same command begins anew; the weights' seed is the run's then.
+    resume = loop.run.state.is_file()
+    again = small_loop(config, seed=9 if resume else 0)
+    if resume:
+        again.restore()
+        assert again.progress.epoch * 3 + again.progress.step == (
+            dies_at if minutes == 0 else dies_at // 3 * 3
+        )
+    assert again.train(StopRequest())
+    assert_same_end(again, uninterrupted)
+
+
+def test_a_power_cut_between_best_weights_and_state_changes_nothing(
+    data_dir, tmp_path, uninterrupted
+):
+    class Cut(Loop):
+        def save(self):
+            if self.progress.epoch == 2:
+                raise PowerCutError
+            super().save()
+
+    config = settings(data_dir, tmp_path / "run")
+    loop = small_loop(config)
+    loop.__class__ = Cut
+    with pytest.raises(PowerCutError):
+        loop.train(StopRequest())
+    assert load_state(loop.run.state)[1].epoch == 1
+    again = small_loop(config, seed=9)
+    again.restore()
+    assert again.train(StopRequest())
+    assert_same_end(again, uninterrupted)
+
+
+def test_sigterm_saves_and_stops_after_the_step(data_dir, tmp_path, uninterrupted):
+    config = settings(data_dir, tmp_path / "run")
+    loop = small_loop(config, on_epoch=lambda row: os.kill(os.getpid(), signal.SIGTERM))
+    with StopRequest() as stop:
+        assert not loop.train(stop)
+    assert stop.exit_code == 143
+    state = load_state(loop.run.state)[1]
+    assert (state.epoch, state.step) == (1, 1)
+    again = small_loop(config, seed=9)
+    again.restore()
+    assert again.train(StopRequest())
+    assert_same_end(again, uninterrupted)
+
+
+def test_best_weights_are_never_replaced_by_worse_ones(data_dir, tmp_path):
+    config = settings(data_dir, tmp_path / "run")
+    loop = small_loop(config)
+    loop.stepper.dies_at = 4
+    with pytest.raises(PowerCutError):
+        loop.train(StopRequest())
+    # Weights of an epoch that the state on disk does not know, better than all to come.
+    save_best(loop.run.best_weights, loop.stepper.model, 1.5, 2)
+    before = loop.run.best_weights.read_bytes()
+    again = small_loop(config, seed=9)
+    again.restore()
+    assert again.train(StopRequest())
+    assert again.run.best_weights.read_bytes() == before
+    assert (again.progress.best, again.progress.best_epoch) == (1.5, 2)
+
+
+def test_a_loss_that_is_no_number_keeps_its_batch(data_dir, tmp_path):
+    loop = small_loop(settings(data_dir, tmp_path / "run", lr=1e38, schedule="constant"))
+    with pytest.raises(RunError, match=r"the loss became \S+ .* look for impossible values"):
+        loop.train(StopRequest())
+    with np.load(loop.run.bad_batch) as kept:
+        # All patches of the step: two batches of two.
+        assert kept["image"].shape == (4, 32, 32, 4) and kept["label"].shape == (4, 32, 32)
+        assert np.isfinite(kept["image"]).all()
+
+
+def test_a_damaged_state_is_told(data_dir, tmp_path):
+    loop = small_loop(settings(data_dir, tmp_path / "run"))
+    loop.run.state.parent.mkdir()
+    loop.run.state.write_bytes(b"half a fi")
+    with pytest.raises(RunError, match="is not a training state"):
+        loop.restore()
+
+
+@pytest.mark.slow
+def test_kill_minus_nine_in_mid_epoch(data_dir, tmp_path):
+    def command(run) -> list[str]:
+        return [
+            sys.executable, "-m", "landcover_tf.train", "--data-dir", str(data_dir),
+            "--output-dir", str(run), "--model", "resnet18", "--encoder-weights", "none",
+            "--decoder-filters", "8", "8", "8", "8", "8", "--patch-size", "32",
+            "--batch-size", "2", "--epochs", "3", "--lr", "1e-3", "--ema-decay", "0.9",
+            "--checkpoint-minutes", "0", "--deterministic",
+        ]  # fmt: skip
+
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    subprocess.run(command(whole), cwd=tmp_path, check=True, capture_output=True)
+    for least in (2, 9):
+        _kill_after_step(command(killed), killed / "last" / "state.safetensors", least, tmp_path)
+    done = subprocess.run(command(killed), cwd=tmp_path, check=True, capture_output=True, text=True)
+    assert "continuing at epoch" in done.stdout
+    histories = []
+    for run in (whole, killed):
+        with (run / "history.csv").open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        histories.append([{k: v for k, v in row.items() if k not in CLOCKS} for row in rows])
+    assert histories[0] == histories[1]
+    arrays = [load_state(run / "last" / "state.safetensors")[0] for run in (whole, killed)]
+    for name, value in arrays[0].items():
+        np.testing.assert_array_equal(arrays[1][name], value, err_msg=name)
+    assert_same_weights(killed / "best.weights.h5", whole / "best.weights.h5")
+
+
+def _kill_after_step(command, state, least, folder) -> None:
+    """Kills the program as soon as its state is of step `least` of the run or a later one."""
+    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL,
+                               stderr=subprocess.DEVNULL)  # fmt: skip
+    deadline = time.monotonic() + 300
+    while process.poll() is None and time.monotonic() < deadline:
+        if state.is_file():
+            place = load_state(state)[1]
+            if place.epoch * 6 + place.step >= least:
+                break
+        time.sleep(0.02)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
