@@ -33,6 +33,8 @@ class ReportConfig:
     """Raster with one band a class, for the pixel inspector; probabilities.tif beside the map."""
     reference: Path | None = None
     """Label raster to compare with."""
+    assessment: tuple[Path, ...] = ()
+    """estimate.json and compare.json of `landcover assess`, to be shown before the scores."""
 
     def __post_init__(self) -> None:
         for name in ("image", "confidence", "probabilities", "reference"):
@@ -97,6 +99,10 @@ def _sections(
 
     folder = run.evaluation(config.split)
     found = [
+        *(
+            sections.assessment(read_json(path), str(path), path.parent)
+            for path in config.assessment
+        ),
         sections.accuracy(scores, info.legend),
         sections.pictures(
             folder,

@@ -5,7 +5,7 @@ from threading import Thread
 
 import pytest
 
-from landcover_tf import evaluate
+from landcover_tf import assess, evaluate
 from landcover_tf.report import __main__ as report
 from landcover_tf.report import serve
 
@@ -58,6 +58,36 @@ def test_the_scores_are_those_of_the_evaluation(page, tiny_run):
     text = page.read_text()
     assert f"<b>{scores['unet']['overall_accuracy']:.3f}</b>" in text
     assert f"{scores['pixels']:,}" in text
+
+
+def test_assessments_of_the_map_come_before_the_scores(page, tiny_run, prepared_scenes, tmp_path):
+    labels = str(sorted(prepared_scenes.glob("S2*"))[0] / "labels.tif")
+    sample = tmp_path / "sample"
+    design = ["design", "--map", labels, "--output-dir", str(sample), "--samples", "90"]
+    assert assess.main([*design, "--min-per-class", "5"]) == 0
+    estimate = ["estimate", "--map", labels, "--reference", str(sample / "points.csv")]
+    # The map's own class stands in for the interpreter's: the page only needs figures.
+    assert assess.main([*estimate, "--reference-column", "stratum"]) == 0
+    comparison = ["--reference-map", labels, "--output-dir", str(tmp_path / "comparison")]
+    assert assess.main(["compare", "--map", labels, *comparison]) == 0
+    output = tmp_path / "report.html"
+    files = [sample / "assessment" / "estimate.json", tmp_path / "comparison" / "compare.json"]
+    arguments = ["--run-dir", str(tiny_run), "--output", str(output), "--assessment"]
+    assert report.main([*arguments, *map(str, files)]) == 0
+    text = output.read_text()
+    anchors = Anchors()
+    anchors.feed(text)
+    assert {"assessment-estimate", "assessment-compare"} <= anchors.ids
+    assert text.index('id="assessment-estimate"') < text.index('<section id="accuracy"')
+    assert "Overall accuracy is 1.000 [1.000, 1.000]" in text
+    assert "Share found, by size of the reference&#39;s objects" in text
+    assert all(source.startswith("data:") for source in anchors.sources)
+
+
+def test_another_file_is_no_assessment(page, tiny_run, tmp_path, capsys):
+    arguments = ["--run-dir", str(tiny_run), "--output", str(tmp_path / "r.html"), "--assessment"]
+    assert report.main([*arguments, str(tiny_run / "config.json")]) == 2
+    assert "is not an assessment" in capsys.readouterr().err
 
 
 def test_a_run_without_evaluation_says_what_to_do(tiny_run, tmp_path, capsys):
