@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from landcover_tf import cli
-from landcover_tf.errors import ConfigError
+from landcover_tf.errors import ConfigError, RunError
 from landcover_tf.files import read_json
 from tuning.search import TunerKind
 from tuning.trials import MONITORS, STOPPED, Objective, TrialRecord
@@ -68,27 +68,41 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _program(config: TuneConfig) -> int:
-    from tuning.search import is_worker, open_search, run_search
-    from tuning.trials import StopRequestedError
-    from tuning.workers import run_workers
+    from tuning.search import is_distributed, is_worker, open_search
+    from tuning.trials import StopRequestedError, read_records
 
     search = make_search(config)
     if open_search(search):
         print(f"continuing the search in {config.output_dir}", flush=True)
-    cli.write_config(config, config.output_dir / "config.json")
+    written = config.output_dir / "config.json"
+    if not (is_distributed() and written.is_file()):
+        cli.write_config(config, written)  # Of the whole search, not of one of its processes.
     try:
-        if config.workers > 1:
-            flags = ["--config", str(config.output_dir / "config.json"), "--workers", "1",
-                     "--retrain-best", "0"]  # fmt: skip
-            run_workers(flags, config.workers)
-        else:
-            run_search(search, echo=config.echo)
-        if is_worker():
-            return 0
-        return _finish(search, config)
+        _search(search, config)
+        return 0 if is_worker() else _finish(search, config)
     except StopRequestedError as stop:
         print(f"trial {stop} was asked to stop; the same command continues the search")
         return STOPPED
+    except RunError:
+        # What was found before too many trials failed is of use all the same.
+        if not is_distributed() and any(r.score is not None for r in read_records(search.trials)):
+            _report(search, config)
+        raise
+
+
+def _search(search: "Search", config: TuneConfig) -> None:
+    from tuning.search import alone, is_worker, run_search
+    from tuning.workers import run_workers
+
+    if config.workers > 1:
+        flags = ["--config", str(config.output_dir / "config.json"), "--workers", "1",
+                 "--retrain-best", "0"]  # fmt: skip
+        run_workers(flags, config.workers)
+    elif is_worker():
+        run_search(search, echo=config.echo)
+    else:
+        with alone(search):
+            run_search(search, echo=config.echo)
 
 
 def make_search(config: TuneConfig) -> "Search":
@@ -134,6 +148,15 @@ def _base_settings(config: TuneConfig) -> dict[str, Any]:
 
 
 def _finish(search: "Search", config: TuneConfig) -> int:
+    best = _report(search, config)
+    if not best:
+        print(f"no trial succeeded; see {search.trials}")
+        return 1
+    return _retrain(search, config, best[: config.retrain_best])
+
+
+def _report(search: "Search", config: TuneConfig) -> list[TrialRecord]:
+    """Writes the ranking and best.json; returns the completed trials, the best first."""
     from tuning import ranking
     from tuning.search import write_best
     from tuning.trials import read_records
@@ -145,12 +168,11 @@ def _finish(search: "Search", config: TuneConfig) -> int:
     ranking.write_page(page, records, title=title, objective=config.objective)
     print(f"\n{ranking.table(records, config.objective)}\n")
     best = [r for r in ranking.ranked(records) if r.score is not None]
-    if not best:
-        print(f"no trial succeeded; see {search.trials}")
-        return 1
-    path = write_best(search, best[0])
-    print(f"table and pictures: {page}\nbest: python -m landcover_tf.train --config {path}")
-    return _retrain(search, config, best[: config.retrain_best])
+    print(f"table and pictures: {page}")
+    if best:
+        path = write_best(search, best[0])
+        print(f"best: python -m landcover_tf.train --config {path}")
+    return best
 
 
 def _retrain(search: "Search", config: TuneConfig, best: list[TrialRecord]) -> int:

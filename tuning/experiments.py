@@ -127,8 +127,12 @@ def _chosen(
 def _check_data(config: TrainConfig) -> None:
     from landcover_tf.training.preflight import check
 
-    # Mistakes of any experiment are told before the first one takes its hours. The check makes
-    # the run folder, so it gets one that nobody needs.
+    # Mistakes of any experiment are told before the first one takes its hours, and so is a run
+    # of other settings or data under the same name: its score is not this experiment's.
+    if config.output_dir.is_dir():
+        check(config)
+        return
+    # The check makes the run folder, so it gets one that nobody needs.
     with TemporaryDirectory() as folder:
         check(replace(config, output_dir=Path(folder) / "run"))
 

@@ -5,9 +5,11 @@ kill at any moment, and the same command goes on.
 """
 
 import contextlib
+import fcntl
 import io
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,12 +19,21 @@ from landcover_tf.errors import ConfigError, LandCoverError, OutputError, RunErr
 from landcover_tf.files import read_json, write_json
 from landcover_tf.quiet import start_tensorflow
 from tuning.space import SearchSpace, train_config
-from tuning.trials import MONITORS, Objective, StopRequestedError, TrialRecord, run_trial
+from tuning.trials import (
+    MONITORS,
+    Objective,
+    StopRequestedError,
+    TrialRecord,
+    read_records,
+    run_trial,
+)
 
 SEARCH_NAME = "search.json"
 BEST_NAME = "best.json"
 EPOCHS_KEY = "tuner/epochs"
 """Hyperband's own value: for how many epochs a trial is trained."""
+IDLE_SECONDS = 1.0
+"""Least time between two requests for a trial."""
 
 TunerKind = Literal["random", "bayesian", "hyperband"]
 
@@ -108,6 +119,24 @@ def open_search(search: Search) -> bool:
     return True
 
 
+@contextlib.contextmanager
+def alone(search: Search) -> Iterator[None]:
+    """Holds the search for this process, so that no second one writes into its state.
+
+    Raises:
+        OutputError: Another process holds it.
+    """
+    with (search.output_dir / "lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise OutputError(
+                f"another process runs the search in {search.output_dir}; wait for its end, or "
+                "end it first"
+            ) from None
+        yield
+
+
 def run_search(search: Search, *, echo: bool = False) -> None:
     """Runs trials until the search is complete; as KerasTuner's chief, serves the workers.
 
@@ -120,10 +149,16 @@ def run_search(search: Search, *, echo: bool = False) -> None:
         StopRequestedError: A training was asked to stop; the same search goes on from there.
     """
     start_tensorflow()
+    import grpc
     import keras_tuner
 
-    with contextlib.redirect_stdout(io.StringIO()):  # It would tell what it reloads.
-        tuner = _tuner(search, echo)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):  # It would tell what it reloads.
+            tuner = _tuner(search, echo)
+    except (ValueError, RuntimeError) as error:
+        raise RunError(
+            f"cannot read the state of the search in {search.output_dir / 'oracle'}: {error}"
+        ) from error
     if not Path(tuner._get_tuner_fname()).exists():
         # KerasTuner only reloads a search that has saved itself, which it first does after a
         # whole trial.
@@ -132,12 +167,14 @@ def run_search(search: Search, *, echo: bool = False) -> None:
         tuner.search()
     except keras_tuner.errors.FatalError as error:
         raise error.__cause__ or error from None
-    except RuntimeError as error:
+    except (RuntimeError, grpc.RpcError) as error:
+        # A worker gets the chief's error as one of gRPC.
         if "consecutive failures" not in str(error):
             raise
+        reasons = [r.error for r in read_records(search.trials) if r.score is None]
+        last = f", the last with: {reasons[-1]}" if reasons else ""
         raise RunError(
-            f"{search.max_failures} trials failed in a row, the last with: "
-            f"{str(error).strip().splitlines()[-1]}; see {search.trials}"
+            f"{search.max_failures} trials failed in a row{last}; see {search.trials}"
         ) from error
 
 
@@ -162,8 +199,22 @@ def data_hash(data_dir: Path) -> str:
 def _tuner(search: Search, echo: bool) -> Any:
     import keras_tuner
 
+    from tuning.oracles import oracle_of
+
     class ProcessTuner(keras_tuner.engine.base_tuner.BaseTuner):  # type: ignore[misc]
         """Runs every trial as a training process."""
+
+        asked = -IDLE_SECONDS
+
+        def pre_create_trial(self) -> None:
+            # KerasTuner asks again at once while Hyperband waits for other workers.
+            time.sleep(max(0.0, self.asked + IDLE_SECONDS - time.monotonic()))
+            self.asked = time.monotonic()
+
+        def save(self) -> None:
+            if not self._is_worker():
+                self.oracle.save()
+            write_json(self._get_tuner_fname(), self.get_state())
 
         def run_trial(self, trial: Any) -> dict[str, float]:
             try:
@@ -181,8 +232,15 @@ def _tuner(search: Search, echo: bool) -> Any:
             )
             return {search.objective: record.score}
 
-    oracle = _oracle(search)
-    oracle.verbose = 0
+    oracle = oracle_of(
+        search.tuner,
+        objective=search.objective,
+        hyperparameters=search.space.hyperparameters(),
+        max_trials=search.max_trials,
+        max_epochs=int(search.base["epochs"]),
+        max_failures=search.max_failures,
+        seed=search.seed,
+    )
     return ProcessTuner(
         oracle=oracle, directory=str(search.output_dir), project_name="oracle", overwrite=False
     )
@@ -214,25 +272,11 @@ def _short(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-def _oracle(search: Search) -> Any:
-    from keras_tuner import Objective as TunerObjective
-    from keras_tuner import oracles
-
-    common = {
-        "objective": TunerObjective(search.objective, "max"),
-        "hyperparameters": search.space.hyperparameters(),
-        "seed": search.seed,
-        "allow_new_entries": True,  # Hyperband adds its own.
-        "max_consecutive_failed_trials": search.max_failures,
-    }
-    if search.tuner == "hyperband":
-        epochs = int(search.base.get("epochs", 50))
-        return oracles.HyperbandOracle(max_epochs=epochs, **common)
-    kind = {"random": oracles.RandomSearchOracle, "bayesian": oracles.BayesianOptimizationOracle}
-    return kind[search.tuner](max_trials=search.max_trials, **common)
+def is_distributed() -> bool:
+    """Returns whether KerasTuner's environment makes this process a chief or a worker."""
+    return "KERASTUNER_ORACLE_IP" in os.environ
 
 
 def is_worker() -> bool:
     """Returns whether KerasTuner's environment makes this process a worker of a chief."""
-    name = os.environ.get("KERASTUNER_TUNER_ID", "chief")
-    return "KERASTUNER_ORACLE_IP" in os.environ and "chief" not in name
+    return is_distributed() and "chief" not in os.environ.get("KERASTUNER_TUNER_ID", "chief")

@@ -8,6 +8,7 @@ import dataclasses
 import difflib
 import hashlib
 import json
+import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,11 +38,16 @@ class Range:
     """The field is an integer."""
 
     @classmethod
-    def from_dict(cls, values: Any, where: str) -> "Range":
+    def from_dict(cls, values: Any, where: str, kind: type | None) -> "Range":
         """Returns the range that JSON describes.
 
+        Args:
+            values: The JSON.
+            where: File and field, for the message.
+            kind: int or float, what the field holds; None when it holds no number.
+
         Raises:
-            ConfigError: It is neither choices nor limits, or the limits are no range.
+            ConfigError: It is neither choices nor limits, or the limits are no range of the field.
         """
         if not isinstance(values, dict) or not values.keys() <= _KEYS:
             raise ConfigError(f"{where}: expected an object with {sorted(_KEYS)}, got {values!r}")
@@ -58,7 +64,12 @@ class Range:
             )
         if step is not None and (step <= 0 or scale == "log"):
             raise ConfigError(f"{where}: a step is above 0 and on a linear scale, got {values}")
-        whole = all(isinstance(n, int) for n in numbers)
+        # By the field and not by how the limits are written: {"min": 0, "max": 1} of a weight
+        # would otherwise try 0 and 1 only.
+        whole = kind is int
+        if kind is None or (whole and not all(isinstance(n, int) for n in numbers)):
+            holds = "whole numbers" if whole else "no numbers, so it needs choices"
+            raise ConfigError(f"{where}: the field holds {holds}, got {values}")
         return cls(minimum=low, maximum=high, step=step, log=scale == "log", whole=whole)
 
     @classmethod
@@ -178,7 +189,10 @@ def space_of(values: Any, path: Path) -> SearchSpace:
     return SearchSpace(
         name=values.get("name", path.stem),
         fixed=fixed,
-        search={n: Range.from_dict(v, f"{path}, {n}") for n, v in values["search"].items()},
+        search={
+            n: Range.from_dict(v, f"{path}, {n}", _number_kind(n))
+            for n, v in values["search"].items()
+        },
         source=values,
     )
 
@@ -208,6 +222,12 @@ def train_config(settings: Mapping[str, Any], data_dir: Path, output_dir: Path) 
     defaults = {n: d for n, d in fields.items() if d is not dataclasses.MISSING}
     values = {**defaults, **settings, "data_dir": str(data_dir), "output_dir": str(output_dir)}
     return cli.from_dict(TrainConfig, values, "the training settings")
+
+
+def _number_kind(name: str) -> type | None:
+    hint = typing.get_type_hints(TrainConfig)[name]
+    kinds = (hint, *typing.get_args(hint))  # `float | None` holds a float, too.
+    return next((kind for kind in (int, float) if kind in kinds), None)
 
 
 def _is_number(value: Any) -> bool:

@@ -77,8 +77,16 @@ class StopRequestedError(Exception):
 
 
 def read_records(folder: Path) -> list[TrialRecord]:
-    """Returns the records of all ended runs below a folder, in the order of their names."""
-    return [TrialRecord.load(path.parent) for path in sorted(folder.glob(f"*/{RECORD_NAME}"))]
+    """Returns the records of all ended runs below a folder, in the order of their names.
+
+    Numbers go by value: KerasTuner pads them to the width of --max-trials, which may grow.
+    """
+    folders = [path.parent for path in folder.glob(f"*/{RECORD_NAME}")]
+    return [TrialRecord.load(one) for one in sorted(folders, key=_place)]
+
+
+def _place(folder: Path) -> tuple[int, str]:
+    return (int(folder.name) if folder.name.isdigit() else -1, folder.name)
 
 
 def run_trial(

@@ -7,15 +7,18 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 
 from landcover_tf import cli
+from landcover_tf.errors import ConfigError, OutputError
 from landcover_tf.run_folder import RunFolder
 from landcover_tf.training.config import TrainConfig
 from tuning import __main__ as tune
 from tuning import experiments
-from tuning.trials import read_records
+from tuning.search import alone, open_search
+from tuning.trials import TrialRecord, read_records
 
 BASE = {
     "model": "resnet18", "encoder_weights": "none", "patch_size": 32, "patch_overlap": 0,
@@ -73,6 +76,22 @@ def test_a_finished_search_trains_nothing_again(search):
     assert {p: p.stat().st_mtime_ns for p in output.glob("trials/*/trial.json")} == before
 
 
+def test_another_dataset_and_a_second_process_are_refused(tiny_dataset, tmp_path, capsys):
+    arguments = flags(tiny_dataset, tmp_path / "out", tmp_path)
+    opened = tune.make_search(cli.parse(tune.TuneConfig, arguments, prog="tuning"))
+    assert not open_search(opened) and open_search(opened)
+    with alone(opened), pytest.raises(OutputError, match="another process runs the search"):
+        alone(opened).__enter__()
+    with alone(opened):  # The first one has let go.
+        pass
+    rebuilt = replace(opened, data_hash="0" * 12)
+    with pytest.raises(ConfigError, match="another dataset: its trials cannot be compared"):
+        open_search(rebuilt)
+    (opened.output_dir / "search.json").write_text("{")
+    assert tune.main(arguments) == 2
+    assert "search.json is not valid JSON" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -110,7 +129,19 @@ def test_failed_trials_fail_alone_until_too_many_do(tiny_dataset, tmp_path, caps
     assert "no trial succeeded" in capsys.readouterr().out
     failures = flags(tiny_dataset, tmp_path / "b", tmp_path, sizes, **{"max-failures": 2})
     assert tune.main(failures) == 2
-    assert "2 trials failed in a row" in capsys.readouterr().err
+    assert "2 trials failed in a row, the last with" in capsys.readouterr().err
+    assert not (tmp_path / "b" / "best.json").exists()
+    # What succeeded before is ranked all the same; the trial that failed last is tried again.
+    good = tmp_path / "b" / "trials" / "9"
+    cli.write_config(TrainConfig(data_dir=tiny_dataset, output_dir=good / "run", lr=0.007),
+                     good / "config.json")  # fmt: skip
+    TrialRecord(id="9", settings={"lr": 0.007}, status="completed", score=0.5).save(good)
+    assert tune.main(failures) == 2
+    assert json.loads((tmp_path / "b" / "best.json").read_text())["lr"] == 0.007
+    # A damaged state is told in a sentence, too.
+    (tmp_path / "b" / "oracle" / "oracle.json").write_text("{")
+    assert tune.main(failures) == 2
+    assert "cannot read the state of the search" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -146,6 +177,20 @@ def test_two_workers_share_the_trials(tiny_dataset, tmp_path):
     assert {p.name for p in (output / "oracle").glob("worker*.json")} == {
         "worker0.json", "worker1.json"
     }  # fmt: skip
+    assert json.loads((output / "config.json").read_text())["workers"] == 2
+
+
+@pytest.mark.slow
+def test_workers_give_up_when_all_trials_fail(tiny_dataset, tmp_path, capfd):
+    sizes = {"search": {"batch_size": {"min": 10**6, "max": 10**7}}}
+    arguments = flags(
+        tiny_dataset, tmp_path / "out", tmp_path, sizes,
+        workers=2, **{"max-trials": 20, "max-failures": 2},
+    )  # fmt: skip
+    assert tune.main(arguments) == 2
+    said = capfd.readouterr().err
+    assert "2 trials failed in a row" in said
+    assert "Traceback" not in said
 
 
 @pytest.mark.slow
@@ -181,6 +226,10 @@ def test_a_failed_experiment_does_not_stop_the_others(tiny_dataset, tmp_path, ca
     assert (output / "comparison.png").stat().st_size > 1000
     assert experiments.main([*arguments, "--only", "good"]) == 0
     assert "finished before" in capsys.readouterr().out
+    # The score of a run with other settings is not the edited experiment's.
+    experiments_file(path, {"name": "good", "lr": 0.02})
+    assert experiments.main(arguments) == 2
+    assert "another config: lr" in capsys.readouterr().err
 
 
 def test_the_shipped_experiments_are_valid(tmp_path):
@@ -192,8 +241,8 @@ def test_the_shipped_experiments_are_valid(tmp_path):
     found = experiments.read_experiments(shipped)
     assert len(found) == 11
     configs = [train_config(settings, tmp_path, tmp_path) for settings in found.values()]
-    # The first is the reference; every other differs from it, or says the default aloud.
-    assert sum(config == configs[0] for config in configs) <= 3
+    # No two of them are one and the same training.
+    assert len(set(configs)) == 11
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,15 @@ def test_every_proposal_is_a_valid_config_within_its_range():
         assert config.encoder_weights == "none"
 
 
+def test_a_range_is_of_the_field_s_type_however_its_limits_are_written():
+    found = space(search={"ce_weight": {"min": 0, "max": 1}, "batch_size": {"min": 2, "max": 4}})
+    weight, batch = found.hyperparameters().space
+    assert len({weight.random_sample(seed) for seed in range(20)}) == 20
+    assert {batch.random_sample(seed) for seed in range(50)} == {2, 3, 4}
+    optional = space(search={"encoder_lr_factor": {"min": 0, "max": 1}})
+    assert not optional.search["encoder_lr_factor"].whole
+
+
 def test_a_log_scale_samples_each_decade_alike():
     hyperparameters = space().hyperparameters()
     lr = next(p for p in hyperparameters.space if p.name == "lr")
@@ -66,6 +75,8 @@ def test_the_hash_follows_what_is_searched_and_not_the_words():
         ({"search": {"lr": {"min": 0, "max": 1, "scale": "log"}}}, "log above 0"),
         ({"search": {"lr": {"min": "low", "max": 1}}}, "as numbers"),
         ({"search": {"lr": {"choices": []}}}, "at least one value"),
+        ({"search": {"batch_size": {"min": 2, "max": 4.5}}}, "holds whole numbers"),
+        ({"search": {"loss": {"min": 0, "max": 1}}}, "no numbers, so it needs choices"),
         ({"search": {"lr": {"from": 1}}}, "expected an object"),
         ({"search": {"lr": {"min": 1, "max": 2, "step": 0}}}, "step"),
         ({"search": {}}, "at least one field"),

@@ -1,0 +1,43 @@
+"""Records and scores, read from folders made by hand."""
+
+import pytest
+
+from landcover_tf.errors import RunError
+from landcover_tf.run_folder import RunFolder
+from tuning.trials import TrialRecord, epoch_scores, read_records
+
+
+@pytest.fixture
+def run(tmp_path):
+    (tmp_path / "history.csv").write_text("epoch,loss,val_mean_f1\n1,0.9,0.25\n2,0.7,\n3,0.8,0.5\n")
+    return RunFolder(tmp_path)
+
+
+def test_scores_by_epoch(run):
+    assert epoch_scores(run, "macro_f1") == {1: 0.25, 2: None, 3: 0.5}
+
+
+def test_scores_that_are_not_there(run, tmp_path):
+    with pytest.raises(RunError, match="val_mean_iou"):
+        epoch_scores(run, "mean_iou")
+    with pytest.raises(RunError, match=r"history\.csv"):
+        epoch_scores(RunFolder(tmp_path / "none"), "macro_f1")
+
+
+def test_records_are_in_the_order_of_the_search(tmp_path):
+    # "9" was the last of ten trials, then the search went on with 200.
+    for name in ("011", "9", "8", "010"):
+        TrialRecord(id=name, settings={}, status="failed", error="x").save(tmp_path / name)
+    assert [record.id for record in read_records(tmp_path)] == ["8", "9", "010", "011"]
+
+
+def test_a_record_survives_its_file(tmp_path):
+    record = TrialRecord(
+        id="a", settings={"lr": 1e-3, "filters": [8, 4]}, status="completed", score=0.5,
+        best_epoch=2, epochs=3, seconds=1.5,
+    )  # fmt: skip
+    record.save(tmp_path)
+    assert TrialRecord.load(tmp_path) == record
+    (tmp_path / "trial.json").write_text('{"id": "a", "colour": "red"}')
+    with pytest.raises(RunError, match="not the record of a run"):
+        TrialRecord.load(tmp_path)
