@@ -175,7 +175,7 @@ def test_cleaning_a_store_equals_cleaning_the_raster(tmp_path: Path) -> None:
     raster = rng.integers(0, 3, (5, 50, 40), dtype=np.uint8)
     names = ("class", "confidence", "probability_0", "probability_1", "probability_2")
     store = BandStore(tmp_path / "network", names, [(0, 20), (20, 50)])
-    store.prepare({}, overwrite=False)
+    store.prepare({}, overwrite=False, same_source=lambda found: True)
     store.write(0, raster[:, :20])
     store.write(1, raster[:, 20:])
     cleaning = Cleaning(refine="probabilities", majority=3, min_object_px=4)
