@@ -111,7 +111,7 @@ def make_stepper(precision: str, jit: bool, encoder: str) -> Any:
     from landcover_tf.losses import build_loss
     from landcover_tf.model_info import ModelSpec
     from landcover_tf.models.unet import build_unet
-    from landcover_tf.normalizer import Normalizer
+    from landcover_tf.normalizer import BandStatistics, Normalizer
     from landcover_tf.optimizers import PartedOptimizer
     from landcover_tf.training.precision import dtype_policy
     from landcover_tf.training.steps import Stepper
@@ -121,7 +121,9 @@ def make_stepper(precision: str, jit: bool, encoder: str) -> Any:
         encoder=encoder,
         band_names=BAND_NAMES,
         class_codes=tuple(range(1, CLASSES + 1)),
-        normalizer=Normalizer.reflectance([1e-4] * count, [-0.1] * count),
+        normalizer=Normalizer.fit(
+            "reflectance", BandStatistics.empty(BAND_NAMES), [1e-4] * count, [-0.1] * count
+        ),
     )
     with dtype_policy(precision):
         model = build_unet(spec)
