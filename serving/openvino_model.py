@@ -48,12 +48,14 @@ class OpenVinoModel:
         """Returns class probabilities, float32 [batch, height, width, classes]."""
         request = self._request(batch.shape)
         # The result is copied: the request's own buffer is written again by the next batch.
-        return np.array(request.infer({0: batch})["probabilities"])
+        return np.array(request.infer({0: batch}, share_inputs=True)["probabilities"])
 
     def decide(self, batch: np.ndarray) -> np.ndarray:
         """Returns dense class and confidence in 1/254, uint8 [batch, height, width, 2]."""
         request = self._request(batch.shape)
-        return decide(request.infer({0: batch}, share_outputs=True)["probabilities"])
+        return decide(
+            request.infer({0: batch}, share_inputs=True, share_outputs=True)["probabilities"]
+        )
 
     def _request(self, shape: tuple[int, ...]) -> Any:
         if shape not in self._compiled:

@@ -114,7 +114,7 @@ class Predictor:
         wanted = set(rows)
         with _Writer(store, self._content) as writer:
             merger = self._merger()
-            for item in prefetch(self._items(self.rows_to_compute(rows)), depth=2):
+            for item in prefetch(self._items(self.rows_to_compute(rows)), depth=1):
                 if isinstance(item, Step):
                     self._compute(item, merger)
                     on_window(len(item.cols))
@@ -179,7 +179,9 @@ class Predictor:
         images = [image for _, image in waiting]
         # One shape means one compiled function; the surplus results are dropped.
         images += images[-1:] * (self._batch_size - len(images))
-        return Step(row=row, cols=tuple(col for col, _ in waiting), images=np.stack(images))
+        # A large window is not copied to make a batch of one.
+        batch = images[0][None] if len(images) == 1 else np.stack(images)
+        return Step(row=row, cols=tuple(col for col, _ in waiting), images=batch)
 
     def _compute(self, step: Step, merger: Merger) -> None:
         decide = self._content.decision_only and self._layout.mode == "exact"
