@@ -10,6 +10,7 @@ from landcover_tf.files import sha256_of
 from landcover_tf.grid import PatchGrid, Window
 from landcover_tf.legend import LandCoverClass, Legend
 from landcover_tf.normalizer import BandStatistics, Normalizer
+from landcover_tf.records import Patch, encode, write_shard
 
 BANDS = ("B02", "B03", "B04", "B08")
 LEGEND = Legend(
@@ -41,8 +42,6 @@ def write_small_dataset(
         codes: Classes that occur, each brightest in a band of its own.
         seed: Decides the pixels.
     """
-    from landcover_tf.records import encode, write_shard
-
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
     patches = [_patch(number, size, codes, rng) for number in range(train + val)]
@@ -52,21 +51,10 @@ def write_small_dataset(
     }
     splits = {}
     for split, groups in parts.items():
-        shards = []
-        for number, group in enumerate(groups):
-            path = folder / f"{split}-{number:05d}-of-{len(groups):05d}.tfrecord"
-            written = write_shard(path, map(encode, group), compression="none")
-            shards.append(
-                ShardInfo(
-                    file=path.name,
-                    records=written.records,
-                    bytes=written.bytes,
-                    sha256=sha256_of(path),
-                )
-            )
+        shards = write_shards(folder, split, groups)
         pixels = np.concatenate([p.label.ravel() for group in groups for p in group] or [[]])
         counts = {code: int((pixels == code).sum()) for code in codes if (pixels == code).any()}
-        splits[split] = SplitInfo(shards=tuple(shards), class_pixels=counts)
+        splits[split] = SplitInfo(shards=shards, class_pixels=counts)
     stored = np.concatenate([p.image.reshape(-1, len(BANDS)) for p in patches])
     statistics = BandStatistics.from_pixels(stored, BANDS)
     info = DatasetInfo(
@@ -87,9 +75,26 @@ def write_small_dataset(
     return info
 
 
-def _patch(number: int, size: int, codes: Sequence[int], rng: np.random.Generator):
-    from landcover_tf.records import Patch
+def write_shards(
+    folder: Path, split: str, groups: Sequence[Sequence[Patch]], compression: str = "none"
+) -> tuple[ShardInfo, ...]:
+    """Writes each group of patches as a shard of the split."""
+    shards = []
+    for number, group in enumerate(groups):
+        path = folder / f"{split}-{number:05d}-of-{len(groups):05d}.tfrecord"
+        written = write_shard(path, map(encode, group), compression=compression)
+        shards.append(
+            ShardInfo(
+                file=path.name,
+                records=written.records,
+                bytes=written.bytes,
+                sha256=sha256_of(path),
+            )
+        )
+    return tuple(shards)
 
+
+def _patch(number: int, size: int, codes: Sequence[int], rng: np.random.Generator):
     blocks = rng.choice(codes, (4, 4))
     label = blocks.repeat(size // 4, axis=0).repeat(size // 4, axis=1).astype(np.uint8)
     image = rng.integers(1500, 2500, (size, size, len(BANDS)))

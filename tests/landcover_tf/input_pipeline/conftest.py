@@ -5,24 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fakes.small_dataset import BANDS, LEGEND, write_shards
 
-from landcover_tf.dataset_info import BandInfo, DatasetInfo, ShardInfo, SplitInfo
-from landcover_tf.files import sha256_of
+from landcover_tf.dataset_info import BandInfo, DatasetInfo, SplitInfo
 from landcover_tf.grid import PatchGrid, Window
-from landcover_tf.legend import LandCoverClass, Legend
 from landcover_tf.normalizer import BandStatistics, Normalizer
 from landcover_tf.patch_index import PatchEntry, write_index
-from landcover_tf.records import Patch, encode, write_shard
+from landcover_tf.records import Patch
 
-LEGEND = Legend(
-    name="three",
-    classes=(
-        LandCoverClass(code=10, name="water", color="#0000ff"),
-        LandCoverClass(code=20, name="forest", color="#00ff00"),
-        LandCoverClass(code=30, name="urban", color="#ff0000"),
-    ),
-)
-BANDS = ("B02", "B03", "B04", "B08")
 SIZE = 16
 CODES = np.array([0, 10, 20, 30], np.uint8)
 
@@ -71,21 +61,11 @@ def build(
         parts = {"train": ((0, 4), (4, 9), (9, 9), (9, 11)), "val": ((0, 3),)}
         splits, entries = {}, []
         for split, ranges in parts.items():
-            shards = []
-            for i, (start, stop) in enumerate(ranges):
-                path = folder / f"{split}-{i:05d}-of-{len(ranges):05d}.tfrecord"
-                chosen = patches[start:stop]
-                written = write_shard(path, map(encode, chosen), compression=compression)
-                shards.append(
-                    ShardInfo(
-                        file=path.name,
-                        records=written.records,
-                        bytes=written.bytes,
-                        sha256=sha256_of(path),
-                    )
-                )
-                entries += [_entry(p, split, path.name, n) for n, p in enumerate(chosen)]
-            splits[split] = SplitInfo(shards=tuple(shards), class_pixels=_totals(entries, split))
+            groups = [patches[start:stop] for start, stop in ranges]
+            shards = write_shards(folder, split, groups, compression)
+            for shard, group in zip(shards, groups, strict=True):
+                entries += [_entry(p, split, shard.file, n) for n, p in enumerate(group)]
+            splits[split] = SplitInfo(shards=shards, class_pixels=_totals(entries, split))
         write_index(folder, entries)
         statistics = BandStatistics.empty(BANDS)
         info = DatasetInfo(
