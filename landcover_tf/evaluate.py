@@ -25,6 +25,9 @@ class EvaluateConfig:
     """Split to score."""
     batch_size: int = 4
     """Patches per step."""
+    calibration: Literal["temperature", "vector", "none"] = "temperature"
+    """Correction of the probabilities, fitted on the validation split and kept for the export: one
+    temperature, or a factor and an offset per class, which can change the predicted class."""
     baseline: Literal["hist-gradient-boosting", "lightgbm", "none"] = "hist-gradient-boosting"
     """Per-pixel classifier to compare with."""
     baseline_context: int = 0
@@ -75,6 +78,7 @@ def _program(config: EvaluateConfig) -> None:
         Settings(
             split=config.split,
             batch_size=config.batch_size,
+            calibration=config.calibration,
             baseline=None if config.baseline == "none" else config.baseline,
             baseline_context=config.baseline_context,
             baseline_pixels=config.baseline_pixels,

@@ -25,7 +25,7 @@ def listing(path: Path) -> str:
         + ", ".join(f"{c.code} {c.name}" for c in info.legend.classes),
         "context": f"receptive field {info.receptive_field_px} px, margin {info.margin_px} px, "
         f"trained on {info.patch_size} px patches",
-        "temperature": f"{info.temperature:g}",
+        "calibration": str(info.calibration),
         "scores": ", ".join(_score(k, v) for k, v in info.metrics.items()) or "none recorded",
         "data hash": info.data_hash or "unknown",
         "weights": f"SHA-256 {info.weights_sha256}",

@@ -14,7 +14,7 @@ import tensorflow as tf
 from landcover_tf.dataset_info import DatasetInfo
 from landcover_tf.files import atomic_folder
 from landcover_tf.model_formats import WRITERS
-from landcover_tf.model_info import ModelInfo, ModelSpec
+from landcover_tf.model_info import Calibration, ModelInfo, ModelSpec
 from landcover_tf.model_item import write_model_item
 from landcover_tf.records import decode
 from landcover_tf.served_model import ExportCheck, ServedModel, check_export
@@ -41,7 +41,7 @@ def describe(
     name: str,
     version: int,
     patch_size: int,
-    temperature: float,
+    calibration: Calibration,
     metrics: Mapping[str, Any],
     weights_sha256: str,
     software: Mapping[str, str],
@@ -62,7 +62,7 @@ def describe(
         size_multiple=field.stride_px,
         receptive_field_px=field.field_px,
         margin_px=field.margin_px,
-        temperature=temperature,
+        calibration=calibration,
         encoder=spec.encoder,
         normalizer=spec.normalizer.to_dict(),
         statistics=dataset.statistics.to_dict(),

@@ -5,13 +5,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from landcover_tf.dataset_info import BandInfo
 from landcover_tf.errors import ConfigError, ModelError
 from landcover_tf.files import read_json, write_json
 from landcover_tf.legend import Legend
 from landcover_tf.normalizer import Normalizer
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 FILE_NAME = "model.json"
 
 
@@ -63,6 +65,43 @@ class ModelSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """What makes a softmax of logits a probability: logits * scale + bias.
+
+    Both hold one number per class, or a single one for all; the default changes nothing.
+    """
+
+    method: str = "none"
+    """How it was fitted: none, temperature or vector."""
+    scale: tuple[float, ...] = (1.0,)
+    bias: tuple[float, ...] = (0.0,)
+
+    def apply(self, logits: np.ndarray) -> np.ndarray:
+        """Returns calibrated logits, float32 [..., classes]."""
+        return logits * np.float32(self.scale) + np.float32(self.bias)
+
+    def __str__(self) -> str:
+        if self.method == "temperature":
+            return f"temperature {1 / self.scale[0]:.3g}"
+        return {"none": "none", "vector": "vector scaling"}.get(self.method, self.method)
+
+    @staticmethod
+    def from_dict(values: Mapping[str, Any]) -> "Calibration":
+        """Returns the calibration in a JSON object with `method`, `scale` and `bias`.
+
+        Raises:
+            KeyError, TypeError, ValueError: It is malformed.
+        """
+        numbers = {k: tuple(float(v) for v in values[k]) for k in ("scale", "bias")}
+        if (
+            not all(numbers.values())
+            or not np.isfinite([*numbers["scale"], *numbers["bias"]]).all()
+        ):
+            raise ValueError("scale and bias must hold finite numbers")
+        return Calibration(method=str(values["method"]), **numbers)
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelInfo:
     """The contract of an exported model."""
 
@@ -85,8 +124,8 @@ class ModelInfo:
     receptive_field_px: int
     margin_px: int
     """Context that makes a cropped prediction equal the untiled one."""
-    temperature: float = 1.0
-    """Logits are divided by it before the softmax."""
+    calibration: Calibration = Calibration()
+    """Applied to the logits before the softmax."""
     encoder: str = ""
     normalizer: Mapping[str, Any] = field(default_factory=dict)
     statistics: Mapping[str, Any] = field(default_factory=dict)
@@ -127,11 +166,12 @@ class ModelInfo:
                     "export the run again"
                 )
             values["legend"] = Legend.from_dict(values["legend"])
+            values["calibration"] = Calibration.from_dict(values["calibration"])
             values["bands"] = tuple(BandInfo(**band) for band in values["bands"])
             for name in ("class_codes", "signatures"):
                 values[name] = tuple(values[name])
             return ModelInfo(**values)
-        except (KeyError, TypeError, AttributeError, ConfigError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, ConfigError) as error:
             raise ModelError(f"{path} is not a model description: {error}") from error
 
 

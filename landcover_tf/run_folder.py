@@ -6,6 +6,7 @@ from typing import Any
 
 from landcover_tf.errors import ConfigError, RunError
 from landcover_tf.files import read_json
+from landcover_tf.model_info import Calibration
 
 FINISHED = "finished"
 
@@ -124,18 +125,21 @@ class RunFolder:
         """
         return self._read(self.summary)
 
-    def read_temperature(self) -> float:
-        """Returns the fitted temperature, 1 when none has been fitted.
+    def read_calibration(self) -> Calibration:
+        """Returns the fitted calibration, one that changes nothing when there is none.
 
         Raises:
             RunError: `calibration.json` is malformed.
         """
         if not self.calibration.is_file():
-            return 1.0
+            return Calibration()
         try:
-            return float(self._read(self.calibration)["temperature"])
+            return Calibration.from_dict(self._read(self.calibration))
         except (KeyError, TypeError, ValueError) as error:
-            raise RunError(f"{self.calibration} holds no temperature: {error!r}") from error
+            raise RunError(
+                f"{self.calibration} holds no calibration ({error!r}); delete it and "
+                "evaluate the run again"
+            ) from error
 
     def _read(self, path: Path) -> dict[str, Any]:
         try:

@@ -1,7 +1,7 @@
 """A trained network that answers stored pixel values, as TensorFlow Serving loads it.
 
 Everything between a stored value and a class code is in the graph: no-data fill, scale and
-offset, normalizer, network, temperature. A caller cannot normalise differently from training.
+offset, normalizer, network, calibration. A caller cannot normalise differently from training.
 """
 
 import json
@@ -54,7 +54,7 @@ class ServedModel(tf.Module):
         reflectance = stored * constants.scale + constants.offset
         reflectance = tf.where(tf.expand_dims(nodata, -1), 0.0, reflectance)
         (logits,) = self._logits(reflectance)
-        probabilities = tf.nn.softmax(logits / constants.temperature)
+        probabilities = tf.nn.softmax(logits * constants.factor + constants.bias)
         index = tf.argmax(probabilities, axis=-1, output_type=tf.int32)
         index = tf.where(nodata, len(constants.codes) - 1, index)
         return {
@@ -109,7 +109,8 @@ class _Constants:
         self.nodata = np.float32(info.nodata)
         self.scale = np.array([band.scale for band in info.bands], np.float32)
         self.offset = np.array([band.offset for band in info.bands], np.float32)
-        self.temperature = np.float32(info.temperature)
+        self.factor = np.array(info.calibration.scale, np.float32)
+        self.bias = np.array(info.calibration.bias, np.float32)
         # The no-data code stands behind the classes' own.
         self.codes = np.array([*info.class_codes, info.legend.nodata], np.uint8)
         self.multiple = info.size_multiple
@@ -170,7 +171,7 @@ def keras_probabilities(network: keras.Model, info: ModelInfo, images: np.ndarra
 
     Args:
         network: Reflectance to logits.
-        info: Scale, offset, no-data value and temperature.
+        info: Scale, offset, no-data value and calibration.
         images: Stored values, [batch, height, width, bands].
 
     Returns:
@@ -180,7 +181,7 @@ def keras_probabilities(network: keras.Model, info: ModelInfo, images: np.ndarra
     offset = np.array([band.offset for band in info.bands], np.float32)
     reflectance = images.astype(np.float32) * scale + offset
     reflectance[(images == images.dtype.type(info.nodata)).all(axis=-1)] = 0
-    logits = np.asarray(network(reflectance, training=False)) / np.float32(info.temperature)
+    logits = info.calibration.apply(np.asarray(network(reflectance, training=False)))
     exponent = np.exp(logits - logits.max(axis=-1, keepdims=True))
     return exponent / exponent.sum(axis=-1, keepdims=True)
 

@@ -24,7 +24,7 @@ AGREEMENTS = {
     "nodata": "no-data value",
     "legend": "legend",
     "class_codes": "class order",
-    "temperature": "temperature",
+    "calibration": "calibration",
     "weights_sha256": "weights",
 }
 

@@ -15,6 +15,7 @@ from landcover_tf.dataset_info import DatasetInfo
 from landcover_tf.evaluation.regions import own_mask
 from landcover_tf.input_pipeline.dataset import evaluation_dataset
 from landcover_tf.legend import IGNORED
+from landcover_tf.model_info import Calibration
 from landcover_tf.patch_index import PatchEntry
 from landcover_tf.progress import progress
 
@@ -45,7 +46,10 @@ class SplitPrediction:
     before: Reliability
     """Reliability of the network's probabilities."""
     after: Reliability
-    """The same with the temperature."""
+    """The same after calibration."""
+    before_by_class: Reliability
+    """Reliability of the probability of each class, [classes, bins]."""
+    after_by_class: Reliability
     shown: tuple[Shown, ...]
     """The first patches with a label."""
 
@@ -101,26 +105,28 @@ def predict_split(
     info: DatasetInfo,
     *,
     entries: Sequence[PatchEntry] | None,
-    temperature: float,
+    calibration: Calibration,
     baseline: Baseline | None,
     pictures: int,
 ) -> SplitPrediction:
-    """Returns the confusion matrices and the reliability over all patches of a split."""
+    """Returns the confusion matrices and the reliability over all patches of a split.
+
+    The network's class is that of the calibrated probabilities, as in an export.
+    """
     classes = len(info.legend.classes)
     network, trees, shown = [], [], []
-    before = after = Reliability.of(np.zeros(0), np.zeros(0, bool))
+    before, after = _Judgement(classes), _Judgement(classes)
     for image, label in batches:
         outputs = logits(image)
-        predicted = outputs.argmax(axis=-1).astype(np.uint8)
+        calibrated = calibration.apply(outputs)
+        predicted = calibrated.argmax(axis=-1).astype(np.uint8)
         for i in range(len(image)):
             mask = own_mask(entries, len(network), info.patch_grid)
             truth = np.where(mask, label[i], IGNORED)
             network.append(confusion_matrix(truth, predicted[i], classes))
             known = truth != IGNORED
-            correct = (truth == predicted[i])[known]
-            pixels = outputs[i][known]
-            before += Reliability.of(softmax(pixels).max(axis=-1), correct)
-            after += Reliability.of(softmax(pixels / temperature).max(axis=-1), correct)
+            before.add(outputs[i][known], truth[known])
+            after.add(calibrated[i][known], truth[known])
             if baseline is not None:
                 guess = baseline.predict(image[i], known)
                 trees.append(confusion_matrix(truth, guess, classes))
@@ -129,10 +135,26 @@ def predict_split(
     return SplitPrediction(
         network=np.stack(network),
         baseline=np.stack(trees) if trees else None,
-        before=before,
-        after=after,
+        before=before.top,
+        after=after.top,
+        before_by_class=before.by_class,
+        after_by_class=after.by_class,
         shown=tuple(shown),
     )
+
+
+class _Judgement:
+    """Sums the reliability of the most probable class and of every class."""
+
+    def __init__(self, classes: int) -> None:
+        self.top = Reliability.of(np.zeros(0), np.zeros(0, bool))
+        self.by_class = Reliability.by_class(np.zeros((0, classes)), np.zeros(0, int))
+
+    def add(self, logits: np.ndarray, label: np.ndarray) -> None:
+        probability = softmax(logits)
+        correct = probability.argmax(axis=-1) == label
+        self.top += Reliability.of(probability.max(axis=-1), correct)
+        self.by_class += Reliability.by_class(probability, label)
 
 
 def _shown(

@@ -19,6 +19,10 @@ from landcover_tf.pictures import class_picture, composite, save_figure, save_pa
 TITLES = {"overall_accuracy": "overall accuracy", "mean_iou": "mean IoU", "mean_f1": "mean F1"}
 
 
+SERIES = (("as trained", "tab:orange"), ("calibrated", "tab:blue"))
+"""Names and colours of the reliability before and after calibration."""
+
+
 def table(judged: Sequence[Judged], differences: dict[str, Interval] | None, legend: Legend) -> str:
     """Returns the comparison as text: totals with their intervals, then IoU and F1 by class."""
     width = max(24, *(len(name) + 2 for name in legend.names))
@@ -81,10 +85,7 @@ def draw_reliability(path: Path, before: Reliability, after: Reliability) -> Non
     left, right = figure.subplots(1, 2)
     left.plot([0, 1], [0, 1], color="0.7", lw=1)
     edges = np.linspace(0, 1, len(before.count) + 1)
-    for reliability, name, color in (
-        (before, "as trained", "tab:orange"),
-        (after, "with temperature", "tab:blue"),
-    ):
+    for reliability, (name, color) in zip((before, after), SERIES, strict=True):
         label = f"{name}, ECE {reliability.error:.3f}"
         left.plot(reliability.mean_confidence, reliability.accuracy, "o-", color=color, ms=4,
                   label=label)  # fmt: skip
@@ -95,6 +96,31 @@ def draw_reliability(path: Path, before: Reliability, after: Reliability) -> Non
     for axis in (left, right):
         axis.grid(alpha=0.3)
         axis.legend(fontsize=8, frameon=False)
+    save_figure(figure, path)
+
+
+def draw_reliability_by_class(
+    path: Path, before: Reliability, after: Reliability, legend: Legend
+) -> None:
+    """Draws how often a class is the truth against its probability, one panel per class."""
+    columns = min(len(legend.names), 4)
+    rows = -(-len(legend.names) // columns)
+    figure = Figure(figsize=(2.5 * columns, 2.6 * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
+    for axis in axes[len(legend.names) :]:
+        axis.set_axis_off()
+    for i, (axis, land_cover) in enumerate(zip(axes, legend.classes, strict=False)):
+        axis.plot([0, 1], [0, 1], color="0.7", lw=1)
+        for reliability, (name, color) in zip((before, after), SERIES, strict=True):
+            label = f"{name}, ECE {reliability.error[i]:.3f}"
+            axis.plot(reliability.mean_confidence[i], reliability.accuracy[i], "o-", color=color,
+                      ms=3, lw=1, label=label)  # fmt: skip
+        axis.set_title(f"{land_cover.code} {land_cover.name}", fontsize=8)
+        axis.legend(fontsize=6, frameon=False, loc="upper left")
+        axis.grid(alpha=0.3)
+    axes[0].set(xlim=(0, 1), ylim=(0, 1))
+    figure.supxlabel("probability of the class", fontsize=9)
+    figure.supylabel("share of pixels of the class", fontsize=9)
     save_figure(figure, path)
 
 

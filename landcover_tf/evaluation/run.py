@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+import numpy as np
 
 from landcover_tf import provenance
 from landcover_tf.accuracy.baseline import (
@@ -15,6 +17,7 @@ from landcover_tf.accuracy.baseline import (
 from landcover_tf.accuracy.calibration import (
     Reliability,
     fit_temperature,
+    fit_vector,
     negative_log_likelihood,
     softmax,
 )
@@ -32,12 +35,15 @@ from landcover_tf.evaluation.predictions import (
 )
 from landcover_tf.evaluation.regions import block_names, split_entries
 from landcover_tf.files import read_json, sha256_of, write_json
+from landcover_tf.model_info import Calibration
 from landcover_tf.pictures import save_confusion_matrix
 from landcover_tf.run_folder import RunFolder
 from landcover_tf.training import load_model
 
 CALIBRATION_PIXELS = 300_000
-"""Validation pixels for the temperature; one number needs no more."""
+"""Validation pixels for the calibration; a few numbers per class need no more."""
+
+CalibrationMethod = Literal["temperature", "vector", "none"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +52,7 @@ class Settings:
 
     split: str
     batch_size: int
+    calibration: CalibrationMethod
     baseline: BaselineKind | None
     baseline_context: int
     baseline_pixels: int
@@ -78,7 +85,7 @@ def evaluate_run(run: RunFolder, folder: Path, settings: Settings) -> str:
         patches(info, folder, settings.split, batch_size=settings.batch_size, label=settings.split),
         info,
         entries=entries,
-        temperature=calibration["temperature"],
+        calibration=Calibration.from_dict(calibration),
         baseline=baseline,
         pictures=settings.pictures,
     )
@@ -100,9 +107,7 @@ def evaluate_run(run: RunFolder, folder: Path, settings: Settings) -> str:
         "unet": judged[0].to_dict(info.legend.names),
         "baseline": _baseline_values(baseline, judged, info),
         "difference": differences and {name: plain(i) for name, i in differences.items()},
-        "calibration": calibration | {
-            "ece": _plain(found.before.error), "ece_with_temperature": _plain(found.after.error)
-        },
+        "calibration": calibration | _calibration_errors(found, info),
         "software": provenance.software_versions(),
     }  # fmt: skip
     text = _header(values) + "\n\n" + report.table(judged, differences, info.legend)
@@ -129,7 +134,7 @@ def _calibration(
     weights = sha256_of(run.best_weights)
     if run.calibration.is_file():
         values = read_json(run.calibration)
-        if values.get("weights_sha256") == weights:
+        if (values.get("weights_sha256"), values.get("method")) == (weights, settings.calibration):
             return dict(values)
     outputs, label = sample_logits(
         logits,
@@ -138,24 +143,50 @@ def _calibration(
         patch_count=info.split("val").records,
         seed=settings.seed,
     )
-    temperature = fit_temperature(outputs, label)
-    correct = outputs.argmax(axis=-1) == label
-
-    def error(t: float) -> float:
-        return Reliability.of(softmax(outputs / t).max(axis=-1), correct).error
-
+    fitted = _fitted(settings.calibration, outputs, label)
+    calibrated = fitted.apply(outputs)
     values = {
-        "temperature": temperature,
+        "method": fitted.method,
+        "scale": list(fitted.scale),
+        "bias": list(fitted.bias),
         "split": "val",
         "pixels": len(label),
-        "nll": negative_log_likelihood(outputs, label),
-        "nll_with_temperature": negative_log_likelihood(outputs, label, temperature),
-        "val_ece": error(1.0),
-        "val_ece_with_temperature": error(temperature),
+        "nll": _plain(negative_log_likelihood(outputs, label)),
+        "nll_calibrated": _plain(negative_log_likelihood(calibrated, label)),
+        "val_ece": _plain(_error(outputs, label)),
+        "val_ece_calibrated": _plain(_error(calibrated, label)),
         "weights_sha256": weights,
     }
     write_json(run.calibration, values)
     return values
+
+
+def _fitted(method: CalibrationMethod, logits: np.ndarray, label: np.ndarray) -> Calibration:
+    if method == "temperature":
+        return Calibration(method=method, scale=(1 / fit_temperature(logits, label),))
+    if method == "vector":
+        scale, bias = fit_vector(logits, label)
+        return Calibration(method=method, scale=tuple(scale.tolist()), bias=tuple(bias.tolist()))
+    return Calibration()
+
+
+def _error(logits: np.ndarray, label: np.ndarray) -> float:
+    probability = softmax(logits)
+    correct = probability.argmax(axis=-1) == label
+    return float(Reliability.of(probability.max(axis=-1), correct).error)
+
+
+def _calibration_errors(found: SplitPrediction, info: DatasetInfo) -> dict[str, Any]:
+    """Returns the calibration errors on the split, of the confidence and by class."""
+    pairs = zip(found.before_by_class.error, found.after_by_class.error, strict=True)
+    return {
+        "ece": _plain(found.before.error),
+        "ece_calibrated": _plain(found.after.error),
+        "by_class": {
+            name: {"ece": _plain(before), "ece_calibrated": _plain(after)}
+            for name, (before, after) in zip(info.legend.names, pairs, strict=True)
+        },
+    }
 
 
 def _baseline(info: DatasetInfo, folder: Path, settings: Settings) -> Baseline | None:
@@ -205,9 +236,11 @@ def _calibration_line(values: dict[str, Any]) -> str:
     def number(name: str) -> str:
         return "-" if values[name] is None else f"{values[name]:.3f}"
 
+    if values["method"] == "none":
+        return f"calibration error {number('ece')}, not corrected"
     return (
-        f"calibration error {number('ece')}, with temperature {values['temperature']:.2f} "
-        f"(fitted on the validation split) {number('ece_with_temperature')}"
+        f"calibration error {number('ece')}, with {Calibration.from_dict(values)} "
+        f"(fitted on the validation split) {number('ece_calibrated')}"
     )
 
 
@@ -232,6 +265,9 @@ def _write(
             title=f"{classifier.name} on {values['split']}",
         )
     report.draw_reliability(folder / "reliability.png", found.before, found.after)
+    report.draw_reliability_by_class(
+        folder / "reliability_by_class.png", found.before_by_class, found.after_by_class, legend
+    )
     report.draw_predictions(folder / "predictions.png", found.shown, legend, info.band_names)
     (folder / "table.txt").write_text(text + "\n")
     # Last, because its presence says that the evaluation is complete.
@@ -239,4 +275,4 @@ def _write(
 
 
 def _plain(value: float) -> float | None:
-    return value if value == value else None
+    return float(value) if value == value else None

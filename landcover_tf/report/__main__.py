@@ -110,7 +110,8 @@ def _sections(
             "confusion",
             {
                 "confusion_matrix.png": "Confusion matrix of the U-Net, rows are the reference",
-                "reliability.png": "Accuracy against confidence, before and after temperature",
+                "reliability.png": "Accuracy against confidence, before and after calibration",
+                "reliability_by_class.png": "The same for the probability of each class",
             },
         ),
         sections.pictures(

@@ -6,7 +6,7 @@ import numpy as np
 
 from landcover_tf.dataset_info import BandInfo
 from landcover_tf.legend import load_legend
-from landcover_tf.model_info import ModelInfo
+from landcover_tf.model_info import Calibration, ModelInfo
 
 BANDS = ("B02", "B03", "B04", "B08")
 LEGEND = load_legend("landcover9")
@@ -27,7 +27,7 @@ def small_info(**changes) -> ModelInfo:
         size_multiple=32,
         receptive_field_px=7,
         margin_px=32,
-        temperature=1.5,
+        calibration=Calibration(method="temperature", scale=(1 / 1.5,)),
         encoder="none",
     )
     return ModelInfo(**(values | changes))

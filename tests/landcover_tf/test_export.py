@@ -15,10 +15,12 @@ from landcover_tf.dataset_info import BandInfo, DatasetInfo, SplitInfo
 from landcover_tf.files import write_json
 from landcover_tf.grid import PatchGrid
 from landcover_tf.legend import load_legend
-from landcover_tf.model_info import ModelInfo, ModelSpec
+from landcover_tf.model_info import Calibration, ModelInfo, ModelSpec
 from landcover_tf.normalizer import BandStatistics, Normalizer
 
 LEGEND = load_legend("landcover9")
+SCALE = tuple(np.linspace(0.4, 1.6, len(LEGEND.codes)).tolist())
+BIAS = tuple(np.linspace(0.5, -0.5, len(LEGEND.codes)).tolist())
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +65,9 @@ def run(tmp_path_factory):
     network.save_weights(folder / "best.weights.h5")
     write_json(folder / "config.json", {"patch_size": 64, "data_dir": str(folder / "gone")})
     write_json(folder / "run.json", {"status": "finished", "scores": {"mean_iou": 0.5, "epoch": 2}})
-    write_json(folder / "calibration.json", {"temperature": 2.5})
+    write_json(
+        folder / "calibration.json", {"method": "vector", "scale": list(SCALE), "bias": list(BIAS)}
+    )
     return folder
 
 
@@ -81,7 +85,7 @@ def test_the_contract_says_what_the_run_was(exported):
     assert info.class_codes == LEGEND.codes and info.legend == LEGEND
     assert (info.patch_size, info.size_multiple) == (64, 32)
     assert info.margin_px > 0 and info.receptive_field_px > 32
-    assert info.temperature == 2.5
+    assert info.calibration == Calibration(method="vector", scale=SCALE, bias=BIAS)
     assert info.class_fractions == {"10": 0.75, "20": 0.25}
     assert info.metrics == {"mean_iou": 0.5, "epoch": 2}
     assert len(info.weights_sha256) == 64 and len(info.data_hash) == 12
@@ -94,7 +98,7 @@ def test_it_predicts_what_the_run_predicts(exported, run):
     network, _, _ = load_model(run)
     image = np.random.default_rng(1).integers(1000, 6000, (1, 96, 64, 13)).astype(np.uint16)
     reflectance = (image * 1e-4 - 0.1).astype(np.float32)
-    logits = np.asarray(network(reflectance, training=False), float) / 2.5
+    logits = np.asarray(network(reflectance, training=False), float) * SCALE + BIAS
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
     served = tf.saved_model.load(str(exported)).signatures["serving_default"]
     answer = served(image=tf.constant(image))
@@ -118,8 +122,8 @@ def test_list_shows_what_is_inside(exported, capsys):
     assert export.main(["--list", str(exported.parents[1])]) == 0
     shown = capsys.readouterr().out
     for text in ("serving_default, classify, predict_bytes, describe", "uint16 [batch, height",
-                 "B8A (x 0.0001 -0.1)", "60 water bodies", "mean_iou 0.5000", "temperature  2.5",
-                 "saved_model.pb"):  # fmt: skip
+                 "B8A (x 0.0001 -0.1)", "60 water bodies", "mean_iou 0.5000",
+                 "calibration  vector scaling", "saved_model.pb"):  # fmt: skip
         assert text in shown
 
 

@@ -11,7 +11,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from landcover_tf.errors import ModelError, OutputError
 from landcover_tf.exporting import next_version, write_export
-from landcover_tf.model_info import ModelInfo, find_export
+from landcover_tf.model_info import Calibration, ModelInfo, find_export
 from landcover_tf.served_model import check_export
 
 
@@ -202,7 +202,7 @@ def test_a_failing_check_leaves_nothing(tmp_path, info, network, images):
 
 @pytest.mark.parametrize(("dtype", "nodata"), [("uint8", 255), ("int16", -999), ("float32", 0)])
 def test_other_stored_types(tmp_path, dtype, nodata):
-    info = write_small_export(tmp_path, dtype=dtype, nodata=nodata, temperature=1.0)
+    info = write_small_export(tmp_path, dtype=dtype, nodata=nodata, calibration=Calibration())
     served = tf.saved_model.load(str(tmp_path / "landcover" / "1")).signatures
     image = np.full((1, 32, 32, 4), nodata, dtype)
     image[0, 3, 5, 0] = 7  # One band has data.

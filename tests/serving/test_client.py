@@ -19,7 +19,7 @@ from fakes.model_server import ModelServer
 from fakes.small_export import stored_images, write_small_export
 
 from landcover_tf.errors import ServerError
-from landcover_tf.model_info import ModelInfo, find_export
+from landcover_tf.model_info import Calibration, ModelInfo, find_export
 from serving.client import ClientSettings, ServerBackend
 from serving.protocol import Address, Retries, UnavailableError
 
@@ -243,7 +243,7 @@ def test_two_versions_side_by_side_are_not_mixed(two_versions, images):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"temperature": 2.0}, r"temperature 1.5 instead of 2.0"),
+        ({"calibration": Calibration()}, r"calibration .*0.6.* instead of .*none"),
         ({"weights_sha256": "abc"}, r"weights  instead of abc"),
         ({"nodata": 7}, r"no-data value 0 instead of 7"),
     ],
