@@ -78,7 +78,8 @@ class Calibration:
 
     def apply(self, logits: np.ndarray) -> np.ndarray:
         """Returns calibrated logits, float32 [..., classes]."""
-        return logits * np.float32(self.scale) + np.float32(self.bias)
+        scale, bias = np.array(self.scale, np.float32), np.array(self.bias, np.float32)
+        return np.asarray(logits * scale + bias)
 
     def __str__(self) -> str:
         if self.method == "temperature":
