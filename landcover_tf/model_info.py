@@ -76,6 +76,14 @@ class Calibration:
     scale: tuple[float, ...] = (1.0,)
     bias: tuple[float, ...] = (0.0,)
 
+    def check_classes(self, count: int) -> None:
+        """Raises ValueError unless the numbers are one for all or one for each of `count`."""
+        if not {len(self.scale), len(self.bias)} <= {1, count}:
+            raise ValueError(
+                f"the calibration has {len(self.scale)} factors and {len(self.bias)} offsets for "
+                f"{count} classes"
+            )
+
     def apply(self, logits: np.ndarray) -> np.ndarray:
         """Returns calibrated logits, float32 [..., classes]."""
         scale, bias = np.array(self.scale, np.float32), np.array(self.bias, np.float32)
@@ -168,6 +176,7 @@ class ModelInfo:
                 )
             values["legend"] = Legend.from_dict(values["legend"])
             values["calibration"] = Calibration.from_dict(values["calibration"])
+            values["calibration"].check_classes(len(values["class_codes"]))
             values["bands"] = tuple(BandInfo(**band) for band in values["bands"])
             for name in ("class_codes", "signatures"):
                 values[name] = tuple(values[name])

@@ -125,20 +125,25 @@ class RunFolder:
         """
         return self._read(self.summary)
 
-    def read_calibration(self) -> Calibration:
+    def read_calibration(self, classes: int) -> Calibration:
         """Returns the fitted calibration, one that changes nothing when there is none.
 
+        Args:
+            classes: Channels of the network.
+
         Raises:
-            RunError: `calibration.json` is malformed.
+            RunError: `calibration.json` is malformed or was fitted for other classes.
         """
         if not self.calibration.is_file():
             return Calibration()
         try:
-            return Calibration.from_dict(self._read(self.calibration))
+            calibration = Calibration.from_dict(self._read(self.calibration))
+            calibration.check_classes(classes)
+            return calibration
         except (KeyError, TypeError, ValueError) as error:
             raise RunError(
-                f"{self.calibration} holds no calibration ({error!r}); delete it and "
-                "evaluate the run again"
+                f"{self.calibration} holds no calibration of this network ({error!r}); delete it "
+                "and evaluate the run again"
             ) from error
 
     def _read(self, path: Path) -> dict[str, Any]:

@@ -195,18 +195,20 @@ def prefetch(items: Iterable[Item], depth: int) -> Iterator[Item]:
 
     An error of the thread is raised here; the thread ends when the caller stops early.
     """
-    ready: queue.Queue[tuple[Item | None, BaseException | None]] = queue.Queue(depth)
+    ready: queue.Queue[tuple[Item | None, BaseException | None]] = queue.Queue()
+    # Room is taken before an item is made, so that no finished item waits outside the count.
+    room = threading.Semaphore(depth)
     stopped = threading.Event()
 
     def produce() -> None:
         try:
-            for item in items:
-                _put(ready, (item, None), stopped)
-                if stopped.is_set():
-                    return
-            _put(ready, (None, None), stopped)
+            iterator = iter(items)
+            while _acquire(room, stopped):
+                ready.put((next(iterator), None))
+        except StopIteration:
+            ready.put((None, None))
         except BaseException as error:
-            _put(ready, (None, error), stopped)
+            ready.put((None, error))
 
     thread = threading.Thread(target=produce, name="reader", daemon=True)
     thread.start()
@@ -217,10 +219,19 @@ def prefetch(items: Iterable[Item], depth: int) -> Iterator[Item]:
                 raise error
             if item is None:
                 return
+            room.release()
             yield item
     finally:
         stopped.set()
         thread.join()
+
+
+def _acquire(room: threading.Semaphore, stopped: threading.Event) -> bool:
+    """Waits for room; returns False when the other side has stopped."""
+    while not stopped.is_set():
+        if room.acquire(timeout=0.1):
+            return True
+    return False
 
 
 class _Writer:

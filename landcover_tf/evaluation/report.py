@@ -17,8 +17,6 @@ from landcover_tf.legend import IGNORED, Legend
 from landcover_tf.pictures import class_picture, composite, save_figure, save_panels
 
 TITLES = {"overall_accuracy": "overall accuracy", "mean_iou": "mean IoU", "mean_f1": "mean F1"}
-
-
 SERIES = (("as trained", "tab:orange"), ("calibrated", "tab:blue"))
 """Names and colours of the reliability before and after calibration."""
 

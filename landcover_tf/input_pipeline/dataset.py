@@ -65,7 +65,7 @@ def training_dataset(
         augmentation: What is done to the batches.
         oversampling: Patches with classes that fewer than this share of the patches have are
             repeated, see `sampling.repeat_factors`; 0 shows every patch once.
-        shuffle_buffer: Serialised records held for shuffling.
+        shuffle_buffer: Serialised records held for shuffling, with all the patches cut from them.
         start_epoch: Epoch of the first batch.
         start_step: Batch of that epoch to begin with.
 
@@ -87,7 +87,9 @@ def training_dataset(
             dataset = dataset.flat_map(_copies(times, len(origins)))
         # Serialised records are half the size of decoded ones, and shuffling within the epoch
         # shows every patch before any is shown again.
-        dataset = dataset.shuffle(shuffle_buffer, seed=_key(seed, epoch, 2)[0])
+        # The cuts of a record follow each other: a buffer of as many cuts as records would hold
+        # few records, and batches of few records make noisy steps.
+        dataset = dataset.shuffle(shuffle_buffer * len(origins), seed=_key(seed, epoch, 2)[0])
         if seen * len(origins) < batch_size:
             dataset = dataset.repeat()
         dataset = dataset.batch(batch_size, drop_remainder=True).take(steps)

@@ -9,6 +9,8 @@ import pytest
 
 from landcover_tf import evaluate, train
 from landcover_tf.dataset_info import DatasetInfo
+from landcover_tf.errors import RunError
+from landcover_tf.model_info import Calibration, ModelSpec
 from landcover_tf.run_folder import RunFolder
 from landcover_tf.schedules import Schedule
 
@@ -71,6 +73,24 @@ def test_evaluation_agrees_with_its_own_confusion_matrix(tiny_run, tmp_path):
         assert 0 <= low <= high <= 1
     for name in ("per_class.csv", "confusion_matrix.png", "reliability.png", "predictions.png"):
         assert (folder / name).stat().st_size > 100
+
+
+def test_vector_calibration_is_kept_for_the_export(tiny_run, tmp_path, capsys):
+    run = RunFolder(tmp_path / "run")
+    shutil.copytree(tiny_run, run.path)
+    quick = ["--bootstrap-samples", "20", "--baseline", "none", "--split", "val"]
+    assert evaluate.main(["--run-dir", str(run.path), "--calibration", "vector", *quick]) == 0
+    assert "vector scaling" in capsys.readouterr().out
+    classes = len(ModelSpec.load(run.model_spec).class_codes)
+    kept = run.read_calibration(classes)
+    assert kept.method == "vector" and len(kept.scale) == len(kept.bias) == classes
+    scores = json.loads((run.evaluation("val") / "scores.json").read_text())["calibration"]
+    # It was fitted by minimising this on these very pixels.
+    assert scores["nll_calibrated"] <= scores["nll"]
+    with pytest.raises(RunError, match="2 classes"):
+        run.read_calibration(2)
+    assert evaluate.main(["--run-dir", str(run.path), "--calibration", "none", *quick]) == 0
+    assert run.read_calibration(classes) == Calibration()
 
 
 @pytest.mark.parametrize(

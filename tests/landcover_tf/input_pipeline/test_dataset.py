@@ -146,6 +146,16 @@ def test_training_on_cuts_shows_each_once(dataset):
     assert len(np.unique(values)) > 40  # 44 different cuts; equal random values are possible.
 
 
+def test_a_batch_of_cuts_mixes_the_records_that_the_buffer_holds(dataset, patches):
+    """Cuts follow their record: a buffer that counts them alone would hold half a record here."""
+    image, _ = batches(train(dataset, patch_size=4, batch_size=16, shuffle_buffer=8), 1)[0]
+    # The second band is random, so a value in it tells the record, or a few of them.
+    stored = np.rint((image[:, 1, 1, 1] + 0.1) * 1e4).astype(int)
+    owners = [{n for n, p in enumerate(patches) if (p.image[..., 1] == v).any()} for v in stored]
+    certain = {next(iter(owner)) for owner in owners if len(owner) == 1}
+    assert len(certain) >= 4
+
+
 def test_equal_is_no_change_and_larger_is_refused():
     stored = PatchGrid(patch_size=256, patch_overlap=96)
     for size, overlap in ((None, None), (256, None), (256, 96), (256, 0), (None, 10)):
