@@ -1,161 +1,35 @@
-"""`landcover assess` as a program: from a map to points, estimates and comparisons."""
+"""`landcover assess estimate`: from labelled points to accuracy and area."""
 
 import csv
 import json
 import re
-import sqlite3
 
 import numpy as np
 import pytest
 import rasterio
-from defusedxml import ElementTree
+from fakes.assessed_map import (
+    CLASSES,
+    SIZE,
+    change,
+    compare,
+    design,
+    estimate,
+    label,
+    make_world,
+    read,
+    run,
+    write,
+)
 from rasterio.crs import CRS
-from rasterio.warp import Resampling, calculate_default_transform, reproject, transform
+from rasterio.warp import transform
 
-from landcover_tf import assess
-from landcover_tf.accuracy.scores import confusion_matrix
 from landcover_tf.geopackage import Layer, point_blob, read_points, write_layer
 from landcover_tf.legend import IGNORED, load_legend
-
-CLASSES = np.array([10, 20, 60], np.uint8)
-SIZE = 120
-GRID = rasterio.Affine(10, 0, 500_000, 0, -10, 4_400_000)
-
-
-def write(path, values, *, crs="EPSG:32634", grid=GRID, nodata=0, names=(), tags=None):
-    values = values if values.ndim == 3 else values[None]
-    with rasterio.open(
-        path, "w", driver="GTiff", height=values.shape[1], width=values.shape[2],
-        count=len(values), dtype=values.dtype, crs=crs, transform=grid, nodata=nodata,
-    ) as raster:  # fmt: skip
-        raster.write(values)
-        raster.update_tags(**(tags or {}))
-        for i, name in enumerate(names, 1):
-            raster.set_band_description(i, name)
-    return path
 
 
 @pytest.fixture
 def world(tmp_path):
-    """Folder with map.tif, which is wrong in every fifth pixel and has no data, and truth.tif."""
-    rng = np.random.default_rng(5)
-    truth = np.kron(rng.choice(CLASSES, (12, 12), p=[0.6, 0.3, 0.1]), np.ones((10, 10), np.uint8))
-    mapped = np.where(rng.random(truth.shape) < 0.2, rng.choice(CLASSES, truth.shape), truth)
-    mapped[:10, :20] = 0
-    write(tmp_path / "map.tif", mapped.astype(np.uint8), tags={"legend": "landcover9"})
-    write(tmp_path / "truth.tif", truth)
-    return tmp_path
-
-
-def read(path):
-    with rasterio.open(path) as raster:
-        return raster.read(1)
-
-
-def run(*arguments):
-    return assess.main([str(a) for a in arguments])
-
-
-def design(world, *arguments, out="sample"):
-    code = run("design", "--map", world / "map.tif", "--output-dir", world / out, *arguments)
-    assert code == 0
-    return world / out
-
-
-def label(folder, truth):
-    """Fills the column `reference` of points.gpkg with what the truth has there."""
-    points = read_points(folder / "points.gpkg")
-    with rasterio.open(truth) as raster:
-        codes = [int(v[0]) for v in raster.sample(zip(points.x, points.y, strict=True))]
-    with sqlite3.connect(folder / "points.gpkg") as connection:
-        for row, code in zip(points.rows, codes, strict=True):
-            connection.execute("UPDATE points SET reference = ? WHERE fid = ?", (code, row["fid"]))
-    return folder / "points.gpkg"
-
-
-def estimate(world, reference, *arguments):
-    """Returns exit code and values of an estimate of the world's map."""
-    out = world / "result"
-    code = run("estimate", "--map", world / "map.tif", "--reference", reference,
-               "--output-dir", out, *arguments)  # fmt: skip
-    path = out / "estimate.json"
-    return code, json.loads(path.read_text()) if code == 0 else None
-
-
-def change(path, sql, *values):
-    with sqlite3.connect(path) as connection:
-        connection.execute(sql, values)
-
-
-def test_a_design_is_complete_and_repeatable(world):
-    first = design(world, "--target-se", 0.03, "--seed", 4, "--expected-accuracy", 0.8, "60=0.9")
-    other = design(world, "--config", first / "assess_design.json", "--rows-per-strip", 7,
-                   out="again")  # fmt: skip
-    for name in ("points.gpkg", "points.csv", "points.qml", "design.json"):
-        assert (first / name).read_bytes() == (other / name).read_bytes(), name
-    record = json.loads((first / "design.json").read_text())
-    codes = read(world / "map.tif")
-    assert record["seed"] == 4
-    assert record["nodata_pixels"] == 200
-    assert record["expected_se"] <= 0.03
-    for stratum in record["strata"]:
-        assert stratum["pixels"] == (codes == stratum["code"]).sum()
-        assert stratum["points"] >= 50
-    points = read_points(first / "points.gpkg")
-    assert points.crs == CRS.from_epsg(32634)
-    assert len(points.rows) == record["points"] == sum(s["points"] for s in record["strata"])
-    with rasterio.open(world / "map.tif") as raster:
-        found = [v[0] for v in raster.sample(zip(points.x, points.y, strict=True))]
-    assert found == [row["stratum"] for row in points.rows]
-    assert all(row["reference"] is None for row in points.rows)
-    with (first / "points.csv").open() as file:
-        table = list(csv.DictReader(file))
-    assert [float(row["x"]) for row in table] == points.x
-
-
-def test_the_style_offers_the_legend_and_hides_the_stratum(world):
-    folder = design(world, "--samples", 150)
-    root = ElementTree.parse(folder / "points.qml").getroot()
-    legend = load_legend("landcover9")
-    renderer = root.find("renderer-v2")
-    assert renderer.get("attr") == "reference"
-    values = [c.get("value") for c in renderer.iter("category")]
-    assert values == [*(str(c) for c in legend.codes), ""]
-    symbols = {s.get("name") for s in renderer.iter("symbol")}
-    assert {c.get("symbol") for c in renderer.iter("category")} == symbols
-    fields = {f.get("name"): f.find("editWidget") for f in root.iter("field")}
-    assert fields["stratum"].get("type") == "Hidden"
-    choices = [o.get("name") for o in fields["reference"].iter("Option") if o.get("value")]
-    assert choices == list(legend.names)
-
-
-def test_pictures_show_the_surroundings_of_their_point(world):
-    image = np.full((4, SIZE, SIZE), 1000, np.uint16)
-    image[0] = np.arange(SIZE)[:, None] * 20 + 500
-    image[:, :, 110:] = 0
-    grid = GRID  # The same grid; only its columns from 110 on have no data.
-    write(world / "image.tif", image, names=("B04", "B03", "B02", "B08"), grid=grid)
-    folder = design(world, "--samples", 150, "--image", world / "image.tif", "--picture-m", 160)
-    points = read_points(folder / "points.gpkg")
-    without = [row["picture"] is None for row in points.rows]
-    assert without == [(x - 500_000) // 10 >= 110 for x in points.x]
-    named = [row for row in points.rows if row["picture"]]
-    assert {row["picture"] for row in named} == {
-        f"pictures/{p.name}" for p in (folder / "pictures").iterdir()
-    }
-    assert named[0]["picture"] == f"pictures/{named[0]['id']:05d}.png"
-    from matplotlib.image import imread
-
-    picture = imread(folder / named[0]["picture"])
-    assert picture.shape[0] == picture.shape[1] >= 320
-
-
-def test_an_existing_folder_is_never_overwritten(world, capsys):
-    folder = design(world, "--samples", 150)
-    label(folder, world / "truth.tif")
-    assert run("design", "--map", world / "map.tif", "--output-dir", folder) == 2
-    assert "exists already" in capsys.readouterr().err
-    assert read_points(folder / "points.gpkg").rows[0]["reference"] is not None
+    return make_world(tmp_path)
 
 
 def test_estimates_cover_what_the_whole_map_says(world):
@@ -390,121 +264,6 @@ def test_probabilities_are_checked_and_judged(world, capsys):
     capsys.readouterr()
     assert estimate(world, path, "--probabilities", raster)[0] == 2
     assert "do not sum to 1 at points" in capsys.readouterr().err
-
-
-def compare(world, *arguments):
-    out = world / "comparison"
-    code = run("compare", "--map", world / "map.tif", "--reference-map", *arguments,
-               "--block-m", 300, "--bootstrap-samples", 200, "--output-dir", out)  # fmt: skip
-    return code, json.loads((out / "compare.json").read_text()) if code == 0 else None
-
-
-def expected_matrix(codes, truth):
-    index = load_legend("landcover9").index_of_code
-    return confusion_matrix(np.where(codes == 0, IGNORED, index[truth]), index[codes], 8)
-
-
-def test_comparing_two_rasters_of_one_grid(world):
-    code, values = compare(world, world / "truth.tif", "--rows-per-strip", 17)
-    assert code == 0
-    codes, truth = read(world / "map.tif"), read(world / "truth.tif")
-    np.testing.assert_array_equal(values["confusion_counts"], expected_matrix(codes, truth))
-    assert values["pixels"] == {"compared": 14_200, "without_reference_class": 0,
-                                "without_map_class": 200, "without_both": 0}  # fmt: skip
-    overall = values["overall_accuracy"]
-    assert overall["low"] < overall["value"] < overall["high"]
-    assert values["blocks"] == 16
-    assert sum(p["pixels"] for p in values["by_object_size"]) == 14_200
-    assert sum(p["pixels"] for p in values["by_boundary_distance"]) == 14_200
-    agreement = read(world / "comparison" / "agreement.tif")
-    np.testing.assert_array_equal(agreement == 1, codes == truth)
-    assert (agreement[:10, :20] == 4).all()
-    with rasterio.open(world / "comparison" / "agreement.tif") as raster:
-        assert raster.crs == CRS.from_epsg(32634)
-        assert raster.transform == GRID
-        assert raster.colormap(1)[1] == (46, 125, 110, 255)
-        assert raster.tags(1)["CLASS_2"] == "disagreement"
-    text = (world / "comparison" / "report.md").read_text()
-    assert "agreement with it, not accuracy" in text
-    assert "16 squares are few" in text
-    _, again = compare(world, world / "truth.tif")
-    assert {k: v for k, v in again.items() if k != "config"} == values
-
-
-def test_the_reference_may_have_another_grid_and_another_legend(world):
-    truth = read(world / "truth.tif")
-    foreign = np.zeros(256, np.uint8)
-    foreign[[10, 20, 60]] = [40, 10, 80]
-    # Twice as fine: each map pixel is the commonest class of four equal ones.
-    fine = np.kron(foreign[truth], np.ones((2, 2), np.uint8))
-    write(world / "fine.tif", fine, grid=rasterio.Affine(5, 0, 500_000, 0, -5, 4_400_000))
-    code, values = compare(world, world / "fine.tif", "--reference-legend", "worldcover",
-                           "--rows-per-strip", 31)  # fmt: skip
-    assert code == 0
-    codes = read(world / "map.tif")
-    np.testing.assert_array_equal(values["confusion_counts"], expected_matrix(codes, truth))
-    # In degrees: read by this program, and by one warp of the whole map.
-    grid, width, height = calculate_default_transform(
-        "EPSG:32634", "EPSG:4326", SIZE, SIZE, 500_000, 4_398_800, 501_200, 4_400_000
-    )
-    degrees = np.zeros((height, width), np.uint8)
-    reproject(truth, degrees, src_transform=GRID, src_crs="EPSG:32634", dst_transform=grid,
-              dst_crs="EPSG:4326", resampling=Resampling.nearest)  # fmt: skip
-    write(world / "degrees.tif", degrees, crs="EPSG:4326", grid=grid)
-    results = [
-        compare(world, world / "degrees.tif", "--rows-per-strip", rows)[1] for rows in (13, 500)
-    ]
-    assert results[0] == results[1]
-    assert results[0]["pixels"]["compared"] > 13_500
-    difference = np.abs(np.array(results[0]["confusion_counts"]) - values["confusion_counts"])
-    assert difference.sum() < 0.12 * 14_200, "only pixels at boundaries may differ"
-
-
-def test_bad_references_of_a_comparison(world, capsys):
-    strange = read(world / "truth.tif").copy()
-    strange[3, 60:64] = 77
-    write(world / "strange.tif", strange)
-    write(world / "far.tif", strange, grid=rasterio.Affine(10, 0, 700_000, 0, -10, 4_400_000))
-    write(world / "empty.tif", np.zeros_like(strange))
-    (world / "text.tif").write_text("no raster")
-    for name, message in (
-        ("strange.tif", "has codes [77]"),
-        ("far.tif", "does not overlap the map"),
-        ("empty.tif", "no pixel with a class in both"),
-        ("text.tif", "is not a raster"),
-        ("absent.tif", "does not exist"),
-    ):
-        assert compare(world, world / name)[0] == 2
-        error = capsys.readouterr().err
-        assert message in error
-        assert error.count("\n") == 1
-        assert not (world / "comparison" / "agreement.tif").exists()
-    code, values = compare(world, world / "strange.tif", "--unknown-labels", "ignore")
-    assert code == 0
-    assert values["unknown_reference_codes"]["77"] >= 4
-    assert values["pixels"]["without_reference_class"] == 4
-
-
-def test_flags_that_make_no_sense(world, capsys):
-    base = ["--map", world / "map.tif"]
-    for arguments, message in (
-        (["design", *base, "--output-dir", world / "s", "--target-se", 0], "--target-se"),
-        (["design", *base, "--output-dir", world / "s", "--min-per-class", 1], "--min-per-class"),
-        (["design", *base, "--output-dir", world / "s", "--seed", -1], "--seed"),
-        (["compare", *base, "--reference-map", "x.tif", "--block-m", 0], "--block-m"),
-        (["estimate", *base, "--reference", "x.gpkg", "--confidence", 1], "--confidence"),
-        (["estimate", *base, "--reference", "x.gpkg", "--design", "d.json",
-          "--not-a-probability-sample"], "excludes --design"),
-        (["estimate", *base, "--reference", world / "map.tif",
-          "--not-a-probability-sample"], "must be a GeoPackage"),
-        (["estimate", *base, "--reference", world / "x.csv",
-          "--not-a-probability-sample"], "does not exist"),
-        (["judge"], "no part 'judge'"),
-    ):  # fmt: skip
-        assert run(*arguments) == 2
-        assert message in capsys.readouterr().err
-    assert run("--help") == 0
-    assert "design" in capsys.readouterr().out
 
 
 def test_a_map_without_crs_is_sampled_and_estimated_without_hectares(world):

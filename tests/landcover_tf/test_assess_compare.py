@@ -1,0 +1,102 @@
+"""`landcover assess compare`: agreement of two rasters."""
+
+import numpy as np
+import pytest
+import rasterio
+from fakes.assessed_map import GRID, SIZE, compare, make_world, read, write
+from rasterio.crs import CRS
+from rasterio.warp import Resampling, calculate_default_transform, reproject
+
+from landcover_tf.accuracy.scores import confusion_matrix
+from landcover_tf.legend import IGNORED, load_legend
+
+
+@pytest.fixture
+def world(tmp_path):
+    return make_world(tmp_path)
+
+
+def expected_matrix(codes, truth):
+    index = load_legend("landcover9").index_of_code
+    return confusion_matrix(np.where(codes == 0, IGNORED, index[truth]), index[codes], 8)
+
+
+def test_comparing_two_rasters_of_one_grid(world):
+    code, values = compare(world, world / "truth.tif", "--rows-per-strip", 17)
+    assert code == 0
+    codes, truth = read(world / "map.tif"), read(world / "truth.tif")
+    np.testing.assert_array_equal(values["confusion_counts"], expected_matrix(codes, truth))
+    assert values["pixels"] == {"compared": 14_200, "without_reference_class": 0,
+                                "without_map_class": 200, "without_both": 0}  # fmt: skip
+    overall = values["overall_accuracy"]
+    assert overall["low"] < overall["value"] < overall["high"]
+    assert values["blocks"] == 16
+    assert sum(p["pixels"] for p in values["by_object_size"]) == 14_200
+    assert sum(p["pixels"] for p in values["by_boundary_distance"]) == 14_200
+    agreement = read(world / "comparison" / "agreement.tif")
+    np.testing.assert_array_equal(agreement == 1, codes == truth)
+    assert (agreement[:10, :20] == 4).all()
+    with rasterio.open(world / "comparison" / "agreement.tif") as raster:
+        assert raster.crs == CRS.from_epsg(32634)
+        assert raster.transform == GRID
+        assert raster.colormap(1)[1] == (46, 125, 110, 255)
+        assert raster.tags(1)["CLASS_2"] == "disagreement"
+    text = (world / "comparison" / "report.md").read_text()
+    assert "agreement with it, not accuracy" in text
+    assert "16 squares are few" in text
+    _, again = compare(world, world / "truth.tif")
+    assert {k: v for k, v in again.items() if k != "config"} == values
+
+
+def test_the_reference_may_have_another_grid_and_another_legend(world):
+    truth = read(world / "truth.tif")
+    foreign = np.zeros(256, np.uint8)
+    foreign[[10, 20, 60]] = [40, 10, 80]
+    # Twice as fine: each map pixel is the commonest class of four equal ones.
+    fine = np.kron(foreign[truth], np.ones((2, 2), np.uint8))
+    write(world / "fine.tif", fine, grid=rasterio.Affine(5, 0, 500_000, 0, -5, 4_400_000))
+    code, values = compare(world, world / "fine.tif", "--reference-legend", "worldcover",
+                           "--rows-per-strip", 31)  # fmt: skip
+    assert code == 0
+    codes = read(world / "map.tif")
+    np.testing.assert_array_equal(values["confusion_counts"], expected_matrix(codes, truth))
+    # In degrees: read by this program, and by one warp of the whole map.
+    grid, width, height = calculate_default_transform(
+        "EPSG:32634", "EPSG:4326", SIZE, SIZE, 500_000, 4_398_800, 501_200, 4_400_000
+    )
+    degrees = np.zeros((height, width), np.uint8)
+    reproject(truth, degrees, src_transform=GRID, src_crs="EPSG:32634", dst_transform=grid,
+              dst_crs="EPSG:4326", resampling=Resampling.nearest)  # fmt: skip
+    write(world / "degrees.tif", degrees, crs="EPSG:4326", grid=grid)
+    results = [
+        compare(world, world / "degrees.tif", "--rows-per-strip", rows)[1] for rows in (13, 500)
+    ]
+    assert results[0] == results[1]
+    assert results[0]["pixels"]["compared"] > 13_500
+    difference = np.abs(np.array(results[0]["confusion_counts"]) - values["confusion_counts"])
+    assert difference.sum() < 0.12 * 14_200, "only pixels at boundaries may differ"
+
+
+def test_bad_references_of_a_comparison(world, capsys):
+    strange = read(world / "truth.tif").copy()
+    strange[3, 60:64] = 77
+    write(world / "strange.tif", strange)
+    write(world / "far.tif", strange, grid=rasterio.Affine(10, 0, 700_000, 0, -10, 4_400_000))
+    write(world / "empty.tif", np.zeros_like(strange))
+    (world / "text.tif").write_text("no raster")
+    for name, message in (
+        ("strange.tif", "has codes [77]"),
+        ("far.tif", "does not overlap the map"),
+        ("empty.tif", "no pixel with a class in both"),
+        ("text.tif", "is not a raster"),
+        ("absent.tif", "does not exist"),
+    ):
+        assert compare(world, world / name)[0] == 2
+        error = capsys.readouterr().err
+        assert message in error
+        assert error.count("\n") == 1
+        assert not (world / "comparison" / "agreement.tif").exists()
+    code, values = compare(world, world / "strange.tif", "--unknown-labels", "ignore")
+    assert code == 0
+    assert values["unknown_reference_codes"]["77"] >= 4
+    assert values["pixels"]["without_reference_class"] == 4

@@ -1,0 +1,112 @@
+"""`landcover assess design`: from a map to points to label."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import rasterio
+from defusedxml import ElementTree
+from fakes.assessed_map import GRID, SIZE, design, label, make_world, read, run, write
+from rasterio.crs import CRS
+
+from landcover_tf.geopackage import read_points
+from landcover_tf.legend import load_legend
+
+
+@pytest.fixture
+def world(tmp_path):
+    return make_world(tmp_path)
+
+
+def test_a_design_is_complete_and_repeatable(world):
+    first = design(world, "--target-se", 0.03, "--seed", 4, "--expected-accuracy", 0.8, "60=0.9")
+    other = design(world, "--config", first / "assess_design.json", "--rows-per-strip", 7,
+                   out="again")  # fmt: skip
+    for name in ("points.gpkg", "points.csv", "points.qml", "design.json"):
+        assert (first / name).read_bytes() == (other / name).read_bytes(), name
+    record = json.loads((first / "design.json").read_text())
+    codes = read(world / "map.tif")
+    assert record["seed"] == 4
+    assert record["nodata_pixels"] == 200
+    assert record["expected_se"] <= 0.03
+    for stratum in record["strata"]:
+        assert stratum["pixels"] == (codes == stratum["code"]).sum()
+        assert stratum["points"] >= 50
+    points = read_points(first / "points.gpkg")
+    assert points.crs == CRS.from_epsg(32634)
+    assert len(points.rows) == record["points"] == sum(s["points"] for s in record["strata"])
+    with rasterio.open(world / "map.tif") as raster:
+        found = [v[0] for v in raster.sample(zip(points.x, points.y, strict=True))]
+    assert found == [row["stratum"] for row in points.rows]
+    assert all(row["reference"] is None for row in points.rows)
+    with (first / "points.csv").open() as file:
+        table = list(csv.DictReader(file))
+    assert [float(row["x"]) for row in table] == points.x
+
+
+def test_the_style_offers_the_legend_and_hides_the_stratum(world):
+    folder = design(world, "--samples", 150)
+    root = ElementTree.parse(folder / "points.qml").getroot()
+    legend = load_legend("landcover9")
+    renderer = root.find("renderer-v2")
+    assert renderer.get("attr") == "reference"
+    values = [c.get("value") for c in renderer.iter("category")]
+    assert values == [*(str(c) for c in legend.codes), ""]
+    symbols = {s.get("name") for s in renderer.iter("symbol")}
+    assert {c.get("symbol") for c in renderer.iter("category")} == symbols
+    fields = {f.get("name"): f.find("editWidget") for f in root.iter("field")}
+    assert fields["stratum"].get("type") == "Hidden"
+    choices = [o.get("name") for o in fields["reference"].iter("Option") if o.get("value")]
+    assert choices == list(legend.names)
+
+
+def test_pictures_show_the_surroundings_of_their_point(world):
+    image = np.full((4, SIZE, SIZE), 1000, np.uint16)
+    image[0] = np.arange(SIZE)[:, None] * 20 + 500
+    image[:, :, 110:] = 0
+    grid = GRID  # The same grid; only its columns from 110 on have no data.
+    write(world / "image.tif", image, names=("B04", "B03", "B02", "B08"), grid=grid)
+    folder = design(world, "--samples", 150, "--image", world / "image.tif", "--picture-m", 160)
+    points = read_points(folder / "points.gpkg")
+    without = [row["picture"] is None for row in points.rows]
+    assert without == [(x - 500_000) // 10 >= 110 for x in points.x]
+    named = [row for row in points.rows if row["picture"]]
+    assert {row["picture"] for row in named} == {
+        f"pictures/{p.name}" for p in (folder / "pictures").iterdir()
+    }
+    assert named[0]["picture"] == f"pictures/{named[0]['id']:05d}.png"
+    from matplotlib.image import imread
+
+    picture = imread(folder / named[0]["picture"])
+    assert picture.shape[0] == picture.shape[1] >= 320
+
+
+def test_an_existing_folder_is_never_overwritten(world, capsys):
+    folder = design(world, "--samples", 150)
+    label(folder, world / "truth.tif")
+    assert run("design", "--map", world / "map.tif", "--output-dir", folder) == 2
+    assert "exists already" in capsys.readouterr().err
+    assert read_points(folder / "points.gpkg").rows[0]["reference"] is not None
+
+
+def test_flags_that_make_no_sense(world, capsys):
+    base = ["--map", world / "map.tif"]
+    for arguments, message in (
+        (["design", *base, "--output-dir", world / "s", "--target-se", 0], "--target-se"),
+        (["design", *base, "--output-dir", world / "s", "--min-per-class", 1], "--min-per-class"),
+        (["design", *base, "--output-dir", world / "s", "--seed", -1], "--seed"),
+        (["compare", *base, "--reference-map", "x.tif", "--block-m", 0], "--block-m"),
+        (["estimate", *base, "--reference", "x.gpkg", "--confidence", 1], "--confidence"),
+        (["estimate", *base, "--reference", "x.gpkg", "--design", "d.json",
+          "--not-a-probability-sample"], "excludes --design"),
+        (["estimate", *base, "--reference", world / "map.tif",
+          "--not-a-probability-sample"], "must be a GeoPackage"),
+        (["estimate", *base, "--reference", world / "x.csv",
+          "--not-a-probability-sample"], "does not exist"),
+        (["judge"], "no part 'judge'"),
+    ):  # fmt: skip
+        assert run(*arguments) == 2
+        assert message in capsys.readouterr().err
+    assert run("--help") == 0
+    assert "design" in capsys.readouterr().out
