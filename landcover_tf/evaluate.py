@@ -28,6 +28,9 @@ class EvaluateConfig:
     calibration: Literal["temperature", "vector", "none"] = "temperature"
     """Correction of the probabilities, fitted on the validation split and kept for the export: one
     temperature, or a factor and an offset per class, which can change the predicted class."""
+    tta: bool = False
+    """Average the probabilities of eight flips and quarter turns, as `serving.predict --tta` does;
+    eight times the work."""
     baseline: Literal["hist-gradient-boosting", "lightgbm", "none"] = "hist-gradient-boosting"
     """Per-pixel classifier to compare with."""
     baseline_context: int = 0
@@ -79,6 +82,7 @@ def _program(config: EvaluateConfig) -> None:
             split=config.split,
             batch_size=config.batch_size,
             calibration=config.calibration,
+            tta=config.tta,
             baseline=None if config.baseline == "none" else config.baseline,
             baseline_context=config.baseline_context,
             baseline_pixels=config.baseline_pixels,

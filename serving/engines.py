@@ -7,6 +7,7 @@ import numpy as np
 
 from landcover_tf.errors import ConfigError
 from landcover_tf.model_info import ModelInfo
+from landcover_tf.orientations import mean_over_orientations
 from serving.local_model import decide
 from serving.options import NetworkOptions
 from serving.pipeline import Backend
@@ -48,17 +49,7 @@ class Augmented:
 
     def probabilities(self, batch: np.ndarray) -> np.ndarray:
         """Returns mean class probabilities, float32 [batch, height, width, classes]."""
-        total: np.ndarray | None = None
-        for flipped in (False, True):
-            image = batch[:, :, ::-1] if flipped else batch
-            for turns in range(4):
-                turned = np.ascontiguousarray(np.rot90(image, turns, axes=(1, 2)))
-                back = np.rot90(self._backend.probabilities(turned), -turns, axes=(1, 2))
-                back = back[:, :, ::-1] if flipped else back
-                total = back.copy() if total is None else np.add(total, back, out=total)
-        if total is None:
-            raise ValueError("no orientation was run")
-        return total / np.float32(8)
+        return mean_over_orientations(self._backend.probabilities, batch)
 
     def decide(self, batch: np.ndarray) -> np.ndarray:
         """Returns dense class and confidence in 1/254, uint8 [batch, height, width, 2]."""

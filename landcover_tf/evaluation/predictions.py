@@ -16,6 +16,7 @@ from landcover_tf.evaluation.regions import own_mask
 from landcover_tf.input_pipeline.dataset import evaluation_dataset
 from landcover_tf.legend import IGNORED
 from landcover_tf.model_info import Calibration
+from landcover_tf.orientations import mean_over_orientations
 from landcover_tf.patch_index import PatchEntry
 from landcover_tf.progress import progress
 
@@ -106,19 +107,20 @@ def predict_split(
     *,
     entries: Sequence[PatchEntry] | None,
     calibration: Calibration,
+    tta: bool = False,
     baseline: Baseline | None,
     pictures: int,
 ) -> SplitPrediction:
     """Returns the confusion matrices and the reliability over all patches of a split.
 
-    The network's class is that of the calibrated probabilities, as in an export.
+    The network's class is that of the calibrated probabilities, as in an export; with `tta`, of
+    their mean over eight orientations, as in `serving.predict --tta`.
     """
     classes = len(info.legend.classes)
     network, trees, shown = [], [], []
     before, after = _Judgement(classes), _Judgement(classes)
     for image, label in batches:
-        outputs = logits(image)
-        calibrated = calibration.apply(outputs)
+        outputs, calibrated = _outputs(logits, image, calibration, tta)
         predicted = calibrated.argmax(axis=-1).astype(np.uint8)
         for i in range(len(image)):
             mask = own_mask(entries, len(network), info.patch_grid)
@@ -141,6 +143,24 @@ def predict_split(
         after_by_class=after.by_class,
         shown=tuple(shown),
     )
+
+
+def _outputs(
+    logits: Logits, image: np.ndarray, calibration: Calibration, tta: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns logits, and calibrated ones; with `tta` the logarithms of mean probabilities."""
+    if not tta:
+        outputs = logits(image)
+        return outputs, calibration.apply(outputs)
+
+    def both(turned: np.ndarray) -> np.ndarray:
+        outputs = logits(turned)
+        pair = softmax(outputs), softmax(calibration.apply(outputs))
+        return np.concatenate(pair, axis=-1)
+
+    means = np.log(np.maximum(mean_over_orientations(both, image), np.finfo(np.float32).tiny))
+    before, after = np.split(means, 2, axis=-1)
+    return before, after
 
 
 class _Judgement:

@@ -53,6 +53,7 @@ class Settings:
     split: str
     batch_size: int
     calibration: CalibrationMethod
+    tta: bool
     baseline: BaselineKind | None
     baseline_context: int
     baseline_pixels: int
@@ -86,6 +87,7 @@ def evaluate_run(run: RunFolder, folder: Path, settings: Settings) -> str:
         info,
         entries=entries,
         calibration=Calibration.from_dict(calibration),
+        tta=settings.tta,
         baseline=baseline,
         pictures=settings.pictures,
     )
@@ -102,6 +104,7 @@ def evaluate_run(run: RunFolder, folder: Path, settings: Settings) -> str:
         "pixels": judged[0].scores.pixels,
         "blocks": len(set(blocks)),
         "block_unit": unit,
+        "orientations": 8 if settings.tta else 1,
         "bootstrap_samples": settings.bootstrap_samples,
         "data_hash": info.data_hash,
         "unet": judged[0].to_dict(info.legend.names),
@@ -223,6 +226,8 @@ def _header(values: dict[str, Any]) -> str:
         f"{values['split']}: {values['patches']} patches, {values['pixels']:,} labelled pixels; "
         f"95 % intervals by resampling {values['blocks']} {values['block_unit']}"
     ]
+    if values["orientations"] > 1:
+        lines.append(f"U-Net: mean probability of {values['orientations']} orientations")
     if values["baseline"]:
         baseline = values["baseline"]
         lines.append(

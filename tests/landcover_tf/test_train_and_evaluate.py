@@ -6,13 +6,18 @@ import shutil
 
 import numpy as np
 import pytest
+from scipy.special import softmax
 
 from landcover_tf import evaluate, train
 from landcover_tf.dataset_info import DatasetInfo
 from landcover_tf.errors import RunError
+from landcover_tf.evaluation.predictions import logits_of, predict_split
+from landcover_tf.input_pipeline.dataset import evaluation_dataset
+from landcover_tf.legend import IGNORED
 from landcover_tf.model_info import Calibration, ModelSpec
 from landcover_tf.run_folder import RunFolder
 from landcover_tf.schedules import Schedule
+from landcover_tf.training import load_model
 
 QUICK = ["--model", "resnet18", "--encoder-weights", "none", "--patch-size", "64",
          "--batch-size", "8"]  # fmt: skip
@@ -73,6 +78,36 @@ def test_evaluation_agrees_with_its_own_confusion_matrix(tiny_run, tmp_path):
         assert 0 <= low <= high <= 1
     for name in ("per_class.csv", "confusion_matrix.png", "reliability.png", "predictions.png"):
         assert (folder / name).stat().st_size > 100
+
+
+def test_tta_scores_the_mean_of_eight_orientations(tiny_run, tiny_dataset, tmp_path, capsys):
+    network, _, info = load_model(tiny_run)
+    batches = [(image.numpy(), label.numpy()) for image, label in evaluation_dataset(
+        info, tiny_dataset, "val", batch_size=4).take(2)]  # fmt: skip
+    found = predict_split(
+        logits_of(network), iter(batches), info,
+        entries=None, calibration=Calibration(), tta=True, baseline=None, pictures=0,
+    )  # fmt: skip
+    expected = np.zeros((8, 8), int)
+    for image, label in batches:
+        views = []
+        for turns in range(4):
+            turned = softmax(network(np.rot90(image, turns, (1, 2)).copy()).numpy(), axis=-1)
+            views.append(np.rot90(turned, -turns, (1, 2)))
+            # A transposed view gives the other four.
+            turned = np.rot90(image.swapaxes(1, 2), turns, (1, 2)).copy()
+            turned = softmax(network(turned).numpy(), axis=-1)
+            views.append(np.rot90(turned, -turns, (1, 2)).swapaxes(1, 2))
+        predicted = np.mean(views, axis=0).argmax(axis=-1)
+        np.add.at(expected, (label[label != IGNORED], predicted[label != IGNORED]), 1)
+    # Sums of another order may turn a tie.
+    np.testing.assert_allclose(found.network.sum(axis=0), expected, atol=5)
+
+    copy = tmp_path / "run"
+    shutil.copytree(tiny_run, copy)
+    quick = ["--bootstrap-samples", "20", "--baseline", "none", "--split", "val", "--tta"]
+    assert evaluate.main(["--run-dir", str(copy), *quick]) == 0
+    assert "mean probability of 8 orientations" in capsys.readouterr().out
 
 
 def test_vector_calibration_is_kept_for_the_export(tiny_run, tmp_path, capsys):
