@@ -1,0 +1,132 @@
+"""TensorFlow Serving's REST API over a `ModelServer`."""
+
+import base64
+import json
+import re
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import grpc
+import numpy as np
+import tensorflow as tf
+from fakes.servable import HTTP_OF_CODE, Refused
+from google.protobuf import json_format
+
+
+class QuietServer(ThreadingHTTPServer):
+    def handle_error(self, request, client_address) -> None:
+        """Says nothing: clients that give up waiting are part of the tests."""
+
+
+class RestHandler(BaseHTTPRequestHandler):
+    model_server: Any  # The ModelServer that answers.
+    protocol_version = "HTTP/1.1"
+    PREDICT = re.compile(r"(?i)/v1/models/([^/:]+)(?:/versions/(\d+))?:(classify|regress|predict)")
+    STATUS = re.compile(r"(?i)/v1/models(?:/([^/:]+))?(?:/versions/(\d+))?(/metadata)?")
+
+    def log_message(self, *_: object) -> None:
+        """Keeps the test output clean."""
+
+    def do_GET(self) -> None:
+        if not (match := self.STATUS.fullmatch(self.path)) or not match[1]:
+            return self._error(400, f"Malformed request: GET {self.path}")
+        version = int(match[2]) if match[2] else None
+        options = dict(preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
+        try:
+            if not match[3]:
+                status = self.model_server.status(match[1], version)
+                return self._reply(200, json_format.MessageToJson(status, **options))
+            number, signatures = self.model_server.metadata(match[1], version)
+        except Refused as refused:
+            return self._error(HTTP_OF_CODE[refused.code], str(refused))
+        spec = {"name": match[1], "signature_name": "", "version": str(number)}
+        found = json_format.MessageToDict(signatures, **options)
+        return self._reply(
+            200, json.dumps({"model_spec": spec, "metadata": {"signature_def": found}})
+        )
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        failure = self.model_server.take_failure()
+        if failure == "drop":
+            self.close_connection = True
+            return None
+        if failure in ("busy", "exhausted"):
+            return self._error(503 if failure == "busy" else 429, "Task size was too large")
+        if not (match := self.PREDICT.fullmatch(self.path)):
+            return self._error(400, f"Malformed request: POST {self.path}")
+        try:
+            version = int(match[2]) if match[2] else None
+            text = self._predict(match[1], version, json.loads(body), failure)
+        except Refused as refused:
+            return self._error(HTTP_OF_CODE[refused.code], str(refused))
+        except ValueError as error:
+            return self._error(400, f"JSON Parse error: {error}")
+        return self._reply(200, text, cut=failure == "cut")
+
+    def _predict(self, name: str, version: int | None, body: dict, failure: str | None) -> str:
+        _, servable = self.model_server.find(name, version)
+        signature_name = body.get("signature_name") or "serving_default"
+        if signature_name not in servable.signatures:
+            message = f'Serving signature name: "{signature_name}" not found in signature def'
+            raise Refused(grpc.StatusCode.INVALID_ARGUMENT, message)
+        signature = servable.signatures[signature_name]
+        inputs = {
+            key: _array(value, signature.inputs[key].dtype)
+            for key, value in _columns(body, signature).items()
+            if key in signature.inputs
+        }
+        outputs = self.model_server.predict(servable, signature_name, inputs, [])
+        plain = {key: _plain(key, value) for key, value in outputs.items()}
+        if failure == "garbage":
+            return '{"outputs": {"classes_bytes": 7}}'
+        if "inputs" in body:
+            text = json.dumps({"outputs": plain if len(plain) > 1 else next(iter(plain.values()))})
+        else:
+            rows = [dict(zip(plain, row, strict=True)) for row in zip(*plain.values(), strict=True)]
+            if len(plain) == 1:
+                rows = [next(iter(row.values())) for row in rows]
+            text = json.dumps({"predictions": rows})
+        return text.replace('"outputs":', '"extra": NaN, "outputs":') if failure == "nan" else text
+
+    def _error(self, code: int, message: str) -> None:
+        self._reply(code, json.dumps({"error": message}))
+
+    def _reply(self, code: int, text: str, *, cut: bool = False) -> None:
+        content = text.encode()
+        self.send_response(code)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content[: len(content) // 2] if cut else content)
+        self.close_connection = self.close_connection or cut
+
+
+def _columns(body: dict, signature) -> dict:
+    """Returns the values of each input from the row or the column format."""
+    if ("instances" in body) == ("inputs" in body):
+        raise ValueError("expected one of 'instances' and 'inputs'")
+    if "inputs" in body:
+        values = body["inputs"]
+        return values if isinstance(values, dict) else {next(iter(signature.inputs)): values}
+    rows = body["instances"]
+    if rows and isinstance(rows[0], dict) and "b64" not in rows[0]:
+        return {key: [row[key] for row in rows] for key in rows[0]}
+    return {next(iter(signature.inputs)): rows}
+
+
+def _array(values, dtype: int) -> np.ndarray:
+    kind = tf.as_dtype(dtype)
+    if kind != tf.string:
+        return np.array(values, kind.as_numpy_dtype)
+    strings = [base64.b64decode(v["b64"]) if isinstance(v, dict) else v.encode() for v in values]
+    return np.array(strings, object)
+
+
+def _plain(name: str, values: np.ndarray):
+    """Returns JSON values; strings of outputs named `..._bytes` become base64."""
+    if values.dtype != object:
+        return values.tolist()
+    if name.endswith("_bytes"):
+        return [{"b64": base64.b64encode(v).decode()} for v in values]
+    return [v.decode() for v in values]
