@@ -10,7 +10,7 @@ import rasterio
 from rasterio.crs import CRS
 from rasterio.enums import Resampling
 from rasterio.errors import CRSError, RasterioError, RasterioIOError
-from rasterio.transform import Affine, array_bounds, rowcol
+from rasterio.transform import Affine, array_bounds
 from rasterio.warp import reproject, transform, transform_bounds
 from rasterio.windows import Window as RasterioWindow
 
@@ -21,6 +21,8 @@ from landcover_tf.legend import Crosswalk
 SUFFIXES = (".tif", ".tiff", ".vrt", ".img", ".jp2")
 _FINER = 0.98
 """A label pixel is finer than the image's if its side is below this share of it."""
+_PIXELS_AT_ONCE = 2**25
+"""Label pixels read for one strip, about; labels of 1 m have a hundred under each image pixel."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,18 +90,8 @@ def overlapping(
     rasters: Sequence[LabelRaster], crs: CRS, grid: Affine, height: int, width: int
 ) -> list[LabelRaster]:
     """Returns the rasters whose bounds meet those of an image."""
-    west, south, east, north = array_bounds(height, width, grid)
-    found = []
-    for raster in rasters:
-        try:
-            box = transform_bounds(
-                raster.crs, crs, *array_bounds(raster.height, raster.width, raster.transform)
-            )
-        except (CRSError, RasterioError):
-            continue  # Bounds that the image's projection cannot express are far away.
-        if box[0] < east and box[2] > west and box[1] < north and box[3] > south:
-            found.append(raster)
-    return found
+    image = Window(row_off=0, col_off=0, height=height, width=width)
+    return [raster for raster in rasters if _source_windows(raster, crs, grid, image)]
 
 
 def warp_labels(
@@ -129,7 +121,7 @@ def warp_labels(
         width: Columns of the image.
         unknown: "error" refuses codes that the crosswalk does not know; "ignore" counts them
             and makes them no data.
-        rows_per_strip: Image rows warped at once.
+        rows_per_strip: Image rows warped at once, fewer where labels are much finer.
         threads: Threads of the warper.
 
     Raises:
@@ -141,12 +133,12 @@ def warp_labels(
     counts: Counter[int] = Counter()
     methods = []
     for raster in rasters:
-        method = "mode" if _is_finer(raster, crs, grid, height, width) else "nearest"
+        side = _relative_side(raster, crs, grid, height, width)
+        method = "mode" if side < _FINER else "nearest"
         methods.append(method)
-        for start in range(0, height, rows_per_strip):
-            strip = Window(
-                row_off=start, col_off=0, height=min(rows_per_strip, height - start), width=width
-            )
+        rows = max(1, min(rows_per_strip, int(_PIXELS_AT_ONCE * side**2 / width)))
+        for start in range(0, height, rows):
+            strip = Window(row_off=start, col_off=0, height=min(rows, height - start), width=width)
             warped = _warp_strip(raster, crosswalk, crs, grid, strip, method, counts, threads)
             if warped is not None:
                 target = codes[strip.slices]
@@ -190,9 +182,9 @@ def _describe(path: Path) -> LabelRaster:
         raise LabelError(f"{path} is not a raster that GDAL can read ({error})") from error
 
 
-def _is_finer(raster: LabelRaster, crs: CRS, grid: Affine, height: int, width: int) -> bool:
-    """Returns whether the raster's pixels, at the middle of the image, are smaller."""
-    x, y = _position(grid, height / 2, width / 2)
+def _relative_side(raster: LabelRaster, crs: CRS, grid: Affine, height: int, width: int) -> float:
+    """Returns the side of a label pixel, at the middle of the image, in image pixels."""
+    x, y = _position(grid, width / 2, height / 2)
     (source_x,), (source_y,) = transform(crs, raster.crs, [x], [y])
     step_x, step_y = abs(raster.transform.a), abs(raster.transform.e)
     xs, ys = transform(
@@ -202,7 +194,7 @@ def _is_finer(raster: LabelRaster, crs: CRS, grid: Affine, height: int, width: i
         [source_y, source_y, source_y + step_y],
     )
     area = np.hypot(xs[1] - xs[0], ys[1] - ys[0]) * np.hypot(xs[2] - xs[0], ys[2] - ys[0])
-    return bool(np.sqrt(area) < _FINER * abs(grid.a))
+    return float(np.sqrt(area) / abs(grid.a))
 
 
 def _warp_strip(
@@ -217,74 +209,105 @@ def _warp_strip(
 ) -> np.ndarray | None:
     """Returns target codes of an image strip, or None where the raster does not reach it."""
     place = _shifted(grid, strip)
-    source = _source_window(raster, crs, place, strip)
-    if source is None:
-        return None
+    nodata = crosswalk.target.nodata
+    strip_codes = None
+    for source in _source_windows(raster, crs, place, strip, margin=8):
+        warped = np.full((strip.height, strip.width), nodata, np.uint8)
+        reproject(
+            _remap(_read(raster, source), raster.nodata, crosswalk, counts),
+            warped,
+            src_transform=_shifted(raster.transform, source),
+            src_crs=raster.crs,
+            src_nodata=nodata,
+            dst_transform=place,
+            dst_crs=crs,
+            dst_nodata=nodata,
+            resampling=Resampling.mode if method == "mode" else Resampling.nearest,
+            num_threads=threads,
+            tolerance=0.0,  # The default approximates positions to an eighth of a pixel.
+        )
+        if strip_codes is None:
+            strip_codes = warped
+        else:
+            np.copyto(strip_codes, warped, where=strip_codes == nodata)
+    return strip_codes
+
+
+def _read(raster: LabelRaster, window: Window) -> np.ndarray:
+    rectangle = RasterioWindow(window.col_off, window.row_off, window.width, window.height)
     try:
         with rasterio.open(raster.path) as dataset:
-            labels = dataset.read(
-                1,
-                window=RasterioWindow(source.col_off, source.row_off, source.width, source.height),
-            )
+            return np.asarray(dataset.read(1, window=rectangle))
     except RasterioError as error:
         raise LabelError(f"cannot read {raster.path} ({error}); the file is damaged") from error
-    codes = _remap(labels, raster.nodata, crosswalk, counts)
-    target = np.full((strip.height, strip.width), crosswalk.target.nodata, np.uint8)
-    reproject(
-        codes,
-        target,
-        src_transform=_shifted(raster.transform, source),
-        src_crs=raster.crs,
-        src_nodata=crosswalk.target.nodata,
-        dst_transform=place,
-        dst_crs=crs,
-        dst_nodata=crosswalk.target.nodata,
-        resampling=Resampling.mode if method == "mode" else Resampling.nearest,
-        num_threads=threads,
-        tolerance=0.0,  # The default approximates positions to an eighth of a pixel.
-    )
-    return target
 
 
-def _position(grid: Affine, row: float, col: float) -> tuple[float, float]:
-    return grid.a * col + grid.b * row + grid.c, grid.d * col + grid.e * row + grid.f
+def _position(grid: Affine, x: float, y: float) -> tuple[float, float]:
+    return grid.a * x + grid.b * y + grid.c, grid.d * x + grid.e * y + grid.f
 
 
 def _shifted(grid: Affine, window: Window) -> Affine:
     """Returns the transform of a window of a grid."""
-    x, y = _position(grid, window.row_off, window.col_off)
+    x, y = _position(grid, window.col_off, window.row_off)
     return Affine(grid.a, grid.b, x, grid.d, grid.e, y)
 
 
-def _source_window(raster: LabelRaster, crs: CRS, place: Affine, strip: Window) -> Window | None:
-    """Returns the raster's pixels that an image strip needs, with a margin."""
-    box = transform_bounds(crs, raster.crs, *array_bounds(strip.height, strip.width, place))
-    rows, cols = rowcol(raster.transform, [box[0], box[2]], [box[3], box[1]], op=np.floor)
-    top, bottom = sorted(int(r) for r in rows)
-    left, right = sorted(int(c) for c in cols)
-    margin = 8
-    window = Window(
-        row_off=top, col_off=left, height=bottom - top + 1, width=right - left + 1
-    ).expand(margin)
-    return window.clip(raster.height, raster.width)
+def _source_windows(
+    raster: LabelRaster, crs: CRS, place: Affine, image: Window, margin: int = 0
+) -> list[Window]:
+    """Returns the raster's pixels that an image needs, with a margin.
+
+    There are two windows where the image lies across the antimeridian, which cuts rasters in
+    degrees; none where the raster does not reach the image.
+    """
+    try:
+        west, south, east, north = transform_bounds(
+            crs, raster.crs, *array_bounds(image.height, image.width, place)
+        )
+    except (CRSError, RasterioError):
+        return []  # What the raster's projection cannot express is far away.
+    # Across the antimeridian the western bound is the greater number.
+    spans = [(west, east)] if west <= east else [(west, 180.0), (-180.0, east)]
+    pixels = ~raster.transform
+    found = []
+    for left, right in spans:
+        corners = [_position(pixels, x, y) for x in (left, right) for y in (south, north)]
+        if not np.isfinite(corners).all():
+            continue
+        cols, rows = zip(*corners, strict=True)
+        col, row = int(np.floor(min(cols))), int(np.floor(min(rows)))
+        window = Window(
+            row_off=row,
+            col_off=col,
+            height=int(np.ceil(max(rows))) - row,
+            width=int(np.ceil(max(cols))) - col,
+        ).clip(raster.height, raster.width)
+        if window is not None:
+            found.append(window.expand(margin).clip(raster.height, raster.width) or window)
+    return found
 
 
 def _remap(
     labels: np.ndarray, nodata: float | None, crosswalk: Crosswalk, counts: Counter[int]
 ) -> np.ndarray:
     """Returns target codes; codes without an entry are counted and become no data."""
-    low, high = int(labels.min()), int(labels.max())
+    target = np.full(labels.shape, crosswalk.target.nodata, np.uint8)
+    has_code = np.ones(labels.shape, bool) if nodata is None else labels != nodata
+    codes = labels[has_code].astype(np.int64)
+    if not codes.size:
+        return target
+    low, high = int(codes.min()), int(codes.max())
     if high - low > 2**20:
         raise LabelError(f"label codes span {low} to {high}; expected class codes")
+    codes -= low
     # A table over the occurring range is many times faster than sorting the pixels.
-    present = np.bincount((labels.ravel().astype(np.int32) - low), minlength=high - low + 1)
-    table = np.full(high - low + 1, crosswalk.target.nodata, np.uint8)
-    for code in np.flatnonzero(present) + low:
-        value = int(code)
-        if nodata is not None and value == nodata:
-            continue
+    present = np.bincount(codes)
+    table = np.full(len(present), crosswalk.target.nodata, np.uint8)
+    for code in np.flatnonzero(present):
+        value = int(code) + low
         if value in crosswalk.codes:
-            table[value - low] = crosswalk.codes[value]
+            table[code] = crosswalk.codes[value]
         else:
-            counts[value] += int(present[value - low])
-    return table[labels.astype(np.int32) - low]
+            counts[value] += int(present[code])
+    target[has_code] = table[codes]
+    return target

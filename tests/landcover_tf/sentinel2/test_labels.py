@@ -8,6 +8,7 @@ from rasterio.warp import transform_bounds
 
 from landcover_tf.errors import LabelError
 from landcover_tf.legend import load_crosswalk
+from landcover_tf.sentinel2 import labels
 from landcover_tf.sentinel2.labels import (
     find_label_rasters,
     overlapping,
@@ -90,6 +91,42 @@ def test_worldcover_in_degrees_crossing_the_tile_edge(tmp_path):
     assert 0.4 < found.labelled_fraction < 0.55
 
 
+@pytest.mark.parametrize(
+    ("left", "share"),
+    [
+        # At 15.87 S, 180 lies 3 x 111.32 x cos(15.87) x 0.9996 = 321.1 km west of the zone's
+        # meridian, at easting 178.9 km: (178.9 - 99.96) / 109.8 = 0.72 of the tile's width.
+        (177, 0.72),
+        (-180, 0.28),
+        (None, 1.0),
+    ],
+)
+def test_labels_in_degrees_across_the_antimeridian(tmp_path, left, share):
+    # Tile 01LAC, Fiji. A raster of the whole Earth, and the two WorldCover cells that meet there.
+    west, east = (-180, 180) if left is None else (left, left + 3)
+    codes = np.full((300, (east - west) * 100), 20)
+    path = write(tmp_path / "l.tif", codes, Affine(0.01, 0, west, 0, -0.01, -15), "EPSG:4326")
+    crs, grid = rasterio.CRS.from_epsg(32701), Affine(300, 0, 99960, 0, -300, 8300040)
+    rasters = overlapping(find_label_rasters(path), crs, grid, 366, 366)
+    found = warp_labels(
+        rasters, load_crosswalk("landcover9", "landcover9"), crs=crs, grid=grid, height=366,
+        width=366,
+    )  # fmt: skip
+    assert found.labelled_fraction == pytest.approx(share, abs=0.005)
+
+
+def test_labels_of_a_metre_are_read_in_small_strips(tmp_path, monkeypatch):
+    codes = np.random.default_rng(3).choice([10, 20, 60], (2 * SIDE, 2 * SIDE)).repeat(5, 0)
+    path = write(tmp_path / "f.tif", codes.repeat(5, 1), Affine(1, 0, 499980, 0, -1, 4200000))
+    whole = warp(path)
+    monkeypatch.setattr(labels, "_PIXELS_AT_ONCE", 50_000)  # 8 of the 60 rows.
+    strips = []
+    read = labels._read
+    monkeypatch.setattr(labels, "_read", lambda r, w: strips.append(w.height) or read(r, w))
+    assert np.array_equal(warp(path).codes, whole.codes)
+    assert max(strips) <= 8 * 10 + 2 * 8
+
+
 def test_strips_do_not_show(tmp_path):
     codes = np.random.default_rng(2).choice([10, 20, 60], (200, 200))
     path = write(tmp_path / "f.tif", codes, Affine(7, 0, 499900, 0, -7, 4200100))
@@ -113,6 +150,16 @@ def test_the_rasters_own_nodata_is_not_an_unknown_code(tmp_path):
     codes = np.full((SIDE, SIDE), 10)
     codes[:, :30] = 255
     found = warp(write(tmp_path / "l.tif", codes, GRID, nodata=255))
+    assert (found.codes[:, :30] == 0).all() and (found.codes[:, 30:] == 10).all()
+
+
+@pytest.mark.parametrize(("dtype", "nodata"), [(np.int32, -(2**31)), (np.uint32, 2**32 - 1)])
+def test_nodata_far_from_the_codes(tmp_path, dtype, nodata):
+    codes = np.full((SIDE, SIDE), nodata, dtype)
+    path = write(tmp_path / "empty.tif", codes, GRID, nodata=nodata, dtype=dtype)
+    assert warp(path).labelled_fraction == 0
+    codes[:, 30:] = 10
+    found = warp(write(tmp_path / "l.tif", codes, GRID, nodata=nodata, dtype=dtype))
     assert (found.codes[:, :30] == 0).all() and (found.codes[:, 30:] == 10).all()
 
 
