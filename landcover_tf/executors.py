@@ -91,21 +91,47 @@ def run_jobs(
     Raises:
         LandCoverError: A worker process was lost (a job's own errors pass unchanged).
     """
+    results: dict[int, Result] = {}
+    done = finished(pool, function, jobs)
+    for index, future in progress(done, label=label, total=len(jobs), unit=unit):
+        results[index] = result_of(future)
+    return [results[index] for index in range(len(jobs))]
+
+
+def finished(
+    pool: Executor, function: Callable[[Job], Result], jobs: Sequence[Job]
+) -> Iterator[tuple[int, "Future[Result]"]]:
+    """Yields (index of the job, its future) as jobs finish.
+
+    In this process a job starts when it is asked for. Leaving the loop cancels the jobs that
+    have not begun.
+    """
     if isinstance(pool, InProcessExecutor):
-        return [function(job) for job in progress(jobs, label=label, unit=unit)]
-    futures = [pool.submit(function, job) for job in jobs]
+        for index, job in enumerate(jobs):
+            yield index, pool.submit(function, job)
+        return
+    futures = {pool.submit(function, job): index for index, job in enumerate(jobs)}
     try:
-        for future in progress(as_completed(futures), label=label, total=len(jobs), unit=unit):
-            future.result()
-    except BrokenProcessPool as error:
-        raise LandCoverError(
-            "a worker process died, most often because memory ran out; run again with --resume "
-            "and fewer --jobs"
-        ) from error
+        for future in as_completed(futures):
+            yield futures[future], future
     finally:
         for future in futures:
             future.cancel()
-    return [future.result() for future in futures]
+
+
+def result_of(future: "Future[Result]") -> Result:
+    """Returns a finished job's result.
+
+    Raises:
+        LandCoverError: Its worker process was lost (the job's own errors pass unchanged).
+    """
+    try:
+        return future.result()
+    except BrokenProcessPool as error:
+        raise LandCoverError(
+            "a worker process died, most often because memory ran out; run again with fewer "
+            "--jobs, and with --resume where the program has it"
+        ) from error
 
 
 @contextmanager

@@ -1,9 +1,11 @@
 """Files written whole or not at all, and their checksums."""
 
+import glob
 import hashlib
 import json
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,6 +51,23 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         raise OutputError(f"cannot write {path}: {error}") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def remove_leftovers(path: str | Path, *, idle_s: float = 900.0) -> None:
+    """Removes what interrupted `atomic_folder(path)` left behind.
+
+    Args:
+        path: The folder that was to be made.
+        idle_s: Seconds without a change after which nobody writes to a temporary folder any more.
+    """
+    path = Path(path)
+    for folder in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        try:
+            newest = max(entry.stat().st_mtime for entry in (folder, *folder.rglob("*")))
+        except FileNotFoundError:
+            continue  # Its owner is at work.
+        if time.time() - newest > idle_s:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def write_json(path: str | Path, value: Any) -> None:

@@ -1,17 +1,14 @@
 """Many products: checked together, then prepared one by one or side by side."""
 
-import os
-import re
 import shutil
 import sys
 from collections.abc import Sequence
-from concurrent.futures import as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
 from landcover_tf.errors import LandCoverError, OutputError, ProductError
-from landcover_tf.executors import executor, usable_cores
-from landcover_tf.files import read_json, write_json
+from landcover_tf.executors import executor, finished, result_of, usable_cores
+from landcover_tf.files import read_json, remove_leftovers, write_json
 from landcover_tf.legend import load_crosswalk
 from landcover_tf.progress import progress
 from landcover_tf.sentinel2 import prepared
@@ -107,7 +104,7 @@ def _prepare_all(
     """Returns what failed while preparing; with `keep_going` off the first failure is raised."""
     jobs = []
     for product in products:
-        _remove_leftovers(output_dir, product.name)
+        remove_leftovers(output_dir / product.name)
         if _is_finished(output_dir / product.name, settings, options.overwrite):
             print(f"{product.name}: finished before, skipped")
             continue
@@ -122,19 +119,15 @@ def _prepare_all(
         )
     failures = []
     with executor(min(options.jobs, max(len(jobs), 1)), options.scheduler) as pool:
-        futures = {pool.submit(prepare_product, job): job for job in jobs}
-        for future in as_completed(futures):
-            job = futures[future]
+        for index, future in finished(pool, prepare_product, jobs):
             try:
-                print(f"wrote {future.result()}")
+                print(f"wrote {result_of(future)}")
             except LandCoverError as error:
                 if not options.keep_going:
-                    for other in futures:
-                        other.cancel()
                     raise
                 failures.append(
                     Finding(
-                        product=job.product.name,
+                        product=jobs[index].product.name,
                         check="prepare",
                         severity="fatal",
                         message=str(error),
@@ -166,25 +159,6 @@ def _is_finished(folder: Path, settings: Settings, overwrite: bool) -> bool:
             f"{folder} was prepared with other settings ({', '.join(changed)}); choose another "
             "--output-dir or pass --overwrite"
         )
-    return True
-
-
-def _remove_leftovers(output_dir: Path, name: str) -> None:
-    """Removes unfinished folders of the product whose process is gone."""
-    pattern = re.compile(rf"\.{re.escape(name)}\.(\d+)\.part")
-    for entry in output_dir.iterdir():
-        match = pattern.fullmatch(entry.name)
-        if match and not _is_running(int(match[1])):
-            shutil.rmtree(entry, ignore_errors=True)
-
-
-def _is_running(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
     return True
 
 

@@ -6,7 +6,7 @@ from concurrent.futures import Executor
 import pytest
 
 from landcover_tf.errors import ConfigError, LandCoverError, OutputError
-from landcover_tf.executors import InProcessExecutor, executor, run_jobs
+from landcover_tf.executors import InProcessExecutor, executor, finished, result_of, run_jobs
 
 
 def square(number: int) -> int:
@@ -35,6 +35,16 @@ def test_one_job_runs_here_and_stops_at_the_first_error():
         assert pool.submit(square, 5).result() == 25
         with pytest.raises(OutputError, match="the disk is full"):
             run_jobs(pool, refuse, [1, 2, 3], label="refused")
+
+
+def test_one_process_starts_a_job_when_the_one_before_is_dealt_with():
+    log = []
+    for index, future in finished(InProcessExecutor(), log.append, ["a", "b", "c"]):
+        log.append(index)
+        assert result_of(future) is None
+        if index == 1:
+            break
+    assert log == ["a", 0, "b", 1]
 
 
 def test_processes_are_others_and_results_keep_their_order():

@@ -1,6 +1,8 @@
 """The program `prepare`: results, reports, resuming, and bad input."""
 
+import contextlib
 import json
+import os
 import sys
 import zipfile
 from pathlib import Path
@@ -27,6 +29,7 @@ from tiny_safe import gml as gml_text
 
 from landcover_tf import prepare
 from landcover_tf.errors import DatasetError
+from landcover_tf.files import atomic_folder
 from landcover_tf.grid import Window
 from landcover_tf.sentinel2.band_reader import GDAL_CACHE_BYTES
 from landcover_tf.sentinel2.prepared import PreparedScene, find_prepared_scenes
@@ -207,6 +210,12 @@ def test_gdals_cache_is_counted_in_bytes_everywhere():
     assert all("GDAL_CACHE_BYTES" in line for line in mentions)
 
 
+def temporary_of(folder):
+    with contextlib.suppress(KeyError), atomic_folder(folder) as temporary:
+        raise KeyError
+    return temporary
+
+
 class TestManyProducts:
     @pytest.fixture
     def several(self, tmp_path):
@@ -229,16 +238,19 @@ class TestManyProducts:
         assert run(several, out) == 0
         scenes = find_prepared_scenes(out)
         before = (scenes[0].folder / "scene.json").stat().st_mtime_ns
-        # As an interrupt leaves it: no finished folder, one under a temporary name.
-        process = 2**22 + 1  # Beyond the largest process number.
-        leftover = out / f".{scenes[1].name}.{process}.part"
-        scenes[1].folder.rename(leftover)
-        (leftover / "scene.json").unlink()
+        # A killed run leaves a folder under a temporary name; a running one has such a folder too.
+        scenes[1].folder.rename(tmp_path / "taken")
+        killed, running = temporary_of(scenes[1].folder), temporary_of(scenes[1].folder)
+        (tmp_path / "taken").rename(killed)
+        (killed / "scene.json").unlink()
+        for path in (killed, *killed.iterdir()):
+            os.utime(path, (0, 0))
+        running.mkdir()
         capsys.readouterr()
         assert run(several, out) == 0
         assert capsys.readouterr().out.count("finished before, skipped") == 2
         assert (scenes[0].folder / "scene.json").stat().st_mtime_ns == before
-        assert not leftover.exists()
+        assert not killed.exists() and running.exists()
         assert len(find_prepared_scenes(out)) == 3
 
     def test_other_settings_are_refused_unless_overwritten(self, several, tmp_path, capsys):
