@@ -1,5 +1,7 @@
 """Clouds: sources, buffer, shadow tests, and masks from elsewhere."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import rasterio
@@ -9,7 +11,9 @@ from tiny_safe import ULX, ULY, write_safe
 from landcover_tf.errors import ConfigError, RasterError
 from landcover_tf.sentinel2 import clouds
 from landcover_tf.sentinel2.clouds import CloudMask, cloud_bits, parse_values, read_cloud_mask
+from landcover_tf.sentinel2.resample import block_mean
 from landcover_tf.sentinel2.safe import open_product
+from landcover_tf.sentinel2.simulation.scene import make_scene
 from landcover_tf.sentinel2.validity import ValidityBit
 
 
@@ -74,6 +78,37 @@ def test_shadow_needs_dark_land_away_from_the_sun(product):
     off = bits_of(mask(block), product, nir=0.1, shadows=False) & ValidityBit.SHADOW
     assert not bright.any() and not water.any() and not off.any()
     assert not (dark.astype(bool) & mask(block).opaque).any()
+
+
+def test_shaded_towns_are_not_taken_for_water(product):
+    block = [(r, c) for r in range(28, 33) for c in range(28, 33)]
+    # Asphalt and roofs of the simulator's spectra: half of the shaded ones have NDWI above 0.
+    town = bits_of(mask(block), product, nir=0.09, green=0.093) & ValidityBit.SHADOW
+    land = bits_of(mask(block), product, nir=0.09, green=0.05) & ValidityBit.SHADOW
+    turbid = bits_of(mask(block), product, nir=0.055, green=0.1) & ValidityBit.SHADOW
+    assert town.any() and np.array_equal(town, land)
+    assert not turbid.any()
+
+
+def test_shadows_of_simulated_clouds_are_found_over_every_land():
+    """The simulator knows its shadows; their soft edges are left to the buffer."""
+    found = {"town": [], "water": []}
+    for seed in range(2):
+        scene = make_scene(land_seed=(seed, 1), day_seed=(seed, 2), size_px=600, cloud_fraction=0.1)
+        weather, codes = scene.weather, scene.landscape.codes[3::6, 3::6]
+        clear = CloudMask(
+            opaque=weather.cloudy, cirrus=weather.has_cirrus, snow=np.zeros_like(weather.cloudy)
+        )
+        sun = SimpleNamespace(sun_zenith_deg=scene.sun.zenith, sun_azimuth_deg=scene.sun.azimuth)
+        green, nir = (block_mean(scene.reflectance(name), 6) for name in ("B03", "B08"))
+        bits = cloud_bits(clear, sun, green=green, nir=nir, buffer_m=250.0)
+        shade = block_mean(weather.shadow, 6)
+        shaded = (shade > 0.3) & ~clear.opaque & ~clear.cirrus
+        shadow = (bits & ValidityBit.SHADOW) != 0
+        found["town"].append(shadow[shaded & (codes == 40)])
+        found["water"].append(shadow[(shade < 0.05) & (codes == 60)])
+    assert np.concatenate(found["town"]).mean() > 0.5
+    assert np.concatenate(found["water"]).mean() < 0.01
 
 
 def test_a_source_with_shadows_is_not_projected(product):
