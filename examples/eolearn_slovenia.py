@@ -51,7 +51,7 @@ def main(argv: list[str] | None = None) -> int:
 def _chain(source: Path, out: Path, epochs: int) -> None:
     pairs = write_pairs(source, out / "pairs")
     run("tfrecords_builder", "--data-dir", pairs, "--output-dir", out / "dataset",
-        "--patch-size", 32, "--patch-overlap", 16, "--split", "given",
+        "--patch-size", 32, "--patch-overlap", 16, "--split", "given", "--gap-px", 3,
         "--normalizer", "standardize")  # fmt: skip
     run("landcover_tf.train", "--data-dir", out / "dataset", "--output-dir", out / "run",
         "--model", "resnet18", "--encoder-weights", "none", "--skip-connections", 5,
