@@ -5,7 +5,6 @@ import signal
 import threading
 import time
 
-import pytest
 from builder_inputs import arguments, write_pairs
 
 from landcover_tf.dataset_info import DatasetInfo
@@ -18,7 +17,6 @@ def shard_sums(folder):
     return {s.file: s.sha256 for split in info.splits.values() for s in split.shards}
 
 
-@pytest.mark.slow
 def test_a_cluster_that_loses_a_worker_gives_the_same_bytes(tmp_path):
     from distributed import Client, LocalCluster
 
