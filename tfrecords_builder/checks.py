@@ -43,10 +43,10 @@ def dataset_nodata(rasters: Sequence[SourceRaster]) -> float:
     """Returns the stored no-data value of the dataset.
 
     It is what most images declare; where none declares one, a value that real data of the type
-    hardly takes. NaN becomes a number, because JSON and integer comparison know no NaN.
+    hardly takes. NaN and infinity become a number, because JSON knows neither.
     """
     values = [raster.nodata for raster in rasters if raster.nodata is not None]
-    declared = Counter(value for value in values if not math.isnan(value))
+    declared = Counter(value for value in values if math.isfinite(value))
     if declared:
         return float(declared.most_common(1)[0][0])
     dtype = np.dtype(rasters[0].dtype)

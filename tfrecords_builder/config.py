@@ -1,6 +1,7 @@
 """The settings of a build."""
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -114,10 +115,22 @@ class BuildConfig:
                 f"--band-indexes has {len(self.band_indexes)} numbers for {len(self.bands)} "
                 "--bands; expected one name for each number"
             )
+        twice = sorted(name for name, count in Counter(self.bands).items() if count > 1)
+        if twice:
+            raise ConfigError(f"--bands names {', '.join(twice)} more than once")
+        if self.nodata is not None and not math.isfinite(self.nodata):
+            raise ConfigError(
+                f"--nodata must be a finite number, got {self.nodata}; NaN and infinity are no "
+                "data anyway"
+            )
         if self.scale is not None and not (math.isfinite(self.scale) and self.scale > 0):
             raise ConfigError(f"--scale must be above 0, got {self.scale}")
         if not self.shard_size_mb > 0:
             raise ConfigError(f"--shard-size-mb must be above 0, got {self.shard_size_mb}")
+        if self.seed < 0:
+            raise ConfigError(f"--seed must be at least 0, got {self.seed}")
+        if self.jobs is not None and self.jobs < 1:
+            raise ConfigError(f"--jobs must be at least 1, got {self.jobs}")
 
     def _check_split(self) -> None:
         held_out = self.val_fraction, self.test_fraction

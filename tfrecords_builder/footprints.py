@@ -8,6 +8,8 @@ from rasterio.crs import CRS
 from rasterio.warp import transform as transform_points
 from scipy.spatial import cKDTree
 
+from tfrecords_builder.rasters import metres_per_unit
+
 # NSIDC EASE-Grid 2.0 Global: equal-area, covers the Earth, in metres. It serves when patches lie
 # in several coordinate systems, for example in two UTM zones.
 COMMON_CRS = "EPSG:6933"
@@ -39,7 +41,10 @@ class Footprints:
     bounds: np.ndarray
     """xmin, ymin, xmax, ymax, float64 [patches, 4]; metres on Earth, else the raster's units."""
     pixel: np.ndarray
-    """Pixel size in the same units, float64 [patches]."""
+    """Width and height of a pixel in the same units, float64 [patches, 2].
+
+    They differ far from 30 degrees of latitude, where the equal-area grid stretches the ground.
+    """
 
     @property
     def centers(self) -> np.ndarray:
@@ -57,9 +62,9 @@ class Footprints:
         """
         first, second = self.bounds[pairs[:, 0]], self.bounds[pairs[:, 1]]
         gaps = np.maximum(second[:, :2] - first[:, 2:], first[:, :2] - second[:, 2:])
+        gaps = gaps / self._smaller_pixel(pairs)
         apart = np.hypot(*np.maximum(gaps, 0).T)
-        size = np.minimum(self.pixel[pairs[:, 0]], self.pixel[pairs[:, 1]])
-        return np.asarray(np.where((gaps < 0).all(axis=1), gaps.max(axis=1), apart) / size)
+        return np.asarray(np.where((gaps < 0).all(axis=1), gaps.max(axis=1), apart))
 
     def close_pairs(self, distance_px: float, groups: np.ndarray) -> np.ndarray:
         """Returns pairs of rectangles of different groups that are nearer than a distance.
@@ -83,8 +88,7 @@ class Footprints:
         """Returns the pixels that each overlapping pair (int [n, 2]) has in common."""
         first, second = self.bounds[pairs[:, 0]], self.bounds[pairs[:, 1]]
         sides = np.minimum(first[:, 2:], second[:, 2:]) - np.maximum(first[:, :2], second[:, :2])
-        size = np.minimum(self.pixel[pairs[:, 0]], self.pixel[pairs[:, 1]])
-        return np.asarray(np.maximum(sides, 0).prod(axis=1) / size**2)
+        return np.asarray((np.maximum(sides, 0) / self._smaller_pixel(pairs)).prod(axis=1))
 
     def min_distance(self, groups: np.ndarray) -> float | None:
         """Returns the least distance between rectangles of two groups in pixels.
@@ -103,6 +107,9 @@ class Footprints:
                 found = self._least(sides[0], sides[1])
                 least = found if least is None else min(least, found)
         return least
+
+    def _smaller_pixel(self, pairs: np.ndarray) -> np.ndarray:
+        return np.minimum(self.pixel[pairs[:, 0]], self.pixel[pairs[:, 1]])
 
     def _least(self, first: np.ndarray, second: np.ndarray) -> float:
         """Returns the least distance of two sets; the nearest centres bound the search."""
@@ -127,13 +134,13 @@ class Footprints:
 def locate(places: Sequence[PatchPlace]) -> Footprints:
     """Returns the footprints of patches.
 
-    Patches of one projected CRS keep its coordinates. Several CRSs, or degrees, are brought to an
-    equal-area grid of the Earth. Rasters without a CRS each get a world of their own.
+    Patches of one CRS in metres keep its coordinates. Several CRSs, degrees or feet are brought to
+    an equal-area grid of the Earth. Rasters without a CRS each get a world of their own.
     """
     corners = np.array([_corners(place) for place in places]).reshape(-1, 4, 2)
     systems = [place.crs for place in places]
     known = sorted(set(systems) - {""})
-    if len(known) > 1 or any(not CRS.from_user_input(crs).is_projected for crs in known):
+    if len(known) > 1 or any(metres_per_unit(CRS.from_user_input(crs)) != 1 for crs in known):
         for crs in known:
             rows = np.array([system == crs for system in systems])
             corners[rows] = _to_common(corners[rows], crs)
@@ -142,10 +149,9 @@ def locate(places: Sequence[PatchPlace]) -> Footprints:
         0 if place.crs else numbers.setdefault(place.raster, len(numbers) + 1) for place in places
     ]
     bounds = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
-    height = np.array([place.height for place in places])
-    area = (bounds[:, 2] - bounds[:, 0]) * (bounds[:, 3] - bounds[:, 1])
-    pixels = height * np.array([place.width for place in places])
-    return Footprints(world=np.array(world), bounds=bounds, pixel=np.sqrt(area / pixels))
+    pixels = np.array([(place.width, place.height) for place in places]).reshape(-1, 2)
+    pixel = (bounds[:, 2:] - bounds[:, :2]) / pixels
+    return Footprints(world=np.array(world), bounds=bounds, pixel=pixel)
 
 
 def _corners(place: PatchPlace) -> list[tuple[float, float]]:

@@ -65,7 +65,7 @@ def _build(config: BuildConfig, found: BuildInput, work: Path) -> DatasetInfo:
     with executor(_processes(config, len(jobs)), config.scheduler) as pool:
         _run(pool, patches.scan, jobs, [job.scan_path for job in jobs], "looking at scenes")
         plan = make_plan(jobs, found, config)
-        print(summary(plan, config))
+        print(summary(plan, found, config))
         shard_jobs = _shard_jobs(plan, found, config, work)
         flat = [job for group in shard_jobs.values() for job in group]
         shards.reserve(flat)
@@ -99,7 +99,7 @@ def _build(config: BuildConfig, found: BuildInput, work: Path) -> DatasetInfo:
     return info
 
 
-def summary(plan: Plan, config: BuildConfig) -> str:
+def summary(plan: Plan, found: BuildInput, config: BuildConfig) -> str:
     """Returns how many patches are kept and why others are dropped, for people."""
     lines = [f"{len(plan.candidates)} possible patches"]
     for split in config.fractions if config.split != "given" else ("train", "val", "test"):
@@ -107,6 +107,12 @@ def summary(plan: Plan, config: BuildConfig) -> str:
         groups = len({plan.placements[number].group for number in numbers})
         lines.append(f"  {split:5} {len(numbers):7} patches in {groups} {_groups_word(config)}")
     lines += [f"  drop  {count:7} patches: {why}" for why, count in plan.dropped().items()]
+    without = sum(not raster.crs for raster in found.rasters)
+    if without > 1:
+        lines.append(
+            f"{without} images have no CRS, so the gap between them is unknown; "
+            "tfrecords_builder.audit finds pixels that they share"
+        )
     return "\n".join(lines)
 
 

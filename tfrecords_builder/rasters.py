@@ -52,13 +52,15 @@ class SourceRaster:
     crs: str
     """EPSG:n or WKT; empty when the raster has none."""
     transform: tuple[float, float, float, float, float, float]
-    projected: bool
-    """The CRS counts in metres."""
+    metres_per_unit: float | None
+    """Length of the CRS's unit, None without a projected CRS."""
 
     @property
     def resolution_m(self) -> float | None:
         """Pixel size in metres, None without a projected CRS."""
-        return math.hypot(self.transform[0], self.transform[3]) if self.projected else None
+        if self.metres_per_unit is None:
+            return None
+        return self.metres_per_unit * math.hypot(self.transform[0], self.transform[3])
 
     def patch_transform(self, window: Window) -> tuple[float, float, float, float, float, float]:
         """Returns the affine coefficients of a window's own upper-left corner."""
@@ -87,6 +89,11 @@ class Pixels:
     """Label codes that the crosswalk does not know; their pixels are unlabelled."""
 
 
+def metres_per_unit(crs: rasterio.crs.CRS | None) -> float | None:
+    """Returns the length of a CRS's unit, None where there is no CRS or it counts in degrees."""
+    return float(crs.linear_units_factor[1]) if crs and crs.is_projected else None
+
+
 def describe(source: Source, choice: BandChoice) -> SourceRaster:
     """Returns a source with what its header says.
 
@@ -102,6 +109,7 @@ def describe(source: Source, choice: BandChoice) -> SourceRaster:
                 f"{source.image} has the data type {', '.join(sorted(dtypes))}; expected one of "
                 f"{', '.join(DTYPES)} for all bands"
             )
+        dtype = dtypes.pop()
         for path in filter(None, (source.label, source.validity)):
             _require_same_grid(image, path)
         transform = tuple(image.transform)[:6]
@@ -116,13 +124,13 @@ def describe(source: Source, choice: BandChoice) -> SourceRaster:
                 for index, name in zip(indexes, names, strict=True)
             ),
             indexes=tuple(indexes),
-            dtype=dtypes.pop(),
-            nodata=image.nodata if choice.nodata is None else choice.nodata,
+            dtype=dtype,
+            nodata=_nodata(image, choice, dtype),
             height=image.height,
             width=image.width,
             crs=_crs_name(image.crs),
             transform=transform,
-            projected=bool(image.crs and image.crs.is_projected),
+            metres_per_unit=metres_per_unit(image.crs),
         )
 
 
@@ -263,6 +271,22 @@ def _choose_bands(
     return list(range(1, len(described) + 1)), list(choice.names)
 
 
+def _nodata(image: rasterio.DatasetReader, choice: BandChoice, dtype: str) -> float | None:
+    if choice.nodata is None:
+        # GDAL lets a raster declare a value that none of its pixels can hold.
+        return image.nodata if _can_hold(dtype, image.nodata) else None
+    if not _can_hold(dtype, choice.nodata):
+        raise RasterError(f"{image.name} holds {dtype}, which cannot be --nodata {choice.nodata:g}")
+    return choice.nodata
+
+
+def _can_hold(dtype: str, value: float | None) -> bool:
+    if value is None or np.dtype(dtype).kind == "f":
+        return True
+    limits = np.iinfo(dtype)
+    return float(value).is_integer() and limits.min <= value <= limits.max
+
+
 @contextmanager
 def without_georeference_warning() -> Iterator[None]:
     """Keeps rasterio quiet about rasters without a CRS, which are welcome here."""
@@ -302,6 +326,8 @@ def _read(file: rasterio.DatasetReader, window: Window, indexes: int | list[int]
 
 def _require_same_grid(image: rasterio.DatasetReader, path: object) -> None:
     with _opened(path) as other:
+        if other.count > 1:
+            raise LabelError(f"{path} has {other.count} bands; expected one with a code per pixel")
         if (other.height, other.width) != (image.height, image.width):
             raise LabelError(
                 f"{path} is {other.height} x {other.width} pixels but {image.name} is "

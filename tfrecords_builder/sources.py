@@ -94,8 +94,7 @@ def _prepared_scene(scene: PreparedScene) -> Source:
 
 def _folder_pairs(images: Path, labels: Path) -> list[Source]:
     """Returns pairs of rasters whose paths differ in the suffix at most."""
-    label_of = {p.relative_to(labels).with_suffix(""): p for p in _rasters(labels)}
-    image_of = {p.relative_to(images).with_suffix(""): p for p in _rasters(images)}
+    label_of, image_of = _by_name(labels), _by_name(images)
     alone = sorted(map(str, image_of.keys() - label_of.keys()))
     if alone:
         raise DatasetError(
@@ -113,21 +112,30 @@ def _folder_pairs(images: Path, labels: Path) -> list[Source]:
     ]
 
 
-def _rasters(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.rglob("[!.]*") if p.suffix.lower() in RASTER_SUFFIXES)
+def _by_name(folder: Path) -> dict[Path, Path]:
+    """Returns the rasters in a folder by their path in it without the suffix."""
+    found: dict[Path, Path] = {}
+    for path in sorted(p for p in folder.rglob("[!.]*") if p.suffix.lower() in RASTER_SUFFIXES):
+        first = found.setdefault(path.relative_to(folder).with_suffix(""), path)
+        if first != path:
+            raise DatasetError(f"{first} and {path} have one name; which of them is meant?")
+    return found
 
 
 def _listed_pairs(path: Path) -> list[Source]:
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        columns = tuple(reader.fieldnames or ())
-        unknown = [name for name in columns if name not in PAIR_COLUMNS]
-        if unknown or not {"image", "label"} <= set(columns):
-            raise DatasetError(
-                f"{path} has the columns {', '.join(columns) or 'none'}; expected image, label "
-                "and, as needed, group, split, validity, product"
-            )
-        return [_listed_pair(path, number, row) for number, row in enumerate(reader, start=2)]
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            columns, rows = tuple(reader.fieldnames or ()), list(reader)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DatasetError(f"{path} is no CSV in UTF-8: {error}") from error
+    unknown = [name for name in columns if name not in PAIR_COLUMNS]
+    if unknown or not {"image", "label"} <= set(columns):
+        raise DatasetError(
+            f"{path} has the columns {', '.join(columns) or 'none'}; expected image, label "
+            "and, as needed, group, split, validity, product"
+        )
+    return [_listed_pair(path, number, row) for number, row in enumerate(rows, start=2)]
 
 
 def _listed_pair(path: Path, line: int, row: dict[str, str | None]) -> Source:

@@ -192,16 +192,16 @@ def _blocks(
     and neighbouring scenes share them.
     """
     if config.block_size_px is not None:
-        size = np.full(len(places), config.block_size_px * np.median(footprints.pixel))
+        size = config.block_size_px * np.median(footprints.pixel, axis=0)
     elif all(place.crs for place in places):
-        size = np.full(len(places), config.block_size_m)
+        size = np.full(2, config.block_size_m)
     else:
         without = next(place.raster for place in places if not place.crs)
         raise DatasetError(
             f"{without} has no CRS, so it has no metres; give --block-size-px, or --split group "
             "or scenes"
         )
-    cells = np.floor(footprints.centers / size[:, None]).astype(int).tolist()
+    cells = np.floor(footprints.centers / size).astype(int).tolist()
     return [
         _Unit(name=f"{col}_{row}" if place.crs else f"{place.raster} {col}_{row}")
         for (col, row), place in zip(cells, places, strict=True)

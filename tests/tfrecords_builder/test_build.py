@@ -182,6 +182,7 @@ def test_images_smaller_than_a_patch_without_crs(tmp_path, capsys):
     (tmp_path / "pairs.csv").write_text("\n".join(rows))
     flags = ["--split", "group", "--scale", "1e-4", "--bands", "red", "qa", "--band-indexes"]
     assert main([*arguments(tmp_path, tmp_path / "o", *flags), "1", "3"]) == 0
+    assert "6 images have no CRS, so the gap between them is unknown" in capsys.readouterr().out
     info = DatasetInfo.load(tmp_path / "o")
     assert (info.dtype, info.nodata, info.resolution_m) == ("int16", -32768, None)
     assert info.band_names == ("red", "qa")
@@ -198,12 +199,13 @@ def test_images_smaller_than_a_patch_without_crs(tmp_path, capsys):
         assert stored.patch.crs == ""
 
 
-def test_float_rasters_with_nan(tmp_path):
+@pytest.mark.parametrize("nodata", [np.nan, np.inf])
+def test_float_rasters_with_nan(tmp_path, nodata):
     write_pairs(tmp_path, scenes=1)
     with rasterio.open(tmp_path / "images" / "s0.tif") as raster:
         values, profile = raster.read().astype(np.float32) * 1e-4, raster.profile
-    values[:, :20, :30] = np.nan
-    profile.update(dtype="float32", nodata=np.nan)
+    values[:, :20, :30] = nodata
+    profile.update(dtype="float32", nodata=nodata)
     with rasterio.open(tmp_path / "images" / "s0.tif", "w", **profile) as raster:
         raster.write(values)
         raster.descriptions = ("B02", "B03", "B04", "B08")
@@ -297,6 +299,9 @@ def test_a_taken_output_folder_is_left_alone(pairs, built, tmp_path, capsys):
         (["--val-fraction", "0.6", "--test-fraction", "0.5"], "leave a share for training"),
         (["--split", "zones"], "--split zones and --zones FILE need each other"),
         (["--band-indexes", "1"], "--band-indexes has 1 numbers for 0 --bands"),
+        (["--bands", "B02", "B03", "B02"], "--bands names B02 more than once"),
+        (["--nodata", "nan"], "--nodata must be a finite number, got nan"),
+        (["--seed", "-1"], "--seed must be at least 0, got -1"),
         (["--legend", "nolegend"], "no legend 'nolegend'"),
         (["--jobs", "0"], "--jobs must be at least 1, got 0"),
         (["--scheduler", "tcp://127.0.0.1:9"], "no Dask scheduler answers at tcp://127.0.0.1:9"),

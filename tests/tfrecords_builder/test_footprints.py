@@ -30,7 +30,7 @@ def brute_force_distance(first, second):
 def test_a_footprint_is_the_rectangle_on_the_ground():
     found = locate([place(500000, 4000000, width=3, height=2)])
     assert found.bounds.tolist() == [[500000, 3999980, 500030, 4000000]]
-    assert found.pixel.tolist() == [10]
+    assert found.pixel.tolist() == [[10, 10]]
 
 
 @settings(max_examples=60, deadline=None)
@@ -81,3 +81,25 @@ def test_the_same_ground_in_two_utm_zones_meets():
     pairs = prints.close_pairs(0, np.array([0, 1, 2]))
     assert pairs.tolist() == [[0, 1]]
     assert prints.shared_pixels(pairs)[0] == pytest.approx(900, rel=0.15)
+
+
+@pytest.mark.parametrize(("right", "down"), [(40, 0), (0, 40), (30, 40)])
+@pytest.mark.parametrize("other", ["EPSG:32634", "EPSG:4326"])
+def test_distances_are_those_on_the_ground_far_north(other, right, down):
+    # At 69 degrees north the equal-area grid, which a second CRS makes necessary, is 2.4 times as
+    # wide and 0.4 times as high as the ground.
+    x, y = 500000, 7650000
+    members = [place(x, y), place(x + 10 * (10 + right), y - 10 * (10 + down))]
+    far = place(25.0, 60.0, pixel=1e-4, crs=other)
+    if other == "EPSG:32634":
+        far = place(500000, 6600000, crs=other)
+    prints = locate([*members, far])
+    expected = np.hypot(right, down)
+    assert prints.distance(np.array([[0, 1]]))[0] == pytest.approx(expected, rel=0.01)
+
+
+def test_feet_are_no_metres():
+    # EPSG:2263 counts in US survey feet; pixels of 32.8083 feet are 10 m.
+    prints = locate([place(980000, 200000, crs="EPSG:2263", pixel=32.8083)])
+    width, height = prints.bounds[0, 2:] - prints.bounds[0, :2]
+    assert width * height == pytest.approx(100 * 100, rel=0.01)

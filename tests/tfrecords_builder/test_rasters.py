@@ -180,3 +180,35 @@ def test_transforms_are_those_of_rasterio(tmp_path):
     assert described.center(window) == pytest.approx(expected * (2, 1))
     assert described.crs == "EPSG:32633"
     assert described.resolution_m == pytest.approx(np.hypot(10, 2))
+
+
+def test_a_label_raster_of_several_bands_is_refused(tmp_path):
+    coloured = np.full((3, 4, 4), 10, np.uint8)
+    found = source(tmp_path, np.zeros((1, 4, 4), np.uint16), coloured)
+    with pytest.raises(LabelError, match=r"l.tif has 3 bands; expected one with a code per pixel"):
+        describe(found, BandChoice(names=("red",)))
+
+
+def test_nodata_that_no_pixel_can_hold(tmp_path):
+    profile = {"nodata": 0}
+    image = np.ones((1, 4, 4), np.uint16)
+    found = source(tmp_path, image, np.full((4, 4), 10, np.uint8), image_profile=profile)
+    with pytest.raises(RasterError, match=r"x\.tif holds uint16, which cannot be --nodata -9999"):
+        describe(found, BandChoice(names=("red",), nodata=-9999))
+    with rasterio.open(found.image, "r+") as raster:
+        raster.nodata = -9999
+    assert describe(found, BandChoice(names=("red",))).nodata is None
+
+
+def test_pixel_sizes_are_in_metres_whatever_the_unit(tmp_path):
+    # 1 US survey foot is 1200 / 3937 m.
+    grid = {"crs": "EPSG:2263", "transform": from_origin(980000, 200000, 32.8083, 32.8083)}
+    found = source(
+        tmp_path,
+        np.ones((1, 4, 4), np.uint16),
+        np.full((4, 4), 10, np.uint8),
+        image_profile=grid,
+        label_profile=grid,
+    )
+    described = describe(found, BandChoice(names=("red",)))
+    assert described.resolution_m == pytest.approx(32.8083 * 1200 / 3937)

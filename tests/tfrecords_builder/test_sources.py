@@ -35,6 +35,18 @@ def test_an_image_without_label_is_named(rasters):
         find_sources(rasters)
 
 
+def test_two_rasters_of_one_name_are_refused(rasters):
+    shutil.copy(rasters / "images" / "a.tif", rasters / "images" / "a.tiff")
+    with pytest.raises(DatasetError, match=r"a\.tif and .*a\.tiff have one name; which of them"):
+        find_sources(rasters)
+
+
+def test_a_list_in_another_encoding_is_refused(rasters):
+    (rasters / "pairs.csv").write_bytes("image,label\nimages/ä.tif,labels/a.tif\n".encode("latin1"))
+    with pytest.raises(DatasetError, match=r"pairs\.csv is no CSV in UTF-8: .*0xe4"):
+        find_sources(rasters)
+
+
 def test_a_list_gives_group_split_and_product(rasters):
     sources = listed(
         rasters,
