@@ -20,11 +20,11 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True, kw_only=True)
 class MonitorConfig:
-    """Compares a log of served windows with the training data. Writes JSON and HTML; exits 1
+    """Compares a log of finished maps with the training data. Writes JSON and HTML; exits 1
     when a band's population stability index or the shift of class shares is over its limit."""
 
     requests: Path
-    """Request log, JSON lines."""
+    """Log that serving.predict --request-log wrote."""
     reference: Path
     """dataset.json of the training data, or an export, whose model.json holds the same."""
     output_dir: Path | None = None
@@ -109,7 +109,7 @@ def _program(config: MonitorConfig) -> int:
     worst = drift.worst_band
     shift = "unknown" if drift.class_shift is None else f"{drift.class_shift:.3f}"
     print(
-        f"{served.windows} windows: highest stability index {worst.stability_index:.3f} "
+        f"maps: {served.maps}; highest stability index {worst.stability_index:.3f} "
         f"({worst.name}), class shift {shift}; see {folder / 'monitor.html'}"
     )
     for finding in findings:
@@ -141,6 +141,7 @@ def _result(
         "models": list(served.models),
         "from": served.first_time,
         "to": served.last_time,
+        "maps": served.maps,
         "windows": served.windows,
         "sampled_pixels": served.statistics.count,
         "findings": findings,

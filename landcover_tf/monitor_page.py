@@ -24,8 +24,8 @@ th:first-child, td:first-child { text-align: left }
 svg { vertical-align: middle }
 </style>
 <h1>Served data and training data</h1>
-<p>{{ result.windows }} windows of {{ result.models | join(", ") }}, {{ result["from"] }} to
-{{ result.to }}, against {{ result.reference }}.</p>
+<p>Maps: {{ result.maps }} ({{ result.windows }} windows) by {{ result.models | join(", ") }},
+{{ result["from"] }} to {{ result.to }}, against {{ result.reference }}.</p>
 {% if result.findings %}
 <p class="over">Over the limit:</p>
 <ul>{% for finding in result.findings %}<li>{{ finding }}</li>{% endfor %}</ul>

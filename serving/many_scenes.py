@@ -120,6 +120,7 @@ def options_of(config: PredictConfig) -> PredictionOptions:
             stac=config.stac,
             picture=config.picture,
             truth=config.truth,
+            request_log=config.request_log,
         ),
         uncertain_below=config.uncertain_below,
         overwrite=config.overwrite,

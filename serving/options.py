@@ -82,6 +82,7 @@ class OutputOptions:
     stac: bool = True
     picture: bool = True
     truth: Path | None = None
+    request_log: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

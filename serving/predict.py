@@ -90,6 +90,9 @@ class PredictConfig:
     """Write a picture: image, truth if given, map and confidence, with legend."""
     truth: Path | None = None
     """Label raster in the model's legend, for the picture only."""
+    request_log: Path | None = None
+    """Append band statistics and class counts of each map to this file, which
+    landcover_tf.monitor compares with the training data."""
 
     plan: bool = False
     """Only print windows, memory, disk and estimated time."""

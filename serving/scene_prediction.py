@@ -1,16 +1,18 @@
 """One raster predicted from end to end: network, cleaning, files."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
+from landcover_tf.accuracy.request_log import append_map
 from landcover_tf.errors import OutputError
 from landcover_tf.files import sha256_of, write_json
 from landcover_tf.legend import Legend
 from landcover_tf.model_info import FILE_NAME, ModelInfo, find_export
+from landcover_tf.normalizer import BandStatistics
 from landcover_tf.progress import progress
 from landcover_tf.provenance import VERSION
 from landcover_tf.sentinel2.validity import ValidityBit
@@ -164,6 +166,8 @@ class ScenePrediction:
         try:
             final = clean(self.store, self.cleaning, self.work, block_rows=BLOCK_PX)
             result = self._write_files(final)
+            if self.options.outputs.request_log is not None:
+                self._log(self.options.outputs.request_log, result.counts)
         except OSError as error:
             raise OutputError(f"cannot write {self.map_path}: {error}") from error
         BandStore(self.work, (), ()).remove()
@@ -282,6 +286,18 @@ class ScenePrediction:
             counts=counts,
             files=tuple(files),
             applicability=applicability,
+        )
+
+    def _log(self, path: Path, counts: Mapping[int, int]) -> None:
+        info, samples = self.engine.info, self.store.samples()
+        if not any(map(len, samples)):
+            return
+        append_map(
+            path,
+            model=f"{info.name}/{info.version}",
+            windows=self.layout.count,
+            class_pixels={code: counts[code] for code in info.class_codes if counts[code]},
+            statistics=BandStatistics.from_pixels(np.concatenate(samples), info.band_names),
         )
 
     def _level_rasters(

@@ -16,7 +16,7 @@ from landcover_tf.accuracy.drift import (
     outside_fraction,
     stability_index,
 )
-from landcover_tf.accuracy.request_log import RequestLog, read_log
+from landcover_tf.accuracy.request_log import append_map, read_log
 from landcover_tf.dataset_info import BandInfo, DatasetInfo, ShardInfo, SplitInfo
 from landcover_tf.errors import DatasetError
 from landcover_tf.grid import PatchGrid
@@ -101,29 +101,21 @@ def test_pixels_outside_the_training_range():
     assert math.isnan(outside_fraction(np.zeros((2, 2, 2), np.uint16), statistics, 0))
 
 
-def log_windows(path, shift=0.0, windows=6, code=10, model="landcover/1", per_line=256):
-    values = pixels(7, shift, windows * 70 * 70).reshape(windows, 70, 70, 2)
-    values[0] = 0
-    classes = np.full(values.shape[:3], code, np.uint8)
-    classes[0] = 0
-    with RequestLog(
-        path, model=model, bands=BANDS, nodata=0, nodata_code=0, windows_per_line=per_line
-    ) as log:
-        for window, answer in zip(values, classes, strict=True):
-            log.add(window[None], answer[None])
+def log_map(path, shift=0.0, code=10, model="landcover/1"):
+    values = pixels(7, shift, 600)
+    statistics = BandStatistics.from_pixels(values, BANDS)
+    append_map(path, model=model, windows=6, class_pixels={code: 4000}, statistics=statistics)
     return values
 
 
 def test_a_log_is_read_back_and_grows(tmp_path):
     path = tmp_path / "logs" / "requests.jsonl"
-    values = log_windows(path, per_line=4)
-    log_windows(path, code=20, model="landcover/2")
+    values = [log_map(path), log_map(path, shift=50), log_map(path, code=20, model="landcover/2")]
     served = read_log(path)
-    assert (served.windows, served.lines) == (12, 3)  # 4 + 2 windows, then 6.
+    assert (served.maps, served.windows) == (3, 18)
     assert served.models == ("landcover/1", "landcover/2")
-    assert served.class_pixels == {10: 5 * 100, 20: 5 * 100}  # Every 7th pixel of 70.
-    sample = values[1:, ::7, ::7].reshape(-1, 2)
-    np.testing.assert_allclose(served.statistics.mean, sample.mean(axis=0))
+    assert served.class_pixels == {10: 8000, 20: 4000}
+    np.testing.assert_allclose(served.statistics.mean, np.concatenate(values).mean(axis=0))
     assert path.stat().st_size < 30_000
 
 
@@ -173,9 +165,9 @@ def run(log, reference, *more) -> int:
 
 def test_the_program_accepts_what_it_was_trained_on(tmp_path, reference, capsys):
     log = tmp_path / "requests.jsonl"
-    log_windows(log)
+    log_map(log)
     assert run(log, reference) == 0
-    assert "6 windows: highest stability index" in capsys.readouterr().out
+    assert "maps: 1; highest stability index" in capsys.readouterr().out
     result = json.loads((tmp_path / "monitor.json").read_text())
     assert result["findings"] == []
     assert result["class_shift"] == pytest.approx(0.1)
@@ -187,7 +179,7 @@ def test_the_program_accepts_what_it_was_trained_on(tmp_path, reference, capsys)
 
 def test_the_program_exits_1_over_a_limit(tmp_path, reference, capsys):
     log = tmp_path / "requests.jsonl"
-    log_windows(log, shift=-1000, code=60)
+    log_map(log, shift=-1000, code=60)
     out = tmp_path / "out"
     assert run(log, reference, "--output-dir", out) == 1
     shown = capsys.readouterr().out
@@ -221,7 +213,7 @@ def test_an_export_is_a_reference_too(tmp_path, reference, capsys):
     version.mkdir(parents=True)
     info.save(version)
     log = tmp_path / "requests.jsonl"
-    log_windows(log)
+    log_map(log)
     for path in (tmp_path / "export", version, version / "model.json"):
         assert run(log, path) == 0
     result = json.loads((tmp_path / "monitor.json").read_text())

@@ -1,0 +1,89 @@
+"""A map's line in the request log, and what `landcover monitor` makes of it."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from local_export import BANDS, SmallExport, write_raster
+
+from landcover_tf import monitor
+from landcover_tf.normalizer import BandStatistics
+from serving.predict import main
+
+FLAGS = ("--engine", "tensorflow", "--no-picture", "--no-stac")
+
+
+@pytest.mark.parametrize("mode", ["exact", "blend"])
+def test_maps_are_logged_and_monitored(
+    small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str], mode: str
+) -> None:
+    image = write_raster(tmp_path / "scene.tif", 90, 70, nodata_columns=10)
+    pixels = image[:, :, 10:].reshape(len(BANDS), -1).T
+    export = tmp_path / "export" / "1"
+    export.mkdir(parents=True)
+    for item in small_export.folder.iterdir():
+        (export / item.name).symlink_to(item)
+    (export / "model.json").unlink()
+    log = tmp_path / "logs" / "requests.jsonl"
+
+    def predict(name: str) -> dict[int, int]:
+        out = tmp_path / name / "map.tif"
+        paths = ("--input-image", str(tmp_path / "scene.tif"), "--output-map", str(out))
+        layout = ("--mode", mode, "--patch-size", "64", "--patch-overlap", "32")
+        asked = ("--request-log", str(log))
+        assert main(["--model-path", str(export), *paths, *layout, *FLAGS, *asked]) == 0
+        with rasterio.open(out) as dataset:
+            codes, counts = np.unique(dataset.read(1), return_counts=True)
+        return dict(zip(codes.tolist(), counts.tolist(), strict=True))
+
+    def describe(shift: int, fractions: dict[int, float]) -> None:
+        statistics = BandStatistics.from_pixels(pixels + np.uint16(shift), BANDS).to_dict()
+        shares = {str(code): share for code, share in fractions.items()}
+        replace(small_export.info, statistics=statistics, class_fractions=shares).save(export)
+
+    describe(0, {})
+    counted = predict("first")
+    assert counted.pop(0) == 90 * 10
+    assert predict("second").keys() == {0, *counted}
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [line["model"] for line in lines] == ["small/1"] * 2
+    for line in lines:
+        assert line["class_pixels"] == {str(code): n for code, n in counted.items()}
+        # The lattice of so small a raster is every pixel.
+        assert line["statistics"]["count"] == 90 * 60
+        means = [band["mean"] for band in line["statistics"]["bands"].values()]
+        np.testing.assert_allclose(means, pixels.mean(axis=0))
+
+    def monitored() -> int:
+        return monitor.main(["--requests", str(log), "--reference", str(export)])
+
+    describe(0, {code: n / 5400 for code, n in counted.items()})
+    assert monitored() == 0
+    found = json.loads((log.parent / "monitor.json").read_text())
+    assert found["maps"] == 2 and found["class_shift"] == 0
+    assert max(band["stability_index"] for band in found["bands"]) == 0
+    describe(3000, {code: n / 5400 for code, n in counted.items()})
+    assert monitored() == 1
+    assert "over the limit: band B02 has stability index" in capsys.readouterr().out
+
+
+def test_a_map_without_data_is_not_logged(small_export: SmallExport, tmp_path: Path) -> None:
+    write_raster(tmp_path / "scene.tif", 40, 40, nodata_columns=40)
+    paths = ("--input-image", str(tmp_path / "scene.tif"), "--output-map", str(tmp_path / "m.tif"))
+    asked = ("--request-log", str(tmp_path / "requests.jsonl"))
+    assert main(["--model-path", str(small_export.folder), *paths, *FLAGS, *asked]) == 0
+    assert not (tmp_path / "requests.jsonl").exists()
+
+
+def test_a_log_that_cannot_be_written_is_named(
+    small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_raster(tmp_path / "scene.tif", 40, 40)
+    (tmp_path / "file").write_text("")
+    paths = ("--input-image", str(tmp_path / "scene.tif"), "--output-map", str(tmp_path / "m.tif"))
+    asked = ("--request-log", str(tmp_path / "file" / "requests.jsonl"))
+    assert main(["--model-path", str(small_export.folder), *paths, *FLAGS, *asked]) == 2
+    assert "cannot write the request log" in capsys.readouterr().err
