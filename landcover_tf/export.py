@@ -1,5 +1,6 @@
 """Entry of `landcover export`: a finished run becomes a model that TensorFlow Serving loads."""
 
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,9 +36,11 @@ class ExportConfig:
             raise ConfigError("expected --run-dir and --output-dir, or --list EXPORT")
         if self.version is not None and self.version < 1:
             raise ConfigError(f"--version must be at least 1, got {self.version}")
-        if not self.name or not all(c.isalnum() or c in "_-." for c in self.name):
+        # It is part of the server's URLs and of a path.
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", self.name):
             raise ConfigError(
-                f"--name must consist of letters, digits, '_', '-' and '.', got {self.name!r}"
+                "--name must consist of letters, digits, '_', '-' and '.' and begin with a letter "
+                f"or digit, got {self.name!r}"
             )
 
 

@@ -157,6 +157,8 @@ def test_an_unfinished_run_is_refused(run, tmp_path, capsys):
         ([], "expected --run-dir and --output-dir, or --list EXPORT"),
         (["--run-dir", "x", "--output-dir", "y", "--version", "0"], "at least 1, got 0"),
         (["--run-dir", "x", "--output-dir", "y", "--name", "a/b"], "must consist of letters"),
+        (["--run-dir", "x", "--output-dir", "y", "--name", ".."], "begin with a letter or digit"),
+        (["--run-dir", "x", "--output-dir", "y", "--name", "größe"], "must consist of letters"),
         (["--run-dir", "nowhere", "--output-dir", "y"], "nowhere is not a run folder"),
         (["--list", "nowhere"], "nowhere holds no exported model"),
     ],
