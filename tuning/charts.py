@@ -1,5 +1,6 @@
 """Pictures of a search."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -55,6 +56,7 @@ def course(records: Sequence[TrialRecord]) -> Figure:
     axes.plot(numbers, scores, "o", color="#1f4e79", label="trial")
     axes.step(numbers, np.maximum.accumulate(scores), where="post", color="#c46a00", label="best")
     axes.set(xlabel="trial", ylabel="score")
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.legend(frameon=False)
     return figure
 
@@ -80,15 +82,17 @@ def comparison(records: Sequence[TrialRecord], histories: Mapping[str, Any], obj
     figure = Figure(figsize=(12, 0.35 * len(records) + 3), layout="constrained")
     left, right = figure.subplots(1, 2)
     colors = colormaps["cividis"](np.linspace(0, 0.95, len(records)))
-    for record, color in zip(records, colors, strict=True):
+    dashes = itertools.cycle(("-", "--", "-.", ":"))  # Neighbouring colours are much alike.
+    for record, color, dash in zip(records, colors, dashes, strict=False):
         left.barh(record.id, record.score, color=color)
         left.annotate(
             f"{record.score:.3f}", (record.score, record.id), xytext=(3, 0),
             textcoords="offset points", va="center", fontsize=8,
         )  # fmt: skip
         epochs = histories[record.id]
-        right.plot(list(epochs), list(epochs.values()), color=color, label=record.id)
+        right.plot(list(epochs), list(epochs.values()), dash, color=color, label=record.id)
     left.invert_yaxis()
+    left.margins(x=0.15)  # Room for the numbers.
     left.set_xlabel(f"best validation {objective}")
     right.set(xlabel="epoch", ylabel=objective)
     right.legend(frameon=False, fontsize=8)
