@@ -76,7 +76,11 @@ class ServedModel(tf.Module):
         expected = size[0, 0] * size[0, 1] * self._info.pixel_bytes
         lengths = tf.strings.length(image_bytes)
         checks = [
-            tf.debugging.Assert(same, ["all images of a request must have one size, got", size]),
+            tf.debugging.Assert(
+                same,
+                ["all images of a request must have one size, and with --enable_batching all "
+                 "requests that the server joins; got", size],
+            ),
             tf.debugging.Assert(
                 tf.reduce_all(tf.equal(lengths, expected)),
                 [f"image_bytes must hold height x width x {self._info.bands} little-endian "

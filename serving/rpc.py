@@ -111,6 +111,12 @@ class RpcTransport:
             "batches or windows",
             codes.UNIMPLEMENTED: "; is this the gRPC port of TensorFlow Serving (8500)?",
         }
+        if code == codes.FAILED_PRECONDITION and "different shapes" in text:
+            # From the server's batching_session.cc; padding, which it advises, would change maps.
+            raise ServerError(
+                f"{text}; it joined requests of other window sizes: let all clients use one, or "
+                "start the server without --enable_batching"
+            ) from error
         raise ServerError(text + advice.get(code, "")) from error
 
 

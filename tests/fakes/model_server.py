@@ -25,6 +25,13 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
+# batching_session.cc
+JOINED = (
+    "Tensors with name 'image:0' from different tasks have different shapes and padding is turned "
+    "off. Set pad_variable_length_inputs to true, or ensure that all tensors with the same name "
+    "have equal dimensions starting with the first dim."
+)
+
 
 @dataclass
 class Behaviour:
@@ -33,7 +40,7 @@ class Behaviour:
     delay_s: float = 0.0
     """Wait before each prediction."""
     failures: list[str] = field(default_factory=list)
-    """Taken one by one by the next requests: busy, exhausted, drop, cut, nan, garbage."""
+    """Taken one by one by the next requests: busy, exhausted, drop, cut, nan, garbage, joined."""
 
 
 class ModelServer:
@@ -168,6 +175,8 @@ class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
             context.abort(grpc.StatusCode.UNAVAILABLE, "Task size was larger than queue")
         if failure == "exhausted":
             context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "out of memory")
+        if failure == "joined":
+            context.abort(grpc.StatusCode.FAILED_PRECONDITION, JOINED)
         try:
             number, servable = self._server.find(spec.name, _spec_version(spec))
             outputs = self._server.predict(

@@ -1,10 +1,5 @@
-"""The client against a double of TensorFlow Serving over a real export.
+"""The client against a double of TensorFlow Serving over a real export."""
 
-With `TF_SERVING_REST_URL` and `TF_SERVING_GRPC_URL` naming a real server that serves the export
-in `TF_SERVING_MODEL_DIR`, the tests of equality run against that as well.
-"""
-
-import os
 import shutil
 import threading
 import time
@@ -99,25 +94,6 @@ def test_answers_are_those_of_the_local_model_to_the_last_bit(client, images, ex
     np.testing.assert_array_equal(decided[..., 0], dense)
     levels = np.rint(expected["confidence"] * 254.0)
     np.testing.assert_array_equal(decided[..., 1], levels)
-
-
-@pytest.mark.parametrize("scheme", SCHEMES)
-def test_a_real_server_answers_the_same(scheme, local):
-    url = os.environ.get("TF_SERVING_REST_URL" if scheme == "http" else "TF_SERVING_GRPC_URL")
-    folder = os.environ.get("TF_SERVING_MODEL_DIR")
-    if not url or not folder:
-        pytest.skip("no TensorFlow Serving here")
-    version = find_export(folder)
-    info = ModelInfo.load(version)
-    images = stored_images(5, info.patch_size, info, seed=3)
-    signature = tf.saved_model.load(str(version)).signatures["serving_default"]
-    expected = signature(image=tf.constant(images))
-    with ServerBackend(url, info) as client:
-        classes = client.classes(images)
-        np.testing.assert_allclose(
-            client.probabilities(images), expected["probabilities"].numpy(), atol=1e-5
-        )
-    assert classes.tobytes() == expected["classes"].numpy().tobytes()
 
 
 def test_any_batch_and_window_size(client, local, info):
@@ -341,6 +317,7 @@ def test_a_slow_answer_ends_in_a_message(server, info):
         ("http", "garbage", "without the expected outputs"),
         ("grpc", "cut", r"expected float32 \(1, 32, 32, 8\)"),
         ("grpc", "nan", "probabilities that are not numbers"),
+        ("grpc", "joined", r"different shapes.*start the server without --enable_batching"),
     ],
 )
 def test_a_broken_answer_is_named(server, info, scheme, failure, message):
