@@ -5,7 +5,8 @@
 Every case runs in a process of its own, so that its peak of memory is its own: the program's own
 training step (weighted cross-entropy and Dice, AdamW, clipped gradients) on one batch of random
 patches. The first steps, in which everything is compiled, are told apart; the rate is that of the
-median step after them. Where there is a GPU, the cases run on it, in float16 instead of bfloat16,
+median step after them. On CPUs, the automatic choice is also timed with TensorFlow's own kernels
+instead of oneDNN's. Where there is a GPU, the cases run on it, in float16 instead of bfloat16,
 and the table shows its memory. Operations are counted in the graph of the forward pass, and three
 times those are taken for a step.
 """
@@ -27,6 +28,7 @@ import numpy as np
 
 from landcover_tf.files import write_json
 from landcover_tf.provenance import hardware, software_versions
+from landcover_tf.quiet import start_tensorflow
 
 PRECISIONS = {"cpu": ("float32", "bfloat16"), "gpu": ("float32", "float16")}
 WARM_UP = 2
@@ -48,13 +50,17 @@ def main() -> None:
         print(json.dumps(run_case(*arguments.case, arguments)))
         return
     automatic = _child(["auto", "auto"], arguments, steps=0)
+    chosen = (automatic["precision"], automatic["jit"], "on")
+    cases = [(p, jit, "on") for p in PRECISIONS[automatic["device"]] for jit in ("off", "on")]
+    if automatic["device"] == "cpu":
+        cases.append((*chosen[:2], "off"))
     rows = []
-    for precision in PRECISIONS[automatic["device"]]:
-        for jit in ("off", "on"):
-            row = _child([precision, jit], arguments, steps=arguments.steps)
-            row["automatic"] = (precision, jit) == (automatic["precision"], automatic["jit"])
-            rows.append(row)
-            print(format_row(row, arguments.peak_tflops), flush=True)
+    for case in cases:
+        row = _child([*case[:2]], arguments, steps=arguments.steps, onednn=case[2])
+        row["onednn"] = case[2]
+        row["automatic"] = case == chosen
+        rows.append(row)
+        print(format_row(row, arguments.peak_tflops), flush=True)
     fastest = max(rows, key=lambda row: row["images_per_s"])
     print(f"auto takes the fastest: {'yes' if fastest['automatic'] else 'no'}")
     write_json(
@@ -72,6 +78,7 @@ def main() -> None:
 
 def run_case(precision: str, jit: str, arguments: argparse.Namespace) -> dict[str, Any]:
     """Returns what one case costs; with no steps, only what `auto` chooses."""
+    start_tensorflow()
     import tensorflow as tf
 
     from landcover_tf.training.precision import choose_jit, choose_precision
@@ -179,21 +186,25 @@ def peak_bytes(device: str) -> int:
 def format_row(row: dict[str, Any], peak_tflops: float | None) -> str:
     """Returns one line of the table."""
     share = f" ({row['tflops'] / peak_tflops:.0%} of the peak)" if peak_tflops else ""
+    kernels = f"oneDNN {row['onednn']:<3}  " if row["device"] == "cpu" else ""
     return (
-        f"{row['device']} {row['precision']:<9} XLA {row['jit']:<3}  "
+        f"{row['device']} {row['precision']:<9} XLA {row['jit']:<3}  {kernels}"
         f"{row['images_per_s']:6.2f} images/s  {row['tflops']:.3f} TFLOP/s{share}  "
         f"first steps {row['warm_up_s']:5.1f} s  peak {row['peak_gib']:.2f} GiB"
         f"{'  <- auto' if row['automatic'] else ''}"
     )
 
 
-def _child(case: list[str], arguments: argparse.Namespace, *, steps: int) -> dict[str, Any]:
+def _child(
+    case: list[str], arguments: argparse.Namespace, *, steps: int, onednn: str = "on"
+) -> dict[str, Any]:
     command = [sys.executable, "-m", "benchmarks.train_step", "--case", *case]
     for name in ("encoder", "batch_size", "patch_size"):
         command += [f"--{name.replace('_', '-')}", str(getattr(arguments, name))]
     done = subprocess.run(
-        [*command, "--steps", str(steps)], stdout=subprocess.PIPE, text=True, check=False
-    )
+        [*command, "--steps", str(steps)], stdout=subprocess.PIPE, text=True, check=False,
+        env=os.environ | {"TF_ENABLE_ONEDNN_OPTS": "1" if onednn == "on" else "0"},
+    )  # fmt: skip
     if done.returncode:
         sys.exit(f"{' '.join(command)} failed")
     return dict(json.loads(done.stdout.splitlines()[-1]))

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from landcover_tf.quiet import use_onednn
+
+use_onednn()
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("LANDCOVER_PROGRESS", "0")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
