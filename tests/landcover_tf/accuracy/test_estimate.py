@@ -78,6 +78,44 @@ def test_the_general_estimator_is_olofssons_when_the_strata_are_the_maps_classes
     assert sum(e.value for e in found.area) == pytest.approx(1)
 
 
+# The worked example of Stehman (2014), table 2: ten points in each of the strata A to D, whose
+# classes are not those of the map.
+STRATA = {"A": 40_000, "B": 30_000, "C": 20_000, "D": 10_000}
+STRATUM = "A" * 10 + "B" * 10 + "C" * 10 + "D" * 10
+MAP = "AAAAAAABBB" "ABBBBBBBBB" "BBCCCCCCBB" "DDDDDDDDDD"
+REFERENCE = "AAAAACBABC" "ABBBBBAABB" "CCCCCDDBBA" "DDDDDDDCCB"
+
+
+def test_the_published_example_of_strata_that_are_not_the_maps_classes():
+    place = "ABCD".index
+    found = assess(
+        Sample(
+            mapped=np.array([place(c) for c in MAP]),
+            reference=np.array([place(c) for c in REFERENCE]),
+            stratum=np.array([place(c) for c in STRATUM]),
+            pixels=np.array([*STRATA.values()]),
+        ),
+        4,
+    )
+
+    def column(estimates, name):
+        return [round(getattr(e, name), 4) for e in estimates]
+
+    # Pages 4932 to 4936 of the paper.
+    assert round(found.overall.value, 2) == 0.63
+    assert round(found.overall.standard_error, 3) == 0.085
+    assert (round(found.area[0].value, 2), round(found.area[0].standard_error, 3)) == (0.35, 0.082)
+    assert (round(found.area[2].value, 2), round(found.area[2].standard_error, 3)) == (0.20, 0.064)
+    assert round(found.proportions[1, 2], 2) == 0.08
+    # All classes as the R package mapac gives them for the example, but for its errors of F1,
+    # which take user's and producer's accuracy for independent.
+    assert column(found.users, "value") == [0.7419, 0.5745, 0.5, 0.7]
+    assert column(found.users, "standard_error") == [0.1646, 0.1248, 0.2152, 0.1528]
+    assert column(found.producers, "value") == [0.6571, 0.7941, 0.3, 0.6364]
+    assert column(found.producers, "standard_error") == [0.1477, 0.1166, 0.1504, 0.1623]
+    assert column(found.f1, "value") == [0.697, 0.6667, 0.375, 0.6667]
+
+
 def test_f1_and_iou_come_from_areas_not_from_counts():
     found = assess(sample_of(COUNTS, PIXELS), 4)
     p = found.proportions
