@@ -95,8 +95,9 @@ class EstimateConfig:
     design: Path | None = None
     """Record of the sampling design; design.json beside the points by default."""
     strata_map: Path | None = None
-    """Map, on the same grid, in whose classes the points were drawn at random; instead of a
-    design record."""
+    """Map in whose classes the points were drawn at random; instead of a design record."""
+    strata_legend: str | None = None
+    """Name or TOML file of that map's legend; by default the one that its tags name."""
     not_a_probability_sample: bool = False
     """The points were not drawn at random: report agreement with them, no areas, no intervals."""
     leave_out_strata: tuple[int, ...] = ()
@@ -106,7 +107,8 @@ class EstimateConfig:
     reference_legend: str | None = None
     """Legend of the reference classes, when it is not the map's; it needs a crosswalk to it."""
     points_crs: str | None = None
-    """Reference system of a CSV file's x and y, such as EPSG:4326; the map's by default."""
+    """Reference system of a CSV file's x and y, such as EPSG:4326; by default that of the
+    design, or else the map's."""
     unknown_labels: Literal["error", "ignore"] = "error"
     """What to do with classes that the legend does not know: refuse them, or leave the points
     out and count them."""
@@ -234,6 +236,7 @@ def _estimate(config: EstimateConfig) -> None:
             unknown_labels=config.unknown_labels,
             design=config.design,
             strata_map=config.strata_map,
+            strata_legend=config.strata_legend,
             probability_sample=not config.not_a_probability_sample,
             leave_out_strata=config.leave_out_strata,
             probabilities=config.probabilities,

@@ -72,6 +72,11 @@ def sentences(values: Mapping[str, Any]) -> list[str]:
             f"{points['where_the_map_has_no_class']} points lie where this map has no class; "
             "they stay in their strata, and all figures are about the mapped part."
         )
+    if values["assessed_area_ha"] is None:
+        found.append(
+            "The sampled map has no projected CRS: shares count its pixels, whose ground area may "
+            "differ, and there are no hectares."
+        )
     for code, pixels in values["strata_left_out"].items():
         found.append(f"Stratum {code} ({pixels:,} px) is left out of every figure.")
     sure = [c["name"] for c in values["classes"] if _certain(c["users_accuracy"])]
@@ -140,13 +145,15 @@ def _estimate_tables(values: Mapping[str, Any]) -> list[TextTable]:
 
 
 def _area_table(classes: Sequence[Mapping[str, Any]]) -> TextTable:
-    known = classes[0]["area_ha"] is not None
-    rows = []
+    known = None not in (classes[0]["area_ha"], classes[0]["mapped_area_ha"])
+    rows: list[tuple[str, ...]] = []
     for c in classes:
-        area = number(c["area_ha"], 1) if known else f"{c['mapped_pixels']:,}"
-        mapped = f"{c['mapped_area_ha']:,.1f}" if known else f"{c['mapped_pixels']:,}"
         share = number(c["area_fraction"], 4)
-        rows.append((c["name"], mapped, area, share) if known else (c["name"], mapped, share))
+        if known:
+            mapped = f"{c['mapped_area_ha']:,.1f}"
+            rows.append((c["name"], mapped, number(c["area_ha"], 1), share))
+        else:
+            rows.append((c["name"], f"{c['mapped_pixels']:,}", share))
     header = ("class", "mapped ha", "estimated ha", "estimated share")
     return TextTable(
         caption="Area: counted on the map, and corrected for the map's errors",

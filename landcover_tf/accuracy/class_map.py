@@ -36,6 +36,22 @@ class MapPixels:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PixelGrid:
+    """Where the pixels of a raster lie."""
+
+    crs: CRS | None
+    transform: Affine
+
+    @property
+    def pixel_area_m2(self) -> float | None:
+        """Area of a pixel, None without a projected CRS."""
+        if self.crs is None or not self.crs.is_projected:
+            return None
+        unit_m = self.crs.linear_units_factor[1]
+        return float(abs(self.transform.determinant) * unit_m**2)
+
+
+@dataclass(frozen=True, kw_only=True)
 class ClassMap:
     """A raster of legend codes."""
 
@@ -87,12 +103,14 @@ class ClassMap:
             raise RasterError(f"cannot read the map {path}: {error}") from error
 
     @property
+    def grid(self) -> PixelGrid:
+        """Where its pixels lie."""
+        return PixelGrid(crs=self.crs, transform=self.transform)
+
+    @property
     def pixel_area_m2(self) -> float | None:
         """Area of a pixel, None without a projected CRS."""
-        if self.crs is None or not self.crs.is_projected:
-            return None
-        unit_m = self.crs.linear_units_factor[1]
-        return float(abs(self.transform.determinant) * unit_m**2)
+        return self.grid.pixel_area_m2
 
     @property
     def pixel_m(self) -> float | None:

@@ -9,6 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rasterio.crs import CRS
+from rasterio.transform import Affine
+
+from landcover_tf.accuracy.class_map import PixelGrid
 from landcover_tf.errors import LegendError, SampleError
 from landcover_tf.files import read_json, write_json
 from landcover_tf.legend import Legend
@@ -42,6 +46,8 @@ class Design:
     strata: tuple[Stratum, ...]
     crs: str | None
     """Reference system of the points' x and y, as well-known text."""
+    transform: tuple[float, ...] | None
+    """Coefficients a to f of the map's affine transform; None in records of older versions."""
     pixel_area_m2: float | None
     seed: int
     allocation: str
@@ -53,6 +59,14 @@ class Design:
     excluded_pixels: Mapping[int, int] = field(default_factory=dict, hash=False)
     """Pixels of each code left out by request."""
     software: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    @property
+    def grid(self) -> PixelGrid | None:
+        """Where the pixels lie that were drawn, None where the record does not say."""
+        if self.transform is None:
+            return None
+        crs = None if self.crs is None else CRS.from_wkt(self.crs)
+        return PixelGrid(crs=crs, transform=Affine(*self.transform))
 
     @property
     def pixels(self) -> dict[int, int]:
@@ -79,6 +93,7 @@ class Design:
             "nodata_pixels": self.nodata_pixels,
             "excluded_pixels": {str(c): n for c, n in self.excluded_pixels.items()},
             "crs": self.crs,
+            "transform": self.transform,
             "pixel_area_m2": self.pixel_area_m2,
             "legend": self.legend.to_dict(),
             "software": dict(self.software),
@@ -104,6 +119,7 @@ class Design:
                 legend=Legend.from_dict(values["legend"]),
                 strata=tuple(Stratum(**s) for s in values["strata"]),
                 crs=values["crs"],
+                transform=tuple(values["transform"]) if values.get("transform") else None,
                 pixel_area_m2=values["pixel_area_m2"],
                 seed=values["seed"],
                 allocation=values["allocation"],

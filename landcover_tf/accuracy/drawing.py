@@ -86,6 +86,7 @@ def draw_sample(class_map: ClassMap, folder: Path, request: Request) -> Design:
                 for code, n in zip(strata, points, strict=True)
             ),
             crs=None if class_map.crs is None else class_map.crs.to_wkt(),
+            transform=class_map.transform[:6],
             pixel_area_m2=class_map.pixel_area_m2,
             seed=request.seed,
             allocation=request.allocation,

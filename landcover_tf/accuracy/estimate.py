@@ -42,7 +42,7 @@ class Estimate:
     half_width: float
     """Half the confidence interval; the normal interval is symmetric."""
 
-    def to_dict(self, factor: float = 1.0, upper: float | None = 1.0) -> dict[str, float | None]:
+    def to_dict(self, factor: float = 1.0, upper: float = 1.0) -> dict[str, float | None]:
         """Returns plain values for JSON; the interval is cut where the figure cannot be.
 
         Args:
@@ -56,7 +56,7 @@ class Estimate:
             "standard_error": _plain(self.standard_error * factor),
             "half_width": _plain(half),
             "low": _plain(max(value - half, 0.0) if value == value else value),
-            "high": _plain(min(high, upper) if upper is not None and high == high else high),
+            "high": _plain(min(high, upper) if high == high else high),
         }
 
 

@@ -32,6 +32,7 @@ class Survey:
     unknown_labels: str
     design: Path | None
     strata_map: Path | None
+    strata_legend: str | None
     probability_sample: bool
     leave_out_strata: tuple[int, ...]
     probabilities: Path | None
@@ -58,24 +59,30 @@ def estimate_survey(survey: Survey) -> dict[str, Any]:
         class_map.legend,
         column=survey.reference_column,
         crs=survey.points_crs,
+        crs_of_x_y=design.crs if design else None,
     )
+    basis = design or _strata_map(survey, class_map)
+    # Records of older versions do not say where their pixels lie.
+    units = (basis.grid if basis and not same_map else None) or class_map.grid
     matched = match(
         points,
         class_map,
         load_crosswalk(survey.reference_legend or class_map.legend_source, class_map.legend_source),
-        keep_unmapped=survey.probability_sample and not same_map,
+        units=units,
+        keep_unmapped=basis is not None and not same_map,
         unknown=survey.unknown_labels,
     )
-    if not survey.probability_sample:
+    if basis is None:
         values = agreement_values(class_map, pixels, matched)
         weight = np.ones(len(matched.ids))
     else:
         # The map's own classes given as a strata map are the published case as well.
-        own = same_map or (survey.strata_map is not None and survey.strata_map.samefile(survey.map))
-        strata, source = _strata(survey, design, class_map, matched, same_map)
+        own = same_map or basis is class_map
+        strata, source = _strata(survey, basis, class_map, matched, same_map)
         values = estimate_values(
             class_map, pixels, matched, strata, same_map=own,
-            strata_source="the map itself" if own else source, confidence=survey.confidence,
+            strata_source="the map itself" if own else source,
+            unit_area_m2=units.pixel_area_m2, confidence=survey.confidence,
         )  # fmt: skip
         numbers = np.bincount(strata.of_point, minlength=len(strata.pixels))
         weight = np.zeros(len(matched.ids))
@@ -101,22 +108,29 @@ def _design(survey: Survey) -> Design | None:
     return Design.load(path)
 
 
+def _strata_map(survey: Survey, class_map: ClassMap) -> ClassMap | None:
+    """Returns the map whose classes are the strata, None when none was named."""
+    if survey.strata_map is None:
+        return None
+    if survey.strata_map.exists() and survey.strata_map.samefile(class_map.path):
+        return class_map
+    return ClassMap.open(survey.strata_map, survey.strata_legend)
+
+
 def _strata(
     survey: Survey,
-    design: Design | None,
+    basis: Design | ClassMap,
     class_map: ClassMap,
     points: MatchedPoints,
     same_map: bool,
 ) -> tuple[Strata, str]:
     """Returns the strata of the points and where they come from."""
-    if design is not None:
-        stratum = from_record(points, class_map, same_map=same_map)
-        sizes, source = design.pixels, f"{design.map} of the sampling design"
+    if isinstance(basis, ClassMap):
+        stratum = from_map(points, basis)
+        sizes, source = basis.count(survey.rows_per_strip).classes, basis.path.name
     else:
-        path = survey.strata_map or class_map.path
-        strata_map = class_map if path.samefile(class_map.path) else ClassMap.open(path)
-        stratum = from_map(points, strata_map, class_map)
-        sizes, source = strata_map.count(survey.rows_per_strip).classes, path.name
+        stratum = from_record(points, class_map, same_map=same_map)
+        sizes, source = basis.pixels, f"{basis.map} of the sampling design"
     return arrange(stratum, sizes, survey.leave_out_strata, points.ids), source
 
 

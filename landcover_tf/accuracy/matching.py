@@ -9,7 +9,7 @@ from rasterio.errors import RasterioError
 from rasterio.transform import rowcol
 from rasterio.warp import transform
 
-from landcover_tf.accuracy.class_map import ClassMap
+from landcover_tf.accuracy.class_map import ClassMap, PixelGrid
 from landcover_tf.accuracy.points import UNLABELLED, ReferencePoints, listed
 from landcover_tf.errors import LabelError, SampleError
 from landcover_tf.legend import IGNORED, Crosswalk
@@ -19,6 +19,8 @@ NODATA = "where the map has no class"
 UNLABELLED_POINTS = "without a reference class"
 UNKNOWN = "of an unknown class"
 DUPLICATE = "in a pixel that another point has"
+NOT_A_PLACE = -1
+"""Row and column of a position that has none."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -30,6 +32,10 @@ class MatchedPoints:
     """Row on the map, which may lie outside, int64 [points]."""
     col: np.ndarray
     """Column on the map, int64 [points]."""
+    unit_row: np.ndarray
+    """Row on the grid whose pixels were sampled, int64 [points]."""
+    unit_col: np.ndarray
+    """Column on that grid, int64 [points]."""
     mapped: np.ndarray
     """Dense class of the map, -1 where it has none, int64 [points]."""
     reference: np.ndarray
@@ -47,6 +53,7 @@ def match(
     class_map: ClassMap,
     crosswalk: Crosswalk,
     *,
+    units: PixelGrid,
     keep_unmapped: bool,
     unknown: str = "error",
 ) -> MatchedPoints:
@@ -56,6 +63,7 @@ def match(
         points: As read from a file.
         class_map: The assessed map.
         crosswalk: From the reference's codes to the map's legend.
+        units: Grid whose pixels were sampled: two points in one of its pixels are duplicates.
         keep_unmapped: Keep points where the map has no class, because they count in a stratum
             that reaches beyond the map; otherwise they are excluded.
         unknown: "error" refuses classes that the crosswalk lacks, "ignore" excludes them.
@@ -64,7 +72,10 @@ def match(
         LabelError: A reference class is unknown and `unknown` is "error".
         SampleError: No point is left, or two points of one pixel contradict each other.
     """
-    rows, cols, source = _places(points, class_map)
+    rows, cols = _places(points, class_map.grid, class_map)
+    unit_rows, unit_cols = rows, cols
+    if units != class_map.grid:
+        unit_rows, unit_cols = _places(points, units, class_map)
     inside = (rows >= 0) & (rows < class_map.height) & (cols >= 0) & (cols < class_map.width)
     reference = _dense_reference(points, crosswalk, unknown)
     index = class_map.legend.index_of_code
@@ -87,46 +98,58 @@ def match(
     for reason, wrong in reasons.items():
         excluded[reason] = tuple(points.ids[i] for i in np.flatnonzero(usable & wrong))
         usable &= ~wrong
-    repeated = _repeated(points, rows, cols, reference, usable)
+    repeated = _repeated(points, unit_rows, unit_cols, reference, usable)
     excluded[DUPLICATE] = tuple(points.ids[i] for i in np.flatnonzero(repeated))
     usable &= ~repeated
     if not usable.any():
         why = "; ".join(f"{len(ids)} {reason}" for reason, ids in excluded.items() if ids)
         raise SampleError(f"none of {len(rows)} reference points can be used: {why}")
+    if not (mapped[usable] >= 0).any():
+        raise SampleError(
+            f"none of {int(usable.sum())} reference points lies where {class_map.path} has a "
+            "class; check the position and CRS of both"
+        )
     return MatchedPoints(
         ids=tuple(points.ids[i] for i in np.flatnonzero(usable)),
         row=rows[usable],
         col=cols[usable],
+        unit_row=unit_rows[usable],
+        unit_col=unit_cols[usable],
         mapped=mapped[usable],
         reference=reference[usable],
         stratum=None if points.stratum is None else points.stratum[usable],
         excluded={reason: ids for reason, ids in excluded.items() if ids},
-        reprojected_from=source,
+        reprojected_from=_name(points.crs) if _differs(points.crs, class_map.crs) else None,
     )
 
 
 def _places(
-    points: ReferencePoints, class_map: ClassMap
-) -> tuple[np.ndarray, np.ndarray, str | None]:
-    """Returns row and column of each point, and the points' CRS when it is another."""
-    x, y, source = points.x, points.y, None
-    if points.crs is not None and points.crs != class_map.crs:
-        if class_map.crs is None:
+    points: ReferencePoints, grid: PixelGrid, class_map: ClassMap
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns row and column of each point on a grid; points without CRS have the map's."""
+    x, y, crs = points.x, points.y, points.crs or class_map.crs
+    if _differs(crs, grid.crs):
+        if grid.crs is None:
             raise SampleError(
                 f"{class_map.path} has no CRS but the points have; set the map's (gdal_edit.py "
                 "-a_srs)"
             )
-        source = _name(points.crs)
         try:
-            x, y = map(np.asarray, transform(points.crs, class_map.crs, x, y))
+            x, y = map(np.asarray, transform(crs, grid.crs, x, y))
         except RasterioError as error:
-            raise SampleError(f"the points cannot be reprojected from {source}: {error}") from error
+            raise SampleError(
+                f"the points cannot be reprojected from {_name(crs)}: {error}"
+            ) from error
     finite = np.isfinite(x) & np.isfinite(y)
     rows, cols = rowcol(
-        class_map.transform, np.where(finite, x, 0.0), np.where(finite, y, 0.0), op=np.floor
+        grid.transform, np.where(finite, x, 0.0), np.where(finite, y, 0.0), op=np.floor
     )
     rows, cols = np.asarray(rows, np.int64), np.asarray(cols, np.int64)
-    return np.where(finite, rows, -1), np.where(finite, cols, -1), source
+    return np.where(finite, rows, NOT_A_PLACE), np.where(finite, cols, NOT_A_PLACE)
+
+
+def _differs(crs: CRS | None, other: CRS | None) -> bool:
+    return crs is not None and crs != other
 
 
 def _dense_reference(points: ReferencePoints, crosswalk: Crosswalk, unknown: str) -> np.ndarray:

@@ -15,7 +15,7 @@ from landcover_tf.geopackage import read_points
 from landcover_tf.legend import Legend
 
 UNLABELLED = -1
-GEOGRAPHIC = CRS.from_epsg(4326)
+GEOGRAPHIC = "EPSG:4326"
 _PAIRS = (("x", "y"), ("lon", "lat"), ("longitude", "latitude"))
 """Columns that hold a position; all but the first are degrees."""
 
@@ -38,7 +38,12 @@ class ReferencePoints:
 
 
 def load_points(
-    path: Path, legend: Legend, *, column: str = "reference", crs: str | None = None
+    path: Path,
+    legend: Legend,
+    *,
+    column: str = "reference",
+    crs: str | None = None,
+    crs_of_x_y: str | None = None,
 ) -> ReferencePoints:
     """Returns the points of a file.
 
@@ -46,7 +51,8 @@ def load_points(
         path: GeoPackage with one layer of points, or CSV with columns x and y, or lon and lat.
         legend: Whose class names may stand for codes.
         column: Column of the reference class.
-        crs: Reference system of a CSV file's x and y.
+        crs: Reference system of a CSV file's positions.
+        crs_of_x_y: That of columns x and y when `crs` is None.
 
     Raises:
         SampleError: The file has no points, lacks a column, or a value cannot be read.
@@ -54,7 +60,7 @@ def load_points(
     if not path.is_file():
         raise SampleError(f"{path} does not exist; expected reference points, .gpkg or .csv")
     if path.suffix.lower() == ".csv":
-        table, x, y, system = _read_csv(path, crs)
+        table, x, y, system = _read_csv(path, crs, crs_of_x_y)
         rows: Sequence[Mapping[str, Any]] = table
     elif path.suffix.lower() == ".gpkg":
         layer = read_points(path)
@@ -89,7 +95,7 @@ def listed(ids: Sequence[str], limit: int = 10) -> str:
 
 
 def _read_csv(
-    path: Path, crs: str | None
+    path: Path, crs: str | None, crs_of_x_y: str | None
 ) -> tuple[list[dict[str, Any]], np.ndarray, np.ndarray, CRS | None]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
@@ -105,11 +111,11 @@ def _read_csv(
         x, y = (np.array([float(row[name]) for row in rows]) for name in pair)
     except (TypeError, ValueError) as error:
         raise SampleError(f"{path} has a position that is not a number: {error}") from error
+    wanted = crs or (crs_of_x_y if pair == _PAIRS[0] else GEOGRAPHIC)
     try:
-        given = CRS.from_user_input(crs) if crs else None
+        return rows, x, y, CRS.from_user_input(wanted) if wanted else None
     except CRSError as error:
-        raise SampleError(f"--points-crs {crs!r} is not a reference system: {error}") from error
-    return rows, x, y, given if pair == _PAIRS[0] else given or GEOGRAPHIC
+        raise SampleError(f"--points-crs {wanted!r} is not a reference system: {error}") from error
 
 
 def _codes(

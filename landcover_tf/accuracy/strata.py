@@ -57,21 +57,20 @@ def from_record(points: MatchedPoints, class_map: ClassMap, *, same_map: bool) -
     return points.stratum
 
 
-def from_map(points: MatchedPoints, strata_map: ClassMap, class_map: ClassMap) -> np.ndarray:
-    """Returns the class of another map on the same grid at each point, int64 [points].
+def from_map(points: MatchedPoints, strata_map: ClassMap) -> np.ndarray:
+    """Returns the class of another map at each point, int64 [points].
+
+    Args:
+        points: Matched with that map's pixels as units.
+        strata_map: Of any grid and legend.
 
     Raises:
-        SampleError: The grids differ, or a point lies outside or on no data.
+        SampleError: A point lies outside that map or on its no data.
     """
-    grid = (strata_map.height, strata_map.width, strata_map.crs, strata_map.transform)
-    if not class_map.same_grid(*grid):
-        raise SampleError(f"{strata_map.path} must have the grid of {class_map.path}")
-    inside = (
-        (points.row >= 0) & (points.row < strata_map.height)
-        & (points.col >= 0) & (points.col < strata_map.width)
-    )  # fmt: skip
-    codes = np.full(len(points.row), strata_map.legend.nodata, np.int64)
-    codes[inside] = strata_map.at(points.row[inside], points.col[inside])
+    row, col = points.unit_row, points.unit_col
+    inside = (row >= 0) & (row < strata_map.height) & (col >= 0) & (col < strata_map.width)
+    codes = np.full(len(row), strata_map.legend.nodata, np.int64)
+    codes[inside] = strata_map.at(row[inside], col[inside])
     outside = np.flatnonzero(codes == strata_map.legend.nodata)
     if len(outside):
         raise SampleError(

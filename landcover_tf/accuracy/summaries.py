@@ -30,6 +30,7 @@ def estimate_values(
     *,
     same_map: bool,
     strata_source: str,
+    unit_area_m2: float | None,
     confidence: float,
 ) -> dict[str, Any]:
     """Returns accuracy and area estimates of a probability sample.
@@ -41,6 +42,7 @@ def estimate_values(
         strata: Of the sample.
         same_map: Whether the strata are the classes of the assessed map.
         strata_source: Where the strata come from, for people.
+        unit_area_m2: Area of a pixel of the strata, None where unknown.
         confidence: Of the intervals.
     """
     legend = class_map.legend
@@ -51,15 +53,14 @@ def estimate_values(
         pixels=strata.pixels,
     )
     found = assess(sample, len(legend.classes), confidence=confidence)
-    hectares = None if class_map.pixel_area_m2 is None else class_map.pixel_area_m2 / 10_000
+    pixel_ha = None if class_map.pixel_area_m2 is None else class_map.pixel_area_m2 / 10_000
+    total_ha = None if unit_area_m2 is None else found.pixels * unit_area_m2 / 10_000
     classes = describe(found, list(legend.names), list(legend.codes))
     for i, values in enumerate(classes):
         mapped = pixels.classes[legend.codes[i]]
         values["mapped_pixels"] = mapped
-        values["mapped_area_ha"] = None if hectares is None else mapped * hectares
-        values["area_ha"] = (
-            None if hectares is None else found.area[i].to_dict(found.pixels * hectares, None)
-        )
+        values["mapped_area_ha"] = None if pixel_ha is None else mapped * pixel_ha
+        values["area_ha"] = None if total_ha is None else found.area[i].to_dict(total_ha, total_ha)
     return _about(class_map, "estimate") | {
         "probability_sample": True,
         "estimator": "Olofsson et al. (2014)" if same_map else "Stehman (2014), indicators",
@@ -75,7 +76,7 @@ def estimate_values(
             "where_the_map_has_no_class": int((sample.mapped < 0).sum()),
         },
         "map_pixels": _map_pixels(pixels),
-        "assessed_area_ha": None if hectares is None else found.pixels * hectares,
+        "assessed_area_ha": total_ha,
         "overall_accuracy": found.overall.to_dict(),
         "mean_f1": found.mean_f1.to_dict(),
         "mean_iou": found.mean_iou.to_dict(),

@@ -82,8 +82,8 @@ def test_the_general_estimator_is_olofssons_when_the_strata_are_the_maps_classes
 # classes are not those of the map.
 STRATA = {"A": 40_000, "B": 30_000, "C": 20_000, "D": 10_000}
 STRATUM = "A" * 10 + "B" * 10 + "C" * 10 + "D" * 10
-MAP = "AAAAAAABBB" "ABBBBBBBBB" "BBCCCCCCBB" "DDDDDDDDDD"
-REFERENCE = "AAAAACBABC" "ABBBBBAABB" "CCCCCDDBBA" "DDDDDDDCCB"
+MAP = "AAAAAAABBBABBBBBBBBBBBCCCCCCBBDDDDDDDDDD"
+REFERENCE = "AAAAACBABCABBBBBAABBCCCCCDDBBADDDDDDDCCB"
 
 
 def test_the_published_example_of_strata_that_are_not_the_maps_classes():

@@ -1,0 +1,116 @@
+"""`landcover assess estimate` when the sample was drawn from a map of another grid."""
+
+import csv
+
+import numpy as np
+import pytest
+import rasterio
+from fakes.assessed_map import GRID, SIZE, design, estimate, label, make_world, read, run, write
+from rasterio.warp import Resampling, calculate_default_transform, reproject, transform
+
+from landcover_tf.geopackage import read_points
+
+
+@pytest.fixture
+def world(tmp_path):
+    return make_world(tmp_path)
+
+
+def write_in_zone_35(path, codes):
+    """Warps codes of the world's grid into the neighbouring UTM zone, and returns them."""
+    grid, width, height = calculate_default_transform(
+        "EPSG:32634", "EPSG:32635", SIZE, SIZE, 500_000, 4_398_800, 501_200, 4_400_000
+    )
+    # Two pixels more on each side, so that none is cut off.
+    grid = grid @ rasterio.Affine.translation(-2, -2)
+    warped = np.zeros((height + 4, width + 4), np.uint8)
+    reproject(codes, warped, src_transform=GRID, src_crs="EPSG:32634", dst_transform=grid,
+              dst_crs="EPSG:32635", resampling=Resampling.nearest)  # fmt: skip
+    write(path, warped, crs="EPSG:32635", grid=grid)
+    return warped
+
+
+@pytest.fixture
+def coarse_sample(world):
+    """A sample of a map of the same area in 20 m pixels, drawn and labelled on that grid."""
+    truth = read(world / "truth.tif")
+    grid = rasterio.Affine(20, 0, 500_000, 0, -20, 4_400_000)
+    write(world / "coarse.tif", truth[::2, ::2], grid=grid)
+    code = run("design", "--map", world / "coarse.tif", "--output-dir", world / "coarse",
+               "--samples", 600, "--min-per-class", 30)  # fmt: skip
+    assert code == 0
+    return label(world / "coarse", world / "truth.tif")
+
+
+def test_hectares_are_those_of_the_sampled_pixels(world, coarse_sample):
+    """Strata of 20 m pixels, assessed map of 10 m: the area is that of 120 x 120 px of 10 m."""
+    code, values = estimate(world, coarse_sample)
+    assert code == 0
+    assert values["estimator"].startswith("Stehman")
+    # No data is 2 ha; how many of the points lie there is chance.
+    assert values["assessed_area_ha"] == pytest.approx(142, abs=3)
+    truth = read(world / "truth.tif")
+    for land_cover in values["classes"]:
+        area, fact = land_cover["area_ha"], (truth == land_cover["code"]).sum() * 0.01
+        assert abs(area["value"] - fact) < 4 * area["standard_error"] + 2
+        assert area["high"] <= values["assessed_area_ha"]
+    # The coarse map as strata says the same as the record of its design.
+    _, again = estimate(world, coarse_sample, "--strata-map", world / "coarse.tif")
+    assert again["classes"] == values["classes"]
+
+
+def test_points_of_a_finer_sample_that_share_a_pixel_are_no_duplicates(world):
+    folder = design(world, "--samples", 900)
+    path = label(folder, world / "truth.tif")
+    grid = rasterio.Affine(60, 0, 500_000, 0, -60, 4_400_000)
+    write(world / "map.tif", read(world / "map.tif")[::6, ::6], grid=grid)
+    code, values = estimate(world, path)
+    assert code == 0
+    assert values["points"]["used"] == 900
+    assert values["points"]["excluded"] == {}
+
+
+def test_strata_may_have_their_own_reference_system_and_legend(world, capsys):
+    path = label(design(world, "--samples", 300), world / "truth.tif")
+    (path.parent / "design.json").unlink()
+    foreign = np.zeros(256, np.uint8)
+    foreign[[10, 20, 60]] = [40, 95, 100]
+    strata = write_in_zone_35(world / "strata.tif", foreign[read(world / "truth.tif")])
+    arguments = ("--strata-map", world / "strata.tif")
+    assert estimate(world, path, *arguments)[0] == 2
+    assert "does not know" in capsys.readouterr().err
+    code, values = estimate(world, path, *arguments, "--strata-legend", "worldcover")
+    assert code == 0
+    with rasterio.open(world / "strata.tif") as raster:
+        table = list(zip(read_points(path).x, read_points(path).y, strict=True))
+        x, y = transform("EPSG:32634", "EPSG:32635", *zip(*table, strict=True))
+        drawn = [int(v[0]) for v in raster.sample(zip(x, y, strict=True))]
+    for stratum in values["strata"]:
+        assert stratum["points"] == drawn.count(stratum["code"])
+        assert stratum["pixels"] == (strata == stratum["code"]).sum()
+
+
+def test_points_of_a_table_are_in_the_systems_of_their_design(world):
+    """The assessed map is in another UTM zone than the map that was sampled."""
+    folder = design(world, "--samples", 300)
+    path = label(folder, world / "truth.tif")
+    write_in_zone_35(world / "map.tif", read(world / "map.tif"))
+    points = read_points(path)
+    with (folder / "points.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["x", "y", "stratum", "reference"])
+        for row, x, y in zip(points.rows, points.x, points.y, strict=True):
+            writer.writerow([x, y, row["stratum"], row["reference"]])
+    _, expected = estimate(world, path)
+    code, values = estimate(world, folder / "points.csv")
+    assert code == 0
+    assert values["classes"] == expected["classes"]
+    assert values["overall_accuracy"]["value"] > 0.7
+
+
+def test_a_map_elsewhere_is_named(world, capsys):
+    path = label(design(world, "--samples", 300), world / "truth.tif")
+    elsewhere = rasterio.Affine(10, 0, 700_000, 0, -10, 4_400_000)
+    write(world / "map.tif", read(world / "map.tif"), grid=elsewhere)
+    assert estimate(world, path)[0] == 2
+    assert "none of 300 reference points lies where" in capsys.readouterr().err
