@@ -33,6 +33,25 @@ _SIDE_PX = 320
 _OVERVIEW_PX = 512
 """Side of the overview from which the stretch of the colours is taken."""
 
+# Shows a picture (1) whose path is relative to a root (2), which is the folder of the layer's file;
+# relative to the project (1), an unsaved project would show none.
+_PICTURE_WIDGET = """<Option type="Map">
+        <Option name="DocumentViewer" type="int" value="1"/>
+        <Option name="RelativeStorage" type="int" value="2"/>
+        <Option name="PropertyCollection" type="Map">
+          <Option name="name" type="QString" value=""/>
+          <Option name="properties" type="Map">
+            <Option name="propertyRootPath" type="Map">
+              <Option name="active" type="bool" value="true"/>
+              <Option name="expression" type="QString"
+                value="file_path(layer_property(@layer, 'path'))"/>
+              <Option name="type" type="int" value="3"/>
+            </Option>
+          </Option>
+          <Option name="type" type="QString" value="collection"/>
+        </Option>
+      </Option>"""
+
 
 def coordinates(class_map: ClassMap, points: DrawnPoints) -> tuple[np.ndarray, np.ndarray]:
     """Returns x and y of the centres of the points' pixels in the map's CRS, float64 [points]."""
@@ -89,7 +108,7 @@ def write_points(
 
 
 def point_style(legend: Legend) -> str:
-    """Returns a QGIS style for labelling.
+    """Returns a QGIS style for labelling, tried in QGIS 3.22.
 
     Points are coloured by the class given so far and hollow while there is none; the form
     offers the legend's classes by name, shows the picture and hides the stratum, because an
@@ -107,14 +126,29 @@ def point_style(legend: Legend) -> str:
     categories.append(
         '      <category render="true" value="" symbol="0" label="not labelled yet" type="string"/>'
     )
-    choices = "\n".join(
-        f'              <Option type="Map"><Option name={quoteattr(c.name)} type="QString" '
-        f'value="{c.code}"/></Option>'
+    choices = "".join(
+        f'<Option type="Map"><Option name={quoteattr(c.name)} type="QString" value="{c.code}"/>'
+        "</Option>"
         for c in legend.classes
+    )
+    fields = "".join(
+        f'    <field name="{name}"><editWidget type="{kind}">'
+        f"<config>{options}</config></editWidget></field>\n"
+        for name, kind, options in (
+            ("fid", "Hidden", ""),
+            ("stratum", "Hidden", ""),
+            (
+                "reference",
+                "ValueMap",
+                f'<Option type="Map"><Option name="map" type="List">{choices}</Option></Option>',
+            ),
+            ("sure", "CheckBox", ""),
+            ("picture", "ExternalResource", _PICTURE_WIDGET),
+        )
     )
     lines = "\n".join(categories)
     return f"""<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>
-<qgis version="3.34" styleCategories="Symbology|Labeling|Fields|Forms" labelsEnabled="0">
+<qgis version="3.22" styleCategories="Symbology|Labeling|Fields|Forms" labelsEnabled="0">
   <renderer-v2 type="categorizedSymbol" attr="reference" symbollevels="0" enableorderby="0">
     <categories>
 {lines}
@@ -123,31 +157,7 @@ def point_style(legend: Legend) -> str:
 {"".join(symbols)}    </symbols>
   </renderer-v2>
   <fieldConfiguration>
-    <field name="fid"><editWidget type="Hidden"><config/></editWidget></field>
-    <field name="stratum"><editWidget type="Hidden"><config/></editWidget></field>
-    <field name="reference">
-      <editWidget type="ValueMap">
-        <config>
-          <Option type="Map">
-            <Option name="map" type="List">
-{choices}
-            </Option>
-          </Option>
-        </config>
-      </editWidget>
-    </field>
-    <field name="sure"><editWidget type="CheckBox"><config/></editWidget></field>
-    <field name="picture">
-      <editWidget type="ExternalResource">
-        <config>
-          <Option type="Map">
-            <Option name="DocumentViewer" type="int" value="1"/>
-            <Option name="RelativeStorage" type="int" value="1"/>
-          </Option>
-        </config>
-      </editWidget>
-    </field>
-  </fieldConfiguration>
+{fields}  </fieldConfiguration>
 </qgis>
 """
 

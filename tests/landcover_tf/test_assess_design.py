@@ -59,6 +59,10 @@ def test_the_style_offers_the_legend_and_hides_the_stratum(world):
     assert fields["stratum"].get("type") == "Hidden"
     choices = [o.get("name") for o in fields["reference"].iter("Option") if o.get("value")]
     assert choices == list(legend.names)
+    # Without the folder of the layer's file as root, QGIS shows no picture in a new project.
+    options = {o.get("name"): o.get("value") for o in fields["picture"].iter("Option")}
+    assert options["RelativeStorage"] == "2"
+    assert options["expression"] == "file_path(layer_property(@layer, 'path'))"
 
 
 def test_pictures_show_the_surroundings_of_their_point(world):
