@@ -21,6 +21,7 @@ from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window as RasterWindow
 
+from landcover_tf.accuracy.class_map import PixelGrid
 from landcover_tf.errors import RasterError
 from landcover_tf.files import atomic_folder
 from landcover_tf.pictures import TRUE_COLOUR
@@ -39,11 +40,12 @@ class MapLayers:
     image: Path | None = None
     """Any raster with named bands, drawn in true colour."""
     confidence: Path | None = None
-    """Largest probability: uint8 0-255 or 0-100, or float 0-1."""
+    """Largest probability: float 0-1, or integers times the band's scale; without a scale the
+    largest integer stands for 1."""
     reference: Path | None = None
     """Legend codes to compare with."""
     probabilities: Path | None = None
-    """One band a class, uint8 0-255 or float 0-1."""
+    """One band a class, as `confidence`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,9 +65,20 @@ class _Sources:
         self.map = stack.enter_context(rasterio.open(layers.map))
         self._stack = stack
         self.image = self._aligned(layers.image, Resampling.bilinear)
-        self.confidence = self._aligned(layers.confidence, Resampling.nearest)
         self.reference = self._aligned(layers.reference, Resampling.nearest)
-        self.probabilities = self._aligned(layers.probabilities, Resampling.nearest)
+        self.confidence = self._shares(layers.confidence)
+        self.probabilities = self._shares(layers.probabilities)
+
+    def _shares(self, path: Path | None) -> "_Shares | None":
+        if path is None:
+            return None
+        raster = self._stack.enter_context(rasterio.open(path))
+        kind, scale = np.dtype(raster.dtypes[0]), raster.scales[0]
+        if kind.kind in "iu" and scale == 1:
+            scale = 1 / np.iinfo(kind).max
+        return _Shares(
+            raster=self._aligned(path, Resampling.nearest), scale=scale, nodata=raster.nodata
+        )
 
     def _aligned(self, path: Path | None, resampling: Resampling) -> Any:
         if path is None:
@@ -93,6 +106,22 @@ class _Sources:
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Shares:
+    """A raster of shares on the map's grid."""
+
+    raster: Any
+    scale: float
+    nodata: float | None
+
+    def to_bytes(self, stored: np.ndarray) -> np.ndarray:
+        """Returns shares in 1/255, uint8, 0 where there are none."""
+        share = np.nan_to_num(stored.astype(np.float32) * np.float32(self.scale))
+        if self.nodata is not None:
+            share[stored == self.nodata] = 0
+        return np.asarray(np.rint(np.clip(share, 0, 1) * 255).astype(np.uint8))
+
+
 def build_pyramid(layers: MapLayers, folder: Path) -> TilePyramid:
     """Returns the tiles of the layers, written as scripts into `folder` when they are large.
 
@@ -116,11 +145,12 @@ def _build(sources: _Sources, folder: Path) -> TilePyramid:
         "levels": levels,
         "tile": TILE_PX,
         "transform": list(sources.map.transform)[:6],
-        "crs": sources.map.crs.to_string() if sources.map.crs else None,
+        "crs": _crs_name(sources.map.crs),
+        "pixel_m": _pixel_m(sources.map),
         "image": sources.image is not None,
         "confidence": sources.confidence is not None,
         "reference": sources.reference is not None,
-        "probabilities": sources.probabilities.count if sources.probabilities else 0,
+        "probabilities": sources.probabilities.raster.count if sources.probabilities else 0,
     }
     stretch = _stretch(sources.image) if sources.image is not None else None
     keys = list(_keys(height, width, levels))
@@ -142,6 +172,18 @@ def _build(sources: _Sources, folder: Path) -> TilePyramid:
         for key, tile in encoded:
             _write_script(temporary, _name(key), tile)
     return TilePyramid(description=description | {"folder": folder.name}, embedded=None)
+
+
+def _crs_name(crs: Any) -> str | None:
+    if crs is None:
+        return None
+    code = crs.to_epsg()
+    return f"EPSG:{code}" if code else "Position"
+
+
+def _pixel_m(raster: Any) -> float | None:
+    area = PixelGrid(crs=raster.crs, transform=raster.transform).pixel_area_m2
+    return None if area is None else float(np.sqrt(area))
 
 
 def _keys(height: int, width: int, levels: int) -> Iterator[tuple[int, int, int]]:
@@ -173,7 +215,8 @@ def _tile(
     inside = np.s_[: shape[0], : shape[1]]
     values[(*inside, 0)] = read(sources.map, 1, Resampling.nearest)
     if sources.confidence is not None:
-        values[(*inside, 1)] = _to_byte(read(sources.confidence, 1, Resampling.nearest))
+        shares = sources.confidence
+        values[(*inside, 1)] = shares.to_bytes(read(shares.raster, 1, Resampling.nearest))
     if sources.reference is not None:
         values[(*inside, 2)] = read(sources.reference, 1, Resampling.nearest)
     tile = {"values": _data_url(values, "PNG")}
@@ -183,10 +226,11 @@ def _tile(
         picture[inside] = stretch.apply(np.moveaxis(bands, 0, -1))
         tile["image"] = _data_url(picture, "JPEG")
     if sources.probabilities is not None and zoom == 1:
-        count = sources.probabilities.count
+        shares = sources.probabilities
+        count = shares.raster.count
         stacked = np.zeros((count, TILE_PX, TILE_PX), np.uint8)
-        bands = read(sources.probabilities, list(range(1, count + 1)), Resampling.nearest)
-        stacked[(slice(None), *inside)] = _to_byte(bands)
+        bands = read(shares.raster, list(range(1, count + 1)), Resampling.nearest)
+        stacked[(slice(None), *inside)] = shares.to_bytes(bands)
         tile["probabilities"] = _data_url(stacked.reshape(-1, TILE_PX), "PNG")
     return tile
 
@@ -229,12 +273,6 @@ def _stretch(image: Any) -> _Stretch:
         return _Stretch(bands=bands, low=0, high=1)
     low, high = np.percentile(sample[:, valid], (2, 98))
     return _Stretch(bands=bands, low=float(low), high=float(high))
-
-
-def _to_byte(values: np.ndarray) -> np.ndarray:
-    if values.dtype == np.uint8:
-        return values
-    return np.asarray(np.rint(np.clip(np.nan_to_num(values), 0, 1) * 255).astype(np.uint8))
 
 
 def _data_url(array: np.ndarray, form: str) -> str:

@@ -11,7 +11,9 @@ from typing import Any
 import jinja2
 import numpy as np
 import rasterio
+from rasterio.enums import ColorInterp
 
+from landcover_tf.accuracy.class_map import PixelGrid
 from landcover_tf.errors import RasterError
 from landcover_tf.files import atomic_path
 from landcover_tf.legend import LandCoverClass, Legend
@@ -96,8 +98,11 @@ def write_page(page: Page, path: Path) -> None:
 
 
 def viewer_data(pyramid: TilePyramid, legend: Legend, map_path: Path) -> dict[str, Any]:
-    """Returns what the viewer script reads: tiles, classes with their areas, the no-data code."""
-    counts, pixel_m2 = class_pixels(map_path)
+    """Returns what the viewer script reads: tiles, classes with their areas, the no-data code.
+
+    Classes that the legend lacks but the map names, such as uncertain pixels, are listed last.
+    """
+    counts, pixel_m2, named = class_pixels(map_path)
     mapped = max(sum(n for code, n in counts.items() if code != legend.nodata), 1)
 
     def describe(land_cover: LandCoverClass) -> dict[str, Any]:
@@ -115,15 +120,18 @@ def viewer_data(pyramid: TilePyramid, legend: Legend, map_path: Path) -> dict[st
     return {
         "pyramid": pyramid.description,
         "tiles": pyramid.embedded,
-        "classes": [describe(c) for c in legend.classes],
+        "classes": [
+            describe(c)
+            for c in (*legend.classes, *(c for c in named if c.code not in legend.codes))
+        ],
         "nodata": legend.nodata,
     }
 
 
-def class_pixels(map_path: Path) -> tuple[dict[int, int], float | None]:
-    """Returns the pixels of each code of a map and the area of one in m2.
+def class_pixels(map_path: Path) -> tuple[dict[int, int], float | None, list[LandCoverClass]]:
+    """Returns the pixels of each code of a map, the area of one in m2, and the classes it names.
 
-    The area is None when the map has no projected CRS in metres. Reads block by block.
+    The area is None when the map has no projected CRS. Reads block by block.
 
     Raises:
         RasterError: The map cannot be read or is not a uint8 raster.
@@ -136,11 +144,28 @@ def class_pixels(map_path: Path) -> tuple[dict[int, int], float | None]:
             for _, window in raster.block_windows(1):
                 block = raster.read(1, window=window)
                 counts += np.bincount(block.ravel(), minlength=256)
-            metric = raster.crs is not None and raster.crs.is_projected
-            area = abs(raster.transform.a * raster.transform.e) if metric else None
+            area = PixelGrid(crs=raster.crs, transform=raster.transform).pixel_area_m2
+            named = _named_classes(raster)
     except rasterio.errors.RasterioIOError as error:
         raise RasterError(f"cannot read the map {map_path}: {error}") from error
-    return {int(code): int(counts[code]) for code in np.flatnonzero(counts)}, area
+    return {int(code): int(counts[code]) for code in np.flatnonzero(counts)}, area, named
+
+
+def _named_classes(raster: rasterio.DatasetReader) -> list[LandCoverClass]:
+    """Returns the classes that tags CLASS_code and the colour table describe."""
+    if raster.colorinterp[0] != ColorInterp.palette:
+        return []
+    colours = raster.colormap(1)
+    names = {
+        int(tag.removeprefix("CLASS_")): name
+        for tag, name in raster.tags(1).items()
+        if tag.removeprefix("CLASS_").isdecimal()
+    }
+    return [
+        LandCoverClass(code=code, name=name, color="#{:02x}{:02x}{:02x}".format(*colours[code][:3]))
+        for code, name in sorted(names.items())
+        if code in colours
+    ]
 
 
 def _script_safe(value: dict[str, Any]) -> str:

@@ -77,7 +77,13 @@
   }
 
   const extent = [0, -pyramid.height, pyramid.width, 0];
-  const projection = new ol.proj.Projection({ code: "PIXEL", units: "pixels", extent });
+  const projection = new ol.proj.Projection({
+    code: "PIXEL",
+    units: "pixels",
+    extent,
+    metersPerUnit: pyramid.pixel_m || undefined,
+    getPointResolution: (resolution) => resolution,
+  });
   const resolutions = Array.from({ length: pyramid.levels }, (_, z) => 2 ** (pyramid.levels - 1 - z));
   const tileGrid = new ol.tilegrid.TileGrid({ extent, origin: [0, 0], resolutions, tileSize: size });
 
@@ -95,6 +101,8 @@
         );
       },
     });
+    // OpenLayers 10.11 takes a first revision of 0 for none and would not draw the first refresh.
+    source.changed();
     return new ol.layer.Tile({ source, visible, extent, properties: { kind } });
   }
 
@@ -110,13 +118,18 @@
     resolutions: [...resolutions, 0.5, 0.25, 0.125],
     constrainResolution: false,
   });
+  const marked = new ol.source.Vector();
+  const outline = (color, width) => new ol.style.Style({ stroke: new ol.style.Stroke({ color, width }) });
+  const marker = new ol.layer.Vector({ source: marked, style: [outline("#fff", 5), outline("#e6007e", 2.5)] });
   const map = new ol.Map({
     target: "viewer-map",
-    layers: kinds.map(([kind]) => layers[kind]),
+    layers: [...kinds.map(([kind]) => layers[kind]), marker],
     view,
     controls: ol.control.defaults.defaults({ attribution: false, rotate: false }),
   });
-  view.fit(extent, { padding: [8, 8, 8, 8] });
+  if (pyramid.pixel_m) map.addControl(new ol.control.ScaleLine({ minWidth: 90 }));
+  const fit = () => view.fit(extent, { padding: [8, 8, 8, 8] });
+  fit();
 
   // Swipe: the chosen layer is drawn only left of the handle.
   const swipe = document.getElementById("viewer-swipe");
@@ -134,9 +147,28 @@
       if (swipeKind.value === kind) context.restore();
     });
   }
-  const redraw = () => map.render();
+  const target = map.getTargetElement();
+  const handle = document.createElement("div");
+  handle.className = "swipe-handle";
+  target.append(handle);
+  const redraw = () => {
+    handle.hidden = swipe.disabled = !swipeKind.value;
+    handle.style.left = `${swipe.value}%`;
+    map.render();
+  };
   swipe.addEventListener("input", redraw);
   swipeKind.addEventListener("change", redraw);
+  handle.addEventListener("pointerdown", (event) => {
+    handle.setPointerCapture(event.pointerId);
+    event.preventDefault();
+  });
+  handle.addEventListener("pointermove", (event) => {
+    if (!handle.hasPointerCapture(event.pointerId)) return;
+    const { left, width } = target.getBoundingClientRect();
+    swipe.value = (100 * (event.clientX - left)) / width;
+    redraw();
+  });
+  redraw();
 
   const panel = document.getElementById("viewer-layers");
   for (const [kind, title] of [...kinds].reverse()) {
@@ -150,6 +182,13 @@
     box.addEventListener("change", () => layers[kind].setVisible(box.checked));
     range.addEventListener("input", () => layers[kind].setOpacity(range.value / 100));
     panel.append(row);
+    if (kind === "confidence") {
+      const scale = document.createElement("div");
+      scale.className = "ramp";
+      scale.style.background = `linear-gradient(to right, ${viridis.map((c) => `rgb(${c})`)})`;
+      scale.innerHTML = "<span>0</span><span>1</span>";
+      panel.append(scale);
+    }
     swipeKind.append(new Option(title, kind));
   }
 
@@ -167,9 +206,19 @@
       ` · ${percent(c.fraction)}`;
     row.querySelector("input").addEventListener("change", (event) => {
       event.target.checked ? hidden.delete(c.code) : hidden.add(c.code);
-      for (const kind of ["map", "reference"]) if (layers[kind]) layers[kind].getSource().refresh();
+      recolour();
     });
     list.append(row);
+  }
+  function recolour() {
+    for (const kind of ["map", "reference"]) if (layers[kind]) layers[kind].getSource().refresh();
+  }
+  for (const [id, checked] of [["viewer-all", true], ["viewer-none", false]]) {
+    document.getElementById(id).addEventListener("click", () => {
+      for (const box of list.querySelectorAll("input")) box.checked = checked;
+      for (const c of classes) checked ? hidden.delete(c.code) : hidden.add(c.code);
+      recolour();
+    });
   }
 
   const inspector = document.getElementById("viewer-inspector");
@@ -178,10 +227,12 @@
   async function inspect(coordinate) {
     const col = Math.floor(coordinate[0]);
     const row = Math.floor(-coordinate[1]);
+    marked.clear();
     if (row < 0 || col < 0 || row >= pyramid.height || col >= pyramid.width) {
       inspector.textContent = "Outside the map.";
       return;
     }
+    marked.addFeature(new ol.Feature(ol.geom.Polygon.fromExtent([col, -row - 1, col + 1, -row])));
     const name = `${pyramid.levels - 1}/${Math.floor(row / size)}/${Math.floor(col / size)}`;
     const tile = await tileText(name);
     const { data } = await pixels(tile.values);
@@ -195,7 +246,7 @@
       [pyramid.crs || "Position", `${x.toFixed(1)}, ${y.toFixed(1)}`],
       ["Map", `${code} ${className(code)}`],
     ];
-    if (pyramid.confidence) lines.push(["Confidence", percent(confidence / 255)]);
+    if (pyramid.confidence && code !== nodata) lines.push(["Confidence", percent(confidence / 255)]);
     if (pyramid.reference) lines.push(["Reference", `${reference} ${className(reference)}`]);
     const table = document.createElement("dl");
     for (const [key, value] of lines) {
@@ -213,10 +264,11 @@
 
   async function bars(url, row, col) {
     const { data } = await pixels(url);
-    const values = classes.map((_, k) => data.data[4 * ((k * size + row) * size + col)]);
+    const predicted = classes.slice(0, pyramid.probabilities);
+    const values = predicted.map((_, k) => data.data[4 * ((k * size + row) * size + col)]);
     const box = document.createElement("div");
     box.className = "bars";
-    classes.forEach((c, k) => {
+    predicted.forEach((c, k) => {
       const line = document.createElement("div");
       line.innerHTML = `<span></span><span class="bar"><i style="width:${(100 * values[k]) / 255}%;background:${c.color}"></i></span><b></b>`;
       line.querySelector("span").textContent = c.name;
@@ -228,8 +280,12 @@
   }
 
   map.on("singleclick", (event) => inspect(event.coordinate));
-  document.getElementById("viewer-centre").addEventListener("click", () => inspect(view.getCenter()));
-  document.getElementById("viewer-reset").addEventListener("click", () => view.fit(extent, { padding: [8, 8, 8, 8] }));
+  const inspectCentre = () => inspect(view.getCenter());
+  document.getElementById("viewer-centre").addEventListener("click", inspectCentre);
+  document.getElementById("viewer-reset").addEventListener("click", fit);
+  target.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && event.target === target) inspectCentre();
+  });
   // For tests and for the console.
   window.landcoverViewer = { map, layers, inspect, view };
 })();

@@ -1,10 +1,13 @@
 """The map viewer in a real browser, from a local file."""
 
+import base64
+import io
 import shutil
 
 import numpy as np
 import pytest
 import rasterio
+from PIL import Image
 from rasterio.transform import from_origin
 
 from landcover_tf.errors import RasterError
@@ -67,7 +70,8 @@ def page(layers, folder):
 @pytest.fixture
 def browser():
     sync_api = pytest.importorskip("playwright.sync_api")
-    executable = shutil.which("chromium") or shutil.which("google-chrome")
+    names = ("chromium", "chromium-headless-shell", "google-chrome")
+    executable = next(filter(None, map(shutil.which, names)), None)
     if not executable:
         pytest.skip("no Chromium on this machine")
     quiet = ["--no-sandbox", "--disable-gpu", "--disable-background-networking",
@@ -135,6 +139,124 @@ def test_layers_and_classes_can_be_switched_by_keyboard(layers, tmp_path, browse
     # On a phone nothing sticks out to the right.
     assert tab.evaluate("document.documentElement.scrollWidth") <= 390
     assert tab.inner_html("#t table").count("<b>") == 0, "text is escaped"
+
+
+HALVES = (20, 60)
+"""Classes of the left and of the right half of the map of `halves`."""
+BACKGROUND = (233, 237, 241)
+
+
+@pytest.fixture
+def halves(tmp_path, browser):
+    """A tab with a map of two halves, drawn one screen pixel per map pixel."""
+    codes = np.full((300, 400), HALVES[0], np.uint8)
+    codes[:, 200:] = HALVES[1]
+    page(MapLayers(map=write(tmp_path / "map.tif", codes)), tmp_path)
+    tab = browser.new_page(viewport={"width": 1200, "height": 1000})
+    tab.goto((tmp_path / "report.html").as_uri())
+    tab.wait_for_function("window.landcoverViewer")
+    tab.evaluate("landcoverViewer.view.setResolution(1)")
+    return tab
+
+
+def colours(tab):
+    """Returns what is seen 100 px left and right of the middle, each as (red, green, blue)."""
+    picture = Image.open(io.BytesIO(tab.locator("#viewer-map").screenshot())).convert("RGB")
+    x, y = picture.width // 2, picture.height // 2 + 60
+    return picture.getpixel((x - 100, y)), picture.getpixel((x + 100, y))
+
+
+def expect(tab, left, right):
+    for _ in range(50):
+        if colours(tab) == (left, right):
+            return
+        tab.wait_for_timeout(100)
+    assert colours(tab) == (left, right)
+
+
+def rgb(code):
+    return next(c.rgb for c in LEGEND.classes if c.code == code)
+
+
+def test_classes_opacity_and_swipe_change_what_is_seen(halves):
+    left, right = map(rgb, HALVES)
+    expect(halves, left, right)
+    halves.uncheck("[data-class='20']")
+    expect(halves, BACKGROUND, right)
+    halves.check("[data-class='20']")
+    expect(halves, left, right)
+    halves.click("#viewer-none")
+    expect(halves, BACKGROUND, BACKGROUND)
+    halves.click("#viewer-all")
+    expect(halves, left, right)
+    assert halves.locator(".swipe-handle").is_hidden()
+    halves.select_option("#viewer-swipe-layer", "map")
+    expect(halves, left, BACKGROUND)
+    place = halves.locator(".swipe-handle").bounding_box()
+    x, y = place["x"] + place["width"] / 2, place["y"] + 30
+    halves.mouse.move(x, y)
+    halves.mouse.down()
+    halves.mouse.move(x + 150, y)
+    halves.mouse.up()
+    expect(halves, left, right)
+    halves.focus("#viewer-swipe")
+    halves.keyboard.press("Home")
+    expect(halves, BACKGROUND, BACKGROUND)
+    halves.select_option("#viewer-swipe-layer", "")
+    halves.focus("[data-opacity=map]")
+    halves.keyboard.press("Home")
+    expect(halves, BACKGROUND, BACKGROUND)
+
+
+def test_the_keyboard_moves_the_map_and_inspects_its_middle(halves):
+    halves.evaluate("landcoverViewer.view.setResolution(0.25)")
+    halves.focus("#viewer-map")
+    halves.keyboard.press("ArrowRight")  # OpenLayers pans by 128 screen pixels, 32 of the map.
+    halves.wait_for_function("landcoverViewer.view.getCenter()[0] > 231")
+    halves.wait_for_function("!landcoverViewer.view.getAnimating()")
+    halves.keyboard.press("Enter")
+    halves.wait_for_function("document.getElementById('viewer-inspector').dataset.col == '232'")
+    assert "60 water bodies" in halves.text_content("#viewer-inspector")
+
+
+def decoded(url):
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(url.split(",")[1]))))
+
+
+def test_shares_are_scaled_and_no_data_is_none(tmp_path):
+    """Predictions store round(254 p) with 255 for no data; the viewer shows 255ths."""
+    stored = np.array([[0, 127, 212, 254, 255]], np.uint8)
+    path = write(tmp_path / "confidence.tif", stored, nodata=255)
+    with rasterio.open(path, "r+") as raster:
+        raster.scales = (1 / 254,)
+    codes = write(tmp_path / "map.tif", np.full((1, 5), 20, np.uint8))
+    layers = MapLayers(map=codes, confidence=path, probabilities=path)
+    tile = build_pyramid(layers, tmp_path / "tiles").embedded["0/0/0"]
+    # 127 / 254 = 1/2 of 255, rounded to even; 212 / 254 * 255 = 212.8.
+    expected = [0, 128, 213, 255, 0]
+    assert decoded(tile["values"])[0, :5, 1].tolist() == expected
+    assert decoded(tile["probabilities"])[0, :5].tolist() == expected
+    floats = np.array([[0, 0.5, np.nan, 1, 1.5]], np.float32)
+    layers = MapLayers(map=codes, confidence=write(tmp_path / "floats.tif", floats))
+    tile = build_pyramid(layers, tmp_path / "tiles").embedded["0/0/0"]
+    assert decoded(tile["values"])[0, :5, 1].tolist() == [0, 128, 0, 255, 255]
+
+
+def test_a_class_that_only_the_map_names_is_listed(tmp_path):
+    codes = np.full((4, 5), 20, np.uint8)
+    codes[0] = 255
+    path = write(tmp_path / "map.tif", codes)
+    with rasterio.open(path, "r+") as raster:
+        raster.write_colormap(1, {20: (1, 2, 3, 255), 255: (154, 155, 156, 255)})
+        raster.update_tags(1, CLASS_20="woods", CLASS_255="uncertain")
+    classes = viewer_data(build_pyramid(MapLayers(map=path), tmp_path / "t"), LEGEND, path)[
+        "classes"
+    ]
+    assert [c["code"] for c in classes] == [*LEGEND.codes, 255]
+    assert classes[-1]["name"] == "uncertain"
+    assert classes[-1]["color"] == "#9a9b9c"
+    assert classes[-1]["area_ha"] == pytest.approx(0.05)
+    assert classes[1]["name"] == "forests"
 
 
 def test_class_areas_are_those_of_the_map(layers, tmp_path):
