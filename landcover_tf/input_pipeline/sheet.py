@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 LOOKED_AT = 64
 # Patches in the augmented batch: the one that is drawn and donors for CutMix and copy-paste.
 BATCH = 6
+# Draws from which the first is taken that shows: objects may find no place, a turn may be none.
+DRAWS = 20
+# Share of the values of a patch that an augmentation changes where it shows.
+SEEN_FRACTION = 0.002
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +66,7 @@ def draw(info: "DatasetInfo", config: SheetConfig) -> None:
     from landcover_tf.pictures import class_picture, composite, save_panels
 
     images, labels = _varied_batch(info, config)
-    versions = _versions(info, images, labels, config.seed)
+    versions = every_version(info, images, labels, config.seed)
     # One stretch for all, or haze and shadow would be stretched away.
     strip = np.concatenate([image for _, image, _ in versions], axis=1)
     picture = composite(strip, info.band_names, valid=(strip != 0).any(axis=-1))
@@ -101,31 +105,52 @@ def every_setting() -> "list[tuple[str, AugmentationSettings]]":
     return [("original", PRESETS["none"]), *alone, *pasted, *presets[1:]]
 
 
-def _versions(
+def every_version(
     info: "DatasetInfo", images: "np.ndarray", labels: "np.ndarray", seed: int
 ) -> "list[tuple[str, np.ndarray, np.ndarray]]":
     """Returns (name, image, label) of the batch's first patch under every augmentation."""
+    from landcover_tf.pictures import composite
+
+    (original, _), *settings_of = every_setting()
+    versions = [(original, images[0], labels[0])]
+    for number, (name, settings) in enumerate(settings_of):
+        for draw in range(DRAWS):
+            key = [seed, DRAWS * number + draw]
+            image, label = _augmented(info, images, labels, key, settings)
+            changed = (image != images[0]).mean()
+            # Where all bands of the picture are lost, there is nothing to see either.
+            if changed > SEEN_FRACTION and composite(image, info.band_names).any():
+                break
+        versions.append((name, image, label))
+    return versions
+
+
+def _augmented(
+    info: "DatasetInfo",
+    images: "np.ndarray",
+    labels: "np.ndarray",
+    key: list[int],
+    settings: "AugmentationSettings",
+) -> "tuple[np.ndarray, np.ndarray]":
+    """Returns the first patch of an augmented batch."""
     import numpy as np
     import tensorflow as tf
 
     from landcover_tf.input_pipeline.augment import augment
     from landcover_tf.legend import IGNORED
 
-    # The rarest class of these few patches, so that there is an object to paste.
+    # All but the commonest class of these few patches, so that there are objects to paste.
     present, counts = np.unique(labels[labels != IGNORED], return_counts=True)
-    rare = [int(present[counts.argmin()])] if len(present) else []
-    versions = []
-    for number, (name, settings) in enumerate(every_setting()):
-        image, label = augment(
-            tf.constant(images),
-            tf.constant(labels),
-            tf.constant([seed, number], tf.int64),
-            settings,
-            band_names=info.band_names,
-            rare_classes=rare,
-        )
-        versions.append((name, image[0].numpy(), label[0].numpy()))
-    return versions
+    rare = present[np.argsort(counts)][:-1]
+    image, label = augment(
+        tf.constant(images),
+        tf.constant(labels),
+        tf.constant(key, tf.int64),
+        settings,
+        band_names=info.band_names,
+        rare_classes=rare.tolist(),
+    )
+    return image[0].numpy(), label[0].numpy()
 
 
 def _varied_batch(info: "DatasetInfo", config: SheetConfig) -> "tuple[np.ndarray, np.ndarray]":

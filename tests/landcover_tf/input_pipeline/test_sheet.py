@@ -1,9 +1,10 @@
 """The sheet shows every augmentation that there is."""
 
+import numpy as np
 from PIL import Image
 
 from landcover_tf.input_pipeline.augment import PROBABILITIES
-from landcover_tf.input_pipeline.sheet import every_setting, main
+from landcover_tf.input_pipeline.sheet import every_setting, every_version, main
 
 
 def test_sheet_is_written(dataset, tmp_path):
@@ -20,6 +21,20 @@ def test_every_augmentation_is_drawn():
     for name in PROBABILITIES:
         assert any(getattr(one, name) == 1 for one in settings.values()), name
     assert {s.paste_blend for s in settings.values()} == {"hard", "feathered", "poisson"}
+
+
+def test_every_augmentation_can_be_seen(dataset):
+    info, _ = dataset
+    rng = np.random.default_rng(0)
+    images = rng.uniform(0.05, 0.4, (3, 48, 48, len(info.bands))).astype(np.float32)
+    labels = np.zeros((3, 48, 48), np.uint8)
+    labels[:, 0, 0] = 2  # A rarer class, of single pixels that are too small to paste.
+    labels[2, 10:18, 20:26] = 1  # The only object, in one of the donors.
+    (_, _, original), *versions = every_version(info, images, labels, seed=0)
+    for name, image, label in versions:
+        assert image.max() > 0 and (image != images[0]).any(), name
+        if name.startswith("copy-paste"):
+            assert (label == 1).any() and not (original == 1).any(), name
 
 
 def test_bad_input(tmp_path, capsys):
