@@ -1,17 +1,20 @@
-"""Pictures of images, class maps and scores, drawn the same way everywhere."""
+"""Pictures of images, class maps and scores, drawn the same way everywhere.
+
+Matplotlib takes half a second to import, so only the functions that draw figures import it.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import matplotlib
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.patches import Patch as LegendPatch
 
 from landcover_tf.files import atomic_path
 from landcover_tf.legend import Legend
 
-matplotlib.use("Agg")
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 TRUE_COLOUR = ("B04", "B03", "B02")
 FALSE_COLOUR = ("B08", "B04", "B03")
@@ -73,6 +76,8 @@ def class_picture(codes: np.ndarray, legend: Legend) -> np.ndarray:
 
 def grey_picture(values: np.ndarray, low: float, high: float) -> np.ndarray:
     """Returns values between `low` and `high` in the viridis colours, uint8 [.., .., 3]."""
+    import matplotlib
+
     scaled = np.clip((values.astype(np.float32) - low) / max(high - low, 1e-9), 0, 1)
     colours = np.asarray(matplotlib.colormaps["viridis"](scaled))
     return (colours[..., :3] * 255).astype(np.uint8)
@@ -99,6 +104,9 @@ def save_panels(
         metres_per_pixel: Draws a scale bar into the first panel when given.
         panel_inches: Width of a panel.
     """
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
+
     columns = columns or len(panels)
     rows = -(-len(panels) // columns)
     height, width = panels[0][1].shape[:2]
@@ -118,7 +126,7 @@ def save_panels(
         figure.suptitle(title, fontsize=12)
     if legend is not None:
         handles = [
-            LegendPatch(facecolor=c.color, edgecolor="0.4", label=f"{c.code} {c.name}")
+            Patch(facecolor=c.color, edgecolor="0.4", label=f"{c.code} {c.name}")
             for c in legend.classes
         ]
         figure.legend(
@@ -142,6 +150,8 @@ def save_confusion_matrix(
         names: Class names.
         title: Heading.
     """
+    from matplotlib.figure import Figure
+
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     size = 2.6 + 0.62 * len(names)
     figure = Figure(figsize=(size + 1.2, size), layout="constrained")
@@ -166,13 +176,13 @@ def save_confusion_matrix(
     save_figure(figure, path)
 
 
-def save_figure(figure: Figure, path: str | Path, *, dpi: int = 110) -> None:
+def save_figure(figure: "Figure", path: str | Path, *, dpi: int = 110) -> None:
     """Writes a figure as PNG, atomically and without a date, so that equal pictures are equal."""
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=dpi, metadata={"Software": None}, facecolor="white")
 
 
-def _scale_bar(axis: matplotlib.axes.Axes, width_px: int, metres_per_pixel: float) -> None:
+def _scale_bar(axis: "Axes", width_px: int, metres_per_pixel: float) -> None:
     reach = width_px * metres_per_pixel / 4
     magnitude = 10 ** np.floor(np.log10(reach))
     length_m = magnitude * max(step for step in (1, 2, 5) if step * magnitude <= reach)

@@ -1,7 +1,6 @@
 """`dataset.html`, the dataset on one page: `python -m tfrecords_builder.card DATASET`."""
 
 import base64
-import io
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
@@ -13,12 +12,14 @@ from typing import Annotated, Any
 
 import numpy as np
 import tyro
+from rasterio.io import MemoryFile
 
 from landcover_tf import cli
 from landcover_tf.dataset_info import DatasetInfo
 from landcover_tf.files import atomic_path
 from landcover_tf.patch_index import PatchEntry, read_index
 from landcover_tf.sentinel2.validity import ValidityBit
+from tfrecords_builder.rasters import without_georeference_warning
 
 FILE_NAME = "dataset.html"
 SAMPLES = 6
@@ -190,14 +191,17 @@ def _samples(folder: Path, info: DatasetInfo) -> dict[str, str]:
     for split in info.splits:
         columns = []
         for stored in islice(stored_patches(folder, info, (split,)), SAMPLES):
-            patch = stored.patch
-            has_data = (patch.validity & np.uint8(ValidityBit.NODATA)) == 0
-            reflectance = patch.image * np.array(info.scale) + np.array(info.offset)
-            pair = (
-                composite(reflectance, patch.band_names, valid=has_data),
-                class_picture(patch.label, info.legend),
+            image, label, validity = (
+                raster[::step, ::step]
+                for raster in (stored.patch.image, stored.patch.label, stored.patch.validity)
             )
-            framed = [np.pad(p[::step, ::step], ((2, 2), (2, 2), (0, 0)), **WHITE) for p in pair]
+            has_data = (validity & np.uint8(ValidityBit.NODATA)) == 0
+            reflectance = image * np.array(info.scale) + np.array(info.offset)
+            pair = (
+                composite(reflectance, info.band_names, valid=has_data),
+                class_picture(label, info.legend),
+            )
+            framed = [np.pad(p, ((2, 2), (2, 2), (0, 0)), **WHITE) for p in pair]
             columns.append(np.concatenate(framed))
         if columns:
             pictures[split] = _embedded(np.concatenate(columns, axis=1))
@@ -206,12 +210,12 @@ def _samples(folder: Path, info: DatasetInfo) -> dict[str, str]:
 
 def _embedded(picture: np.ndarray) -> str:
     """Returns uint8 [height, width, 3] as a data URI without a date: equal pictures are equal."""
-    from matplotlib.image import imsave
-
-    buffer = io.BytesIO()
-    no_date: dict[str, Any] = {"Software": None}
-    imsave(buffer, picture, format="png", metadata=no_date)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+    height, width, bands = picture.shape
+    shape = {"height": height, "width": width, "count": bands, "dtype": "uint8"}
+    with without_georeference_warning(), MemoryFile() as file:
+        with file.open(driver="PNG", **shape) as raster:
+            raster.write(picture.transpose(2, 0, 1))
+        return "data:image/png;base64," + base64.b64encode(file.read()).decode()
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 import enum
 
 import numpy as np
-from scipy import ndimage
 
 
 class ValidityBit(enum.IntFlag):
@@ -79,12 +78,16 @@ def dilate(marked: np.ndarray, distance_m: float, pixel_m: float) -> np.ndarray:
     """
     if distance_m <= 0 or not marked.any():
         return marked.copy()
+    from scipy import ndimage
+
     # A distance transform costs the same for every radius; a disc-shaped dilation does not.
     return np.asarray(ndimage.distance_transform_edt(~marked, sampling=pixel_m) <= distance_m)
 
 
 def opened(marked: np.ndarray) -> np.ndarray:
     """Returns the opening of `marked` by a plus of one pixel, which removes specks and threads."""
+    from scipy import ndimage
+
     return np.asarray(ndimage.binary_opening(marked, ndimage.generate_binary_structure(2, 1)))
 
 
