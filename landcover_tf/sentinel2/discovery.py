@@ -8,7 +8,7 @@ from landcover_tf.sentinel2.safe import SafeProduct
 
 
 def find_product_paths(path: str | Path) -> list[Path]:
-    """Returns the products at `path`: itself, or every SAFE folder and .zip directly in it.
+    """Returns the products at `path`: itself, or every SAFE folder and .zip in it at any depth.
 
     Nothing is opened; what is not a product is found out by `open_product`.
 
@@ -20,14 +20,7 @@ def find_product_paths(path: str | Path) -> list[Path]:
         raise ProductError(
             f"{path} does not exist; expected a SAFE folder, a .zip of one, or a folder of them"
         )
-    if path.is_file() or _looks_like_product(path):
-        return [path]
-    found = [
-        entry
-        for entry in sorted(path.iterdir())
-        if not entry.name.startswith(".")
-        and (entry.suffix.lower() == ".zip" or (entry.is_dir() and _looks_like_product(entry)))
-    ]
+    found = _products_at(path)
     if not found:
         raise ProductError(
             f"{path} holds no Sentinel-2 product; expected folders named *.SAFE, or .zip files"
@@ -35,25 +28,48 @@ def find_product_paths(path: str | Path) -> list[Path]:
     return found
 
 
+def _products_at(path: Path) -> list[Path]:
+    if path.is_file() or any(path.glob("MTD_MSIL*.xml")):
+        return [path]
+    try:
+        entries = sorted(path.iterdir())
+    except PermissionError:
+        return []  # lost+found on top of a disk, for example.
+    found = [
+        product
+        for entry in entries
+        if not entry.name.startswith(".") and (entry.is_dir() or entry.suffix.lower() == ".zip")
+        for product in _products_at(entry)
+    ]
+    # Unpacking may put the SAFE folder into another of its name.
+    return found or ([path] if path.suffix.upper() == ".SAFE" else [])
+
+
 def superseded(products: Sequence[SafeProduct]) -> dict[str, SafeProduct]:
     """Returns the products that a reprocessing of the same sight replaces.
 
     Products of one satellite, tile and data take are one sight, whatever their names say; the
-    higher baseline is kept, and of equal ones the later name (its discriminator).
+    highest baseline is kept. Of equal ones the later name (its discriminator) is, unless they hold
+    different parts of the data take, which complete each other.
 
     Returns:
         For the path of each replaced product, the product that replaces it.
     """
-    best: dict[tuple[object, ...], SafeProduct] = {}
-    for product in products:
-        key = _sight(product)
-        if key not in best or _rank(product) > _rank(best[key]):
-            best[key] = product
-    return {
-        str(product.path): best[_sight(product)]
-        for product in products
-        if best[_sight(product)].path != product.path
-    }
+    newest: dict[tuple[object, ...], SafeProduct] = {}
+    for product in sorted(products, key=_rank):
+        newest[_sight(product)] = product
+    replaced: dict[str, SafeProduct] = {}
+    kept: dict[tuple[object, ...], SafeProduct] = {}
+    for product in sorted(products, key=_rank, reverse=True):
+        best = newest[_sight(product)]
+        part = (*_sight(product), product.datastrip_start)
+        if product.baseline != best.baseline:
+            replaced[str(product.path)] = best
+        elif part in kept:
+            replaced[str(product.path)] = kept[part]
+        else:
+            kept[part] = product
+    return replaced
 
 
 def _sight(product: SafeProduct) -> tuple[object, ...]:
@@ -62,7 +78,3 @@ def _sight(product: SafeProduct) -> tuple[object, ...]:
 
 def _rank(product: SafeProduct) -> tuple[tuple[int, int], str, str]:
     return product.baseline, product.name, str(product.path)
-
-
-def _looks_like_product(folder: Path) -> bool:
-    return folder.suffix.upper() == ".SAFE" or any(folder.glob("MTD_MSIL*.xml"))

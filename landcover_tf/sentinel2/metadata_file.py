@@ -1,5 +1,6 @@
 """XML metadata of a product, looked up by element name."""
 
+import math
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,10 +25,15 @@ class MetadataFile:
         Raises:
             ProductError: There is none, or it is empty.
         """
-        element = self.root.find(f".//{path}")
-        if element is None or not (element.text or "").strip():
+        text = self.optional_text(path)
+        if not text:
             raise ProductError(f"{self.where} lacks {path}; download the product again")
-        return str(element.text).strip()
+        return text
+
+    def optional_text(self, path: str) -> str | None:
+        """Returns the text of the first element at `path`, or None if there is no such element."""
+        element = self.root.find(f".//{path}")
+        return None if element is None else (element.text or "").strip()
 
     def number(self, path: str) -> float:
         """Returns the number at `path`."""
@@ -35,15 +41,18 @@ class MetadataFile:
 
     def optional_number(self, path: str) -> float | None:
         """Returns the number at `path`, or None if there is no such element."""
-        element = self.root.find(f".//{path}")
-        return None if element is None else self.to_number(element.text or "", path)
+        text = self.optional_text(path)
+        return None if text is None else self.to_number(text, path)
 
     def to_number(self, text: str, path: str) -> float:
         """Returns `text` as a number; `path` is for the message."""
         try:
-            return float(text)
+            number = float(text)
         except ValueError:
-            raise ProductError(f"{self.where}: {path} must be a number, got {text!r}") from None
+            number = math.nan
+        if not math.isfinite(number):
+            raise ProductError(f"{self.where}: {path} must be a number, got {text!r}")
+        return number
 
     def time(self, path: str) -> datetime:
         """Returns the time at `path` in UTC."""

@@ -22,6 +22,8 @@ _NAME = re.compile(
     r"^(?P<satellite>S2[A-Z])_MSIL1C_(?P<start>\d{8}T\d{6})_N(?P<baseline>\d{4})"
     r"_R(?P<orbit>\d{3})_T(?P<tile>\d{2}[C-X][A-Z]{2})_(?P<discriminator>\d{8}T\d{6})$"
 )
+_FILE_NAME = re.compile(r"\w[\w.-]*")
+_DATASTRIP_START = re.compile(r"_S(\d{8}T\d{6})(?:_|$)")
 _TILE = re.compile(r"_T(\d{2}[C-X][A-Z]{2})(?:_|$)")
 _MASK_NAME = re.compile(r"MSK_([A-Z]+)_(?:.*_)?(B\d[0-9A])(?:_MSIL1C)?\.(?:jp2|gml)$")
 
@@ -62,6 +64,9 @@ class SafeProduct:
     """Processing baseline as integers, so that (5, 11) > (4, 0)."""
     datatake_start: datetime
     """Start of the data take, UTC; the same in every reprocessing."""
+    datastrip_start: str | None
+    """Start of the part of the data take that one ground station received, as the XML writes it;
+    a tile where two parts meet comes as two products, each with the pixels of one."""
     sensing_time: datetime
     """When this tile was seen, UTC."""
     tile: str
@@ -128,13 +133,14 @@ def open_product(path: str | Path) -> SafeProduct:
         raise ProductError(f"{path} is {level}; expected Level-1C, download the MSIL1C product")
     tile = MetadataFile(container, _tile_metadata(container))
     names = _band_names_by_id(product)
-    name = product.text("PRODUCT_URI").removesuffix(".SAFE")
+    name = _product_name(product)
     return SafeProduct(
         container=container,
         name=name,
         satellite=_satellite(name, product),
         baseline=_baseline(product),
         datatake_start=product.time("DATATAKE_SENSING_START"),
+        datastrip_start=_datastrip_start(tile),
         sensing_time=tile.time("SENSING_TIME"),
         tile=_tile_name(tile),
         orbit=int(product.number("SENSING_ORBIT_NUMBER")),
@@ -148,9 +154,7 @@ def open_product(path: str | Path) -> SafeProduct:
         masks=_masks(tile, container, names),
         sun_zenith_deg=tile.number("Mean_Sun_Angle/ZENITH_ANGLE"),
         sun_azimuth_deg=tile.number("Mean_Sun_Angle/AZIMUTH_ANGLE"),
-        cloud_percentage=tile.optional_number("CLOUDY_PIXEL_PERCENTAGE")
-        if tile.optional_number("CLOUDY_PIXEL_PERCENTAGE") is not None
-        else product.optional_number("Cloud_Coverage_Assessment"),
+        cloud_percentage=_cloud_percentage(product, tile),
         snow_percentage=tile.optional_number("SNOW_PIXEL_PERCENTAGE"),
         center_nm=_center_wavelengths(product, names),
         failed_quality_checks=_failed_checks(product),
@@ -168,6 +172,24 @@ def _tile_metadata(container: Container) -> str:
             f"{container.path} has {len(found)} GRANULE/*/MTD_TL.xml; expected exactly one"
         )
     return found[0]
+
+
+def _product_name(product: MetadataFile) -> str:
+    """Returns PRODUCT_URI without .SAFE; it names output folders, so it must be a mere name."""
+    name = product.text("PRODUCT_URI").removesuffix(".SAFE")
+    if not _FILE_NAME.fullmatch(name):
+        raise ProductError(f"{product.where}: PRODUCT_URI must be a product's name, got {name!r}")
+    return name
+
+
+def _datastrip_start(tile: MetadataFile) -> str | None:
+    match = _DATASTRIP_START.search(tile.optional_text("DATASTRIP_ID") or "")
+    return match[1] if match else None
+
+
+def _cloud_percentage(product: MetadataFile, tile: MetadataFile) -> float | None:
+    own = tile.optional_number("CLOUDY_PIXEL_PERCENTAGE")
+    return product.optional_number("Cloud_Coverage_Assessment") if own is None else own
 
 
 def _baseline(product: MetadataFile) -> tuple[int, int]:

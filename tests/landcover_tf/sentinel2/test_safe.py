@@ -146,6 +146,14 @@ def test_damaged_tile_metadata_is_named(tmp_path, old, new, message):
         open_product(root)
 
 
+@pytest.mark.parametrize("name", ["../../evil", "/etc/evil", "a/b", ".hidden", ".."])
+def test_a_name_cannot_lead_elsewhere(tmp_path, name):
+    root = write_safe(tmp_path)
+    edit(root / "MTD_MSIL1C.xml", f"<PRODUCT_URI>{root.name}", f"<PRODUCT_URI>{name}.SAFE")
+    with pytest.raises(ProductError, match="PRODUCT_URI must be a product's name"):
+        open_product(root)
+
+
 def test_what_is_not_a_product_is_named(tmp_path):
     with pytest.raises(ProductError, match="does not exist"):
         open_product(tmp_path / "nothing.SAFE")
@@ -256,6 +264,17 @@ class TestDiscovery:
         assert find_product_paths(root) == [root]
         assert find_product_paths(archive) == [archive]
 
+    def test_products_at_any_depth(self, tmp_path):
+        # As a mirror sorts them by date, and as some programs unpack a .zip.
+        dated = write_safe(tmp_path / "2025" / "09", tile="34SEJ")
+        doubled = write_safe(tmp_path / "double.SAFE")
+        (tmp_path / "locked").mkdir(mode=0)
+        assert find_product_paths(tmp_path) == [dated, doubled]
+        assert find_product_paths(tmp_path / "double.SAFE") == [doubled]
+        empty = tmp_path / "empty.SAFE"
+        empty.mkdir()
+        assert find_product_paths(tmp_path) == [dated, doubled, empty]
+
     def test_nothing_there(self, tmp_path):
         with pytest.raises(ProductError, match="holds no Sentinel-2 product"):
             find_product_paths(tmp_path)
@@ -268,6 +287,27 @@ class TestDiscovery:
         other = open_product(write_safe(tmp_path, tile="34SEJ"))
         assert superseded([new, old, other]) == {str(old.path): new}
         assert superseded([old, other]) == {}
+
+    def test_two_parts_of_one_data_take_are_both_kept(self, tmp_path):
+        def part(start, baseline, discriminator):
+            root = write_safe(tmp_path, baseline=baseline, discriminator=discriminator)
+            strip = f"S2A_OPER_MSI_L1C_DS_2APS_20250925T111407_S{start}_N05.11"
+            edit(
+                next(root.glob("GRANULE/*/MTD_TL.xml")),
+                "<SENSING_TIME>",
+                f"<DATASTRIP_ID>{strip}</DATASTRIP_ID><SENSING_TIME>",
+            )
+            return open_product(root)
+
+        first = part("20250925T092040", "05.11", "20250925T111407")
+        second = part("20250925T093011", "05.11", "20250925T120000")
+        again = part("20250925T092040", "05.11", "20250926T000000")
+        old = part("20250925T093011", "05.10", "20250925T113000")
+        assert first.datastrip_start == "20250925T092040"
+        assert superseded([first, second, again, old]) == {
+            str(first.path): again,
+            str(old.path): again,
+        }
 
 
 def test_missing_band_is_left_out(tmp_path):
