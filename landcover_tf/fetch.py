@@ -158,33 +158,33 @@ def _download(
     products: "list[RemoteProduct]",
     names: list[str],
 ) -> None:
-    sources: list[dict[str, object]] = []
+    listing = config.output_dir / "sources.json"
     for product in products:
         files = bucket.download(product, config.output_dir / "products", jobs=config.jobs)
         print(config.output_dir / "products" / f"{product.name}.SAFE")
-        sources.append(
+        _add_source(
+            listing,
             {
                 "product": product.name,
                 "cloud_percentage": product.cloud_percentage,
                 "from": bucket.download_url,
                 "files": len(files),
                 "bytes": sum(file.size_bytes for file in files),
-            }
+            },
         )
     for name in names:
         path = maps.download(name, config.output_dir / "worldcover")
         print(path or f"{name}: open sea, no file")
         if path:
-            sources.append({"worldcover": name, "from": maps.address(name)})
+            _add_source(listing, {"worldcover": name, "from": maps.address(name)})
     cli.write_config(config, config.output_dir / "fetch.json")
-    write_json(config.output_dir / "sources.json", {"attribution": ATTRIBUTION, "sources": sources})
 
 
-def _write_sources(path: Path, sources: list[dict[str, object]]) -> None:
-    """Writes what came from where; keeps the entries of earlier downloads to the same folder."""
-    known = read_json(path)["sources"] if path.exists() else []
-    merged = known + [source for source in sources if source not in known]
-    write_json(path, {"attribution": ATTRIBUTION, "sources": merged})
+def _add_source(listing: Path, source: dict[str, object]) -> None:
+    """Notes what came from where, beside what earlier downloads to the same folder noted."""
+    known = read_json(listing)["sources"] if listing.exists() else []
+    if source not in known:
+        write_json(listing, {"attribution": ATTRIBUTION, "sources": [*known, source]})
 
 
 def _day(flag: str, text: str) -> date:

@@ -18,7 +18,7 @@ from landcover_tf.sentinel2.tiles import Tile
 
 _NAME = re.compile(
     r"(?P<satellite>S2[A-Z])_MSIL1C_(?P<start>\d{8}T\d{6})_N(?P<major>\d{2})(?P<minor>\d{2})"
-    r"_R\d{3}_T(?P<tile>\d{2}[C-X][A-Z]{2})_(?P<made>\d{8}T\d{6})(?:\.SAFE)?"
+    r"_R\d{3}_T(?P<tile>\d{2}[C-X][A-Z]{2})_\d{8}T\d{6}(?:\.SAFE)?"
 )
 # Objects that stand for empty folders in this bucket; the names are those of old Hadoop tools.
 _FOLDER_MARK = "_$folder$"
@@ -63,11 +63,6 @@ class RemoteProduct:
     def sight(self) -> tuple[str, str, str]:
         """Satellite, start and tile: the same for all processings of one sight."""
         return self._parts["satellite"], self._parts["start"], self.tile
-
-    @property
-    def rank(self) -> tuple[tuple[int, int], str]:
-        """Orders the processings of one sight, the one to prefer last."""
-        return self.baseline, self._parts["made"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -87,13 +87,17 @@ def search_stac(endpoint: str, collection: str, tile: Tile, wanted: Wanted) -> l
 
 
 def latest_processings(products: Iterable[RemoteProduct]) -> list[RemoteProduct]:
-    """Returns one product per sight, that of the highest baseline, in order of time."""
-    best: dict[tuple[str, str, str], RemoteProduct] = {}
-    for product in products:
-        held = best.get(product.sight)
-        if held is None or product.rank > held.rank:
-            best[product.sight] = product
-    return sorted(best.values(), key=lambda product: (product.sensing_time, product.name))
+    """Returns the products of each sight's highest baseline, in order of time.
+
+    There may be two: where parts of a data take meet, each product holds the pixels of one, which
+    only their metadata tell; `prepare` leaves out what is there twice.
+    """
+    held = list(products)
+    best: dict[tuple[str, str, str], tuple[int, int]] = {}
+    for product in held:
+        best[product.sight] = max(product.baseline, best.get(product.sight, (0, 0)))
+    latest = [product for product in held if product.baseline == best[product.sight]]
+    return sorted(latest, key=lambda product: (product.sensing_time, product.name))
 
 
 def choose(products: Sequence[RemoteProduct], wanted: Wanted) -> list[RemoteProduct]:

@@ -98,6 +98,15 @@ def test_fetches_the_clear_product_of_the_higher_baseline(store, products, tmp_p
     assert "Copernicus" in sources["attribution"][0]
 
 
+def test_sources_of_several_runs_are_kept(store, products, tmp_path):
+    assert run(store, tmp_path) == 0
+    assert run(store, tmp_path, "--max-cloud", "100", "--no-worldcover") == 0
+    sources = json.loads((tmp_path / "sources.json").read_text())["sources"]
+    fetched = [source["product"] for source in sources if "product" in source]
+    assert fetched == [products[1].stem, products[2].stem]
+    assert [source["worldcover"] for source in sources if "worldcover" in source] == [N36E021]
+
+
 def test_the_same_command_again_downloads_nothing(store, products, tmp_path):
     assert run(store, tmp_path) == 0
     before = digests(tmp_path)
@@ -286,14 +295,14 @@ def test_limit_keeps_the_clearest(store, products, tmp_path):
     assert [p.name for p in (tmp_path / "products").iterdir()] == [products[3].name]
 
 
-def test_names_tell_sight_and_rank():
+def test_names_tell_sight_and_baseline():
     start = "S2A_MSIL1C_20210622T092631"
     old = RemoteProduct(name=f"{start}_N0301_R093_T34SEH_20210622T095640")
     new = RemoteProduct(name=f"{start}_N0500_R093_T34SEH_20230101T000000")
-    test_build = RemoteProduct(name=f"{start}_N0500_R093_T34SEH_20230202T000000")
+    other_part = RemoteProduct(name=f"{start}_N0500_R093_T34SEH_20230202T000000")
     assert old.sensing_time == datetime(2021, 6, 22, 9, 26, 31, tzinfo=UTC)
     assert (old.tile, old.baseline) == ("34SEH", (3, 1))
-    assert latest_processings([new, test_build, old]) == [test_build]
+    assert latest_processings([other_part, old, new]) == [new, other_part]
     with pytest.raises(ValueError, match="Level-1C product"):
         RemoteProduct(name=old.name.replace("MSIL1C", "MSIL2A"))
 
