@@ -57,7 +57,7 @@ class DesignConfig:
     image: Path | None = None
     """Raster with named bands, to draw the surroundings of each point."""
     picture_m: float = 640.0
-    """Side of those pictures in units of the image's CRS."""
+    """Side of those pictures."""
     rows_per_strip: int = 512
     """Map rows in memory; the sample does not depend on it."""
 
@@ -213,9 +213,12 @@ def _design(config: DesignConfig) -> None:
         print(
             f"{stratum.code:4} {stratum.name:24} {stratum.pixels:12,} px {stratum.points:6} points"
         )
+    total = sum(s.points for s in design.strata)
+    if config.samples is not None and total > config.samples:
+        print(f"more than --samples {config.samples}, for --min-per-class {config.min_per_class}")
     print(
-        f"{sum(s.points for s in design.strata)} points, expected standard error of overall "
-        f"accuracy {design.expected_se:.4f}: {config.output_dir / 'points.gpkg'}"
+        f"{total} points, expected standard error of overall accuracy {design.expected_se:.4f}: "
+        f"{config.output_dir / 'points.gpkg'}"
     )
 
 

@@ -54,6 +54,7 @@ def sentences(values: Mapping[str, Any]) -> list[str]:
     ]
     if points["reprojected_from"]:
         found.append(f"The points were reprojected from {points['reprojected_from']}.")
+    found += _calibration_sentences(values.get("calibration"))
     overall = number(values["overall_accuracy"])
     if not values["probability_sample"]:
         return [
@@ -104,6 +105,19 @@ def number(figure: Mapping[str, float | None], digits: int = 3) -> str:
     return f"{text} [{low:,.{digits}f}, {high:,.{digits}f}]"
 
 
+def _calibration_sentences(found: Mapping[str, Any] | None) -> list[str]:
+    if found is None:
+        return []
+    if not found["points"]:
+        return ["The probabilities have no data at all points."]
+    return [
+        f"At the {found['points']} points with probabilities, the likeliest class has a mean "
+        f"probability of {found['mean_confidence']:.3f} and is right for "
+        f"{found['accuracy_of_the_likeliest_class']:.3f} of the area they stand for; the Brier "
+        f"score is {found['brier_score']:.3f}."
+    ]
+
+
 def _estimate_tables(values: Mapping[str, Any]) -> list[TextTable]:
     classes = values["classes"]
     rows = [
@@ -113,9 +127,10 @@ def _estimate_tables(values: Mapping[str, Any]) -> list[TextTable]:
         )
         for c in classes
     ]  # fmt: skip
+    word = "accuracy" if values["probability_sample"] else "agreement"
     header = (
-        "class", "points on the map", "in the reference", "user's accuracy",
-        "producer's accuracy", "F1", "IoU",
+        "class", "points on the map", "in the reference", f"user's {word}", f"producer's {word}",
+        "F1", "IoU",
     )  # fmt: skip
     totals = [
         ("overall", number(values["overall_accuracy"])),

@@ -28,6 +28,8 @@ from landcover_tf.progress import progress
 LAYER = "points"
 PICTURE_FOLDER = "pictures"
 COLUMNS = ("id", "stratum", "reference", "sure", "comment", "picture")
+METRES_PER_DEGREE = 111_195.0
+"""Of latitude, on a sphere of the Earth's mean radius of 6371 km."""
 _SIDE_PX = 320
 """Least side of a picture in screen pixels."""
 _OVERVIEW_PX = 512
@@ -172,7 +174,7 @@ def draw_pictures(
         class_map: The map the points were drawn from.
         points: The sample.
         image: Raster with named bands, of any grid and CRS.
-        side_m: Side of the square to show, in units of the image's CRS.
+        side_m: Side of the square to show.
 
     Returns:
         The file of each point relative to `folder`, None where the image has no data.
@@ -188,7 +190,7 @@ def draw_pictures(
     files: list[str | None] = [None] * len(points.row)
     with raster:
         rows, cols = _places(class_map, points, raster.crs, raster.transform, image)
-        radius = max(round(side_m / abs(raster.transform.a) / 2), 4)
+        radius = max(round(side_m / _row_height_m(raster) / 2), 4)
         colours = _colours(raster)
         # In the file's order, so that neighbours share GDAL's decoded blocks.
         for i in progress(np.lexsort((cols, rows)).tolist(), label="pictures"):
@@ -235,6 +237,16 @@ def _places(
         xs, ys = map(np.asarray, transform_points(class_map.crs, crs, xs, ys))
     rows, cols = rowcol(grid, xs, ys, op=np.floor)
     return np.asarray(rows), np.asarray(cols)
+
+
+def _row_height_m(raster: rasterio.DatasetReader) -> float:
+    """Returns the height of a pixel; without a CRS, the transform is taken to be in metres."""
+    height = float(np.hypot(raster.transform.b, raster.transform.e))
+    if raster.crs is None:
+        return height
+    if raster.crs.is_geographic:
+        return height * METRES_PER_DEGREE
+    return height * float(raster.crs.linear_units_factor[1])
 
 
 def _picture(

@@ -99,11 +99,20 @@ def _read_csv(
 ) -> tuple[list[dict[str, Any]], np.ndarray, np.ndarray, CRS | None]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            rows: list[dict[str, Any]] = list(csv.DictReader(file))
+            first = file.readline()
+            file.seek(0)
+            # Spreadsheets of countries with a decimal comma separate by semicolons.
+            delimiter = ";" if first.count(";") > first.count(",") else ","
+            rows: list[dict[str, Any]] = list(csv.DictReader(file, delimiter=delimiter))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise SampleError(f"cannot read {path}: {error}") from error
     if not rows:
         return [], np.zeros(0), np.zeros(0), None
+    ragged = [str(i) for i, row in enumerate(rows, 1) if None in row or None in row.values()]
+    if ragged:
+        raise SampleError(
+            f"{path}: points {listed(ragged)} (counted from 1) have not as many cells as the header"
+        )
     pair = next((p for p in _PAIRS if set(p) <= set(rows[0])), None)
     if pair is None:
         raise SampleError(f"{path} needs columns x and y, or lon and lat; it has {[*rows[0]]}")

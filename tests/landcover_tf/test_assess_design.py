@@ -8,7 +8,9 @@ import pytest
 import rasterio
 from defusedxml import ElementTree
 from fakes.assessed_map import GRID, SIZE, design, label, make_world, read, run, write
+from matplotlib.image import imread
 from rasterio.crs import CRS
+from rasterio.warp import transform
 
 from landcover_tf.geopackage import read_points
 from landcover_tf.legend import load_legend
@@ -80,10 +82,27 @@ def test_pictures_show_the_surroundings_of_their_point(world):
         f"pictures/{p.name}" for p in (folder / "pictures").iterdir()
     }
     assert named[0]["picture"] == f"pictures/{named[0]['id']:05d}.png"
-    from matplotlib.image import imread
-
     picture = imread(folder / named[0]["picture"])
     assert picture.shape[0] == picture.shape[1] >= 320
+
+
+def test_pictures_of_an_image_in_degrees_have_the_wanted_side(world):
+    """0.0001 degrees of latitude are 11.1 m, so 640 m are 58 rows: a radius of 29 and the pixel."""
+    lon, lat = transform("EPSG:32634", "EPSG:4326", [500_000], [4_400_000])
+    grid = rasterio.Affine(1e-4, 0, lon[0] - 0.01, 0, -1e-4, lat[0] + 0.01)
+    image = np.random.default_rng(0).integers(500, 4000, (3, 350, 400)).astype(np.uint16)
+    path = write(world / "image.tif", image, crs="EPSG:4326", grid=grid,
+                 names=("red", "green", "blue"))  # fmt: skip
+    folder = design(world, "--samples", 150, "--image", path)
+    pictures = sorted((folder / "pictures").iterdir())
+    assert len(pictures) == 150
+    side = imread(pictures[0]).shape[0]
+    assert side % (2 * 29 + 1) == 0
+
+
+def test_more_points_than_wanted_are_explained(world, capsys):
+    design(world, "--samples", 60)
+    assert "more than --samples 60, for --min-per-class 50" in capsys.readouterr().out
 
 
 def test_an_existing_folder_is_never_overwritten(world, capsys):

@@ -180,6 +180,8 @@ def test_points_of_unknown_origin_give_agreement_only(world, capsys):
     text = (world / "result" / "report.md").read_text()
     assert text.startswith("# Agreement with reference points")
     assert "ccuracy and area" not in text
+    assert "user's agreement" in text
+    assert "user's accuracy" not in text
 
 
 @pytest.mark.parametrize(
@@ -207,6 +209,24 @@ def test_bad_points_end_with_one_sentence(world, capsys, sql, message):
     assert error.count("\n") == 1
     assert re.search(message, error), error
     assert not (world / "result").exists()
+
+
+def test_a_table_that_a_spreadsheet_saved(world, capsys):
+    folder = design(world, "--samples", 300)
+    _, expected = estimate(world, label(folder, world / "truth.tif"))
+    points = read_points(folder / "points.gpkg")
+    lines = ["id;x;y;stratum;reference"]
+    for row, x, y in zip(points.rows, points.x, points.y, strict=True):
+        lines.append(f"{row['id']};{x};{y};{row['stratum']};{row['reference']}")
+    (folder / "points.csv").write_text("\ufeff" + "\r\n".join(lines) + "\r\n", encoding="utf-8")
+    code, found = estimate(world, folder / "points.csv")
+    assert code == 0
+    assert found["classes"] == expected["classes"]
+    lines[3] += ";10;20"
+    lines[7] = lines[7].rsplit(";", 1)[0]
+    (folder / "points.csv").write_text("\n".join(lines))
+    assert estimate(world, folder / "points.csv")[0] == 2
+    assert "points 3, 7 (counted from 1) have not as many cells" in capsys.readouterr().err
 
 
 def test_contradicting_labels_of_one_pixel_are_refused(world, capsys):
@@ -251,6 +271,8 @@ def test_probabilities_are_checked_and_judged(world, capsys):
     assert found["accuracy_of_the_likeliest_class"] == pytest.approx(
         values["overall_accuracy"]["value"]
     )
+    text = (world / "result" / "report.md").read_text()
+    assert "has a mean probability of 0.835" in text, "212 / 254"
     levels[2] = 3
     write(raster, levels, nodata=255)
     with rasterio.open(raster, "r+") as dataset:
