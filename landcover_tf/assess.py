@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from landcover_tf.accuracy.class_map import ClassMap
     from landcover_tf.grid import Window
 
+MOST_SQUARES = 10_000
+"""With more, the resampling of a comparison takes minutes and gigabytes."""
 USAGE = """usage: landcover assess {design,estimate,compare} [flags]
 
   design     draw a stratified random sample of a map, to be labelled
@@ -267,7 +269,7 @@ def _compare(config: CompareConfig) -> None:
     unknown: Counter[int] = Counter()
     reference = _reference_reader(config, class_map, unknown)
     folder = config.output_dir or config.map.parent / "comparison"
-    block_px = max(round(config.block_m / (class_map.pixel_m or 10.0)), 1)
+    block_px = _block_px(config, class_map)
     with agreement_map(folder / "agreement.tif", class_map) as write:
         found = compare(
             class_map, reference, block_px=block_px, rows_per_strip=config.rows_per_strip,
@@ -287,6 +289,18 @@ def _compare(config: CompareConfig) -> None:
     cli.write_config(config, folder / "assess_compare.json")
     print("\n".join(sentences(values)))
     print(f"comparison: {path.with_name('report.md')}")
+
+
+def _block_px(config: CompareConfig, class_map: "ClassMap") -> int:
+    """Returns the side of a resampled square in pixels."""
+    side = max(round(config.block_m / (class_map.pixel_m or 10.0)), 1)
+    squares = -(-class_map.height // side) * -(-class_map.width // side)
+    if squares > MOST_SQUARES:
+        raise ConfigError(
+            f"--block-m {config.block_m:g} cuts the map into {squares:,} squares, more than the "
+            f"{MOST_SQUARES:,} that are resampled; take larger ones"
+        )
+    return side
 
 
 def _reference_reader(

@@ -96,6 +96,8 @@ def test_bad_references_of_a_comparison(world, capsys):
         assert message in error
         assert error.count("\n") == 1
         assert not (world / "comparison" / "agreement.tif").exists()
+    assert compare(world, world / "truth.tif", "--block-m", 10)[0] == 2
+    assert "into 14,400 squares, more than the 10,000" in capsys.readouterr().err
     code, values = compare(world, world / "strange.tif", "--unknown-labels", "ignore")
     assert code == 0
     assert values["unknown_reference_codes"]["77"] >= 4
