@@ -75,7 +75,9 @@ def read_torch(path: Path) -> Mapping[str, Any]:
     """
     try:
         loaded = _read_zip(path) if zipfile.is_zipfile(path) else _read_legacy(path)
-    except (pickle.UnpicklingError, AttributeError, TypeError, IndexError, struct.error) as error:
+    except (ModelError, OSError):
+        raise
+    except Exception as error:  # A damaged pickle or archive may raise anything.
         raise ModelError(
             f"{path} is not a plain PyTorch state dict ({error}); save model.state_dict() or "
             "convert the file to .safetensors"
@@ -100,7 +102,8 @@ class _TensorUnpickler(pickle.Unpickler):
             return name
         allowed = {
             ("collections", "OrderedDict"): OrderedDict,
-            ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
+            # New each time, because a pickle can set attributes of what it refers to.
+            ("torch._utils", "_rebuild_tensor_v2"): lambda *values: _rebuild_tensor(*values),
             ("torch._utils", "_rebuild_parameter"): lambda data, *_: data,
         }
         if (module, name) not in allowed:
@@ -119,6 +122,9 @@ def _rebuild_tensor(
     storage: np.ndarray, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any
 ) -> np.ndarray:
     """Returns a view of a storage, which the strides must not leave."""
+    # A view passed as a storage may have fewer elements in memory than its shape says.
+    if not (isinstance(storage, np.ndarray) and storage.ndim == 1 and storage.flags.c_contiguous):
+        raise pickle.UnpicklingError("a tensor is built on something else than a storage")
     if len(size) != len(stride) or min((offset, *size, *stride)) < 0:
         raise pickle.UnpicklingError("a tensor has a negative size or stride")
     last = offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
@@ -215,7 +221,11 @@ def _only_encoder(loaded: Mapping[str, Any], path: Path) -> Tensors:
         if isinstance(loaded.get(wrapper), Mapping):
             loaded = loaded[wrapper]
             break
-    arrays = {name: value for name, value in loaded.items() if isinstance(value, np.ndarray)}
+    arrays = {
+        name: value
+        for name, value in loaded.items()
+        if isinstance(name, str) and isinstance(value, np.ndarray)
+    }
     prefix = ""
     if "conv1.weight" not in arrays:
         fitting = [p for p in _PREFIXES if f"{p}conv1.weight" in arrays]

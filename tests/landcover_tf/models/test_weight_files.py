@@ -181,6 +181,45 @@ def test_tensors_cannot_reach_other_memory(tmp_path, changes, message):
         read_tensors(path)
 
 
+def test_a_view_is_no_storage(tmp_path):
+    """Its shape promises a million elements where memory holds one."""
+    view = tensor("0", (10**6,), (0,), count=1)
+    beyond = _Call("torch._utils", "_rebuild_tensor_v2", view, 0, (10**6,), (1,), False, None)
+    path = write_checkpoint(tmp_path / "a.pth", {"conv1.weight": beyond}, {"0": bytes(4)})
+    with pytest.raises(ModelError, match="built on something else than a storage"):
+        read_tensors(path)
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        b"\x80\x04\x8d" + b"\xff" * 8 + b".",  # A string of 2^64 bytes.
+        b"\x80\x02" + b"(" * 5000 + b"t" * 5000 + b".",
+        dumps({"x": tensor("0", (2**70,), (0,), count=1)}),
+        dumps({7: tensor("0", (1,), (1,), count=1)}),
+    ],
+)
+def test_damaged_pickles_are_refused_in_words(tmp_path, damaged):
+    with zipfile.ZipFile(tmp_path / "a.pth", "w") as archive:
+        archive.writestr("any/data.pkl", damaged)
+        archive.writestr("any/data/0", bytes(4))
+    with pytest.raises(ModelError, match=r"a\.pth (is not a plain PyTorch|holds )"):
+        read_tensors(tmp_path / "a.pth")
+
+
+def test_a_pickle_cannot_change_what_it_refers_to(tmp_path):
+    state = pickle.MARK + pickle.NONE + pickle.EMPTY_DICT + b"X\x01\0\0\0xK\x01s" + pickle.TUPLE
+    path = tmp_path / "a.pth"
+    with zipfile.ZipFile(path, "w") as archive:
+        name = pickle.GLOBAL + b"torch._utils\n_rebuild_tensor_v2\n"
+        entry = pickle.EMPTY_DICT + b"X\x01\0\0\0y" + name + state + pickle.BUILD + pickle.SETITEM
+        archive.writestr("any/data.pkl", pickle.PROTO + b"\x02" + entry + pickle.STOP)
+    first, second = (read_torch(path)["y"] for _ in range(2))
+    assert first.x == 1
+    del first.x
+    assert second.x == 1
+
+
 def test_unreadable_files_are_refused_in_words(tmp_path):
     def refused(name: str, content: bytes, message: str) -> None:
         (tmp_path / name).write_bytes(content)
