@@ -117,7 +117,7 @@ def summary(plan: Plan, found: BuildInput, config: BuildConfig) -> str:
 
 
 def _groups_word(config: BuildConfig) -> str:
-    words = {"given": "images", "group": "groups", "random": "random patches"}
+    words = {"given": "groups", "group": "groups", "random": "random patches"}
     return words.get(config.split, config.split)
 
 

@@ -28,7 +28,8 @@ class Placement:
     split: str | None
     """None for a dropped one."""
     group: str
-    """The unit that was kept whole: a block, scene, tile, zone or group."""
+    """The unit that was kept whole (a block, scene, tile, zone or group), or with given splits
+    the group or else the image."""
     reason: str = ""
     """Why it was dropped."""
 
@@ -83,8 +84,12 @@ def split_patches(
     placements = [Placement(split=None, group="", reason=OUTSIDE_ZONES)] * len(candidates)
     for number, split in zip(inside, splits, strict=True):
         unit = units[number]
+        # A prescribed split moves single images, but those of a group are still not independent.
+        given = rasters[candidates[number].source].source.group if config.split == "given" else None
         placements[number] = Placement(
-            split=split, group=unit.name if unit else "", reason="" if split else IN_GAP
+            split=split,
+            group=given or (unit.name if unit else ""),
+            reason="" if split else IN_GAP,
         )
     return placements
 

@@ -42,13 +42,15 @@ def block_names(
 ) -> tuple[list[str], str]:
     """Returns the block of each patch for the bootstrap, and what a block is, for people.
 
-    Blocks are the groups that the split kept whole. If those are few, each is divided into
-    squares of 3 x 3 strides; neighbouring squares are not independent, so the intervals are then
-    somewhat too narrow.
+    Blocks are the groups that the split kept whole, with all their images: two dates of one place
+    are not independent. If groups are few, each image in them is divided into squares of 3 x 3
+    strides; neighbouring squares are not independent, so the intervals are then somewhat too
+    narrow.
     """
     if entries is None:
         return [str(i) for i in range(patches)], "patches"
-    groups = [f"{e.product}/{e.group}" for e in entries]
+    # Blocks are numbered in each CRS anew.
+    groups = [f"{e.crs}/{e.group}" for e in entries]
     if len(set(groups)) >= FEW_GROUPS:
         return groups, "groups"
     side = SQUARE_STRIDES * grid.stride

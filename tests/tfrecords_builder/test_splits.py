@@ -150,6 +150,15 @@ def test_given_splits_are_taken():
     assert found == {(0, "test"), (1, "train")}
 
 
+def test_with_given_splits_a_group_is_kept_for_resampling():
+    values = [{"group": "coast"}, {"group": "coast"}, {}]
+    rasters = [raster(f"s{i}", crs="", split="train", **v) for i, v in enumerate(values)]
+    candidates = candidates_of(rasters)
+    placed = split(rasters, candidates, split="given")
+    found = {(c.source, p.group) for c, p in zip(candidates, placed, strict=True)}
+    assert found == {(0, "coast"), (1, "coast"), (2, "s2")}
+
+
 def test_polygons_with_splits_and_patches_outside(tmp_path):
     # West half train, east half test in the CRS of the raster; the southernmost rows outside.
     def feature(x0, x1, name):
