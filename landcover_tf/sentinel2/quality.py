@@ -64,7 +64,7 @@ def read_product_clouds(product: SafeProduct) -> ProductClouds | None:
         return ProductClouds(opaque=planes[0], cirrus=planes[1], snow=planes[2])
     for mask in product.mask_files("CLOUDS"):
         shapes = dict[str, list[dict[str, Any]]]()
-        for kind, polygon in _polygons(product, mask):
+        for kind, polygon in polygons(product, mask):
             shapes.setdefault(kind, []).append(polygon)
         return ProductClouds(
             opaque=_burn(shapes.get("OPAQUE", []), grid),
@@ -107,6 +107,34 @@ def read_quality_bits(product: SafeProduct, *, threads: int = 1) -> np.ndarray:
         if resolution > 10 and bits.any():
             total |= resample.repeat(bits, resolution // 10)
     return total
+
+
+def polygons(product: SafeProduct, mask: MaskFile) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yields (feature type, GeoJSON polygon) of a GML mask; an empty mask yields nothing.
+
+    Raises:
+        ProductError: The file is missing, malformed, or has positions that are none.
+    """
+    root = product.container.xml(mask.name)
+    for feature in root.iter():
+        if _local_name(feature) != "MaskFeature":
+            continue
+        kind = next(
+            ((e.text or "").strip() for e in feature.iter() if _local_name(e) == "maskType"), ""
+        )
+        for polygon in (e for e in feature.iter() if _local_name(e) == "Polygon"):
+            rings = [
+                _ring(e, f"{mask.name} in {product.path}")
+                for side in ("exterior", "interior")
+                for part in polygon
+                if _local_name(part) == side
+                for e in part.iter()
+                if _local_name(e) == "posList"
+            ]
+            # Fewer than three points enclose nothing.
+            if rings and len(rings[0]) > 2:
+                holes = [ring for ring in rings[1:] if len(ring) > 2]
+                yield kind, {"type": "Polygon", "coordinates": [rings[0], *holes]}
 
 
 def _qualit_bits(planes: np.ndarray) -> np.ndarray:
@@ -157,19 +185,23 @@ def _or_raster(product: SafeProduct, mask: MaskFile, grid: Grid, bits: np.ndarra
 
 
 def _or_polygons(product: SafeProduct, mask: MaskFile, grid: Grid, bits: np.ndarray) -> None:
-    for kind, polygon in _polygons(product, mask):
+    marked: dict[ValidityBit, list[dict[str, Any]]] = {}
+    for kind, polygon in polygons(product, mask):
         bit = _GML_BITS.get(kind)
         if bit is not None:
-            set_bit(bits, _burn([polygon], grid), bit)
+            marked.setdefault(bit, []).append(polygon)
+    # Saturated clouds may be thousands of polygons; each burning goes over the whole tile.
+    for bit, found in marked.items():
+        set_bit(bits, _burn(found, grid), bit)
 
 
 def _or_outside_footprints(
     product: SafeProduct, mask: MaskFile, grid: Grid, bits: np.ndarray
 ) -> None:
-    polygons = [polygon for _, polygon in _polygons(product, mask)]
-    if polygons:
+    footprints = [polygon for _, polygon in polygons(product, mask)]
+    if footprints:
         # Footprints end on sub-pixel positions; a touched pixel has data.
-        inside = _burn(polygons, grid, all_touched=True)
+        inside = _burn(footprints, grid, all_touched=True)
         set_bit(bits, np.logical_not(inside, out=inside), ValidityBit.NODATA)
 
 
@@ -213,37 +245,15 @@ def _read_raster(
         return _read_window(dataset, product, mask, whole)[[b - 1 for b in bands]]
 
 
-def _polygons(product: SafeProduct, mask: MaskFile) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yields (feature type, GeoJSON polygon) of a GML mask; an empty mask yields nothing."""
-    root = product.container.xml(mask.name)
-    for feature in root.iter():
-        if _local_name(feature) != "MaskFeature":
-            continue
-        kind = next(
-            ((e.text or "").strip() for e in feature.iter() if _local_name(e) == "maskType"), ""
-        )
-        for polygon in (e for e in feature.iter() if _local_name(e) == "Polygon"):
-            rings = [
-                _ring(e, f"{mask.name} in {product.path}")
-                for side in ("exterior", "interior")
-                for part in polygon
-                if _local_name(part) == side
-                for e in part.iter()
-                if _local_name(e) == "posList"
-            ]
-            if rings:
-                yield kind, {"type": "Polygon", "coordinates": rings}
-
-
 def _ring(element: Any, where: str) -> list[tuple[float, float]]:
-    dimension = int(element.get("srsDimension") or 2)
     try:
+        dimension = int(element.get("srsDimension") or 2)
         numbers = [float(v) for v in (element.text or "").split()]
     except ValueError as error:
         raise ProductError(f"{where}: a posList must hold numbers ({error})") from error
-    if len(numbers) % dimension or len(numbers) < 3 * dimension:
+    if dimension < 2 or len(numbers) % dimension:
         raise ProductError(
-            f"{where}: a posList has {len(numbers)} numbers, not triples of {dimension}-D points"
+            f"{where}: a posList has {len(numbers)} numbers, which are no {dimension}-D points"
         )
     return list(zip(numbers[::dimension], numbers[1::dimension], strict=True))
 

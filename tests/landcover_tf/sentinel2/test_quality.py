@@ -6,6 +6,7 @@ import rasterio
 from tiny_safe import gml, square, write_safe, zip_safe
 
 from landcover_tf.errors import ProductError
+from landcover_tf.sentinel2 import quality
 from landcover_tf.sentinel2.codestream import identical_tiles
 from landcover_tf.sentinel2.quality import read_product_clouds, read_quality_bits
 from landcover_tf.sentinel2.safe import open_product
@@ -42,6 +43,14 @@ def test_gml_clouds(tmp_path):
     assert np.argwhere(clouds.opaque).tolist() == [[2, 1], [2, 2], [3, 1], [3, 2]]
     assert np.argwhere(clouds.cirrus).tolist() == [[10, 10]]
     assert not clouds.snow.any()
+
+
+@pytest.mark.parametrize("positions", ["", "500000 4199000", "500000 4199000 500600 4199600"])
+def test_gml_polygons_of_fewer_than_three_points_enclose_nothing(tmp_path, positions):
+    text = gml([("OPAQUE", positions), ("OPAQUE", square(60, 120, 60))])
+    root = write_safe(tmp_path, size_px=SIZE, baseline="03.01", masks={"MSK_CLOUDS_B00.gml": text})
+    clouds = read_product_clouds(open_product(root))
+    assert np.argwhere(clouds.opaque).tolist() == [[2, 1]]
 
 
 def test_gml_without_members_means_none_and_not_an_error(tmp_path):
@@ -121,6 +130,19 @@ def test_gml_types_decide_and_not_the_file(tmp_path):
     assert (bits[10:20, 30:40] == ValidityBit.DEFECTIVE).all()
     assert (bits[100:102, 100:102] == ValidityBit.SATURATED).all()
     assert np.count_nonzero(bits) == 100 + 100 + 4
+
+
+def test_many_polygons_are_burnt_together(tmp_path, monkeypatch):
+    """A tile with saturated clouds has thousands; going over the tile for each takes minutes."""
+    corners = [(60 * col, 60 * row) for row in range(0, 20, 2) for col in range(0, 20, 2)]
+    text = gml([("QT_SATURATED_PIXELS_L1A", square(x, y, 60)) for x, y in corners])
+    root = write_safe(tmp_path, size_px=120, baseline="03.01", masks={"MSK_SATURA_B02.gml": text})
+    burnt = []
+    burn = quality._burn
+    monkeypatch.setattr(quality, "_burn", lambda found, grid: burnt.append(1) or burn(found, grid))
+    bits = read_quality_bits(open_product(root))
+    assert np.count_nonzero(bits == ValidityBit.SATURATED) == 100 * 36
+    assert len(burnt) == 1
 
 
 def test_gml_footprints(tmp_path):
