@@ -92,28 +92,27 @@ def run_jobs(
         LandCoverError: A worker process was lost (a job's own errors pass unchanged).
     """
     results: dict[int, Result] = {}
-    done = finished(pool, function, jobs)
-    for index, future in progress(done, label=label, total=len(jobs), unit=unit):
-        results[index] = result_of(future)
+    with finished(pool, function, jobs) as done:
+        for index, future in progress(done, label=label, total=len(jobs), unit=unit):
+            results[index] = result_of(future)
     return [results[index] for index in range(len(jobs))]
 
 
+@contextmanager
 def finished(
     pool: Executor, function: Callable[[Job], Result], jobs: Sequence[Job]
-) -> Iterator[tuple[int, "Future[Result]"]]:
-    """Yields (index of the job, its future) as jobs finish.
+) -> Iterator[Iterator[tuple[int, "Future[Result]"]]]:
+    """Yields an iterator over (index of the job, its future) as jobs finish.
 
-    In this process a job starts when it is asked for. Leaving the loop cancels the jobs that
+    In this process a job starts when it is asked for. Leaving the block cancels the jobs that
     have not begun.
     """
     if isinstance(pool, InProcessExecutor):
-        for index, job in enumerate(jobs):
-            yield index, pool.submit(function, job)
+        yield ((index, pool.submit(function, job)) for index, job in enumerate(jobs))
         return
     futures = {pool.submit(function, job): index for index, job in enumerate(jobs)}
     try:
-        for future in as_completed(futures):
-            yield futures[future], future
+        yield ((futures[future], future) for future in as_completed(futures))
     finally:
         for future in futures:
             future.cancel()

@@ -12,9 +12,10 @@ from landcover_tf.files import read_json, remove_leftovers, write_json
 from landcover_tf.legend import load_crosswalk
 from landcover_tf.progress import progress
 from landcover_tf.sentinel2 import prepared
-from landcover_tf.sentinel2.checks import Finding, check_product
-from landcover_tf.sentinel2.clouds import parse_values
+from landcover_tf.sentinel2.checks import Finding, check_cloud_mask, check_product
+from landcover_tf.sentinel2.clouds import load_s2cloudless, parse_values
 from landcover_tf.sentinel2.discovery import find_product_paths, superseded
+from landcover_tf.sentinel2.label_checks import check_labels
 from landcover_tf.sentinel2.labels import LabelRaster, find_label_rasters
 from landcover_tf.sentinel2.preparation import prepare_product
 from landcover_tf.sentinel2.safe import SafeProduct, open_product
@@ -44,8 +45,9 @@ def run(source: Path, output_dir: Path, settings: Settings, options: Options) ->
     """
     load_crosswalk(settings.source_legend, settings.legend)
     parse_values(settings.cloud_mask_values)
-    rasters = [] if settings.ground_truth is None else find_label_rasters(settings.ground_truth)
-    products, findings = _check_all(source, rasters, options)
+    if settings.cloud_source == "s2cloudless":
+        load_s2cloudless()
+    products, findings = _check_all(source, output_dir, settings, options)
     unfit = {f.product for f in findings if f.severity == "fatal"}
     good = [p for p in products if p.name not in unfit]
     _report(output_dir, findings, [p.name for p in good])
@@ -63,12 +65,14 @@ def run(source: Path, output_dir: Path, settings: Settings, options: Options) ->
 
 
 def _check_all(
-    source: Path, rasters: Sequence[LabelRaster], options: Options
+    source: Path, output_dir: Path, settings: Settings, options: Options
 ) -> tuple[list[SafeProduct], list[Finding]]:
     """Returns the products to prepare and everything the checks found."""
+    truth = settings.ground_truth
+    rasters = [] if truth is None else find_label_rasters(truth)
     products: list[SafeProduct] = []
     findings: list[Finding] = []
-    for path in progress(find_product_paths(source), label="checking", unit="product"):
+    for path in find_product_paths(source):
         try:
             products.append(open_product(path))
         except LandCoverError as error:
@@ -89,9 +93,31 @@ def _check_all(
                 )
             )
     products = [p for p in products if str(p.path) not in replaced]
-    for product in products:
-        findings += check_product(product, rasters, checksums=options.checksums)
+    for product in progress(products, label="checking", unit="product"):
+        document = output_dir / product.name / prepared.DOCUMENT
+        if document.is_file() and not (options.overwrite or options.check_only):
+            # A finished scene keeps what was found before it was made.
+            findings += [Finding(**entry) for entry in read_json(document).get("checks", [])]
+        else:
+            findings += _check(product, rasters, settings, options)
     return products, findings
+
+
+def _check(
+    product: SafeProduct, rasters: Sequence[LabelRaster], settings: Settings, options: Options
+) -> list[Finding]:
+    found = check_product(
+        product,
+        checksums=options.checksums,
+        needs_cloud_mask=settings.cloud_source == "product",
+    )
+    if settings.ground_truth is not None:
+        crosswalk = load_crosswalk(settings.source_legend, settings.legend)
+        found += check_labels(product, rasters, crosswalk, unknown=settings.unknown_labels)
+    if settings.cloud_mask is not None:
+        values = parse_values(settings.cloud_mask_values)
+        found += check_cloud_mask(settings.cloud_mask, product, values)
+    return found
 
 
 def _prepare_all(
@@ -118,8 +144,11 @@ def _prepare_all(
             )
         )
     failures = []
-    with executor(min(options.jobs, max(len(jobs), 1)), options.scheduler) as pool:
-        for index, future in finished(pool, prepare_product, jobs):
+    with (
+        executor(min(options.jobs, max(len(jobs), 1)), options.scheduler) as pool,
+        finished(pool, prepare_product, jobs) as done,
+    ):
+        for index, future in done:
             try:
                 print(f"wrote {result_of(future)}")
             except LandCoverError as error:

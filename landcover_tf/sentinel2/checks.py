@@ -1,24 +1,27 @@
 """Problems of products, all of them at once, before anything is written."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import rasterio
 from rasterio.errors import RasterioError
-from scipy import ndimage
 
 from landcover_tf.bands import BAND_NAMES, band
-from landcover_tf.errors import LandCoverError
+from landcover_tf.errors import LandCoverError, ProductError, RasterError
 from landcover_tf.executors import usable_cores
+from landcover_tf.sentinel2.clouds import mask_of, read_cloud_mask
 from landcover_tf.sentinel2.codestream import describe_damage
-from landcover_tf.sentinel2.labels import LabelRaster, rasters_of
-from landcover_tf.sentinel2.safe import Grid, SafeProduct
+from landcover_tf.sentinel2.quality import polygons
+from landcover_tf.sentinel2.safe import Grid, MaskFile, SafeProduct
 
 Severity = Literal["fatal", "warning", "note"]
+
+_RASTER_KINDS = ("QUALIT", "DETFOO")
+_GML_KINDS = ("NODATA", "DEFECT", "SATURA", "TECQUA", "DETFOO")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,34 +41,42 @@ class Finding:
 
 
 def check_product(
-    product: SafeProduct, label_rasters: Sequence[LabelRaster], *, checksums: bool = True
+    product: SafeProduct, *, checksums: bool = True, needs_cloud_mask: bool = True
 ) -> list[Finding]:
-    """Returns everything that speaks against a product; nothing of it is decoded.
+    """Returns everything that speaks against a product; no band is decoded.
 
     Args:
         product: Its metadata has been read.
-        label_rasters: Ground truth; empty if none was given.
         checksums: Whether to compare files with the manifest.
+        needs_cloud_mask: Whether clouds are to come from the product's own mask.
     """
-    found = [*_band_findings(product), *_mask_findings(product), *_quality_findings(product)]
-    if checksums:
-        found += _checksum_findings(product)
-    if label_rasters:
-        grid = product.grids[10]
-        meeting = rasters_of(
-            label_rasters, product.name, product.crs, grid.transform, grid.height, grid.width
-        )
-        if not meeting:
-            found.append(
-                _finding(
-                    product,
-                    "label-overlap",
-                    "fatal",
-                    f"no label raster overlaps {product.name}; check the tile and the CRS of the "
-                    "labels",
-                )
-            )
-    return found
+    found = [
+        *_band_findings(product),
+        *_cloud_mask_findings(product, needed=needs_cloud_mask),
+        *_mask_findings(product),
+        *_quality_findings(product),
+    ]
+    return found + list(_checksum_findings(product)) if checksums else found
+
+
+def check_cloud_mask(path: Path, product: SafeProduct, values: Mapping[int, str]) -> list[Finding]:
+    """Returns what speaks against a cloud mask of the user's.
+
+    Args:
+        path: The raster, or a folder of them.
+        product: The product it belongs to.
+        values: Class name of each value.
+    """
+    try:
+        mask = read_cloud_mask(mask_of(path, product), product, values)
+    except RasterError as error:
+        return [_finding(product, "cloud-mask", "fatal", str(error))]
+    if mask.covered_fraction == 1:
+        return []
+    message = (
+        f"{path} covers {mask.covered_fraction:.1%} of {product.name}; the rest counts as clear"
+    )
+    return [_finding(product, "cloud-mask", "warning", message)]
 
 
 def _finding(product: SafeProduct, check: str, severity: Severity, message: str) -> Finding:
@@ -73,15 +84,15 @@ def _finding(product: SafeProduct, check: str, severity: Severity, message: str)
 
 
 def _band_findings(product: SafeProduct) -> Iterator[Finding]:
-    for name in BAND_NAMES:
-        if name not in product.band_files:
-            yield _finding(
-                product,
-                "missing-band",
-                "fatal",
-                f"{product.path} has no file of band {name}; download the product again",
-            )
-            continue
+    missing = [name for name in BAND_NAMES if name not in product.band_files]
+    if missing:
+        yield _finding(
+            product,
+            "missing-band",
+            "fatal",
+            f"{product.path} has no file of band {', '.join(missing)}; download the product again",
+        )
+    for name in product.band_files:
         file = product.band_files[name]
         problem = _raster_problem(product, file, product.grids[band(name).resolution_m])
         if problem:
@@ -91,16 +102,35 @@ def _band_findings(product: SafeProduct) -> Iterator[Finding]:
             )
 
 
+def _cloud_mask_findings(product: SafeProduct, *, needed: bool) -> Iterator[Finding]:
+    if product.mask_files("CLASSI") or product.mask_files("CLOUDS"):
+        return
+    yield _finding(
+        product,
+        "missing-mask",
+        "fatal" if needed else "warning",
+        f"{product.path} has no cloud mask of its own"
+        + ("; choose --cloud-source s2cloudless or none, or give --cloud-mask" if needed else ""),
+    )
+
+
 def _mask_findings(product: SafeProduct) -> Iterator[Finding]:
-    if not product.mask_files("CLASSI") and not product.mask_files("CLOUDS"):
+    lacking = []
+    for kind in _RASTER_KINDS if product.baseline >= (4, 0) else _GML_KINDS:
+        there = {mask.band for mask in product.mask_files(kind)}
+        missing = [name for name in BAND_NAMES if name not in there]
+        if missing:
+            lacking.append(f"MSK_{kind} of {', '.join(missing) if there else 'any band'}")
+    if lacking:
         yield _finding(
-            product, "missing-mask", "warning", f"{product.path} has no cloud mask of its own"
+            product,
+            "missing-mask",
+            "warning",
+            f"{product.path} has no {', no '.join(lacking)}; what they would tell is taken for "
+            "good",
         )
     for mask in product.masks:
-        if not mask.name.endswith(".jp2"):
-            continue
-        resolution = 60 if mask.band is None else band(mask.band).resolution_m
-        problem = _raster_problem(product, mask.name, product.grids[resolution])
+        problem = _mask_problem(product, mask)
         if problem:
             check, message = problem
             yield _finding(
@@ -109,6 +139,18 @@ def _mask_findings(product: SafeProduct) -> Iterator[Finding]:
                 "fatal",
                 f"{mask.name} in {product.path} {message}; download it again",
             )
+
+
+def _mask_problem(product: SafeProduct, mask: MaskFile) -> tuple[str, str] | None:
+    if mask.name.endswith(".jp2"):
+        resolution = 60 if mask.band is None else band(mask.band).resolution_m
+        return _raster_problem(product, mask.name, product.grids[resolution])
+    try:
+        for _ in polygons(product, mask):
+            pass
+    except ProductError as error:
+        return "broken-file", f"cannot be read ({error})"
+    return None
 
 
 def _raster_problem(product: SafeProduct, name: str, grid: Grid) -> tuple[str, str] | None:
@@ -190,46 +232,3 @@ def _checksum_problem(product: SafeProduct, name: str, kind: str, wanted: str) -
     if digest.lower() == wanted.lower():
         return None
     return f"has {kind} {digest}; manifest.safe says {wanted}"
-
-
-def label_shift_hint(product: str, nir: np.ndarray, codes: np.ndarray) -> Finding | None:
-    """Returns a warning if the labels' edges fit the image better after a shift.
-
-    Edges of near infrared and edges of labels are correlated at 60 m for shifts of up to three
-    pixels; a better fit elsewhere than in place hints at a wrong CRS or transform of the labels.
-
-    Args:
-        product: Name for the message.
-        nir: B08 reflectance at 60 m, float32 [height, width].
-        codes: Legend codes at 10 m, uint8 [height * 6, width * 6].
-    """
-    sampled = codes[3::6, 3::6][: nir.shape[0], : nir.shape[1]].astype(np.float32)
-    edges = np.hypot(ndimage.sobel(nir, 0), ndimage.sobel(nir, 1))
-    # Cloud edges and other extremes would outweigh the fields.
-    edges = np.minimum(edges, np.percentile(edges, 95))
-    borders = (ndimage.maximum_filter(sampled, 3) != ndimage.minimum_filter(sampled, 3)) * 1.0
-    reach = 3
-    if min(edges.shape) <= 8 * reach or not borders.any() or not edges.any():
-        return None
-    core = edges[reach:-reach, reach:-reach]
-    scores = {}
-    for rows in range(-reach, reach + 1):
-        for cols in range(-reach, reach + 1):
-            moved = np.roll(borders, (rows, cols), (0, 1))[reach:-reach, reach:-reach]
-            if moved.std() > 0:
-                scores[rows, cols] = float(np.corrcoef(core.ravel(), moved.ravel())[0, 1])
-    if (0, 0) not in scores:
-        return None  # Labels without borders inside fit everywhere alike.
-    best = max(scores, key=scores.__getitem__)
-    if best == (0, 0) or scores[best] < 0.1 or scores[best] < 1.3 * scores[0, 0]:
-        return None
-    return Finding(
-        product=product,
-        check="label-shift",
-        severity="warning",
-        message=(
-            f"the labels' edges fit the image better when moved {best[1] * 60} m east and "
-            f"{-best[0] * 60} m north (correlation {scores[best]:.2f} against "
-            f"{scores[0, 0]:.2f}); check the CRS and transform of the label raster"
-        ),
-    )

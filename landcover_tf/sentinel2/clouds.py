@@ -44,6 +44,8 @@ class CloudMask:
     snow: np.ndarray
     shadow: np.ndarray | None = None
     """None if the source does not know shadows; they are then projected."""
+    covered_fraction: float = 1.0
+    """Share of the tile that the source tells about; the rest counts as clear."""
 
     @property
     def cloud_fraction(self) -> float:
@@ -82,6 +84,20 @@ def parse_values(pairs: Sequence[str]) -> dict[int, str]:
     return values
 
 
+def mask_of(path: Path, product: SafeProduct) -> Path:
+    """Returns the cloud mask file of a product: the file itself, or PRODUCT_NAME.tif in a folder.
+
+    Raises:
+        RasterError: The folder has none.
+    """
+    if not path.is_dir():
+        return path
+    candidate = path / f"{product.name}.tif"
+    if not candidate.is_file():
+        raise RasterError(f"{path} has no cloud mask {candidate.name}")
+    return candidate
+
+
 def read_cloud_mask(path: Path, product: SafeProduct, values: Mapping[int, str]) -> CloudMask:
     """Returns a cloud mask raster on the product's 60 m grid.
 
@@ -93,14 +109,19 @@ def read_cloud_mask(path: Path, product: SafeProduct, values: Mapping[int, str])
         values: Class name of each value, from `parse_values`.
 
     Raises:
-        RasterError: The raster is unreadable, has no CRS, does not cover the product or holds a
-            value that is not in `values`.
+        RasterError: The raster is unreadable, has no CRS, several bands or no integers, does not
+            overlap the product, or holds a value that is not in `values`.
     """
     grid = product.grids[60]
     try:
         with rasterio.open(path) as dataset:
             if dataset.crs is None:
                 raise RasterError(f"{path} has no CRS; a cloud mask must be georeferenced")
+            if dataset.count != 1 or np.dtype(dataset.dtypes[0]).kind not in "iu":
+                raise RasterError(
+                    f"{path} has {dataset.count} band(s) of {dataset.dtypes[0]}; a cloud mask has "
+                    "one, of whole class numbers"
+                )
             codes, nodata = dataset.read(1), dataset.nodata
             crs, transform = dataset.crs, dataset.transform
     except RasterioError as error:
@@ -125,7 +146,7 @@ def read_cloud_mask(path: Path, product: SafeProduct, values: Mapping[int, str])
         )
         return np.asarray(target != 0)
 
-    covered = on_grid(np.ones(codes.shape, bool) if nodata is None else codes != nodata)
+    covered = on_grid(np.ones(codes.shape, bool))
     if not covered.any():
         raise RasterError(f"the cloud mask {path} does not overlap {product.name}")
     found = {
@@ -138,7 +159,24 @@ def read_cloud_mask(path: Path, product: SafeProduct, values: Mapping[int, str])
         cirrus=found["cirrus"],
         snow=found["snow"],
         shadow=found["shadow"] if "shadow" in values.values() else None,
+        covered_fraction=float(covered.mean()),
     )
+
+
+def load_s2cloudless() -> Any:
+    """Returns the class of s2cloudless' detector.
+
+    Raises:
+        ConfigError: The package is not installed.
+    """
+    try:
+        from s2cloudless import S2PixelCloudDetector
+    except ImportError:
+        raise ConfigError(
+            "--cloud-source s2cloudless needs the package s2cloudless; install the extra "
+            "`landcover-tf[clouds]`"
+        ) from None
+    return S2PixelCloudDetector
 
 
 def detect_s2cloudless(
@@ -160,20 +198,13 @@ def detect_s2cloudless(
     Raises:
         ConfigError: s2cloudless is not installed.
     """
-    try:
-        from s2cloudless import S2PixelCloudDetector
-    except ImportError:
-        raise ConfigError(
-            "--cloud-source s2cloudless needs the package s2cloudless; install the extra "
-            "`landcover-tf[clouds]`"
-        ) from None
+    # Averaging and dilation of its own are left out: the buffer in metres does that once.
+    detector = load_s2cloudless()(
+        threshold=threshold, average_over=1, dilation_size=1, all_bands=False
+    )
     factor = resolution_m // 60
     pixels = np.stack([_shrink(reflectance[n], factor) for n in S2CLOUDLESS_BANDS], axis=-1)
     has_data = _shrink(valid.astype(np.float32), factor) > 0
-    # Averaging and dilation of its own are left out: the buffer in metres does that once.
-    detector: Any = S2PixelCloudDetector(
-        threshold=threshold, average_over=1, dilation_size=1, all_bands=False
-    )
     cloudy = detector.get_cloud_probability_maps(pixels[None])[0] >= threshold
     height, width = valid.shape
     opaque = (cloudy & has_data).repeat(factor, axis=0).repeat(factor, axis=1)[:height, :width]

@@ -17,7 +17,6 @@ from landcover_tf.progress import progress
 from landcover_tf.provenance import git_commit, software_versions
 from landcover_tf.sentinel2 import clouds, labels, prepared, resample
 from landcover_tf.sentinel2.band_reader import GDAL_CACHE_BYTES
-from landcover_tf.sentinel2.checks import Finding, label_shift_hint
 from landcover_tf.sentinel2.clouds import CloudMask
 from landcover_tf.sentinel2.pansharpen import PREDICTORS
 from landcover_tf.sentinel2.quality import read_product_clouds, read_quality_bits
@@ -77,7 +76,7 @@ class _Preparation:
         )
         self._add_cloud_bits(validity, chosen)
         self._write_raster(prepared.VALIDITY, validity, nodata=None)
-        codes, label_part, findings = self._write_labels(validity)
+        codes, label_part = self._write_labels()
         save_quicklook(
             self.folder,
             self.means,
@@ -86,7 +85,7 @@ class _Preparation:
             legend=None if codes is None else self.settings.legend,
             title=self.product.name,
         )
-        self._write_document(validity, label_part, findings)
+        self._write_document(validity, label_part)
 
     def _write_image(self, scene: Scene, validity: np.ndarray) -> None:
         """Writes image.tif and adds NODATA and SATURATED bits; keeps 60 m means of 10 m bands."""
@@ -167,7 +166,7 @@ class _Preparation:
         }
         if settings.cloud_mask is not None:
             values = clouds.parse_values(settings.cloud_mask_values)
-            path = _mask_of(settings.cloud_mask, product)
+            path = clouds.mask_of(settings.cloud_mask, product)
             found["mask"] = clouds.read_cloud_mask(path, product, values)
         if settings.cloud_source == "s2cloudless":
             nodata = (validity & ValidityBit.NODATA).astype(np.float32)
@@ -218,12 +217,10 @@ class _Preparation:
             if name == prepared.VALIDITY:
                 dataset.update_tags(**{(b.name or "").lower(): str(b.value) for b in ValidityBit})
 
-    def _write_labels(
-        self, validity: np.ndarray
-    ) -> tuple[np.ndarray | None, dict[str, Any] | None, list[Finding]]:
+    def _write_labels(self) -> tuple[np.ndarray | None, dict[str, Any] | None]:
         settings = self.settings
         if settings.ground_truth is None:
-            return None, None, []
+            return None, None
         crosswalk = load_crosswalk(settings.source_legend, settings.legend)
         rasters = labels.rasters_of(
             labels.find_label_rasters(settings.ground_truth),
@@ -262,16 +259,13 @@ class _Preparation:
                 for c in crosswalk.target.classes
             },
         }
-        hint = label_shift_hint(self.product.name, self.means["B08"], warped.codes)
-        return warped.codes, part, [hint] if hint else []
+        return warped.codes, part
 
     def _write_colours(self, colours: dict[int, tuple[int, int, int, int]]) -> None:
         with rasterio.open(self.folder / prepared.LABELS, "r+") as dataset:
             dataset.write_colormap(1, colours)
 
-    def _write_document(
-        self, validity: np.ndarray, label_part: dict[str, Any] | None, findings: list[Finding]
-    ) -> None:
+    def _write_document(self, validity: np.ndarray, label_part: dict[str, Any] | None) -> None:
         product = self.product
         write_json(
             self.folder / prepared.DOCUMENT,
@@ -299,7 +293,7 @@ class _Preparation:
                 "bit_fractions": fractions_of_counts(np.bincount(validity.ravel(), minlength=256)),
                 "legend": self.settings.legend if label_part else None,
                 "labels": label_part,
-                "checks": [f.to_dict() for f in (*self.job.findings, *findings)],
+                "checks": [f.to_dict() for f in self.job.findings],
                 "settings": self.settings.to_dict(),
                 "software": software_versions(),
                 "commit": git_commit(),
@@ -327,13 +321,3 @@ def _add_block_sums(plane: np.ndarray, row_off: int, sums: np.ndarray) -> None:
             total += row
         sums[block] += total.reshape(-1, 6).sum(axis=1)
         start = stop
-
-
-def _mask_of(path: Path, product: SafeProduct) -> Path:
-    """Returns the cloud mask file of a product: the file itself, or NAME.tif in a folder."""
-    if not path.is_dir():
-        return path
-    candidate = path / f"{product.name}.tif"
-    if not candidate.is_file():
-        raise RasterError(f"{path} has no cloud mask {candidate.name}")
-    return candidate

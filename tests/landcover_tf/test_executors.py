@@ -39,11 +39,12 @@ def test_one_job_runs_here_and_stops_at_the_first_error():
 
 def test_one_process_starts_a_job_when_the_one_before_is_dealt_with():
     log = []
-    for index, future in finished(InProcessExecutor(), log.append, ["a", "b", "c"]):
-        log.append(index)
-        assert result_of(future) is None
-        if index == 1:
-            break
+    with finished(InProcessExecutor(), log.append, ["a", "b", "c"]) as done:
+        for index, future in done:
+            log.append(index)
+            assert result_of(future) is None
+            if index == 1:
+                break
     assert log == ["a", 0, "b", 1]
 
 

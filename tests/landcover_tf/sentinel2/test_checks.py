@@ -5,14 +5,33 @@ import pytest
 import rasterio
 from rasterio.transform import Affine
 from scipy import ndimage
-from tiny_safe import band_file, write_jp2, write_manifest, write_safe, zip_safe
+from tiny_safe import (
+    BANDS,
+    ULX,
+    ULY,
+    band_file,
+    band_shape,
+    gml,
+    write_jp2,
+    write_manifest,
+    write_safe,
+    zip_safe,
+)
 
-from landcover_tf.sentinel2.checks import check_product, label_shift_hint
+from landcover_tf.legend import load_crosswalk
+from landcover_tf.sentinel2.checks import check_cloud_mask, check_product
 from landcover_tf.sentinel2.codestream import describe_damage
+from landcover_tf.sentinel2.label_checks import check_labels, label_shift_hint
 from landcover_tf.sentinel2.labels import find_label_rasters
 from landcover_tf.sentinel2.safe import open_product
 
 CLASSI = {"MSK_CLASSI_B00.jp2": np.zeros((3, 20, 20), np.uint8)}
+MASKS = CLASSI | {
+    f"MSK_{kind}_{name}.jp2": np.full((planes, *band_shape(name, 120)), planes == 1, np.uint8)
+    for name in BANDS
+    for kind, planes in (("QUALIT", 8), ("DETFOO", 1))
+}
+CROSSWALK = load_crosswalk("landcover9", "landcover9")
 
 
 def fatal(findings):
@@ -20,10 +39,20 @@ def fatal(findings):
 
 
 def test_a_good_product_has_no_findings(tmp_path):
-    root = write_safe(tmp_path, masks=CLASSI, manifest=True)
-    assert check_product(open_product(root), []) == []
+    root = write_safe(tmp_path, masks=MASKS, manifest=True)
+    assert check_product(open_product(root)) == []
     archive = zip_safe(root, tmp_path / "x.zip")
-    assert check_product(open_product(archive), []) == []
+    assert check_product(open_product(archive)) == []
+
+
+def test_missing_masks_are_told(tmp_path):
+    few = {name: mask for name, mask in MASKS.items() if "CLASSI" not in name}
+    del few["MSK_QUALIT_B03.jp2"], few["MSK_QUALIT_B8A.jp2"]
+    product = open_product(write_safe(tmp_path, masks=few, manifest=True))
+    clouds, quality = check_product(product)
+    assert clouds.severity == "fatal" and "choose --cloud-source s2cloudless" in clouds.message
+    assert quality.severity == "warning" and "has no MSK_QUALIT of B03, B8A" in quality.message
+    assert fatal(check_product(product, needs_cloud_mask=False)) == []
 
 
 def test_every_problem_is_listed(tmp_path):
@@ -36,7 +65,7 @@ def test_every_problem_is_listed(tmp_path):
     write_jp2(band_file(root, "B05"), np.ones((60, 60), np.uint16), 20, 32635)
     write_jp2(band_file(root, "B06"), np.ones((60, 60), np.uint16), 25, 32634)
     band_file(root, "B07").write_bytes(b"not a jp2 at all, only some text")
-    findings = check_product(open_product(root), [])
+    findings = check_product(open_product(root))
     assert fatal(findings) == sorted(
         ["missing-band", "broken-file", "broken-file", "size", "crs", "position", "broken-file"]
     )
@@ -56,37 +85,84 @@ def test_every_problem_is_listed(tmp_path):
 
 def test_every_band_of_the_real_empty_product_is_listed(shared_data):
     (folder,) = (shared_data / "safe_trees" / "compact_safe").glob("*.SAFE")
-    findings = check_product(open_product(folder), [])
+    findings = check_product(open_product(folder))
     assert fatal(findings) == ["broken-file"] * 13  # Its GML masks fit the manifest's checksums.
 
 
+def test_broken_vector_masks_are_listed(tmp_path):
+    masks = {"MSK_CLOUDS_B00.gml": gml([("OPAQUE", "1 2 3")]), "MSK_DEFECT_B02.gml": "<cut"}
+    root = write_safe(tmp_path, baseline="03.01", offsets=None, masks=masks)
+    found = [f for f in check_product(open_product(root)) if f.severity == "fatal"]
+    assert [f.check for f in found] == ["broken-file", "broken-file"]
+    assert "a posList has 3 numbers" in found[0].message
+    assert "is not valid XML" in found[1].message
+
+
 def test_manifest_checksums(tmp_path):
-    root = write_safe(tmp_path, masks=CLASSI, manifest=True)
+    root = write_safe(tmp_path, masks=MASKS, manifest=True)
     file = band_file(root, "B09")
     data = bytearray(file.read_bytes())
     data[-20] ^= 1
     file.write_bytes(bytes(data))
     product = open_product(root)
-    (finding,) = check_product(product, [])
+    (finding,) = check_product(product)
     assert finding.check == "checksum" and finding.severity == "fatal"
     assert "manifest.safe says" in finding.message
-    assert check_product(product, [], checksums=False) == []
+    assert check_product(product, checksums=False) == []
     write_manifest(root)
     (root / "manifest.safe").write_text("<broken")
-    (finding,) = check_product(open_product(root), [])
+    (finding,) = check_product(open_product(root))
     assert finding.severity == "warning"
 
 
-def test_labels_elsewhere(tmp_path):
-    path = tmp_path / "l.tif"
+def write_labels(path, codes, left=ULX):
     with rasterio.open(
-        path, "w", driver="GTiff", height=5, width=5, count=1, dtype="uint8",
-        crs="EPSG:32634", transform=Affine(10, 0, 700000, 0, -10, 4200000),
+        path, "w", driver="GTiff", height=len(codes), width=len(codes), count=1, dtype="uint8",
+        crs="EPSG:32634", transform=Affine(10, 0, left, 0, -10, ULY),
     ) as dataset:  # fmt: skip
-        dataset.write(np.ones((1, 5, 5), np.uint8))
-    product = open_product(write_safe(tmp_path, masks=CLASSI, manifest=True))
-    (finding,) = check_product(product, find_label_rasters(path))
-    assert finding.check == "label-overlap" and finding.severity == "fatal"
+        dataset.write(codes.astype(np.uint8), 1)
+    return find_label_rasters(path)
+
+
+def test_labels_that_do_not_fit(tmp_path):
+    product = open_product(write_safe(tmp_path))
+    codes = np.full((120, 120), 20)
+    far = write_labels(tmp_path / "far.tif", codes, left=700000)
+    (finding,) = check_labels(product, far, CROSSWALK)
+    assert (finding.check, finding.severity) == ("label-overlap", "fatal")
+    empty = write_labels(tmp_path / "empty.tif", codes * 0)
+    (finding,) = check_labels(product, empty, CROSSWALK)
+    assert (finding.check, finding.severity) == ("label-overlap", "fatal")
+    assert "has no known class inside" in finding.message
+    codes[5, :3] = 33
+    odd = write_labels(tmp_path / "odd.tif", codes)
+    (finding,) = check_labels(product, odd, CROSSWALK)
+    assert finding.severity == "fatal" and "33 (3 px)" in finding.message
+    assert check_labels(product, odd, CROSSWALK, unknown="ignore") == []
+
+
+def test_shifted_labels_are_hinted_at_before_anything_is_prepared(tmp_path):
+    codes, nir = fields()
+    dn = {"B08": (nir * 10000 + 1000).repeat(6, 0).repeat(6, 1).astype(np.uint16)}
+    product = open_product(write_safe(tmp_path, size_px=720, dn=dn))
+    right = write_labels(tmp_path / "right.tif", codes.repeat(6, 0).repeat(6, 1))
+    assert check_labels(product, right, CROSSWALK) == []
+    moved = write_labels(tmp_path / "moved.tif", codes.repeat(6, 0).repeat(6, 1), left=ULX + 120)
+    (finding,) = check_labels(product, moved, CROSSWALK)
+    assert (finding.check, finding.severity) == ("label-shift", "warning")
+    assert "moved -120 m east and 0 m north" in finding.message
+    band_file(product.path, "B08").write_bytes(b"")
+    assert check_labels(product, moved, CROSSWALK) == []
+
+
+def test_cloud_masks_that_do_not_fit(tmp_path):
+    product = open_product(write_safe(tmp_path))
+    values = {0: "clear", 1: "cloud"}
+    write_labels(tmp_path / "half.tif", np.zeros((60, 60)))
+    (finding,) = check_cloud_mask(tmp_path / "half.tif", product, values)
+    assert finding.severity == "warning" and "covers 25.0% of" in finding.message
+    (finding,) = check_cloud_mask(tmp_path, product, values)
+    assert finding.severity == "fatal" and "has no cloud mask S2A_MSIL1C" in finding.message
 
 
 @pytest.mark.parametrize("cut", [1, 2, 100, 2000])
@@ -100,7 +176,7 @@ def test_cut_off_files_are_found_without_decoding(tmp_path, cut):
 
 
 def fields(side=120, seed=0):
-    """Returns label codes of patches at 10 m, and NIR at 60 m that follows them."""
+    """Returns label codes of patches, and NIR that follows them."""
     rng = np.random.default_rng(seed)
     noise = ndimage.gaussian_filter(rng.normal(size=(side, side)), 4)
     codes = np.digitize(noise, np.quantile(noise, [0.3, 0.6])) * 10 + 10
@@ -110,15 +186,13 @@ def fields(side=120, seed=0):
 
 def test_label_shift_is_hinted_with_its_direction():
     codes, nir = fields()
-    assert label_shift_hint("p", nir, codes.repeat(6, 0).repeat(6, 1)) is None
+    assert label_shift_hint(nir, codes) is None
     # Labels moved 2 px down and 1 px left fit again when moved 120 m north, 60 m east.
-    moved = np.roll(codes, (2, -1), (0, 1)).repeat(6, 0).repeat(6, 1)
-    hint = label_shift_hint("p", nir, moved)
-    assert hint.severity == "warning"
-    assert "moved 60 m east and 120 m north" in hint.message
+    hint = label_shift_hint(nir, np.roll(codes, (2, -1), (0, 1)))
+    assert "moved 60 m east and 120 m north" in hint
 
 
 def test_no_shift_is_hinted_without_structure():
-    codes = np.full((720, 720), 10, np.uint8)
+    codes = np.full((120, 120), 10, np.uint8)
     nir = np.random.default_rng(0).random((120, 120)).astype(np.float32)
-    assert label_shift_hint("p", nir, codes) is None
+    assert label_shift_hint(nir, codes) is None

@@ -171,6 +171,14 @@ def test_unfit_external_masks_are_named(product, tmp_path):
     )
     with pytest.raises(RasterError, match="does not overlap"):
         read_cloud_mask(far, product, OMNI)
+    probability = tmp_path / "probability.tif"
+    with rasterio.open(
+        probability, "w", driver="GTiff", height=40, width=40, count=1, dtype="float32",
+        crs="EPSG:32634", transform=here, nodata=np.nan,
+    ) as dataset:  # fmt: skip
+        dataset.write(np.full((1, 40, 40), 0.4, np.float32))
+    with pytest.raises(RasterError, match=r"has 1 band\(s\) of float32"):
+        read_cloud_mask(probability, product, OMNI)
     with pytest.raises(RasterError, match="cannot read the cloud mask"):
         read_cloud_mask(tmp_path / "none.tif", product, OMNI)
 

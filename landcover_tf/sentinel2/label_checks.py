@@ -1,0 +1,118 @@
+"""Problems of the ground truth of a product, before anything is written."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import rasterio
+from rasterio.errors import RasterioError
+from scipy import ndimage
+
+from landcover_tf.errors import LabelError, ProductError
+from landcover_tf.legend import Crosswalk
+from landcover_tf.sentinel2.checks import Finding, Severity
+from landcover_tf.sentinel2.labels import LabelRaster, rasters_of, refuse_unknown, warp_labels
+from landcover_tf.sentinel2.safe import SafeProduct
+
+
+def check_labels(
+    product: SafeProduct,
+    rasters: Sequence[LabelRaster],
+    crosswalk: Crosswalk,
+    *,
+    unknown: str = "error",
+) -> list[Finding]:
+    """Returns what speaks against the ground truth of a product.
+
+    Args:
+        product: Its metadata has been read.
+        rasters: Ground truth of all products.
+        crosswalk: From source codes to the target legend.
+        unknown: "error" finds fault with codes that the crosswalk does not know.
+    """
+
+    def finding(check: str, severity: Severity, message: str) -> Finding:
+        return Finding(product=product.name, check=check, severity=severity, message=message)
+
+    fine, coarse = product.grids[10], product.grids[60]
+    meeting = rasters_of(
+        rasters, product.name, product.crs, fine.transform, fine.height, fine.width
+    )
+    if not meeting:
+        message = (
+            f"no label raster overlaps {product.name}; check the tile and the CRS of the labels"
+        )
+        return [finding("label-overlap", "fatal", message)]
+    try:
+        # Every label pixel is looked at; only the result is coarse.
+        warped = warp_labels(
+            meeting,
+            crosswalk,
+            crs=product.crs,
+            grid=coarse.transform,
+            height=coarse.height,
+            width=coarse.width,
+            unknown="ignore",
+        )
+        if unknown != "ignore":
+            refuse_unknown(warped.unknown, meeting, crosswalk)
+    except LabelError as error:
+        return [finding("labels", "fatal", str(error))]
+    if not warped.labelled_fraction:
+        names = ", ".join(warped.sources)
+        message = (
+            f"{names} has no known class inside {product.name}; check the tile, the CRS of the "
+            "labels and --source-legend"
+        )
+        return [finding("label-overlap", "fatal", message)]
+    try:
+        hint = label_shift_hint(_coarse_nir(product), warped.codes)
+    except ProductError:
+        return []  # The checks of the product tell what is wrong with the band.
+    return [finding("label-shift", "warning", hint)] if hint else []
+
+
+def _coarse_nir(product: SafeProduct) -> np.ndarray:
+    """Returns B08 at 60 m as the file's overviews have it, float32."""
+    grid = product.grids[60]
+    try:
+        with rasterio.open(product.band_path("B08")) as dataset:
+            shape = (grid.height, grid.width)
+            return np.asarray(dataset.read(1, out_shape=shape).astype(np.float32))
+    except RasterioError as error:
+        raise ProductError(f"cannot decode B08 of {product.path} ({error})") from error
+
+
+def label_shift_hint(nir: np.ndarray, codes: np.ndarray) -> str | None:
+    """Returns a warning if the labels' edges fit the image better after a shift.
+
+    Edges of near infrared and edges of labels are correlated at 60 m for shifts of up to three
+    pixels; a better fit elsewhere than in place hints at a wrong CRS or transform of the labels.
+
+    Args:
+        nir: B08 at 60 m, float32 [height, width].
+        codes: Legend codes at 60 m, uint8 [height, width].
+    """
+    edges = np.hypot(ndimage.sobel(nir, 0), ndimage.sobel(nir, 1))
+    # Cloud edges and other extremes would outweigh the fields.
+    edges = np.minimum(edges, np.percentile(edges, 95))
+    borders = (ndimage.maximum_filter(codes, 3) != ndimage.minimum_filter(codes, 3)) * 1.0
+    reach = 3
+    if min(edges.shape) <= 8 * reach or not borders.any() or not edges.any():
+        return None
+    core = edges[reach:-reach, reach:-reach]
+    scores = {}
+    for rows in range(-reach, reach + 1):
+        for cols in range(-reach, reach + 1):
+            moved = np.roll(borders, (rows, cols), (0, 1))[reach:-reach, reach:-reach]
+            if moved.std() > 0:
+                scores[rows, cols] = float(np.corrcoef(core.ravel(), moved.ravel())[0, 1])
+    if (0, 0) not in scores:
+        return None  # Labels without borders inside fit everywhere alike.
+    best = max(scores, key=scores.__getitem__)
+    if best == (0, 0) or scores[best] < 0.1 or scores[best] < 1.3 * scores[0, 0]:
+        return None
+    return (
+        f"the labels' edges fit the image better when moved {best[1] * 60} m east and "
+        f"{-best[0] * 60} m north (correlation {scores[best]:.2f} against {scores[0, 0]:.2f}); "
+        "check the CRS and transform of the label raster"
+    )
