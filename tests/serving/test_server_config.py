@@ -57,6 +57,19 @@ def test_models():
     assert model.model_version_policy.latest.num_versions == 2
 
 
+def test_the_policies_of_the_readme_are_read():
+    text = (FOLDER / "README.md").read_text()
+    blocks = re.findall(
+        r"(?:^    (?:model_version_policy|version_labels) .*\n)+", text, re.MULTILINE
+    )
+    pinned, canary = (
+        text_format.Parse(block, model_server_config_pb2.ModelConfig()) for block in blocks
+    )
+    assert list(pinned.model_version_policy.specific.versions) == [1]
+    assert list(canary.model_version_policy.specific.versions) == [1, 2]
+    assert dict(canary.version_labels) == {"stable": 1, "canary": 2}
+
+
 def test_batching_has_a_warm_up_request_for_each_size():
     config = read("batching.config", messages()("BatchingParameters"))
     assert tuple(config.allowed_batch_sizes) == BATCH_SIZES

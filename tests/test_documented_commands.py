@@ -1,0 +1,56 @@
+"""The commands in the documentation have the flags that the programs have."""
+
+import dataclasses
+import shlex
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from landcover_tf import cli
+from landcover_tf.__main__ import PROGRAMS
+
+ROOT = Path(__file__).parents[1]
+PAGES = ("README.md", "serving/server/README.md", "docs/clusters.md")
+
+
+def commands() -> list[tuple[str, list[str]]]:
+    """Returns (module, arguments) of every command line in the pages."""
+    found = []
+    for page in PAGES:
+        text = (ROOT / page).read_text().replace("\\\n", " ")
+        for line in text.splitlines():
+            if not line.strip().startswith(("landcover ", "python -m ")):
+                continue
+            words = shlex.split(line, comments=True)
+            if words[0] == "landcover":
+                found.append((PROGRAMS[words[1]][0], words[2:]))
+            elif words[2].split(".")[0] in ("landcover_tf", "serving", "tfrecords_builder"):
+                of_name = {m.removesuffix(".__main__"): m for m, _ in PROGRAMS.values()}
+                found.append((of_name[words[2]], words[3:]))
+    return found
+
+
+def config_class(module: str) -> type:
+    """Returns the config dataclass that a program parses its flags into."""
+    found = {
+        value
+        for name, value in vars(import_module(module)).items()
+        if name.endswith("Config") and dataclasses.is_dataclass(value)
+    }
+    own = {value for value in found if value.__module__ == module}
+    (only,) = own or found
+    return only
+
+
+def test_there_are_commands():
+    assert {module for module, _ in commands()} >= {
+        "landcover_tf.export", "serving.predict", "tuning.__main__", "tuning.experiments"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("module", "arguments"), commands(), ids=lambda v: str(v)[:60])
+def test_a_documented_command_is_understood(module, arguments):
+    if "--config" in arguments:
+        pytest.skip("the file that holds its flags is written by another command")
+    cli.parse(config_class(module), arguments, prog=module)
