@@ -1,6 +1,7 @@
 """Entry of `landcover monitor`: is what is served still what the model was trained on?"""
 
 import json
+import math
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -36,7 +37,7 @@ class MonitorConfig:
 
     def __post_init__(self) -> None:
         for name in ("max_stability_index", "max_class_shift"):
-            if getattr(self, name) <= 0:
+            if not 0 < getattr(self, name) < math.inf:
                 flag = name.replace("_", "-")
                 raise ConfigError(f"--{flag} must be positive, got {getattr(self, name)}")
 

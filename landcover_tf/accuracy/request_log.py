@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+import numpy as np
 
 from landcover_tf.errors import DatasetError, OutputError
 from landcover_tf.normalizer import BandStatistics
@@ -74,30 +75,35 @@ def read_log(path: Path) -> Served:
         lines = path.read_text().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DatasetError(f"cannot read the request log {path}: {error}") from error
-    entries: list[dict[str, Any]] = []
+    times: list[str] = []
+    models: set[str] = set()
+    windows = 0
     statistics: BandStatistics | None = None
     class_pixels: Counter[int] = Counter()
     for number, line in enumerate(lines, start=1):
         try:
             entry = json.loads(line)
             own = BandStatistics.from_dict(entry["statistics"])
-            class_pixels.update({int(code): n for code, n in entry["class_pixels"].items()})
-            entries.append({key: entry[key] for key in ("time", "model", "windows")})
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            if not np.isfinite(own.std).all():
+                raise ValueError("no pixels")
+            statistics = own if statistics is None else statistics.merge(own)
+            class_pixels.update({int(code): int(n) for code, n in entry["class_pixels"].items()})
+            times.append(str(entry["time"]))
+            models.add(str(entry["model"]))
+            windows += int(entry["windows"])
+        except (ValueError, KeyError, TypeError, AttributeError, DatasetError) as error:
             raise DatasetError(
-                f"line {number} of {path} is not of a request log: {error!r}; remove it if the "
-                "machine stopped while writing"
+                f"line {number} of {path} is not of this request log: {error}; remove it if the "
+                "machine stopped while writing, and keep one log for each model"
             ) from error
-        statistics = own if statistics is None else statistics.merge(own)
     if statistics is None:
         raise DatasetError(f"the request log {path} is empty")
-    times = sorted(entry["time"] for entry in entries)
     return Served(
-        maps=len(entries),
-        windows=sum(entry["windows"] for entry in entries),
+        maps=len(times),
+        windows=windows,
         statistics=statistics,
         class_pixels=dict(class_pixels),
-        models=tuple(sorted({entry["model"] for entry in entries})),
-        first_time=times[0],
-        last_time=times[-1],
+        models=tuple(sorted(models)),
+        first_time=min(times),
+        last_time=max(times),
     )

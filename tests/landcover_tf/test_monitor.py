@@ -123,7 +123,7 @@ def test_a_log_is_read_back_and_grows(tmp_path):
     ("text", "message"),
     [
         ("", "is empty"),
-        ("{}\n", "line 1 of .* is not of a request log"),
+        ("{}\n", "line 1 of .* is not of this request log"),
         ("not json\n", "line 1 of"),
         (None, "cannot read the request log"),
     ],
@@ -133,6 +133,25 @@ def test_a_broken_log_is_named(tmp_path, text, message):
     if text is not None:
         path.write_text(text)
     with pytest.raises(DatasetError, match=message):
+        read_log(path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ('"windows": 6', '"windows": "six"', "invalid literal"),
+        ('"B02"', '"B03"', "cannot merge statistics of bands"),
+        ('"count": 600', '"count": 0', "no pixels"),
+        ('"class_pixels": {"10": 4000}', '"class_pixels": {"10": null}', "NoneType"),
+    ],
+)
+def test_a_line_that_does_not_belong_is_named(tmp_path, old, new, reason):
+    path = tmp_path / "requests.jsonl"
+    log_map(path)
+    line = path.read_text()
+    assert old in line
+    path.write_text(line + line.replace(old, new))
+    with pytest.raises(DatasetError, match=f"line 2 of .*{reason}"):
         read_log(path)
 
 
@@ -224,6 +243,7 @@ def test_an_export_is_a_reference_too(tmp_path, reference, capsys):
 
 
 @pytest.mark.parametrize("limit", ["--max-stability-index", "--max-class-shift"])
-def test_a_limit_of_nothing_is_refused(tmp_path, reference, limit, capsys):
-    assert run(tmp_path / "none", reference, limit, 0) == 2
-    assert f"{limit} must be positive, got 0" in capsys.readouterr().err
+@pytest.mark.parametrize("value", ["0", "nan"])
+def test_a_limit_of_nothing_is_refused(tmp_path, reference, limit, value, capsys):
+    assert run(tmp_path / "none", reference, limit, value) == 2
+    assert f"{limit} must be positive, got {value}" in capsys.readouterr().err
