@@ -175,6 +175,17 @@ def test_cut_off_files_are_found_without_decoding(tmp_path, cut):
     assert "is cut off" in describe_damage(open_product(product.path).container, name)
 
 
+def test_a_real_jp2_of_esa_is_whole_and_on_its_grid(shared_data):
+    (folder,) = (shared_data / "safe_trees" / "compact_safe").glob("*.SAFE")
+    product = open_product(folder)
+    (name,) = (n for n in product.container.sizes if n.endswith("_PVI.jp2"))
+    assert describe_damage(product.container, name) is None
+    with rasterio.open(product.container.gdal_path(name)) as preview:
+        assert preview.crs == product.crs
+        corner = product.grids[10].transform
+        assert (preview.transform.c, preview.transform.f) == (corner.c, corner.f)
+
+
 def fields(side=120, seed=0):
     """Returns label codes of patches, and NIR that follows them."""
     rng = np.random.default_rng(seed)
