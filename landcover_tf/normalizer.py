@@ -9,7 +9,12 @@ import numpy as np
 
 from landcover_tf.errors import DatasetError
 
-NormalizerKind = Literal["reflectance", "standardize", "minmax", "percentile"]
+NormalizerKind = Literal["reflectance", "standardize", "minmax", "percentile", "log"]
+
+LOG_OFFSET = 0.02
+"""Reflectance added before the logarithm: below it, noise would be stretched more than signal."""
+LOG_CEILING = 2.0
+"""Reflectance at which `log` clips; glint and bright cloud tops come near it."""
 
 COUNTABLE = ("uint8", "int8", "uint16", "int16")
 """Data types with so few values that counting each is the fastest way to all statistics."""
@@ -181,9 +186,10 @@ class BandStatistics:
 
 @dataclass(frozen=True, kw_only=True)
 class Normalizer:
-    """y = (clip(reflectance, clip_min, clip_max) - shift) * factor, per band.
+    """y = (f(clip(reflectance, clip_min, clip_max)) - shift) * factor, per band.
 
-    The same formula runs in the exported model, so serving cannot normalise differently.
+    f(r) is r, or log(r + log_offset) where there is one. The same formula runs in the exported
+    model, so serving cannot normalise differently.
     """
 
     kind: NormalizerKind
@@ -192,6 +198,8 @@ class Normalizer:
     clip_max: tuple[float, ...]
     shift: tuple[float, ...]
     factor: tuple[float, ...]
+    log_offset: float | None = None
+    """Reflectance added before the logarithm; None takes none."""
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(NormalizerKind):
@@ -212,16 +220,21 @@ class Normalizer:
         Args:
             kind: `reflectance` clips to 0..1, which Sentinel-2 pretrained encoders expect;
                 `standardize` gives mean 0 and standard deviation 1; `minmax` and `percentile`
-                (1st to 99th) map to 0..1.
+                (1st to 99th) map to 0..1; `log` standardizes log(reflectance + 0.02), so that
+                few bright pixels do not press dark surfaces together and a change of light is
+                a shift.
             statistics: Training pixels, stored units.
             scale: Reflectance per stored unit, per band.
             offset: Reflectance of stored value 0, per band.
 
         Raises:
-            DatasetError: The kind needs pixels and there are none.
+            DatasetError: The kind needs pixels and there are none, or it clips to the range of
+                reflectance and the data are something else.
         """
         n = len(statistics.names)
         to_reflectance = np.asarray(scale, float), np.asarray(offset, float)
+        if kind in ("reflectance", "log"):
+            _require_reflectance(statistics, *to_reflectance)
         if kind == "reflectance":
             low, high, shift, factor = np.zeros(n), np.ones(n), np.zeros(n), np.ones(n)
         elif not statistics.count:
@@ -230,6 +243,10 @@ class Normalizer:
             shift = statistics.mean * to_reflectance[0] + to_reflectance[1]
             factor = 1 / np.maximum(statistics.std * to_reflectance[0], 1e-6)
             low, high = shift - 10 / factor, shift + 10 / factor
+        elif kind == "log":
+            low, high = np.zeros(n), np.full(n, LOG_CEILING)
+            shift, std = _log_moments(statistics, *to_reflectance)
+            factor = 1 / np.maximum(std, 1e-6)
         else:
             limits = (
                 (np.array(statistics.minimum), np.array(statistics.maximum))
@@ -245,6 +262,7 @@ class Normalizer:
             clip_max=tuple(high.tolist()),
             shift=tuple(shift.tolist()),
             factor=tuple(factor.tolist()),
+            log_offset=LOG_OFFSET if kind == "log" else None,
         )
 
     def apply(self, reflectance: np.ndarray) -> np.ndarray:
@@ -253,7 +271,10 @@ class Normalizer:
             np.asarray(v, np.float32)
             for v in (self.clip_min, self.clip_max, self.shift, self.factor)
         )
-        return (np.clip(reflectance.astype(np.float32), low, high) - shift) * factor
+        clipped = np.clip(reflectance.astype(np.float32), low, high)
+        if self.log_offset is not None:
+            clipped = np.log(clipped + np.float32(self.log_offset))
+        return (clipped - shift) * factor
 
     def to_dict(self) -> dict[str, Any]:
         """Returns plain values for JSON; `from_dict` reads them back."""
@@ -264,18 +285,49 @@ class Normalizer:
             "clip_max": list(self.clip_max),
             "shift": list(self.shift),
             "factor": list(self.factor),
-        }
+        } | ({} if self.log_offset is None else {"log_offset": self.log_offset})
 
     @staticmethod
     def from_dict(values: Mapping[str, Any]) -> "Normalizer":
         """Returns the normalizer that `to_dict` described."""
         return Normalizer(
             kind=values["kind"],
+            log_offset=values.get("log_offset"),
             **{
                 name: tuple(values[name])
                 for name in ("bands", "clip_min", "clip_max", "shift", "factor")
             },
         )
+
+
+def _require_reflectance(statistics: BandStatistics, scale: np.ndarray, offset: np.ndarray) -> None:
+    if not statistics.count:
+        return
+    median = statistics.percentile(50) * scale + offset
+    if median.max() > 1.5:
+        band = int(median.argmax())
+        raise DatasetError(
+            f"band {statistics.names[band]} has a median of {median[band]:.6g}, which is no "
+            "reflectance; give --scale (for example 1e-4) and --offset, or another --normalizer"
+        )
+
+
+def _log_moments(
+    statistics: BandStatistics, scale: np.ndarray, offset: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns mean and standard deviation of log(reflectance + LOG_OFFSET), float64 [bands].
+
+    They are those of the histogram's bin centres.
+    """
+    moments = []
+    for bins, unit, start in zip(statistics.histogram, scale, offset, strict=True):
+        numbers, pixels = np.array(bins, float).T
+        reflectance = (numbers + 0.5) * statistics.bin_width * unit + start
+        logarithm = np.log(np.clip(reflectance, 0, LOG_CEILING) + LOG_OFFSET)
+        mean = np.average(logarithm, weights=pixels)
+        moments.append((mean, np.sqrt(np.average((logarithm - mean) ** 2, weights=pixels))))
+    means, deviations = np.array(moments).T
+    return means, deviations
 
 
 def _bin_width(dtype: np.dtype) -> float:

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from landcover_tf.errors import DatasetError
-from landcover_tf.normalizer import BandStatistics
 from tfrecords_builder.rasters import SourceRaster
 
 LISTED = 12
@@ -53,25 +52,6 @@ def dataset_nodata(rasters: Sequence[SourceRaster]) -> float:
     if dtype.kind == "u":
         return 0.0
     return float(np.iinfo(dtype).min) if dtype.kind == "i" else -9999.0
-
-
-def require_reflectance(
-    statistics: BandStatistics, scale: Sequence[float], offset: Sequence[float], kind: str
-) -> None:
-    """Checks that the `reflectance` normalizer, which clips to 0..1, does not clip the data away.
-
-    Raises:
-        DatasetError: The median of a band is beyond 1.5.
-    """
-    if kind != "reflectance" or not statistics.count:
-        return
-    median = statistics.percentile(50) * np.asarray(scale) + np.asarray(offset)
-    if median.max() > 1.5:
-        band = int(median.argmax())
-        raise DatasetError(
-            f"band {statistics.names[band]} has a median of {median[band]:.6g}, which is no "
-            "reflectance; give --scale (for example 1e-4) and --offset, or another --normalizer"
-        )
 
 
 def raise_problems(problems: Sequence[str], summary: str) -> None:

@@ -85,7 +85,8 @@ class BuildConfig:
     """Confirms --split random, whose patches overlap between splits."""
 
     normalizer: NormalizerKind = "reflectance"
-    """Kind of the normalizer stored in dataset.json and built into the model."""
+    """Kind of the normalizer stored in dataset.json and built into the model: reflectance clips
+    to 0..1, as pretrained encoders expect; log suits encoders that start from random weights."""
     compression: Literal["none", "gzip"] = "none"
     """Compression of the shards; gzip takes two thirds of the space and twice the time to read into
     batches, see docs/records.md."""

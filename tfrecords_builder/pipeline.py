@@ -26,7 +26,6 @@ from landcover_tf.provenance import software_versions
 from tfrecords_builder import patches, shards
 from tfrecords_builder.card import FILE_NAME as CARD_NAME
 from tfrecords_builder.card import write_card
-from tfrecords_builder.checks import require_reflectance
 from tfrecords_builder.config import BuildConfig
 from tfrecords_builder.patches import CutResult
 from tfrecords_builder.planning import BuildInput, Plan, cut_jobs, make_plan, understand
@@ -75,8 +74,9 @@ def _build(config: BuildConfig, found: BuildInput, work: Path) -> DatasetInfo:
         results = [patches.read_cut(job) for job in jobs]
         statistics = reduce(BandStatistics.merge, [result.statistics for result in results])
         bands = found.rasters[0].bands
-        scale, offset = [b.scale for b in bands], [b.offset for b in bands]
-        require_reflectance(statistics, scale, offset, config.normalizer)
+        normalizer = Normalizer.fit(
+            config.normalizer, statistics, [b.scale for b in bands], [b.offset for b in bands]
+        )
         _run(pool, shards.finish, flat, [job.result_path for job in flat], "checking shards")
     info = DatasetInfo(
         name=config.name or config.output_dir.resolve().name,
@@ -88,7 +88,7 @@ def _build(config: BuildConfig, found: BuildInput, work: Path) -> DatasetInfo:
         resolution_m=found.rasters[0].resolution_m,
         invalid_bits=config.invalid_bits,
         statistics=statistics,
-        normalizer=Normalizer.fit(config.normalizer, statistics, scale, offset),
+        normalizer=normalizer,
         splits=_splits(shard_jobs, results),
         products=tuple({r.source.product.id: r.source.product for r in found.rasters}.values()),
         compression=config.compression,

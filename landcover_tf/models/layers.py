@@ -14,11 +14,12 @@ PACKAGE = "landcover_tf"
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
 class ReflectanceNormalizer(keras.layers.Layer):
-    """Returns (clip(reflectance, clip_min, clip_max) - shift) * factor, per band.
+    """Returns (f(clip(reflectance, clip_min, clip_max)) - shift) * factor, per band.
 
-    The layer has no weights: its numbers are part of the model's configuration, so a model file
-    cannot be used with another normalization by accident. It always computes in float32, because
-    a narrow band range under float16 would lose most of its levels.
+    f(r) is r, or log(r + log_offset) where there is one. The layer has no weights: its numbers
+    are part of the model's configuration, so a model file cannot be used with another
+    normalization by accident. It always computes in float32, because a narrow band range under
+    float16 would lose most of its levels.
     """
 
     def __init__(
@@ -27,6 +28,7 @@ class ReflectanceNormalizer(keras.layers.Layer):
         clip_max: Sequence[float],
         shift: Sequence[float],
         factor: Sequence[float],
+        log_offset: float | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**{**kwargs, "dtype": "float32"})
@@ -34,12 +36,18 @@ class ReflectanceNormalizer(keras.layers.Layer):
         self.clip_max = [float(v) for v in clip_max]
         self.shift = [float(v) for v in shift]
         self.factor = [float(v) for v in factor]
+        self.log_offset = None if log_offset is None else float(log_offset)
 
     @classmethod
     def of(cls, normalizer: Normalizer, **kwargs: Any) -> "ReflectanceNormalizer":
         """Returns the layer that computes what `normalizer.apply` computes."""
         return cls(
-            normalizer.clip_min, normalizer.clip_max, normalizer.shift, normalizer.factor, **kwargs
+            normalizer.clip_min,
+            normalizer.clip_max,
+            normalizer.shift,
+            normalizer.factor,
+            normalizer.log_offset,
+            **kwargs,
         )
 
     def call(self, inputs):
@@ -49,6 +57,8 @@ class ReflectanceNormalizer(keras.layers.Layer):
         )
         # minimum and maximum broadcast per band on every backend; clip does not.
         clipped = ops.minimum(ops.maximum(inputs, low), high)
+        if self.log_offset is not None:
+            clipped = ops.log(clipped + self.log_offset)
         return (clipped - shift) * factor
 
     def compute_output_shape(self, input_shape):
@@ -60,6 +70,7 @@ class ReflectanceNormalizer(keras.layers.Layer):
             "clip_max": self.clip_max,
             "shift": self.shift,
             "factor": self.factor,
+            "log_offset": self.log_offset,
         }
 
 

@@ -51,7 +51,7 @@ class LoadedWeights:
 
 @dataclass(frozen=True, kw_only=True)
 class _Origin:
-    """Where weights come from and what input they expect: (reflectance - mean) / std."""
+    """Where weights come from and what input they expect: (f(reflectance) - mean) / std."""
 
     path: Path
     license: str = ""
@@ -60,6 +60,8 @@ class _Origin:
     expected: tuple[tuple[float, ...], tuple[float, ...]] | None = None
     """Mean and std of each band, or None where the weights expect what the model's own
     normalizer gives."""
+    log_offset: float | None = None
+    """f(r) is log(r + log_offset), or r where this is None."""
 
 
 def load_encoder_weights(
@@ -109,6 +111,7 @@ def load_encoder_weights(
     )
     kernel = adapt_first_kernel(tensors["conv1.weight"], bands, band_names, str(origin.path))
     if origin.expected:
+        _check_logarithm(model, origin)
         mean, std = (_per_band(values, bands, band_names) for values in origin.expected)
         kernel, shift = _fold_normalization(model, kernel, mean, std)
         tensors["bn1.running_mean"] = tensors["bn1.running_mean"] - shift
@@ -194,6 +197,7 @@ def _origin(source: str, encoder: str, cache_folder: Path | None) -> _Origin:
         path=path,
         bands=spec.band_names,
         expected=(spec.normalizer.shift, tuple(1 / f for f in spec.normalizer.factor)),
+        log_offset=spec.normalizer.log_offset,
     )
 
 
@@ -229,12 +233,26 @@ def _per_band(
     return np.array([known.get(band, np.mean(values)) for band in band_names])
 
 
+def _check_logarithm(model: keras.Model, origin: _Origin) -> None:
+    found = model.get_layer("normalizer").log_offset
+    if found != origin.log_offset:
+        words = [
+            "reflectance" if o is None else "its logarithm" for o in (origin.log_offset, found)
+        ]
+        raise ModelError(
+            f"the weights of {origin.path} expect {words[0]}, but the model's normalizer gives "
+            f"{words[1]}, and a convolution cannot make one of the other; choose another "
+            "--normalizer (`reflectance` fits published weights) or --encoder-weights none"
+        )
+
+
 def _fold_normalization(
     model: keras.Model, kernel: np.ndarray, mean: np.ndarray, std: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns the kernel for the model's own normalized input, and what conv1 then lacks.
 
-    The model's layer gives y = (r - shift) * factor, the weights expect z = (r - mean) / std.
+    The model's layer gives y = (r - shift) * factor, the weights expect z = (r - mean) / std,
+    where r is reflectance or its logarithm in both.
     So z = y / (factor * std) + (shift - mean) / std: the first part scales the kernel, the second
     adds a constant to each filter's response, which the next layer's mean takes up.
     """

@@ -72,6 +72,33 @@ def test_each_kind_by_hand():
     assert normalized("percentile", 0.1) == pytest.approx(0.5, abs=0.02)
 
 
+def test_logarithms_of_training_pixels_have_mean_0_and_deviation_1():
+    values = np.random.default_rng(0).gamma(3, 700, (20000, 2)).astype(np.uint16) + 1000
+    stats = BandStatistics.from_pixels(values, ("a", "b"))
+    normalizer = Normalizer.fit("log", stats, [1e-4] * 2, [-0.1] * 2)
+    assert Normalizer.from_dict(json.loads(json.dumps(normalizer.to_dict()))) == normalizer
+    reflectance = values * 1e-4 - 0.1
+    out = normalizer.apply(reflectance)
+    np.testing.assert_allclose(out.mean(axis=0), 0, atol=0.01)
+    np.testing.assert_allclose(out.std(axis=0), 1, atol=0.01)
+    # Where nothing is clipped, a surface under half the light moves by nearly log(2) deviations
+    # of the logarithm: by exactly that for reflectance + 0.02.
+    logarithm = np.log(reflectance + 0.02)
+    halved = normalizer.apply((reflectance + 0.02) / 2 - 0.02)[reflectance.min(axis=1) > 0.03]
+    moved = (out[reflectance.min(axis=1) > 0.03] - halved).mean(axis=0)
+    np.testing.assert_allclose(moved, np.log(2) / logarithm.std(axis=0), rtol=0.01)
+    low, high = normalizer.apply(np.array([[-0.5, -0.5], [9, 9]], np.float32))
+    np.testing.assert_array_equal(low, normalizer.apply(np.zeros((1, 2), np.float32))[0])
+    np.testing.assert_array_equal(high, normalizer.apply(np.full((1, 2), 2, np.float32))[0])
+
+
+@pytest.mark.parametrize("kind", ["reflectance", "log"])
+def test_kinds_that_clip_reflectance_refuse_counts(kind):
+    stats = BandStatistics.from_pixels(np.full((5, 1), 90, np.uint8), ("red",))
+    with pytest.raises(DatasetError, match="band red has a median of 90"):
+        Normalizer.fit(kind, stats, [1], [0])
+
+
 def test_a_fitted_kind_needs_pixels():
     with pytest.raises(DatasetError, match="'standardize' needs valid training pixels"):
         Normalizer.fit("standardize", BandStatistics.empty(("a",)), [1], [0])

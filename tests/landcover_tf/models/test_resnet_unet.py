@@ -22,7 +22,7 @@ from landcover_tf.models.unet import (
 from landcover_tf.normalizer import Normalizer
 
 
-def normalizer(count: int) -> Normalizer:
+def normalizer(count: int, log_offset: float | None = None) -> Normalizer:
     """Returns a normalizer whose bands all differ."""
     return Normalizer(
         kind="standardize",
@@ -31,6 +31,7 @@ def normalizer(count: int) -> Normalizer:
         clip_max=tuple(0.9 - 0.02 * i for i in range(count)),
         shift=tuple(0.1 + 0.01 * i for i in range(count)),
         factor=tuple(3.0 + i for i in range(count)),
+        log_offset=log_offset,
     )
 
 
@@ -56,9 +57,10 @@ def image() -> np.ndarray:
     return np.random.default_rng(0).random((2, 64, 96, 4), np.float32)
 
 
-def test_normalizer_layer_equals_numpy_and_survives_serialization(image):
-    expected = normalizer(4).apply(image)
-    layer = ReflectanceNormalizer.of(normalizer(4), name="normalizer")
+@pytest.mark.parametrize("log_offset", [None, 0.02])
+def test_normalizer_layer_equals_numpy_and_survives_serialization(image, log_offset):
+    expected = normalizer(4, log_offset).apply(image)
+    layer = ReflectanceNormalizer.of(normalizer(4, log_offset), name="normalizer")
     again = keras.layers.deserialize(keras.layers.serialize(layer))
     for one in (layer, again):
         np.testing.assert_allclose(np.asarray(one(image)), expected, rtol=1e-6, atol=1e-6)

@@ -32,7 +32,9 @@ LEVELS = {
 }
 
 
-def spec(encoder="resnet18", bands=BAND_NAMES, *, shift=0.0, factor=1.0) -> ModelSpec:
+def spec(
+    encoder="resnet18", bands=BAND_NAMES, *, shift=0.0, factor=1.0, log_offset=None
+) -> ModelSpec:
     """Returns a narrow U-Net whose normalizer clips nothing the tests use."""
     count = len(bands)
     per_band = {"shift": shift, "factor": factor, "clip_min": -9.0, "clip_max": 9.0}
@@ -47,6 +49,7 @@ def spec(encoder="resnet18", bands=BAND_NAMES, *, shift=0.0, factor=1.0) -> Mode
                 name: tuple(np.broadcast_to(value, count).tolist())
                 for name, value in per_band.items()
             },
+            log_offset=log_offset,
         ),
         decoder_filters=(4, 4, 4, 4, 4),
     )
@@ -175,6 +178,22 @@ def test_same_features_under_another_normalizer(resnet18_file, tmp_path):
     inner = np.s_[:, 2:-2, 2:-2]
     for other in results[1:]:
         np.testing.assert_allclose(results[0][inner], other[inner], rtol=1e-4, atol=1e-4)
+
+
+def test_logarithms_fit_weights_of_logarithms_only(tmp_path):
+    one = spec(shift=-1.5, factor=2.0, log_offset=0.02)
+    model = build_unet(one)
+    model.save_weights(tmp_path / "best.weights.h5")
+    one.save(tmp_path / "model_spec.json")
+    image = np.random.default_rng(0).random((1, 32, 32, 13), np.float32)
+    expected = levels(model, "resnet18", image)[0]
+    other = build_unet(spec(shift=0.2, factor=3.0, log_offset=0.02))
+    load_encoder_weights(other, str(tmp_path / "best.weights.h5"), BAND_NAMES)
+    inner = np.s_[:, 2:-2, 2:-2]
+    found = levels(other, "resnet18", image)[0]
+    np.testing.assert_allclose(found[inner], expected[inner], rtol=1e-4, atol=1e-4)
+    with pytest.raises(ModelError, match=r"expect its logarithm, but .* gives reflectance"):
+        load_encoder_weights(network(), str(tmp_path / "best.weights.h5"), BAND_NAMES)
 
 
 def test_published_normalizations():
