@@ -98,7 +98,10 @@ def every_setting() -> "list[tuple[str, AugmentationSettings]]":
         if name != "copy_paste"
     ]
     pasted = [
-        (f"copy-paste, {blend}", AugmentationSettings(copy_paste=1.0, paste_blend=blend))
+        (
+            f"copy-paste, {blend}",
+            AugmentationSettings(copy_paste=1.0, paste_blend=blend, paste_smallest_px=60),
+        )
         for blend in BLENDS
     ]
     presets = [(f"preset {name}", settings) for name, settings in PRESETS.items()]
@@ -113,9 +116,11 @@ def every_version(
 
     (original, _), *settings_of = every_setting()
     versions = [(original, images[0], labels[0])]
-    for number, (name, settings) in enumerate(settings_of):
+    # The blends of copy-paste share their draws, so that they can be compared.
+    kinds = list(dict.fromkeys(name.partition(",")[0] for name, _ in settings_of))
+    for name, settings in settings_of:
         for draw in range(DRAWS):
-            key = [seed, DRAWS * number + draw]
+            key = [seed, DRAWS * kinds.index(name.partition(",")[0]) + draw]
             image, label = _augmented(info, images, labels, key, settings)
             changed = (image != images[0]).mean()
             # Where all bands of the picture are lost, there is nothing to see either.

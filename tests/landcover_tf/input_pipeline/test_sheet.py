@@ -29,12 +29,14 @@ def test_every_augmentation_can_be_seen(dataset):
     images = rng.uniform(0.05, 0.4, (3, 48, 48, len(info.bands))).astype(np.float32)
     labels = np.zeros((3, 48, 48), np.uint8)
     labels[:, 0, 0] = 2  # A rarer class, of single pixels that are too small to paste.
-    labels[2, 10:18, 20:26] = 1  # The only object, in one of the donors.
+    labels[2, 10:20, 20:28] = 1  # The only object, in one of the donors.
     (_, _, original), *versions = every_version(info, images, labels, seed=0)
     for name, image, label in versions:
         assert image.max() > 0 and (image != images[0]).any(), name
         if name.startswith("copy-paste"):
             assert (label == 1).any() and not (original == 1).any(), name
+    hard, feathered, poisson = (label for name, _, label in versions if "paste" in name)
+    assert (hard == feathered).all() and (hard == poisson).all()
 
 
 def test_bad_input(tmp_path, capsys):
