@@ -164,34 +164,34 @@ class RasterReader:
             raise ValueError(f"{window} lies outside {self._raster.source.image}")
         label, unknown = self._read_label(inside)
         validity = self._read_validity(inside)
-        trusted = self._raster.source.trusted_validity
         padding = window.padding_inside(self._raster.height, self._raster.width)
-        whole = self._read_image(inside, padding) if with_image or not trusted else None
-        image = None if whole is None else whole[_without(padding)]
-        if image is not None:
-            missing = (validity & np.uint8(ValidityBit.NODATA)) != 0
+        trusted = self._raster.source.trusted_validity
+        image = None
+        if with_image or not trusted:
+            planes = _read(self._files["image"], inside, list(self._raster.indexes))
             if not trusted:
-                missing |= self._without_data(image)
-                validity[missing] |= np.uint8(ValidityBit.NODATA)
-            image[missing] = self._fill
+                validity[self._without_data(planes)] |= np.uint8(ValidityBit.NODATA)
+            if with_image:
+                image = self._laid_out(planes, padding)
+                missing = (validity & np.uint8(ValidityBit.NODATA)) != 0
+                image[_without(padding)][missing] = self._fill
         if any(map(any, padding)):
             label = np.pad(label, padding, constant_values=self._crosswalk.target.nodata)
             validity = np.pad(validity, padding, constant_values=int(ValidityBit.NODATA))
         return Pixels(
-            image=whole if with_image else None,
+            image=image,
             label=label,
             validity=validity,
             unknown_codes=unknown,
         )
 
-    def _read_image(self, window: Window, padding: Padding) -> np.ndarray:
-        """Returns a window inside the raster with no data around it, copied only once."""
-        planes = _read(self._files["image"], window, list(self._raster.indexes))
-        (top, bottom), (left, right) = padding
-        shape = top + window.height + bottom, left + window.width + right, len(planes)
+    def _laid_out(self, planes: np.ndarray, padding: Padding) -> np.ndarray:
+        """Returns planes as [height, width, bands] with no data around them, copied only once."""
         if not any(map(any, padding)):
             return np.ascontiguousarray(planes.transpose(1, 2, 0))
-        image = np.full(shape, self._fill)
+        (top, bottom), (left, right) = padding
+        bands, height, width = planes.shape
+        image = np.full((top + height + bottom, left + width + right, bands), self._fill)
         image[_without(padding)] = planes.transpose(1, 2, 0)
         return image
 
@@ -217,14 +217,14 @@ class RasterReader:
             label[unlabelled] = codes.target.nodata
         return label, unknown
 
-    def _without_data(self, image: np.ndarray) -> np.ndarray:
+    def _without_data(self, planes: np.ndarray) -> np.ndarray:
         """Returns where a band is no data; such a pixel is no data as a whole."""
         nodata = self._raster.nodata
-        missing: np.ndarray = (image == self._fill).all(axis=-1)
-        if image.dtype.kind == "f":
-            missing |= ~np.isfinite(image).all(axis=-1)
+        missing: np.ndarray = (planes == self._fill).all(axis=0)
+        if planes.dtype.kind == "f":
+            missing |= ~np.isfinite(planes).all(axis=0)
         if nodata is not None and math.isfinite(nodata):
-            missing |= (image == nodata).any(axis=-1)
+            missing |= (planes == nodata).any(axis=0)
         return missing
 
 
