@@ -100,7 +100,7 @@ class BuildConfig:
     scheduler: str | None = None
     """Address or file of a Dask scheduler to run on instead of local processes."""
     resume: bool = False
-    """Continue a build that was interrupted; finished scenes are not done again."""
+    """Continue a build that was interrupted; finished parts are not done again."""
 
     def __post_init__(self) -> None:
         try:

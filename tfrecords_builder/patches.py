@@ -1,13 +1,8 @@
-"""The two jobs of a scene: look at every possible patch, then cut the chosen ones.
-
-Both read a scene once, in strips as high as a patch, and write their result to files of their
-own; the JSON file comes last and says that the job is done.
-"""
+"""Every possible patch of a scene, looked at in strips as high as a patch."""
 
 import json
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -18,10 +13,7 @@ from landcover_tf.errors import LandCoverError
 from landcover_tf.files import atomic_path, read_json
 from landcover_tf.grid import PatchGrid, Window
 from landcover_tf.legend import Crosswalk
-from landcover_tf.normalizer import BandStatistics
-from landcover_tf.records import Patch, encode_parts, encoded_bytes
-from tfrecords_builder.rasters import Pixels, SourceRaster, open_raster
-from tfrecords_builder.shards import RecordPlace, ShardWriter
+from tfrecords_builder.rasters import SourceRaster, open_raster
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,50 +50,6 @@ class SceneJob:
     def scan_path(self) -> Path:
         """Result of `scan`."""
         return self.folder / f"scan-{self.number:06d}.json"
-
-    @property
-    def cut_path(self) -> Path:
-        """Result of `cut`: statistics and class pixels."""
-        return self.folder / f"cut-{self.number:06d}.json"
-
-
-@dataclass(frozen=True, kw_only=True)
-class ChosenPatch:
-    """A window that becomes a record."""
-
-    source: int
-    window: Window
-    key: str
-    split: str
-    place: RecordPlace
-
-
-@dataclass(frozen=True, kw_only=True)
-class CutJob:
-    """The patches to cut from the sources of one scene job."""
-
-    scene: SceneJob
-    patches: tuple[ChosenPatch, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class CutResult:
-    """What `cut` counted."""
-
-    statistics: BandStatistics
-    """Usable training pixels, each counted once."""
-    class_pixels: dict[str, dict[int, int]]
-    """Usable pixels of each code in each split, each counted once."""
-
-
-@dataclass(kw_only=True)
-class _Tally:
-    """Statistics of one job while it runs."""
-
-    statistics: BandStatistics
-    class_pixels: dict[str, np.ndarray] = field(
-        default_factory=lambda: defaultdict(lambda: np.zeros(256, np.int64))
-    )
 
 
 def scene_jobs(
@@ -143,7 +91,7 @@ def scene_jobs(
 
 def scan(job: SceneJob) -> None:
     """Writes what every window of the patch grid holds; reads no image where it can."""
-    _write(job.scan_path, [_scan_raster(job, number) for number in range(len(job.rasters))])
+    write_result(job.scan_path, [_scan_raster(job, number) for number in range(len(job.rasters))])
 
 
 def read_scan(job: SceneJob) -> tuple[list[Candidate], list[str], list[tuple[int, ...]]]:
@@ -165,44 +113,6 @@ def read_scan(job: SceneJob) -> tuple[list[Candidate], list[str], list[tuple[int
     return candidates, problems, unknown
 
 
-def record_length(raster: SourceRaster, window: Window, key: str) -> int:
-    """Returns the bytes of the record of a window, whatever it holds."""
-    shape = window.height, window.width
-    empty = np.broadcast_to(np.zeros((), raster.dtype), (*shape, len(raster.bands)))
-    unknown = np.broadcast_to(np.uint8(0), shape)
-    return encoded_bytes(_patch(raster, window, key, empty, unknown, unknown))
-
-
-def cut(job: CutJob) -> None:
-    """Puts the records of the chosen patches into their places and writes what they hold."""
-    scene = job.scene
-    names = [band.name for band in scene.rasters[0].bands]
-    tally = _Tally(statistics=BandStatistics.empty(names))
-    with ShardWriter() as writer:
-        for number in range(len(scene.rasters)):
-            chosen = [p for p in job.patches if p.source == scene.first + number]
-            for place, patch in _patches(scene, number, chosen, tally):
-                writer.put(place, encode_parts(patch))
-    class_pixels = {
-        split: {str(code): int(counts[code]) for code in np.flatnonzero(counts)}
-        for split, counts in sorted(tally.class_pixels.items())
-    }
-    values = {"statistics": tally.statistics.to_dict(), "class_pixels": class_pixels}
-    _write(scene.cut_path, values)
-
-
-def read_cut(job: SceneJob) -> CutResult:
-    """Returns what `cut` wrote for a scene job."""
-    values = read_json(job.cut_path)
-    return CutResult(
-        statistics=BandStatistics.from_dict(values["statistics"]),
-        class_pixels={
-            split: {int(code): n for code, n in counts.items()}
-            for split, counts in values["class_pixels"].items()
-        },
-    )
-
-
 def _scan_raster(job: SceneJob, number: int) -> dict[str, Any]:
     raster, crosswalk = job.rasters[number], job.crosswalks[number]
     unknown: set[int] = set()
@@ -210,13 +120,13 @@ def _scan_raster(job: SceneJob, number: int) -> dict[str, Any]:
     problem = None
     try:
         with open_raster(raster, crosswalk, job.fill) as reader:
-            for strip, windows in _strips(job.grid.windows(raster.height, raster.width)):
+            for strip, windows in strips(job.grid.windows(raster.height, raster.width)):
                 pixels = reader.read(strip, with_image=False)
                 unknown |= pixels.unknown_codes
                 usable = (pixels.validity & np.uint8(job.invalid_bits)) == 0
                 codes = np.where(usable, pixels.label, np.uint8(crosswalk.target.nodata))
                 for window in windows:
-                    part = _inside(window, strip)
+                    part = part_of(window, strip)
                     inside = window.clip(raster.height, raster.width)
                     area = inside.height * inside.width if inside else 1
                     counts = np.bincount(codes[part].ravel(), minlength=256)
@@ -242,110 +152,7 @@ def _scan_raster(job: SceneJob, number: int) -> dict[str, Any]:
     }
 
 
-def _patches(
-    job: SceneJob, number: int, chosen: Sequence[ChosenPatch], tally: _Tally
-) -> Iterator[tuple[RecordPlace, Patch]]:
-    """Yields a raster's chosen patches with their places, and keeps the tally."""
-    raster = job.rasters[number]
-    of_window = {patch.window: patch for patch in chosen}
-    if not of_window:
-        return
-    counted = _Counted(job.grid, raster.width)
-    with open_raster(raster, job.crosswalks[number], job.fill) as reader:
-        for strip, windows in _strips(of_window):
-            pixels = reader.read(strip)
-            if pixels.image is None:
-                raise ValueError("reading a strip for cutting must give its image")
-            _count(job, raster, strip, [of_window[w] for w in windows], pixels, counted, tally)
-            for window in windows:
-                part = _inside(window, strip)
-                wanted = of_window[window]
-                yield (
-                    wanted.place,
-                    _patch(
-                        raster,
-                        window,
-                        wanted.key,
-                        pixels.image[part],
-                        pixels.label[part],
-                        pixels.validity[part],
-                    ),
-                )
-
-
-def _patch(
-    raster: SourceRaster,
-    window: Window,
-    key: str,
-    image: np.ndarray,
-    label: np.ndarray,
-    validity: np.ndarray,
-) -> Patch:
-    return Patch(
-        image=image,
-        label=label,
-        validity=validity,
-        key=key,
-        product=raster.source.product.id,
-        window=window,
-        crs=raster.crs,
-        transform=raster.patch_transform(window),
-        band_names=tuple(band.name for band in raster.bands),
-    )
-
-
-class _Counted:
-    """Remembers, for the rows in reach, which pixels each split has counted already."""
-
-    def __init__(self, grid: PatchGrid, width: int) -> None:
-        self._shape = (grid.patch_size, grid.count(width) * grid.stride + grid.patch_overlap)
-        self._rows: dict[str, np.ndarray] = {}
-        self._row_off: dict[str, int] = {}
-
-    def rows(self, split: str, row_off: int) -> np.ndarray:
-        """Returns the flags of the patch-high strip at `row_off`, bool [patch_size, width]."""
-        if split not in self._rows:
-            self._rows[split], self._row_off[split] = np.zeros(self._shape, bool), row_off
-        rows = self._rows[split]
-        shift = row_off - self._row_off[split]
-        if shift:
-            kept = max(len(rows) - shift, 0)
-            rows[:kept] = rows[len(rows) - kept :]
-            rows[kept:] = False
-            self._row_off[split] = row_off
-        return rows
-
-
-def _count(
-    job: SceneJob,
-    raster: SourceRaster,
-    strip: Window,
-    patches: Sequence[ChosenPatch],
-    pixels: Pixels,
-    counted: _Counted,
-    tally: _Tally,
-) -> None:
-    """Adds the pixels of a strip's patches to the tally, each pixel of a split once."""
-    usable = (pixels.validity & np.uint8(job.invalid_bits)) == 0
-    for split in sorted({patch.split for patch in patches}):
-        before = counted.rows(split, strip.row_off)
-        before = before[:, strip.col_off : strip.col_end]
-        now = np.zeros_like(before)
-        for patch in patches:
-            if patch.split == split:
-                now[_inside(patch.window, strip)] = True
-        fresh = now & ~before
-        before |= now
-        chosen = fresh & usable
-        tally.class_pixels[split] += np.bincount(pixels.label[chosen], minlength=256)
-        if split == "train" and pixels.image is not None:
-            found = BandStatistics.from_pixels(
-                pixels.image[chosen], [band.name for band in raster.bands]
-            )
-            tally.statistics = tally.statistics.merge(found)
-
-
-def _strips(windows: Iterable[Window]) -> Iterator[tuple[Window, list[Window]]]:
+def strips(windows: Iterable[Window]) -> Iterator[tuple[Window, list[Window]]]:
     """Yields the windows row by row with the window that holds all of a row."""
     ordered = sorted(windows)
     for row_off, row in groupby(ordered, key=lambda window: window.row_off):
@@ -357,12 +164,13 @@ def _strips(windows: Iterable[Window]) -> Iterator[tuple[Window, list[Window]]]:
         )
 
 
-def _inside(window: Window, strip: Window) -> tuple[slice, slice]:
+def part_of(window: Window, strip: Window) -> tuple[slice, slice]:
+    """Returns where in a strip one of its windows is."""
     left = window.col_off - strip.col_off
     return slice(None), slice(left, left + window.width)
 
 
-def _write(path: Path, values: Any) -> None:
+def write_result(path: Path, values: Any) -> None:
     """Writes JSON for the next stage on one line; indenting it would take longer than the scan."""
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(values))

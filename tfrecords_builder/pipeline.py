@@ -6,6 +6,7 @@ done and dataset.json comes last, so what was killed half-way never looks finish
 
 import hashlib
 import json
+import math
 import shutil
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -23,12 +24,12 @@ from landcover_tf.files import atomic_path, read_json, write_json
 from landcover_tf.normalizer import BandStatistics, Normalizer
 from landcover_tf.patch_index import PatchEntry, write_index
 from landcover_tf.provenance import software_versions
-from tfrecords_builder import patches, shards
+from tfrecords_builder import cutting, patches, shards
 from tfrecords_builder.card import FILE_NAME as CARD_NAME
 from tfrecords_builder.card import write_card
 from tfrecords_builder.config import BuildConfig
-from tfrecords_builder.patches import CutResult
-from tfrecords_builder.planning import BuildInput, Plan, cut_jobs, make_plan, understand
+from tfrecords_builder.cutting import CutResult
+from tfrecords_builder.planning import BuildInput, Plan, cuts_of, make_plan, understand
 from tfrecords_builder.shards import PlannedRecord, ShardJob
 from tfrecords_builder.splits import salted_hash
 
@@ -61,7 +62,7 @@ def build(config: BuildConfig) -> DatasetInfo:
 
 def _build(config: BuildConfig, found: BuildInput, work: Path) -> DatasetInfo:
     jobs = found.scene_jobs(config, work)
-    with executor(_processes(config, len(jobs)), config.scheduler) as pool:
+    with executor(_processes(config, found, len(jobs)), config.scheduler) as pool:
         _run(pool, patches.scan, jobs, [job.scan_path for job in jobs], "looking at scenes")
         plan = make_plan(jobs, found, config)
         print(summary(plan, found, config))
@@ -69,9 +70,9 @@ def _build(config: BuildConfig, found: BuildInput, work: Path) -> DatasetInfo:
         flat = [job for group in shard_jobs.values() for job in group]
         shards.reserve(flat)
         places = {key: place for job in flat for key, place in job.places().items()}
-        cuts = cut_jobs(jobs, plan, places)
-        _run(pool, patches.cut, cuts, [job.cut_path for job in jobs], "cutting patches")
-        results = [patches.read_cut(job) for job in jobs]
+        cuts = cuts_of(jobs, plan, places)
+        _run(pool, cutting.cut, cuts, [job.path for job in cuts], "cutting patches")
+        results = [cutting.read_cut(job) for job in cuts]
         statistics = reduce(BandStatistics.merge, [result.statistics for result in results])
         bands = found.rasters[0].bands
         normalizer = Normalizer.fit(
@@ -134,8 +135,11 @@ def _run(
         run_jobs(pool, function, waiting, label=label)
 
 
-def _processes(config: BuildConfig, jobs: int) -> int:
-    return min(usable_cores(), jobs) if config.jobs is None else config.jobs
+def _processes(config: BuildConfig, found: BuildInput, scene_jobs: int) -> int:
+    if config.jobs is not None:
+        return config.jobs
+    pixels = sum(raster.height * raster.width for raster in found.rasters)
+    return min(usable_cores(), max(scene_jobs, math.ceil(pixels / cutting.BAND_PX)))
 
 
 def _require_free(config: BuildConfig) -> None:
@@ -197,7 +201,7 @@ def _shard_jobs(
     records: dict[str, list[PlannedRecord]] = defaultdict(list)
     for number in plan.kept():
         candidate, key = plan.candidates[number], plan.keys[number]
-        length = patches.record_length(found.rasters[candidate.source], candidate.window, key)
+        length = cutting.record_length(found.rasters[candidate.source], candidate.window, key)
         records[str(plan.placements[number].split)].append(PlannedRecord(key=key, length=length))
     return {
         split: shards.shard_jobs(

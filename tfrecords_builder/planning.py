@@ -10,14 +10,8 @@ from landcover_tf.legend import Crosswalk, Legend, load_crosswalk
 from landcover_tf.progress import progress
 from tfrecords_builder.checks import dataset_nodata, raise_problems, require_uniform
 from tfrecords_builder.config import BuildConfig
-from tfrecords_builder.patches import (
-    Candidate,
-    ChosenPatch,
-    CutJob,
-    SceneJob,
-    read_scan,
-    scene_jobs,
-)
+from tfrecords_builder.cutting import ChosenPatch, CutJob, cut_jobs
+from tfrecords_builder.patches import Candidate, SceneJob, read_scan, scene_jobs
 from tfrecords_builder.rasters import BandChoice, SourceRaster, describe
 from tfrecords_builder.shards import RecordPlace
 from tfrecords_builder.sources import Source, find_sources
@@ -139,10 +133,10 @@ def make_plan(jobs: Sequence[SceneJob], found: BuildInput, config: BuildConfig) 
     )
 
 
-def cut_jobs(
+def cuts_of(
     jobs: Sequence[SceneJob], plan: Plan, places: Mapping[str, RecordPlace]
 ) -> list[CutJob]:
-    """Returns the patches to cut in each scene job, and where each key's record goes."""
+    """Returns the jobs that cut the plan's patches, given where each key's record goes."""
     chosen: list[list[ChosenPatch]] = [[] for _ in jobs]
     job_of_source = {
         job.first + offset: job.number for job in jobs for offset in range(len(job.rasters))
@@ -158,9 +152,7 @@ def cut_jobs(
                 place=places[plan.keys[number]],
             )
         )
-    return [
-        CutJob(scene=job, patches=tuple(members)) for job, members in zip(jobs, chosen, strict=True)
-    ]
+    return cut_jobs(zip(jobs, chosen, strict=True))
 
 
 def _crosswalks(sources: Sequence[Source], config: BuildConfig) -> tuple[Crosswalk, ...]:

@@ -148,6 +148,14 @@ def test_two_processes_and_another_file_order_give_the_same_bytes(pairs, built, 
     assert ours["patches.jsonl"] == theirs["patches.jsonl"]
 
 
+def test_a_scene_cut_in_bands_gives_the_same_bytes(pairs, built, tmp_path, monkeypatch):
+    # 200 x 20 pixels: less than the rows of one patch, so every row of patches is a job.
+    monkeypatch.setattr("tfrecords_builder.cutting.BAND_PX", 4000)
+    assert main(arguments(pairs, tmp_path / "o")) == 0
+    assert described(tmp_path / "o") == described(built)
+    assert contents(tmp_path / "o").keys() == contents(built).keys()
+
+
 def test_the_seed_changes_order_and_the_config_repeats_the_build(pairs, built, tmp_path):
     assert main(["--config", str(built / "config.json"), "--output-dir", str(tmp_path / "a")]) == 0
     assert contents(tmp_path / "a").keys() == contents(built).keys()
