@@ -7,7 +7,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # Not there, or its folder is none.
+            temporary.unlink()
 
 
 @contextmanager
@@ -51,6 +52,23 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         raise OutputError(f"cannot write {path}: {error}") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def require_space(folder: str | Path, needed_bytes: float, what: str) -> None:
+    """Refuses work that the disk cannot hold, before it begins; makes the folder.
+
+    Raises:
+        OutputError: The folder cannot be made, or its disk has less than `needed_bytes` free.
+    """
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        raise OutputError(f"cannot write to {folder}: {error}") from error
+    if needed_bytes > free:
+        raise OutputError(
+            f"{folder} has {free / 1e9:.1f} GB free, {what} needs {needed_bytes / 1e9:.1f} GB"
+        )
 
 
 def remove_leftovers(path: str | Path, *, idle_s: float = 900.0) -> None:

@@ -102,7 +102,6 @@ def _prepare(config: PrepareConfig) -> int:
         jobs=config.jobs,
         scheduler=config.scheduler,
     )
-    config.output_dir.mkdir(parents=True, exist_ok=True)
     cli.write_config(config, config.output_dir / "prepare.json")
     return run(config.sentinel2_dir, config.output_dir, settings, options)
 

@@ -1,7 +1,6 @@
 """Google's public Sentinel-2 bucket: which products and files it holds, and their download."""
 
 import re
-import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,7 +10,8 @@ from typing import Any
 
 from defusedxml.ElementTree import ParseError, fromstring
 
-from landcover_tf.errors import OutputError, ServerError
+from landcover_tf.errors import ServerError
+from landcover_tf.files import require_space
 from landcover_tf.progress import progress
 from landcover_tf.sentinel2.fetch_http import HttpClient, NotFoundError, md5_of_base64
 from landcover_tf.sentinel2.tiles import Tile
@@ -162,7 +162,7 @@ class Bucket:
         total = sum(file.size_bytes for file in files)
         # A finished folder is checked in place and only what is wrong is fetched again.
         place = target if target.exists() else partial
-        _require_space(folder, total - _bytes_in(place))
+        require_space(folder, total - _bytes_in(place), "the product")
         with (
             progress(label=product.name[11:44], total=total, unit="B", scale=True) as bar,
             ThreadPoolExecutor(jobs) as pool,
@@ -230,12 +230,3 @@ def _inside(name: str, prefix: str) -> str:
 
 def _bytes_in(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-
-
-def _require_space(folder: Path, needed: int) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise OutputError(
-            f"{folder} has {free / 1e9:.1f} GB free, the product needs {needed / 1e9:.1f} GB"
-        )

@@ -10,7 +10,7 @@ from rasterio.windows import Window as RasterioWindow
 
 from landcover_tf.bands import BAND_NAMES, band
 from landcover_tf.errors import LabelError, RasterError
-from landcover_tf.files import atomic_folder, write_json
+from landcover_tf.files import atomic_folder, require_space, write_json
 from landcover_tf.grid import Window
 from landcover_tf.legend import load_crosswalk
 from landcover_tf.progress import progress
@@ -29,6 +29,10 @@ from landcover_tf.sentinel2.validity import ValidityBit, fractions_of_counts
 STRIP_ROWS = 1024
 """Rows of a strip: one row of inner tiles of the 10 m JP2 files, two rows of output tiles."""
 
+# 13 bands of 1.3 bytes, ZSTD with differences. GDAL's compressing threads do not tell of a full
+# disk, so it must be known before.
+_BYTES_PER_PIXEL = 17
+
 
 def prepare_product(job: Job) -> Path:
     """Returns the folder of the prepared scene it writes, whole or not at all.
@@ -38,6 +42,8 @@ def prepare_product(job: Job) -> Path:
     """
     product = open_product(job.product)
     target = job.output_dir / product.name
+    pixels = product.grids[10].height * product.grids[10].width
+    require_space(job.output_dir, pixels * _BYTES_PER_PIXEL, f"the scene {product.name}")
     # An int is bytes here; a small number would cripple every decode.
     options = {"GDAL_CACHEMAX": GDAL_CACHE_BYTES, "GDAL_NUM_THREADS": str(job.threads)}
     with rasterio.Env(**options), atomic_folder(target) as folder:

@@ -10,9 +10,8 @@ from fakes.object_store import ObjectStore, serving
 
 pytest.importorskip("requests")
 
-from landcover_tf import fetch
+from landcover_tf import fetch, files
 from landcover_tf.errors import ConfigError, OutputError, ServerError
-from landcover_tf.sentinel2 import fetch_bucket
 from landcover_tf.sentinel2.fetch_bucket import Bucket, RemoteProduct
 from landcover_tf.sentinel2.fetch_http import HttpClient, NotFoundError, md5_of_base64
 from landcover_tf.sentinel2.fetch_search import Wanted, latest_processings
@@ -279,7 +278,7 @@ def test_listing_cannot_write_outside_the_product(store, products, tmp_path, cap
 
 def test_full_disk_is_refused_before_the_download(store, products, tmp_path, monkeypatch):
     usage = type("Usage", (), {"free": 10})
-    monkeypatch.setattr(fetch_bucket.shutil, "disk_usage", lambda path: usage)
+    monkeypatch.setattr(files.shutil, "disk_usage", lambda path: usage)
     bucket = Bucket(
         client=client(store),
         listing_url=f"{store.url}/storage/v1/b/bucket/o",

@@ -27,7 +27,7 @@ from tiny_safe import (
 )
 from tiny_safe import gml as gml_text
 
-from landcover_tf import prepare
+from landcover_tf import files, prepare
 from landcover_tf.errors import DatasetError
 from landcover_tf.files import atomic_folder
 from landcover_tf.grid import Window
@@ -388,3 +388,14 @@ class TestBadInput:
         root = product(tmp_path / "in")
         (tmp_path / "out" / root.stem).mkdir(parents=True)
         assert "is not a prepared scene" in self.error_of(capsys, root, tmp_path / "out")
+
+    def test_output_that_cannot_be_written(self, tmp_path, capsys, monkeypatch):
+        root = product(tmp_path / "in")
+        (tmp_path / "file").touch()
+        assert run(root, tmp_path / "file") == 2
+        assert run(root, tmp_path / "file" / "below") == 2
+        assert capsys.readouterr().err.count("error: cannot write") == 2
+        usage = type("Usage", (), {"free": 100_000})
+        monkeypatch.setattr(files.shutil, "disk_usage", lambda path: usage)
+        error = self.error_of(capsys, root, tmp_path / "out")
+        assert "0.0 GB free" in error
