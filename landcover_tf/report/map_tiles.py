@@ -8,6 +8,7 @@ script file of its own.
 import base64
 import io
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window as RasterWindow
 
 from landcover_tf.accuracy.class_map import PixelGrid
-from landcover_tf.errors import RasterError
+from landcover_tf.errors import OutputError, RasterError
 from landcover_tf.files import atomic_folder
 from landcover_tf.pictures import TRUE_COLOUR
 from landcover_tf.progress import progress
@@ -125,8 +126,11 @@ class _Shares:
 def build_pyramid(layers: MapLayers, folder: Path) -> TilePyramid:
     """Returns the tiles of the layers, written as scripts into `folder` when they are large.
 
+    Tiles of an earlier report are replaced.
+
     Raises:
         RasterError: A raster cannot be opened or brought onto the map's grid.
+        OutputError: `folder` holds something else, or the disk refuses.
     """
     try:
         with ExitStack() as stack:
@@ -165,13 +169,27 @@ def _build(sources: _Sources, folder: Path) -> TilePyramid:
             break
     else:
         return TilePyramid(description=description, embedded=kept)
-    with atomic_folder(folder) as temporary:
+    fresh = folder.with_name(f"{folder.name}.new")
+    with atomic_folder(fresh) as temporary:
         for name, tile in kept.items():
             _write_script(temporary, name, tile)
         kept.clear()
         for key, tile in encoded:
             _write_script(temporary, _name(key), tile)
+    _replace(folder, fresh)
     return TilePyramid(description=description | {"folder": folder.name}, embedded=None)
+
+
+def _replace(folder: Path, fresh: Path) -> None:
+    """Puts new tiles in the place of those of an earlier report."""
+    earlier = folder / f"{_name((0, 0, 0))}.js"
+    try:
+        if earlier.is_file():
+            shutil.rmtree(folder)
+        fresh.replace(folder)
+    except OSError as error:
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise OutputError(f"cannot write the map tiles to {folder}: {error}") from error
 
 
 def _crs_name(crs: Any) -> str | None:

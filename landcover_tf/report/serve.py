@@ -5,6 +5,7 @@ import http.server
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from landcover_tf import cli
 from landcover_tf.errors import ConfigError, OutputError
@@ -49,7 +50,8 @@ def main(argv: list[str] | None = None) -> int:
 def _serve(config: ServeConfig) -> None:
     with make_server(config.report, config.port) as server:
         name = "" if config.report.is_dir() else config.report.name
-        print(f"http://127.0.0.1:{server.server_port}/{name} (Ctrl-C ends)", flush=True)
+        address = f"http://127.0.0.1:{server.server_port}/{quote(name)}"
+        print(f"{address} (Ctrl-C ends)", flush=True)
         server.serve_forever()
 
 

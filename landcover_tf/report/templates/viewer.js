@@ -21,7 +21,7 @@
       entry.promise = new Promise((resolve, reject) => {
         entry.resolve = resolve;
         const script = document.createElement("script");
-        script.src = `${pyramid.folder}/${name}.js`;
+        script.src = `${encodeURIComponent(pyramid.folder)}/${name}.js`;
         script.onload = () => script.remove();
         script.onerror = () => reject(new Error(`tile ${name} is missing`));
         document.head.append(script);

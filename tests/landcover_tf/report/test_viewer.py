@@ -10,7 +10,7 @@ import rasterio
 from PIL import Image
 from rasterio.transform import from_origin
 
-from landcover_tf.errors import RasterError
+from landcover_tf.errors import OutputError, RasterError
 from landcover_tf.legend import load_legend
 from landcover_tf.report import map_tiles
 from landcover_tf.report.map_tiles import MapLayers, build_pyramid
@@ -49,8 +49,8 @@ def layers(tmp_path_factory):
     )
 
 
-def page(layers, folder):
-    pyramid = build_pyramid(layers, folder / "report_tiles")
+def page(layers, folder, name="report"):
+    pyramid = build_pyramid(layers, folder / f"{name}_tiles")
     section = Section(
         id="t", title="Table", tables=[Table(header=("class", "F1"), rows=[("<b>", "1")])]
     )
@@ -62,7 +62,7 @@ def page(layers, folder):
             sections=[section],
             viewer=viewer_data(pyramid, LEGEND, layers.map),
         ),
-        folder / "report.html",
+        folder / f"{name}.html",
     )
     return pyramid
 
@@ -86,16 +86,17 @@ def browser():
 def test_the_viewer_shows_what_rasterio_reads(layers, tmp_path, browser, monkeypatch, embedded):
     if not embedded:
         monkeypatch.setattr(map_tiles, "EMBED_LIMIT_BYTES", 1000)
-    pyramid = page(layers, tmp_path)
+    name = "the 2nd #report ü%20"
+    pyramid = page(layers, tmp_path, name)
     assert (pyramid.embedded is not None) == embedded
-    assert (tmp_path / "report_tiles").exists() != embedded
+    assert (tmp_path / f"{name}_tiles").exists() != embedded
     tab = browser.new_page(viewport={"width": 1200, "height": 900})
     messages: list[str] = []
     tab.on("console", lambda message: messages.append(message.text))
     tab.on("pageerror", lambda error: messages.append(str(error)))
     requests: list[str] = []
     tab.on("request", lambda request: requests.append(request.url))
-    tab.goto((tmp_path / "report.html").as_uri())
+    tab.goto((tmp_path / f"{name}.html").as_uri())
     tab.wait_for_function("window.landcoverViewer && landcoverViewer.map.getLayers()")
     for row, col in [(0, 0), (255, 256), (299, 419), (131, 77)]:
         tab.evaluate(f"landcoverViewer.inspect([{col}.5, -{row}.5])")
@@ -257,6 +258,22 @@ def test_a_class_that_only_the_map_names_is_listed(tmp_path):
     assert classes[-1]["color"] == "#9a9b9c"
     assert classes[-1]["area_ha"] == pytest.approx(0.05)
     assert classes[1]["name"] == "forests"
+
+
+def test_tiles_of_an_earlier_report_are_replaced_but_nothing_else(layers, tmp_path, monkeypatch):
+    monkeypatch.setattr(map_tiles, "EMBED_LIMIT_BYTES", 1000)
+    folder = tmp_path / "report_tiles"
+    build_pyramid(layers, folder)
+    before = (folder / "1/0/0.js").read_text()
+    build_pyramid(MapLayers(map=layers.map), folder)
+    assert len((folder / "1/0/0.js").read_text()) < len(before)
+    other = tmp_path / "thesis"
+    other.mkdir()
+    (other / "chapter.txt").write_text("years of work")
+    with pytest.raises(OutputError, match="cannot write the map tiles"):
+        build_pyramid(layers, other)
+    assert {p.name for p in tmp_path.iterdir()} == {"report_tiles", "thesis"}
+    assert (other / "chapter.txt").read_text() == "years of work"
 
 
 def test_class_areas_are_those_of_the_map(layers, tmp_path):
