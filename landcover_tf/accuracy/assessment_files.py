@@ -25,7 +25,6 @@ def write_assessment(folder: Path, values: Mapping[str, Any]) -> Path:
         folder: Where to write; created if absent.
         values: As `landcover_tf.accuracy.summaries` gives them.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     _write_classes(folder / "classes.csv", values["classes"])
     for key in ("confusion_counts", "confusion_area_fractions"):
         if key in values:

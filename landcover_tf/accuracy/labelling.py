@@ -180,7 +180,7 @@ def draw_pictures(
         The file of each point relative to `folder`, None where the image has no data.
 
     Raises:
-        RasterError: The image cannot be read or lacks a CRS that the map has.
+        RasterError: The image cannot be read, lacks a CRS that the map has, or shows no point.
     """
     try:
         raster = rasterio.open(image)
@@ -198,6 +198,8 @@ def draw_pictures(
             if picture is not None:
                 name = files[i] = f"{PICTURE_FOLDER}/{i + 1:05d}.png"
                 matplotlib.image.imsave(folder / name, picture, metadata={"Software": ""})
+    if not any(files):
+        raise RasterError(f"{image} shows none of the points; check its position and no data")
     return files
 
 

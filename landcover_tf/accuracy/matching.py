@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+from rasterio._err import CPLE_BaseError
 from rasterio.crs import CRS
 from rasterio.errors import RasterioError
 from rasterio.transform import rowcol
@@ -134,18 +135,30 @@ def _places(
                 f"{class_map.path} has no CRS but the points have; set the map's (gdal_edit.py "
                 "-a_srs)"
             )
-        try:
-            x, y = map(np.asarray, transform(crs, grid.crs, x, y))
-        except RasterioError as error:
-            raise SampleError(
-                f"the points cannot be reprojected from {_name(crs)}: {error}"
-            ) from error
+        x, y = _reprojected(x, y, crs, grid.crs)
     finite = np.isfinite(x) & np.isfinite(y)
     rows, cols = rowcol(
         grid.transform, np.where(finite, x, 0.0), np.where(finite, y, 0.0), op=np.floor
     )
     rows, cols = np.asarray(rows, np.int64), np.asarray(cols, np.int64)
     return np.where(finite, rows, NOT_A_PLACE), np.where(finite, cols, NOT_A_PLACE)
+
+
+def _reprojected(
+    x: np.ndarray, y: np.ndarray, crs: CRS, other: CRS
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns positions in another system, not finite where they have none there."""
+    possible = np.isfinite(x) & np.isfinite(y)
+    if crs.is_geographic:
+        possible &= (np.abs(y) <= 90) & (np.abs(x) <= 360)
+    # One impossible position would fail the transformation of all points.
+    x, y = np.where(possible, x, 0.0), np.where(possible, y, 0.0)
+    try:
+        x, y = (np.array(values) for values in transform(crs, other, x, y))
+    except (RasterioError, CPLE_BaseError) as error:
+        raise SampleError(f"the points cannot be reprojected from {_name(crs)}: {error}") from error
+    x[~possible] = y[~possible] = np.nan
+    return x, y
 
 
 def _differs(crs: CRS | None, other: CRS | None) -> bool:

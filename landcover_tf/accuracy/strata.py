@@ -105,6 +105,8 @@ def arrange(
     if absent:
         raise SampleError(f"--leave-out-strata {absent} are no strata; there are {sorted(pixels)}")
     codes = tuple(c for c, n in pixels.items() if n and c not in left_out)
+    if not codes:
+        raise SampleError("--leave-out-strata leaves no stratum, so there is nothing to estimate")
     poor = {}
     for code in codes:
         points = int((stratum == code).sum())

@@ -100,6 +100,15 @@ def test_pictures_of_an_image_in_degrees_have_the_wanted_side(world):
     assert side % (2 * 29 + 1) == 0
 
 
+def test_an_image_of_another_place_is_refused(world, capsys):
+    image = np.full((3, 9, 9), 900, np.uint16)
+    write(world / "far.tif", image, grid=rasterio.Affine(10, 0, 0, 0, -10, 0))
+    arguments = ["--map", world / "map.tif", "--output-dir", world / "s", "--samples", 150]
+    assert run("design", *arguments, "--image", world / "far.tif") == 2
+    assert "shows none of the points" in capsys.readouterr().err
+    assert not (world / "s").exists()
+
+
 def test_more_points_than_wanted_are_explained(world, capsys):
     design(world, "--samples", 60)
     assert "more than --samples 60, for --min-per-class 50" in capsys.readouterr().out

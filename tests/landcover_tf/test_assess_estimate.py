@@ -229,6 +229,24 @@ def test_a_table_that_a_spreadsheet_saved(world, capsys):
     assert "points 3, 7 (counted from 1) have not as many cells" in capsys.readouterr().err
 
 
+def test_a_place_that_is_not_on_earth_is_outside_the_map(world):
+    (world / "points.csv").write_text(
+        "id,lon,lat,reference\na,21,95,10\nb,nan,39.7,10\nc,21.005,39.745,10\n"
+    )
+    code, values = estimate(world, world / "points.csv", "--not-a-probability-sample")
+    assert code == 0
+    assert values["points"]["excluded"] == {"outside the map": ["a", "b"]}
+
+
+def test_there_must_be_a_stratum_and_a_folder(world, capsys):
+    path = label(design(world, "--samples", 300), world / "truth.tif")
+    assert estimate(world, path, "--leave-out-strata", 10, 20, 60)[0] == 2
+    assert "leaves no stratum" in capsys.readouterr().err
+    (world / "result").write_text("a file")
+    assert estimate(world, path)[0] == 2
+    assert "cannot write" in capsys.readouterr().err
+
+
 def test_contradicting_labels_of_one_pixel_are_refused(world, capsys):
     folder = design(world, "--samples", 300)
     path = label(folder, world / "truth.tif")
