@@ -3,6 +3,8 @@ import json
 import numpy as np
 import pytest
 from builder_inputs import arguments, write_raster
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from landcover_tf.dataset_info import DatasetInfo
 from tfrecords_builder import audit
@@ -75,6 +77,22 @@ def test_fingerprints_do_not_depend_on_the_place_in_the_patch():
     share, same = shared_fractions([first, moved, other], np.array([0, 1, 1]), 2)
     assert same.tolist() == [[False, True], [True, False], [False, False]]
     assert (share[2] == 0).all()
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    samples=st.lists(st.sets(st.integers(0, 30), max_size=12), max_size=8),
+    split=st.lists(st.integers(0, 2), min_size=8, max_size=8),
+)
+def test_shared_fractions_are_those_of_sets(samples, split):
+    split = split[: len(samples)]
+    arrays = [np.array(sorted(sample), np.uint64) for sample in samples]
+    share, _ = shared_fractions(arrays, np.array(split, int), 3)
+    for number, sample in enumerate(samples):
+        for other in range(3):
+            members = [s for s, where in zip(samples, split, strict=True) if where == other]
+            known = set().union(*members) if other != split[number] else set()
+            assert share[number, other] == len(sample & known) / max(len(sample), 1)
 
 
 def test_water_and_invalid_pixels_give_no_fingerprint():
