@@ -16,7 +16,7 @@ from rasterio.transform import Affine
 
 from landcover_tf import cli
 from landcover_tf.dataset_info import DatasetInfo
-from landcover_tf.errors import DatasetError
+from landcover_tf.errors import ConfigError, DatasetError
 from landcover_tf.files import atomic_path
 from landcover_tf.patch_index import PatchEntry, read_index
 from landcover_tf.records import Patch
@@ -44,6 +44,12 @@ class InspectConfig:
     """List only this split."""
     limit: int = 20
     """Most records to list."""
+
+    def __post_init__(self) -> None:
+        if self.to_geotiff and self.to_geotiff.suffix.lower() not in (".tif", ".tiff"):
+            raise ConfigError(f"--to-geotiff must end in .tif, got {self.to_geotiff}")
+        if self.png and self.png.suffix.lower() != ".png":
+            raise ConfigError(f"--png must end in .png, got {self.png}")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -151,7 +157,7 @@ def _description(entry: PatchEntry, patch: Patch, info: DatasetInfo) -> str:
             f"window    row {window.row_off}, column {window.col_off}, "
             f"{window.height} x {window.width}",
             f"CRS       {patch.crs or 'none'}",
-            f"transform {', '.join(f'{v:g}' for v in patch.transform)}",
+            f"transform {', '.join(f'{v:.12g}' for v in patch.transform)}",
             f"image     {patch.image.dtype} {patch.image.shape}, bands "
             f"{', '.join(patch.band_names)}",
             f"classes   {classes} (usable pixels)",

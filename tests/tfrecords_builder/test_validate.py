@@ -137,13 +137,16 @@ def test_a_record_opens_as_geotiff_where_it_was_cut(pairs, built, tmp_path, caps
     image, picture = tmp_path / "out.tif", tmp_path / "out.png"
     flags = ["--key", entry.key, "--to-geotiff", str(image), "--png", str(picture)]
     assert inspect.main([str(built), *flags]) == 0
-    assert entry.shard in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert entry.shard in printed
     with (
         rasterio.open(image) as patch,
         rasterio.open(pairs / "images" / f"{entry.product}.tif") as scene,
         rasterio.open(tmp_path / "out.label.tif") as label,
     ):
         assert patch.crs == scene.crs
+        # Corners are whole metres; six significant digits would lose the last.
+        assert f"{patch.transform.c:.0f}, 0, -10, {patch.transform.f:.0f}" in printed
         assert patch.descriptions == scene.descriptions
         assert patch.scales == scene.scales
         assert label.colormap(1)[10][:3] == load_legend("landcover9").classes[0].rgb
@@ -161,6 +164,10 @@ def test_records_are_listed_and_wrong_keys_refused(built, capsys):
     assert "has no record 'nowhere'; a key looks like s" in capsys.readouterr().err
     assert inspect.main([str(built), "--png", "x.png"]) == 2
     assert "need the --key of a record" in capsys.readouterr().err
+    assert inspect.main([str(built), "--key", "s0", "--png", "x.jpg"]) == 2
+    assert "--png must end in .png, got x.jpg" in capsys.readouterr().err
+    assert inspect.main([str(built), "--key", "s0", "--to-geotiff", "x.png"]) == 2
+    assert "--to-geotiff must end in .tif, got x.png" in capsys.readouterr().err
 
 
 def test_the_card_shows_splits_classes_and_patches(built, tmp_path):
