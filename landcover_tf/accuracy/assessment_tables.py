@@ -187,9 +187,14 @@ def _compare_sentences(values: Mapping[str, Any]) -> list[str]:
         f"{pixels['without_reference_class']:,} without class in the reference, "
         f"{pixels['without_map_class']:,} without class in the map, {pixels['without_both']:,} in "
         "both.",
-        f"Intervals are {100 * values['confidence']:g} %, from {values['bootstrap_samples']} "
-        f"resamplings of {blocks} squares of {side}.",
     ]
+    if blocks < 2:
+        found.append(f"All of them lie in one square of {side}, so there are no intervals.")
+    else:
+        found.append(
+            f"Intervals are {100 * values['confidence']:g} %, from {values['bootstrap_samples']} "
+            f"resamplings of {blocks} squares of {side}."
+        )
     for code, count in values["excluded_map_pixels"].items():
         found.append(f"Map code {code} ({count:,} px) was read as no data by request.")
     unknown = values.get("unknown_reference_codes") or {}
@@ -198,7 +203,7 @@ def _compare_sentences(values: Mapping[str, Any]) -> list[str]:
             f"Reference codes {', '.join(unknown)} have no class in the legend and were read as "
             "no data by request."
         )
-    if blocks < FEW_BLOCKS:
+    if 2 <= blocks < FEW_BLOCKS:
         found.append(f"{blocks} squares are few: take the intervals as rough.")
     return found
 

@@ -58,7 +58,7 @@ def _program(config: ReportConfig) -> None:
     page = Page(
         title=f"Land cover: {run.path.name}",
         subtitle=f"Trained on dataset {info.name}, legend {info.legend.name}.",
-        cards=_cards(scores, info),
+        cards=[*_map_cards(config.assessment), *_cards(scores, info)],
         sections=_sections(config, run, info, scores),
         viewer=_viewer(config, info, output),
     )
@@ -74,6 +74,22 @@ def _scores(folder: Path) -> dict[str, Any]:
         )
     values: dict[str, Any] = read_json(path)
     return values
+
+
+def _map_cards(assessments: tuple[Path, ...]) -> list[Any]:
+    """Returns the accuracy of the map as estimated from probability samples."""
+    from landcover_tf.accuracy import assessment_tables
+    from landcover_tf.report.page import Card
+
+    cards = []
+    for path in assessments:
+        values = read_json(path)
+        assessment_tables.check(values, str(path))
+        if values.get("probability_sample"):
+            text = assessment_tables.number(values["overall_accuracy"])
+            label = f"accuracy of the map, {100 * values['confidence']:g} % interval"
+            cards.append(Card(value=text, label=label))
+    return cards
 
 
 def _cards(scores: dict[str, Any], info: DatasetInfo) -> list[Any]:

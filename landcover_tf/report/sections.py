@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from landcover_tf.accuracy import assessment_files, assessment_tables
 from landcover_tf.colour_vision import closest_pairs
@@ -197,6 +198,7 @@ def learning(history: Path) -> Section | None:
             axis.plot(epochs, series[name], label=name)
         axis.set_title(title)
         axis.set_xlabel("epoch")
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.legend(fontsize=7)
         axis.grid(alpha=0.3)
     return Section(

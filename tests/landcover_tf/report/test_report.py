@@ -80,6 +80,8 @@ def test_assessments_of_the_map_come_before_the_scores(page, tiny_run, prepared_
     assert {"assessment-estimate", "assessment-compare"} <= anchors.ids
     assert text.index('id="assessment-estimate"') < text.index('<section id="accuracy"')
     assert "Overall accuracy is 1.000 [1.000, 1.000]" in text
+    assert "<b>1.000 [1.000, 1.000]</b><span>accuracy of the map, 95 % interval</span>" in text
+    assert "All of them lie in one square of 5,000 m, so there are no intervals." in text
     assert "Share found, by size of the reference&#39;s objects" in text
     assert all(source.startswith("data:") for source in anchors.sources)
 
