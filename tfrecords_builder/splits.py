@@ -286,4 +286,6 @@ def _advice(config: BuildConfig) -> str:
     parts = [f"use a smaller --patch-size (for example {smaller}) or --gap-px"]
     if config.split == "blocks":
         parts.append("another --block-size-m")
+    elif config.split != "random":
+        parts.append("--split blocks if images cover the same ground")
     return ", ".join([*parts, "more input, or --val-fraction 0 or --test-fraction 0"])

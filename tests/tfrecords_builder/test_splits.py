@@ -210,6 +210,12 @@ def test_zone_rasters_number_the_units(tmp_path):
     assert {p.split for p in placed} == {None, "train", "val", "test"}
 
 
+def test_scenes_of_one_place_say_what_to_do():
+    rasters = [raster(name) for name in ("may", "june", "july")]
+    with pytest.raises(DatasetError, match=r"no patch is left .* --split blocks if images cover"):
+        split_patches(candidates_of(rasters), rasters, LEGEND, config(split="scenes"))
+
+
 def test_random_splits_need_a_confession():
     with pytest.raises(ConfigError, match="choose --split blocks, or add --i-know-it-leaks"):
         config(split="random")
