@@ -8,8 +8,12 @@ from landcover_tf.legend import Legend
 
 REACH_PX = 4
 """Largest shift looked for."""
+ENOUGH_BORDERS = 500_000
+"""Border pixels after which the shift is known; records are in random order."""
 MIN_PIXELS = 30
 """Pixels a class needs in a patch before its spectrum is compared."""
+MEDIAN_PIXELS = 2000
+"""Pixels of a class that its spectrum in a patch is taken from."""
 MIN_PATCHES = 8
 ODD = 8.0
 """Robust standard deviations from the class's usual spectrum."""
@@ -36,7 +40,7 @@ class LabelShift:
             usable: bool [height, width].
             nodata: Code of pixels without a label.
         """
-        if min(labels.shape) <= 2 * REACH_PX + 2:
+        if min(labels.shape) <= 2 * REACH_PX + 2 or self.borders > ENOUGH_BORDERS:
             return
         border = _borders(labels, nodata)
         core = slice(REACH_PX, -REACH_PX)
@@ -72,10 +76,12 @@ class OddSpectra:
 
     def add(self, where: str, reflectance: np.ndarray, labels: np.ndarray, legend: Legend) -> None:
         """Adds a patch's classes; `labels` hold no data where a pixel is not usable."""
-        counts = np.bincount(labels.ravel(), minlength=256)
+        flat, pixels = labels.ravel(), reflectance.reshape(labels.size, -1)
+        counts = np.bincount(flat, minlength=256)
         for code in legend.codes:
             if counts[code] >= MIN_PIXELS:
-                median = np.median(reflectance[labels == code], axis=0)
+                chosen = np.flatnonzero(flat == code)[:: -(-counts[code] // MEDIAN_PIXELS)]
+                median = np.median(pixels[chosen], axis=0)
                 self.spectra.setdefault(code, []).append((where, median))
 
     def hints(self, legend: Legend) -> list[str]:
