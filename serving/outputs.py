@@ -3,7 +3,6 @@
 import csv
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from xml.sax.saxutils import quoteattr
 
 import numpy as np
 import rasterio
@@ -14,6 +13,7 @@ from landcover_tf.errors import RasterError
 from landcover_tf.files import atomic_path
 from landcover_tf.legend import IGNORED, LandCoverClass, Legend
 from landcover_tf.model_info import ModelInfo
+from landcover_tf.qgis_styles import raster_style
 from serving.band_content import LEVELS
 from serving.bands_on_disk import BandStore
 from serving.raster_io import BLOCK_PX, RasterStyle, write_cog
@@ -132,25 +132,8 @@ def write_areas(path: Path, counts: Mapping[int, int], legend: Legend, grid: Geo
 
 def write_qml(path: Path, legend: Legend) -> None:
     """Writes the QGIS style of a class map; QGIS finds it beside the map by its name."""
-    entries = "\n".join(
-        f'        <paletteEntry value="{c.code}" color="{c.color}" alpha="255" '
-        f"label={quoteattr(c.name)}/>"
-        for c in legend.classes
-    )
-    text = f"""<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>
-<qgis version="3.34" styleCategories="AllStyleCategories">
-  <pipe>
-    <rasterrenderer type="paletted" band="1" opacity="1" alphaBand="-1" nodataColor="">
-      <colorPalette>
-{entries}
-      </colorPalette>
-    </rasterrenderer>
-  </pipe>
-  <blendMode>0</blendMode>
-</qgis>
-"""
     with atomic_path(path) as temporary:
-        temporary.write_text(text)
+        temporary.write_text(raster_style(legend.classes))
 
 
 def write_picture(

@@ -14,7 +14,7 @@ from scipy.ndimage import distance_transform_cdt
 from landcover_tf.accuracy.class_map import ClassMap
 from landcover_tf.accuracy.object_sizes import ObjectSizes
 from landcover_tf.grid import Window
-from landcover_tf.legend import IGNORED
+from landcover_tf.legend import IGNORED, LandCoverClass
 from landcover_tf.progress import progress
 
 ReadReference = Callable[[Window], np.ndarray]
@@ -23,12 +23,12 @@ ReadReference = Callable[[Window], np.ndarray]
 RINGS_PX = (1, 2, 5, 10)
 """Distances to a class boundary at which the next ring begins; see `boundary_distance`."""
 AGREES, DIFFERS, ONLY_MAP, ONLY_REFERENCE = 1, 2, 3, 4
-AGREEMENT_CLASSES = {
-    AGREES: ("agreement", (46, 125, 110)),
-    DIFFERS: ("disagreement", (214, 96, 40)),
-    ONLY_MAP: ("class in the map only", (200, 200, 200)),
-    ONLY_REFERENCE: ("class in the reference only", (140, 140, 140)),
-}
+AGREEMENT_CLASSES = (
+    LandCoverClass(code=AGREES, name="agreement", color="#2e7d6e"),
+    LandCoverClass(code=DIFFERS, name="disagreement", color="#d66028"),
+    LandCoverClass(code=ONLY_MAP, name="class in the map only", color="#c8c8c8"),
+    LandCoverClass(code=ONLY_REFERENCE, name="class in the reference only", color="#8c8c8c"),
+)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -15,6 +15,7 @@ from landcover_tf.accuracy.class_map import ClassMap
 from landcover_tf.errors import OutputError
 from landcover_tf.files import atomic_path
 from landcover_tf.grid import Window
+from landcover_tf.qgis_styles import raster_style
 
 _BLOCK_PX = 512
 _OVERVIEWS = (2, 4, 8, 16, 32)
@@ -27,7 +28,8 @@ def agreement_map(
     """Yields a function that writes a strip; the file appears when the block succeeds.
 
     Args:
-        path: GeoTIFF with a colour table and overviews by the commonest class.
+        path: GeoTIFF with a colour table and overviews by the commonest class; a QGIS style is
+            laid beside it.
         class_map: Whose grid it takes.
     """
     try:
@@ -40,10 +42,9 @@ def agreement_map(
             ) as raster:  # fmt: skip
                 raster.set_band_description(1, "agreement")
                 raster.write_colormap(
-                    1, {0: (0, 0, 0, 0)} | {c: (*v[1], 255) for c, v in AGREEMENT_CLASSES.items()}
+                    1, {0: (0, 0, 0, 0)} | {c.code: (*c.rgb, 255) for c in AGREEMENT_CLASSES}
                 )
-                names = {f"CLASS_{code}": name for code, (name, _) in AGREEMENT_CLASSES.items()}
-                raster.update_tags(1, **names)
+                raster.update_tags(1, **{f"CLASS_{c.code}": c.name for c in AGREEMENT_CLASSES})
 
                 def write(window: Window, outcome: np.ndarray) -> None:
                     place = RasterioWindow(
@@ -53,6 +54,8 @@ def agreement_map(
 
                 yield write
             _add_overviews(temporary, class_map)
+        with atomic_path(path.with_suffix(".qml")) as temporary:
+            temporary.write_text(raster_style(AGREEMENT_CLASSES))
     except RasterioError as error:
         raise OutputError(f"cannot write {path}: {error}") from error
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import rasterio
+from defusedxml import ElementTree
 from fakes.assessed_map import GRID, SIZE, compare, make_world, read, write
 from rasterio.crs import CRS
 from rasterio.warp import Resampling, calculate_default_transform, reproject
@@ -41,6 +42,10 @@ def test_comparing_two_rasters_of_one_grid(world):
         assert raster.transform == GRID
         assert raster.colormap(1)[1] == (46, 125, 110, 255)
         assert raster.tags(1)["CLASS_2"] == "disagreement"
+    style = ElementTree.parse(world / "comparison" / "agreement.qml").getroot()
+    entries = {e.get("value"): (e.get("label"), e.get("color")) for e in style.iter("paletteEntry")}
+    assert entries["1"] == ("agreement", "#2e7d6e")
+    assert list(entries) == ["1", "2", "3", "4"]
     text = (world / "comparison" / "report.md").read_text()
     assert "agreement with it, not accuracy" in text
     assert "16 squares are few" in text
