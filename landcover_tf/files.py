@@ -34,20 +34,28 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 
 @contextmanager
-def atomic_folder(path: str | Path) -> Iterator[Path]:
+def atomic_folder(path: str | Path, *, replace: bool = False) -> Iterator[Path]:
     """Yields a temporary folder that becomes `path` when the block succeeds.
+
+    Args:
+        path: The folder to make.
+        replace: Whether it may exist; the old one stays until the new one is complete.
 
     Raises:
         OutputError: `path` exists already, or the disk refuses.
     """
     path = Path(path)
-    if path.exists():
+    if path.exists() and not replace:
         raise OutputError(f"{path} exists already; choose another output folder or remove it")
     temporary = path.with_name(f".{path.name}.{_token()}.part")
+    old = path.with_name(f".{path.name}.{_token()}.part")
     try:
         temporary.mkdir(parents=True)
         yield temporary
+        if replace and path.exists():
+            path.replace(old)
         temporary.replace(path)
+        shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error}") from error
     finally:

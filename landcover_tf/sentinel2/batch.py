@@ -1,6 +1,5 @@
 """Many products: checked together, then prepared one by one or side by side."""
 
-import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -140,6 +139,7 @@ def _prepare_all(
                 output_dir=output_dir,
                 settings=settings,
                 findings=tuple(f for f in findings if f.product == product.name),
+                overwrite=options.overwrite,
                 threads=max(1, usable_cores() // options.jobs),
             )
         )
@@ -166,10 +166,10 @@ def _prepare_all(
 
 
 def _is_finished(folder: Path, settings: Settings, overwrite: bool) -> bool:
-    """Returns whether a scene is done; removes it if it is to be made again.
+    """Returns whether a scene is done and is not to be made again.
 
     Raises:
-        OutputError: The scene was made with other settings.
+        OutputError: The scene was made with other settings, or the folder is none.
     """
     if not folder.exists():
         return False
@@ -179,7 +179,6 @@ def _is_finished(folder: Path, settings: Settings, overwrite: bool) -> bool:
             f"{folder} exists and is not a prepared scene; choose another --output-dir"
         )
     if overwrite:
-        shutil.rmtree(folder)
         return False
     before, now = read_json(document).get("settings", {}), settings.to_dict()
     changed = [f"{k} {before.get(k)!r} -> {v!r}" for k, v in now.items() if before.get(k) != v]

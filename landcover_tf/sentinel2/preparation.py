@@ -46,7 +46,7 @@ def prepare_product(job: Job) -> Path:
     require_space(job.output_dir, pixels * _BYTES_PER_PIXEL, f"the scene {product.name}")
     # An int is bytes here; a small number would cripple every decode.
     options = {"GDAL_CACHEMAX": GDAL_CACHE_BYTES, "GDAL_NUM_THREADS": str(job.threads)}
-    with rasterio.Env(**options), atomic_folder(target) as folder:
+    with rasterio.Env(**options), atomic_folder(target, replace=job.overwrite) as folder:
         _Preparation(product, job, folder).run()
     return target
 

@@ -45,4 +45,6 @@ class Job:
     settings: Settings
     findings: tuple[Finding, ...] = ()
     """What the checks said about the product, kept in scene.json."""
+    overwrite: bool = False
+    """Whether a finished scene is replaced."""
     threads: int = 2

@@ -259,6 +259,19 @@ class TestManyProducts:
         assert run(several, out, "--resampling", "nearest") == 2
         assert "resampling 'bicubic' -> 'nearest'" in capsys.readouterr().err
         assert run(several, out, "--resampling", "nearest", "--overwrite") == 0
+        assert {s.document["settings"]["resampling"] for s in find_prepared_scenes(out)} == {
+            "nearest"
+        }
+        assert not list(out.glob(".*"))
+
+    def test_a_scene_stays_until_the_new_one_is_complete(self, several, tmp_path, monkeypatch):
+        out = tmp_path / "out"
+        assert run(several, out) == 0
+        before = [(s.folder, s.folder.stat().st_ino) for s in find_prepared_scenes(out)]
+        usage = type("Usage", (), {"free": 100})
+        monkeypatch.setattr(files.shutil, "disk_usage", lambda path: usage)
+        assert run(several, out, "--overwrite") == 2
+        assert [(s.folder, s.folder.stat().st_ino) for s in find_prepared_scenes(out)] == before
 
     def test_problems_of_all_products_are_listed_and_nothing_written(
         self, several, tmp_path, capsys
