@@ -87,8 +87,8 @@ def _check_all(
                     product=product.name,
                     check="duplicate",
                     severity="note",
-                    message=f"left out: {newer.name} is the same sight, baseline "
-                    f"{newer.baseline_text} against {product.baseline_text}",
+                    message=f"{product.path.name} is left out: {newer.path.name} is the same "
+                    f"sight, baseline {newer.baseline_text} against {product.baseline_text}",
                 )
             )
     products = [p for p in products if str(p.path) not in replaced]

@@ -288,6 +288,12 @@ class TestDiscovery:
         assert superseded([new, old, other]) == {str(old.path): new}
         assert superseded([old, other]) == {}
 
+    def test_of_a_product_and_its_zip_the_unpacked_one_is_kept(self, tmp_path):
+        root = write_safe(tmp_path)
+        folder, archive = open_product(root), open_product(zip_safe(root, tmp_path / "z.zip"))
+        assert superseded([folder, archive]) == {str(archive.path): folder}
+        assert superseded([archive, folder]) == {str(archive.path): folder}
+
     def test_two_parts_of_one_data_take_are_both_kept(self, tmp_path):
         def part(start, baseline, discriminator):
             root = write_safe(tmp_path, baseline=baseline, discriminator=discriminator)
