@@ -1,5 +1,7 @@
-"""Small image/label pairs and the flags of a small build."""
+"""Small image/label pairs, the flags of a small build, and what it leaves."""
 
+import hashlib
+import json
 from pathlib import Path
 
 import numpy as np
@@ -67,3 +69,19 @@ def arguments(data: Path, output: Path, *more: object) -> list[str]:
         *("--shard-size-mb", "0.2", "--jobs", "1"),
         *map(str, more),
     ]
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """Digest of every file but the config, which names the output folder."""
+    return {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.iterdir())
+        if path.name != "config.json"
+    }
+
+
+def described(folder: Path) -> dict:
+    """dataset.json without the name."""
+    values = json.loads((folder / "dataset.json").read_text())
+    values.pop("name")
+    return values

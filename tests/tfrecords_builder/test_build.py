@@ -1,52 +1,17 @@
 """The builder as a program, on small real files."""
 
-import hashlib
 import json
-import os
-import resource
-import signal
-import subprocess
-import sys
-import time
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pytest
 import rasterio
-from builder_inputs import arguments, write_pairs, write_raster
+from builder_inputs import arguments, contents, described, write_pairs, write_raster
 
 from landcover_tf.dataset_info import DatasetInfo
-from landcover_tf.errors import OutputError
 from landcover_tf.patch_index import class_matrix, read_index
-from landcover_tf.tfrecord import read_records
 from tfrecords_builder.__main__ import main
 from tfrecords_builder.reading import stored_patches
-from tfrecords_builder.shards import (
-    PlannedRecord,
-    RecordPlace,
-    ShardJob,
-    ShardWriter,
-    finish,
-    read_result,
-    reserve,
-)
-
-
-def contents(folder: Path) -> dict[str, str]:
-    """Digest of every file but the config, which names the output folder."""
-    return {
-        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.iterdir())
-        if path.name != "config.json"
-    }
-
-
-def described(folder: Path) -> dict:
-    """dataset.json without the name."""
-    values = json.loads((folder / "dataset.json").read_text())
-    values.pop("name")
-    return values
 
 
 @pytest.fixture(scope="module")
@@ -321,76 +286,3 @@ def test_bad_flags_are_one_sentence(pairs, tmp_path, capsys, flags, message, mon
     monkeypatch.setattr("landcover_tf.executors.CONNECT_SECONDS", 1)
     assert main(arguments(pairs, tmp_path / "o", *flags)) == 2
     assert re.search(message, capsys.readouterr().err)
-
-
-def test_a_full_disk_loses_nothing(pairs, built, tmp_path, capsys):
-    """A limit on file size stands for a full disk: both make a write fail half-way."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
-    try:
-        assert main(arguments(pairs, tmp_path / "o")) == 2
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert "cannot write" in capsys.readouterr().err
-    assert not (tmp_path / "o" / "dataset.json").exists()
-    assert main(arguments(pairs, tmp_path / "o")) == 2
-    assert "unfinished build; add --resume" in capsys.readouterr().err
-    assert main(arguments(pairs, tmp_path / "o", "--resume", "--seed", 5)) == 2
-    assert "had other settings or input (seed)" in capsys.readouterr().err
-    assert main(arguments(pairs, tmp_path / "o", "--resume")) == 0
-    assert described(tmp_path / "o") == described(built)
-
-
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_a_disk_that_fills_while_records_are_written_is_named():
-    place = RecordPlace(path=Path("/dev/full"), offset=0)
-    with ShardWriter() as writer, pytest.raises(OutputError, match=r"/dev/full: .*No space left"):
-        writer.put(place, [b"record"])
-
-
-def test_a_killed_build_looks_unfinished_and_goes_on(tmp_path):
-    pairs = write_pairs(tmp_path / "data", scenes=2, size=1030)
-    flags = ("--shard-size-mb", 4, "--patch-size", 64, "--block-size-m", 1000)
-    assert main(arguments(pairs, tmp_path / "whole", *flags)) == 0
-    command = [sys.executable, "-m", "tfrecords_builder", *arguments(pairs, tmp_path / "o", *flags)]
-    process = subprocess.Popen(command, env={**os.environ, "LANDCOVER_PROGRESS": "0"})
-    cut = tmp_path / "o" / ".build" / "cut-000000.json"
-    deadline = time.monotonic() + 120
-    while not cut.exists() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.002)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    assert cut.exists()
-    assert [path.name for path in (tmp_path / "o").iterdir()] == [".build"]
-    # What the finished scene left is used, not made again: a mark in it reaches the description.
-    values = json.loads(cut.read_text())
-    values["class_pixels"]["train"]["10"] += 1_000_000
-    cut.write_text(json.dumps(values))
-    assert main([*command[3:], "--resume"]) == 0
-    assert not (tmp_path / "o" / ".build").exists()
-    resumed, whole = described(tmp_path / "o"), described(tmp_path / "whole")
-    marked = resumed["splits"]["train"]["class_pixels"]
-    assert marked["10"] == whole["splits"]["train"]["class_pixels"]["10"] + 1_000_000
-    marked["10"] -= 1_000_000
-    assert resumed == whole
-    DatasetInfo.load(tmp_path / "o").verify(tmp_path / "o")
-
-
-def test_what_the_disk_lost_is_noticed_and_named(tmp_path):
-    path = tmp_path / "train-00000-of-00001.tfrecord"
-    records = tuple(PlannedRecord(key=key, length=5) for key in ("a", "b", "c"))
-    job = ShardJob(name=path.name, records=records, compression="none", folder=tmp_path)
-    reserve([job])
-    places = job.places()
-    with ShardWriter() as writer:
-        writer.put(places["c"], [b"th", b"ird"])
-        writer.put(places["a"], [b"first"])
-    # The second record was never written, or its blocks were lost.
-    with pytest.raises(OutputError, match=f"did not keep .*{path.name}, record 1: corrupted"):
-        finish(job)
-    reserve([job])  # As a resumed build does; it keeps what is there.
-    with ShardWriter() as writer:
-        writer.put(places["b"], [b"", b"other"])
-    finish(job)
-    assert list(read_records(path, "none")) == [b"first", b"other", b"third"]
-    assert read_result(job).records == 3
