@@ -158,8 +158,25 @@ def _viewer(config: ReportConfig, info: DatasetInfo, output: Path) -> dict[str, 
         reference=config.reference,
         probabilities=beside(config.probabilities, "probabilities.tif"),
     )
+    _check_legend(config.map, info)
     pyramid = build_pyramid(layers, output.with_name(f"{output.stem}_tiles"))
     return viewer_data(pyramid, info.legend, config.map)
+
+
+def _check_legend(path: Path, info: DatasetInfo) -> None:
+    """Raises ConfigError when a map says that its codes are of another legend than the run's."""
+    import rasterio
+    from rasterio.errors import RasterioIOError
+
+    from landcover_tf.errors import RasterError
+
+    try:
+        with rasterio.open(path) as raster:
+            name = raster.tags().get("legend", info.legend.name)
+    except RasterioIOError as error:
+        raise RasterError(f"cannot read the map {path}: {error}") from error
+    if name != info.legend.name:
+        raise ConfigError(f"{path} has codes of legend {name}, the run of {info.legend.name}")
 
 
 if __name__ == "__main__":

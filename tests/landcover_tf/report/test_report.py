@@ -1,9 +1,11 @@
 import re
+import shutil
 import urllib.request
 from html.parser import HTMLParser
 from threading import Thread
 
 import pytest
+import rasterio
 
 from landcover_tf import assess, evaluate
 from landcover_tf.report import __main__ as report
@@ -84,6 +86,19 @@ def test_assessments_of_the_map_come_before_the_scores(page, tiny_run, prepared_
     assert "All of them lie in one square of 5,000 m, so there are no intervals." in text
     assert "Share found, by size of the reference&#39;s objects" in text
     assert all(source.startswith("data:") for source in anchors.sources)
+
+
+def test_a_map_of_another_legend_is_refused(page, tiny_run, prepared_scenes, tmp_path, capsys):
+    path = tmp_path / "map.tif"
+    shutil.copy(sorted(prepared_scenes.glob("S2*"))[0] / "labels.tif", path)
+    with rasterio.open(path, "r+") as raster:
+        raster.update_tags(legend="worldcover")
+    arguments = ["--run-dir", str(tiny_run), "--output", str(tmp_path / "r.html")]
+    assert report.main([*arguments, "--map", str(path)]) == 2
+    assert "has codes of legend worldcover, the run of landcover9" in capsys.readouterr().err
+    assert report.main([*arguments, "--map", str(tmp_path / "absent.tif")]) == 2
+    assert "cannot read the map" in capsys.readouterr().err
+    assert [p.name for p in tmp_path.iterdir()] == ["map.tif"]
 
 
 def test_another_file_is_no_assessment(page, tiny_run, tmp_path, capsys):
