@@ -11,8 +11,9 @@ from landcover_tf.files import read_json, remove_leftovers, write_json
 from landcover_tf.legend import load_crosswalk
 from landcover_tf.progress import progress
 from landcover_tf.sentinel2 import prepared
-from landcover_tf.sentinel2.checks import Finding, check_cloud_mask, check_product
+from landcover_tf.sentinel2.checks import Finding, Severity, check_cloud_mask, check_product
 from landcover_tf.sentinel2.clouds import load_s2cloudless, parse_values
+from landcover_tf.sentinel2.container import ForeignError
 from landcover_tf.sentinel2.discovery import find_product_paths, superseded
 from landcover_tf.sentinel2.label_checks import check_labels
 from landcover_tf.sentinel2.labels import LabelRaster, find_label_rasters
@@ -75,9 +76,14 @@ def _check_all(
         try:
             products.append(open_product(path))
         except LandCoverError as error:
+            # A .zip of something else may lie among the products.
+            foreign = isinstance(error, ForeignError) and path.is_file() and path != source
+            severity: Severity = "note" if foreign else "fatal"
             findings.append(
-                Finding(product=path.name, check="open", severity="fatal", message=str(error))
+                Finding(product=path.name, check="open", severity=severity, message=str(error))
             )
+    if not products and not any(f.severity == "fatal" for f in findings):
+        raise ProductError(f"{source} holds no Sentinel-2 product, only other .zip files")
     replaced = superseded(products)
     for product in products:
         newer = replaced.get(str(product.path))

@@ -20,6 +20,10 @@ LARGEST_ZIP_BYTES = 64 * 2**30
 """Unpacked size beyond which a .zip cannot be a product (about 1 GB) and looks like a bomb."""
 
 
+class ForeignError(ProductError):
+    """The folder or .zip has nothing of a Sentinel-2 product."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Container:
     """Read-only access to a product's files by path relative to the product's root."""
@@ -114,8 +118,9 @@ def open_container(path: str | Path) -> Container:
         path: A SAFE folder, or a .zip with one product; the folder inside may have any name.
 
     Raises:
-        ProductError: There is no product, it is of another level or format, there are several,
-            or the .zip is damaged or unsafe.
+        ForeignError: There is no product.
+        ProductError: It is of another level or format, there are several, or the .zip is damaged
+            or unsafe.
     """
     path = Path(path)
     if not path.exists():
@@ -152,7 +157,7 @@ def _require_level_1c(names: list[str], path: Path) -> None:
             f"{path} is in the format used before 6 December 2016, which holds several tiles; "
             "download the reprocessed (Collection 1) products of the same date instead"
         )
-    raise ProductError(f"{path} is not a Sentinel-2 Level-1C product: it has no MTD_MSIL1C.xml")
+    raise ForeignError(f"{path} is not a Sentinel-2 Level-1C product: it has no MTD_MSIL1C.xml")
 
 
 def _safe_members(path: Path) -> list[str]:

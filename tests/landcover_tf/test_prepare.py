@@ -306,6 +306,17 @@ class TestManyProducts:
         assert run(several, out, "--check-only") == 2
         assert sorted(p.name for p in out.iterdir()) == ["checks.json", "prepare.json"]
 
+    def test_zips_of_other_things_are_told_and_left(self, several, tmp_path, capsys):
+        with zipfile.ZipFile(several / "photos.zip", "w") as archive:
+            archive.writestr("a.jpg", "x")
+        assert run(several, tmp_path / "out", "--check-only") == 0
+        assert "note: photos.zip: " in capsys.readouterr().err
+        assert run(several / "photos.zip", tmp_path / "out") == 2
+        (tmp_path / "alone").mkdir()
+        (several / "photos.zip").rename(tmp_path / "alone" / "photos.zip")
+        assert run(tmp_path / "alone", tmp_path / "out") == 2
+        assert "holds no Sentinel-2 product, only other .zip files" in capsys.readouterr().err
+
     def test_the_higher_baseline_of_one_sight_is_kept(self, several, tmp_path):
         product(several, tile="34SEH", baseline="05.12", discriminator="20260101T000000")
         out = tmp_path / "out"
