@@ -102,7 +102,8 @@ def _check_all(
         document = output_dir / product.name / prepared.DOCUMENT
         if document.is_file() and not (options.overwrite or options.check_only):
             # A finished scene keeps what was found before it was made.
-            findings += [Finding(**entry) for entry in read_json(document).get("checks", [])]
+            kept = [Finding(**entry) for entry in read_json(document).get("checks", [])]
+            findings += [finding for finding in kept if finding not in findings]
         else:
             findings += _check(product, rasters, settings, options)
     return products, findings

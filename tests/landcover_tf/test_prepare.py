@@ -306,6 +306,16 @@ class TestManyProducts:
         assert run(several, out, "--check-only") == 2
         assert sorted(p.name for p in out.iterdir()) == ["checks.json", "prepare.json"]
 
+    def test_finished_scenes_keep_their_findings(self, tmp_path):
+        root = product(tmp_path / "in")
+        zip_safe(root, tmp_path / "in" / "copy.zip")
+        reports = []
+        for _ in range(2):
+            assert run(tmp_path / "in", tmp_path / "out") == 0
+            report = json.loads((tmp_path / "out" / "checks.json").read_text())
+            reports.append([finding["check"] for finding in report["findings"]])
+        assert reports == [["duplicate", "missing-mask", "checksum"]] * 2
+
     def test_zips_of_other_things_are_told_and_left(self, several, tmp_path, capsys):
         with zipfile.ZipFile(several / "photos.zip", "w") as archive:
             archive.writestr("a.jpg", "x")
