@@ -23,7 +23,10 @@
         const script = document.createElement("script");
         script.src = `${encodeURIComponent(pyramid.folder)}/${name}.js`;
         script.onload = () => script.remove();
-        script.onerror = () => reject(new Error(`tile ${name} is missing`));
+        script.onerror = () => {
+          document.getElementById("viewer-missing").hidden = false;
+          reject(new Error(`tile ${name} is missing`));
+        };
         document.head.append(script);
       });
       pending.set(name, entry);
@@ -279,8 +282,11 @@
     inspector.dataset.probabilities = values.join(",");
   }
 
-  map.on("singleclick", (event) => inspect(event.coordinate));
-  const inspectCentre = () => inspect(view.getCenter());
+  map.on("singleclick", (event) => show(event.coordinate));
+  const show = (coordinate) => inspect(coordinate).catch(() => {
+    inspector.textContent = "This pixel's tile is missing.";
+  });
+  const inspectCentre = () => show(view.getCenter());
   document.getElementById("viewer-centre").addEventListener("click", inspectCentre);
   document.getElementById("viewer-reset").addEventListener("click", fit);
   target.addEventListener("keydown", (event) => {

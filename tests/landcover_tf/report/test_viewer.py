@@ -220,6 +220,26 @@ def test_the_keyboard_moves_the_map_and_inspects_its_middle(halves):
     assert "60 water bodies" in halves.text_content("#viewer-inspector")
 
 
+def test_a_page_without_its_tiles_says_so(layers, tmp_path, browser, monkeypatch):
+    monkeypatch.setattr(map_tiles, "EMBED_LIMIT_BYTES", 1000)
+    page(layers, tmp_path)
+    tab = browser.new_page()
+    errors: list[str] = []
+    tab.on("pageerror", lambda error: errors.append(str(error)))
+    tab.goto((tmp_path / "report.html").as_uri())
+    tab.wait_for_function("window.landcoverViewer")
+    assert tab.locator("#viewer-missing").is_hidden()
+    shutil.rmtree(tmp_path / "report_tiles")
+    tab.reload()
+    tab.locator("#viewer-missing").wait_for(state="visible")
+    assert "Keep the folder report_tiles beside" in tab.text_content("#viewer-missing")
+    tab.click("#viewer-centre")
+    tab.wait_for_function(
+        "/is missing/.test(document.getElementById('viewer-inspector').textContent)"
+    )
+    assert errors == []
+
+
 def decoded(url):
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(url.split(",")[1]))))
 
