@@ -67,7 +67,7 @@ def page(layers, folder, name="report"):
     return pyramid
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def browser():
     sync_api = pytest.importorskip("playwright.sync_api")
     names = ("chromium", "chromium-headless-shell", "google-chrome")
