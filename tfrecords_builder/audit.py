@@ -20,6 +20,10 @@ from tfrecords_builder.footprints import Footprints, PatchPlace, locate
 from tfrecords_builder.reading import StoredPatch, stored_patches
 
 
+BENT_EDGE_PX = 0.1
+"""Edges that are straight in one coordinate system are bent by less than this in another."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class AuditConfig:
     """Reads every record of a dataset and proves that its splits share nothing.
@@ -245,7 +249,7 @@ def _leaks(pair: PairFinding, required_px: float) -> list[str]:
             f"{between} share ground: {pair.overlapping_patches} pairs of patches, for example "
             f"{pair.example[0]} and {pair.example[1]}"
         )
-    elif pair.min_distance_px is not None and pair.min_distance_px < required_px - 0.01:
+    elif pair.min_distance_px is not None and pair.min_distance_px < required_px - BENT_EDGE_PX:
         leaks.append(
             f"{between} come within {pair.min_distance_px:.1f} pixels; required are {required_px:g}"
         )

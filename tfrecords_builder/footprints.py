@@ -149,9 +149,12 @@ def locate(places: Sequence[PatchPlace]) -> Footprints:
         0 if place.crs else numbers.setdefault(place.raster, len(numbers) + 1) for place in places
     ]
     bounds = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
-    pixels = np.array([(place.width, place.height) for place in places]).reshape(-1, 2)
-    pixel = (bounds[:, 2:] - bounds[:, :2]) / pixels
-    return Footprints(world=np.array(world), bounds=bounds, pixel=pixel)
+    width = np.array([place.width for place in places]).reshape(-1, 1)
+    height = np.array([place.height for place in places]).reshape(-1, 1)
+    across = (corners[:, 1] - corners[:, 0]) / width
+    down = (corners[:, 2] - corners[:, 0]) / height
+    # Along each axis, so that a turn changes nothing.
+    return Footprints(world=np.array(world), bounds=bounds, pixel=np.hypot(across, down))
 
 
 def _corners(place: PatchPlace) -> list[tuple[float, float]]:

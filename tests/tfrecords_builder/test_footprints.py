@@ -98,6 +98,15 @@ def test_distances_are_those_on_the_ground_far_north(other, right, down):
     assert prints.distance(np.array([[0, 1]]))[0] == pytest.approx(expected, rel=0.01)
 
 
+def test_narrow_rectangles_have_the_pixels_of_wide_ones():
+    # 2.75 degrees east of the zone's meridian and at 69 north, the grid is turned by
+    # 2.75 sin(69) = 2.6 degrees.
+    wide = place(610000, 7650000, width=256, height=256)
+    narrow = place(610000, 7650000, width=2, height=256)
+    prints = locate([wide, narrow, place(25.0, 60.0, pixel=1e-4, crs="EPSG:4326")])
+    np.testing.assert_allclose(prints.pixel[1], prints.pixel[0], rtol=0.005)
+
+
 def test_feet_are_no_metres():
     # EPSG:2263 counts in US survey feet; pixels of 32.8083 feet are 10 m.
     prints = locate([place(980000, 200000, crs="EPSG:2263", pixel=32.8083)])
