@@ -19,7 +19,6 @@ from tfrecords_builder.content import fingerprints, shared_fractions
 from tfrecords_builder.footprints import Footprints, PatchPlace, locate
 from tfrecords_builder.reading import StoredPatch, stored_patches
 
-
 BENT_EDGE_PX = 0.1
 """Edges that are straight in one coordinate system are bent by less than this in another."""
 
