@@ -128,6 +128,10 @@ class EstimateConfig:
     def __post_init__(self) -> None:
         if self.not_a_probability_sample and (self.strata_map or self.design):
             raise ConfigError("--not-a-probability-sample excludes --design and --strata-map")
+        if self.design and self.strata_map:
+            raise ConfigError("the strata come from --design or from --strata-map, not from both")
+        if self.strata_legend and not self.strata_map:
+            raise ConfigError("--strata-legend is that of --strata-map, which is not given")
         _share(self, "confidence")
         _positive(self, "rows_per_strip")
 

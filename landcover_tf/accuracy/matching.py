@@ -84,16 +84,15 @@ def match(
     dense = index[class_map.at(rows[inside], cols[inside])].astype(np.int64)
     mapped[inside] = np.where(dense == IGNORED, -1, dense)
 
+    # A point coded as the legend's own no data was not labelled either.
+    nodata = (reference < 0) & (points.reference == class_map.legend.nodata)
     # The first reason that holds counts, so that the counts add up.
     reasons = {
-        UNLABELLED_POINTS: points.reference == UNLABELLED,
-        UNKNOWN: (reference < 0) & (points.reference != UNLABELLED),
+        UNLABELLED_POINTS: (points.reference == UNLABELLED) | nodata,
+        UNKNOWN: reference < 0,
         OUTSIDE: ~inside & (not keep_unmapped),
         NODATA: inside & (mapped < 0) & (not keep_unmapped),
     }
-    # A point coded as the legend's own no data was not labelled either.
-    nodata = (reference < 0) & (points.reference == class_map.legend.nodata)
-    reasons[UNLABELLED_POINTS] = reasons[UNLABELLED_POINTS] | nodata
     usable = np.ones(len(rows), bool)
     excluded: dict[str, tuple[str, ...]] = {}
     for reason, wrong in reasons.items():
@@ -102,14 +101,8 @@ def match(
     repeated = _repeated(points, unit_rows, unit_cols, reference, usable)
     excluded[DUPLICATE] = tuple(points.ids[i] for i in np.flatnonzero(repeated))
     usable &= ~repeated
-    if not usable.any():
-        why = "; ".join(f"{len(ids)} {reason}" for reason, ids in excluded.items() if ids)
-        raise SampleError(f"none of {len(rows)} reference points can be used: {why}")
-    if not (mapped[usable] >= 0).any():
-        raise SampleError(
-            f"none of {int(usable.sum())} reference points lies where {class_map.path} has a "
-            "class; check the position and CRS of both"
-        )
+    excluded = {reason: ids for reason, ids in excluded.items() if ids}
+    _check_some(usable, mapped, excluded, class_map)
     return MatchedPoints(
         ids=tuple(points.ids[i] for i in np.flatnonzero(usable)),
         row=rows[usable],
@@ -119,9 +112,26 @@ def match(
         mapped=mapped[usable],
         reference=reference[usable],
         stratum=None if points.stratum is None else points.stratum[usable],
-        excluded={reason: ids for reason, ids in excluded.items() if ids},
+        excluded=excluded,
         reprojected_from=_name(points.crs) if _differs(points.crs, class_map.crs) else None,
     )
+
+
+def _check_some(
+    usable: np.ndarray,
+    mapped: np.ndarray,
+    excluded: Mapping[str, tuple[str, ...]],
+    class_map: ClassMap,
+) -> None:
+    """Raises SampleError when no point is left, or none where the map has a class."""
+    if not usable.any():
+        why = "; ".join(f"{len(ids)} {reason}" for reason, ids in excluded.items())
+        raise SampleError(f"none of {len(usable)} reference points can be used: {why}")
+    if not (mapped[usable] >= 0).any():
+        raise SampleError(
+            f"none of {int(usable.sum())} reference points lies where {class_map.path} has a "
+            "class; check the position and CRS of both"
+        )
 
 
 def _places(
