@@ -12,7 +12,7 @@ from landcover_tf.accuracy.baseline import Baseline
 from landcover_tf.accuracy.calibration import Reliability, softmax
 from landcover_tf.accuracy.scores import confusion_matrix
 from landcover_tf.dataset_info import DatasetInfo
-from landcover_tf.evaluation.regions import own_mask
+from landcover_tf.evaluation.regions import own_regions
 from landcover_tf.input_pipeline.dataset import evaluation_dataset
 from landcover_tf.legend import IGNORED
 from landcover_tf.model_info import Calibration
@@ -119,12 +119,12 @@ def predict_split(
     classes = len(info.legend.classes)
     network, trees, shown = [], [], []
     before, after = _Judgement(classes), _Judgement(classes)
+    regions = own_regions(entries, info.patch_grid) if entries is not None else None
     for image, label in batches:
         outputs, calibrated = _outputs(logits, image, calibration, tta)
         predicted = calibrated.argmax(axis=-1).astype(np.uint8)
         for i in range(len(image)):
-            mask = own_mask(entries, len(network), info.patch_grid)
-            truth = np.where(mask, label[i], IGNORED)
+            truth = _owned(label[i], regions and regions[len(network)])
             network.append(confusion_matrix(truth, predicted[i], classes))
             known = truth != IGNORED
             before.add(outputs[i][known], truth[known])
@@ -143,6 +143,15 @@ def predict_split(
         after_by_class=after.by_class,
         shown=tuple(shown),
     )
+
+
+def _owned(label: np.ndarray, region: tuple[slice, slice] | None) -> np.ndarray:
+    """Returns the label where the patch is scored, IGNORED elsewhere."""
+    if region is None:
+        return label
+    truth = np.full_like(label, IGNORED)
+    truth[region] = label[region]
+    return truth
 
 
 def _outputs(

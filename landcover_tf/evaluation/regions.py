@@ -1,9 +1,8 @@
 """Which pixels of a patch are scored, and which patches are resampled together."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import product
 from pathlib import Path
-
-import numpy as np
 
 from landcover_tf.dataset_info import DatasetInfo
 from landcover_tf.grid import PatchGrid
@@ -23,18 +22,35 @@ def split_entries(info: DatasetInfo, folder: Path, split: str) -> list[PatchEntr
     return entries if len(entries) == info.split(split).records else None
 
 
-def own_region(entry: PatchEntry, grid: PatchGrid) -> tuple[slice, slice]:
-    """Returns the rows and columns of a patch that no other patch of the grid is scored on.
+def own_regions(entries: Sequence[PatchEntry], grid: PatchGrid) -> list[tuple[slice, slice]]:
+    """Returns the rows and columns that each patch is scored on, so that no pixel counts twice.
 
-    Patches share their overlap; each is scored on its middle, where it has the most context, so
-    that every pixel counts once. At the raster's upper and left edge the middle reaches it.
+    Patches share their overlap, and each is scored on its middle, where it has the most context;
+    where no other patch follows on a side, up to its edge.
     """
-    before = grid.patch_overlap // 2
+    before, size, stride = grid.patch_overlap // 2, grid.patch_size, grid.stride
+    furthest = (size - 1) // stride
+    places = {(e.product, e.row_off, e.col_off) for e in entries}
 
-    def along(offset: int) -> slice:
-        return slice(before if offset > 0 else 0, before + grid.stride)
+    def taken(entry: PatchEntry, rows: Iterable[int], columns: Iterable[int]) -> bool:
+        return any(
+            (entry.product, entry.row_off + row * stride, entry.col_off + column * stride) in places
+            for row, column in product(rows, columns)
+        )
 
-    return along(entry.row_off), along(entry.col_off)
+    def part(follows: Callable[[Sequence[int]], bool]) -> slice:
+        start = before if follows(range(-furthest, 0)) else 0
+        nearest = next((k for k in range(1, furthest + 1) if follows([k])), None)
+        return slice(start, size if nearest is None else before + nearest * stride)
+
+    across = range(-furthest, furthest + 1)
+    return [
+        (
+            part(lambda steps, entry=entry: taken(entry, steps, across)),
+            part(lambda steps, entry=entry: taken(entry, across, steps)),
+        )
+        for entry in entries
+    ]
 
 
 def block_names(
@@ -57,13 +73,3 @@ def block_names(
     return [
         f"{e.product}/{e.group}/{e.row_off // side}/{e.col_off // side}" for e in entries
     ], f"squares of {side} px"
-
-
-def own_mask(entries: Sequence[PatchEntry] | None, number: int, grid: PatchGrid) -> np.ndarray:
-    """Returns True where patch `number` is scored, bool [patch_size, patch_size]."""
-    size = grid.patch_size
-    if entries is None:
-        return np.ones((size, size), bool)
-    mask = np.zeros((size, size), bool)
-    mask[own_region(entries[number], grid)] = True
-    return mask

@@ -1,14 +1,21 @@
-from landcover_tf.evaluation.regions import block_names
+"""Every pixel of a split is scored once, and what belongs together is resampled together."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from landcover_tf.evaluation.regions import block_names, own_regions
 from landcover_tf.grid import PatchGrid
 from landcover_tf.patch_index import PatchEntry
 
 GRID = PatchGrid(patch_size=256, patch_overlap=96)
 
 
-def entry(product, group, *, row_off=0, crs=""):
+def entry(product, group, *, row_off=0, col_off=0, crs=""):
     return PatchEntry(
         key=f"{product}:{row_off}", split="test", shard="s", position=0, product=product,
-        group=group, row_off=row_off, col_off=0, crs=crs, x=0.0, y=0.0, valid_fraction=1.0,
+        group=group, row_off=row_off, col_off=col_off, crs=crs, x=0.0, y=0.0, valid_fraction=1.0,
         labelled_fraction=1.0, class_pixels={},
     )  # fmt: skip
 
@@ -35,3 +42,48 @@ def test_few_groups_are_cut_into_squares_of_each_image():
     assert unit == "squares of 480 px"
     assert names[0] == names[1] != names[2]
     assert len(set(names)) == 4
+
+
+def at(row_off: int, col_off: int, product: str = "p") -> PatchEntry:
+    return entry(product, "g", row_off=row_off, col_off=col_off)
+
+
+def scored(entries, grid: PatchGrid) -> tuple[np.ndarray, np.ndarray]:
+    """Returns how often each pixel is scored, and whether a patch shows it."""
+    extent = max(max(e.row_off, e.col_off) for e in entries) + grid.patch_size
+    counts, shown = np.zeros((extent, extent), int), np.zeros((extent, extent), bool)
+    for one, (rows, columns) in zip(entries, own_regions(entries, grid), strict=True):
+        patch = np.s_[one.row_off : one.row_off + grid.patch_size,
+                      one.col_off : one.col_off + grid.patch_size]  # fmt: skip
+        counts[patch][rows, columns] += 1
+        shown[patch] = True
+    return counts, shown
+
+
+@pytest.mark.parametrize(("size", "overlap"), [(8, 0), (8, 2), (8, 3), (9, 6), (7, 5)])
+@pytest.mark.parametrize(("height", "width"), [(8, 8), (8, 30), (23, 29)])
+def test_a_whole_grid_is_scored_once_up_to_its_edges(size, overlap, height, width):
+    grid = PatchGrid(patch_size=size, patch_overlap=overlap)
+    entries = [at(w.row_off, w.col_off) for w in grid.windows(height, width)]
+    counts, shown = scored(entries, grid)
+    np.testing.assert_array_equal(counts, shown)
+    assert counts[:height, :width].min() == 1
+
+
+@given(
+    places=st.sets(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1),
+    size=st.integers(2, 9),
+    data=st.data(),
+)
+def test_no_pixel_is_scored_twice(places, size, data):
+    overlap = data.draw(st.integers(0, size - 1))
+    grid = PatchGrid(patch_size=size, patch_overlap=overlap)
+    entries = [at(row * grid.stride, col * grid.stride) for row, col in sorted(places)]
+    assert scored(entries, grid)[0].max() == 1
+
+
+def test_patches_meet_in_the_middle_of_their_overlap():
+    grid = PatchGrid(patch_size=10, patch_overlap=4)
+    regions = own_regions([at(0, 0), at(0, 6), at(0, 6, "q")], grid)
+    # They share columns 6 to 9; the first takes 6 and 7.
+    assert [columns for _, columns in regions] == [slice(0, 8), slice(2, 10), slice(0, 10)]
