@@ -41,8 +41,7 @@ class ConfusionMatrix(keras.metrics.Metric):
         self.counts = self.add_variable(
             (num_classes, num_classes),
             initializer="zeros",
-            # JAX has no 64-bit integers unless it is told so globally.
-            dtype="int32" if keras.backend.backend() == "jax" else "int64",
+            dtype=_count_dtype(),
             name="counts",
         )
 
@@ -56,17 +55,10 @@ class ConfusionMatrix(keras.metrics.Metric):
                 make no difference, because a count is a count.
         """
         labels = ops.cast(y_true, "int32")
-        valid = ops.logical_and(labels >= 0, labels < self.num_classes)
         if sample_weight is not None:
             weight = ops.broadcast_to(ops.convert_to_tensor(sample_weight), ops.shape(labels))
-            valid = ops.logical_and(valid, weight > 0)
-        truth = ops.one_hot(ops.where(valid, labels, 0), self.num_classes, dtype="float32")
-        truth = truth * ops.expand_dims(ops.cast(valid, "float32"), -1)
-        found = ops.one_hot(ops.argmax(y_pred, axis=-1), self.num_classes, dtype="float32")
-        # A product per image stays exact in float32, and compiles under XLA where bincount fails.
-        counts = ops.einsum("bhwt,bhwp->btp", truth, found)
-        counts = ops.sum(ops.cast(ops.round(counts), self.counts.dtype), axis=0)
-        self.counts.assign_add(counts)
+            labels = ops.where(weight > 0, labels, -1)
+        self.counts.assign_add(confusion(labels, y_pred, self.num_classes))
 
     def result(self) -> Any:
         """Returns the statistic of all pixels counted so far, a float32 scalar."""
@@ -87,11 +79,34 @@ class ConfusionMatrix(keras.metrics.Metric):
         }
 
 
+def confusion(labels: Any, outputs: Any, num_classes: int) -> Any:
+    """Returns pixel counts by true class (row) and predicted class, integer [classes, classes].
+
+    Args:
+        labels: Dense labels, integer [batch, height, width]; what is no class does not count.
+        outputs: Logits or probabilities [batch, height, width, classes].
+        num_classes: Number of classes.
+    """
+    labels = ops.cast(labels, "int32")
+    valid = ops.logical_and(labels >= 0, labels < num_classes)
+    truth = ops.one_hot(ops.where(valid, labels, 0), num_classes, dtype="float32")
+    truth = truth * ops.expand_dims(ops.cast(valid, "float32"), -1)
+    found = ops.one_hot(ops.argmax(outputs, axis=-1), num_classes, dtype="float32")
+    # A product per image stays exact in float32, and compiles under XLA where bincount fails.
+    counts = ops.einsum("bhwt,bhwp->btp", truth, found)
+    return ops.sum(ops.cast(ops.round(counts), _count_dtype()), axis=0)
+
+
 def segmentation_metrics(num_classes: int) -> list[ConfusionMatrix]:
     """Returns the metrics to compile a model with: `mean_iou`, `mean_f1`, `overall_accuracy`."""
     return [
         ConfusionMatrix(num_classes, name) for name in ("mean_iou", "mean_f1", "overall_accuracy")
     ]
+
+
+def _count_dtype() -> str:
+    # JAX has no 64-bit integers unless it is told so globally.
+    return "int32" if keras.backend.backend() == "jax" else "int64"
 
 
 def _overall_accuracy(counts: Any) -> Any:

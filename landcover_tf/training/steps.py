@@ -13,6 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from landcover_tf.metrics import confusion
 from landcover_tf.optimizers import PartedOptimizer
 
 Batch = tuple[tf.Tensor, tf.Tensor]
@@ -207,7 +208,7 @@ class Stepper:
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         logits = self.model(image, training=False)
         loss = tf.reshape(self.loss(label, logits), [])
-        matrix = confusion(label, tf.argmax(logits, axis=-1), self.classes)
+        matrix = confusion(label, logits, self.classes)
         return loss, tf.cast(tf.reduce_sum(matrix), tf.float32), matrix
 
     def _mean(self, value: Any) -> tf.Tensor:
@@ -215,21 +216,3 @@ class Stepper:
 
     def _sum(self, value: Any) -> tf.Tensor:
         return self.strategy.reduce(tf.distribute.ReduceOp.SUM, value, axis=None)
-
-
-def confusion(label: tf.Tensor, predicted: tf.Tensor, classes: int) -> tf.Tensor:
-    """Returns pixel counts by true class (row) and predicted class, int64 [classes, classes].
-
-    Args:
-        label: Dense labels, uint8 of any shape; values that are no class do not count.
-        predicted: Dense classes, integer of the same shape.
-        classes: Number of classes.
-    """
-    label, predicted = tf.cast(label, tf.int64), tf.cast(predicted, tf.int64)
-    # What does not count goes into a bin of its own: shapes stay known, also without pixels.
-    place = tf.where(label < classes, label * classes + predicted, classes**2)
-    counts = tf.math.bincount(
-        tf.cast(tf.reshape(place, [-1]), tf.int32), minlength=classes**2 + 1,
-        maxlength=classes**2 + 1, dtype=tf.int64,
-    )  # fmt: skip
-    return tf.reshape(counts[:-1], [classes, classes])
