@@ -1,6 +1,5 @@
 """The U-Net: a ResNet encoder, a decoder of transposed convolutions, and skips between them."""
 
-import re
 from typing import Any
 
 import keras
@@ -69,15 +68,6 @@ def encoder_stages(model: keras.Model) -> dict[str, list[str]]:
     if not all(stages.values()):
         raise ModelError(f"model {model.name!r} has no ResNet encoder built by build_unet")
     return stages
-
-
-def encoder_variable_pattern(model: keras.Model) -> str:
-    """Returns a regular expression that matches the paths of exactly the encoder's variables.
-
-    `keras.optimizers.MultiOptimizer` chooses the optimizer of a variable by such patterns.
-    """
-    names = "|".join(re.escape(name) for name in encoder_layer_names(model))
-    return rf"^(?:.*/)?(?:{names})/"
 
 
 def freeze_encoder(model: keras.Model, *, trainable_stages: int = 0) -> None:

@@ -1,7 +1,5 @@
 """The network's shape, names, precision, size checks and freezing."""
 
-import re
-
 import keras
 import numpy as np
 import pytest
@@ -16,7 +14,6 @@ from landcover_tf.models.unet import (
     build_unet,
     encoder_layer_names,
     encoder_stages,
-    encoder_variable_pattern,
     freeze_encoder,
 )
 from landcover_tf.normalizer import Normalizer
@@ -133,16 +130,6 @@ def test_names_and_stages_follow_torchvision(model):
     )
     # layer1 of resnet18 changes neither size nor width, so its shortcut is the identity.
     assert not any("downsample" in name for name in stages["layer1"])
-
-
-def test_pattern_matches_exactly_the_encoders_variables(model):
-    pattern = encoder_variable_pattern(model)
-    matched = [v.path for v in model.variables if re.search(pattern, v.path)]
-    assert matched
-    assert all(path.startswith("encoder_") for path in matched)
-    rest = [v.path for v in model.variables if not re.search(pattern, v.path)]
-    assert rest
-    assert all(path.startswith(("decoder_", "logits")) for path in rest)
 
 
 def test_all_stages_can_be_unfrozen_again(model):
