@@ -37,6 +37,8 @@ MAX_CLASS_WEIGHT = 10.0
 # Dice of an almost empty class is noise; one pixel of smoothing damps it and keeps the quotient
 # finite. It is tiny against the thousands of pixels of a real batch.
 _SMOOTHING_PX = 1.0
+# Below every class and every negated class.
+_NO_CLASS = -1e6
 
 _SETTINGS = (
     *("kind", "ce_weight", "dice_weight", "class_weights", "label_smoothing", "focal_gamma"),
@@ -129,7 +131,8 @@ class SegmentationLoss(keras.losses.Loss):
         self.boundary_px = int(boundary_px)
         self.cross_replica_sum: Callable[[Any], Any] = _identity
         """Sums a tensor over replicas. With it every replica gets the loss of the global batch,
-        of which sums over pixels are taken; without it, the loss of its own part."""
+        of which sums over pixels are taken; without it, the loss of its own part. The Lovasz
+        term is always that of the own part."""
         self._check()
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
@@ -188,10 +191,12 @@ class SegmentationLoss(keras.losses.Loss):
 
     def _region_loss(self, term: str, truth: Any, probability: Any, valid: Any) -> Any:
         """Returns the mean over classes with valid pixels in the batch."""
-        present = self._sums(truth, keep_classes=True) > 0
         if term == "lovasz":
+            # Sorting takes all pixels in one place: each replica takes those of its own part.
+            present = ops.sum(truth, axis=(0, 1, 2)) > 0
             losses = _lovasz_losses(truth, probability, valid)
         else:
+            present = self._sums(truth, keep_classes=True) > 0
             losses = self._overlap_losses(term, truth, probability, valid)
         count = ops.sum(ops.cast(present, "float32"))
         return ops.sum(ops.where(present, losses, 0.0)) / ops.maximum(count, 1.0)
@@ -287,32 +292,22 @@ def near_boundary(labels: Any, valid: Any, reach_px: int) -> Any:
 
     Args:
         labels: Dense labels, int32 [batch, height, width]; any class where invalid.
-        valid: 1 where the label counts, float32 [batch, height, width]. The rim of invalid
-            pixels is no boundary between classes.
+        valid: 1 where the label counts, float32 [batch, height, width]. Invalid pixels are of
+            no class.
         reach_px: 1 marks the pixels on both sides of a boundary, 2 one more row, and so on.
 
     Returns:
         float32 [batch, height, width].
     """
-    below = _differs(labels, valid, 1)
-    right = _differs(labels, valid, 2)
-    edge = ops.maximum(below, right)
-    if reach_px > 1:
-        # Values are 0 or 1, so zero padding at the rim, which some backends use, is harmless.
-        edge = ops.max_pool(ops.expand_dims(edge, -1), 2 * reach_px - 1, 1, "same")[..., 0]
-    return edge * valid
+    reach = [[0, 0], [reach_px, reach_px], [reach_px, reach_px]]
 
+    def highest(values: Any) -> Any:
+        # Padded here, because some backends take zeros for the rim.
+        known = ops.pad(ops.where(valid > 0, values, _NO_CLASS), reach, constant_values=_NO_CLASS)
+        return ops.max_pool(ops.expand_dims(known, -1), 2 * reach_px + 1, 1, "valid")[..., 0]
 
-def _differs(labels: Any, valid: Any, axis: int) -> Any:
-    """Returns 1 on both sides of every class change along `axis`."""
-    before, after = [slice(None)] * 3, [slice(None)] * 3
-    before[axis], after[axis] = slice(None, -1), slice(1, None)
-    changed = ops.cast(ops.not_equal(labels[tuple(before)], labels[tuple(after)]), "float32") * (
-        valid[tuple(before)] * valid[tuple(after)]
-    )
-    first, last = [[0, 0] for _ in range(3)], [[0, 0] for _ in range(3)]
-    first[axis], last[axis] = [0, 1], [1, 0]
-    return ops.maximum(ops.pad(changed, first), ops.pad(changed, last))
+    classes = ops.cast(labels, "float32")
+    return ops.cast(highest(classes) > -highest(-classes), "float32") * valid
 
 
 def _lovasz_losses(truth: Any, probability: Any, valid: Any) -> Any:

@@ -285,6 +285,32 @@ def test_boundary_by_hand():
     assert not none.any()
 
 
+@pytest.mark.parametrize("reach", [1, 2, 3])
+def test_boundary_equals_brute_force(reach):
+    rng = np.random.default_rng(reach)
+    labels = rng.choice([0, 3], (2, 13, 11), p=[0.93, 0.07]).astype(np.int32)
+    valid = (rng.random(labels.shape) < 0.8).astype(np.float32)
+    expected = np.zeros_like(valid)
+    for image, row, col in np.argwhere(valid > 0):
+        window = np.s_[
+            image, max(row - reach, 0) : row + reach + 1, max(col - reach, 0) : col + reach + 1
+        ]
+        other = (labels[window] != labels[image, row, col]) & (valid[window] > 0)
+        expected[image, row, col] = other.any()
+    assert 0 < expected.mean() < valid.mean()
+    found = near_boundary(ops.convert_to_tensor(labels), ops.convert_to_tensor(valid), reach)
+    np.testing.assert_array_equal(ops.convert_to_numpy(found), expected)
+
+
+def test_lovasz_of_a_replica_leaves_out_classes_of_the_others():
+    labels, logits = batch()
+    alone = value(build_loss(kind="lovasz"), labels[:1], logits[:1])
+    joined = build_loss(kind="lovasz")
+    # Class 3 is present on another replica only.
+    joined.cross_replica_sum = lambda values: values + ops.ones_like(values)
+    assert value(joined, labels[:1], logits[:1]) == alone
+
+
 def test_boundary_pixels_weigh_more():
     labels = np.array([[[0, 0, 0, 1]]])
     logits = np.log([[[[0.5, 0.5], [0.5, 0.5], [0.25, 0.75], [0.5, 0.5]]]])
