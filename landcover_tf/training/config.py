@@ -148,10 +148,10 @@ class TrainConfig:
                 raise ConfigError(f"--{_flag(name)} must be above 0, got {getattr(self, name)}")
         not_negative = (
             "weight_decay", "clip_norm", "early_stopping", "unfreeze_every", "encoder_lr_factor",
-            "checkpoint_minutes", "pictures", "histograms_every", "seed",
+            "checkpoint_minutes", "pictures", "histograms_every", "seed", "oversampling",
         )  # fmt: skip
         for name in not_negative:
-            if (getattr(self, name) or 0) < 0:
+            if not (getattr(self, name) or 0) >= 0:
                 raise ConfigError(
                     f"--{_flag(name)} must not be negative, got {getattr(self, name)}"
                 )
@@ -161,6 +161,10 @@ class TrainConfig:
             raise ConfigError(
                 f"--patch-size must be a multiple of {SIZE_MULTIPLE}, because the encoder halves "
                 f"the image five times; got {self.patch_size}"
+            )
+        if len(self.decoder_filters) != 5 or min(self.decoder_filters) < 1:
+            raise ConfigError(
+                f"--decoder-filters expects five numbers above 0, got {self.decoder_filters}"
             )
         if not 0 <= self.ema_decay < 1:
             raise ConfigError(f"--ema-decay must be in [0, 1), got {self.ema_decay}")

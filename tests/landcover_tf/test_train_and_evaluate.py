@@ -136,6 +136,8 @@ def test_vector_calibration_is_kept_for_the_export(tiny_run, tmp_path, capsys):
         (["--patch-size", "128"], "128"),
         (["--encoder-lr-factor", "0"], "encoder"),
         (["--skip-connections", "7"], "must be in [0, 5], got 7"),
+        (["--decoder-filters", "64", "32"], "five numbers above 0, got (64, 32)"),
+        (["--weight-decay", "nan"], "--weight-decay must not be negative, got nan"),
     ],
 )
 def test_settings_that_cannot_work_are_told(tiny_dataset, tmp_path, capsys, flags, message):
