@@ -26,7 +26,9 @@ class Devices:
         self.strategy = strategy
         self.workers = workers
         self.chief = chief
-        self._count = tf.function(self._count_everywhere)
+        self._sum = tf.function(
+            lambda values: strategy.reduce(tf.distribute.ReduceOp.SUM, values, axis=None)
+        )
 
     @property
     def replicas(self) -> int:
@@ -35,15 +37,13 @@ class Devices:
 
     def any_worker(self, flag: bool) -> bool:
         """Returns whether any worker says so; all workers must ask at the same step."""
-        return flag if self.workers == 1 else bool(self._count(tf.constant(int(flag))) > 0)
-
-    def _count_everywhere(self, flag: tf.Tensor) -> tf.Tensor:
-        def of_replica(flag: tf.Tensor) -> tf.Tensor:
-            context = tf.distribute.get_replica_context()
-            return context.all_reduce(tf.distribute.ReduceOp.SUM, flag)
-
-        counts = self.strategy.run(of_replica, args=(flag,))
-        return self.strategy.reduce(tf.distribute.ReduceOp.MEAN, counts, axis=None)
+        if self.workers == 1:
+            return flag
+        # A plain tensor would be taken to be the same everywhere and not be sent.
+        flags = self.strategy.experimental_distribute_values_from_function(
+            lambda _: tf.constant(int(flag))
+        )
+        return bool(self._sum(flags) > 0)
 
 
 def choose_devices(kind: StrategyKind) -> Devices:

@@ -74,23 +74,22 @@ def _program(config: EvaluateConfig) -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     start_tensorflow()
     from landcover_tf.evaluation.run import Settings, evaluate_run
+    from landcover_tf.training.faults import explained
 
-    text = evaluate_run(
-        run,
-        folder,
-        Settings(
-            split=config.split,
-            batch_size=config.batch_size,
-            calibration=config.calibration,
-            tta=config.tta,
-            baseline=None if config.baseline == "none" else config.baseline,
-            baseline_context=config.baseline_context,
-            baseline_pixels=config.baseline_pixels,
-            bootstrap_samples=config.bootstrap_samples,
-            pictures=config.pictures,
-            seed=config.seed,
-        ),
+    settings = Settings(
+        split=config.split,
+        batch_size=config.batch_size,
+        calibration=config.calibration,
+        tta=config.tta,
+        baseline=None if config.baseline == "none" else config.baseline,
+        baseline_context=config.baseline_context,
+        baseline_pixels=config.baseline_pixels,
+        bootstrap_samples=config.bootstrap_samples,
+        pictures=config.pictures,
+        seed=config.seed,
     )
+    with explained(folder, memory_advice="lower --batch-size"):
+        text = evaluate_run(run, folder, settings)
     cli.write_config(config, run.evaluation(config.split) / "config.json")
     print(f"{text}\n\nwrote {run.evaluation(config.split)}")
 

@@ -77,16 +77,23 @@ class Batches:
 
     def validation(self) -> Any:
         """Returns the validation split, every patch once, the last batch filled with nothing."""
-        size = self.info.patch_grid.patch_size
-        whole = size % SIZE_MULTIPLE == 0
-        dataset = evaluation_dataset(
+        dataset = self._validation(self.config.batch_size).map(self._fill)
+        return self.devices.strategy.experimental_distribute_dataset(dataset)
+
+    def examples(self, count: int) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns the first validation patches, on this process alone, and their labels."""
+        # A distributed dataset would wait here for the other workers, which want no pictures.
+        return next(iter(self._validation(count)))
+
+    def _validation(self, batch_size: int) -> tf.data.Dataset:
+        whole = self.info.patch_grid.patch_size % SIZE_MULTIPLE == 0
+        return evaluation_dataset(
             self.info,
             self.config.data_dir,
             "val",
-            batch_size=self.config.batch_size,
+            batch_size=batch_size,
             patch_size=None if whole else self.config.patch_size,
-        ).map(self._fill)
-        return self.devices.strategy.experimental_distribute_dataset(dataset)
+        )
 
     def _fill(self, image: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns the batch with empty patches added, so that all batches have one shape."""

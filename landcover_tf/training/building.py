@@ -9,7 +9,7 @@ import tensorflow as tf
 from landcover_tf.dataset_info import DatasetInfo
 from landcover_tf.distributed import Devices
 from landcover_tf.errors import ConfigError
-from landcover_tf.losses import build_loss, class_weights
+from landcover_tf.losses import SegmentationLoss, build_loss, class_weights
 from landcover_tf.model_info import ModelSpec
 from landcover_tf.models.unet import build_unet, encoder_stages, freeze_encoder
 from landcover_tf.models.weights import load_encoder_weights
@@ -139,7 +139,7 @@ def _class_weights(config: TrainConfig, info: DatasetInfo) -> tuple[float, ...] 
 
 def _loss(
     config: TrainConfig, weights: tuple[float, ...] | None, devices: Devices
-) -> keras.losses.Loss:
+) -> SegmentationLoss:
     loss = build_loss(
         kind=config.loss,
         ce_weight=config.ce_weight,
@@ -153,6 +153,11 @@ def _loss(
         boundary_weight=config.boundary_weight,
         boundary_px=config.boundary_px,
     )
+    return join_replicas(loss, devices)
+
+
+def join_replicas(loss: SegmentationLoss, devices: Devices) -> SegmentationLoss:
+    """Returns `loss`, summing over the pixels of all devices that train together."""
     if devices.replicas > 1:
         loss.cross_replica_sum = lambda value: tf.distribute.get_replica_context().all_reduce(
             tf.distribute.ReduceOp.SUM, value

@@ -245,14 +245,13 @@ class Loop:
             self.log.histograms(number, self.stepper.model)
 
     def _examples(self) -> list[Example]:
-        batch = next(iter(self._validation))
-        image, label = (self.devices.strategy.experimental_local_results(v)[0] for v in batch)
-        count = min(self.config.pictures, len(label))
-        image, label = image[:count], label[:count].numpy()
-        predicted = np.argmax(self.stepper.model(image, training=False), axis=-1)
+        images, labels = self.batches.examples(self.config.pictures)
+        predicted = np.argmax(self.stepper.model(images, training=False), axis=-1)
         return [
-            Example(image=image[i].numpy(), label=label[i], predicted=predicted[i].astype(np.uint8))
-            for i in range(count)
+            Example(image=image, label=label, predicted=classes)
+            for image, label, classes in zip(
+                images.numpy(), labels.numpy(), predicted.astype(np.uint8), strict=True
+            )
         ]
 
     def _monitored(self, row: Row) -> float:

@@ -1,12 +1,10 @@
 """One training session: from the config to a finished (or interrupted) run folder."""
 
 import dataclasses
-import re
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,18 +15,20 @@ from landcover_tf import cli, provenance
 from landcover_tf.callbacks import TensorBoardLog, draw_learning_curves, write_history
 from landcover_tf.distributed import Devices, choose_devices
 from landcover_tf.errors import ConfigError, RunError
-from landcover_tf.files import write_json
+from landcover_tf.files import atomic_path, write_json
 from landcover_tf.run_folder import FINISHED
 from landcover_tf.training.batches import Batches
 from landcover_tf.training.building import Built, build
 from landcover_tf.training.config import TrainConfig
+from landcover_tf.training.faults import explained
 from landcover_tf.training.interruption import StopRequest
 from landcover_tf.training.loop import Loop, Row
 from landcover_tf.training.model_card import model_card
 from landcover_tf.training.preflight import Preflight, check
 
-_OUT_OF_MEMORY = re.compile(
-    r"\boom\b|out of memory|resource.?exhausted|cudnn.*alloc", re.IGNORECASE
+_MEMORY_ADVICE = (
+    "lower --batch-size (and raise --gradient-accumulation to keep the effective batch), "
+    "--patch-size or --model, or use --mixed-precision float16"
 )
 
 
@@ -59,13 +59,13 @@ def train(config: TrainConfig, *, on_epoch: Callable[[Row], bool | None] | None 
     found = check(config)
     if found.finished:
         return _finished_before(found)
-    with _memory_hint():
-        devices = choose_devices(config.strategy)
+    devices = choose_devices(config.strategy)
+    with explained(config.data_dir, memory_advice=_MEMORY_ADVICE, workers=devices.workers):
         # Not 0: tf.data cannot combine a global seed of 0 with a seed computed in the graph.
         keras.utils.set_random_seed(1 + config.seed)
         if config.deterministic:
             tf.config.experimental.enable_op_determinism()
-        resume = found.run.state.is_file()
+        resume = _resumes(found, devices)
         built = build(config, found.info, devices, resume=resume)
         batches = Batches(config, found.info, devices)
         if devices.chief:
@@ -109,6 +109,17 @@ def _run(
         best_epoch=progress.best_epoch,
         history=tuple(progress.history),
     )
+
+
+def _resumes(found: Preflight, devices: Devices) -> bool:
+    """Returns whether there is a state to go on from; all workers must see the same."""
+    resume = found.run.state.is_file()
+    if devices.any_worker(resume) and devices.any_worker(not resume):
+        raise RunError(
+            f"only some of the workers find {found.run.state}; --output-dir must be one folder "
+            "that all workers share"
+        )
+    return resume
 
 
 def _describe(config: TrainConfig, found: Preflight, built: Built) -> None:
@@ -166,7 +177,8 @@ def _record(
     if complete:
         if config.learning_curves:
             draw_learning_curves(run.learning_curves, progress.history, progress.best_epoch)
-        run.model_card.write_text(model_card(summary, found.info))
+        with atomic_path(run.model_card) as temporary:
+            temporary.write_text(model_card(summary, found.info))
         print(
             f"finished: best epoch {progress.best_epoch} with validation {config.monitor} "
             f"{abs(progress.best or 0):.4f}; score it with "
@@ -217,20 +229,6 @@ def _peak_memory_bytes() -> int:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     # Linux counts in KiB, macOS in bytes.
     return peak if sys.platform == "darwin" else peak * 1024
-
-
-@contextmanager
-def _memory_hint() -> Iterator[None]:
-    try:
-        yield
-    except (tf.errors.OpError, MemoryError) as error:
-        # XLA and cuDNN report exhausted memory as internal errors.
-        if isinstance(error, tf.errors.OpError) and not _OUT_OF_MEMORY.search(str(error)):
-            raise
-        raise ConfigError(
-            "out of memory; lower --batch-size (and raise --gradient-accumulation to keep the "
-            "effective batch), --patch-size or --model, or use --mixed-precision float16"
-        ) from error
 
 
 def settings_of(values: dict[str, Any]) -> TrainConfig:

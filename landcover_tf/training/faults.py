@@ -1,0 +1,50 @@
+"""What TensorFlow says when memory, a shard or another host fails, in words that help."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import tensorflow as tf
+
+from landcover_tf.errors import ConfigError, DatasetError, RunError
+
+# XLA and cuDNN report exhausted memory as internal errors.
+_OUT_OF_MEMORY = re.compile(
+    r"\boom\b|out of memory|resource.?exhausted|cudnn.*alloc", re.IGNORECASE
+)
+_FILE_ERRORS = (tf.errors.DataLossError, tf.errors.NotFoundError, tf.errors.PermissionDeniedError)
+_LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError)
+
+
+@contextmanager
+def explained(data_dir: Path, *, memory_advice: str, workers: int = 1) -> Iterator[None]:
+    """Inside the `with` block, errors of TensorFlow that a user can act on are told as ours.
+
+    Args:
+        data_dir: Where the shards are.
+        memory_advice: What lowers the need of memory.
+        workers: Processes that train together.
+
+    Raises:
+        ConfigError: Memory is exhausted.
+        DatasetError: A shard cannot be read.
+        RunError: Another worker was lost.
+    """
+    try:
+        yield
+    except (tf.errors.OpError, MemoryError) as error:
+        reason = str(getattr(error, "message", error)).splitlines()
+        if isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(str(error)):
+            raise ConfigError(f"out of memory; {memory_advice}") from error
+        if isinstance(error, _FILE_ERRORS):
+            raise DatasetError(
+                f"a file cannot be read or is damaged ({reason[0]}); check the shards with "
+                f"`python -m tfrecords_builder.validate {data_dir}`"
+            ) from error
+        if workers > 1 and isinstance(error, _LOST):
+            raise RunError(
+                f"the connection to another worker was lost ({reason[0]}); start all workers "
+                "again with the same command, and the training goes on from its last state"
+            ) from error
+        raise
