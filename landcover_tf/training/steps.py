@@ -198,7 +198,7 @@ class Stepper:
 
     def _gradients(self, image: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, list[Any]]:
         with tf.GradientTape() as tape:
-            loss = tf.reshape(self.loss(label, self.model(image, training=True)), [])
+            loss = self._loss_of(label, self.model(image, training=True))
             scaled = self._together.scale_loss(loss)
         variables = [v.value for v in self.model.trainable_variables]
         return loss, tape.gradient(scaled, variables)
@@ -207,9 +207,14 @@ class Stepper:
         self, image: tf.Tensor, label: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         logits = self.model(image, training=False)
-        loss = tf.reshape(self.loss(label, logits), [])
+        loss = self._loss_of(label, logits)
         matrix = confusion(label, logits, self.classes)
         return loss, tf.cast(tf.reduce_sum(matrix), tf.float32), matrix
+
+    def _loss_of(self, label: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+        # Keras divides by the number of replicas, for gradients that are summed over them; here
+        # every replica has the loss of the whole batch, and gradients are averaged.
+        return tf.reshape(self.loss(label, logits), []) * self.replicas
 
     def _mean(self, value: Any) -> tf.Tensor:
         return self.strategy.reduce(tf.distribute.ReduceOp.MEAN, value, axis=None)

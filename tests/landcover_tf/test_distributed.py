@@ -1,4 +1,4 @@
-"""Several devices or hosts train as one does with the same global batch.
+"""Several hosts train as one does with the same global batch.
 
 Each training runs in a process of its own: TensorFlow's devices cannot be chosen twice.
 """
@@ -20,7 +20,7 @@ from landcover_tf.errors import ConfigError
 PROGRAM = """
 import json, sys
 import keras
-import tensorflow as tf
+from landcover_tf.callbacks import TensorBoardLog
 from landcover_tf.distributed import choose_devices
 from landcover_tf.losses import build_loss
 from landcover_tf.optimizers import PartedOptimizer
@@ -32,21 +32,17 @@ from landcover_tf.training.loop import Loop
 from landcover_tf.training.preflight import check
 from landcover_tf.training.steps import Stepper
 
-data, output, kind, precision = sys.argv[1:]
+data, output = sys.argv[1:]
 config = TrainConfig(
     data_dir=data, output_dir=output, model="resnet18", encoder_weights="none", patch_size=32,
-    batch_size=4, epochs=2, lr=1e-2, gradient_accumulation=2, ema_decay=0.9, clip_norm=0.5,
+    batch_size=4, epochs=2, lr=0.1, gradient_accumulation=2, ema_decay=0.9, clip_norm=0.5,
     augmentation="none",
 )
 found = check(config)
-if kind == "mirrored":
-    cpu = tf.config.list_physical_devices("CPU")[0]
-    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-devices = choose_devices(kind)
+devices = choose_devices("auto")
 keras.utils.set_random_seed(1)
 loss = join_replicas(build_loss(class_weights=(1, 2, 3), label_smoothing=0.1), devices)
 with devices.strategy.scope():
-    keras.config.set_dtype_policy(precision)
     model = keras.Sequential([
         keras.Input((32, 32, 4)),
         keras.layers.Conv2D(8, 3, padding="same", name="first"),
@@ -56,25 +52,35 @@ with devices.strategy.scope():
     ])
     stepper = Stepper(
         model, loss,
-        PartedOptimizer("adamw", weight_decay=0.01, part_of=lambda v: "all", factors={"all": 1.0},
-                        scale_loss=precision == "mixed_float16"),
+        # Its steps have the size of the gradient, unlike AdamW's.
+        PartedOptimizer("sgd", weight_decay=0.01, part_of=lambda v: "all", factors={"all": 1.0}),
         strategy=devices.strategy, clip_norm=config.clip_norm,
         accumulation=config.gradient_accumulation, ema_decay=config.ema_decay,
     )
-loop = Loop(config, stepper, Batches(config, found.info, devices), devices, found.run)
+norms = []
+plain_step = stepper.train
+def noted_step(batches, decay):
+    loss, norm = plain_step(batches, decay)
+    norms.append(float(norm))
+    return loss, norm
+stepper.train = noted_step
+info, log = found.info, None
+if devices.chief:
+    log = TensorBoardLog(found.run.tensorboard, info.legend, info.band_names)
+loop = Loop(config, stepper, Batches(config, info, devices), devices, found.run, log=log)
 with StopRequest() as stop:
     assert loop.train(stop)
 weights = {name: v.tolist() for name, v in stepper.state().items() if "seed" not in name}
 print(json.dumps({"replicas": devices.replicas, "history": loop.progress.history,
-                  "weights": list(weights.values())}))
+                  "norms": norms, "weights": list(weights.values())}))
 """
 
 
-def start(data, output, kind, *, precision="float32", task=None) -> subprocess.Popen:
+def start(data, output, *, task=None) -> subprocess.Popen:
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "KERAS_BACKEND": "tensorflow"}
     environment["TF_CONFIG"] = json.dumps(task) if task else ""
     return subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, str(data), str(output), kind, precision],
+        [sys.executable, "-c", PROGRAM, str(data), str(output)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
     )  # fmt: skip
 
@@ -85,10 +91,11 @@ def result(process: subprocess.Popen) -> dict:
     return json.loads(out.splitlines()[-1])
 
 
-def assert_same(found: dict, expected: dict, tolerance: float = 2e-4) -> None:
+def assert_same(found: dict, expected: dict) -> None:
     for row, other in zip(found["history"], expected["history"], strict=True):
-        for name in ("train_loss", "val_loss", "val_mean_iou"):
-            assert row[name] == pytest.approx(other[name], rel=tolerance), name
+        for name in ("train_loss", "val_loss"):
+            assert row[name] == pytest.approx(other[name], rel=1e-3), name
+    assert found["norms"] == pytest.approx(expected["norms"], rel=1e-2)
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +107,7 @@ def data_dir(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def alone(data_dir, tmp_path_factory) -> dict:
-    return result(start(data_dir, tmp_path_factory.mktemp("runs") / "alone", "single"))
+    return result(start(data_dir, tmp_path_factory.mktemp("runs") / "alone"))
 
 
 def free_ports(count: int) -> list[int]:
@@ -114,27 +121,20 @@ def free_ports(count: int) -> list[int]:
 def test_two_workers_train_as_one_process(data_dir, tmp_path, alone):
     cluster = {"worker": [f"127.0.0.1:{port}" for port in free_ports(2)]}
     workers = [
-        start(data_dir, tmp_path / "run", "auto",
+        start(data_dir, tmp_path / "run",
               task={"cluster": cluster, "task": {"type": "worker", "index": index}})
         for index in (0, 1)
     ]  # fmt: skip
-    found = [result(worker) for worker in workers]
+    try:
+        found = [result(worker) for worker in workers]
+    finally:
+        for worker in workers:
+            worker.kill()
     assert [one["replicas"] for one in found] == [2, 2]
     assert found[0]["weights"] == found[1]["weights"]
     for one in found:
         assert_same(one, alone)
     assert (tmp_path / "run" / "best.weights.h5").is_file()
-
-
-def test_two_devices_train_as_one(data_dir, tmp_path, alone):
-    found = result(start(data_dir, tmp_path / "run", "mirrored"))
-    assert found["replicas"] == 2
-    assert_same(found, alone)
-
-
-def test_two_devices_scale_the_loss_of_float16(data_dir, tmp_path, alone):
-    found = result(start(data_dir, tmp_path / "run", "mirrored", precision="mixed_float16"))
-    assert_same(found, alone, tolerance=0.03)
 
 
 @pytest.mark.parametrize(
