@@ -7,31 +7,37 @@
   const size = pyramid.tile;
   const byCode = new Map(classes.map((c) => [c.code, c]));
   const hidden = new Set();
-  const pending = new Map();
+  // Texts of script tiles, the last used last; a full-size map has too many to keep all.
+  const kept = new Map();
+  const KEPT_TILES = 256;
+  const waiting = new Map();
 
   window.landcoverTile = (name, tile) => {
-    const waiting = pending.get(name);
-    if (waiting) waiting.resolve(tile);
+    waiting.get(name)?.(tile);
+    waiting.delete(name);
   };
 
   function tileText(name) {
     if (embedded) return Promise.resolve(embedded[name]);
-    if (!pending.has(name)) {
-      const entry = {};
-      entry.promise = new Promise((resolve, reject) => {
-        entry.resolve = resolve;
+    let text = kept.get(name);
+    kept.delete(name);
+    if (!text) {
+      text = new Promise((resolve, reject) => {
+        waiting.set(name, resolve);
         const script = document.createElement("script");
         script.src = `${encodeURIComponent(pyramid.folder)}/${name}.js`;
         script.onload = () => script.remove();
         script.onerror = () => {
           document.getElementById("viewer-missing").hidden = false;
+          kept.delete(name);
           reject(new Error(`tile ${name} is missing`));
         };
         document.head.append(script);
       });
-      pending.set(name, entry);
     }
-    return pending.get(name).promise;
+    kept.set(name, text);
+    if (kept.size > KEPT_TILES) kept.delete(kept.keys().next().value);
+    return text;
   }
 
   function pixels(url) {
