@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from landcover_tf.errors import ModelError
+from landcover_tf.quiet import import_openvino
 
 TOLERANCE = 1e-4
 """Largest difference in probability from the SavedModel: engines add in another order."""
@@ -26,7 +27,7 @@ def write_openvino(saved_model: Path, folder: Path, images: np.ndarray) -> None:
         ModelError: OpenVINO is not installed, or its model answers differently.
     """
     try:
-        import openvino
+        openvino = import_openvino()
     except ImportError:
         raise ModelError(
             "--format openvino needs OpenVINO; install landcover-tf[openvino]"

@@ -1,10 +1,11 @@
-"""TensorFlow started with its fast CPU kernels and without its chatter."""
+"""TensorFlow started with its fast CPU kernels and without its chatter; OpenVINO kept from home."""
 
 import os
 import platform
 import sys
 import tempfile
 from importlib import import_module
+from typing import Any
 
 
 def start_tensorflow() -> None:
@@ -31,6 +32,20 @@ def start_tensorflow() -> None:
         finally:
             os.dup2(kept, 2)
             os.close(kept)
+
+
+def import_openvino() -> Any:
+    """Returns the module `openvino`, which then reports nothing to its makers.
+
+    Its telemetry would write a number for the user into the home folder and send it, with the
+    kind of use, at each import and conversion, without being asked (openvino-telemetry 2025.2).
+
+    Raises:
+        ImportError: It is not installed.
+    """
+    # None makes its import fail, for which OpenVINO has a stub.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    return import_module("openvino")
 
 
 def use_onednn() -> None:

@@ -7,6 +7,7 @@ import numpy as np
 
 from landcover_tf.errors import ModelError
 from landcover_tf.model_info import ModelInfo
+from landcover_tf.quiet import import_openvino
 from serving.local_model import decide
 from serving.options import Precision
 
@@ -28,8 +29,7 @@ class OpenVinoModel:
         Raises:
             ModelError: OpenVINO cannot convert it.
         """
-        import openvino
-
+        openvino = import_openvino()
         self.name = f"openvino {precision}"
         self._openvino = openvino
         self._info = info

@@ -1,5 +1,8 @@
 """Products, prepared scenes and rasters read as one thing."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -199,3 +202,19 @@ def test_openvino_agrees_with_tensorflow(small_export: SmallExport) -> None:
         agreed = (decided[..., 0] == expected.argmax(axis=-1)).mean()
         assert agreed >= 0.999
         assert np.abs(decided[..., 1] - expected.max(axis=-1) * 254).max() < 0.51
+
+
+def test_openvino_leaves_nothing_in_the_home_folder(
+    small_export: SmallExport, tmp_path: Path
+) -> None:
+    pytest.importorskip("openvino")
+    # Its telemetry would keep a number for the user there, and send it at each use.
+    code = (
+        "import sys; from pathlib import Path; from landcover_tf.model_info import ModelInfo; "
+        "from serving.openvino_model import OpenVinoModel; folder = Path(sys.argv[1]); "
+        "OpenVinoModel(folder, ModelInfo.load(folder))"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "CI"} | {"HOME": str(tmp_path)}
+    command = [sys.executable, "-c", code, str(small_export.folder)]
+    subprocess.run(command, env=environment, check=True, timeout=120)
+    assert not list(tmp_path.iterdir())
