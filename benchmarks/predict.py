@@ -95,7 +95,7 @@ def network_alone(
     time of an ordinary batch. `network_s` holds that of every batch.
     """
     from serving.options import NetworkOptions, PredictionOptions
-    from serving.plan import example_batch
+    from serving.plan import batch_size, example_batch
     from serving.scene_prediction import Engine, ScenePrediction
 
     network = NetworkOptions(
@@ -107,13 +107,13 @@ def network_alone(
         Path(scene), Path("none.tif"), opened, PredictionOptions(network=network)
     )
     layout = prediction.layout
-    batch_size = 1 if layout.mode == "exact" else network.batch_size
-    batch = example_batch(layout, opened.info, batch_size)
+    size = batch_size(layout, network)
+    batch = example_batch(layout, opened.info, size)
     run = opened.backend.decide if layout.mode == "exact" else opened.backend.probabilities
     run(batch)
     first_s = time.perf_counter() - started
     # Batches never mix window rows, in the program as here.
-    batches = len(layout.rows) * -(-len(layout.cols) // batch_size)
+    batches = len(layout.rows) * -(-len(layout.cols) // size)
     timed = max(batches - 1, 1)
     started = time.perf_counter()
     for _ in range(timed):

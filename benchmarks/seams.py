@@ -25,7 +25,8 @@ from serving.blending import BlendMerger, patch_weights
 from serving.options import NetworkOptions, PredictionOptions
 from serving.raster_io import WindowReader
 from serving.scene_prediction import Engine
-from serving.sources import NODATA, Source, SourceOptions, open_source
+from serving.sources import Source, SourceOptions, open_source
+from serving.stored_values import NODATA
 from serving.windows import Layout, Span, blend_layout
 
 USUAL_FLOOR = 0.2

@@ -13,6 +13,7 @@ from serving.band_content import LEVELS
 Precision = Literal["float32", "bf16"]
 
 _BFLOAT16_OPTION = "auto_mixed_precision_onednn_bfloat16"
+_DECIDED_AT_ONCE = 2**16
 
 
 class TensorFlowModel:
@@ -84,5 +85,11 @@ class TensorFlowModel:
 
 def decide(probabilities: np.ndarray) -> np.ndarray:
     """Returns the decision of engines that give probabilities only, uint8 [..., 2]."""
-    confidence = np.rint(probabilities.max(axis=-1) * np.float32(LEVELS))
-    return np.stack([probabilities.argmax(axis=-1), confidence], axis=-1).astype(np.uint8)
+    decision = np.empty((*probabilities.shape[:-1], 2), np.uint8)
+    pixels, decided = probabilities.reshape(-1, probabilities.shape[-1]), decision.reshape(-1, 2)
+    # In parts, because what lies between takes many times the room of the result.
+    for start in range(0, len(pixels), _DECIDED_AT_ONCE):
+        part = slice(start, start + _DECIDED_AT_ONCE)
+        decided[part, 0] = pixels[part].argmax(axis=-1)
+        decided[part, 1] = np.rint(pixels[part].max(axis=-1) * np.float32(LEVELS))
+    return decision

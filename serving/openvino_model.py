@@ -1,15 +1,17 @@
 """The exported SavedModel run by OpenVINO, the fastest engine measured on CPUs."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from landcover_tf.errors import ModelError
 from landcover_tf.model_info import ModelInfo
 from landcover_tf.quiet import import_openvino
-from serving.local_model import decide
+from serving.band_content import LEVELS
 from serving.options import Precision
+
+Answer = Literal["probabilities", "decision"]
 
 KEPT_SHAPES = 2
 """A window and its quarter turn."""
@@ -42,30 +44,33 @@ class OpenVinoModel:
             self._model = _converted(openvino, folder)
         except (RuntimeError, OSError) as error:
             raise ModelError(f"OpenVINO cannot convert {folder}: {error}") from error
-        self._compiled: dict[tuple[int, ...], Any] = {}
+        self._compiled: dict[tuple[Answer, tuple[int, ...]], Any] = {}
 
     def probabilities(self, batch: np.ndarray) -> np.ndarray:
         """Returns class probabilities, float32 [batch, height, width, classes]."""
-        request = self._request(batch.shape)
-        # The result is copied: the request's own buffer is written again by the next batch.
-        return np.array(request.infer({0: batch}, share_inputs=True)["probabilities"])
+        return self._run("probabilities", batch)
 
     def decide(self, batch: np.ndarray) -> np.ndarray:
         """Returns dense class and confidence in 1/254, uint8 [batch, height, width, 2]."""
-        request = self._request(batch.shape)
-        return decide(
-            request.infer({0: batch}, share_inputs=True, share_outputs=True)["probabilities"]
-        )
+        return self._run("decision", batch)
 
-    def _request(self, shape: tuple[int, ...]) -> Any:
-        if shape not in self._compiled:
+    def _run(self, answer: Answer, batch: np.ndarray) -> np.ndarray:
+        request = self._request(answer, batch.shape)
+        # The result is copied: the request's own buffer is written again by the next batch.
+        return np.array(request.infer({0: batch}, share_inputs=True, share_outputs=True)[0])
+
+    def _request(self, answer: Answer, shape: tuple[int, ...]) -> Any:
+        if (answer, shape) not in self._compiled:
             model = self._model.clone()
             model.reshape({0: list(shape)})
-            if len(self._compiled) >= KEPT_SHAPES:
-                self._compiled.clear()  # A compiled shape holds its activations' memory.
+            if answer == "decision":
+                model = _deciding(self._openvino, model)
+            # A compiled model holds the memory of its activations.
+            if len(self._compiled) >= KEPT_SHAPES or any(a != answer for a, _ in self._compiled):
+                self._compiled.clear()
             compiled = self._core.compile_model(model, "CPU", self._hints)
-            self._compiled[shape] = compiled.create_infer_request()
-        return self._compiled[shape]
+            self._compiled[answer, shape] = compiled.create_infer_request()
+        return self._compiled[answer, shape]
 
 
 def _converted(openvino: Any, folder: Path) -> Any:
@@ -76,3 +81,18 @@ def _converted(openvino: Any, folder: Path) -> Any:
         model = openvino.convert_model(str(folder))
     outputs = [o for o in model.outputs if "probabilities" in o.get_names()]
     return openvino.Model(outputs, model.get_parameters(), "landcover")
+
+
+def _deciding(openvino: Any, model: Any) -> Any:
+    """Returns the graph with class and confidence as its output, uint8 [..., 2].
+
+    Inside the graph the probabilities share memory with activations; as an output they need
+    their own, and more to search them.
+    """
+    ops = openvino.opset13
+    probabilities = model.output(0).get_node().input_value(0)
+    best = ops.topk(probabilities, ops.constant(np.int32(1)), -1, "max", "none", "i32")
+    levels = ops.multiply(best.output(0), ops.constant(np.float32(LEVELS)))
+    confidence = ops.convert(ops.round(levels, "half_to_even"), "u8")
+    decision = ops.concat([ops.convert(best.output(1), "u8"), confidence], -1)
+    return openvino.Model([decision], model.get_parameters(), "landcover")

@@ -6,7 +6,8 @@ number of rows.
 
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -17,7 +18,6 @@ from serving.bands_on_disk import BandStore
 from serving.blending import Merger, kept
 from serving.raster_io import WindowReader
 from serving.sampling import Sampler
-from serving.sources import NODATA
 from serving.windows import Layout
 
 Item = TypeVar("Item")
@@ -93,7 +93,7 @@ class Predictor:
         self._merger = merger
         self._content = content
         self._batch_size = batch_size
-        self._excluded_bits = excluded_bits | NODATA
+        self._excluded_bits = excluded_bits
         self._sampler = Sampler(layout, excluded_bits)
 
     def run(
@@ -114,15 +114,17 @@ class Predictor:
         wanted = set(rows)
         with _Writer(store, self._content) as writer:
             merger = self._merger()
-            for item in prefetch(self._items(self.rows_to_compute(rows)), depth=1):
-                if isinstance(item, Step):
-                    self._compute(item, merger)
-                    on_window(len(item.cols))
-                else:
-                    band = merger.finish(item.row)
-                    on_window(item.skipped)
-                    if item.row in wanted:
-                        writer.put(item, band)
+            # Closed at once on an error: the reader thread must not outlive the raster.
+            with closing(prefetch(self._items(self.rows_to_compute(rows)), depth=1)) as items:
+                for item in items:
+                    if isinstance(item, Step):
+                        self._compute(item, merger)
+                        on_window(len(item.cols))
+                    else:
+                        band = merger.finish(item.row)
+                        on_window(item.skipped)
+                        if item.row in wanted:
+                            writer.put(item, band)
 
     def region(self, rows: Iterable[int], cols: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
         """Yields (window row, merged probabilities of its band) using some windows only.
@@ -190,7 +192,7 @@ class Predictor:
             merger.add(step.row, col, values)
 
 
-def prefetch(items: Iterable[Item], depth: int) -> Iterator[Item]:
+def prefetch(items: Iterable[Item], depth: int) -> Generator[Item]:
     """Yields `items`, made by a thread that is at most `depth` items ahead.
 
     An error of the thread is raised here; the thread ends when the caller stops early.

@@ -21,18 +21,21 @@ if TYPE_CHECKING:
     from serving.scene_prediction import ScenePrediction
 
 # Peak memory of a ResNet-50 U-Net measured on windows of 2048 px: what the engine holds per pixel
-# of a batch, by engine and precision, and what it holds once the model is loaded.
+# of a batch besides its output, by engine and precision, and what the process holds beside that
+# once the model is loaded, GDAL's full cache among it.
 ACTIVATION_BYTES_PER_PX = {
-    ("openvino", "float32"): 370,
-    ("openvino", "bf16"): 240,
+    ("openvino", "float32"): 330,
+    ("openvino", "bf16"): 200,
     ("tensorflow", "float32"): 800,
     ("tensorflow", "bf16"): 460,
     ("server", "float32"): 800,
     ("server", "bf16"): 800,
 }
-ENGINE_BYTES = {"tensorflow": 2300 * 2**20, "openvino": 800 * 2**20, "server": 300 * 2**20}
-WINDOWS_IN_FLIGHT = 3
-"""Windows held at once by the reader, the queue and the network."""
+ENGINE_BYTES = {"tensorflow": 2300 * 2**20, "openvino": 1100 * 2**20, "server": 600 * 2**20}
+WINDOWS_IN_FLIGHT = 2
+"""Windows held at once: one in the network, one read ahead."""
+STRIPS_IN_THE_MAKING = 3
+"""Room that a strip takes while it is decoded and arranged, in strips."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,18 +51,25 @@ class MemoryModel:
     """Bytes per pixel that leave the engine."""
     raster_width: int
     sequential: bool
+    orientations: bool = False
+    """Whether windows run in eight orientations."""
 
     def bytes_of(self, height: int, width: int, batch: int = 1) -> int:
         """Returns the peak for windows of that size."""
         pixels = height * width * batch
-        per_px = ACTIVATION_BYTES_PER_PX[self.engine, self.precision]
-        per_px += self.channels + WINDOWS_IN_FLIGHT * self.bands * self.stored_bytes
+        activations = ACTIVATION_BYTES_PER_PX[self.engine, self.precision]
+        stored = self.bands * self.stored_bytes
+        # The engine's output, and what is made of it.
+        per_px = activations + 2 * self.channels + WINDOWS_IN_FLIGHT * stored
+        if self.orientations:
+            per_px += stored + 2 * self.channels  # A turned window, its output, and their sum.
+            if self.engine == "openvino" and height != width:
+                per_px += activations  # A quarter turn of another shape is compiled by itself.
         band = height * self.raster_width * self.channels * 2
         strips = 0
         if self.sequential:
-            strips = (
-                (height + STRIP_ROWS) * self.raster_width * (self.bands * self.stored_bytes + 1)
-            )
+            rows = height + STRIPS_IN_THE_MAKING * STRIP_ROWS
+            strips = rows * self.raster_width * (stored + 1)
         return int(ENGINE_BYTES[self.engine] + per_px * pixels + band + strips)
 
 
@@ -112,6 +122,7 @@ def memory_model(
         channels=2 if content.decision_only and not options.tta else 4 * content.classes,
         raster_width=source.grid.width,
         sequential=source.sequential,
+        orientations=options.tta,
     )
 
 
@@ -146,39 +157,38 @@ class Plan:
         return "\n".join(f"{name:>13}  {value}" for name, value in lines)
 
 
-def make_plan(
-    source: Source,
-    info: ModelInfo,
-    options: NetworkOptions,
-    content: BandContent,
-    layout: Layout,
-    backend: Backend,
-) -> Plan:
-    """Returns the plan of a run; it runs one batch twice to learn the network's speed."""
-    batch = 1 if layout.mode == "exact" else options.batch_size
-    seconds = calibrate(backend, layout, info, batch, content)
-    memory = memory_model(source, info, options, content)
+def print_plans(scenes: "Sequence[ScenePrediction]") -> None:
+    """Prints the plan of every scene, without writing anything."""
+    known: dict[tuple[int, ...], float] = {}
+    for scene in scenes:
+        batch = batch_size(scene.layout, scene.options.network)
+        shape = batch, scene.layout.window_height, scene.layout.window_width
+        if shape not in known:
+            backend, info = scene.engine.backend, scene.engine.info
+            known[shape] = calibrate(backend, scene.layout, info, batch, scene.content)
+        print(f"{scene.source.path} -> {scene.map_path}\n{make_plan(scene, known[shape])}")
+
+
+def make_plan(scene: "ScenePrediction", batch_seconds: float) -> Plan:
+    """Returns the plan of a run whose batches take so long."""
+    layout, content, options = scene.layout, scene.content, scene.options.network
+    batch = batch_size(layout, options)
+    # Class and confidence after the votes, and once more when small objects have been removed.
+    cleaned = 4 if scene.cleaning.removes_objects else 2
+    memory = memory_model(scene.source, scene.engine.info, options, content)
     return Plan(
         layout=layout,
-        engine=backend.name,
+        engine=scene.engine.backend.name,
         memory_bytes=memory.bytes_of(layout.window_height, layout.window_width, batch),
-        work_bytes=layout.height * layout.width * (len(content.layers) + 2),
-        network_seconds=seconds * -(-layout.count // batch),
+        work_bytes=layout.height * layout.width * (len(content.layers) + cleaned),
+        # Batches never mix window rows.
+        network_seconds=batch_seconds * len(layout.rows) * -(-len(layout.cols) // batch),
     )
 
 
-def print_plans(scenes: "Sequence[ScenePrediction]") -> None:
-    """Prints the plan of every scene, without writing anything."""
-    for scene in scenes:
-        plan = make_plan(
-            scene.source,
-            scene.engine.info,
-            scene.options.network,
-            scene.content,
-            scene.layout,
-            scene.engine.backend,
-        )
-        print(f"{scene.source.path} -> {scene.map_path}\n{plan}")
+def batch_size(layout: Layout, options: NetworkOptions) -> int:
+    """Returns the windows per call of the network: large ones go one by one."""
+    return 1 if layout.mode == "exact" else options.batch_size
 
 
 def calibrate(

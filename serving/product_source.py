@@ -1,5 +1,6 @@
 """A Level-1C SAFE folder or zip as a source: its bands at 10 m, decoded strip by strip."""
 
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,9 @@ from landcover_tf.sentinel2.pansharpen import Sharpening
 from landcover_tf.sentinel2.quality import read_product_clouds, read_quality_bits
 from landcover_tf.sentinel2.safe import SafeProduct, open_product
 from landcover_tf.sentinel2.scene import STORED_NODATA, STORED_OFFSET, STORED_SCALE, Scene
-from serving.sources import Conversion, Georeference, finish_pixels
+from serving.raster_io import STRIP_ROWS
+from serving.sources import Georeference
+from serving.stored_values import Conversion, finish_pixels
 
 CLOUD_BUFFER_M = 250.0
 """Width of the doubtful rim around clouds, as `landcover prepare` draws it."""
@@ -75,16 +78,19 @@ class ProductSource:
         self._sharpening = sharpening
         self._mask_clouds = mask_clouds
         self._scene: Scene | None = None
-        self._validity: np.ndarray | None = None
+        self._validity: _PackedRows | None = None
 
     def read(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
         with rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE_BYTES, GDAL_NUM_THREADS="ALL_CPUS"):
-            scene, known = self._opened()
-            known = known[window.slices]
+            scene, validity = self._opened()
+            known = validity.rows(window.row_off, window.row_end)
+            known = known[:, window.col_off : window.col_end]
             blank = (known & 1) > 0
             fine = scene.read_fine(window)
             planes, bits = scene.compose(window, fine, blank if blank.any() else None)
-        image = np.ascontiguousarray(np.moveaxis(planes[self._indexes], 0, -1))
+        image = np.empty((*bits.shape, len(self._indexes)), planes.dtype)
+        for channel, index in enumerate(self._indexes):
+            image[..., channel] = planes[index]
         return finish_pixels(image, bits | known, STORED_NODATA, self._info, self._conversion)
 
     def preview(self, shape: tuple[int, int]) -> tuple[np.ndarray, tuple[str, ...], np.ndarray]:
@@ -99,20 +105,37 @@ class ProductSource:
     def close(self) -> None:
         if self._scene is not None:
             self._scene.close()
-            self._scene = None
+            self._scene = self._validity = None
 
-    def _opened(self) -> tuple[Scene, np.ndarray]:
-        """Returns the scene and the bits of its quality masks, uint8 [height, width].
+    def _opened(self) -> "tuple[Scene, _PackedRows]":
+        """Returns the scene and the bits of its quality masks.
 
         They are read when pixels are first wanted, so that a plan costs nothing.
         """
         if self._scene is None or self._validity is None:
             # One thread: the band files are read inside, and GDAL's handles are not shareable.
             self._scene = Scene(self._product, sharpening=self._sharpening, threads=1)
-            self._validity = read_quality_bits(self._product, threads=usable_cores())
+            bits = read_quality_bits(self._product, threads=usable_cores())
             if self._mask_clouds:
-                _add_cloud_bits(self._product, self._validity)
+                _add_cloud_bits(self._product, bits)
+            self._validity = _PackedRows(bits)
         return self._scene, self._validity
+
+
+class _PackedRows:
+    """A raster of long runs of equal bytes, held compressed in strips of rows."""
+
+    def __init__(self, raster: np.ndarray) -> None:
+        self._width = raster.shape[1]
+        starts = range(0, len(raster), STRIP_ROWS)
+        self._strips = [zlib.compress(raster[r : r + STRIP_ROWS].tobytes(), 1) for r in starts]
+
+    def rows(self, start: int, stop: int) -> np.ndarray:
+        """Returns rows [start, stop), uint8 [rows, width]."""
+        first, last = start // STRIP_ROWS, -(-stop // STRIP_ROWS)
+        content = b"".join(zlib.decompress(strip) for strip in self._strips[first:last])
+        rows = np.frombuffer(content, np.uint8).reshape(-1, self._width)
+        return rows[start - first * STRIP_ROWS : stop - first * STRIP_ROWS]
 
 
 def _add_cloud_bits(product: SafeProduct, validity: np.ndarray) -> None:

@@ -1,6 +1,7 @@
 """Windows read from a source without reading a row twice, and rasters written as COG."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,10 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterioWindow
 
 from landcover_tf.errors import OutputError
-from landcover_tf.files import atomic_path
 from landcover_tf.grid import Window
-from serving.sources import NODATA, Georeference, Source
+from landcover_tf.sentinel2.band_reader import GDAL_CACHE_BYTES
+from serving.sources import Georeference, Source
+from serving.stored_values import NODATA
 
 BLOCK_PX = 512
 """Tile size of written rasters; row blocks of this height write each tile once."""
@@ -40,27 +42,38 @@ class WindowReader:
         inside = window.clip(grid.height, grid.width)
         if inside is None:
             raise ValueError(f"{window} lies outside the raster")
-        image, validity = self._inside(inside)
-        if (inside.height, inside.width) == (window.height, window.width):
-            return image, validity
-        padding = window.padding_inside(grid.height, grid.width)
-        return (
-            np.pad(image, (*padding, (0, 0)), constant_values=self._nodata),
-            np.pad(validity, padding, constant_values=NODATA),
-        )
+        left = inside.col_off - window.col_off
+        image, validity = np.empty(0), np.full((window.height, window.width), NODATA, np.uint8)
+        for start, part, bits in self._parts(inside):
+            if not image.size:
+                image = np.full((*validity.shape, part.shape[-1]), self._nodata, part.dtype)
+            top = start - window.row_off
+            place = slice(top, top + len(part)), slice(left, left + inside.width)
+            image[place], validity[place] = part, bits
+        return image, validity
 
-    def _inside(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
+    def _parts(self, window: Window) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        """Yields first row, values and validity of the parts that make up a window.
+
+        Large windows are read in parts, because arranging and converting takes many times the
+        room of the result.
+        """
         if not self._source.sequential:
-            return self._source.read(window)
+            for start in range(window.row_off, window.row_end, STRIP_ROWS):
+                part = Window(
+                    row_off=start,
+                    col_off=window.col_off,
+                    height=min(STRIP_ROWS, window.row_end - start),
+                    width=window.width,
+                )
+                yield start, *self._source.read(part)
+            return
         self._decode(window.row_off, window.row_end)
-        columns = slice(window.col_off, window.col_end)
-        images, validities = [], []
         for start, image, validity in self._strips:
-            rows = slice(max(window.row_off - start, 0), window.row_end - start)
-            if rows.start < len(image) and rows.stop > 0:
-                images.append(image[rows, columns])
-                validities.append(validity[rows, columns])
-        return np.concatenate(images), np.concatenate(validities)
+            first, last = max(window.row_off, start), min(window.row_end, start + len(image))
+            if first < last:
+                place = slice(first - start, last - start), slice(window.col_off, window.col_end)
+                yield first, image[place], validity[place]
 
     def _decode(self, first: int, last: int) -> None:
         self._strips = [s for s in self._strips if s[0] + len(s[1]) > first]
@@ -71,6 +84,13 @@ class WindowReader:
             strip = Window(row_off=start, col_off=0, height=stop - start, width=grid.width)
             self._strips.append((start, *self._source.read(strip)))
             start = stop
+
+
+@contextmanager
+def bounded_cache() -> Iterator[None]:
+    """Bounds GDAL's cache of blocks, which else grows with the rows to 5 % of the machine."""
+    with rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE_BYTES):
+        yield
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,27 +124,28 @@ def write_cog(
         bands: Number of bands.
         grid: Size and georeference.
         style: Colours, names and tags.
-        staging: Folder for the tiled raster that the COG is copied from.
+        staging: Folder on the same disk, for the COG in the making.
 
     Raises:
         OutputError: The disk refuses.
     """
-    staged = staging / f"{path.stem}.staged.tif"
+    # Both files lie in the work folder, so that a killed run leaves nothing beside the map.
+    staged, finished = staging / f"{path.stem}.staged.tif", staging / f"{path.stem}.cog.tif"
     try:
         _write_tiled(staged, blocks, bands, grid, style)
-        with atomic_path(path) as temporary:
-            rasterio.shutil.copy(
-                staged,
-                temporary,
-                driver="COG",
-                COMPRESS="DEFLATE",
-                BLOCKSIZE=BLOCK_PX,
-                OVERVIEW_RESAMPLING=style.overview_resampling,
-                OVERVIEWS="IGNORE_EXISTING",
-                BIGTIFF="IF_SAFER",
-                NUM_THREADS="ALL_CPUS",
-            )
-    except (RasterioError, rasterio._err.CPLE_BaseError) as error:
+        rasterio.shutil.copy(
+            staged,
+            finished,
+            driver="COG",
+            COMPRESS="DEFLATE",
+            BLOCKSIZE=BLOCK_PX,
+            OVERVIEW_RESAMPLING=style.overview_resampling,
+            OVERVIEWS="IGNORE_EXISTING",
+            BIGTIFF="IF_SAFER",
+            NUM_THREADS="ALL_CPUS",
+        )
+        finished.replace(path)
+    except (RasterioError, rasterio._err.CPLE_BaseError, OSError) as error:
         raise OutputError(f"cannot write {path}: {error}; free some space and run again") from error
     finally:
         staged.unlink(missing_ok=True)

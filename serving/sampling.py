@@ -6,7 +6,6 @@ import numpy as np
 
 from serving.blending import kept
 from serving.raster_io import WindowReader
-from serving.sources import NODATA
 from serving.windows import Layout
 
 SAMPLE_PX = 1_000_000
@@ -21,10 +20,10 @@ class Sampler:
 
         Args:
             layout: The windows.
-            excluded_bits: Validity bits, besides no data, whose pixels get no class.
+            excluded_bits: Validity bits whose pixels get no class.
         """
         self._layout = layout
-        self._excluded_bits = excluded_bits | NODATA
+        self._excluded_bits = excluded_bits
         self._step = lattice_step(layout.height, layout.width)
 
     def of_window(self, row: int, col: int, image: np.ndarray, excluded: np.ndarray) -> np.ndarray:

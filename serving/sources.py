@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import rasterio
@@ -22,9 +22,8 @@ from landcover_tf.files import read_json
 from landcover_tf.grid import Window
 from landcover_tf.model_info import ModelInfo
 from landcover_tf.sentinel2.pansharpen import Sharpening
+from serving.stored_values import NODATA, Conversion, finish_pixels
 
-NODATA = 1
-"""Validity bit of pixels without data."""
 SCENE_FILE = "scene.json"
 METRES_PER_DEGREE = 111_320.0
 
@@ -119,8 +118,6 @@ def open_source(path: str | Path, info: ModelInfo, options: SourceOptions) -> So
 class RasterSource:
     """A GeoTIFF, or anything else GDAL reads, with an optional raster of validity bits."""
 
-    sequential = False
-
     def __init__(
         self,
         path: Path,
@@ -148,6 +145,8 @@ class RasterSource:
         self._indexes = _band_indexes(self._dataset, info, options, path)
         self._conversion = _conversion(self._dataset, self._indexes, info, path)
         self._has_mask = _has_mask(self._dataset)
+        # Strips hold all columns: each window beside the first would decode them once more.
+        self.sequential = self._dataset.block_shapes[0][1] >= self._dataset.width
 
     def read(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
         place = RasterioWindow(window.col_off, window.row_off, window.width, window.height)
@@ -167,88 +166,25 @@ class RasterSource:
         return finish_pixels(image, validity, self._dataset.nodata, self._info, self._conversion)
 
     def preview(self, shape: tuple[int, int]) -> tuple[np.ndarray, tuple[str, ...], np.ndarray]:
-        image = np.moveaxis(
-            self._dataset.read(self._indexes, out_shape=(len(self._indexes), *shape)), 0, -1
-        )
+        from landcover_tf.pictures import TRUE_COLOUR
+
+        names = self._info.band_names
+        if set(TRUE_COLOUR) <= set(names):
+            names = TRUE_COLOUR
+        indexes = [self._indexes[self._info.band_names.index(name)] for name in names]
+        planes = self._dataset.read(indexes, out_shape=(len(indexes), *shape))
         image, validity = finish_pixels(
-            image.copy(), np.zeros(shape, np.uint8), self._dataset.nodata, self._info
+            np.moveaxis(planes, 0, -1).copy(),
+            np.zeros(shape, np.uint8),
+            self._dataset.nodata,
+            self._info,
         )
-        return image, self._info.band_names, (validity & NODATA) == 0
+        return image, names, (validity & NODATA) == 0
 
     def close(self) -> None:
         self._dataset.close()
         if self._validity is not None:
             self._validity.close()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Conversion:
-    """From a raster's stored values to the model's: rint(stored * factor + term)."""
-
-    factor: np.ndarray = field(hash=False)
-    term: np.ndarray = field(hash=False)
-
-    @staticmethod
-    def between(source: Sequence[BandInfo], target: Sequence[BandInfo]) -> "Conversion | None":
-        """Returns the conversion between two scalings of the same bands; None when equal."""
-        if all(
-            np.isclose(s.scale, t.scale) and np.isclose(s.offset, t.offset)
-            for s, t in zip(source, target, strict=True)
-        ):
-            return None
-        factor = np.array([s.scale / t.scale for s, t in zip(source, target, strict=True)])
-        term = np.array(
-            [(s.offset - t.offset) / t.scale for s, t in zip(source, target, strict=True)]
-        )
-        return Conversion(factor=factor, term=term)
-
-    def apply(self, image: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
-        """Returns converted values; integers are rounded and saturate."""
-        values = image.astype(np.float64) * self.factor + self.term
-        if dtype.kind in "iu":
-            limits = np.iinfo(dtype)
-            values = np.clip(np.rint(values), limits.min, limits.max)
-        return values.astype(dtype)
-
-
-def finish_pixels(
-    image: np.ndarray,
-    validity: np.ndarray,
-    nodata: float | None,
-    info: ModelInfo,
-    conversion: Conversion | None = None,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Returns an image in the model's units whose no-data pixels and validity bits agree.
-
-    Args:
-        image: Stored values, [height, width, bands].
-        validity: Bits known so far, uint8 [height, width]; changed in place.
-        nodata: Value that all bands hold where the raster has no data.
-        info: The model's contract.
-        conversion: From the raster's units to the model's.
-    """
-    if image.dtype.kind == "f":
-        validity |= np.isnan(image).any(axis=-1)
-    for value in {nodata, info.nodata if conversion is None else None} - {None}:
-        validity |= _all_equal(image, value)
-    dtype = np.dtype(info.dtype)
-    missing = (validity & NODATA) > 0
-    if conversion is not None or image.dtype != dtype:
-        image = np.where(missing[..., None], 0, image) if image.dtype.kind == "f" else image
-        converter = conversion or Conversion(factor=np.ones(1), term=np.zeros(1))
-        image = converter.apply(image, dtype)
-        # A dark pixel that lands on the no-data value would vanish inside the model.
-        vanished = _all_equal(image, info.nodata) & ~missing
-        image[vanished] = info.nodata + 1
-    if missing.any():
-        image[missing] = info.nodata
-    return image, validity
-
-
-def _all_equal(image: np.ndarray, value: float) -> np.ndarray:
-    equal = image[..., 0] == value
-    # Most windows have no no-data pixel, so the first band settles it for them.
-    return (image == value).all(axis=-1) if equal.any() else equal
 
 
 def _open_prepared(folder: Path, info: ModelInfo, options: SourceOptions) -> RasterSource:

@@ -41,6 +41,7 @@ def small_windows(width: int) -> tuple[str, str]:
     """Returns the flag that leaves room for windows of about 144 x 144 px in a raster so wide."""
     room = 144 * 144 * plan.ACTIVATION_BYTES_PER_PX["tensorflow", "float32"]
     room += 2 * 144 * width * 5 * 4  # A row band of float32 probabilities and its copy.
+    room += (144 + 3 * 256) * width * (2 * 4 + 1)  # Full strips of values and validity.
     return "--memory-gb", str((plan.ENGINE_BYTES["tensorflow"] + room) / 2**30)
 
 

@@ -80,6 +80,13 @@ def test_blended_patches_lie_on_the_stride_grid_and_are_never_shifted(
     assert [s.start for s in layout.cols] == [160 * i for i in range(len(layout.cols))]
 
 
+def test_less_memory_is_worth_a_hundredth_more_computing() -> None:
+    # Three windows of 1760 x 4096 px compute 3 * 1760 / 4096 = 1.289 px per px, four of 2336 px
+    # (2 * 2336 / 4096)^2 = 1.301, which is 0.9 % more for three quarters of the pixels at once.
+    layout = _exact(4096, 4096, 288, limit=1760 * 4096)
+    assert (layout.window_height, layout.window_width) == (2336, 2336)
+
+
 def test_a_whole_tile_in_exact_mode_computes_less_than_half_again() -> None:
     # 5 x 5 windows of 2688 px: (5 * 2688)^2 / 10980^2 = 1.498, by hand.
     layout = _exact(10980, 10980, 277, limit=2688 * 2688)

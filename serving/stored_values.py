@@ -1,0 +1,83 @@
+"""A raster's stored values brought into the model's units, with its pixels without data."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from landcover_tf.dataset_info import BandInfo
+from landcover_tf.model_info import ModelInfo
+
+NODATA = 1
+"""Validity bit of pixels without data."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conversion:
+    """From a raster's stored values to the model's: rint(stored * factor + term)."""
+
+    factor: np.ndarray = field(hash=False)
+    term: np.ndarray = field(hash=False)
+
+    @staticmethod
+    def between(source: Sequence[BandInfo], target: Sequence[BandInfo]) -> "Conversion | None":
+        """Returns the conversion between two scalings of the same bands; None when equal."""
+        if all(
+            np.isclose(s.scale, t.scale) and np.isclose(s.offset, t.offset)
+            for s, t in zip(source, target, strict=True)
+        ):
+            return None
+        factor = np.array([s.scale / t.scale for s, t in zip(source, target, strict=True)])
+        term = np.array(
+            [(s.offset - t.offset) / t.scale for s, t in zip(source, target, strict=True)]
+        )
+        return Conversion(factor=factor, term=term)
+
+    def apply(self, image: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
+        """Returns converted values; integers are rounded and saturate."""
+        values = image.astype(np.float64) * self.factor + self.term
+        if dtype.kind in "iu":
+            limits = np.iinfo(dtype)
+            values = np.clip(np.rint(values), limits.min, limits.max)
+        return values.astype(dtype)
+
+
+def finish_pixels(
+    image: np.ndarray,
+    validity: np.ndarray,
+    nodata: float | None,
+    info: ModelInfo,
+    conversion: Conversion | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns an image in the model's units whose no-data pixels and validity bits agree.
+
+    Args:
+        image: Stored values, [height, width, bands].
+        validity: Bits known so far, uint8 [height, width]; changed in place.
+        nodata: Value that all bands hold where the raster has no data.
+        info: The model's contract.
+        conversion: From the raster's units to the model's.
+    """
+    if image.dtype.kind == "f":
+        validity |= np.isnan(image).any(axis=-1)
+    for value in {nodata, info.nodata if conversion is None else None} - {None}:
+        validity |= _all_equal(image, value)
+    dtype = np.dtype(info.dtype)
+    missing = (validity & NODATA) > 0
+    if conversion is not None or image.dtype != dtype:
+        image = np.where(missing[..., None], 0, image) if image.dtype.kind == "f" else image
+        converter = conversion or Conversion(factor=np.ones(1), term=np.zeros(1))
+        image = converter.apply(image, dtype)
+        # A dark pixel that lands on the no-data value would vanish inside the model.
+        vanished = _all_equal(image, info.nodata) & ~missing
+        image[vanished] = info.nodata + 1
+    if missing.any():
+        image[missing] = info.nodata
+    return image, validity
+
+
+def _all_equal(image: np.ndarray, value: float) -> np.ndarray:
+    equal = image[..., 0] == value
+    # Most windows have no no-data pixel, so the first band settles it for them.
+    return (image == value).all(axis=-1) if equal.any() else equal

@@ -1,0 +1,66 @@
+"""Rasters read in windows and in strips."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from local_export import BANDS, model_info, write_raster
+
+from landcover_tf.grid import Window
+from serving.raster_io import WindowReader
+from serving.sources import SourceOptions, open_source
+
+READ_ALL = """
+import resource, sys
+import rasterio
+from serving.raster_io import bounded_cache
+with bounded_cache(), rasterio.open(sys.argv[1]) as dataset:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for _, window in dataset.block_windows(1):
+        dataset.read(window=window)
+    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in kB on Linux")
+def test_the_cache_of_read_blocks_is_bounded(tmp_path: Path) -> None:
+    path = tmp_path / "sparse.tif"
+    profile = {"driver": "GTiff", "count": 4, "dtype": "uint16", "sparse_ok": True}
+    profile |= {"tiled": True, "blockxsize": 512, "blockysize": 512, "interleave": "pixel"}
+    # 2048 * 57344 px of 4 * 2 bytes are 896 MiB.
+    rasterio.open(path, "w", height=57_344, width=2048, **profile).close()
+    grown = subprocess.run(
+        [sys.executable, "-c", READ_ALL, str(path)], capture_output=True, text=True, check=True
+    )
+    assert int(grown.stdout) < 384 + 100
+
+
+@pytest.mark.parametrize("tiled", [False, True])
+def test_a_raster_in_strips_is_read_once_and_gives_the_same_windows(
+    tmp_path: Path, tiled: bool
+) -> None:
+    image = write_raster(tmp_path / "scene.tif", 700, 300)
+    path = tmp_path / "copy.tif"
+    with rasterio.open(tmp_path / "scene.tif") as dataset:
+        profile = dataset.profile | {"tiled": tiled, "blockysize": 16}
+        if tiled:
+            profile["blockxsize"] = 16
+        with rasterio.open(path, "w", **profile) as copy:
+            copy.write(image)
+            copy.descriptions, copy.scales = BANDS, dataset.scales
+            copy.offsets = dataset.offsets
+    source = open_source(path, model_info(), SourceOptions())
+    assert source.sequential is not tiled
+    reader = WindowReader(source, 0)
+    for row in (0, 200, 400, 600):
+        for col in (0, 150):
+            window = Window(row_off=row, col_off=col, height=256, width=200)
+            found, validity = reader.read(window)
+            part = np.moveaxis(image[:, row : row + 256, col : col + 200], 0, -1)
+            np.testing.assert_array_equal(found[: part.shape[0], : part.shape[1]], part)
+            assert (validity[: part.shape[0], : part.shape[1]] == 0).all()
+            assert (found[part.shape[0] :] == 0).all()
+    source.close()
