@@ -68,7 +68,7 @@ class BandStore:
             if keys == ["source"] and same_source(self):
                 write_json(path, wanted)
                 return
-            if not overwrite:
+            if not overwrite and any(self.folder.glob("band_*.npy")):
                 raise OutputError(
                     f"{self.folder} holds an unfinished run with other settings "
                     f"({', '.join(keys)}); repeat that run, or pass --overwrite to discard it"

@@ -5,9 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import rasterio
+
 from landcover_tf import cli
-from landcover_tf.errors import ConfigError, LandCoverError, RasterError
+from landcover_tf.errors import ConfigError, LandCoverError, ProductError, RasterError
 from landcover_tf.executors import executor, run_jobs
+from landcover_tf.files import read_json
 from serving.options import (
     CleaningOptions,
     NetworkOptions,
@@ -17,10 +20,21 @@ from serving.options import (
 )
 from serving.outputs import beside, check_truth
 from serving.predict import PredictConfig
+from serving.raster_io import bounded_cache
 from serving.scene_prediction import Engine, Result, ScenePrediction
 from serving.sources import SCENE_FILE
 
 RASTER_SUFFIXES = (".tif", ".tiff", ".vrt")
+NOT_IN_THE_MAP = (
+    "overwrite",
+    "jobs",
+    "scheduler",
+    "verify",
+    "verify_regions",
+    "seed",
+    "request_log",
+)
+"""Settings that two runs of the same map may differ in."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +52,8 @@ def predict_all(config: PredictConfig) -> None:
     """Predicts every input of a config and prints where the maps are.
 
     Raises:
-        LandCoverError: An input, the model or an option is unfit.
+        LandCoverError: An input, the model or an option is unfit; of several inputs, the others
+            are finished first.
     """
     inputs = find_inputs(config.input_image)
     options = options_of(config)
@@ -57,29 +72,21 @@ def predict_all(config: PredictConfig) -> None:
     if config.mosaic:
         from serving.mosaic import check_mosaic
 
-        check_mosaic([scene.source for scene in scenes])
-    for scene in scenes:
+        check_mosaic([s.source for s in scenes], config.output_map, overwrite=config.overwrite)
+    several = len(scenes) > 1 or config.mosaic
+    unfinished = [s for s in scenes if not (several and _is_finished(s, config))]
+    for scene in unfinished:
         if scene.source.grid.crs is None:
             print(f"warning: {scene.source.path} has no CRS, its map has none", file=sys.stderr)
         scene.prepare()
-    _compute(scenes, config, options)
-    results = []
-    for scene in scenes:
-        results.append(scene.finish())
-        cli.write_config(config, beside(scene.map_path, "predict.json"))
-        print_result(results[-1])
-        applicability = results[-1].applicability
-        if applicability is not None and not applicability.applicable:
-            print(f"warning: {applicability.warning(scene.source.name)}", file=sys.stderr)
-        if config.verify:
-            from serving.verification import verify
+    with bounded_cache():
+        _predict(unfinished, config, options, total=len(scenes))
+        if config.mosaic:
+            from serving.mosaic import merge
 
-            print(verify(scene, regions=config.verify_regions, seed=config.seed))
-        scene.source.close()
-    if config.mosaic:
-        from serving.mosaic import merge
-
-        print_result(merge(results, config.output_map, overwrite=config.overwrite))
+            maps = [scene.map_path for scene in scenes]
+            print_result(merge(maps, scenes[0].legend, config.output_map, options.outputs))
+            cli.write_config(config, beside(config.output_map, "predict.json"))
 
 
 def options_of(config: PredictConfig) -> PredictionOptions:
@@ -168,6 +175,8 @@ def map_paths(inputs: Sequence[Path], output_map: Path, *, mosaic: bool) -> list
         ConfigError: `output_map` is a file where a folder is needed, or the reverse.
     """
     is_file = output_map.suffix.lower() in (".tif", ".tiff")
+    if output_map.suffix and not (is_file or output_map.is_dir()):
+        raise ConfigError(f"--output-map must end in .tif or be a folder, got {output_map}")
     if mosaic and not is_file:
         raise ConfigError(
             f"--mosaic writes one map: --output-map must end in .tif, got {output_map}"
@@ -204,18 +213,78 @@ def compute_rows(job: RowsJob) -> None:
     engine = Engine(job.model_path, job.options)
     scene = ScenePrediction(job.path, job.map_path, engine, job.options)
     rows = [row for row in job.rows if not scene.store.finished(row)]
-    scene.compute(rows, label=scene.source.name)
+    with bounded_cache():
+        scene.compute(rows, label=scene.source.name)
     scene.source.close()
 
 
-def _compute(
+def _predict(
+    scenes: Sequence[ScenePrediction],
+    config: PredictConfig,
+    options: PredictionOptions,
+    *,
+    total: int,
+) -> None:
+    """Finishes scene after scene; an unreadable one does not keep the others from it."""
+    if config.jobs > 1 or config.scheduler is not None:
+        _compute_elsewhere(scenes, config, options)
+    failed: list[str] = []
+    for scene in scenes:
+        try:
+            scene.compute(scene.unfinished_rows(), label=scene.source.name)
+            _finish(scene, config)
+        except (ProductError, RasterError) as error:
+            if total == 1:
+                raise
+            print(f"failed: {error}", file=sys.stderr)
+            failed.append(str(error))
+        finally:
+            scene.source.close()
+    if failed:
+        raise RasterError(
+            f"{len(failed)} of {total} inputs failed, see above; run the same command again to "
+            f"continue with them. The first: {failed[0]}"
+        )
+
+
+def _finish(scene: ScenePrediction, config: PredictConfig) -> None:
+    """Writes a computed scene's files and tells what the user should know of it."""
+    name = scene.source.name
+    found = None
+    if config.verify:
+        from serving.verification import verify
+
+        found = verify(scene, regions=config.verify_regions, seed=config.seed)
+    result = scene.finish()
+    cli.write_config(config, beside(scene.map_path, "predict.json"))
+    print_result(result)
+    if result.applicability is not None and not result.applicability.applicable:
+        print(f"warning: {result.applicability.warning(name)}", file=sys.stderr)
+    if found is not None:
+        print(found)
+
+
+def _is_finished(scene: ScenePrediction, config: PredictConfig) -> bool:
+    """Returns whether a map of several is there already, from the same command and model."""
+    record = beside(scene.map_path, "predict.json")
+    if config.overwrite or not (record.is_file() and scene.map_path.is_file()):
+        return False
+    found, wanted = read_json(record), cli.config_dict(config)
+    if any(found.get(key) != wanted[key] for key in wanted if key not in NOT_IN_THE_MAP):
+        return False
+    if scene.source.path.stat().st_mtime > record.stat().st_mtime:
+        return False
+    with rasterio.open(scene.map_path) as dataset:
+        same = dataset.tags().get("model_sha256") == scene.engine.model_hash
+    if same:
+        print(f"map: {scene.map_path} (finished by an earlier run)")
+    return same
+
+
+def _compute_elsewhere(
     scenes: Sequence[ScenePrediction], config: PredictConfig, options: PredictionOptions
 ) -> None:
-    """Computes what is unfinished, here or in several processes; the bytes are the same."""
-    if config.jobs == 1 and config.scheduler is None:
-        for scene in scenes:
-            scene.compute(scene.unfinished_rows(), label=scene.source.name)
-        return
+    """Computes what is unfinished in several processes; the bytes are the same as here."""
     jobs = [
         RowsJob(
             model_path=config.model_path.absolute(),
@@ -225,7 +294,7 @@ def _compute(
             rows=rows,
         )
         for scene in scenes
-        for rows in _shares(scene.unfinished_rows(), config.jobs if len(scenes) == 1 else 1)
+        for rows in _shares(scene.unfinished_rows(), -(-config.jobs // len(scenes)))
     ]
     try:
         with executor(config.jobs, config.scheduler) as pool:

@@ -14,6 +14,7 @@ from landcover_tf.legend import IGNORED, Legend
 from serving import outputs
 from serving.band_content import BASE_LAYERS
 from serving.bands_on_disk import BandStore
+from serving.options import OutputOptions
 from serving.raster_io import BLOCK_PX, write_cog
 from serving.scene_prediction import Result
 from serving.sources import Georeference, Source
@@ -32,12 +33,15 @@ class Placed:
     width: int
 
 
-def check_mosaic(sources: Sequence[Source]) -> None:
-    """Checks that rasters lie on one pixel grid, before any of them is predicted.
+def check_mosaic(sources: Sequence[Source], path: Path, *, overwrite: bool) -> None:
+    """Checks that rasters can be merged into `path`, before any of them is predicted.
 
     Raises:
         RasterError: Another CRS, another pixel size, or shifted pixels.
+        OutputError: The mosaic exists already.
     """
+    if path.exists() and not overwrite:
+        raise OutputError(f"{path} exists already; choose another --output-map or pass --overwrite")
     place([s.grid for s in sources], [str(s.path) for s in sources])
 
 
@@ -80,35 +84,40 @@ def place(grids: Sequence[Georeference], names: Sequence[str]) -> tuple[Georefer
     return whole, placed
 
 
-def merge(results: Sequence[Result], path: Path, *, overwrite: bool) -> Result:
-    """Writes the merged map and its confidence, and returns the map.
+def merge(parts: Sequence[Path], legend: Legend, path: Path, wanted: OutputOptions) -> Result:
+    """Writes the merged map, its confidence and what is wanted beside them; returns the map.
 
     Where maps overlap, the pixel of the highest confidence wins; of equal ones the first map's.
     Rows are merged block by block, so memory does not grow with the mosaic's height.
 
+    Args:
+        parts: Maps of one grid, each with its confidence beside it.
+        legend: Classes of all of them.
+        path: The mosaic.
+        wanted: What to write of the mosaic: picture, polygons, STAC item.
+
     Raises:
-        OutputError: The mosaic exists already, or the disk refuses.
+        OutputError: The disk refuses.
     """
-    if path.exists() and not overwrite:
-        raise OutputError(f"{path} exists already; choose another --output-map or pass --overwrite")
-    maps = [rasterio.open(r.map_path) for r in results]
-    levels = [rasterio.open(outputs.beside(r.map_path, "confidence.tif")) for r in results]
+    maps = [rasterio.open(part) for part in parts]
+    levels = [rasterio.open(outputs.beside(part, "confidence.tif")) for part in parts]
     try:
         grids = [
             Georeference(height=d.height, width=d.width, crs=d.crs, transform=d.transform)
             for d in maps
         ]
-        grid, placed = place(grids, [str(r.map_path) for r in results])
+        grid, placed = place(grids, [str(part) for part in parts])
         work = path.with_name(f".{path.name}.work")
         spans = [(r, min(r + BLOCK_PX, grid.height)) for r in range(0, grid.height, BLOCK_PX)]
         store = BandStore(work, BASE_LAYERS, spans)
-        legend = results[0].legend
         store.fill(_merged(maps, levels, placed, grid, legend))
-        tags = maps[0].tags() | {"source": ", ".join(r.map_path.parent.name for r in results)}
-        tags.pop("product", None)
-        result = _write(path, store, grid, legend, tags)
+        files = work / "files"
+        files.mkdir()
+        tags = _shared_tags(maps, parts)
+        counts = _write(files / path.name, store, grid, legend, tags, wanted)
+        outputs.publish(files, path)
         store.remove()
-        return result
+        return Result(map_path=path, legend=legend, counts=counts)
     finally:
         for dataset in (*maps, *levels):
             dataset.close()
@@ -143,9 +152,22 @@ def _merged(
         yield np.stack([classes, confidence])
 
 
+def _shared_tags(maps: Sequence[rasterio.DatasetReader], parts: Sequence[Path]) -> dict[str, str]:
+    """Returns the provenance that all maps have in common, and their names."""
+    first, *others = [dataset.tags() for dataset in maps]
+    shared = {k: v for k, v in first.items() if all(tags.get(k) == v for tags in others)}
+    return shared | {"source": ", ".join(part.parent.name for part in parts)}
+
+
 def _write(
-    path: Path, store: BandStore, grid: Georeference, legend: Legend, tags: dict[str, str]
-) -> Result:
+    path: Path,
+    store: BandStore,
+    grid: Georeference,
+    legend: Legend,
+    tags: dict[str, str],
+    wanted: OutputOptions,
+) -> dict[int, int]:
+    """Writes all files of the mosaic and returns its pixels per legend code."""
     counts = np.zeros(256, np.int64)
 
     def classes() -> Iterator[np.ndarray]:
@@ -162,9 +184,14 @@ def _write(
         confidence, store, (1,), grid=grid, descriptions=("confidence",), tags=tags
     )
     found = {code: int(counts[code]) for code in (legend.nodata, *legend.codes)}
-    outputs.write_areas(outputs.beside(path, "areas.csv"), found, legend, grid)
-    outputs.write_qml(path.with_suffix(".qml"), legend)
-    return Result(map_path=path, legend=legend, counts=found, files=(path, confidence))
+    areas, style = outputs.beside(path, "areas.csv"), path.with_suffix(".qml")
+    outputs.write_areas(areas, found, legend, grid)
+    outputs.write_qml(style, legend)
+    files = [path, confidence, areas, style]
+    # The item is named after the mosaic; the products' names would make a very long one.
+    tags = tags | {"product": path.stem}
+    outputs.write_companions(files, None, legend=legend, wanted=wanted, tags=tags, title=path.stem)
+    return found
 
 
 def _same_pixels(a: Affine, b: Affine) -> bool:

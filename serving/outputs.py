@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rasterio
@@ -16,6 +17,7 @@ from landcover_tf.model_info import ModelInfo
 from landcover_tf.qgis_styles import raster_style
 from serving.band_content import LEVELS
 from serving.bands_on_disk import BandStore
+from serving.options import OutputOptions
 from serving.raster_io import BLOCK_PX, RasterStyle, write_cog
 from serving.sources import Georeference, Source
 
@@ -29,13 +31,22 @@ def beside(map_path: Path, name: str) -> Path:
     return map_path.with_name(name if map_path.stem == "map" else f"{map_path.stem}_{name}")
 
 
-def with_uncertain(legend: Legend) -> tuple[Legend, int]:
-    """Returns the legend with a class for uncertain pixels, and that class's code."""
+def publish(folder: Path, map_path: Path) -> None:
+    """Moves a map's files from `folder` to where they belong, the map itself last.
+
+    So a run that is killed leaves all of them or its work folder, and no map stands beside files
+    of another.
+    """
+    for file in sorted(folder.iterdir(), key=lambda f: f.name == map_path.name):
+        file.replace(map_path.with_name(file.name))
+
+
+def with_uncertain(legend: Legend) -> Legend:
+    """Returns the legend with a last class, for uncertain pixels."""
     code = max(set(range(256)) - {legend.nodata, *legend.codes})
     extra = LandCoverClass(code=code, name="uncertain", color=UNCERTAIN_COLOR)
     values = legend.to_dict()
-    wider = Legend.from_dict(values | {"classes": [*values["classes"], vars(extra)]})
-    return wider, code
+    return Legend.from_dict(values | {"classes": [*values["classes"], vars(extra)]})
 
 
 def write_map(
@@ -134,6 +145,49 @@ def write_qml(path: Path, legend: Legend) -> None:
     """Writes the QGIS style of a class map; QGIS finds it beside the map by its name."""
     with atomic_path(path) as temporary:
         temporary.write_text(raster_style(legend.classes))
+
+
+def write_companions(
+    files: Sequence[Path],
+    source: Source | None,
+    *,
+    legend: Legend,
+    wanted: OutputOptions,
+    tags: Mapping[str, Any],
+    title: str,
+) -> None:
+    """Writes picture, class polygons and STAC item of a map as asked for.
+
+    Args:
+        files: The map, then what has been written beside it.
+        source: What the map was made of, for the picture; None leaves the image out.
+        legend: Classes of the map.
+        wanted: What to write.
+        tags: Provenance, for the item.
+        title: Of the picture.
+    """
+    path, written = files[0], list[Path]()
+    if wanted.picture:
+        confidence = beside(path, "confidence.tif")
+        written.append(path.with_suffix(".png"))
+        write_picture(
+            written[-1],
+            path,
+            confidence if confidence in files else None,
+            source,
+            legend=legend,
+            truth=wanted.truth,
+            title=title,
+        )
+    if wanted.vector:
+        from serving.polygons import write_polygons
+
+        written.append(path.with_suffix(".gpkg"))
+        write_polygons(written[-1], path, legend)
+    if wanted.stac:
+        from serving.stac import write_item
+
+        write_item(path.with_suffix(".json"), [*files, *written], path, legend, tags=tags)
 
 
 def write_picture(

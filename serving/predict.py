@@ -1,5 +1,6 @@
 """Predicts class maps: `python -m serving.predict`."""
 
+import math
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,7 +53,7 @@ class PredictConfig:
     """URL of a TensorFlow Serving model instead of a local engine: http(s)://HOST:PORT for REST,
     grpc://HOST:PORT for gRPC."""
     memory_gb: float = 4.0
-    """Memory that windows are chosen for, in GiB."""
+    """Memory that windows are chosen for, in GiB; each process of --jobs may take as much."""
 
     assume_bands: tuple[str, ...] = ()
     """Band names of rasters without names, in order; `model` takes the model's."""
@@ -114,6 +115,8 @@ class PredictConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.uncertain_below <= 1:
             raise ConfigError(f"--uncertain-below must be in [0, 1], got {self.uncertain_below}")
+        if not 0 < self.memory_gb < math.inf:
+            raise ConfigError(f"--memory-gb must be positive, got {self.memory_gb}")
         for name in ("batch_size", "verify_regions", "jobs"):
             if getattr(self, name) < 1:
                 flag = name.replace("_", "-")

@@ -1,5 +1,6 @@
 """One raster predicted from end to end: network, cleaning, files."""
 
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -24,11 +25,12 @@ from serving.blending import BlendMerger, CropMerger, Merger, patch_weights
 from serving.engines import chosen_engine, open_backend
 from serving.options import PredictionOptions
 from serving.pipeline import Backend, Predictor
-from serving.plan import choose_layout
+from serving.plan import batch_size, choose_layout
 from serving.postprocess import Cleaning, clean
 from serving.raster_io import BLOCK_PX, WindowReader
 from serving.sampling import Sampler
 from serving.sources import Source, open_source
+from serving.stored_values import NODATA
 from serving.windows import Layout
 
 CLOUD_BITS = ValidityBit.CLOUD | ValidityBit.CIRRUS | ValidityBit.SHADOW | ValidityBit.BUFFER
@@ -66,7 +68,6 @@ class Result:
     legend: Legend
     counts: dict[int, int]
     """Pixels per legend code."""
-    files: tuple[Path, ...]
     applicability: Applicability | None = None
     """The scene against the training data; None if the model does not know its own."""
 
@@ -102,13 +103,20 @@ class ScenePrediction:
             [self.layout.band(i) for i in range(len(self.layout.rows))],
         )
 
+    @property
+    def legend(self) -> Legend:
+        """The classes of the map."""
+        legend = self.engine.info.legend
+        return outputs.with_uncertain(legend) if self.options.uncertain_below > 0 else legend
+
     def prepare(self) -> None:
         """Checks the output path and takes over what an earlier, killed run finished.
 
         Raises:
-            OutputError: The map exists, or an unfinished run of other settings does.
+            OutputError: A finished map exists, or an unfinished run of other settings does.
         """
-        if self.map_path.exists() and not self.options.overwrite:
+        # A map beside its work folder is of a run that was killed while it wrote the files.
+        if self.map_path.exists() and not self.work.exists() and not self.options.overwrite:
             raise OutputError(
                 f"{self.map_path} exists already; choose another --output-map or pass --overwrite"
             )
@@ -153,8 +161,8 @@ class ScenePrediction:
             backend=backend,
             merger=lambda: self._merger(self.content.decision_only and not all_probabilities),
             content=self.content,
-            batch_size=1 if self.layout.mode == "exact" else self.options.network.batch_size,
-            excluded_bits=self._excluded_bits,
+            batch_size=batch_size(self.layout, self.options.network),
+            excluded_bits=self.excluded_bits,
         )
 
     def finish(self) -> Result:
@@ -165,7 +173,11 @@ class ScenePrediction:
         """
         try:
             final = clean(self.store, self.cleaning, self.work, block_rows=BLOCK_PX)
-            result = self._write_files(final)
+            files = self.work / "files"
+            shutil.rmtree(files, ignore_errors=True)
+            files.mkdir()
+            result = self._write_files(final, files / self.map_path.name)
+            outputs.publish(files, self.map_path)
             if self.options.outputs.request_log is not None:
                 self._log(self.options.outputs.request_log, result.counts)
         except OSError as error:
@@ -204,7 +216,7 @@ class ScenePrediction:
 
     def _is_same_source(self, store: BandStore) -> bool:
         """Returns whether the raster gives the pixels that finished bands kept a sample of."""
-        sampler = Sampler(self.layout, self._excluded_bits)
+        sampler = Sampler(self.layout, self.excluded_bits)
         reader = WindowReader(self.source, self.engine.info.nodata)
         for row in range(len(self.layout.rows)):
             if store.finished(row):
@@ -214,8 +226,9 @@ class ScenePrediction:
         return True
 
     @property
-    def _excluded_bits(self) -> int:
-        return int(CLOUD_BITS) if self.options.source.mask_clouds else 0
+    def excluded_bits(self) -> int:
+        """Validity bits of pixels that get no class."""
+        return NODATA | (int(CLOUD_BITS) if self.options.source.mask_clouds else 0)
 
     def _merger(self, decisions: bool) -> Merger:
         options = self.options.network
@@ -226,12 +239,9 @@ class ScenePrediction:
             return CropMerger(self.layout, 2, np.uint8)
         return CropMerger(self.layout, self.content.classes, np.float32)
 
-    def _write_files(self, final: BandStore) -> Result:
-        options, path, info = self.options, self.map_path, self.engine.info
-        legend = info.legend
-        if options.uncertain_below > 0:
-            legend, _ = outputs.with_uncertain(legend)
-        grid, tags = self.source.grid, self.tags()
+    def _write_files(self, final: BandStore, path: Path) -> Result:
+        options, info = self.options, self.engine.info
+        legend, grid, tags = self.legend, self.source.grid, self.tags()
         files = [path]
         counts = outputs.write_map(
             path,
@@ -242,14 +252,12 @@ class ScenePrediction:
             tags=tags,
             uncertain_below=options.uncertain_below,
         )
-        confidence = None
         for name, store, layers, descriptions in self._level_rasters(final):
             file = outputs.beside(path, f"{name}.tif")
             outputs.write_levels(
                 file, store, layers, grid=grid, descriptions=descriptions, tags=tags
             )
             files.append(file)
-            confidence = file if name == "confidence" else confidence
         areas = outputs.beside(path, "areas.csv")
         outputs.write_areas(areas, counts, legend, grid)
         outputs.write_qml(path.with_suffix(".qml"), legend)
@@ -258,33 +266,19 @@ class ScenePrediction:
         if applicability is not None:
             files.append(outputs.beside(path, "applicability.json"))
             write_json(files[-1], applicability.to_dict())
-        if options.outputs.picture:
-            outputs.write_picture(
-                path.with_suffix(".png"),
-                path,
-                confidence,
-                self.source,
-                legend=legend,
-                truth=options.outputs.truth,
-                title=self.source.name,
-            )
-            files.append(path.with_suffix(".png"))
-        if options.outputs.vector:
-            from serving.polygons import write_polygons
-
-            files.append(path.with_suffix(".gpkg"))
-            write_polygons(files[-1], path, legend)
-        if options.outputs.stac:
-            from serving.stac import write_item
-
-            files.append(path.with_suffix(".json"))
-            known = {} if applicability is None else {"applicable": applicability.applicable}
-            write_item(files[-1], files[:-1], path, legend, tags=tags | known)
+        known = {} if applicability is None else {"applicable": applicability.applicable}
+        outputs.write_companions(
+            files,
+            self.source,
+            legend=legend,
+            wanted=options.outputs,
+            tags=tags | known,
+            title=self.source.name,
+        )
         return Result(
-            map_path=path,
+            map_path=self.map_path,
             legend=legend,
             counts=counts,
-            files=tuple(files),
             applicability=applicability,
         )
 

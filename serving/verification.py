@@ -1,4 +1,4 @@
-"""A finished map checked against inference without windows, on random regions."""
+"""A computed raster checked against inference without windows, on random regions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +10,6 @@ from serving.engines import open_backend
 from serving.pipeline import Backend
 from serving.raster_io import WindowReader
 from serving.scene_prediction import ScenePrediction
-from serving.sources import NODATA
 from serving.windows import Layout, Span
 
 REGION_PX = 128
@@ -26,12 +25,12 @@ class Agreement:
     tested: str
     """Mode and engine of the windows."""
     pixels: int
-    """Compared pixels with data."""
+    """Compared pixels, all of which get a class."""
     largest_difference: float
     """Of any class probability at any pixel."""
     mean_difference: float
     flips: int
-    """Pixels whose most probable class differs."""
+    """Pixels whose class as it was stored differs from the most probable one."""
 
     def __str__(self) -> str:
         if not self.pixels:
@@ -49,10 +48,11 @@ def verify(scene: ScenePrediction, *, regions: int, seed: int) -> Agreement:
 
     The windows use the scene's own engine and precision; the reference is TensorFlow in float32
     on a region with at least the exact margin around it, so a bfloat16 or OpenVINO run shows
-    its own difference here as well. Post-processing is left out on both sides.
+    its own difference here as well. Probabilities are computed anew; labels are those that the
+    run has stored, before post-processing.
 
     Args:
-        scene: An open prediction.
+        scene: A computed prediction whose files are not written yet.
         regions: Number of regions of 128 x 128 px.
         seed: Chooses them.
     """
@@ -62,8 +62,10 @@ def verify(scene: ScenePrediction, *, regions: int, seed: int) -> Agreement:
     for region in sorted(_regions(scene.layout, regions, rng)):
         untiled, valid = _untiled(scene, reference, region)
         tiled = windowed(scene, region)
+        stored = scene.store.rows(region.row_off, region.row_end, (0,))[0]
         differences.append(np.abs(untiled - tiled)[valid])
-        flips += int((untiled.argmax(axis=-1) != tiled.argmax(axis=-1))[valid].sum())
+        labels = stored[:, region.col_off : region.col_end]
+        flips += int((untiled.argmax(axis=-1) != labels)[valid].sum())
     compared = np.concatenate(differences)
     return Agreement(
         reference=reference.name,
@@ -97,7 +99,7 @@ def windowed(scene: ScenePrediction, region: Window) -> np.ndarray:
 def _untiled(
     scene: ScenePrediction, reference: Backend, region: Window
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns a region's probabilities without windows, and where there is data."""
+    """Returns a region's probabilities without windows, and where pixels get a class."""
     context = _context(region, scene)
     reader = WindowReader(scene.source, scene.engine.info.nodata)
     image, validity = reader.read(context)
@@ -107,7 +109,8 @@ def _untiled(
         height=region.height,
         width=region.width,
     ).slices
-    return reference.probabilities(image[None])[0][inside], (validity[inside] & NODATA) == 0
+    classified = (validity[inside] & scene.excluded_bits) == 0
+    return reference.probabilities(image[None])[0][inside], classified
 
 
 def _reference(scene: ScenePrediction) -> Backend:

@@ -16,7 +16,10 @@ import rasterio
 from local_export import SmallExport, write_raster
 
 from serving import plan
+from serving.options import NetworkOptions, PredictionOptions
 from serving.predict import main
+from serving.scene_prediction import Engine, ScenePrediction
+from serving.verification import verify
 
 RAW = ("--min-object-size", "0", "--engine", "tensorflow", "--no-picture", "--no-stac")
 BLEND = ("--mode", "blend", "--patch-size", "64", "--patch-overlap", "32")
@@ -31,6 +34,31 @@ def arguments(export: SmallExport, images: list[Path], out: Path, *flags: str) -
 def read(path: Path) -> np.ndarray:
     with rasterio.open(path) as dataset:
         return dataset.read(1)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--memory-gb", "nan"), "--memory-gb must be positive"),
+        (("--output-map", "map.png"), "--output-map must end in .tif or be a folder, got map.png"),
+    ],
+)
+def test_unfit_settings_are_refused_in_one_sentence(
+    small_export: SmallExport,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    flags: tuple[str, str],
+    message: str,
+) -> None:
+    write_raster(tmp_path / "scene.tif", 20, 20)
+    command = arguments(small_export, [tmp_path / "scene.tif"], tmp_path / "map.tif")
+    if flags[0] in command:
+        place = command.index(flags[0])
+        del command[place : place + 2]
+    assert main([*command, *flags]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
 
 
 @pytest.mark.parametrize("mode", ["exact", "blend"])
@@ -70,9 +98,23 @@ def test_an_unfinished_run_of_other_settings_is_not_mixed_in(
     work = out.with_name(".map.tif.work") / "network"
     work.mkdir(parents=True)
     (work / "settings.json").write_text('{"model": "another"}')
+    np.save(work / "band_00000.npy", np.zeros((2, 100, 100), np.uint8))
     assert main(arguments(small_export, [tmp_path / "scene.tif"], out, *RAW)) == 2
     assert "unfinished run with other settings" in capsys.readouterr().err
     assert main(arguments(small_export, [tmp_path / "scene.tif"], out, *RAW, "--overwrite")) == 0
+
+
+def test_a_run_that_finished_nothing_does_not_stand_in_the_way_of_another(
+    small_export: SmallExport, tmp_path: Path
+) -> None:
+    path = tmp_path / "scene.tif"
+    write_raster(path, 100, 40)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:1000])
+    command = arguments(small_export, [path], tmp_path / "map.tif", *RAW)
+    assert main([*command, "--mode", "exact"]) == 2
+    path.write_bytes(whole)
+    assert main([*command, *BLEND]) == 0
 
 
 def test_processes_give_the_same_bytes(small_export: SmallExport, tmp_path: Path) -> None:
@@ -177,6 +219,26 @@ def test_verify_finds_exact_mode_exact_and_blending_not(
         differences[mode] = float(found[1])
     assert differences["exact"] < 1e-5
     assert differences["blend"] > 1e-3
+
+
+def test_verify_counts_labels_that_were_stored_wrongly(
+    small_export: SmallExport, tmp_path: Path
+) -> None:
+    write_raster(tmp_path / "scene.tif", 100, 90)
+    options = PredictionOptions(network=NetworkOptions(engine="tensorflow", mode="exact"))
+    engine = Engine(small_export.folder, options)
+    scene = ScenePrediction(tmp_path / "scene.tif", tmp_path / "map.tif", engine, options)
+    scene.prepare()
+    scene.compute(scene.unfinished_rows())
+    # The raster is smaller than a region, so one region holds all of it.
+    assert verify(scene, regions=1, seed=0).flips == 0
+    stored = scene.store.rows(0, 100, (0, 1))
+    stored[0, :30] = (stored[0, :30] + 1) % 5
+    scene.store.write(0, stored)
+    found = verify(scene, regions=1, seed=0)
+    assert (found.pixels, found.flips) == (100 * 90, 30 * 90)
+    assert found.largest_difference < 1e-5
+    scene.source.close()
 
 
 def test_polygons_cover_the_map(small_export: SmallExport, tmp_path: Path) -> None:

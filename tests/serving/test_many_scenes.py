@@ -1,0 +1,134 @@
+"""Several inputs in one run, and runs that were killed while they wrote their files."""
+
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pystac
+import pytest
+import rasterio
+from local_export import SmallExport, write_raster
+
+from serving.predict import main
+
+RAW = ("--no-picture", "--no-stac")
+BLEND = ("--mode", "blend", "--patch-size", "64", "--patch-overlap", "32")
+
+
+def arguments(export: SmallExport, images: list[Path], out: Path, *flags: str) -> list[str]:
+    paths = [str(path) for path in images]
+    model = ["--model-path", str(export.folder)]
+    return [*model, "--input-image", *paths, "--output-map", str(out), *flags]
+
+
+def test_a_damaged_input_does_not_keep_the_others_from_their_maps(
+    small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scenes = tmp_path / "scenes"
+    scenes.mkdir()
+    for name in ("a", "b", "c"):
+        write_raster(scenes / f"{name}.tif", 80, 60, seed=ord(name))
+    with rasterio.open(scenes / "b.tif") as dataset:
+        tags = {"descriptions": dataset.descriptions, "scales": dataset.scales}
+        tags["offsets"], profile, image = dataset.offsets, dataset.profile, dataset.read()
+    with rasterio.open(scenes / "b.tif", "w", **profile | {"compress": "deflate"}) as dataset:
+        dataset.write(image)
+        for name, values in tags.items():
+            setattr(dataset, name, values)
+    with rasterio.open(scenes / "b.tif") as dataset:
+        offset = int(dataset.get_tag_item("BLOCK_OFFSET_0_0", "TIFF", bidx=1))
+    whole = (scenes / "b.tif").read_bytes()
+    (scenes / "b.tif").write_bytes(whole[:offset] + bytes(100) + whole[offset + 100 :])
+    command = arguments(small_export, [scenes], tmp_path / "maps", *RAW)
+    assert main(command) == 2
+    error = capsys.readouterr().err
+    assert "1 of 3 inputs failed" in error
+    assert "b.tif cannot be read at rows" in error
+    maps = {name: tmp_path / "maps" / name / "map.tif" for name in ("a", "b", "c")}
+    assert [name for name, path in maps.items() if path.exists()] == ["a", "c"]
+    written = maps["a"].stat().st_mtime_ns
+
+    (scenes / "b.tif").write_bytes(whole)
+    assert main(command) == 0
+    assert "a/map.tif (finished by an earlier run)" in capsys.readouterr().out
+    assert maps["b"].exists()
+    assert maps["a"].stat().st_mtime_ns == written
+
+
+def test_finished_maps_of_other_settings_are_not_taken_over(
+    small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = [tmp_path / "a.tif", tmp_path / "b.tif"]
+    for image in images:
+        write_raster(image, 40, 40)
+    assert main(arguments(small_export, images, tmp_path / "maps", *RAW)) == 0
+    command = arguments(small_export, images, tmp_path / "maps", *RAW, "--majority", "3")
+    assert main(command) == 2
+    assert "a/map.tif exists already" in capsys.readouterr().err
+    assert main([*command, "--overwrite"]) == 0
+
+
+def test_an_existing_mosaic_is_refused_before_any_work(
+    small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = [tmp_path / "a.tif", tmp_path / "b.tif"]
+    for image in images:
+        write_raster(image, 40, 40)
+    out = tmp_path / "mosaic.tif"
+    out.write_bytes(b"mine")
+    assert main(arguments(small_export, images, out, *RAW, "--mosaic")) == 2
+    assert "mosaic.tif exists already" in capsys.readouterr().err
+    assert out.read_bytes() == b"mine"
+    assert not (tmp_path / "mosaic_scenes").exists()
+
+
+def test_a_mosaic_gets_the_files_that_a_map_gets(small_export: SmallExport, tmp_path: Path) -> None:
+    write_raster(tmp_path / "a.tif", 60, 80, seed=1)
+    # 50 columns east and 20 rows south: 60 * 80 + 70 * 90 px less 40 * 30 that they share.
+    write_raster(tmp_path / "b.tif", 70, 90, seed=2, origin=(600_500.0, 4_199_800.0))
+    out = tmp_path / "out" / "both.tif"
+    images = [tmp_path / "a.tif", tmp_path / "b.tif"]
+    flags = ("--mosaic", "--vector")
+    assert main(arguments(small_export, images, out, *flags)) == 0
+    names = {path.name for path in out.parent.iterdir() if path.is_file()}
+    companions = {
+        f"both.{suffix}" for suffix in ("tif", "tif.aux.xml", "qml", "png", "gpkg", "json")
+    }
+    assert names == companions | {
+        f"both_{n}" for n in ("confidence.tif", "areas.csv", "predict.json")
+    }
+    item = pystac.Item.from_file(str(out.with_suffix(".json")))
+    assert item.id == "both_landcover"
+    assert set(item.assets) == {"map", "confidence", "areas", "style", "picture", "polygons"}
+    with sqlite3.connect(out.with_suffix(".gpkg")) as connection:
+        (hectares,) = connection.execute("SELECT sum(area_ha) FROM land_cover").fetchone()
+    assert hectares == pytest.approx((60 * 80 + 70 * 90 - 40 * 30) / 100)
+
+
+@pytest.mark.parametrize("moment", ["voted", "final", "files/map.tif", "files/map.tif.aux.xml"])
+def test_a_run_killed_while_it_wrote_its_files_continues_to_the_same_bytes(
+    small_export: SmallExport, tmp_path: Path, moment: str
+) -> None:
+    write_raster(tmp_path / "scene.tif", 900, 600)
+    flags = (*BLEND, "--vector")
+    whole, killed = tmp_path / "whole" / "map.tif", tmp_path / "killed" / "map.tif"
+    assert main(arguments(small_export, [tmp_path / "scene.tif"], whole, *flags)) == 0
+    command = arguments(small_export, [tmp_path / "scene.tif"], killed, *flags)
+    process = subprocess.Popen([sys.executable, "-m", "serving.predict", *command])
+    deadline = time.monotonic() + 120
+    work = killed.parent / ".map.tif.work"
+    while not (work / moment).exists() and time.monotonic() < deadline:
+        assert process.poll() is None
+        time.sleep(0.001)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert work.exists()
+    assert not killed.exists()
+    assert main(command) == 0
+    names = sorted(path.name for path in whole.parent.iterdir() if path.name != "predict.json")
+    for name in names:
+        assert (killed.parent / name).read_bytes() == (whole.parent / name).read_bytes(), name
+    assert not list(killed.parent.glob(".*"))
