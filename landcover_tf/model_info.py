@@ -29,6 +29,9 @@ class ModelSpec:
     normalizer: Normalizer
     skip_connections: int = 4
     decoder_filters: tuple[int, ...] = (256, 128, 64, 32, 16)
+    local_statistics: tuple[int, ...] = ()
+    """Widths in pixels of the windows whose means and standard deviations join the input's
+    skip."""
 
     def __post_init__(self) -> None:
         if self.normalizer.bands != self.band_names:
@@ -59,6 +62,7 @@ class ModelSpec:
                 normalizer=Normalizer.from_dict(values["normalizer"]),
                 skip_connections=values["skip_connections"],
                 decoder_filters=tuple(values["decoder_filters"]),
+                local_statistics=tuple(values.get("local_statistics", ())),
             )
         except (KeyError, TypeError, ValueError, ConfigError) as error:
             raise ModelError(f"{path} is not a model specification: {error}") from error

@@ -75,6 +75,47 @@ class ReflectanceNormalizer(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
+class LocalStatistics(keras.layers.Layer):
+    """Returns the image with its mean and standard deviation in a square window about each pixel.
+
+    Convolutions learn a variance, the simplest measure of texture, only slowly. The layer has no
+    weights and computes in float32, because variances are differences of larger numbers. Pixels
+    beyond the image do not count.
+
+    Args:
+        widths: Widths of the windows in pixels, odd; each adds twice the image's channels.
+    """
+
+    def __init__(self, widths: Sequence[int], **kwargs: Any) -> None:
+        super().__init__(**{**kwargs, "dtype": "float32"})
+        self.widths = [int(width) for width in widths]
+
+    def call(self, inputs):
+        counted = ops.ones_like(inputs[..., :1])
+        parts = [inputs]
+        for width in self.widths:
+            share = self._sum(counted, width)
+            mean = self._sum(inputs, width) / share
+            variance = self._sum(ops.square(inputs), width) / share - ops.square(mean)
+            # The square root has no slope at 0.
+            parts += [mean, ops.sqrt(ops.maximum(variance, 0.0) + 1e-4)]
+        return ops.concatenate(parts, axis=-1)
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], input_shape[-1] * (1 + 2 * len(self.widths)))
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"widths": self.widths}
+
+    @staticmethod
+    def _sum(x, width: int):
+        # Zeros are added by hand, because backends disagree on what padding weighs in an average.
+        edge = width // 2
+        padded = ops.pad(x, [[0, 0], [edge, edge], [edge, edge], [0, 0]])
+        return ops.average_pool(padded, width, 1, "valid")
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
 class SizeMultiple(keras.layers.Layer):
     """Returns its input, an image whose height and width must be multiples of `multiple`.
 

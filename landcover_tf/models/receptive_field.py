@@ -184,6 +184,9 @@ def _layer_reach(layer: Any, inputs: list[_Reach], axis: int) -> _Reach:
         return _sliding(reach, layer, layer.kernel_size[axis], dilation, axis)
     if kind in _POOLS:
         return _sliding(reach, layer, layer.pool_size[axis], 1, axis)
+    if kind == "LocalStatistics":
+        edge = max(layer.widths) // 2
+        return reach.through(count, lambda j: range(j - edge, j + edge + 1))
     if kind == "Conv2DTranspose":
         return _transposed(reach, layer, axis)
     if kind == "UpSampling2D":

@@ -8,7 +8,7 @@ from keras import layers
 from landcover_tf.errors import ModelError
 from landcover_tf.model_info import ModelSpec
 from landcover_tf.models import resnet
-from landcover_tf.models.layers import ReflectanceNormalizer, SizeMultiple
+from landcover_tf.models.layers import LocalStatistics, ReflectanceNormalizer, SizeMultiple
 
 SIZE_MULTIPLE = resnet.TOTAL_STRIDE
 """Height and width of every input must be multiples of this."""
@@ -29,7 +29,7 @@ def build_unet(spec: ModelSpec, *, synchronized: bool = False) -> keras.Model:
         under every precision policy.
 
     Raises:
-        ModelError: The encoder is unknown, or skips or filters are out of range.
+        ModelError: The encoder is unknown, or skips, filters or windows are out of range.
     """
     _check(spec)
     image = keras.Input((None, None, len(spec.band_names)), name="image", dtype="float32")
@@ -37,6 +37,8 @@ def build_unet(spec: ModelSpec, *, synchronized: bool = False) -> keras.Model:
     x = ReflectanceNormalizer.of(spec.normalizer, name="normalizer")(x)
     levels = resnet.encode(x, spec.encoder, synchronized=synchronized)
     # Skips from coarse to fine: 1/16, 1/8, 1/4, 1/2, and the normalized image itself.
+    if spec.local_statistics:
+        x = LocalStatistics(spec.local_statistics, name="local_statistics")(x)
     skips = [*reversed(levels[:-1]), x]
     y = levels[-1]
     for number, filters in enumerate(spec.decoder_filters, start=1):
@@ -94,6 +96,15 @@ def _check(spec: ModelSpec) -> None:
     if not 0 <= spec.skip_connections <= DECODER_BLOCKS:
         raise ModelError(
             f"skip_connections must be in [0, {DECODER_BLOCKS}], got {spec.skip_connections}"
+        )
+    if spec.local_statistics and spec.skip_connections < DECODER_BLOCKS:
+        raise ModelError(
+            f"local_statistics join the input's skip, the {DECODER_BLOCKS}th, but skip_connections "
+            f"is {spec.skip_connections}"
+        )
+    if any(width < 3 or width % 2 == 0 for width in spec.local_statistics):
+        raise ModelError(
+            f"local_statistics must be odd widths from 3 up, got {spec.local_statistics}"
         )
     filters = spec.decoder_filters
     if len(filters) != DECODER_BLOCKS or any(count < 1 for count in filters):

@@ -95,6 +95,7 @@ def model_spec(config: TrainConfig, info: DatasetInfo) -> ModelSpec:
         normalizer=normalizer,
         skip_connections=config.skip_connections,
         decoder_filters=config.decoder_filters,
+        local_statistics=config.local_statistics,
     )
 
 

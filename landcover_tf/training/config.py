@@ -37,6 +37,10 @@ class TrainConfig:
     """Encoder levels joined to the decoder, 0 to 5: 1/16, 1/8, 1/4, 1/2, then the input."""
     decoder_filters: tuple[int, ...] = (256, 128, 64, 32, 16)
     """Channels of the decoder's five levels, from coarse to fine."""
+    local_statistics: tuple[int, ...] = ()
+    """Widths of windows in pixels, odd, such as 5 11: the means and standard deviations of the
+    image in them join the input's skip, which --skip-connections 5 has. They help where training
+    areas are few."""
     normalizer: NormalizerKind | None = None
     """How reflectance is scaled for the network; by default as the dataset says. Pretrained
     weights are adapted to it."""
@@ -165,6 +169,16 @@ class TrainConfig:
         if len(self.decoder_filters) != 5 or min(self.decoder_filters) < 1:
             raise ConfigError(
                 f"--decoder-filters expects five numbers above 0, got {self.decoder_filters}"
+            )
+        if self.local_statistics and self.skip_connections < 5:
+            raise ConfigError(
+                "--local-statistics join the input's skip and need --skip-connections 5, got "
+                f"{self.skip_connections}"
+            )
+        if any(width < 3 or width % 2 == 0 for width in self.local_statistics):
+            raise ConfigError(
+                "--local-statistics must be odd numbers above 1, got "
+                f"{' '.join(map(str, self.local_statistics))}"
             )
         if not 0 <= self.ema_decay < 1:
             raise ConfigError(f"--ema-decay must be in [0, 1), got {self.ema_decay}")

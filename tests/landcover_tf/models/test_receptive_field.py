@@ -8,6 +8,7 @@ from keras import layers
 from landcover_tf.bands import BAND_NAMES
 from landcover_tf.errors import ModelError
 from landcover_tf.model_info import ModelSpec
+from landcover_tf.models.layers import LocalStatistics
 from landcover_tf.models.receptive_field import receptive_field
 from landcover_tf.models.unet import build_unet
 from landcover_tf.normalizer import Normalizer
@@ -63,6 +64,12 @@ def test_unet_field_and_margin(skip_connections):
     assert 427 < found.field_px <= 427 + 4 * 31 + 4
     assert found.stride_px == 32
     assert found.field_px / 2 < found.margin_px <= found.field_px / 2 + 32
+
+
+def test_local_statistics_reach_as_far_as_their_widest_window():
+    image = keras.Input((None, None, 2))
+    found = receptive_field(keras.Model(image, LocalStatistics((5, 11))(image)))
+    assert (found.field_px, found.stride_px, found.margin_px) == (11, 1, 5)
 
 
 def pair_unet(image):

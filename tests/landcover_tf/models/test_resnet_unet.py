@@ -9,7 +9,7 @@ from landcover_tf.errors import ModelError
 from landcover_tf.losses import build_loss
 from landcover_tf.metrics import segmentation_metrics
 from landcover_tf.model_info import ModelSpec
-from landcover_tf.models.layers import ReflectanceNormalizer
+from landcover_tf.models.layers import LocalStatistics, ReflectanceNormalizer
 from landcover_tf.models.unet import (
     build_unet,
     encoder_layer_names,
@@ -66,6 +66,37 @@ def test_normalizer_layer_equals_numpy_and_survives_serialization(image, log_off
 def test_normalizer_layer_keeps_float32_under_mixed_precision(image):
     layer = ReflectanceNormalizer.of(normalizer(4), dtype="mixed_float16")
     assert keras.backend.standardize_dtype(layer(image).dtype) == "float32"
+
+
+def test_local_statistics_equal_those_of_each_window(image):
+    layer = LocalStatistics((3, 11), name="local_statistics")
+    again = keras.layers.deserialize(keras.layers.serialize(layer))
+    for one in (layer, again):
+        out = np.asarray(one(image))
+        assert out.shape == (2, 64, 96, 20)
+        np.testing.assert_array_equal(out[..., :4], image)
+        for row, col in ((0, 0), (1, 95), (40, 50), (63, 3)):
+            for first, edge in ((4, 1), (12, 5)):
+                rows = slice(max(row - edge, 0), row + edge + 1)
+                window = image[:, rows, max(col - edge, 0) : col + edge + 1]
+                found = out[:, row, col]
+                expected = window.mean(axis=(1, 2)), window.std(axis=(1, 2))
+                np.testing.assert_allclose(found[:, first : first + 4], expected[0], rtol=1e-4)
+                np.testing.assert_allclose(found[:, first + 4 : first + 8], expected[1], rtol=1e-2)
+
+
+def test_local_statistics_of_a_flat_image_have_a_slope():
+    layer = LocalStatistics((3,))
+    assert np.isfinite(np.asarray(layer(np.full((1, 32, 32, 2), 0.3, np.float32)))).all()
+
+
+@pytest.mark.parametrize(
+    ("skips", "widths", "message"),
+    [(4, (5,), "join the input's skip, the 5th"), (5, (4,), "must be odd widths")],
+)
+def test_local_statistics_that_do_not_fit_are_refused(skips, widths, message):
+    with pytest.raises(ModelError, match=message):
+        build_unet(spec(skip_connections=skips, local_statistics=widths))
 
 
 # Parameters of torchvision's networks without fc: 11.176512 M, 21.284672 M, 23.508032 M and
