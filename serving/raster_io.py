@@ -1,5 +1,6 @@
 """Windows read from a source without reading a row twice, and rasters written as COG."""
 
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -132,7 +133,7 @@ def write_cog(
     # Both files lie in the work folder, so that a killed run leaves nothing beside the map.
     staged, finished = staging / f"{path.stem}.staged.tif", staging / f"{path.stem}.cog.tif"
     try:
-        _write_tiled(staged, blocks, bands, grid, style)
+        written = _write_tiled(staged, blocks, bands, grid, style)
         rasterio.shutil.copy(
             staged,
             finished,
@@ -144,11 +145,14 @@ def write_cog(
             BIGTIFF="IF_SAFER",
             NUM_THREADS="ALL_CPUS",
         )
+        if _checksum(finished) != written:
+            raise OutputError(f"cannot write {path}: it is not what was written; is the disk full?")
         finished.replace(path)
     except (RasterioError, rasterio._err.CPLE_BaseError, OSError) as error:
         raise OutputError(f"cannot write {path}: {error}; free some space and run again") from error
     finally:
         staged.unlink(missing_ok=True)
+        finished.unlink(missing_ok=True)
 
 
 def _write_tiled(
@@ -157,7 +161,8 @@ def _write_tiled(
     bands: int,
     grid: Georeference,
     style: RasterStyle,
-) -> None:
+) -> int:
+    """Writes row blocks as a plain tiled raster and returns their checksum."""
     profile: dict[str, Any] = {
         "driver": "GTiff",
         "height": grid.height,
@@ -184,10 +189,32 @@ def _write_tiled(
             dataset.write_colormap(1, dict(style.colormap))
         if style.scale is not None:
             dataset.scales = (style.scale,) * bands
-        row = 0
+        row, checksum = 0, 0
         for block in blocks:
             place = RasterioWindow(0, row, grid.width, block.shape[1])
             dataset.write(block, window=place)
             row += block.shape[1]
+            checksum = _add_rows(checksum, block)
     if row != grid.height:
         raise OutputError(f"{path} got {row} of {grid.height} rows")
+    return checksum
+
+
+def _checksum(path: Path) -> int:
+    """Returns the checksum of a finished raster's pixels.
+
+    GDAL's threads do not report a full disk: the copy succeeds and cannot be read.
+    """
+    checksum = 0
+    with rasterio.open(path, num_threads="all_cpus") as dataset:
+        for row in range(0, dataset.height, BLOCK_PX):
+            rows = min(BLOCK_PX, dataset.height - row)
+            checksum = _add_rows(
+                checksum, dataset.read(window=RasterioWindow(0, row, dataset.width, rows))
+            )
+    return checksum
+
+
+def _add_rows(checksum: int, block: np.ndarray) -> int:
+    """Returns the checksum of more rows, [bands, rows, width], in whatever blocks they come."""
+    return zlib.crc32(np.ascontiguousarray(block.swapaxes(0, 1)), checksum)

@@ -9,9 +9,10 @@ import pytest
 import rasterio
 from local_export import BANDS, model_info, write_raster
 
+from landcover_tf.errors import OutputError
 from landcover_tf.grid import Window
-from serving.raster_io import WindowReader
-from serving.sources import SourceOptions, open_source
+from serving.raster_io import RasterStyle, WindowReader, write_cog
+from serving.sources import Georeference, SourceOptions, open_source
 
 READ_ALL = """
 import resource, sys
@@ -36,6 +37,37 @@ def test_the_cache_of_read_blocks_is_bounded(tmp_path: Path) -> None:
         [sys.executable, "-c", READ_ALL, str(path)], capture_output=True, text=True, check=True
     )
     assert int(grown.stdout) < 384 + 100
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of files are POSIX")
+@pytest.mark.parametrize("missing_bytes", [400, 400_000, 800_000])
+def test_a_disk_that_fills_under_the_last_copy_is_told(tmp_path: Path, missing_bytes: int) -> None:
+    import resource
+
+    image = np.random.default_rng(0).integers(0, 255, (1, 1000, 900), dtype=np.uint8)
+    grid = Georeference(height=1000, width=900, crs=None, transform=rasterio.Affine.identity())
+    path, work = tmp_path / "map.tif", tmp_path / "work"
+    work.mkdir()
+
+    def write() -> None:
+        blocks = (image[:, row : row + 300] for row in range(0, 1000, 300))
+        style = RasterStyle(nodata=255, overview_resampling="AVERAGE")
+        write_cog(path, blocks, bands=1, grid=grid, style=style, staging=work)
+
+    write()
+    with rasterio.open(path) as dataset:
+        np.testing.assert_array_equal(dataset.read(), image)
+    whole = path.stat().st_size
+    path.unlink()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # No file may grow beyond this: writing fails as on a full disk.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (whole - missing_bytes, hard))
+    try:
+        with pytest.raises(OutputError, match="cannot write"):
+            write()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not path.exists()
 
 
 @pytest.mark.parametrize("tiled", [False, True])
