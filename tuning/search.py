@@ -15,14 +15,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from landcover_tf.dataset_info import DatasetInfo
-from landcover_tf.errors import ConfigError, LandCoverError, OutputError, RunError
+from landcover_tf.errors import ConfigError, OutputError, RunError
 from landcover_tf.files import read_json, write_json
 from landcover_tf.quiet import start_tensorflow
 from tuning.space import SearchSpace, train_config
 from tuning.trials import (
     MONITORS,
     Objective,
-    StopRequestedError,
     TrialRecord,
     read_records,
     run_trial,
@@ -151,7 +150,10 @@ def run_search(search: Search, *, echo: bool = False) -> None:
     start_tensorflow()
     import grpc
     import keras_tuner
+    from keras_tuner.src import config as keras_tuner_config
 
+    # KerasTuner 1.4.8 would print a traceback for each failed trial.
+    keras_tuner_config.DEBUG = False
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # It would tell what it reloads.
             tuner = _tuner(search, echo)
@@ -219,7 +221,7 @@ def _tuner(search: Search, echo: bool) -> Any:
         def run_trial(self, trial: Any) -> dict[str, float]:
             try:
                 record = _run(search, trial.trial_id, trial.hyperparameters.values, echo)
-            except (LandCoverError, StopRequestedError) as error:
+            except Exception as error:
                 # Anything but a fatal error would count as a failed trial and be forgotten.
                 raise keras_tuner.errors.FatalError(str(error)) from error
             if record.score is None:

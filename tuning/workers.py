@@ -38,7 +38,7 @@ def run_workers(arguments: Sequence[str], workers: int) -> None:
         for name in names
     }
     try:
-        _wait(processes)
+        watch(processes)
     finally:
         for process in processes.values():
             if process.poll() is None:
@@ -47,16 +47,24 @@ def run_workers(arguments: Sequence[str], workers: int) -> None:
             process.wait()
 
 
-def _wait(processes: dict[str, subprocess.Popen[bytes]]) -> None:
-    """Returns when every worker is done; the chief itself stays some seconds longer."""
-    while any(p.poll() is None for name, p in processes.items() if name != "chief"):
+def watch(processes: dict[str, subprocess.Popen[bytes]]) -> None:
+    """Returns when every worker is done; the chief itself stays some seconds longer.
+
+    Raises:
+        RunError: A process failed.
+    """
+    working = True
+    while working:
+        # Asked before the exit codes, or those of the last moment would go unseen.
+        working = any(p.poll() is None for name, p in processes.items() if name != "chief")
         for name, process in processes.items():
             if process.poll():
                 raise RunError(
                     f"{name} of the search ended with exit code {process.returncode}; what it "
                     "printed is above, and the same command goes on with the search"
                 )
-        time.sleep(POLL_SECONDS)
+        if working:
+            time.sleep(POLL_SECONDS)
 
 
 def _free_port() -> int:
