@@ -11,14 +11,14 @@ from landcover_tf import cli
 from landcover_tf.__main__ import PROGRAMS
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", "serving/server/README.md", "docs/clusters.md")
+PAGES = (ROOT / "README.md", ROOT / "serving/server/README.md", *sorted(ROOT.glob("docs/*.md")))
 
 
 def commands() -> list[tuple[str, list[str]]]:
     """Returns (module, arguments) of every command line in the pages."""
     found = []
     for page in PAGES:
-        text = (ROOT / page).read_text().replace("\\\n", " ")
+        text = page.read_text().replace("\\\n", " ")
         for line in text.splitlines():
             if not line.strip().startswith(("landcover ", "python -m ")):
                 continue
