@@ -1,6 +1,6 @@
 """Does a short search beat the default settings, and what does searching cost beside training?
 
-    python -m benchmarks.tuning --data-dir demo/dataset --trials 8 --epochs 3
+    python -m benchmarks.tuning --data-dir demo/dataset --train-config demo/run/config.json
 
 Trains the default settings once and the `quick` space in `--trials` trials, all for the same
 epochs and with the same validation split. Overhead is the wall time of the whole search that no
@@ -16,7 +16,7 @@ from typing import Any
 from landcover_tf.files import read_json, write_json
 from landcover_tf.provenance import hardware, software_versions
 from tuning import __main__ as tune
-from tuning.space import train_config
+from tuning.space import OWN_FIELDS, train_config
 from tuning.trials import MONITORS, read_records, run_trial
 
 
@@ -46,8 +46,11 @@ def main() -> None:
 
 def measure(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     """Returns the scores and the search's overhead."""
-    base = read_json(arguments.train_config)
-    settings = base | {"epochs": arguments.epochs, "monitor": MONITORS["macro_f1"]}
+    given = read_json(arguments.train_config)
+    base = {name: value for name, value in given.items() if name not in OWN_FIELDS}
+    # What the search sets for its trials as well.
+    settings = base | {"epochs": arguments.epochs, "early_stopping": 0, "seed": 0,
+                       "monitor": MONITORS["macro_f1"]}  # fmt: skip
     default = run_trial(
         train_config(settings, arguments.data_dir.resolve(), folder / "default" / "run"),
         folder / "default",
