@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from landcover_tf import cli
-from landcover_tf.errors import ConfigError, OutputError
+from landcover_tf.errors import ConfigError
 from landcover_tf.files import read_json, write_json
 from landcover_tf.run_folder import RunFolder
 from landcover_tf.training.config import TrainConfig
@@ -23,6 +23,7 @@ from tuning.trials import (
     StopRequestedError,
     TrialRecord,
     epoch_scores,
+    new_folder,
     read_records,
     run_trial,
 )
@@ -140,10 +141,9 @@ def _check_data(config: TrainConfig) -> None:
 def _claim(config: ExperimentsConfig) -> None:
     output = config.output_dir
     marker = output / "config.json"
-    if output.exists() and not marker.is_file() and any(output.iterdir()):
-        raise OutputError(f"{output} is not empty and holds no experiments; choose another folder")
-    output.mkdir(parents=True, exist_ok=True)
-    if marker.is_file() and read_json(marker).get("objective") != config.objective:
+    if not marker.is_file():
+        new_folder(output, "experiments")
+    elif read_json(marker).get("objective") != config.objective:
         raise ConfigError(f"the experiments in {output} were judged by another --objective")
     cli.write_config(config, marker)
     write_json(output / LIST_NAME, read_json(config.experiments))

@@ -23,6 +23,7 @@ from tuning.trials import (
     MONITORS,
     Objective,
     TrialRecord,
+    new_folder,
     read_records,
     run_trial,
 )
@@ -98,9 +99,7 @@ def open_search(search: Search) -> bool:
     """
     path = search.output_dir / SEARCH_NAME
     if not path.is_file():
-        if search.output_dir.exists() and any(search.output_dir.iterdir()):
-            raise OutputError(f"{search.output_dir} is not empty; choose another --output-dir")
-        search.output_dir.mkdir(parents=True, exist_ok=True)
+        new_folder(search.output_dir, "search")
         write_json(path, search.identity())
         return False
     before = read_json(path)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from landcover_tf import cli
-from landcover_tf.errors import LandCoverError, RunError
+from landcover_tf.errors import LandCoverError, OutputError, RunError
 from landcover_tf.files import read_json, write_json
 from landcover_tf.run_folder import RunFolder
 from landcover_tf.training.config import TrainConfig
@@ -74,6 +74,25 @@ class TrialRecord:
 
 class StopRequestedError(Exception):
     """The training was asked to stop and has saved its state."""
+
+
+def new_folder(folder: Path, what: str) -> None:
+    """Makes a folder, which must be empty if it is there.
+
+    Args:
+        folder: What to make.
+        what: What it will hold, for the message.
+
+    Raises:
+        OutputError: It holds something else, or cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        empty = not any(folder.iterdir())
+    except OSError as error:
+        raise OutputError(f"cannot write {folder}: {error}") from error
+    if not empty:
+        raise OutputError(f"{folder} is not empty and holds no {what}; choose another --output-dir")
 
 
 def read_records(folder: Path) -> list[TrialRecord]:

@@ -2,9 +2,9 @@
 
 import pytest
 
-from landcover_tf.errors import RunError
+from landcover_tf.errors import OutputError, RunError
 from landcover_tf.run_folder import RunFolder
-from tuning.trials import TrialRecord, epoch_scores, read_records
+from tuning.trials import TrialRecord, epoch_scores, new_folder, read_records
 
 
 @pytest.fixture
@@ -22,6 +22,17 @@ def test_scores_that_are_not_there(run, tmp_path):
         epoch_scores(run, "mean_iou")
     with pytest.raises(RunError, match=r"history\.csv"):
         epoch_scores(RunFolder(tmp_path / "none"), "macro_f1")
+
+
+def test_a_folder_that_cannot_be_used_is_named(tmp_path):
+    new_folder(tmp_path / "a" / "b", "search")
+    new_folder(tmp_path / "a" / "b", "search")  # Still empty.
+    with pytest.raises(OutputError, match=r"a is not empty and holds no search"):
+        new_folder(tmp_path / "a", "search")
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "file", tmp_path / "file" / "inside"):
+        with pytest.raises(OutputError, match=r"cannot write .*file"):
+            new_folder(path, "search")
 
 
 def test_records_are_in_the_order_of_the_search(tmp_path):
