@@ -34,7 +34,7 @@ def open_backend(folder: Path, info: ModelInfo, options: NetworkOptions) -> Back
 
     Raises:
         ModelError: The engine cannot load the export.
-        ServerError: No server answers.
+        ServerError: No server answers, or it serves another model.
     """
     backend = _open_engine(folder, info, options)
     return Augmented(backend) if options.tta else backend
@@ -61,7 +61,9 @@ def _open_engine(folder: Path, info: ModelInfo, options: NetworkOptions) -> Back
     if engine == "server":
         from serving.client import ServerBackend
 
-        return ServerBackend(str(options.server), info)
+        client = ServerBackend(str(options.server), info)
+        client.check()
+        return client
     if engine == "openvino":
         from serving.openvino_model import OpenVinoModel
 

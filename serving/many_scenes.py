@@ -73,6 +73,8 @@ def predict_all(config: PredictConfig) -> None:
         from serving.mosaic import check_mosaic
 
         check_mosaic([s.source for s in scenes], config.output_map, overwrite=config.overwrite)
+    if config.server is not None:
+        print(f"predicting on {engine.backend.name}")  # Or its failure, before anything is written.
     several = len(scenes) > 1 or config.mosaic
     unfinished = [s for s in scenes if not (several and _is_finished(s, config))]
     for scene in unfinished:

@@ -51,7 +51,7 @@ class Engine:
 
     @cached_property
     def backend(self) -> Backend:
-        """The engine."""
+        """The engine; a server is asked what it serves."""
         return open_backend(self.folder, self.info, self._options.network)
 
     @cached_property
@@ -189,8 +189,9 @@ class ScenePrediction:
         """Returns what decides the network's bands: equal settings give equal bytes."""
         status = self.source.path.stat()
         network = asdict(self.options.network)
-        for irrelevant in ("memory_gb", "engine", "mode"):
-            network.pop(irrelevant)  # Their effect stands in the layout and the engine's name.
+        # Their effect stands in the layout and the engine's name; a server may move.
+        for irrelevant in ("memory_gb", "engine", "mode", "server"):
+            network.pop(irrelevant)
         return {
             "model": self.engine.model_hash,
             "source": [self.source.path.name, status.st_size, status.st_mtime_ns],

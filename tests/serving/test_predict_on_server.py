@@ -1,0 +1,95 @@
+"""`serving.predict --server` against the double, beside the local engine."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from fakes.model_server import ModelServer
+from fakes.small_export import write_small_export
+from local_export import write_raster
+
+from serving.predict import main
+
+FLAGS = ("--mode", "blend", "--patch-size", "64", "--patch-overlap", "32", "--batch-size", "3",
+         "--min-object-size", "0", "--no-picture")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("served")
+    write_small_export(folder)
+    return folder / "landcover"
+
+
+def predict(model: Path, folder: Path, *flags: str) -> int:
+    if not (folder / "scene.tif").exists():
+        write_raster(folder / "scene.tif", 150, 110, nodata_columns=20)
+    paths = ("--input-image", str(folder / "scene.tif"), "--output-map", str(folder / "map.tif"))
+    return main(["--model-path", str(model), *paths, *FLAGS, *flags])
+
+
+def layers(folder: Path) -> dict[str, np.ndarray]:
+    found = {}
+    for name in ("map", "confidence", "probabilities"):
+        with rasterio.open(folder / f"{name}.tif") as dataset:
+            found[name] = dataset.read()
+    return found
+
+
+@pytest.mark.parametrize("scheme", ["http", "grpc"])
+def test_the_maps_are_those_of_the_local_engine(model: Path, tmp_path: Path, scheme: str) -> None:
+    (tmp_path / "local").mkdir()
+    (tmp_path / "server").mkdir()
+    asked = ("--probabilities", "--confidence")
+    assert predict(model, tmp_path / "local", "--engine", "tensorflow", *asked) == 0
+    with ModelServer(model) as server:
+        assert predict(model, tmp_path / "server", "--server", server.url(scheme), *asked) == 0
+    local, served = layers(tmp_path / "local"), layers(tmp_path / "server")
+    assert len(np.unique(local["map"])) > 2
+    for name in local:
+        assert served[name].tobytes() == local[name].tobytes()
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("localhost:8501", "expected a server URL"),
+        ("http://127.0.0.1:1", "no model server at"),
+        ("grpc://127.0.0.1:1", "UNAVAILABLE"),
+    ],
+)
+def test_without_a_server_nothing_is_written(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], url: str, message: str
+) -> None:
+    assert predict(model, tmp_path, "--server", url) == 2
+    assert message in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["scene.tif"]
+
+
+def test_a_server_of_another_model_is_refused_and_nothing_written(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_small_export(tmp_path / "other", weights_sha256="f" * 64)
+    out = tmp_path / "out"
+    out.mkdir()
+    with ModelServer(tmp_path / "other" / "landcover") as server:
+        assert predict(model, out, "--server", server.grpc_url) == 2
+    assert "is not the model of model.json: weights ffff" in capsys.readouterr().err
+    assert [path.name for path in out.iterdir()] == ["scene.tif"]
+
+
+def test_a_broken_answer_leaves_no_map_and_another_server_continues(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with ModelServer(model) as server:
+        # One request asks what the model is, some windows pass, then an answer is cut short.
+        server.behaviour.failures += ["none"] * 8 + ["cut"]
+        assert predict(model, tmp_path, "--server", server.rest_url) == 2
+        first = len(server.predictions)
+    assert "was cut short" in capsys.readouterr().err
+    assert not (tmp_path / "map.tif").exists()
+    with ModelServer(model) as server:
+        assert predict(model, tmp_path, "--server", server.rest_url) == 0
+        assert 0 < len(server.predictions) < 20 and first
+    assert (tmp_path / "map.tif").exists()
