@@ -1,4 +1,4 @@
-"""Several hosts train as one does with the same global batch.
+"""Several devices or hosts train as one does with the same global batch.
 
 Each training runs in a process of its own: TensorFlow's devices cannot be chosen twice.
 """
@@ -20,6 +20,7 @@ from landcover_tf.errors import ConfigError
 PROGRAM = """
 import json, sys
 import keras
+import tensorflow as tf
 from landcover_tf.callbacks import TensorBoardLog
 from landcover_tf.distributed import choose_devices
 from landcover_tf.losses import build_loss
@@ -32,14 +33,17 @@ from landcover_tf.training.loop import Loop
 from landcover_tf.training.preflight import check
 from landcover_tf.training.steps import Stepper
 
-data, output = sys.argv[1:]
+data, output, kind = sys.argv[1:]
 config = TrainConfig(
     data_dir=data, output_dir=output, model="resnet18", encoder_weights="none", patch_size=32,
     batch_size=4, epochs=2, lr=0.1, gradient_accumulation=2, ema_decay=0.9, clip_norm=0.5,
     augmentation="none",
 )
 found = check(config)
-devices = choose_devices("auto")
+if kind == "mirrored":
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+devices = choose_devices(kind)
 keras.utils.set_random_seed(1)
 loss = join_replicas(build_loss(class_weights=(1, 2, 3), label_smoothing=0.1), devices)
 with devices.strategy.scope():
@@ -76,11 +80,13 @@ print(json.dumps({"replicas": devices.replicas, "history": loop.progress.history
 """
 
 
-def start(data, output, *, task=None) -> subprocess.Popen:
+def start(data, output, kind="auto", *, task=None) -> subprocess.Popen:
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "KERAS_BACKEND": "tensorflow"}
-    environment["TF_CONFIG"] = json.dumps(task) if task else ""
+    environment.pop("TF_CONFIG", None)
+    if task:
+        environment["TF_CONFIG"] = json.dumps(task)
     return subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, str(data), str(output)],
+        [sys.executable, "-c", PROGRAM, str(data), str(output), kind],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
     )  # fmt: skip
 
@@ -135,6 +141,12 @@ def test_two_workers_train_as_one_process(data_dir, tmp_path, alone):
     for one in found:
         assert_same(one, alone)
     assert (tmp_path / "run" / "best.weights.h5").is_file()
+
+
+def test_two_devices_train_as_one(data_dir, tmp_path, alone):
+    found = result(start(data_dir, tmp_path / "run", "mirrored"))
+    assert found["replicas"] == 2
+    assert_same(found, alone)
 
 
 @pytest.mark.parametrize(
