@@ -1,5 +1,6 @@
 """Entry of `landcover export`: a finished run becomes a model that TensorFlow Serving loads."""
 
+import importlib.util
 import re
 import sys
 from dataclasses import dataclass
@@ -11,6 +12,9 @@ from landcover_tf.errors import ConfigError, OutputError
 from landcover_tf.provenance import software_versions
 from landcover_tf.quiet import start_tensorflow
 from landcover_tf.run_folder import RunFolder
+
+PACKAGES = {"onnx": ("tf2onnx", "onnxruntime"), "openvino": ("openvino",)}
+"""What a format needs beside TensorFlow."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,9 +29,9 @@ class ExportConfig:
     """Model name, as clients will call it."""
     version: int | None = None
     """Version number, at least 1; the default is one above the highest in OUTPUT_DIR/NAME."""
-    format: tuple[Literal["openvino", "tflite"], ...] = ()
+    format: tuple[Literal["onnx", "openvino", "tflite"], ...] = ()
     """Further formats, written into subfolders of the version; each is compared with the
-    SavedModel before the export is called done."""
+    SavedModel before the export is called done. onnx and openvino need the extra of that name."""
     list: Path | None = None
     """Only show what the export in this folder contains."""
 
@@ -58,9 +62,15 @@ def _program(config: ExportConfig) -> None:
     if config.run_dir is None or config.output_dir is None:
         raise ConfigError("expected --run-dir and --output-dir")
 
+    # What is wrong is told at once, before TensorFlow is imported.
+    for name in config.format:
+        missing = [one for one in PACKAGES.get(name, ()) if importlib.util.find_spec(one) is None]
+        if missing:
+            raise ConfigError(
+                f"--format {name} needs {' and '.join(missing)}; install landcover-tf[{name}]"
+            )
     run = RunFolder(config.run_dir)
-    run.require_finished()  # Before TensorFlow is imported: a wrong folder is told at once.
-
+    run.require_finished()
     model_folder = config.output_dir / config.name
     if config.version is not None and (model_folder / str(config.version)).exists():
         raise OutputError(

@@ -1,5 +1,6 @@
 """The program `export`: from a run folder to a version folder, or a sentence."""
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -174,12 +175,28 @@ def test_help_is_quick():
     assert time.monotonic() - start < 5  # Importing TensorFlow takes longer on a busy machine.
 
 
+def test_a_format_whose_package_is_missing_is_told_at_once(run, tmp_path, capsys):
+    if importlib.util.find_spec("tf2onnx") or importlib.util.find_spec("onnxruntime"):
+        pytest.skip("the packages are here")
+    message = refused(
+        capsys, "--run-dir", run, "--output-dir", tmp_path / "out", "--format", "onnx"
+    )
+    assert "needs tf2onnx and onnxruntime; install landcover-tf[onnx]" in message
+    assert not (tmp_path / "out").exists()
+
+
+FILES = {
+    "onnx": {"model.onnx"},
+    "openvino": {"model.xml", "model.bin"},
+    "tflite": {"model.tflite"},
+}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("engine", ["openvino", "tflite"])
-def test_other_formats_agree_with_the_saved_model(run, tmp_path, engine):
-    pytest.importorskip("openvino" if engine == "openvino" else "tensorflow")
-    arguments = ["--run-dir", str(run), "--output-dir", str(tmp_path), "--format", engine]
+@pytest.mark.parametrize("name", FILES)
+def test_other_formats_agree_with_the_saved_model(run, tmp_path, name):
+    for package in export.PACKAGES.get(name, ()):
+        pytest.importorskip(package)
+    arguments = ["--run-dir", str(run), "--output-dir", str(tmp_path), "--format", name]
     assert export.main(arguments) == 0
-    names = {p.name for p in (tmp_path / "landcover" / "1" / engine).iterdir()}
-    expected = {"openvino": {"model.xml", "model.bin"}, "tflite": {"model.tflite"}}
-    assert names == expected[engine]
+    assert {p.name for p in (tmp_path / "landcover" / "1" / name).iterdir()} == FILES[name]
