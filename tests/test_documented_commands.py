@@ -31,15 +31,16 @@ def commands() -> list[tuple[str, list[str]]]:
     return found
 
 
-def config_class(module: str) -> type:
-    """Returns the config dataclass that a program parses its flags into."""
+def config_class(module: str, subcommand: str) -> type:
+    """Returns the config dataclass that a program, or its subcommand, parses its flags into."""
     found = {
         value
         for name, value in vars(import_module(module)).items()
         if name.endswith("Config") and dataclasses.is_dataclass(value)
     }
-    own = {value for value in found if value.__module__ == module}
-    (only,) = own or found
+    own = {value for value in found if value.__module__ == module} or found
+    named = {value for value in own if value.__name__ == f"{subcommand.title()}Config"}
+    (only,) = named or own
     return only
 
 
@@ -53,4 +54,7 @@ def test_there_are_commands():
 def test_a_documented_command_is_understood(module, arguments):
     if "--config" in arguments:
         pytest.skip("the file that holds its flags is written by another command")
-    cli.parse(config_class(module), arguments, prog=module)
+    subcommand, *flags = arguments
+    config = config_class(module, subcommand)
+    named = config.__name__.lower() == f"{subcommand}config"
+    cli.parse(config, flags if named else arguments, prog=module)
