@@ -108,7 +108,15 @@ def test_a_mosaic_gets_the_files_that_a_map_gets(small_export: SmallExport, tmp_
     assert hectares == pytest.approx((60 * 80 + 70 * 90 - 40 * 30) / 100)
 
 
-@pytest.mark.parametrize("moment", ["voted", "final", "files/map.tif", "files/map.tif.aux.xml"])
+@pytest.mark.parametrize(
+    "moment",
+    [
+        pytest.param("voted", marks=pytest.mark.slow),
+        pytest.param("final", marks=pytest.mark.slow),
+        "files/map.tif",
+        pytest.param("files/map.tif.aux.xml", marks=pytest.mark.slow),
+    ],
+)
 def test_a_run_killed_while_it_wrote_its_files_continues_to_the_same_bytes(
     small_export: SmallExport, tmp_path: Path, moment: str
 ) -> None:
