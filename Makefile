@@ -22,11 +22,14 @@ $(STAMP): setup.cfg pyproject.toml
 demo: $(STAMP)
 	@$(BIN)/python -m examples.demo --output-dir demo
 
+# A process a core; the files of tests stay whole, because they share what is dear to make.
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-all: $(STAMP)
-	$(BIN)/python -m pytest -m "slow or not slow"
+	$(PYTEST) -m "slow or not slow"
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .

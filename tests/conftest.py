@@ -14,6 +14,10 @@ use_onednn()
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("LANDCOVER_PROGRESS", "0")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # A process a core: threads of one that wait by spinning would take the core of another.
+    for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"):
+        os.environ.setdefault(name, "1")
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 

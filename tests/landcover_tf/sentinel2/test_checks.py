@@ -3,9 +3,7 @@
 import numpy as np
 import pytest
 import rasterio
-from rasterio.transform import Affine
-from scipy import ndimage
-from tiny_safe import (
+from fakes.tiny_safe import (
     BANDS,
     ULX,
     ULY,
@@ -17,6 +15,8 @@ from tiny_safe import (
     write_safe,
     zip_safe,
 )
+from rasterio.transform import Affine
+from scipy import ndimage
 
 from landcover_tf.legend import load_crosswalk
 from landcover_tf.sentinel2.checks import check_cloud_mask, check_product

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import rasterio
+from fakes.tiny_safe import ULX, ULY, write_safe
 from rasterio.transform import Affine
-from tiny_safe import ULX, ULY, write_safe
 
 from landcover_tf.errors import ConfigError, RasterError
 from landcover_tf.sentinel2 import clouds

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import rasterio
-from tiny_safe import gml, square, write_safe, zip_safe
+from fakes.tiny_safe import gml, square, write_safe, zip_safe
 
 from landcover_tf.errors import ProductError
 from landcover_tf.sentinel2 import quality

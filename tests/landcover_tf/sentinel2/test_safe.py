@@ -5,8 +5,8 @@ import zipfile
 from datetime import UTC, datetime
 
 import pytest
-import tiny_safe
-from tiny_safe import band_file, write_safe, zip_safe
+from fakes import tiny_safe
+from fakes.tiny_safe import band_file, write_safe, zip_safe
 
 from landcover_tf.bands import BAND_NAMES
 from landcover_tf.errors import ProductError

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+from fakes.tiny_safe import BANDS, band_file, smooth_dn, write_jp2, write_safe, zip_safe
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tiny_safe import BANDS, band_file, smooth_dn, write_jp2, write_safe, zip_safe
 
 from landcover_tf.errors import ProductError
 from landcover_tf.grid import Window

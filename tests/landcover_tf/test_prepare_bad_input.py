@@ -1,0 +1,119 @@
+"""What the program `prepare` says of input that is not as it should be."""
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fakes.prepare_program import SIZE, product, run, write_labels
+from fakes.tiny_safe import band_file, write_jp2
+from rasterio.transform import Affine
+
+from landcover_tf import files
+
+
+def error_of(capsys, source, output, *flags):
+    assert run(source, output, *flags) == 2
+    error = capsys.readouterr().err
+    assert "Traceback" not in error
+    assert not list(Path(output).glob("*/scene.json"))
+    assert not [p for p in Path(output).glob(".*") if p.suffix == ".part"]
+    return error
+
+
+def test_missing_folder(tmp_path, capsys):
+    assert "does not exist" in error_of(capsys, tmp_path / "none", tmp_path / "out")
+
+
+def test_not_a_safe(tmp_path, capsys):
+    (tmp_path / "in").mkdir()
+    assert "holds no Sentinel-2 product" in error_of(capsys, tmp_path / "in", tmp_path / "out")
+
+
+def test_zip_with_members_outside(tmp_path, capsys):
+    with zipfile.ZipFile(tmp_path / "evil.zip", "w") as archive:
+        archive.writestr("P.SAFE/MTD_MSIL1C.xml", "<x/>")
+        archive.writestr("../../evil", "x")
+    error = error_of(capsys, tmp_path / "evil.zip", tmp_path / "out")
+    assert "points outside the archive" in error
+
+
+def test_xml_bomb(tmp_path, capsys):
+    root = product(tmp_path / "in")
+    bomb = '<!DOCTYPE l [<!ENTITY a "ha"><!ENTITY b "&a;&a;">]><l>&b;</l>'
+    (root / "MTD_MSIL1C.xml").write_text(bomb)
+    assert "may be an attack" in error_of(capsys, root, tmp_path / "out")
+
+
+def test_truncated_and_foreign_bands(tmp_path, capsys):
+    root = product(tmp_path / "in")
+    file = band_file(root, "B06")
+    file.write_bytes(file.read_bytes()[:-100])
+    write_jp2(band_file(root, "B07"), np.ones((60, 60), np.uint16), 20, 32634)
+    error = error_of(capsys, root, tmp_path / "out")
+    assert "is cut off" in error and "has 60 x 60 px" in error
+
+
+def test_broken_inner_tiles_are_found_though_gdal_reads_zeros(tmp_path, capsys):
+    root = product(tmp_path / "in")
+    file = band_file(root, "B04")
+    # The last inner tile loses its marker; the header and the end stay whole.
+    first, marker, rest = file.read_bytes().rpartition(b"\xff\x90\x00\x0a")
+    file.write_bytes(first + bytes(len(marker)) + rest)
+    error = error_of(capsys, root, tmp_path / "out")
+    assert "_B04.jp2" in error and "has a broken tile" in error
+
+
+def test_labels_elsewhere_and_unknown_codes(tmp_path, capsys):
+    root = product(tmp_path / "in")
+    far = write_labels(
+        tmp_path / "far.tif", np.full((9, 9), 10), transform=Affine(10, 0, 9e5, 0, -10, 0)
+    )
+    out = tmp_path / "out"
+    assert "no label raster overlaps" in error_of(capsys, root, out, "--ground-truth", far)
+    codes = np.full((SIZE, SIZE), 77)
+    codes[:40] = 20
+    odd = write_labels(tmp_path / "odd.tif", codes)
+    error = error_of(capsys, root, out, "--ground-truth", odd)
+    assert "77 (48000 px)" in error and "--unknown-labels ignore" in error
+    assert run(root, out, "--ground-truth", odd, "--unknown-labels", "ignore") == 0
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--source-legend", "nothing"), "no legend 'nothing'"),
+        (("--source-legend", "landcover9", "--legend", "corine"), "has no crosswalk"),
+        (("--cloud-mask-values", "1=fog"), "expected VALUE=NAME"),
+        (("--cloud-source", "mask"), "belong"),
+        (("--jobs", "0"), "--jobs must be at least 1"),
+        (("--cloud-buffer-m", "-5"), "must not be negative"),
+    ],
+)
+def test_wrong_settings(tmp_path, capsys, flags, message):
+    root = product(tmp_path / "in")
+    assert message in error_of(capsys, root, tmp_path / "out", *flags)
+
+
+def test_product_without_cloud_mask(tmp_path, capsys):
+    root = product(tmp_path / "in", masks={})
+    assert "has no cloud mask" in error_of(capsys, root, tmp_path / "out")
+    assert run(root, tmp_path / "out", "--cloud-source", "none") == 0
+
+
+def test_output_folder_that_is_something_else(tmp_path, capsys):
+    root = product(tmp_path / "in")
+    (tmp_path / "out" / root.stem).mkdir(parents=True)
+    assert "is not a prepared scene" in error_of(capsys, root, tmp_path / "out")
+
+
+def test_output_that_cannot_be_written(tmp_path, capsys, monkeypatch):
+    root = product(tmp_path / "in")
+    (tmp_path / "file").touch()
+    assert run(root, tmp_path / "file") == 2
+    assert run(root, tmp_path / "file" / "below") == 2
+    assert capsys.readouterr().err.count("error: cannot write") == 2
+    usage = type("Usage", (), {"free": 100_000})
+    monkeypatch.setattr(files.shutil, "disk_usage", lambda path: usage)
+    error = error_of(capsys, root, tmp_path / "out")
+    assert "0.0 GB free" in error

@@ -1,0 +1,144 @@
+"""The program `prepare` on several products: resuming, jobs, reports."""
+
+import contextlib
+import json
+import os
+import zipfile
+
+import numpy as np
+import pytest
+from fakes.prepare_program import product, run, whole
+from fakes.tiny_safe import band_file, zip_safe
+
+from landcover_tf import files
+from landcover_tf.files import atomic_folder
+from landcover_tf.sentinel2.prepared import PreparedScene, find_prepared_scenes
+
+
+def temporary_of(folder):
+    with contextlib.suppress(KeyError), atomic_folder(folder) as temporary:
+        raise KeyError
+    return temporary
+
+
+@pytest.fixture
+def several(tmp_path):
+    source = tmp_path / "in"
+    for tile in ("34SEH", "34SEJ", "34SFH"):
+        product(source, tile=tile)
+    return source
+
+
+def test_jobs_give_the_same_scenes(several, tmp_path):
+    assert run(several, tmp_path / "one") == 0
+    assert run(several, tmp_path / "two", "--jobs", 2) == 0
+    for scene in find_prepared_scenes(tmp_path / "one"):
+        other = PreparedScene.open(tmp_path / "two" / scene.name)
+        assert np.array_equal(scene.read_image(whole(scene)), other.read_image(whole(other)))
+
+
+def test_finished_scenes_are_skipped_and_interrupted_ones_redone(several, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert run(several, out) == 0
+    scenes = find_prepared_scenes(out)
+    before = (scenes[0].folder / "scene.json").stat().st_mtime_ns
+    # A killed run leaves a folder under a temporary name; a running one has such a folder too.
+    scenes[1].folder.rename(tmp_path / "taken")
+    killed, running = temporary_of(scenes[1].folder), temporary_of(scenes[1].folder)
+    (tmp_path / "taken").rename(killed)
+    (killed / "scene.json").unlink()
+    for path in (killed, *killed.iterdir()):
+        os.utime(path, (0, 0))
+    running.mkdir()
+    capsys.readouterr()
+    assert run(several, out) == 0
+    assert capsys.readouterr().out.count("finished before, skipped") == 2
+    assert (scenes[0].folder / "scene.json").stat().st_mtime_ns == before
+    assert not killed.exists() and running.exists()
+    assert len(find_prepared_scenes(out)) == 3
+
+
+def test_other_settings_are_refused_unless_overwritten(several, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert run(several, out) == 0
+    assert run(several, out, "--resampling", "nearest") == 2
+    assert "resampling 'bicubic' -> 'nearest'" in capsys.readouterr().err
+    assert run(several, out, "--resampling", "nearest", "--overwrite") == 0
+    assert {s.document["settings"]["resampling"] for s in find_prepared_scenes(out)} == {"nearest"}
+    assert not list(out.glob(".*"))
+
+
+def test_a_scene_stays_until_the_new_one_is_complete(several, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    assert run(several, out) == 0
+    before = [(s.folder, s.folder.stat().st_ino) for s in find_prepared_scenes(out)]
+    usage = type("Usage", (), {"free": 100})
+    monkeypatch.setattr(files.shutil, "disk_usage", lambda path: usage)
+    assert run(several, out, "--overwrite") == 2
+    assert [(s.folder, s.folder.stat().st_ino) for s in find_prepared_scenes(out)] == before
+
+
+def test_problems_of_all_products_are_listed_and_nothing_written(several, tmp_path, capsys):
+    band_file(next(several.glob("*34SEH*")), "B02").write_bytes(b"")
+    band_file(next(several.glob("*34SEJ*")), "B8A").unlink()
+    (several / "MSIL2A.SAFE").mkdir()
+    (several / "MSIL2A.SAFE" / "MTD_MSIL2A.xml").write_text("<x/>")
+    out = tmp_path / "out"
+    assert run(several, out) == 2
+    error = capsys.readouterr().err
+    assert "3 problems in 3 product(s)" in error
+    for expected in ("is empty (0 bytes)", "has no file of band B8A", "Level-2A product"):
+        assert expected in error
+    assert "Traceback" not in error
+    assert sorted(p.name for p in out.iterdir()) == ["checks.json", "prepare.json"]
+
+
+def test_keep_going_prepares_the_good_ones_and_still_exits_with_two(several, tmp_path):
+    band_file(next(several.glob("*34SEH*")), "B02").write_bytes(b"")
+    out = tmp_path / "out"
+    assert run(several, out, "--keep-going") == 2
+    assert [s.tile for s in find_prepared_scenes(out)] == ["34SEJ", "34SFH"]
+    report = json.loads((out / "checks.json").read_text())
+    assert len(report["fit_products"]) == 2
+    assert "broken-file" in [f["check"] for f in report["findings"]]
+
+
+def test_check_only_writes_no_scene(several, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert run(several, out, "--check-only") == 0
+    assert "3 product(s) are fit" in capsys.readouterr().out
+    band_file(next(several.glob("*34SEH*")), "B02").write_bytes(b"")
+    assert run(several, out, "--check-only") == 2
+    assert sorted(p.name for p in out.iterdir()) == ["checks.json", "prepare.json"]
+
+
+def test_finished_scenes_keep_their_findings(tmp_path):
+    root = product(tmp_path / "in")
+    zip_safe(root, tmp_path / "in" / "copy.zip")
+    reports = []
+    for _ in range(2):
+        assert run(tmp_path / "in", tmp_path / "out") == 0
+        report = json.loads((tmp_path / "out" / "checks.json").read_text())
+        reports.append([finding["check"] for finding in report["findings"]])
+    assert reports == [["duplicate", "missing-mask", "checksum"]] * 2
+
+
+def test_zips_of_other_things_are_told_and_left(several, tmp_path, capsys):
+    with zipfile.ZipFile(several / "photos.zip", "w") as archive:
+        archive.writestr("a.jpg", "x")
+    assert run(several, tmp_path / "out", "--check-only") == 0
+    assert "note: photos.zip: " in capsys.readouterr().err
+    assert run(several / "photos.zip", tmp_path / "out") == 2
+    (tmp_path / "alone").mkdir()
+    (several / "photos.zip").rename(tmp_path / "alone" / "photos.zip")
+    assert run(tmp_path / "alone", tmp_path / "out") == 2
+    assert "holds no Sentinel-2 product, only other .zip files" in capsys.readouterr().err
+
+
+def test_the_higher_baseline_of_one_sight_is_kept(several, tmp_path):
+    product(several, tile="34SEH", baseline="05.12", discriminator="20260101T000000")
+    out = tmp_path / "out"
+    assert run(several, out) == 0
+    assert sorted(s.baseline for s in find_prepared_scenes(out)) == ["05.11", "05.11", "05.12"]
+    report = json.loads((out / "checks.json").read_text())
+    assert "duplicate" in [f["check"] for f in report["findings"]]
