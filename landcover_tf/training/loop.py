@@ -103,10 +103,9 @@ class Loop:
         data = self.batches.training(state.epoch, state.step)
         try:
             while state.epoch < self.config.epochs and not state.stopped:
-                if not self._train_epoch(data, stop):
+                if not self._train_epoch(data, stop) or not self._end_epoch(stop):
                     self.save()
                     return False
-                self._end_epoch()
         finally:
             self._stop_profiler()
         return True
@@ -181,7 +180,8 @@ class Loop:
             )
         self.progress.loss_sum += value
 
-    def _validate(self) -> tuple[float, Scores]:
+    def _validate(self, stop: StopRequest) -> tuple[float, Scores] | None:
+        """Returns the validation loss and scores, None when asked to stop before the last batch."""
         classes = self.stepper.classes
         loss, pixels, matrix = 0.0, 0.0, np.zeros((classes, classes), np.int64)
         for batch in self._validation:
@@ -189,13 +189,19 @@ class Loop:
             loss += float(batch_loss)
             pixels += float(batch_pixels)
             matrix += batch_matrix.numpy()
+            if self.devices.any_worker(stop.signal is not None):
+                return None
         return loss / pixels if pixels else math.nan, scores(matrix)
 
-    def _end_epoch(self) -> None:
+    def _end_epoch(self, stop: StopRequest) -> bool:
+        """Returns False when asked to stop; the state then stands behind the epoch's last step."""
         state = self.progress
         rate = self._learning_rate((state.epoch + 1) * self.batches.steps - 1)
         with self.stepper.average_weights():
-            loss, found = self._validate()
+            validated = self._validate(stop)
+            if validated is None:
+                return False
+            loss, found = validated
             row = self._row(rate, loss, found)
             score = self._monitored(row)
             improved = state.improve(score, state.epoch + 1)
@@ -216,6 +222,7 @@ class Loop:
         if self.devices.chief:
             write_history(self.run.history, state.history)
             print(_line(row, self.config.epochs, improved), flush=True)
+        return True
 
     def _row(self, rate: float, loss: float, found: Scores) -> Row:
         state = self.progress

@@ -180,6 +180,29 @@ def test_sigterm_saves_and_stops_after_the_step(data_dir, tmp_path, uninterrupte
     assert_same_end(again, uninterrupted)
 
 
+def test_sigterm_in_the_validation_does_not_wait_for_its_end(data_dir, tmp_path, uninterrupted):
+    config = settings(data_dir, tmp_path / "run")
+    loop = small_loop(config)
+    validate, seen = loop.stepper.validate, []
+
+    def signalled(batch):
+        seen.append(batch)
+        if len(seen) == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return validate(batch)
+
+    loop.stepper.validate = signalled
+    with StopRequest() as stop:
+        assert not loop.train(stop)
+    state = load_state(loop.run.state)[1]
+    assert len(seen) == 1
+    assert (state.epoch, state.step) == (0, loop.batches.steps)
+    again = small_loop(config, seed=9)
+    again.restore()
+    assert again.train(StopRequest())
+    assert_same_end(again, uninterrupted)
+
+
 def test_best_weights_are_never_replaced_by_worse_ones(data_dir, tmp_path):
     config = settings(data_dir, tmp_path / "run")
     loop = small_loop(config)
