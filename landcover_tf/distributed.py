@@ -67,6 +67,9 @@ def choose_devices(kind: StrategyKind) -> Devices:
     gpus = tf.config.list_logical_devices("GPU")
     if kind == "mirrored" or (kind == "auto" and len(gpus) > 1):
         names = [d.name for d in gpus or tf.config.list_logical_devices("CPU")]
+        if "TF_CONFIG" in os.environ:
+            # The strategy reads it itself, and fails on one that is empty.
+            del os.environ["TF_CONFIG"]
         return Devices(tf.distribute.MirroredStrategy(names))
     return Devices(tf.distribute.get_strategy())
 

@@ -82,9 +82,8 @@ print(json.dumps({"replicas": devices.replicas, "history": loop.progress.history
 
 def start(data, output, kind="auto", *, task=None) -> subprocess.Popen:
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "KERAS_BACKEND": "tensorflow"}
-    environment.pop("TF_CONFIG", None)
-    if task:
-        environment["TF_CONFIG"] = json.dumps(task)
+    # Schedulers leave it empty for jobs of one host.
+    environment["TF_CONFIG"] = json.dumps(task) if task else ""
     return subprocess.Popen(
         [sys.executable, "-c", PROGRAM, str(data), str(output), kind],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
