@@ -222,6 +222,8 @@ def _design(config: DesignConfig) -> None:
     total = sum(s.points for s in design.strata)
     if config.samples is not None and total > config.samples:
         print(f"more than --samples {config.samples}, for --min-per-class {config.min_per_class}")
+    if config.samples is None and design.expected_se > config.target_se * (1 + 1e-9):
+        print(f"--target-se {config.target_se:g} is out of reach: these are all pixels of the map")
     print(
         f"{total} points, expected standard error of overall accuracy {design.expected_se:.4f}: "
         f"{config.output_dir / 'points.gpkg'}"

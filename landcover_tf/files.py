@@ -22,6 +22,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     temporary = path.with_name(f".{path.stem}.{_token()}.part{path.suffix}")
+    missing = _missing_parents(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -31,6 +32,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # Not there, or its folder is none.
             temporary.unlink()
+        _remove_empty(missing)
 
 
 @contextmanager
@@ -49,6 +51,7 @@ def atomic_folder(path: str | Path, *, replace: bool = False) -> Iterator[Path]:
         raise OutputError(f"{path} exists already; choose another output folder or remove it")
     temporary = path.with_name(f".{path.name}.{_token()}.part")
     old = path.with_name(f".{path.name}.{_token()}.part")
+    missing = _missing_parents(path)
     try:
         temporary.mkdir(parents=True)
         yield temporary
@@ -60,6 +63,7 @@ def atomic_folder(path: str | Path, *, replace: bool = False) -> Iterator[Path]:
         raise OutputError(f"cannot write {path}: {error}") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        _remove_empty(missing)
 
 
 def require_space(folder: str | Path, needed_bytes: float, what: str) -> None:
@@ -120,6 +124,18 @@ def sha256_of(path: str | Path) -> str:
     """Returns the SHA-256 of a file's bytes in hexadecimal."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _missing_parents(path: Path) -> list[Path]:
+    """Returns the folders to be made for `path`, the innermost first."""
+    return [folder for folder in path.parents if not folder.exists()]
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    """Removes the folders that a failure left empty; what holds a result stays."""
+    with suppress(OSError):
+        for folder in folders:
+            folder.rmdir()
 
 
 def _token() -> str:

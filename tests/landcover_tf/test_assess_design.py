@@ -114,6 +114,11 @@ def test_more_points_than_wanted_are_explained(world, capsys):
     assert "more than --samples 60, for --min-per-class 50" in capsys.readouterr().out
 
 
+def test_an_error_that_all_pixels_exceed_is_told(world, capsys):
+    design(world, "--target-se", 0.001)
+    assert "--target-se 0.001 is out of reach" in capsys.readouterr().out
+
+
 def test_an_existing_folder_is_never_overwritten(world, capsys):
     folder = design(world, "--samples", 150)
     label(folder, world / "truth.tif")

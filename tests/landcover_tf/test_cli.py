@@ -94,15 +94,17 @@ def test_help_imports_no_tensorflow(name):
 
 
 def test_atomic_writes_leave_nothing_behind(tmp_path):
-    with pytest.raises(KeyError), atomic_path(tmp_path / "a.txt") as temporary:
+    with pytest.raises(KeyError), atomic_path(tmp_path / "new" / "a.txt") as temporary:
         temporary.write_text("half")
         raise KeyError
-    with pytest.raises(KeyError), atomic_folder(tmp_path / "b") as temporary:
+    with pytest.raises(KeyError), atomic_folder(tmp_path / "new" / "er" / "b") as temporary:
         (temporary / "c").write_text("half")
         raise KeyError
     assert list(tmp_path.iterdir()) == []
-    with atomic_folder(tmp_path / "b") as temporary:
+    with atomic_folder(tmp_path / "b") as temporary, atomic_path(temporary / "d" / "e") as file:
+        file.write_text("whole")
         (temporary / "c").write_text("whole")
+    assert (tmp_path / "b" / "d" / "e").read_text() == "whole"
     assert (tmp_path / "b" / "c").read_text() == "whole"
     with pytest.raises(LandCoverError, match="exists already"), atomic_folder(tmp_path / "b"):
         pass
