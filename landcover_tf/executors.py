@@ -128,8 +128,8 @@ def result_of(future: "Future[Result]") -> Result:
         return future.result()
     except BrokenProcessPool as error:
         raise LandCoverError(
-            "a worker process died, most often because memory ran out; run again with fewer "
-            "--jobs, and with --resume where the program has it"
+            "a worker process died, most often because memory ran out; run the same command "
+            "again with fewer --jobs (and --resume, if this program has that flag)"
         ) from error
 
 

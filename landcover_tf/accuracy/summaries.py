@@ -10,14 +10,17 @@ from landcover_tf.accuracy import bootstrap
 from landcover_tf.accuracy.agreement import Agreement, ring_names
 from landcover_tf.accuracy.bootstrap import Interval
 from landcover_tf.accuracy.class_map import ClassMap, MapPixels
-from landcover_tf.accuracy.estimate import Sample, assess, describe
+from landcover_tf.accuracy.estimate import Accuracy, Sample, assess, describe
 from landcover_tf.accuracy.matching import MatchedPoints
 from landcover_tf.accuracy.object_sizes import range_names
 from landcover_tf.accuracy.scores import confusion_matrix, scores
 from landcover_tf.accuracy.strata import Strata
 from landcover_tf.files import sha256_of
+from landcover_tf.legend import Legend
 
 SCHEMA_VERSION = 1
+Statistic = Callable[[np.ndarray], np.ndarray]
+"""A score of each of many confusion matrices [n, classes, classes], float [n]."""
 FEW_BLOCKS = 20
 """With fewer blocks than this, their resampling says little about chance."""
 
@@ -53,14 +56,7 @@ def estimate_values(
         pixels=strata.pixels,
     )
     found = assess(sample, len(legend.classes), confidence=confidence)
-    pixel_ha = None if class_map.pixel_area_m2 is None else class_map.pixel_area_m2 / 10_000
     total_ha = None if unit_area_m2 is None else found.pixels * unit_area_m2 / 10_000
-    classes = describe(found, list(legend.names), list(legend.codes))
-    for i, values in enumerate(classes):
-        mapped = pixels.classes[legend.codes[i]]
-        values["mapped_pixels"] = mapped
-        values["mapped_area_ha"] = None if pixel_ha is None else mapped * pixel_ha
-        values["area_ha"] = None if total_ha is None else found.area[i].to_dict(total_ha, total_ha)
     return _about(class_map, "estimate") | {
         "probability_sample": True,
         "estimator": "Olofsson et al. (2014)" if same_map else "Stehman (2014), indicators",
@@ -80,11 +76,25 @@ def estimate_values(
         "overall_accuracy": found.overall.to_dict(),
         "mean_f1": found.mean_f1.to_dict(),
         "mean_iou": found.mean_iou.to_dict(),
-        "classes": classes,
+        "classes": _estimated_classes(class_map, pixels, found, total_ha),
         "confusion_counts": found.counts.tolist(),
         "confusion_area_fractions": found.proportions.tolist(),
         "matrix_rows": "map",
     }  # fmt: skip
+
+
+def _estimated_classes(
+    class_map: ClassMap, pixels: MapPixels, found: Accuracy, total_ha: float | None
+) -> list[dict[str, Any]]:
+    legend = class_map.legend
+    pixel_ha = None if class_map.pixel_area_m2 is None else class_map.pixel_area_m2 / 10_000
+    classes = describe(found, list(legend.names), list(legend.codes))
+    for i, values in enumerate(classes):
+        mapped = pixels.classes[legend.codes[i]]
+        values["mapped_pixels"] = mapped
+        values["mapped_area_ha"] = None if pixel_ha is None else mapped * pixel_ha
+        values["area_ha"] = None if total_ha is None else found.area[i].to_dict(total_ha, total_ha)
+    return classes
 
 
 def agreement_values(
@@ -144,30 +154,14 @@ def compare_values(
         seed: Of the bootstrap.
         confidence: Of the intervals.
     """
-    legend = class_map.legend
     counts = bootstrap.resample(len(found.blocks), samples=samples, seed=seed)
 
-    def interval(statistic: Callable[[np.ndarray], np.ndarray]) -> dict[str, float | None]:
+    def interval(statistic: Statistic) -> dict[str, float | None]:
         return _interval(bootstrap.interval(found.blocks, statistic, counts, confidence=confidence))
 
-    def of_class(i: int, of: str) -> Callable[[np.ndarray], np.ndarray]:
-        return lambda matrices: _class_scores(matrices, i)[of]
-
-    overall = scores(found.matrix)
-    names = ("users_accuracy", "producers_accuracy", "f1", "iou")
-    classes = [
-        {
-            "code": land_cover.code,
-            "name": land_cover.name,
-            "map_pixels": int(overall.predicted[i]),
-            "reference_pixels": int(overall.support[i]),
-        }
-        | {name: interval(of_class(i, name)) for name in names}
-        for i, land_cover in enumerate(legend.classes)
-    ]
     return _about(class_map, "compare") | {
         "pixels": {
-            "compared": overall.pixels,
+            "compared": int(found.matrix.sum()),
             "without_reference_class": found.only_map,
             "without_map_class": found.only_reference,
             "without_both": found.neither,
@@ -182,13 +176,8 @@ def compare_values(
         "overall_accuracy": interval(bootstrap.overall_accuracy),
         "mean_f1": interval(bootstrap.mean_f1),
         "mean_iou": interval(bootstrap.mean_iou),
-        "classes": classes,
-        "by_object_size": [
-            {"range": name, "objects": int(objects.sum())} | _part(matrix, objects)
-            for name, matrix, objects in zip(
-                range_names(), found.sizes.matrices, found.sizes.objects, strict=True
-            )
-        ],
+        "classes": _compared_classes(class_map.legend, found.matrix, interval),
+        "by_object_size": _by_object_size(found),
         "by_boundary_distance": [
             {"range": name} | _part(matrix)
             for name, matrix in zip(ring_names(), found.rings, strict=True)
@@ -196,6 +185,38 @@ def compare_values(
         "confusion_counts": found.matrix.tolist(),
         "matrix_rows": "reference",
     }
+
+
+def _compared_classes(
+    legend: Legend,
+    matrix: np.ndarray,
+    interval: Callable[[Statistic], dict[str, float | None]],
+) -> list[dict[str, Any]]:
+    """Returns the pixels and the scores of each class; `interval` adds limits to a score."""
+    overall = scores(matrix)
+
+    def of_class(i: int, of: str) -> Statistic:
+        return lambda matrices: _class_scores(matrices, i)[of]
+
+    names = ("users_accuracy", "producers_accuracy", "f1", "iou")
+    return [
+        {
+            "code": land_cover.code,
+            "name": land_cover.name,
+            "map_pixels": int(overall.predicted[i]),
+            "reference_pixels": int(overall.support[i]),
+        }
+        | {name: interval(of_class(i, name)) for name in names}
+        for i, land_cover in enumerate(legend.classes)
+    ]
+
+
+def _by_object_size(found: Agreement) -> list[dict[str, Any]]:
+    sizes = zip(range_names(), found.sizes.matrices, found.sizes.objects, strict=True)
+    return [
+        {"range": name, "objects": int(objects.sum())} | _part(matrix, objects)
+        for name, matrix, objects in sizes
+    ]
 
 
 def _about(class_map: ClassMap, kind: str) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from landcover_tf.training.interruption import StopRequest
 from landcover_tf.training.loop import Loop, Row
 from landcover_tf.training.model_card import model_card
 from landcover_tf.training.preflight import Preflight, check
+from landcover_tf.training.state import Progress
 
 _MEMORY_ADVICE = (
     "lower --batch-size (and raise --gradient-accumulation to keep the effective batch), "
@@ -147,8 +148,40 @@ def _record(
             f"no epoch of {run.path} had a validation score; check that the validation split has "
             "usable labelled pixels"
         )
+    summary = _summary_values(
+        config, found, built, batches, devices, progress, complete=complete, seconds=seconds
+    )
+    write_history(run.history, progress.history)
+    if complete:
+        if config.learning_curves:
+            draw_learning_curves(run.learning_curves, progress.history, progress.best_epoch)
+        with atomic_path(run.model_card) as temporary:
+            temporary.write_text(model_card(summary, found.info))
+        print(
+            f"finished: best epoch {progress.best_epoch} with validation {config.monitor} "
+            f"{abs(progress.best or 0):.4f}; score it with "
+            f"`python -m landcover_tf.evaluate --run-dir {run.path}`"
+        )
+    else:
+        print(f"stopped on request; the same command continues the run in {run.path}")
+    # Last, because its status is what tells a finished run.
+    write_json(run.summary, summary)
+
+
+def _summary_values(
+    config: TrainConfig,
+    found: Preflight,
+    built: Built,
+    batches: Batches,
+    devices: Devices,
+    progress: Progress,
+    *,
+    complete: bool,
+    seconds: float,
+) -> dict[str, Any]:
+    """Returns what `run.json` holds."""
     best_row = progress.history[progress.best_epoch - 1] if progress.best_epoch else None
-    summary: dict[str, Any] = {
+    return {
         "status": FINISHED if complete else "interrupted",
         "config": cli.config_dict(config),
         "dataset": found.info.name,
@@ -173,21 +206,6 @@ def _record(
             "gpus": [_gpu_name(gpu) for gpu in tf.config.list_physical_devices("GPU")]
         },
     }  # fmt: skip
-    write_history(run.history, progress.history)
-    if complete:
-        if config.learning_curves:
-            draw_learning_curves(run.learning_curves, progress.history, progress.best_epoch)
-        with atomic_path(run.model_card) as temporary:
-            temporary.write_text(model_card(summary, found.info))
-        print(
-            f"finished: best epoch {progress.best_epoch} with validation {config.monitor} "
-            f"{abs(progress.best or 0):.4f}; score it with "
-            f"`python -m landcover_tf.evaluate --run-dir {run.path}`"
-        )
-    else:
-        print(f"stopped on request; the same command continues the run in {run.path}")
-    # Last, because its status is what tells a finished run.
-    write_json(run.summary, summary)
 
 
 def _finished_before(found: Preflight) -> Outcome:
