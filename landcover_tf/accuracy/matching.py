@@ -83,25 +83,19 @@ def match(
     mapped = np.full(len(rows), -1, np.int64)
     dense = index[class_map.at(rows[inside], cols[inside])].astype(np.int64)
     mapped[inside] = np.where(dense == IGNORED, -1, dense)
-
     # A point coded as the legend's own no data was not labelled either.
     nodata = (reference < 0) & (points.reference == class_map.legend.nodata)
-    # The first reason that holds counts, so that the counts add up.
     reasons = {
         UNLABELLED_POINTS: (points.reference == UNLABELLED) | nodata,
         UNKNOWN: reference < 0,
         OUTSIDE: ~inside & (not keep_unmapped),
         NODATA: inside & (mapped < 0) & (not keep_unmapped),
     }
-    usable = np.ones(len(rows), bool)
-    excluded: dict[str, tuple[str, ...]] = {}
-    for reason, wrong in reasons.items():
-        excluded[reason] = tuple(points.ids[i] for i in np.flatnonzero(usable & wrong))
-        usable &= ~wrong
+    usable, excluded = _exclude(points.ids, reasons)
     repeated = _repeated(points, unit_rows, unit_cols, reference, usable)
-    excluded[DUPLICATE] = tuple(points.ids[i] for i in np.flatnonzero(repeated))
-    usable &= ~repeated
-    excluded = {reason: ids for reason, ids in excluded.items() if ids}
+    if repeated.any():
+        excluded[DUPLICATE] = tuple(points.ids[i] for i in np.flatnonzero(repeated))
+        usable &= ~repeated
     _check_some(usable, mapped, excluded, class_map)
     return MatchedPoints(
         ids=tuple(points.ids[i] for i in np.flatnonzero(usable)),
@@ -115,6 +109,23 @@ def match(
         excluded=excluded,
         reprojected_from=_name(points.crs) if _differs(points.crs, class_map.crs) else None,
     )
+
+
+def _exclude(
+    ids: tuple[str, ...], reasons: Mapping[str, np.ndarray]
+) -> tuple[np.ndarray, dict[str, tuple[str, ...]]]:
+    """Returns which points no reason speaks against, bool [points], and the ids of the others.
+
+    The first reason that holds counts, so that the counts add up.
+    """
+    usable = np.ones(len(ids), bool)
+    excluded: dict[str, tuple[str, ...]] = {}
+    for reason, wrong in reasons.items():
+        hit = np.flatnonzero(usable & wrong)
+        if len(hit):
+            excluded[reason] = tuple(ids[i] for i in hit)
+        usable &= ~wrong
+    return usable, excluded
 
 
 def _check_some(

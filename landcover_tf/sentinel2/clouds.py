@@ -7,8 +7,10 @@ from typing import Any, Literal
 
 import numpy as np
 import rasterio
+from rasterio.crs import CRS
 from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
+from rasterio.transform import Affine
 from rasterio.warp import reproject
 
 from landcover_tf.errors import ConfigError, RasterError
@@ -113,25 +115,7 @@ def read_cloud_mask(path: Path, product: SafeProduct, values: Mapping[int, str])
             overlap the product, or holds a value that is not in `values`.
     """
     grid = product.grids[60]
-    try:
-        with rasterio.open(path) as dataset:
-            if dataset.crs is None:
-                raise RasterError(f"{path} has no CRS; a cloud mask must be georeferenced")
-            if dataset.count != 1 or np.dtype(dataset.dtypes[0]).kind not in "iu":
-                raise RasterError(
-                    f"{path} has {dataset.count} band(s) of {dataset.dtypes[0]}; a cloud mask has "
-                    "one, of whole class numbers"
-                )
-            codes, nodata = dataset.read(1), dataset.nodata
-            crs, transform = dataset.crs, dataset.transform
-    except RasterioError as error:
-        raise RasterError(f"cannot read the cloud mask {path}: {error}") from error
-    unknown = sorted(int(v) for v in np.unique(codes) if int(v) not in values and v != nodata)
-    if unknown:
-        raise RasterError(
-            f"{path} has values {unknown} that --cloud-mask-values does not name; known are "
-            f"{sorted(values)}"
-        )
+    codes, crs, transform = _read_mask_codes(path, values)
 
     def on_grid(marked: np.ndarray) -> np.ndarray:
         target = np.zeros((grid.height, grid.width), np.uint8)
@@ -161,6 +145,30 @@ def read_cloud_mask(path: Path, product: SafeProduct, values: Mapping[int, str])
         shadow=found["shadow"] if "shadow" in values.values() else None,
         covered_fraction=float(covered.mean()),
     )
+
+
+def _read_mask_codes(path: Path, values: Mapping[int, str]) -> tuple[np.ndarray, CRS, Affine]:
+    """Returns the codes [rows, cols] of a mask, its CRS and its transform."""
+    try:
+        with rasterio.open(path) as dataset:
+            if dataset.crs is None:
+                raise RasterError(f"{path} has no CRS; a cloud mask must be georeferenced")
+            if dataset.count != 1 or np.dtype(dataset.dtypes[0]).kind not in "iu":
+                raise RasterError(
+                    f"{path} has {dataset.count} band(s) of {dataset.dtypes[0]}; a cloud mask has "
+                    "one, of whole class numbers"
+                )
+            codes, nodata = dataset.read(1), dataset.nodata
+            crs, transform = dataset.crs, dataset.transform
+    except RasterioError as error:
+        raise RasterError(f"cannot read the cloud mask {path}: {error}") from error
+    unknown = sorted(int(v) for v in np.unique(codes) if int(v) not in values and v != nodata)
+    if unknown:
+        raise RasterError(
+            f"{path} has values {unknown} that --cloud-mask-values does not name; known are "
+            f"{sorted(values)}"
+        )
+    return codes, crs, transform
 
 
 def load_s2cloudless() -> Any:

@@ -39,6 +39,8 @@ class Behaviour:
 
     delay_s: float = 0.0
     """Wait before each prediction."""
+    meeting: threading.Barrier | None = None
+    """Where predictions wait for each other before any is made."""
     failures: list[str] = field(default_factory=list)
     """Taken one by one by the next requests: busy, exhausted, drop, cut, nan, garbage, joined."""
 
@@ -128,6 +130,8 @@ class ModelServer:
     def predict(self, servable: Servable, signature: str, inputs: dict, wanted: list[str]) -> dict:
         """Returns the outputs after the delay; counts the prediction."""
         time.sleep(self.behaviour.delay_s)
+        if self.behaviour.meeting is not None:
+            self.behaviour.meeting.wait()
         outputs = servable.run(signature, inputs, wanted)
         if signature != "describe":
             images = next(v for k, v in inputs.items() if k.startswith("image"))
