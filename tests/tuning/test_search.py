@@ -196,6 +196,7 @@ def test_workers_give_up_when_all_trials_fail(tiny_dataset, tmp_path, capfd):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # Six trainings or more, each a process that starts TensorFlow.
 def test_hyperband_gives_the_best_more_epochs(tiny_dataset, tmp_path):
     output = tmp_path / "out"
     lrs = {"search": {"lr": {"min": 1e-4, "max": 1e-2, "scale": "log"}}}
