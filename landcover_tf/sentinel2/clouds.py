@@ -103,7 +103,8 @@ def mask_of(path: Path, product: SafeProduct) -> Path:
 def read_cloud_mask(path: Path, product: SafeProduct, values: Mapping[int, str]) -> CloudMask:
     """Returns a cloud mask raster on the product's 60 m grid.
 
-    A 60 m pixel has a class if any part of it has (maximum, never an average).
+    A 60 m pixel has a class if any part of it has (maximum, never an average). Where the raster
+    declares no data, it does not cover the product.
 
     Args:
         path: One-band raster of class values in any CRS.
@@ -112,29 +113,32 @@ def read_cloud_mask(path: Path, product: SafeProduct, values: Mapping[int, str])
 
     Raises:
         RasterError: The raster is unreadable, has no CRS, several bands or no integers, does not
-            overlap the product, or holds a value that is not in `values`.
+            cover any of the product, or holds a value that is not in `values`.
     """
     grid = product.grids[60]
-    codes, crs, transform = _read_mask_codes(path, values)
+    codes, known, crs, transform = _read_mask_codes(path, values)
 
-    def on_grid(marked: np.ndarray) -> np.ndarray:
+    def on_grid(marked: np.ndarray, resampling: Resampling = Resampling.max) -> np.ndarray:
         target = np.zeros((grid.height, grid.width), np.uint8)
         reproject(
-            marked.astype(np.uint8),
+            marked * np.uint8(255),
             target,
             src_transform=transform,
             src_crs=crs,
             dst_transform=grid.transform,
             dst_crs=product.crs,
-            resampling=Resampling.max,
+            resampling=resampling,
         )
-        return np.asarray(target != 0)
+        return target
 
-    covered = on_grid(np.ones(codes.shape, bool))
+    # The maximum would hide pixels without data that are smaller than 60 m.
+    covered = on_grid(known, Resampling.average)
     if not covered.any():
-        raise RasterError(f"the cloud mask {path} does not overlap {product.name}")
+        raise RasterError(
+            f"the cloud mask {path} does not overlap {product.name} or has only no data there"
+        )
     found = {
-        name: on_grid(np.isin(codes, [v for v, n in values.items() if n == name]))
+        name: on_grid(np.isin(codes, [v for v, n in values.items() if n == name])) != 0
         for name in CLOUD_CLASSES
         if name != "clear"
     }
@@ -143,12 +147,17 @@ def read_cloud_mask(path: Path, product: SafeProduct, values: Mapping[int, str])
         cirrus=found["cirrus"],
         snow=found["snow"],
         shadow=found["shadow"] if "shadow" in values.values() else None,
-        covered_fraction=float(covered.mean()),
+        covered_fraction=float(covered.mean() / 255),
     )
 
 
-def _read_mask_codes(path: Path, values: Mapping[int, str]) -> tuple[np.ndarray, CRS, Affine]:
-    """Returns the codes [rows, cols] of a mask, its CRS and its transform."""
+def _read_mask_codes(
+    path: Path, values: Mapping[int, str]
+) -> tuple[np.ndarray, np.ndarray, CRS, Affine]:
+    """Returns a mask's codes [rows, cols], which of them have a class, its CRS and transform.
+
+    The declared no-data value has none, unless `values` names it.
+    """
     try:
         with rasterio.open(path) as dataset:
             if dataset.crs is None:
@@ -168,7 +177,8 @@ def _read_mask_codes(path: Path, values: Mapping[int, str]) -> tuple[np.ndarray,
             f"{path} has values {unknown} that --cloud-mask-values does not name; known are "
             f"{sorted(values)}"
         )
-    return codes, crs, transform
+    known = np.isin(codes, list(values))
+    return codes, known, crs, transform
 
 
 def load_s2cloudless() -> Any:

@@ -160,6 +160,31 @@ def test_external_mask_without_shadows_leaves_them_to_projection(product, tmp_pa
     assert read_cloud_mask(path, product, {0: "clear", 1: "cloud"}).shadow is None
 
 
+def test_what_a_mask_declares_no_data_is_not_covered(product, tmp_path):
+    codes = np.zeros((240, 240), np.uint8)
+    codes[:120] = 255
+    codes[180:183, 60:66] = 255  # Half of a 60 m pixel.
+    here = Affine(10, 0, ULX, 0, -10, ULY)
+    path = write_mask(tmp_path / "m.tif", codes, transform=here, nodata=255)
+    found = read_cloud_mask(path, product, OMNI)
+    assert found.covered_fraction == pytest.approx((800 - 0.5) / 1600, abs=1e-5)
+    assert not found.opaque.any()
+    # A no-data value that has a meaning is data: OmniCloudMask's clear is often declared so.
+    named = write_mask(tmp_path / "named.tif", codes // 255, transform=here, nodata=0)
+    assert read_cloud_mask(named, product, OMNI).covered_fraction == 1
+    whole = write_mask(tmp_path / "w.tif", codes * 0 + 255, transform=here, nodata=255)
+    with pytest.raises(RasterError, match="or has only no data there"):
+        read_cloud_mask(whole, product, OMNI)
+
+
+def test_a_mask_in_another_crs_covers_the_whole_tile(product, tmp_path):
+    codes = np.zeros((400, 400), np.uint8)
+    # 0.0002 degrees are about 20 m; the tile's corner lies at 21.0 E, 37.95 N.
+    grid = Affine(0.0002, 0, 20.98, 0, -0.0002, 37.97)
+    path = write_mask(tmp_path / "m.tif", codes, transform=grid, crs="EPSG:4326")
+    assert read_cloud_mask(path, product, OMNI).covered_fraction == 1
+
+
 def test_unfit_external_masks_are_named(product, tmp_path):
     here = Affine(60, 0, ULX, 0, -60, ULY)
     codes = np.full((40, 40), 9, np.uint8)
