@@ -16,7 +16,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from landcover_tf.errors import RunError
+from landcover_tf.errors import OutputError, RunError
 from landcover_tf.files import atomic_path
 
 VERSION = 1
@@ -61,12 +61,19 @@ class Progress:
 
 
 def save_state(path: Path, arrays: dict[str, np.ndarray], progress: Progress) -> None:
-    """Writes the state atomically, on the disk itself before the old one goes."""
+    """Writes the state atomically, on the disk itself before the old one goes.
+
+    Raises:
+        OutputError: The disk refuses, for example because it is full.
+    """
     metadata = {"version": str(VERSION), "progress": json.dumps(asdict(progress))}
     # The format stores raw memory, which must be in order.
     ordered = {name: np.ascontiguousarray(a).reshape(a.shape) for name, a in arrays.items()}
     with atomic_path(path) as temporary:
-        save_file(ordered, temporary, metadata=metadata)
+        try:
+            save_file(ordered, temporary, metadata=metadata)
+        except SafetensorError as error:  # It wraps what the disk says.
+            raise OutputError(f"cannot write {path}: {error}") from error
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
 

@@ -1,0 +1,25 @@
+"""The state of a training survives what happens to its files."""
+
+import resource
+
+import numpy as np
+import pytest
+
+from landcover_tf.errors import OutputError
+from landcover_tf.training.state import Progress, load_state, save_state
+
+
+def test_a_disk_that_refuses_is_told_and_the_old_state_stays(tmp_path):
+    path = tmp_path / "state.safetensors"
+    save_state(path, {"w": np.ones(2)}, Progress(step=1))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    try:
+        with pytest.raises(OutputError, match=r"cannot write .*state\.safetensors: "):
+            save_state(path, {"w": np.ones(10_000)}, Progress(step=2))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+    arrays, progress = load_state(path)
+    assert progress.step == 1
+    np.testing.assert_array_equal(arrays["w"], [1, 1])
