@@ -76,6 +76,16 @@ def executor(jobs: int | None = None, scheduler: str | None = None) -> Iterator[
     pool.shutdown()
 
 
+def places(pool: Executor) -> int:
+    """Returns how many jobs an executor runs side by side; 0 while a cluster has no worker."""
+    if isinstance(pool, InProcessExecutor):
+        return 1
+    inner: Any = pool  # Neither kind says it by a public name.
+    if isinstance(pool, ProcessPoolExecutor):
+        return int(inner._max_workers)
+    return sum(inner._client.nthreads().values())
+
+
 def run_jobs(
     pool: Executor,
     function: Callable[[Job], Result],

@@ -9,8 +9,9 @@ import rasterio
 
 from landcover_tf import cli
 from landcover_tf.errors import ConfigError, LandCoverError, ProductError, RasterError
-from landcover_tf.executors import executor, run_jobs
+from landcover_tf.executors import executor, finished, places, result_of
 from landcover_tf.files import read_json
+from landcover_tf.progress import progress
 from serving.options import (
     CleaningOptions,
     NetworkOptions,
@@ -228,11 +229,14 @@ def _predict(
     total: int,
 ) -> None:
     """Finishes scene after scene; an unreadable one does not keep the others from it."""
+    unreadable: dict[ScenePrediction, LandCoverError] = {}
     if config.jobs > 1 or config.scheduler is not None:
-        _compute_elsewhere(scenes, config, options)
+        unreadable = _compute_elsewhere(scenes, config, options)
     failed: list[str] = []
     for scene in scenes:
         try:
+            if scene in unreadable:
+                raise unreadable[scene]
             scene.compute(scene.unfinished_rows(), label=scene.source.name)
             _finish(scene, config)
         except (ProductError, RasterError) as error:
@@ -285,24 +289,46 @@ def _is_finished(scene: ScenePrediction, config: PredictConfig) -> bool:
 
 def _compute_elsewhere(
     scenes: Sequence[ScenePrediction], config: PredictConfig, options: PredictionOptions
-) -> None:
-    """Computes what is unfinished in several processes; the bytes are the same as here."""
-    jobs = [
-        RowsJob(
-            model_path=config.model_path.absolute(),
-            path=scene.source_path.absolute(),
-            map_path=scene.map_path.absolute(),
-            options=options,
-            rows=rows,
-        )
-        for scene in scenes
-        for rows in _shares(scene.unfinished_rows(), -(-config.jobs // len(scenes)))
-    ]
+) -> dict[ScenePrediction, LandCoverError]:
+    """Computes what is unfinished in several processes; the bytes are the same as here.
+
+    Returns:
+        The first error of each scene that could not be read.
+    """
+    unreadable: dict[ScenePrediction, LandCoverError] = {}
     try:
         with executor(config.jobs, config.scheduler) as pool:
-            run_jobs(pool, compute_rows, jobs, label="predict", unit="part")
+            parts = max(config.jobs, places(pool))
+            work = [
+                (scene, _rows_job(scene, config, options, rows))
+                for scene in scenes
+                for rows in _shares(scene.unfinished_rows(), -(-parts // len(scenes)))
+            ]
+            with finished(pool, compute_rows, [job for _, job in work]) as done:
+                bar = progress(done, label="predict", total=len(work), unit="part")
+                for index, future in bar:
+                    try:
+                        result_of(future)
+                    except (ProductError, RasterError) as error:
+                        unreadable.setdefault(work[index][0], error)
     except LandCoverError as error:
         raise type(error)(f"{error}; finished rows are kept, run again to continue") from error
+    return unreadable
+
+
+def _rows_job(
+    scene: ScenePrediction,
+    config: PredictConfig,
+    options: PredictionOptions,
+    rows: tuple[int, ...],
+) -> RowsJob:
+    return RowsJob(
+        model_path=config.model_path.absolute(),
+        path=scene.source_path.absolute(),
+        map_path=scene.map_path.absolute(),
+        options=options,
+        rows=rows,
+    )
 
 
 def _shares(rows: Sequence[int], parts: int) -> list[tuple[int, ...]]:

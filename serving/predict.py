@@ -108,7 +108,8 @@ class PredictConfig:
     jobs: int = 1
     """Processes that predict row bands or inputs side by side; each loads the model."""
     scheduler: str | None = None
-    """Address of a Dask scheduler that does it instead."""
+    """Address or file of a Dask scheduler that does it instead. The work is cut into a part for
+    each worker that has joined, or into --jobs parts if those are more."""
     overwrite: bool = False
     """Replace an existing map, and discard an unfinished run of other settings."""
 

@@ -6,7 +6,14 @@ from concurrent.futures import Executor
 import pytest
 
 from landcover_tf.errors import ConfigError, LandCoverError, OutputError
-from landcover_tf.executors import InProcessExecutor, executor, finished, result_of, run_jobs
+from landcover_tf.executors import (
+    InProcessExecutor,
+    executor,
+    finished,
+    places,
+    result_of,
+    run_jobs,
+)
 
 
 def square(number: int) -> int:
@@ -30,6 +37,7 @@ def die(_: int) -> None:
 def test_one_job_runs_here_and_stops_at_the_first_error():
     with executor(1) as pool:
         assert isinstance(pool, InProcessExecutor)
+        assert places(pool) == 1
         assert run_jobs(pool, square, [3, 1, 2], label="squares") == [9, 1, 4]
         assert set(run_jobs(pool, process_id, [1, 2], label="ids")) == {os.getpid()}
         assert pool.submit(square, 5).result() == 25
@@ -51,6 +59,7 @@ def test_one_process_starts_a_job_when_the_one_before_is_dealt_with():
 def test_processes_are_others_and_results_keep_their_order():
     with executor(2) as pool:
         assert isinstance(pool, Executor)
+        assert places(pool) == 2
         assert run_jobs(pool, square, list(range(20)), label="squares") == [
             n * n for n in range(20)
         ]
@@ -104,6 +113,7 @@ def test_dask_runs_a_job_again_when_its_worker_is_killed(tmp_path):
         killer = threading.Thread(target=kill_worker)
         killer.start()
         with executor(scheduler=cluster.scheduler_address) as pool:
+            assert places(pool) == 2
             assert run_jobs(pool, square, [4, 5], label="squares") == [16, 25]
             (survivor,) = run_jobs(pool, sleep_once, [str(mark)], label="sleeping")
         killer.join()

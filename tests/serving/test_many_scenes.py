@@ -24,8 +24,9 @@ def arguments(export: SmallExport, images: list[Path], out: Path, *flags: str) -
     return [*model, "--input-image", *paths, "--output-map", str(out), *flags]
 
 
+@pytest.mark.parametrize("jobs", ["1", "2"])
 def test_a_damaged_input_does_not_keep_the_others_from_their_maps(
-    small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str], jobs: str
 ) -> None:
     scenes = tmp_path / "scenes"
     scenes.mkdir()
@@ -42,7 +43,7 @@ def test_a_damaged_input_does_not_keep_the_others_from_their_maps(
         offset = int(dataset.get_tag_item("BLOCK_OFFSET_0_0", "TIFF", bidx=1))
     whole = (scenes / "b.tif").read_bytes()
     (scenes / "b.tif").write_bytes(whole[:offset] + bytes(100) + whole[offset + 100 :])
-    command = arguments(small_export, [scenes], tmp_path / "maps", *RAW)
+    command = arguments(small_export, [scenes], tmp_path / "maps", *RAW, "--jobs", jobs)
     assert main(command) == 2
     error = capsys.readouterr().err
     assert "1 of 3 inputs failed" in error
