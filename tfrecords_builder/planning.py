@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from landcover_tf.errors import LabelError, LandCoverError
-from landcover_tf.legend import Crosswalk, Legend, load_crosswalk
+from landcover_tf.legend import Crosswalk, Legend, legend_names, load_crosswalk, load_legend
 from landcover_tf.progress import progress
 from tfrecords_builder.checks import dataset_nodata, raise_problems, require_uniform
 from tfrecords_builder.config import BuildConfig
@@ -156,9 +156,22 @@ def cuts_of(
 
 
 def _crosswalks(sources: Sequence[Source], config: BuildConfig) -> tuple[Crosswalk, ...]:
+    if config.source_legend:
+        _require_unprepared(sources, config.source_legend)
     names = [config.source_legend or source.legend or config.legend for source in sources]
     of_name = {name: load_crosswalk(name, config.legend) for name in sorted(set(names))}
     return tuple(of_name[name] for name in names)
+
+
+def _require_unprepared(sources: Sequence[Source], asked: str) -> None:
+    """Refuses a source legend for labels that already have the codes of another one."""
+    problems = []
+    for source in sources:
+        # A scene's own legend file may have moved; --source-legend then says where it is.
+        known = source.legend in legend_names() or Path(str(source.legend)).is_file()
+        if source.legend and known and load_legend(source.legend).name != load_legend(asked).name:
+            problems.append(f"scene {source.id}'s labels are already in {source.legend}")
+    raise_problems(problems, f"--source-legend {asked} does not fit the labels; leave it out")
 
 
 def _require_known_labels(unknown: Sequence[tuple[int, ...]], found: BuildInput) -> None:

@@ -98,9 +98,12 @@ def describe(source: Source, choice: BandChoice) -> SourceRaster:
     """Returns a source with what its header says.
 
     Raises:
-        RasterError: It cannot be read, has an unusable type, or lacks a wanted band.
+        RasterError: It or its validity raster cannot be read or has an unusable type, or it lacks
+            a wanted band.
         LabelError: The labels or the validity raster lie on another grid than the image.
     """
+    if source.validity is not None:
+        _require_bits(source.validity)
     with _opened(source.image) as image:
         indexes, names = _choose_bands(image.descriptions, choice, str(source.image))
         dtypes = {image.dtypes[index - 1] for index in indexes}
@@ -198,7 +201,7 @@ class RasterReader:
     def _read_validity(self, window: Window) -> np.ndarray:
         if "validity" not in self._files:
             return np.zeros((window.height, window.width), np.uint8)
-        return _read(self._files["validity"], window, 1).astype(np.uint8, copy=False)
+        return _read(self._files["validity"], window, 1)
 
     def _read_label(self, window: Window) -> tuple[np.ndarray, frozenset[int]]:
         file = self._files["label"]
@@ -322,6 +325,16 @@ def _read(file: rasterio.DatasetReader, window: Window, indexes: int | list[int]
             f"{error.__cause__ or error}; copy or make it again"
         ) from error
     return values
+
+
+def _require_bits(path: object) -> None:
+    # The low byte of a wider value has another meaning: cloud in QA60 is 1024, or 0.
+    with _opened(path) as validity:
+        if validity.dtypes[0] != "uint8":
+            raise RasterError(
+                f"validity raster {path} holds {validity.dtypes[0]}; expected the bits of "
+                "docs/prepare.md as uint8, convert it"
+            )
 
 
 def _require_same_grid(image: rasterio.DatasetReader, path: object) -> None:

@@ -7,10 +7,15 @@ import numpy as np
 import pytest
 import rasterio
 from builder_inputs import arguments, contents, described, write_pairs, write_raster
+from fakes.prepare_program import product as safe_product
+from fakes.prepare_program import run as prepare
+from fakes.prepare_program import write_labels
 
 from landcover_tf.dataset_info import DatasetInfo
 from landcover_tf.patch_index import class_matrix, read_index
 from tfrecords_builder.__main__ import main
+from tfrecords_builder.config import BuildConfig
+from tfrecords_builder.planning import understand
 from tfrecords_builder.reading import stored_patches
 
 
@@ -253,6 +258,21 @@ def test_too_few_patches_for_the_splits_say_what_to_do(tmp_path, capsys):
 def test_stored_values_taken_for_reflectance_are_refused(broken, tmp_path, capsys):
     message = fails(broken, tmp_path, capsys, "--scale", 1, "--offset", 0)
     assert "which is no reflectance; give --scale" in message
+
+
+def test_prepared_labels_are_not_remapped_again(tmp_path, capsys):
+    # 10 is tree cover in WorldCover, and so 20 in the scene; read as WorldCover it is shrubland.
+    root = safe_product(tmp_path / "in")
+    truth = write_labels(tmp_path / "truth.tif", np.full((240, 240), 10))
+    worldcover = ("--source-legend", "worldcover")
+    assert prepare(root, tmp_path / "scenes", "--ground-truth", truth, *worldcover) == 0
+    message = fails(tmp_path / "scenes", tmp_path, capsys, *worldcover)
+    assert f"scene {root.stem}'s labels are already in landcover9" in message
+    assert "leave it out" in message
+    same = BuildConfig(
+        data_dir=tmp_path / "scenes", output_dir=tmp_path / "o", source_legend="landcover9"
+    )
+    assert understand(same).crosswalks[0].codes[20] == 20
 
 
 def test_a_taken_output_folder_is_left_alone(pairs, built, tmp_path, capsys):

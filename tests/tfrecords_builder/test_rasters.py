@@ -106,6 +106,15 @@ def test_validity_bits_of_a_raster_are_kept(tmp_path):
     assert pixels.image[..., 0].tolist() == [[1, 1, 1, 0]]
 
 
+def test_validity_that_is_no_byte_is_refused(tmp_path):
+    validity = np.array([[0, 1024]], np.uint16)  # Clear and cloud in QA60; 0 and 0 as bytes.
+    found = source(
+        tmp_path, np.ones((1, 1, 2), np.uint8), np.full((1, 2), 10, np.uint8), validity=validity
+    )
+    with pytest.raises(RasterError, match=r"validity raster .*v\.tif holds uint16; expected the"):
+        describe(found, BandChoice(names=("a",)))
+
+
 def test_labels_are_remapped_and_unknown_codes_reported(tmp_path):
     label = np.array([[111, 112, 523, 777, -1]], np.int16)  # CORINE level 3 exceeds a byte.
     found = source(tmp_path, np.ones((1, 1, 5), np.uint8), label, label_profile={"nodata": -1})
