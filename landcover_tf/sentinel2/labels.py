@@ -43,6 +43,8 @@ class WarpedLabels:
 
     codes: np.ndarray
     """Target legend codes, uint8 [height, width]."""
+    nodata: int
+    """The target legend's code of pixels without class."""
     sources: tuple[str, ...]
     """Names of the rasters that overlap the image."""
     methods: tuple[str, ...]
@@ -53,7 +55,7 @@ class WarpedLabels:
     @property
     def labelled_fraction(self) -> float:
         """Share of image pixels with a class."""
-        return float(np.count_nonzero(self.codes) / max(self.codes.size, 1))
+        return float(np.count_nonzero(self.codes != self.nodata) / max(self.codes.size, 1))
 
 
 def find_label_rasters(path: str | Path) -> list[LabelRaster]:
@@ -147,6 +149,7 @@ def warp_labels(
         refuse_unknown(counts, rasters, crosswalk)
     return WarpedLabels(
         codes=codes,
+        nodata=crosswalk.target.nodata,
         sources=tuple(r.path.name for r in rasters),
         methods=tuple(methods),
         unknown=dict(sorted(counts.items())),

@@ -31,10 +31,10 @@ def write(path, codes, transform, crs="EPSG:32634", nodata=None, dtype=None):
     return path
 
 
-def warp(path, source="landcover9", unknown="error", **options):
+def warp(path, source="landcover9", unknown="error", target="landcover9", **options):
     rasters = overlapping(find_label_rasters(path), CRS, GRID, SIDE, SIDE)
     return warp_labels(
-        rasters, load_crosswalk(source, "landcover9"), crs=CRS, grid=GRID, height=SIDE,
+        rasters, load_crosswalk(source, target), crs=CRS, grid=GRID, height=SIDE,
         width=SIDE, unknown=unknown, **options,
     )  # fmt: skip
 
@@ -45,6 +45,14 @@ def test_same_grid_is_copied_exactly(tmp_path):
     assert np.array_equal(found.codes, codes)
     assert found.methods == ("nearest",)
     assert found.labelled_fraction == (codes != 0).mean()
+
+
+def test_zero_is_a_class_in_a_legend_with_another_nodata(tmp_path):
+    codes = np.zeros((SIDE, SIDE))  # Water; a quarter without class.
+    codes[:15] = 255
+    path = write(tmp_path / "l.tif", codes, GRID, nodata=255)
+    found = warp(path, "dynamicworld", target="dynamicworld")
+    assert found.labelled_fraction == 0.75
 
 
 def test_finer_labels_take_the_most_frequent_class(tmp_path):
