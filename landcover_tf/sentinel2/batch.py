@@ -112,17 +112,23 @@ def _check_all(
 def _check(
     product: SafeProduct, rasters: Sequence[LabelRaster], settings: Settings, options: Options
 ) -> list[Finding]:
-    found = check_product(
-        product,
-        checksums=options.checksums,
-        needs_cloud_mask=settings.cloud_source == "product",
-    )
-    if settings.ground_truth is not None:
-        crosswalk = load_crosswalk(settings.source_legend, settings.legend)
-        found += check_labels(product, rasters, crosswalk, unknown=settings.unknown_labels)
-    if settings.cloud_mask is not None:
-        values = parse_values(settings.cloud_mask_values)
-        found += check_cloud_mask(settings.cloud_mask, product, values)
+    found: list[Finding] = []
+    try:
+        found += check_product(
+            product,
+            checksums=options.checksums,
+            needs_cloud_mask=settings.cloud_source == "product",
+        )
+        if settings.ground_truth is not None:
+            crosswalk = load_crosswalk(settings.source_legend, settings.legend)
+            found += check_labels(product, rasters, crosswalk, unknown=settings.unknown_labels)
+        if settings.cloud_mask is not None:
+            values = parse_values(settings.cloud_mask_values)
+            found += check_cloud_mask(settings.cloud_mask, product, values)
+    except LandCoverError as error:  # One product's trouble is not that of the others.
+        found.append(
+            Finding(product=product.name, check="check", severity="fatal", message=str(error))
+        )
     return found
 
 

@@ -227,8 +227,12 @@ def _checksum_problem(product: SafeProduct, name: str, kind: str, wanted: str) -
     algorithms = {"MD5": "md5", "SHA3-256": "sha3_256", "SHA-256": "sha256"}
     if kind not in algorithms:
         return None
-    with product.container.open(name) as file:
-        digest = hashlib.file_digest(file, algorithms[kind]).hexdigest()  # type: ignore[arg-type]
+    try:
+        with product.container.open(name) as file:
+            hashed = hashlib.file_digest(file, algorithms[kind])  # type: ignore[arg-type]
+    except ProductError as error:
+        return f"cannot be read ({error.__cause__})"
+    digest = hashed.hexdigest()
     if digest.lower() == wanted.lower():
         return None
     return f"has {kind} {digest}; manifest.safe says {wanted}"

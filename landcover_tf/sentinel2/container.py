@@ -1,7 +1,9 @@
 """Files of a product, in a folder or in a .zip that may be hostile."""
 
+import lzma
 import stat
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +20,18 @@ LARGEST_XML_BYTES = 64 * 2**20
 """MTD_TL.xml is about 0.5 MB; anything near this limit is not product metadata."""
 LARGEST_ZIP_BYTES = 64 * 2**30
 """Unpacked size beyond which a .zip cannot be a product (about 1 GB) and looks like a bomb."""
+
+
+# What `zipfile` raises for damage, for a method or version that it lacks, and for names that
+# are no UTF-8, beside OSError.
+_ZIP_ERRORS = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    NotImplementedError,
+    UnicodeDecodeError,
+)
 
 
 class ForeignError(ProductError):
@@ -68,7 +82,7 @@ class Container:
         """Yields the file opened for reading bytes.
 
         Raises:
-            ProductError: The file is missing or the .zip is damaged.
+            ProductError: The file is missing, or the .zip is damaged or of an unknown kind.
         """
         try:
             if not self.zipped:
@@ -78,7 +92,7 @@ class Container:
             inside = f"{self.root}/{name}" if self.root else name
             with _open_zip(self.path) as archive, archive.open(inside) as file:
                 yield file
-        except (OSError, KeyError, zipfile.BadZipFile, EOFError) as error:
+        except (OSError, KeyError, *_ZIP_ERRORS) as error:
             raise ProductError(f"cannot read {name} in {self.path}: {error}") from error
 
     def read(self, name: str, limit_bytes: int | None = None) -> bytes:
@@ -186,7 +200,7 @@ def _safe_members(path: Path) -> list[str]:
 def _open_zip(path: Path) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError) as error:
+    except (OSError, *_ZIP_ERRORS) as error:
         raise ProductError(
             f"{path} is neither a SAFE folder nor a readable .zip ({error}); download it again"
         ) from error

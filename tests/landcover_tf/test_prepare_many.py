@@ -8,7 +8,7 @@ import zipfile
 import numpy as np
 import pytest
 from fakes.prepare_program import product, run, whole
-from fakes.tiny_safe import band_file, zip_safe
+from fakes.tiny_safe import band_file, gml, square, zip_safe
 
 from landcover_tf import files
 from landcover_tf.files import atomic_folder
@@ -110,6 +110,38 @@ def test_check_only_writes_no_scene(several, tmp_path, capsys):
     band_file(next(several.glob("*34SEH*")), "B02").write_bytes(b"")
     assert run(several, out, "--check-only") == 2
     assert sorted(p.name for p in out.iterdir()) == ["checks.json", "prepare.json"]
+
+
+def test_a_damaged_zip_is_found_among_others(several, tmp_path):
+    masks = {"MSK_CLOUDS_B00.gml": gml([("OPAQUE", square(600, 600, 60))])}
+    root = product(
+        tmp_path / "x", tile="34SGH", baseline="03.01", offsets=None, masks=masks, manifest=True
+    )
+    with zipfile.ZipFile(several / "stored.zip", "w") as archive:  # Not compressed.
+        for file in root.rglob("*"):
+            archive.write(file, file.relative_to(tmp_path / "x"))
+    data = (several / "stored.zip").read_bytes()
+    (several / "stored.zip").write_bytes(data.replace(b"eop:extentOf>", b"eop:extentof>"))
+    with zipfile.ZipFile(several / "deflated.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("P.SAFE/MTD_MSIL1C.xml", bytes(range(251)) * 99)
+    data = bytearray((several / "deflated.zip").read_bytes())
+    data[80:100] = b"\xff" * 20
+    (several / "deflated.zip").write_bytes(data)
+    assert run(several, tmp_path / "out", "--keep-going", "--check-only") == 2
+    report = json.loads((tmp_path / "out" / "checks.json").read_text())
+    assert len(report["fit_products"]) == 3
+    found = [(f["product"], f["check"]) for f in report["findings"] if f["severity"] == "fatal"]
+    assert found == [
+        ("deflated.zip", "open"),
+        (root.stem, "broken-file"),
+        (root.stem, "checksum"),
+    ]
+    (told,) = [
+        f["message"]
+        for f in report["findings"]
+        if f["check"] == "checksum" and "B00" in f["message"]
+    ]
+    assert "MSK_CLOUDS_B00.gml in" in told and "cannot be read (Bad CRC-32" in told
 
 
 def test_finished_scenes_keep_their_findings(tmp_path):

@@ -245,6 +245,35 @@ class TestZip:
         with pytest.raises(ProductError, match=r"has no MTD_MSIL1C\.xml"):
             open_product(path)
 
+    @pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA, zipfile.ZIP_STORED])
+    def test_damaged_members_are_named(self, tmp_path, method):
+        path = tmp_path / "bad.zip"
+        with zipfile.ZipFile(path, "w", method) as archive:
+            archive.writestr("P.SAFE/MTD_MSIL1C.xml", bytes(range(251)) * 99)
+        data = bytearray(path.read_bytes())
+        data[80:100] = b"\xff" * 20  # The member's bytes begin at 51, after its name.
+        path.write_bytes(data)
+        with pytest.raises(ProductError, match=r"cannot read MTD_MSIL1C\.xml in .*bad\.zip: "):
+            open_product(path)
+
+    @pytest.mark.parametrize(
+        ("offset", "value", "message"),
+        [
+            (10, 99, "cannot read MTD_MSIL1C.xml in .*compression method"),
+            (6, 99, "nor a readable .zip .*zip file version"),
+        ],
+    )
+    def test_zips_of_other_kinds_are_named(self, tmp_path, offset, value, message):
+        path = tmp_path / "new.zip"
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("P.SAFE/MTD_MSIL1C.xml", "<x/>")
+        data = bytearray(path.read_bytes())
+        # Offsets in the central directory: PKWARE's APPNOTE, section 4.3.12.
+        data[data.index(b"PK\x01\x02") + offset] = value
+        path.write_bytes(data)
+        with pytest.raises(ProductError, match=message):
+            open_product(path)
+
     def test_two_products_in_one_zip_are_refused(self, tmp_path):
         path = tmp_path / "two.zip"
         with zipfile.ZipFile(path, "w") as archive:
