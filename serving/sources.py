@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import rasterio
@@ -144,7 +144,7 @@ class RasterSource:
         )
         self._indexes = _band_indexes(self._dataset, info, options, path)
         self._conversion = _conversion(self._dataset, self._indexes, info, path)
-        self._has_mask = _has_mask(self._dataset)
+        self._has_mask, self._alpha = _has_mask(self._dataset), _alpha_band(self._dataset)
         # Strips hold all columns: each window beside the first would decode them once more.
         self.sequential = self._dataset.block_shapes[0][1] >= self._dataset.width
 
@@ -155,8 +155,7 @@ class RasterSource:
             validity = np.zeros((window.height, window.width), np.uint8)
             if self._validity is not None:
                 validity |= self._validity.read(1, window=place)
-            if self._has_mask:
-                validity |= self._dataset.dataset_mask(window=place) == 0
+            validity |= self._masked(window=place)
         except (RasterioError, rasterio._err.CPLE_BaseError) as error:
             raise RasterError(
                 f"{self.path} cannot be read at rows {window.row_off}-{window.row_end}: {error}; "
@@ -180,6 +179,14 @@ class RasterSource:
             self._info,
         )
         return image, names, (validity & NODATA) == 0
+
+    def _masked(self, **place: Any) -> np.ndarray:
+        """Returns what the raster's own mask leaves out, bool [height, width] or []."""
+        if self._alpha is not None:
+            return np.asarray(self._dataset.read(self._alpha, **place) == 0)
+        if self._has_mask:
+            return np.asarray(self._dataset.dataset_mask(**place) == 0)
+        return np.asarray(False)
 
     def close(self) -> None:
         self._dataset.close()
@@ -232,6 +239,8 @@ def _resampled(
     return WarpedVRT(
         dataset,
         crs=dataset.crs,
+        # A view has no mask of its own, so it takes that of the raster along as a band.
+        add_alpha=_has_mask(dataset) and _alpha_band(dataset) is None,
         transform=transform,
         width=width,
         height=height,
@@ -300,5 +309,10 @@ def _conversion(
 
 
 def _has_mask(dataset: rasterio.DatasetReader) -> bool:
-    flags = dataset.mask_flag_enums[0]
-    return MaskFlags.per_dataset in flags or MaskFlags.alpha in flags
+    return MaskFlags.per_dataset in dataset.mask_flag_enums[0]
+
+
+def _alpha_band(dataset: rasterio.DatasetReader) -> int | None:
+    """Returns the 1-based alpha band; GDAL takes it as the mask of integers only."""
+    bands = [i for i, interp in enumerate(dataset.colorinterp, 1) if interp == ColorInterp.alpha]
+    return bands[0] if bands else None
