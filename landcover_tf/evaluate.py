@@ -27,7 +27,8 @@ class EvaluateConfig:
     """Patches per step."""
     calibration: Literal["temperature", "vector", "none"] = "temperature"
     """Correction of the probabilities, fitted on the validation split and kept for the export: one
-    temperature, or a factor and an offset per class, which can change the predicted class."""
+    temperature, or a factor and an offset per class, which can change the predicted class. With
+    another --data-dir than the training's nothing is fitted: the kept one applies, or none."""
     tta: bool = False
     """Average the probabilities of eight flips and quarter turns, as `serving.predict --tta` does;
     eight times the work."""

@@ -2,9 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
-
-import numpy as np
+from typing import Any
 
 from landcover_tf import provenance
 from landcover_tf.accuracy.baseline import (
@@ -14,36 +12,23 @@ from landcover_tf.accuracy.baseline import (
     fit_baseline,
     sample_pixels,
 )
-from landcover_tf.accuracy.calibration import (
-    Reliability,
-    fit_temperature,
-    fit_vector,
-    negative_log_likelihood,
-    softmax,
-)
 from landcover_tf.dataset_info import DatasetInfo
 from landcover_tf.errors import DatasetError
 from landcover_tf.evaluation import report
 from landcover_tf.evaluation.comparison import Judged, difference, judge, plain
 from landcover_tf.evaluation.predictions import (
-    Logits,
     SplitPrediction,
     logits_of,
     patches,
     predict_split,
-    sample_logits,
 )
 from landcover_tf.evaluation.regions import block_names, split_entries
-from landcover_tf.files import read_json, sha256_of, write_json
+from landcover_tf.evaluation.run_calibration import CalibrationMethod, run_calibration
+from landcover_tf.files import write_json
 from landcover_tf.model_info import Calibration
 from landcover_tf.pictures import save_confusion_matrix
 from landcover_tf.run_folder import RunFolder
 from landcover_tf.training import load_model
-
-CALIBRATION_PIXELS = 300_000
-"""Validation pixels for the calibration; a few numbers per class need no more."""
-
-CalibrationMethod = Literal["temperature", "vector", "none"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,18 +52,21 @@ def evaluate_run(run: RunFolder, folder: Path, settings: Settings) -> str:
 
     Args:
         run: A finished run.
-        folder: The dataset that it was trained on.
+        folder: The dataset that it was trained on, or another one of its bands and classes.
         settings: What to do.
 
     Raises:
-        DatasetError: The dataset is another one, damaged, or lacks the split.
+        DatasetError: The dataset has other bands or classes, is damaged, or lacks the split.
         RunError: The run has no weights.
     """
     model, _, trained_on = load_model(run.path)
-    info = _same_dataset(folder, trained_on)
+    info = _dataset(folder, trained_on)
     info.split(settings.split)
     logits = logits_of(model)
-    calibration = _calibration(run, logits, info, folder, settings)
+    calibration = run_calibration(
+        run, logits, info, folder, trained_on=trained_on, method=settings.calibration,
+        batch_size=settings.batch_size, seed=settings.seed,
+    )  # fmt: skip
     baseline = _baseline(info, folder, settings)
     entries = split_entries(info, folder, settings.split)
     found = predict_split(
@@ -119,7 +107,7 @@ def evaluate_run(run: RunFolder, folder: Path, settings: Settings) -> str:
     return text
 
 
-def _same_dataset(folder: Path, trained_on: DatasetInfo) -> DatasetInfo:
+def _dataset(folder: Path, trained_on: DatasetInfo) -> DatasetInfo:
     info = DatasetInfo.load(folder)
     if info.band_names != trained_on.band_names or info.legend.codes != trained_on.legend.codes:
         raise DatasetError(
@@ -128,55 +116,6 @@ def _same_dataset(folder: Path, trained_on: DatasetInfo) -> DatasetInfo:
         )
     info.verify(folder, checksums=False)
     return info
-
-
-def _calibration(
-    run: RunFolder, logits: Logits, info: DatasetInfo, folder: Path, settings: Settings
-) -> dict[str, Any]:
-    """Returns the run's calibration, fitted on the validation split unless it is there."""
-    weights = sha256_of(run.best_weights)
-    if run.calibration.is_file():
-        values = read_json(run.calibration)
-        if (values.get("weights_sha256"), values.get("method")) == (weights, settings.calibration):
-            return dict(values)
-    outputs, label = sample_logits(
-        logits,
-        patches(info, folder, "val", batch_size=settings.batch_size, label="calibration"),
-        pixels=CALIBRATION_PIXELS,
-        patch_count=info.split("val").records,
-        seed=settings.seed,
-    )
-    fitted = _fitted(settings.calibration, outputs, label)
-    calibrated = fitted.apply(outputs)
-    values = {
-        "method": fitted.method,
-        "scale": list(fitted.scale),
-        "bias": list(fitted.bias),
-        "split": "val",
-        "pixels": len(label),
-        "nll": _plain(negative_log_likelihood(outputs, label)),
-        "nll_calibrated": _plain(negative_log_likelihood(calibrated, label)),
-        "val_ece": _plain(_error(outputs, label)),
-        "val_ece_calibrated": _plain(_error(calibrated, label)),
-        "weights_sha256": weights,
-    }
-    write_json(run.calibration, values)
-    return values
-
-
-def _fitted(method: CalibrationMethod, logits: np.ndarray, label: np.ndarray) -> Calibration:
-    if method == "temperature":
-        return Calibration(method=method, scale=(1 / fit_temperature(logits, label),))
-    if method == "vector":
-        scale, bias = fit_vector(logits, label)
-        return Calibration(method=method, scale=tuple(scale.tolist()), bias=tuple(bias.tolist()))
-    return Calibration()
-
-
-def _error(logits: np.ndarray, label: np.ndarray) -> float:
-    probability = softmax(logits)
-    correct = probability.argmax(axis=-1) == label
-    return float(Reliability.of(probability.max(axis=-1), correct).error)
 
 
 def _calibration_errors(found: SplitPrediction, info: DatasetInfo) -> dict[str, Any]:
@@ -245,7 +184,7 @@ def _calibration_line(values: dict[str, Any]) -> str:
         return f"calibration error {number('ece')}, not corrected"
     return (
         f"calibration error {number('ece')}, with {Calibration.from_dict(values)} "
-        f"(fitted on the validation split) {number('ece_calibrated')}"
+        f"(fitted on the run's validation split) {number('ece_calibrated')}"
     )
 
 

@@ -1,0 +1,116 @@
+"""The calibration of a run: fitted once on the dataset of its training, kept for the export."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from landcover_tf.accuracy.calibration import (
+    Reliability,
+    fit_temperature,
+    fit_vector,
+    negative_log_likelihood,
+    softmax,
+)
+from landcover_tf.dataset_info import DatasetInfo
+from landcover_tf.evaluation.predictions import Logits, patches, sample_logits
+from landcover_tf.files import read_json, sha256_of, write_json
+from landcover_tf.model_info import Calibration
+from landcover_tf.run_folder import RunFolder
+
+CALIBRATION_PIXELS = 300_000
+"""Validation pixels for the calibration; a few numbers per class need no more."""
+
+CalibrationMethod = Literal["temperature", "vector", "none"]
+
+
+def run_calibration(
+    run: RunFolder,
+    logits: Logits,
+    info: DatasetInfo,
+    folder: Path,
+    *,
+    trained_on: DatasetInfo,
+    method: CalibrationMethod,
+    batch_size: int,
+    seed: int,
+) -> dict[str, Any]:
+    """Returns the run's calibration, fitted on the validation split unless it is there.
+
+    On another dataset than that of the training nothing is fitted or written, because the export
+    takes what the run folder holds: the kept calibration applies, whatever its method, or none.
+
+    Args:
+        run: A finished run.
+        logits: Its network.
+        info: The evaluated dataset.
+        folder: Where that is.
+        trained_on: The dataset of the training.
+        method: How to fit; "none" corrects nothing.
+        batch_size: Patches per step.
+        seed: Decides the pixels.
+    """
+    fitted_for = {"weights_sha256": sha256_of(run.best_weights), "data_hash": trained_on.data_hash}
+    kept = _kept(run, fitted_for)
+    if info.data_hash != trained_on.data_hash:
+        return kept if kept and method != "none" else _numbers(Calibration()) | fitted_for
+    if kept and kept.get("method") == method:
+        return kept
+    outputs, label = sample_logits(
+        logits,
+        patches(info, folder, "val", batch_size=batch_size, label="calibration"),
+        pixels=CALIBRATION_PIXELS,
+        patch_count=info.split("val").records,
+        seed=seed,
+    )
+    values = _fitted_values(_fitted(method, outputs, label), outputs, label) | fitted_for
+    write_json(run.calibration, values)
+    return values
+
+
+def _kept(run: RunFolder, fitted_for: dict[str, str]) -> dict[str, Any] | None:
+    """Returns the calibration in the run folder if it is one of these weights and data."""
+    if not run.calibration.is_file():
+        return None
+    values = dict(read_json(run.calibration))
+    return values if all(values.get(k) == v for k, v in fitted_for.items()) else None
+
+
+def _fitted(method: CalibrationMethod, logits: np.ndarray, label: np.ndarray) -> Calibration:
+    if method == "temperature":
+        return Calibration(method=method, scale=(1 / fit_temperature(logits, label),))
+    if method == "vector":
+        scale, bias = fit_vector(logits, label)
+        return Calibration(method=method, scale=tuple(scale.tolist()), bias=tuple(bias.tolist()))
+    return Calibration()
+
+
+def _fitted_values(fitted: Calibration, logits: np.ndarray, label: np.ndarray) -> dict[str, Any]:
+    """Returns a calibration with what it does to the pixels that it was fitted on."""
+    calibrated = fitted.apply(logits)
+    return _numbers(fitted) | {
+        "split": "val",
+        "pixels": len(label),
+        "nll": _plain(negative_log_likelihood(logits, label)),
+        "nll_calibrated": _plain(negative_log_likelihood(calibrated, label)),
+        "val_ece": _plain(_error(logits, label)),
+        "val_ece_calibrated": _plain(_error(calibrated, label)),
+    }
+
+
+def _numbers(calibration: Calibration) -> dict[str, Any]:
+    return {
+        "method": calibration.method,
+        "scale": list(calibration.scale),
+        "bias": list(calibration.bias),
+    }
+
+
+def _error(logits: np.ndarray, label: np.ndarray) -> float:
+    probability = softmax(logits)
+    correct = probability.argmax(axis=-1) == label
+    return float(Reliability.of(probability.max(axis=-1), correct).error)
+
+
+def _plain(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None

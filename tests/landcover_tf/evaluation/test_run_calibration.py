@@ -1,0 +1,77 @@
+"""The export takes what is fitted on the dataset of the training, and nothing else."""
+
+import json
+
+import numpy as np
+import pytest
+from fakes.small_dataset import write_small_dataset
+
+from landcover_tf import evaluate
+from landcover_tf.evaluation.run_calibration import run_calibration
+from landcover_tf.files import write_json
+from landcover_tf.model_info import Calibration, ModelSpec
+from landcover_tf.models.unet import build_unet
+from landcover_tf.run_folder import RunFolder
+
+
+@pytest.fixture
+def run(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    folder.path.mkdir()
+    folder.best_weights.write_bytes(b"weights")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def datasets(tmp_path_factory):
+    """Description and folder of the dataset of the training, and of another place's."""
+    folders = [tmp_path_factory.mktemp(name) for name in ("own", "other")]
+    return [
+        (write_small_dataset(folder, train=2, val=2, seed=seed), folder)
+        for seed, folder in enumerate(folders)
+    ]
+
+
+def calibrated(run, datasets, method, *, other=False):
+    # Each class is brightest in a band of its own.
+    return run_calibration(
+        run, lambda image: image[..., :3] * 50, *datasets[other],
+        trained_on=datasets[0][0], method=method, batch_size=2, seed=0,
+    )  # fmt: skip
+
+
+def test_another_dataset_gets_the_kept_calibration_and_leaves_it(run, datasets):
+    own = calibrated(run, datasets, "temperature")
+    kept = run.calibration.read_bytes()
+    assert own["method"] == "temperature" and own["pixels"] == 2 * 32 * 32
+    assert calibrated(run, datasets, "temperature", other=True) == own
+    assert calibrated(run, datasets, "vector", other=True) == own
+    assert calibrated(run, datasets, "none", other=True)["method"] == "none"
+    assert run.calibration.read_bytes() == kept
+
+
+@pytest.mark.parametrize("stale", [{"data_hash": "0" * 12}, {"weights_sha256": "0" * 64}])
+def test_a_calibration_of_other_data_or_weights_is_fitted_anew(run, datasets, stale):
+    own = calibrated(run, datasets, "temperature")
+    write_json(run.calibration, own | {"scale": [9.0]} | stale)
+    assert calibrated(run, datasets, "temperature", other=True)["method"] == "none"
+    np.testing.assert_allclose(calibrated(run, datasets, "temperature")["scale"], own["scale"])
+    assert json.loads(run.calibration.read_text()) == own
+
+
+def test_evaluate_on_another_dataset_writes_no_calibration(run, datasets, capsys):
+    (info, folder), (_, other) = datasets
+    write_json(run.dataset, info.to_dict())
+    spec = ModelSpec(encoder="resnet18", band_names=info.band_names,
+                     class_codes=info.legend.codes, normalizer=info.normalizer,
+                     decoder_filters=(8, 8, 8, 8, 8))  # fmt: skip
+    spec.save(run.model_spec)
+    build_unet(spec).save_weights(run.best_weights)
+    write_json(run.config, {"data_dir": str(folder)})
+    write_json(run.summary, {"status": "finished"})
+    arguments = ["--run-dir", str(run.path), "--data-dir", str(other), "--split", "val",
+                 "--baseline", "none", "--bootstrap-samples", "5", "--pictures", "0"]  # fmt: skip
+    assert evaluate.main(arguments) == 0
+    assert "not corrected" in capsys.readouterr().out
+    assert not run.calibration.exists()
+    assert run.read_calibration(3) == Calibration()
