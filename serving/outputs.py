@@ -1,6 +1,7 @@
 """The files a prediction leaves: maps as COG, area table, QGIS style and picture."""
 
 import csv
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -208,7 +209,9 @@ def write_picture(
         classes = dataset.read(1, out_shape=shape)
         metres = None
         if dataset.crs is not None and dataset.crs.is_projected:
-            metres = abs(dataset.transform.e) * dataset.height / shape[0]
+            # The picture's scale bar lies along the rows.
+            grid = dataset.transform
+            metres = math.hypot(grid.a, grid.d) * dataset.width / shape[1]
             metres *= dataset.crs.linear_units_factor[1]
     panels: list[tuple[str, np.ndarray]] = []
     if source is not None:

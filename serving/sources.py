@@ -1,5 +1,6 @@
 """Rasters to predict on, all read as one thing: stored values in the model's bands and units."""
 
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -222,17 +223,18 @@ def _resampled(
     """Returns the dataset, or a view of it at the model's resolution if that was asked for."""
     if dataset.crs is None or info.resolution_m is None:
         return dataset
-    unit = METRES_PER_DEGREE if dataset.crs.is_geographic else dataset.crs.linear_units_factor[1]
-    size_m = abs(dataset.transform.e) * unit
-    factor = size_m / info.resolution_m
-    if abs(factor - 1) < 0.01:
+    row_m, col_m = _pixel_sides_m(dataset)
+    row_factor, col_factor = row_m / info.resolution_m, col_m / info.resolution_m
+    if abs(row_factor - 1) < 0.01 and abs(col_factor - 1) < 0.01:
         return dataset
     if not options.resample:
+        size = f"{row_m:g}" if math.isclose(row_m, col_m) else f"{col_m:g} x {row_m:g}"
         raise RasterError(
-            f"{path} has pixels of {size_m:g} m, the model was trained on {info.resolution_m:g} m "
-            f"(factor {factor:g}); pass --resample to resample it"
+            f"{path} has pixels of {size} m, the model was trained on {info.resolution_m:g} m "
+            f"(factor {row_factor:g}); pass --resample to resample it"
         )
-    height, width = (max(round(n * factor), 1) for n in (dataset.height, dataset.width))
+    height = max(round(dataset.height * row_factor), 1)
+    width = max(round(dataset.width * col_factor), 1)
     old, across, down = dataset.transform, dataset.width / width, dataset.height / height
     transform = Affine(old.a * across, old.b * down, old.c, old.d * across, old.e * down, old.f)
     categorical = dataset.count == 1 and dataset.dtypes[0] == "uint8"
@@ -246,8 +248,19 @@ def _resampled(
         height=height,
         resampling=Resampling.nearest
         if categorical
-        else (Resampling.average if factor < 1 else Resampling.bilinear),
+        else (Resampling.average if row_factor < 1 else Resampling.bilinear),
     )
+
+
+def _pixel_sides_m(dataset: rasterio.DatasetReader) -> tuple[float, float]:
+    """Returns height and width of a pixel, whichever way the raster is turned."""
+    grid = dataset.transform
+    if dataset.crs.is_geographic:
+        # How long a degree along a row is depends on the latitude; degrees down are all alike.
+        height_m = math.hypot(grid.b, grid.e) * METRES_PER_DEGREE
+        return height_m, height_m
+    unit_m = dataset.crs.linear_units_factor[1]
+    return math.hypot(grid.b, grid.e) * unit_m, math.hypot(grid.a, grid.d) * unit_m
 
 
 def _band_indexes(

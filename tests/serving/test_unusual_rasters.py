@@ -10,6 +10,7 @@ from local_export import BANDS, model_info
 from rasterio import Affine
 from rasterio.enums import ColorInterp
 
+from landcover_tf.errors import RasterError
 from landcover_tf.grid import Window
 from serving.sources import SourceOptions, open_source
 
@@ -73,3 +74,34 @@ def test_an_alpha_band_of_floats_is_a_mask(tmp_path: Path) -> None:
     found, validity = all_pixels(path)
     np.testing.assert_array_equal(validity & 1, np.repeat([[1] * 10 + [0] * 20], 20, axis=0))
     assert found.shape == (20, 30, 4)
+
+
+@pytest.mark.parametrize(
+    ("across", "down"), [((0, 1), (-1, 0)), ((0.6, 0.8), (0.8, -0.6)), ((1, 0), (0, 1))]
+)
+def test_a_turned_raster_has_the_pixel_size_of_its_sides(
+    tmp_path: Path, across: tuple[float, float], down: tuple[float, float]
+) -> None:
+    image = np.full((4, 40, 60), 2000, np.uint16)
+    for side in (10, 20):
+        # The columns of the matrix are the steps to the next column and the next row.
+        turned = Affine(
+            across[0] * side, down[0] * side, 600_000, across[1] * side, down[1] * side, 4_200_000
+        )
+        write(tmp_path / f"{side}.tif", image, transform=turned)
+    assert open_source(tmp_path / "10.tif", model_info(), SourceOptions()).grid.height == 40
+    with pytest.raises(RasterError, match="has pixels of 20 m"):
+        open_source(tmp_path / "20.tif", model_info(), SourceOptions())
+    found, validity = all_pixels(tmp_path / "20.tif", resample=True)
+    assert found.shape == (80, 120, 4)
+    assert not validity.any()
+    assert (found == 2000).all()
+
+
+def test_oblong_pixels_are_told_and_resampled_along_both_axes(tmp_path: Path) -> None:
+    oblong = Affine(20, 0, 600_000, 0, -10, 4_200_000)
+    write(tmp_path / "scene.tif", np.full((4, 40, 60), 2000, np.uint16), transform=oblong)
+    with pytest.raises(RasterError, match="has pixels of 20 x 10 m"):
+        open_source(tmp_path / "scene.tif", model_info(), SourceOptions())
+    found, _ = all_pixels(tmp_path / "scene.tif", resample=True)
+    assert found.shape == (40, 120, 4)
