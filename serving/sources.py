@@ -171,13 +171,17 @@ class RasterSource:
         names = self._info.band_names
         if set(TRUE_COLOUR) <= set(names):
             names = TRUE_COLOUR
-        indexes = [self._indexes[self._info.band_names.index(name)] for name in names]
+        positions = [self._info.band_names.index(name) for name in names]
+        indexes = [self._indexes[position] for position in positions]
         planes = self._dataset.read(indexes, out_shape=(len(indexes), *shape))
+        validity = np.zeros(shape, np.uint8)
+        validity |= self._masked(out_shape=shape)
         image, validity = finish_pixels(
             np.moveaxis(planes, 0, -1).copy(),
-            np.zeros(shape, np.uint8),
+            validity,
             self._dataset.nodata,
             self._info,
+            self._conversion and self._conversion.of_bands(positions),
         )
         return image, names, (validity & NODATA) == 0
 

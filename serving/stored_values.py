@@ -34,6 +34,10 @@ class Conversion:
         )
         return Conversion(factor=factor, term=term)
 
+    def of_bands(self, positions: Sequence[int]) -> "Conversion":
+        """Returns the conversion of some of the bands."""
+        return Conversion(factor=self.factor[positions], term=self.term[positions])
+
     def apply(self, image: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
         """Returns converted values; integers are rounded and saturate."""
         values = image.astype(np.float64) * self.factor + self.term
@@ -55,15 +59,19 @@ def finish_pixels(
     Args:
         image: Stored values, [height, width, bands].
         validity: Bits known so far, uint8 [height, width]; changed in place.
-        nodata: Value that all bands hold where the raster has no data.
+        nodata: The raster's own value for no data. One band that holds it is enough where it
+            cannot be data; where it can, as 0 among counts, all bands must.
         info: The model's contract.
         conversion: From the raster's units to the model's.
     """
     if image.dtype.kind == "f":
         validity |= np.isnan(image).any(axis=-1)
+    dtype = np.dtype(info.dtype)
+    if nodata is not None and not _can_be_data(nodata, image.dtype, dtype):
+        validity |= (image == nodata).any(axis=-1)
+        nodata = None
     for value in {nodata, info.nodata if conversion is None else None} - {None}:
         validity |= _all_equal(image, value)
-    dtype = np.dtype(info.dtype)
     missing = (validity & NODATA) > 0
     if conversion is not None or image.dtype != dtype:
         image = np.where(missing[..., None], 0, image) if image.dtype.kind == "f" else image
@@ -75,6 +83,15 @@ def finish_pixels(
     if missing.any():
         image[missing] = info.nodata
     return image, validity
+
+
+def _can_be_data(value: float, stored: np.dtype[Any], target: np.dtype[Any]) -> bool:
+    """Returns whether a no-data value may be a measured one in some band as well."""
+    if stored.kind == "f":
+        return value == 0
+    if target.kind == "f":
+        return value >= 0
+    return bool(np.iinfo(target).min <= value <= np.iinfo(target).max)
 
 
 def _all_equal(image: np.ndarray, value: float) -> np.ndarray:

@@ -57,6 +57,8 @@ def test_resampling_keeps_the_mask_of_a_raster(tmp_path: Path, internal: str) ->
     assert not (validity[:, 41:] & 1).any()
     assert (found[:, :39] == 0).all()
     assert (found[:, 41:] == 3000).all()  # (0.2 + 0.1) / 1e-4
+    source = open_source(path, model_info(), SourceOptions(resample=True))
+    np.testing.assert_array_equal(source.preview((40, 60))[2], mask > 0)
 
 
 def test_an_alpha_band_of_floats_is_a_mask(tmp_path: Path) -> None:
@@ -105,3 +107,32 @@ def test_oblong_pixels_are_told_and_resampled_along_both_axes(tmp_path: Path) ->
         open_source(tmp_path / "scene.tif", model_info(), SourceOptions())
     found, _ = all_pixels(tmp_path / "scene.tif", resample=True)
     assert found.shape == (40, 120, 4)
+
+
+@pytest.mark.parametrize("missing", [-9999.0, np.nan])
+def test_a_band_without_data_leaves_the_pixel_without(tmp_path: Path, missing: float) -> None:
+    image = np.full((4, 20, 30), 0.2, np.float32)
+    image[2, :, :10] = missing
+    write(tmp_path / "scene.tif", image, nodata=missing)
+    found, validity = all_pixels(tmp_path / "scene.tif")
+    np.testing.assert_array_equal(validity & 1, np.repeat([[1] * 10 + [0] * 20], 20, axis=0))
+    assert (found[:, :10] == 0).all()
+    assert (found[:, 10:] == 3000).all()
+
+
+def test_zeros_in_one_band_of_counts_are_dark_pixels(tmp_path: Path) -> None:
+    image = np.full((4, 20, 30), 2000, np.uint16)
+    image[2, :, :10] = 0
+    write(tmp_path / "scene.tif", image, nodata=0)
+    assert not all_pixels(tmp_path / "scene.tif")[1].any()
+
+
+def test_the_preview_is_in_the_model_s_units(tmp_path: Path) -> None:
+    image = np.linspace(0.05, 0.4, 4 * 20 * 30, dtype=np.float32).reshape(4, 20, 30)
+    write(tmp_path / "scene.tif", image)
+    source = open_source(tmp_path / "scene.tif", model_info(), SourceOptions())
+    picture, names, valid = source.preview((20, 30))
+    assert names == ("B04", "B03", "B02")
+    assert valid.all()
+    expected = np.rint((np.moveaxis(image[[2, 1, 0]], 0, -1).astype(float) + 0.1) / 1e-4)
+    assert np.abs(picture.astype(float) - expected).max() <= 1
