@@ -102,8 +102,13 @@ def _prepare(config: PrepareConfig) -> int:
         jobs=config.jobs,
         scheduler=config.scheduler,
     )
-    cli.write_config(config, config.output_dir / "prepare.json")
-    return run(config.sentinel2_dir, config.output_dir, settings, options)
+    return run(
+        config.sentinel2_dir,
+        config.output_dir,
+        settings,
+        options,
+        begin=lambda: cli.write_config(config, config.output_dir / "prepare.json"),
+    )
 
 
 if __name__ == "__main__":

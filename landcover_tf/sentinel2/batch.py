@@ -1,7 +1,7 @@
 """Many products: checked together, then prepared one by one or side by side."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,8 +36,22 @@ class Options:
     scheduler: str | None = None
 
 
-def run(source: Path, output_dir: Path, settings: Settings, options: Options) -> int:
+def run(
+    source: Path,
+    output_dir: Path,
+    settings: Settings,
+    options: Options,
+    *,
+    begin: Callable[[], None] = lambda: None,
+) -> int:
     """Returns the exit code of preparing every product at `source`: 0, or 2 if any is unfit.
+
+    Args:
+        source: A product, or a folder of them.
+        output_dir: Folder of the prepared scenes.
+        settings: How a scene is made.
+        options: How the batch runs.
+        begin: Called once it is known that products are to be prepared and nothing refuses them.
 
     Raises:
         LandCoverError: A setting is wrong, or products have fatal problems and `keep_going` is
@@ -54,7 +68,10 @@ def run(source: Path, output_dir: Path, settings: Settings, options: Options) ->
     if unfit and not options.keep_going:
         raise ProductError(_summary(findings))
     if not options.check_only:
-        failures = _prepare_all(good, findings, output_dir, settings, options)
+        jobs = _jobs(good, findings, output_dir, settings, options)
+        if good:
+            begin()
+        failures = _prepare_all(jobs, options)
         findings += failures
         if failures:
             _report(output_dir, findings, [p.name for p in good])
@@ -132,14 +149,14 @@ def _check(
     return found
 
 
-def _prepare_all(
+def _jobs(
     products: Sequence[SafeProduct],
     findings: Sequence[Finding],
     output_dir: Path,
     settings: Settings,
     options: Options,
-) -> list[Finding]:
-    """Returns what failed while preparing; with `keep_going` off the first failure is raised."""
+) -> list[Job]:
+    """Returns the jobs of the products whose scenes are not finished."""
     jobs = []
     for product in products:
         remove_leftovers(output_dir / product.name)
@@ -156,6 +173,11 @@ def _prepare_all(
                 threads=max(1, usable_cores() // options.jobs),
             )
         )
+    return jobs
+
+
+def _prepare_all(jobs: Sequence[Job], options: Options) -> list[Finding]:
+    """Returns what failed while preparing; with `keep_going` off the first failure is raised."""
     failures = []
     with (
         executor(min(options.jobs, max(len(jobs), 1)), options.scheduler) as pool,

@@ -63,6 +63,7 @@ def test_other_settings_are_refused_unless_overwritten(several, tmp_path, capsys
     assert run(several, out) == 0
     assert run(several, out, "--resampling", "nearest") == 2
     assert "resampling 'bicubic' -> 'nearest'" in capsys.readouterr().err
+    assert json.loads((out / "prepare.json").read_text())["resampling"] == "bicubic"
     assert run(several, out, "--resampling", "nearest", "--overwrite") == 0
     assert {s.document["settings"]["resampling"] for s in find_prepared_scenes(out)} == {"nearest"}
     assert not list(out.glob(".*"))
@@ -90,7 +91,7 @@ def test_problems_of_all_products_are_listed_and_nothing_written(several, tmp_pa
     for expected in ("is empty (0 bytes)", "has no file of band B8A", "Level-2A product"):
         assert expected in error
     assert "Traceback" not in error
-    assert sorted(p.name for p in out.iterdir()) == ["checks.json", "prepare.json"]
+    assert sorted(p.name for p in out.iterdir()) == ["checks.json"]
 
 
 def test_keep_going_prepares_the_good_ones_and_still_exits_with_two(several, tmp_path):
@@ -109,7 +110,7 @@ def test_check_only_writes_no_scene(several, tmp_path, capsys):
     assert "3 product(s) are fit" in capsys.readouterr().out
     band_file(next(several.glob("*34SEH*")), "B02").write_bytes(b"")
     assert run(several, out, "--check-only") == 2
-    assert sorted(p.name for p in out.iterdir()) == ["checks.json", "prepare.json"]
+    assert sorted(p.name for p in out.iterdir()) == ["checks.json"]
 
 
 def test_a_damaged_zip_is_found_among_others(several, tmp_path):
