@@ -31,10 +31,10 @@ class Cleaning:
     """Least pixels of an object by dense class, where it differs from `min_object_px`."""
 
     def __post_init__(self) -> None:
-        for name in ("refine_window", "majority"):
+        for name, least in (("refine_window", 1), ("majority", 0)):
             value = getattr(self, name)
-            if value < 0 or (value and value % 2 == 0):
-                raise ValueError(f"{name} must be odd, got {value}")
+            if value < least or (value and value % 2 == 0):
+                raise ValueError(f"{name} must be odd and positive, got {value}")
         if min(self.min_object_px, *self.sieve.values(), 0) < 0:
             raise ValueError("object sizes must not be negative")
 

@@ -62,7 +62,8 @@ class PredictConfig:
     sharpening: Literal["none", "brovey", "hpf", "glp", "locreg"] = "none"
     """How the 20 m and 60 m bands of a SAFE product come to 10 m, as in `landcover prepare`."""
     mask_clouds: bool = False
-    """Leave clouds, cirrus, shadows and the rim around them without class."""
+    """Leave clouds, cirrus, shadows and the rim around them without class; needs a product or a
+    prepared scene."""
 
     refine: Literal["none", "probabilities", "labels"] = "none"
     """Vote of each pixel's neighbourhood, on class probabilities or on labels."""
@@ -127,6 +128,13 @@ class PredictConfig:
                 f"--patch-overlap must be in [0, --patch-size={self.patch_size}), got "
                 f"{self.patch_overlap}"
             )
+        if self.server is not None and (self.engine == "openvino" or self.precision != "float32"):
+            raise ConfigError(
+                f"--server runs the network as it is served; --engine {self.engine} and "
+                f"--precision {self.precision} are of a local engine, so leave them out"
+            )
+        if self.seed < 0:
+            raise ConfigError(f"--seed must not be negative, got {self.seed}")
         if self.margin is not None and self.margin < 0:
             raise ConfigError(f"--margin must not be negative, got {self.margin}")
 

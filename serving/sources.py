@@ -40,7 +40,7 @@ class SourceOptions:
     sharpening: Sharpening = "none"
     """How the 20 m and 60 m bands of a product come to 10 m."""
     mask_clouds: bool = False
-    """Find the pixels under clouds and shadows of a product."""
+    """Leave out clouds and shadows: those of a product, or of a prepared scene's validity."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,6 +129,11 @@ class RasterSource:
         name: str | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> None:
+        if options.mask_clouds and validity_path is None:
+            raise RasterError(
+                f"{path} does not say where clouds are, which --mask-clouds needs; give a product "
+                "or a scene that `landcover prepare` made with its validity.tif"
+            )
         self.path = path
         self.name = name or path.stem
         self.tags = dict(tags or {}) | {"source": self.name}
@@ -203,6 +208,11 @@ def _open_prepared(folder: Path, info: ModelInfo, options: SourceOptions) -> Ras
     scene = read_json(folder / SCENE_FILE)
     wanted = ("product", "baseline", "sensing_time", "tile", "orbit")
     tags = {key: str(scene[key]) for key in wanted if scene.get(key) is not None}
+    if options.mask_clouds and scene.get("settings", {}).get("cloud_source") == "none":
+        raise RasterError(
+            f"{folder} was prepared with --cloud-source none, so --mask-clouds would find no "
+            "clouds in it; prepare it again with another source"
+        )
     validity = folder / "validity.tif"
     return RasterSource(
         folder / "image.tif",

@@ -1,6 +1,8 @@
 """Products, prepared scenes and rasters read as one thing."""
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -112,6 +114,23 @@ def test_clouds_are_left_out_on_request(
     np.testing.assert_array_equal(maps["scene"] == 0, (validity & (1 | 8 | 16 | 32 | 128)) > 0)
     # A product's shadows are found on coarser overviews; all but a few pixels agree.
     assert (maps["product"] != maps["scene"]).mean() < 0.02
+
+
+def test_clouds_of_a_scene_that_has_none_marked_cannot_be_left_out(
+    prepared: Path, tmp_path: Path
+) -> None:
+    scene = tmp_path / "scene"
+    shutil.copytree(prepared, scene)
+    document = json.loads((scene / "scene.json").read_text())
+    document["settings"]["cloud_source"] = "none"
+    (scene / "scene.json").write_text(json.dumps(document))
+    with pytest.raises(RasterError, match="was prepared with --cloud-source none"):
+        open_source(scene, model_info(), SourceOptions(mask_clouds=True))
+    shutil.copy(prepared / "scene.json", scene)
+    (scene / "validity.tif").unlink()
+    with pytest.raises(RasterError, match=r"image.tif does not say where clouds are"):
+        open_source(scene, model_info(), SourceOptions(mask_clouds=True))
+    open_source(scene, model_info(), SourceOptions()).close()
 
 
 def test_a_strip_that_cannot_be_read_is_named_and_the_rest_is_kept(

@@ -198,7 +198,8 @@ def test_sieve_accepts_names_and_codes() -> None:
     assert cleaning.sieve == {3: 5, 5: 9}
 
 
-def test_even_windows_are_refused() -> None:
+@pytest.mark.parametrize("side", [6, 0, -1])
+def test_windows_without_a_middle_are_refused(side: int) -> None:
     legend = load_legend("landcover9")
-    with pytest.raises(ConfigError, match="refine_window must be odd"):
-        CleaningOptions(refine_window=6).cleaning(legend, legend.codes)
+    with pytest.raises(ConfigError, match=f"refine_window must be odd and positive, got {side}"):
+        CleaningOptions(refine_window=side).cleaning(legend, legend.codes)

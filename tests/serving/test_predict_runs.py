@@ -40,6 +40,10 @@ def read(path: Path) -> np.ndarray:
     ("flags", "message"),
     [
         (("--memory-gb", "nan"), "--memory-gb must be positive"),
+        (("--seed", "-1"), "--seed must not be negative, got -1"),
+        (("--server=http://127.0.0.1:9", "--precision=bf16"), "--precision bf16 are of a local"),
+        (("--server=http://127.0.0.1:9", "--engine=openvino"), "--engine openvino and"),
+        (("--refine", "labels", "--refine-window", "0"), "refine_window must be odd and positive"),
         (("--output-map", "map.png"), "--output-map must end in .tif or be a folder, got map.png"),
     ],
 )
@@ -47,7 +51,7 @@ def test_unfit_settings_are_refused_in_one_sentence(
     small_export: SmallExport,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
-    flags: tuple[str, str],
+    flags: tuple[str, ...],
     message: str,
 ) -> None:
     write_raster(tmp_path / "scene.tif", 20, 20)

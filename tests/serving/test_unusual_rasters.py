@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
-from local_export import BANDS, model_info
+from local_export import BANDS, model_info, write_raster
 from rasterio import Affine
 from rasterio.enums import ColorInterp
 
@@ -136,3 +136,9 @@ def test_the_preview_is_in_the_model_s_units(tmp_path: Path) -> None:
     assert valid.all()
     expected = np.rint((np.moveaxis(image[[2, 1, 0]], 0, -1).astype(float) + 0.1) / 1e-4)
     assert np.abs(picture.astype(float) - expected).max() <= 1
+
+
+def test_a_raster_without_cloud_bits_cannot_leave_clouds_out(tmp_path: Path) -> None:
+    write_raster(tmp_path / "scene.tif", 20, 20)
+    with pytest.raises(RasterError, match=r"scene.tif does not say where clouds are"):
+        open_source(tmp_path / "scene.tif", model_info(), SourceOptions(mask_clouds=True))
