@@ -132,7 +132,7 @@ def _search(
     from landcover_tf.sentinel2.fetch_search import search_bucket, search_stac
 
     if config.stac_url:
-        return search_stac(config.stac_url, config.stac_collection, tile, wanted)
+        return search_stac(config.stac_url, config.stac_collection, tile, wanted, bucket)
     return search_bucket(bucket, tile, wanted)
 
 

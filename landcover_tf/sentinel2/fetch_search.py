@@ -1,5 +1,6 @@
 """Which products to fetch: by tile, dates and clouds, from the bucket or a STAC endpoint."""
 
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
@@ -8,6 +9,7 @@ from typing import Any
 from landcover_tf.errors import ConfigError, ServerError
 from landcover_tf.progress import progress
 from landcover_tf.sentinel2.fetch_bucket import Bucket, RemoteProduct, is_product_name
+from landcover_tf.sentinel2.fetch_http import NotFoundError
 from landcover_tf.sentinel2.tiles import Tile
 
 
@@ -40,26 +42,37 @@ class Wanted:
 def search_bucket(bucket: Bucket, tile: Tile, wanted: Wanted) -> list[RemoteProduct]:
     """Returns the wanted products of a tile by looking into each candidate's metadata.
 
+    Products without metadata are told on stderr and left out.
+
     Raises:
         ServerError: The bucket does not answer as it should.
     """
     days = [product for product in bucket.products(tile) if wanted.on_day(product)]
-    candidates = latest_processings(days)
-    known = [
-        replace(product, cloud_percentage=bucket.cloud_percentage(product))
-        for product in progress(candidates, label=f"cloud cover {tile.name}", unit="product")
-    ]
-    return choose(known, wanted)
+    known: dict[str, RemoteProduct] = {}
+    # Where the highest baseline of a sight is incomplete, the next one takes its place.
+    while unknown := [p for p in latest_processings(days) if p.name not in known]:
+        for product in progress(unknown, label=f"cloud cover {tile.name}", unit="product"):
+            try:
+                percentage = bucket.cloud_percentage(product)
+            except NotFoundError as error:
+                days.remove(product)
+                _tell_left_out(product, error)
+                continue
+            known[product.name] = replace(product, cloud_percentage=percentage)
+    return choose([known[product.name] for product in latest_processings(days)], wanted)
 
 
-def search_stac(endpoint: str, collection: str, tile: Tile, wanted: Wanted) -> list[RemoteProduct]:
-    """Returns the wanted products of a tile that a STAC API knows.
+def search_stac(
+    endpoint: str, collection: str, tile: Tile, wanted: Wanted, bucket: Bucket
+) -> list[RemoteProduct]:
+    """Returns the wanted products of a tile that a STAC API knows and the bucket has.
 
-    Only place and days go into the request, which every STAC API understands; tile and clouds are
-    looked at here, because endpoints differ in how they filter.
+    Products that the bucket lacks or has in part are told on stderr and left out. Only place and
+    days go into the request, which every STAC API understands; tile and clouds are looked at here,
+    because endpoints differ in how they filter.
 
     Raises:
-        ServerError: The endpoint does not answer as it should.
+        ServerError: The endpoint or the bucket does not answer as it should.
     """
     try:
         from pystac_client import Client
@@ -83,7 +96,7 @@ def search_stac(endpoint: str, collection: str, tile: Tile, wanted: Wanted) -> l
         raise ServerError(f"STAC endpoint {endpoint} failed: {error}") from error
     found = [product for item in items if (product := _product_of(item)) is not None]
     days = [p for p in found if p.tile == tile.name and wanted.on_day(p)]
-    return choose(latest_processings(days), wanted)
+    return _choose_complete(days, wanted, bucket)
 
 
 def latest_processings(products: Iterable[RemoteProduct]) -> list[RemoteProduct]:
@@ -110,6 +123,35 @@ def choose(products: Sequence[RemoteProduct], wanted: Wanted) -> list[RemoteProd
     clear.sort(key=lambda pair: (pair[0], pair[1].name))
     chosen = [product for _, product in clear[: wanted.limit]]
     return sorted(chosen, key=lambda product: (product.sensing_time, product.name))
+
+
+def _choose_complete(
+    days: Sequence[RemoteProduct], wanted: Wanted, bucket: Bucket
+) -> list[RemoteProduct]:
+    """Returns the choice among the products that the bucket has; only the chosen are looked up."""
+    complete: set[str] = set()
+    while True:
+        chosen = choose(latest_processings(days), wanted)
+        for product in chosen:
+            if product.name not in complete and _is_complete(bucket, product):
+                complete.add(product.name)
+        missing = [product for product in chosen if product.name not in complete]
+        if not missing:
+            return chosen
+        days = [product for product in days if product not in missing]
+
+
+def _is_complete(bucket: Bucket, product: RemoteProduct) -> bool:
+    try:
+        bucket.files(product)
+    except NotFoundError as error:
+        _tell_left_out(product, error)
+        return False
+    return True
+
+
+def _tell_left_out(product: RemoteProduct, error: NotFoundError) -> None:
+    print(f"note: {product.name} is left out: {error}", file=sys.stderr)
 
 
 def _product_of(item: dict[str, Any]) -> RemoteProduct | None:

@@ -252,6 +252,37 @@ def test_stac_search_filters_here(store, products, tmp_path):
     assert sum(method == "POST" for method, _, _ in store.requests) == 3
 
 
+def test_incomplete_products_are_left_out(store, products, tmp_path, capsys):
+    del store.objects[f"{FOLDER}{products[1].name}/MTD_MSIL1C.xml"]
+    assert run(store, tmp_path, "--no-worldcover") == 0
+    # The sight's lower baseline takes its place.
+    assert [p.name for p in (tmp_path / "products").iterdir()] == [products[0].name]
+    assert f"note: {products[1].stem} is left out: " in capsys.readouterr().err
+
+
+def test_products_of_stac_that_the_bucket_lacks_are_left_out(store, products, tmp_path, capsys):
+    pytest.importorskip("pystac_client")
+    store.items = [
+        {
+            "type": "Feature",
+            "stac_version": "1.0.0",
+            "id": name,
+            "geometry": None,
+            "properties": {"datetime": "2021-06-22T09:26:40Z", "eo:cloud_cover": 4.0},
+            "links": [],
+            "assets": {},
+        }
+        for name in (products[0].stem, products[1].stem)
+    ]
+    del store.objects[f"{FOLDER}{products[1].name}/MTD_MSIL1C.xml"]
+    flags = ("--stac-url", f"{store.url}/stac/", "--no-worldcover")
+    assert run(store, tmp_path, *flags, "--limit", "1") == 0
+    assert [p.name for p in (tmp_path / "products").iterdir()] == [products[0].name]
+    assert "has no complete S2A" in capsys.readouterr().err
+    del store.objects[f"{FOLDER}{products[0].name}/MTD_MSIL1C.xml"]
+    assert run(store, tmp_path / "none", *flags) == 1
+
+
 def test_nothing_found_is_a_finding(store, tmp_path, capsys):
     assert run(store, tmp_path / "out", "--max-cloud", "1") == 1
     assert "has at most 1 % cloud" in capsys.readouterr().err
