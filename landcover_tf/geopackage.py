@@ -7,6 +7,7 @@ library, which would be a heavy dependency for one layer.
 import sqlite3
 import struct
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,7 +15,7 @@ from typing import Any, Literal
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
 
-from landcover_tf.errors import SampleError
+from landcover_tf.errors import OutputError, SampleError
 from landcover_tf.files import atomic_path
 
 APPLICATION_ID = 0x47504B47  # "GPKG"
@@ -80,20 +81,19 @@ def write_layer(path: Path, layer: Layer, rows: Iterable[tuple[Any, ...]]) -> in
         path: File to write.
         layer: Name, columns and reference system.
         rows: Geometry as `point_blob` or `polygon_blob` gives it, then the columns' values.
+
+    Raises:
+        OutputError: The disk refuses.
     """
     with atomic_path(path) as temporary:
-        connection = sqlite3.connect(temporary)
         try:
-            _create(connection, layer)
-            names = ", ".join(("geom", *layer.columns))
-            marks = ", ".join("?" * (len(layer.columns) + 1))
-            cursor = connection.executemany(
-                f"INSERT INTO {layer.name} ({names}) VALUES ({marks})", rows
-            )
-            connection.commit()
+            with closing(sqlite3.connect(temporary)) as connection:
+                return _fill(connection, layer, rows)
+        except sqlite3.Error as error:
+            raise OutputError(f"cannot write {path}: {error}") from error
         finally:
-            connection.close()
-    return max(cursor.rowcount, 0)
+            # What SQLite keeps beside a file that it could not finish.
+            temporary.with_name(f"{temporary.name}-journal").unlink(missing_ok=True)
 
 
 def point_blob(x: float, y: float, srs_id: int) -> bytes:
@@ -134,6 +134,15 @@ def read_points(path: Path) -> PointTable:
             connection.close()
     except sqlite3.Error as error:
         raise SampleError(f"{path} is not a GeoPackage that can be read: {error}") from error
+
+
+def _fill(connection: sqlite3.Connection, layer: Layer, rows: Iterable[tuple[Any, ...]]) -> int:
+    _create(connection, layer)
+    names = ", ".join(("geom", *layer.columns))
+    marks = ", ".join("?" * (len(layer.columns) + 1))
+    cursor = connection.executemany(f"INSERT INTO {layer.name} ({names}) VALUES ({marks})", rows)
+    connection.commit()
+    return max(cursor.rowcount, 0)
 
 
 def _create(connection: sqlite3.Connection, layer: Layer) -> None:

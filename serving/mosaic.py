@@ -118,6 +118,8 @@ def merge(parts: Sequence[Path], legend: Legend, path: Path, wanted: OutputOptio
         outputs.publish(files, path)
         store.remove()
         return Result(map_path=path, legend=legend, counts=counts)
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error}") from error
     finally:
         for dataset in (*maps, *levels):
             dataset.close()

@@ -1,12 +1,13 @@
 """GeoPackages against the standard's own rules and against GDAL-like variants of geometries."""
 
+import resource
 import sqlite3
 import struct
 
 import pytest
 from rasterio.crs import CRS
 
-from landcover_tf.errors import SampleError
+from landcover_tf.errors import OutputError, SampleError
 from landcover_tf.geopackage import Layer, point_blob, read_points, write_layer
 
 COLUMNS = {"id": "INTEGER NOT NULL", "note": "TEXT"}
@@ -54,6 +55,18 @@ def test_what_the_standard_asks_for(tmp_path):
 def test_equal_layers_are_equal_files(tmp_path):
     first, second = (write(tmp_path / f"{n}.gpkg", CRS.from_epsg(32634)) for n in "ab")
     assert first.read_bytes() == second.read_bytes()
+
+
+def test_a_full_disk_is_told_and_leaves_nothing(tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # No file may grow beyond 8 kB: SQLite is told that the disk is full.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8192, hard))
+    try:
+        with pytest.raises(OutputError, match=r"cannot write .*a\.gpkg: "):
+            write(tmp_path / "a.gpkg", CRS.from_epsg(32634))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not list(tmp_path.iterdir())
 
 
 def test_geometries_that_other_programs_write(tmp_path):

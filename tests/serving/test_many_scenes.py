@@ -109,6 +109,19 @@ def test_a_mosaic_gets_the_files_that_a_map_gets(small_export: SmallExport, tmp_
     assert hectares == pytest.approx((60 * 80 + 70 * 90 - 40 * 30) / 100)
 
 
+def test_a_mosaic_that_cannot_be_written_is_told(
+    small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = [tmp_path / "a.tif", tmp_path / "b.tif"]
+    for image in images:
+        write_raster(image, 40, 40)
+    out = tmp_path / "both.tif"
+    (tmp_path / ".both.tif.work").write_text("in the way")
+    assert main(arguments(small_export, images, out, *RAW, "--mosaic")) == 2
+    assert "error: cannot write" in capsys.readouterr().err
+    assert not out.exists()
+
+
 @pytest.mark.parametrize(
     "moment",
     [
