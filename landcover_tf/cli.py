@@ -101,6 +101,8 @@ def flags_of_file(path: Path, config_class: type[Any]) -> list[str]:
         raise ConfigError(f"cannot read config {path}: {error.strerror or error}") from error
     except ValueError as error:
         raise ConfigError(f"config {path} is malformed: {error}") from error
+    if not isinstance(table, dict):
+        raise ConfigError(f"config {path} is malformed: expected keys with values at its top level")
     fields = {f.name: f for f in dataclasses.fields(config_class)}
     flags: list[str] = []
     for key, value in _flat(table).items():

@@ -30,10 +30,17 @@ class LandCoverClass:
     """Colour as #rrggbb."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.code <= 255:
-            raise LegendError(f"class code must be in [0, 255], got {self.code} for {self.name!r}")
-        digits = self.color.removeprefix("#")
-        if len(digits) != 6 or not all(c in "0123456789abcdefABCDEF" for c in digits):
+        if not isinstance(self.code, int) or not 0 <= self.code <= 255:
+            raise LegendError(
+                f"class code must be a whole number in [0, 255], got {self.code!r} for "
+                f"{self.name!r}"
+            )
+        digits = str(self.color).removeprefix("#")
+        if (
+            not isinstance(self.color, str)
+            or len(digits) != 6
+            or not all(c in "0123456789abcdefABCDEF" for c in digits)
+        ):
             raise LegendError(f"class {self.name!r}: expected #rrggbb, got {self.color!r}")
 
     @property
@@ -117,7 +124,7 @@ class Legend:
                 nodata_name=values.get("nodata_name", "no data"),
                 classes=tuple(LandCoverClass(**c) for c in values["classes"]),
             )
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise LegendError(
                 f"a legend needs name and classes (code, name, color): {error}"
             ) from error
@@ -204,7 +211,10 @@ def load_legend(name_or_path: str | Path) -> Legend:
         LegendError: There is no such legend, or the file is not a legend.
     """
     table = _load_table(name_or_path)
-    return Legend.from_dict({k: v for k, v in table.items() if k != "crosswalks"})
+    try:
+        return Legend.from_dict({k: v for k, v in table.items() if k != "crosswalks"})
+    except LegendError as error:
+        raise LegendError(f"legend {name_or_path}: {error}") from error
 
 
 def load_crosswalk(source: str | Path, target: str | Path) -> Crosswalk:
@@ -225,20 +235,29 @@ def load_crosswalk(source: str | Path, target: str | Path) -> Crosswalk:
             f"legend {table['name']!r} has no crosswalk to {legend.name!r}; add a "
             f"[crosswalks.{legend.name}] table to its TOML file"
         ) from None
+    except (ValueError, TypeError, AttributeError) as error:
+        raise LegendError(
+            f"legend {source}: [crosswalks.{legend.name}] needs lines like 311 = 20, whole numbers "
+            f"on both sides ({error})"
+        ) from error
     return Crosswalk(source=table["name"], target=legend, codes=codes)
 
 
 def _load_table(name_or_path: str | Path) -> dict[str, Any]:
+    """Returns the table of a legend file, whose name is a text."""
     path = Path(name_or_path)
+    shipped = resources.files("landcover_tf") / "legends" / f"{name_or_path}.toml"
     try:
-        if path.suffix == ".toml":
-            return tomllib.loads(path.read_text())
-        text = (resources.files("landcover_tf") / "legends" / f"{name_or_path}.toml").read_text()
-        return tomllib.loads(text)
+        table = tomllib.loads((path if path.suffix == ".toml" else shipped).read_text("utf-8"))
     except OSError:
         raise LegendError(
             f"no legend {str(name_or_path)!r}; expected one of {', '.join(legend_names())} "
             "or a .toml file"
         ) from None
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise LegendError(f"{name_or_path} is not valid TOML: {error}") from error
+    if not isinstance(table.get("name"), str):
+        raise LegendError(
+            f'legend {name_or_path} has no name; add a line like name = "mine" at its top'
+        )
+    return table

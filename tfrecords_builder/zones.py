@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 import rasterio
-from rasterio.errors import RasterioError
+from rasterio.crs import CRS
+from rasterio.errors import CRSError, RasterioError
 from rasterio.warp import transform as transform_points
 
 from landcover_tf.errors import ConfigError, DatasetError
@@ -66,11 +67,18 @@ def _polygon_zones(places: Sequence[PatchPlace], path: Path) -> list[Zone | None
         collection = read_json(path)
         features = collection["features"]
         shapes = [(_zone(path, n, f), _rings(f["geometry"])) for n, f in enumerate(features)]
-    except (ConfigError, KeyError, TypeError) as error:
+        # GeoJSON is in degrees (RFC 7946); the older form may name another CRS.
+        named = (collection.get("crs") or {}).get("properties", {}).get("name", "EPSG:4326")
+    except (ConfigError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise DatasetError(f"{path} is not a GeoJSON of polygons: {error}") from error
-    # GeoJSON is in degrees (RFC 7946); the older form may name another CRS.
-    named = collection.get("crs") or {}
-    centers = _centers(places, named.get("properties", {}).get("name", "EPSG:4326"))
+    try:
+        CRS.from_user_input(named)
+    except (CRSError, ValueError) as error:
+        raise DatasetError(
+            f"{path} names the CRS {named!r}, which GDAL does not know; name it like EPSG:32633, "
+            "or leave crs out for degrees"
+        ) from error
+    centers = _centers(places, named)
     found: list[Zone | None] = [None] * len(places)
     for zone, rings in shapes:
         for number in np.flatnonzero(_inside(centers, rings)):
@@ -95,7 +103,10 @@ def _rings(geometry: dict[str, Any]) -> list[np.ndarray]:
         raise TypeError(f"expected Polygon or MultiPolygon, got {geometry['type']}")
     parts = geometry["coordinates"]
     polygons = [parts] if geometry["type"] == "Polygon" else parts
-    return [np.asarray(ring, float)[:, :2] for polygon in polygons for ring in polygon]
+    rings = [np.asarray(ring, float) for polygon in polygons for ring in polygon]
+    if any(ring.ndim != 2 or ring.shape[1] < 2 for ring in rings):
+        raise ValueError("expected rings of positions [x, y]")
+    return [ring[:, :2] for ring in rings]
 
 
 def _inside(points: np.ndarray, rings: Sequence[np.ndarray]) -> np.ndarray:

@@ -48,7 +48,7 @@ def test_an_unknown_key_names_file_and_key(tmp_path):
         cli.parse(Config, ["--config", str(path)], prog="x")
 
 
-@pytest.mark.parametrize("text", ["{", '{"a" 1}'])
+@pytest.mark.parametrize("text", ["{", '{"a" 1}', "[1]", '"a"'])
 def test_a_malformed_file_is_named(tmp_path, text):
     path = tmp_path / "config.json"
     path.write_text(text)

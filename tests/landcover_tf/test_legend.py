@@ -84,7 +84,9 @@ def test_legend_survives_json_values():
         ([(0, "a", "#000000")], "uses a code twice"),
         ([(10, "a", "#000000"), (20, "a", "#ffffff")], "class name twice"),
         ([(300, "a", "#000000")], r"in \[0, 255\], got 300"),
+        ([(1.5, "a", "#000000")], r"a whole number in \[0, 255\], got 1\.5"),
         ([(10, "a", "red")], "expected #rrggbb, got 'red'"),
+        ([(10, "a", 123456)], "expected #rrggbb, got 123456"),
         ([], "has no class"),
     ],
 )
@@ -110,3 +112,39 @@ def test_a_legend_file_of_the_user_brings_its_crosswalk(tmp_path):
     assert load_crosswalk(path, "landcover9").remap(np.array([1, 0])).tolist() == [20, 0]
     with pytest.raises(LegendError, match="no crosswalk to 'worldcover'"):
         load_crosswalk(path, "worldcover")
+
+
+CLASSES = '[[classes]]\ncode = 1\nname = "wood"\ncolor = "#00ff00"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (CLASSES, r"mine\.toml has no name; add a line"),
+        (f"name = 5\n{CLASSES}", r"mine\.toml has no name"),
+        (
+            f'name = "m"\n{CLASSES}[crosswalks.landcover9]\nwood = 20\n',
+            r"mine\.toml: \[crosswalks\.landcover9\] needs lines like .*'wood'",
+        ),
+        (f'name = "m"\n{CLASSES}[crosswalks]\nlandcover9 = [20]\n', "needs lines like"),
+        (f'name = "m"\ncrosswalks = 3\n{CLASSES}', "needs lines like"),
+        ('name = "\xe4"'.encode("latin1"), r"mine\.toml is not valid TOML: .*0xe4"),
+        ("name = ", r"mine\.toml is not valid TOML"),
+    ],
+)
+def test_a_legend_file_of_another_form_is_named(tmp_path, text, message):
+    path = tmp_path / "mine.toml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(LegendError, match=message):
+        load_crosswalk(path, "landcover9")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['name = "m"\nnodata = "none"\n' + CLASSES, 'name = "m"\nclasses = [1]', 'name = "m"'],
+)
+def test_a_legend_file_without_usable_classes_is_named(tmp_path, text):
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    with pytest.raises(LegendError, match=r"mine\.toml: a legend needs name and classes"):
+        load_legend(path)

@@ -194,6 +194,26 @@ def test_polygons_with_splits_and_patches_outside(tmp_path):
             assert place.split == "train"
 
 
+@pytest.mark.parametrize(
+    ("crs", "ring", "message"),
+    [
+        ({"properties": {"name": "EPSG:nonsense"}}, [[0, 0], [1, 0]], "names the CRS 'EPSG:nonsen"),
+        ({"properties": {"name": 5}}, [[0, 0], [1, 0]], "names the CRS 5, which GDAL"),
+        ("EPSG:32633", [[0, 0], [1, 0]], "is not a GeoJSON of polygons"),
+        (None, [[0, 0], [1]], "is not a GeoJSON of polygons: .*inhomogeneous"),
+        (None, [0, 0], r"is not a GeoJSON of polygons: expected rings of positions \[x, y\]"),
+        (None, [[0], [1]], "is not a GeoJSON of polygons: expected rings"),
+    ],
+)
+def test_polygons_of_another_form_are_refused(tmp_path, crs, ring, message):
+    geometry = {"type": "Polygon", "coordinates": [ring]}
+    zones = tmp_path / "zones.geojson"
+    zones.write_text(json.dumps({"crs": crs, "features": [{"geometry": geometry}]}))
+    rasters = [raster("a")]
+    with pytest.raises(DatasetError, match=message):
+        split(rasters, candidates_of(rasters), split="zones", zones=zones)
+
+
 def test_zone_rasters_number_the_units(tmp_path):
     numbers = np.repeat(np.arange(4, dtype=np.uint8), 4)[None].repeat(16, axis=0)
     from rasterio.transform import from_origin
