@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 
 import keras
@@ -119,12 +120,13 @@ def predict_split(
     classes = len(info.legend.classes)
     network, trees, shown = [], [], []
     before, after = _Judgement(classes), _Judgement(classes)
-    regions = own_regions(entries, info.patch_grid) if entries is not None else None
+    size = info.patch_grid.patch_size
+    regions = repeat(None) if entries is None else own_regions(entries, size)
     for image, label in batches:
         outputs, calibrated = _outputs(logits, image, calibration, tta)
         predicted = calibrated.argmax(axis=-1).astype(np.uint8)
         for i in range(len(image)):
-            truth = _owned(label[i], regions and regions[len(network)])
+            truth = _owned(label[i], next(regions))
             network.append(confusion_matrix(truth, predicted[i], classes))
             known = truth != IGNORED
             before.add(outputs[i][known], truth[known])
@@ -145,13 +147,9 @@ def predict_split(
     )
 
 
-def _owned(label: np.ndarray, region: tuple[slice, slice] | None) -> np.ndarray:
+def _owned(label: np.ndarray, region: np.ndarray | None) -> np.ndarray:
     """Returns the label where the patch is scored, IGNORED elsewhere."""
-    if region is None:
-        return label
-    truth = np.full_like(label, IGNORED)
-    truth[region] = label[region]
-    return truth
+    return label if region is None else np.where(region, label, np.uint8(IGNORED))
 
 
 def _outputs(

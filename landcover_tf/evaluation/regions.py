@@ -1,8 +1,12 @@
 """Which pixels of a patch are scored, and which patches are resampled together."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from functools import lru_cache, partial
 from itertools import product
 from pathlib import Path
+
+import numpy as np
 
 from landcover_tf.dataset_info import DatasetInfo
 from landcover_tf.grid import PatchGrid
@@ -22,35 +26,55 @@ def split_entries(info: DatasetInfo, folder: Path, split: str) -> list[PatchEntr
     return entries if len(entries) == info.split(split).records else None
 
 
-def own_regions(entries: Sequence[PatchEntry], grid: PatchGrid) -> list[tuple[slice, slice]]:
-    """Returns the rows and columns that each patch is scored on, so that no pixel counts twice.
+def own_regions(entries: Sequence[PatchEntry], patch_size: int) -> Iterator[np.ndarray]:
+    """Yields the pixels that each patch is scored on, so that every pixel counts exactly once.
 
-    Patches share their overlap, and each is scored on its middle, where it has the most context;
-    where no other patch follows on a side, up to its edge.
+    Patches of a product share their overlaps. Of those that show a pixel it belongs to the one
+    with the nearest centre, where it has the most context; of equally near ones to the lower, then
+    the right one.
+
+    Args:
+        entries: Patches in the order of the records.
+        patch_size: Patch height and width in pixels.
+
+    Yields:
+        bool [patch_size, patch_size], True where the patch is scored; not to be written to.
     """
-    before, size, stride = grid.patch_overlap // 2, grid.patch_size, grid.stride
-    furthest = (size - 1) // stride
-    places = {(e.product, e.row_off, e.col_off) for e in entries}
-
-    def taken(entry: PatchEntry, rows: Iterable[int], columns: Iterable[int]) -> bool:
-        return any(
-            (entry.product, entry.row_off + row * stride, entry.col_off + column * stride) in places
-            for row, column in product(rows, columns)
+    cells: dict[tuple[str, int, int], list[tuple[int, PatchEntry]]] = defaultdict(list)
+    for number, entry in enumerate(entries):
+        place = entry.row_off // patch_size, entry.col_off // patch_size
+        cells[entry.product, *place].append((number, entry))
+    # The offsets of the neighbours decide the region, and a grid has few kinds of neighbourhoods.
+    region = lru_cache(maxsize=512)(partial(_region, patch_size))
+    for number, entry in enumerate(entries):
+        row, col = entry.row_off // patch_size, entry.col_off // patch_size
+        offsets = (
+            (other.row_off - entry.row_off, other.col_off - entry.col_off)
+            for near in product(range(row - 1, row + 2), range(col - 1, col + 2))
+            for other_number, other in cells.get((entry.product, *near), ())
+            # Of two patches at one place the first is scored.
+            if other_number < number
+            or (other.row_off, other.col_off) != (entry.row_off, entry.col_off)
         )
+        yield region(frozenset(d for d in offsets if max(map(abs, d)) < patch_size))
 
-    def part(follows: Callable[[Sequence[int]], bool]) -> slice:
-        start = before if follows(range(-furthest, 0)) else 0
-        nearest = next((k for k in range(1, furthest + 1) if follows([k])), None)
-        return slice(start, size if nearest is None else before + nearest * stride)
 
-    across = range(-furthest, furthest + 1)
-    return [
-        (
-            part(lambda steps, entry=entry: taken(entry, steps, across)),
-            part(lambda steps, entry=entry: taken(entry, across, steps)),
-        )
-        for entry in entries
-    ]
+def _region(patch_size: int, offsets: frozenset[tuple[int, int]]) -> np.ndarray:
+    """Returns where a patch is nearer than those at these offsets that show the pixel too."""
+    # Twice the way from the patch's centre, because that may lie between two pixels.
+    way = 2 * np.arange(patch_size) - (patch_size - 1)
+    distance = way[:, None] ** 2 + way**2
+    own = np.ones((patch_size, patch_size), bool)
+    for rows, cols in sorted(offsets, key=lambda d: d[0] ** 2 + d[1] ** 2):
+        square = rows**2 + cols**2
+        # Further patches take nothing: their halfway line passes all pixels that are left.
+        if square > distance[own].max(initial=-1):
+            break
+        shared = tuple(slice(max(d, 0), patch_size + min(d, 0)) for d in (rows, cols))
+        # |p| < |p - d| is 2 p d < |d|^2, here with 2 p in `way`.
+        nearer = way[shared[0], None] * rows + way[shared[1]] * cols - square
+        own[shared] &= nearer <= 0 if (rows, cols) < (0, 0) else nearer < 0
+    return own
 
 
 def block_names(

@@ -52,10 +52,10 @@ def scored(entries, grid: PatchGrid) -> tuple[np.ndarray, np.ndarray]:
     """Returns how often each pixel is scored, and whether a patch shows it."""
     extent = max(max(e.row_off, e.col_off) for e in entries) + grid.patch_size
     counts, shown = np.zeros((extent, extent), int), np.zeros((extent, extent), bool)
-    for one, (rows, columns) in zip(entries, own_regions(entries, grid), strict=True):
+    for one, region in zip(entries, own_regions(entries, grid.patch_size), strict=True):
         patch = np.s_[one.row_off : one.row_off + grid.patch_size,
                       one.col_off : one.col_off + grid.patch_size]  # fmt: skip
-        counts[patch][rows, columns] += 1
+        counts[patch] += region
         shown[patch] = True
     return counts, shown
 
@@ -71,19 +71,43 @@ def test_a_whole_grid_is_scored_once_up_to_its_edges(size, overlap, height, widt
 
 
 @given(
-    places=st.sets(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1),
-    size=st.integers(2, 9),
+    places=st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=20),
+    size=st.integers(1, 9),
     data=st.data(),
 )
-def test_no_pixel_is_scored_twice(places, size, data):
+def test_every_pixel_that_a_patch_shows_is_scored_once(places, size, data):
     overlap = data.draw(st.integers(0, size - 1))
     grid = PatchGrid(patch_size=size, patch_overlap=overlap)
-    entries = [at(row * grid.stride, col * grid.stride) for row, col in sorted(places)]
-    assert scored(entries, grid)[0].max() == 1
+    entries = [at(row * grid.stride, col * grid.stride) for row, col in places]
+    counts, shown = scored(entries, grid)
+    np.testing.assert_array_equal(counts, shown)
+
+
+def test_a_diagonal_neighbour_takes_no_more_than_the_shared_corner():
+    grid = PatchGrid(patch_size=10, patch_overlap=4)
+    first, second = own_regions([at(0, 0), at(6, 6)], grid.patch_size)
+    # They share rows and columns 6 to 9, cut by the diagonal from (9, 6) to (6, 9), which is as
+    # near to both and belongs to the lower one.
+    assert first.sum() + second.sum() == 200 - 16
+    for region, shared in ((first, np.s_[6:, 6:]), (second, np.s_[:4, :4])):
+        outside = np.ones((10, 10), bool)
+        outside[shared] = False
+        assert region[outside].all()
+    np.testing.assert_array_equal(
+        first[6:, 6:], [[1, 1, 1, 0], [1, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0]]
+    )
 
 
 def test_patches_meet_in_the_middle_of_their_overlap():
-    grid = PatchGrid(patch_size=10, patch_overlap=4)
-    regions = own_regions([at(0, 0), at(0, 6), at(0, 6, "q")], grid)
+    regions = own_regions([at(0, 0), at(0, 6), at(0, 6, "q")], 10)
     # They share columns 6 to 9; the first takes 6 and 7.
-    assert [columns for _, columns in regions] == [slice(0, 8), slice(2, 10), slice(0, 10)]
+    expected = [np.r_[:8], np.r_[2:10], np.r_[:10]]
+    for region, columns in zip(regions, expected, strict=True):
+        np.testing.assert_array_equal(region, np.isin(np.r_[:10], columns) & np.ones((10, 1), bool))
+
+
+def test_patches_at_any_distance_are_scored_once():
+    # No common stride; 12 and 18 begin in one cell of 10 px, 20 in the next.
+    rows = [12, 18, 20]
+    counts, shown = scored([at(row, 0) for row in rows], PatchGrid(patch_size=10, patch_overlap=8))
+    np.testing.assert_array_equal(counts, shown)
