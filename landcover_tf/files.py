@@ -1,4 +1,4 @@
-"""Files written whole or not at all, and their checksums."""
+"""Files written whole or not at all, their checksums, and the names of a map's companions."""
 
 import glob
 import hashlib
@@ -64,6 +64,11 @@ def atomic_folder(path: str | Path, *, replace: bool = False) -> Iterator[Path]:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         _remove_empty(missing)
+
+
+def beside(map_path: Path, name: str) -> Path:
+    """Returns the path of a map's companion file: `name` beside `map.tif`, else `<stem>_name`."""
+    return map_path.with_name(name if map_path.stem == "map" else f"{map_path.stem}_{name}")
 
 
 def require_space(folder: str | Path, needed_bytes: float, what: str) -> None:

@@ -10,7 +10,7 @@ import rasterio
 from landcover_tf import cli
 from landcover_tf.errors import ConfigError, LandCoverError, ProductError, RasterError
 from landcover_tf.executors import executor, finished, places, result_of
-from landcover_tf.files import read_json
+from landcover_tf.files import beside, read_json
 from landcover_tf.progress import progress
 from serving.options import (
     CleaningOptions,
@@ -19,7 +19,7 @@ from serving.options import (
     PredictionOptions,
     SourceOptions,
 )
-from serving.outputs import beside, check_truth
+from serving.outputs import check_truth
 from serving.predict import PredictConfig
 from serving.raster_io import bounded_cache
 from serving.scene_prediction import Engine, Result, ScenePrediction

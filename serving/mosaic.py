@@ -10,6 +10,7 @@ from rasterio import Affine
 from rasterio.windows import Window as RasterioWindow
 
 from landcover_tf.errors import OutputError, RasterError
+from landcover_tf.files import beside
 from landcover_tf.legend import IGNORED, Legend
 from serving import outputs
 from serving.band_content import BASE_LAYERS
@@ -100,7 +101,7 @@ def merge(parts: Sequence[Path], legend: Legend, path: Path, wanted: OutputOptio
         OutputError: The disk refuses.
     """
     maps = [rasterio.open(part) for part in parts]
-    levels = [rasterio.open(outputs.beside(part, "confidence.tif")) for part in parts]
+    levels = [rasterio.open(beside(part, "confidence.tif")) for part in parts]
     try:
         grids = [
             Georeference(height=d.height, width=d.width, crs=d.crs, transform=d.transform)
@@ -181,12 +182,12 @@ def _write(
     style = outputs.map_style(legend, tags)
     write_cog(path, classes(), bands=1, grid=grid, style=style, staging=store.folder)
     outputs.write_categories(path, legend)
-    confidence = outputs.beside(path, "confidence.tif")
+    confidence = beside(path, "confidence.tif")
     outputs.write_levels(
         confidence, store, (1,), grid=grid, descriptions=("confidence",), tags=tags
     )
     found = {code: int(counts[code]) for code in (legend.nodata, *legend.codes)}
-    areas, style = outputs.beside(path, "areas.csv"), path.with_suffix(".qml")
+    areas, style = beside(path, "areas.csv"), path.with_suffix(".qml")
     outputs.write_areas(areas, found, legend, grid)
     outputs.write_qml(style, legend)
     files = [path, confidence, areas, style]

@@ -12,7 +12,7 @@ from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
 
 from landcover_tf.errors import RasterError
-from landcover_tf.files import atomic_path
+from landcover_tf.files import atomic_path, beside
 from landcover_tf.legend import IGNORED, LandCoverClass, Legend
 from landcover_tf.model_info import ModelInfo
 from landcover_tf.qgis_styles import raster_style
@@ -25,11 +25,6 @@ from serving.sources import Georeference, Source
 UNCERTAIN_COLOR = "#9a9a9a"
 PICTURE_PX = 900
 """Longest side of a panel of the picture."""
-
-
-def beside(map_path: Path, name: str) -> Path:
-    """Returns the path of a companion file: `name` beside `map.tif`, else `<stem>_name`."""
-    return map_path.with_name(name if map_path.stem == "map" else f"{map_path.stem}_{name}")
 
 
 def publish(folder: Path, map_path: Path) -> None:

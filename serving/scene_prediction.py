@@ -10,7 +10,7 @@ import numpy as np
 
 from landcover_tf.accuracy.request_log import append_map
 from landcover_tf.errors import OutputError
-from landcover_tf.files import sha256_of, write_json
+from landcover_tf.files import beside, sha256_of, write_json
 from landcover_tf.legend import Legend
 from landcover_tf.model_info import FILE_NAME, ModelInfo, find_export
 from landcover_tf.normalizer import BandStatistics
@@ -254,18 +254,18 @@ class ScenePrediction:
             uncertain_below=options.uncertain_below,
         )
         for name, store, layers, descriptions in self._level_rasters(final):
-            file = outputs.beside(path, f"{name}.tif")
+            file = beside(path, f"{name}.tif")
             outputs.write_levels(
                 file, store, layers, grid=grid, descriptions=descriptions, tags=tags
             )
             files.append(file)
-        areas = outputs.beside(path, "areas.csv")
+        areas = beside(path, "areas.csv")
         outputs.write_areas(areas, counts, legend, grid)
         outputs.write_qml(path.with_suffix(".qml"), legend)
         files += [areas, path.with_suffix(".qml")]
         applicability = assess(self.store.samples(), info)
         if applicability is not None:
-            files.append(outputs.beside(path, "applicability.json"))
+            files.append(beside(path, "applicability.json"))
             write_json(files[-1], applicability.to_dict())
         known = {} if applicability is None else {"applicable": applicability.applicable}
         outputs.write_companions(

@@ -3,13 +3,16 @@
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from landcover_tf import cli
 from landcover_tf.dataset_info import DatasetInfo
 from landcover_tf.errors import ConfigError
-from landcover_tf.files import read_json
+from landcover_tf.files import beside, read_json
 from landcover_tf.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from landcover_tf.report.map_tiles import MapLayers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,13 +27,14 @@ class ReportConfig:
     split: str = "test"
     """Split whose evaluation is shown."""
     map: Path | None = None
-    """Class map to show in the viewer; the rasters below are looked for beside it."""
+    """Class map to show in the viewer."""
     image: Path | None = None
     """Raster with named bands shown under the map, for example image.tif of a prepared scene."""
     confidence: Path | None = None
-    """Confidence raster; confidence.tif beside the map by default."""
+    """Confidence raster; by default what serving.predict has put beside the map: confidence.tif of
+    map.tif, NAME_confidence.tif of NAME.tif."""
     probabilities: Path | None = None
-    """Raster with one band a class, for the pixel inspector; probabilities.tif beside the map."""
+    """Raster with one band a class, for the pixel inspector; looked for as the confidence."""
     reference: Path | None = None
     """Label raster to compare with."""
     assessment: tuple[Path, ...] = ()
@@ -45,6 +49,27 @@ class ReportConfig:
 def main(argv: list[str] | None = None) -> int:
     """Runs the program and returns its exit code."""
     return cli.run(ReportConfig, _program, argv, prog="landcover report")
+
+
+def map_layers(config: ReportConfig) -> "MapLayers":
+    """Returns the rasters of a config with a map, given or found beside the map."""
+    from landcover_tf.report.map_tiles import MapLayers
+
+    path = config.map
+    if path is None:
+        raise ConfigError("the viewer needs --map")
+
+    def found(given: Path | None, name: str) -> Path | None:
+        guess = beside(path, name)
+        return given or (guess if guess.is_file() else None)
+
+    return MapLayers(
+        map=path,
+        image=config.image,
+        confidence=found(config.confidence, "confidence.tif"),
+        reference=config.reference,
+        probabilities=found(config.probabilities, "probabilities.tif"),
+    )
 
 
 def _program(config: ReportConfig) -> None:
@@ -144,22 +169,11 @@ def _sections(
 def _viewer(config: ReportConfig, info: DatasetInfo, output: Path) -> dict[str, Any] | None:
     if config.map is None:
         return None
-    from landcover_tf.report.map_tiles import MapLayers, build_pyramid
+    from landcover_tf.report.map_tiles import build_pyramid
     from landcover_tf.report.page import viewer_data
 
-    def beside(given: Path | None, name: str) -> Path | None:
-        guess = Path(config.map or "").with_name(name)
-        return given or (guess if guess.is_file() else None)
-
-    layers = MapLayers(
-        map=config.map,
-        image=config.image,
-        confidence=beside(config.confidence, "confidence.tif"),
-        reference=config.reference,
-        probabilities=beside(config.probabilities, "probabilities.tif"),
-    )
     _check_legend(config.map, info)
-    pyramid = build_pyramid(layers, output.with_name(f"{output.stem}_tiles"))
+    pyramid = build_pyramid(map_layers(config), output.with_name(f"{output.stem}_tiles"))
     return viewer_data(pyramid, info.legend, config.map)
 
 

@@ -121,6 +121,27 @@ def test_no_run_and_no_map(tmp_path, capsys):
     assert "give --map too" in capsys.readouterr().err
 
 
+def test_the_rasters_of_a_map_are_not_those_of_its_neighbour(tmp_path):
+    names = (
+        "map.tif",
+        "confidence.tif",
+        "map_b.tif",
+        "map_b_probabilities.tif",
+        "probabilities.tif",
+    )
+    for name in names:
+        (tmp_path / name).touch()
+
+    def found(**flags):
+        layers = report.map_layers(report.ReportConfig(run_dir=tmp_path, **flags))
+        return layers.confidence, layers.probabilities
+
+    first, second = tmp_path / "map.tif", tmp_path / "map_b.tif"
+    assert found(map=first) == (tmp_path / "confidence.tif", tmp_path / "probabilities.tif")
+    assert found(map=second) == (None, tmp_path / "map_b_probabilities.tif")
+    assert found(map=second, confidence=first)[0] == first
+
+
 def test_the_report_is_served_on_this_machine_only(page):
     with serve.make_server(page, 0) as server:
         assert server.server_address[0] == "127.0.0.1"
