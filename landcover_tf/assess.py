@@ -73,8 +73,7 @@ class DesignConfig:
                 f"--min-per-class must be at least 2, got {self.min_per_class}; one point says "
                 "nothing about its own uncertainty"
             )
-        if self.seed < 0:
-            raise ConfigError(f"--seed must not be negative, got {self.seed}")
+        _not_negative(self, "seed")
         _positive(self, "picture_m", "rows_per_strip")
 
 
@@ -173,6 +172,7 @@ class CompareConfig:
     """Map rows in memory; the result does not depend on it."""
 
     def __post_init__(self) -> None:
+        _not_negative(self, "seed")
         _positive(self, "block_m", "bootstrap_samples", "rows_per_strip")
         _share(self, "confidence")
 
@@ -336,6 +336,13 @@ def _positive(config: object, *names: str) -> None:
         if getattr(config, name) <= 0:
             flag = name.replace("_", "-")
             raise ConfigError(f"--{flag} must be positive, got {getattr(config, name)}")
+
+
+def _not_negative(config: object, *names: str) -> None:
+    for name in names:
+        if getattr(config, name) < 0:
+            flag = name.replace("_", "-")
+            raise ConfigError(f"--{flag} must not be negative, got {getattr(config, name)}")
 
 
 def _share(config: object, name: str) -> None:

@@ -52,6 +52,8 @@ class EvaluateConfig:
                 raise ConfigError(
                     f"--{name.replace('_', '-')} must be at least 1, got {getattr(self, name)}"
                 )
+        if self.seed < 0:
+            raise ConfigError(f"--seed must not be negative, got {self.seed}")
         context = self.baseline_context
         if context and (context < 3 or context % 2 == 0):
             raise ConfigError(
