@@ -16,7 +16,7 @@ from landcover_tf.sentinel2.clouds import load_s2cloudless, parse_values
 from landcover_tf.sentinel2.container import ForeignError
 from landcover_tf.sentinel2.discovery import find_product_paths, superseded
 from landcover_tf.sentinel2.label_checks import check_labels
-from landcover_tf.sentinel2.labels import LabelRaster, find_label_rasters
+from landcover_tf.sentinel2.label_rasters import LabelRaster, find_label_rasters
 from landcover_tf.sentinel2.preparation import prepare_product
 from landcover_tf.sentinel2.safe import SafeProduct, open_product
 from landcover_tf.sentinel2.settings import Job, Settings

@@ -10,7 +10,8 @@ from scipy import ndimage
 from landcover_tf.errors import LabelError, ProductError
 from landcover_tf.legend import Crosswalk
 from landcover_tf.sentinel2.checks import Finding, Severity
-from landcover_tf.sentinel2.labels import LabelRaster, rasters_of, refuse_unknown, warp_labels
+from landcover_tf.sentinel2.label_rasters import LabelRaster, rasters_of
+from landcover_tf.sentinel2.labels import refuse_unknown, warp_labels
 from landcover_tf.sentinel2.safe import SafeProduct
 
 

@@ -15,7 +15,7 @@ from landcover_tf.grid import Window
 from landcover_tf.legend import load_crosswalk
 from landcover_tf.progress import progress
 from landcover_tf.provenance import git_commit, software_versions
-from landcover_tf.sentinel2 import clouds, labels, prepared, resample
+from landcover_tf.sentinel2 import clouds, label_rasters, labels, prepared, resample
 from landcover_tf.sentinel2.band_reader import GDAL_CACHE_BYTES
 from landcover_tf.sentinel2.clouds import CloudMask
 from landcover_tf.sentinel2.pansharpen import PREDICTORS
@@ -228,8 +228,8 @@ class _Preparation:
         if settings.ground_truth is None:
             return None, None
         crosswalk = load_crosswalk(settings.source_legend, settings.legend)
-        rasters = labels.rasters_of(
-            labels.find_label_rasters(settings.ground_truth),
+        rasters = label_rasters.rasters_of(
+            label_rasters.find_label_rasters(settings.ground_truth),
             self.product.name,
             self.product.crs,
             self.grid.transform,

@@ -14,7 +14,8 @@ from rasterio.windows import Window as RasterioWindow
 from landcover_tf.errors import LabelError
 from landcover_tf.grid import Window
 from landcover_tf.legend import Crosswalk
-from landcover_tf.sentinel2.labels import find_label_rasters, overlapping, warp_labels
+from landcover_tf.sentinel2.label_rasters import find_label_rasters, overlapping
+from landcover_tf.sentinel2.labels import warp_labels
 
 
 def reader(

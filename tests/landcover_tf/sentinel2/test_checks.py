@@ -22,7 +22,7 @@ from landcover_tf.legend import load_crosswalk
 from landcover_tf.sentinel2.checks import check_cloud_mask, check_product
 from landcover_tf.sentinel2.codestream import describe_damage
 from landcover_tf.sentinel2.label_checks import check_labels, label_shift_hint
-from landcover_tf.sentinel2.labels import find_label_rasters
+from landcover_tf.sentinel2.label_rasters import find_label_rasters
 from landcover_tf.sentinel2.safe import open_product
 
 CLASSI = {"MSK_CLASSI_B00.jp2": np.zeros((3, 20, 20), np.uint8)}

@@ -9,12 +9,8 @@ from rasterio.warp import transform_bounds
 from landcover_tf.errors import LabelError
 from landcover_tf.legend import load_crosswalk
 from landcover_tf.sentinel2 import labels
-from landcover_tf.sentinel2.labels import (
-    find_label_rasters,
-    overlapping,
-    rasters_of,
-    warp_labels,
-)
+from landcover_tf.sentinel2.label_rasters import find_label_rasters, overlapping, rasters_of
+from landcover_tf.sentinel2.labels import warp_labels
 
 GRID = Affine(10, 0, 499980, 0, -10, 4200000)
 CRS = rasterio.CRS.from_epsg(32634)
@@ -129,8 +125,8 @@ def test_labels_of_a_metre_are_read_in_small_strips(tmp_path, monkeypatch):
     whole = warp(path)
     monkeypatch.setattr(labels, "_PIXELS_AT_ONCE", 50_000)  # 8 of the 60 rows.
     strips = []
-    read = labels._read
-    monkeypatch.setattr(labels, "_read", lambda r, w: strips.append(w.height) or read(r, w))
+    read = labels.read_window
+    monkeypatch.setattr(labels, "read_window", lambda r, w: strips.append(w.height) or read(r, w))
     assert np.array_equal(warp(path).codes, whole.codes)
     assert max(strips) <= 8 * 10 + 2 * 8
 

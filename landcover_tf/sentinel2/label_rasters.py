@@ -1,0 +1,151 @@
+"""Label rasters on disk: which there are, and which of their pixels an image needs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import rasterio
+from rasterio.crs import CRS
+from rasterio.errors import CRSError, RasterioError, RasterioIOError
+from rasterio.transform import Affine, array_bounds
+from rasterio.warp import transform_bounds
+from rasterio.windows import Window as RasterioWindow
+
+from landcover_tf.errors import LabelError
+from landcover_tf.grid import Window
+
+SUFFIXES = (".tif", ".tiff", ".vrt", ".img", ".jp2")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelRaster:
+    """One label raster, opened for each read."""
+
+    path: Path
+    crs: CRS
+    transform: Affine
+    height: int
+    width: int
+    nodata: float | None
+
+
+def find_label_rasters(path: str | Path) -> list[LabelRaster]:
+    """Returns the label raster `path`, or all rasters in the folder `path`, sorted by name.
+
+    Raises:
+        LabelError: There is none, or one has no CRS, several bands or no integer codes.
+    """
+    path = Path(path)
+    if path.is_dir():
+        files = sorted(f for f in path.iterdir() if f.suffix.lower() in SUFFIXES)
+        if not files:
+            raise LabelError(f"{path} holds no label raster; expected {', '.join(SUFFIXES)} files")
+    elif path.is_file():
+        files = [path]
+    else:
+        raise LabelError(f"{path} does not exist; expected a label raster or a folder of them")
+    return [_describe(file) for file in files]
+
+
+def rasters_of(
+    rasters: Sequence[LabelRaster], product: str, crs: CRS, grid: Affine, height: int, width: int
+) -> list[LabelRaster]:
+    """Returns the rasters to use for one product.
+
+    A raster that has the product's own name is used alone; otherwise all whose bounds meet those
+    of the image are.
+    """
+    own = [raster for raster in rasters if raster.path.stem == product]
+    return overlapping(own or rasters, crs, grid, height, width)
+
+
+def overlapping(
+    rasters: Sequence[LabelRaster], crs: CRS, grid: Affine, height: int, width: int
+) -> list[LabelRaster]:
+    """Returns the rasters whose bounds meet those of an image."""
+    image = Window(row_off=0, col_off=0, height=height, width=width)
+    return [raster for raster in rasters if source_windows(raster, crs, grid, image)]
+
+
+def source_windows(
+    raster: LabelRaster, crs: CRS, place: Affine, image: Window, margin: int = 0
+) -> list[Window]:
+    """Returns the raster's pixels that an image needs, with a margin.
+
+    There are two windows where the image lies across the antimeridian, which cuts rasters in
+    degrees; none where the raster does not reach the image.
+    """
+    try:
+        west, south, east, north = transform_bounds(
+            crs, raster.crs, *array_bounds(image.height, image.width, place)
+        )
+    except (CRSError, RasterioError):
+        return []  # What the raster's projection cannot express is far away.
+    # Across the antimeridian the western bound is the greater number.
+    spans = [(west, east)] if west <= east else [(west, 180.0), (-180.0, east)]
+    pixels = ~raster.transform
+    found = []
+    for left, right in spans:
+        corners = [position(pixels, x, y) for x in (left, right) for y in (south, north)]
+        if not np.isfinite(corners).all():
+            continue
+        cols, rows = zip(*corners, strict=True)
+        col, row = int(np.floor(min(cols))), int(np.floor(min(rows)))
+        window = Window(
+            row_off=row,
+            col_off=col,
+            height=int(np.ceil(max(rows))) - row,
+            width=int(np.ceil(max(cols))) - col,
+        ).clip(raster.height, raster.width)
+        if window is not None:
+            found.append(window.expand(margin).clip(raster.height, raster.width) or window)
+    return found
+
+
+def read_window(raster: LabelRaster, window: Window) -> np.ndarray:
+    """Returns a window's codes, [height, width].
+
+    Raises:
+        LabelError: The file is damaged.
+    """
+    rectangle = RasterioWindow(window.col_off, window.row_off, window.width, window.height)
+    try:
+        with rasterio.open(raster.path) as dataset:
+            return np.asarray(dataset.read(1, window=rectangle))
+    except RasterioError as error:
+        raise LabelError(f"cannot read {raster.path} ({error}); the file is damaged") from error
+
+
+def position(grid: Affine, x: float, y: float) -> tuple[float, float]:
+    """Returns the coordinates of a column and row of a grid."""
+    return grid.a * x + grid.b * y + grid.c, grid.d * x + grid.e * y + grid.f
+
+
+def shifted(grid: Affine, window: Window) -> Affine:
+    """Returns the transform of a window of a grid."""
+    x, y = position(grid, window.col_off, window.row_off)
+    return Affine(grid.a, grid.b, x, grid.d, grid.e, y)
+
+
+def _describe(path: Path) -> LabelRaster:
+    try:
+        with rasterio.open(path) as dataset:
+            if dataset.crs is None:
+                raise LabelError(f"{path} has no CRS; georeference it (gdal_edit.py -a_srs)")
+            if dataset.count != 1:
+                raise LabelError(f"{path} has {dataset.count} bands; a label raster has one")
+            if np.dtype(dataset.dtypes[0]).kind not in "iu":
+                raise LabelError(
+                    f"{path} holds {dataset.dtypes[0]}; label codes are integers, convert it"
+                )
+            return LabelRaster(
+                path=path,
+                crs=dataset.crs,
+                transform=dataset.transform,
+                height=dataset.height,
+                width=dataset.width,
+                nodata=dataset.nodata,
+            )
+    except RasterioIOError as error:
+        raise LabelError(f"{path} is not a raster that GDAL can read ({error})") from error
