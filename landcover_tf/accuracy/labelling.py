@@ -148,9 +148,15 @@ def _colours(raster: rasterio.DatasetReader) -> _Colours:
     shape = (min(raster.height, _OVERVIEW_PX), min(raster.width, _OVERVIEW_PX))
     values = raster.read(bands, out_shape=(3, *shape))
     nodata = 0.0 if raster.nodata is None else raster.nodata
-    valid = values[:, (values != nodata).any(axis=0)]
+    valid = values[:, _has_data(values, nodata)]
     low, high = np.percentile(valid, (2, 98)) if valid.size else (0.0, 1.0)
     return _Colours(bands=bands, low=float(low), high=float(high), nodata=nodata)
+
+
+def _has_data(values: np.ndarray, nodata: float) -> np.ndarray:
+    """Returns where all bands [bands, height, width] are numbers and not all are no data."""
+    found: np.ndarray = np.isfinite(values).all(axis=0) & (values != nodata).any(axis=0)
+    return found
 
 
 def _places(
@@ -186,10 +192,11 @@ def _picture(
     around = pixel.expand(radius)
     inside = around.clip(raster.height, raster.width) or pixel
     place = RasterioWindow(inside.col_off, inside.row_off, inside.width, inside.height)
-    values = np.moveaxis(raster.read(colours.bands, window=place), 0, -1)
-    if (values[row - inside.row_off, col - inside.col_off] == colours.nodata).all():
+    values = raster.read(colours.bands, window=place)
+    if not _has_data(values, colours.nodata)[row - inside.row_off, col - inside.col_off]:
         return None
-    stretch = (values.astype(np.float32) - colours.low) / max(colours.high - colours.low, 1e-6)
+    values = np.moveaxis(values, 0, -1).astype(np.float32)
+    stretch = np.nan_to_num((values - colours.low) / max(colours.high - colours.low, 1e-6))
     small = (np.clip(stretch, 0, 1) ** 0.8 * 255).astype(np.uint8)
     padding = around.padding_inside(raster.height, raster.width)
     small = np.pad(small, (*padding, (0, 0)))

@@ -86,6 +86,24 @@ def test_pictures_show_the_surroundings_of_their_point(world):
     assert picture.shape[0] == picture.shape[1] >= 320
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("nodata", [np.nan, None])
+def test_pictures_of_reflectance_with_gaps_show_the_rest(world, nodata):
+    image = np.linspace(0.05, 0.3, 3 * SIZE * SIZE, dtype=np.float32).reshape(3, SIZE, SIZE)
+    image[:, :, 110:] = np.nan
+    image[1, :, 105:110] = np.inf
+    write(world / "image.tif", image, names=("red", "green", "blue"), nodata=nodata)
+    folder = design(world, "--samples", 150, "--image", world / "image.tif", "--picture-m", 160)
+    points = read_points(folder / "points.gpkg")
+    without = [row["picture"] is None for row in points.rows]
+    assert without == [(x - 500_000) // 10 >= 105 for x in points.x]
+    for row, x in zip(points.rows, points.x, strict=True):
+        if row["picture"] and x < 501_000:
+            picture = imread(folder / row["picture"])
+            centre = picture[len(picture) // 2, len(picture) // 2, :3]
+            assert centre.max() > 0.05, row["picture"]
+
+
 def test_pictures_of_an_image_in_degrees_have_the_wanted_side(world):
     """0.0001 degrees of latitude are 11.1 m, so 640 m are 58 rows: a radius of 29 and the pixel."""
     lon, lat = transform("EPSG:32634", "EPSG:4326", [500_000], [4_400_000])
