@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from rasterio.crs import CRS
 from rasterio.enums import Resampling
+from rasterio.features import geometry_mask
 from rasterio.transform import Affine
 from rasterio.warp import reproject, transform
 
@@ -23,6 +24,8 @@ from landcover_tf.sentinel2.label_rasters import (
 
 _FINER = 0.98
 """A label pixel is finer than the image's if its side is below this share of it."""
+_WHOLE = 254
+"""What stands for a pixel that is labelled as a whole; its half is a whole number, too."""
 _PIXELS_AT_ONCE = 2**25
 """Label pixels read for one strip, about; labels of 1 m have a hundred under each image pixel."""
 
@@ -40,12 +43,24 @@ class WarpedLabels:
     methods: tuple[str, ...]
     """`mode` or `nearest`, per source."""
     unknown: dict[int, int] = field(hash=False)
-    """Source pixels per code that the crosswalk does not know."""
+    """Source pixels that meet the image, per code that the crosswalk does not know."""
 
     @property
     def labelled_fraction(self) -> float:
         """Share of image pixels with a class."""
         return float(np.count_nonzero(self.codes != self.nodata) / max(self.codes.size, 1))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Strip:
+    """Rows of the image and where they lie."""
+
+    window: Window
+    crs: CRS
+    place: Affine
+    """The window's own transform."""
+    outline: np.ndarray
+    """A ring around what belongs to it, float64 [points, 2] in `crs`."""
 
 
 def warp_labels(
@@ -57,14 +72,15 @@ def warp_labels(
     height: int,
     width: int,
     unknown: str = "error",
+    min_labelled_fraction: float = 0.5,
     rows_per_strip: int = 1024,
     threads: int = 1,
 ) -> WarpedLabels:
     """Returns the label codes of an image grid.
 
-    Rasters finer than the image take the most frequent class in each pixel, after the crosswalk,
-    so that two source classes of one target class count together; others take the nearest.
-    Where rasters overlap, the first with a class wins.
+    Rasters finer than the image give each pixel its most frequent class, after the crosswalk, so
+    that two source classes of one target class count together, where enough of the pixel is
+    labelled; others give it the nearest. Where rasters overlap, the first with a class wins.
 
     Args:
         rasters: Label rasters that overlap the image.
@@ -74,7 +90,9 @@ def warp_labels(
         height: Rows of the image.
         width: Columns of the image.
         unknown: "error" refuses codes that the crosswalk does not know; "ignore" counts them
-            and makes them no data.
+            and makes them no data. What lies outside the image is neither refused nor counted.
+        min_labelled_fraction: Least part of a pixel with a class for it to get one, where labels
+            are finer.
         rows_per_strip: Image rows warped at once, fewer where labels are much finer.
         threads: Threads of the warper.
 
@@ -92,10 +110,18 @@ def warp_labels(
         methods.append(method)
         rows = max(1, min(rows_per_strip, int(_PIXELS_AT_ONCE * side**2 / width)))
         for start in range(0, height, rows):
-            strip = Window(row_off=start, col_off=0, height=min(rows, height - start), width=width)
-            warped = _warp_strip(raster, crosswalk, crs, grid, strip, method, counts, threads)
+            window = Window(row_off=start, col_off=0, height=min(rows, height - start), width=width)
+            # A label pixel meets the image if its centre is less than half its side away.
+            strip = _Strip(
+                window=window,
+                crs=crs,
+                place=shifted(grid, window),
+                outline=_outline(grid, window, height, 0.495 * side),
+            )
+            least = min_labelled_fraction if method == "mode" else 0.0
+            warped = _warp_strip(raster, crosswalk, strip, method, least, counts, threads)
             if warped is not None:
-                target = codes[strip.slices]
+                target = codes[window.slices]
                 np.copyto(target, warped, where=target == crosswalk.target.nodata)
     if unknown != "ignore":
         refuse_unknown(counts, rasters, crosswalk)
@@ -142,35 +168,48 @@ def _relative_side(raster: LabelRaster, crs: CRS, grid: Affine, height: int, wid
     return float(np.sqrt(area) / abs(grid.a))
 
 
+def _outline(grid: Affine, window: Window, height: int, margin_px: float) -> np.ndarray:
+    """Returns a closed ring around rows of an image, float64 [points, 2].
+
+    It reaches `margin_px` beyond the image, but not into other rows of it.
+    """
+    top = window.row_off - (margin_px if window.row_off == 0 else 0)
+    bottom = window.row_end + (margin_px if window.row_end == height else 0)
+    left, right = -margin_px, window.width + margin_px
+    # Points along the sides follow their curve in another CRS.
+    along = np.linspace(0, 1, 65)
+    cols, rows = left + (right - left) * along, top + (bottom - top) * along
+    ring = [(col, top) for col in cols] + [(right, row) for row in rows]
+    ring += [(col, bottom) for col in cols[::-1]] + [(left, row) for row in rows[::-1]]
+    return np.array([position(grid, col, row) for col, row in ring])
+
+
 def _warp_strip(
     raster: LabelRaster,
     crosswalk: Crosswalk,
-    crs: CRS,
-    grid: Affine,
-    strip: Window,
+    strip: _Strip,
     method: str,
+    min_labelled_fraction: float,
     counts: Counter[int],
     threads: int,
 ) -> np.ndarray | None:
     """Returns target codes of an image strip, or None where the raster does not reach it."""
-    place = shifted(grid, strip)
     nodata = crosswalk.target.nodata
     strip_codes = None
-    for source in source_windows(raster, crs, place, strip, margin=8):
-        warped = np.full((strip.height, strip.width), nodata, np.uint8)
-        reproject(
-            _remap(read_window(raster, source), raster.nodata, crosswalk, counts),
-            warped,
-            src_transform=shifted(raster.transform, source),
-            src_crs=raster.crs,
-            src_nodata=nodata,
-            dst_transform=place,
-            dst_crs=crs,
-            dst_nodata=nodata,
-            resampling=Resampling.mode if method == "mode" else Resampling.nearest,
-            num_threads=threads,
-            tolerance=0.0,  # The default approximates positions to an eighth of a pixel.
-        )
+    for source in source_windows(raster, strip.crs, strip.place, strip.window, margin=8):
+        labels = read_window(raster, source)
+        codes, unknown = _remap(labels, raster.nodata, crosswalk)
+        if unknown.any():
+            unknown &= _inside(raster, source, strip)
+            found, pixels = np.unique(labels[unknown], return_counts=True)
+            counts.update(dict(zip(found.tolist(), pixels.tolist(), strict=True)))
+        place = shifted(raster.transform, source)
+        resampling = Resampling.mode if method == "mode" else Resampling.nearest
+        warped = _warp(codes, place, raster.crs, strip, resampling, nodata, threads)
+        if min_labelled_fraction and (codes == nodata).any():
+            share = (codes != nodata) * np.uint8(_WHOLE)
+            share = _warp(share, place, raster.crs, strip, Resampling.average, None, threads)
+            warped[share < min_labelled_fraction * _WHOLE] = nodata
         if strip_codes is None:
             strip_codes = warped
         else:
@@ -178,15 +217,63 @@ def _warp_strip(
     return strip_codes
 
 
-def _remap(
-    labels: np.ndarray, nodata: float | None, crosswalk: Crosswalk, counts: Counter[int]
+def _warp(
+    pixels: np.ndarray,
+    place: Affine,
+    crs: CRS,
+    strip: _Strip,
+    resampling: Resampling,
+    nodata: int | None,
+    threads: int,
 ) -> np.ndarray:
-    """Returns target codes; codes without an entry are counted and become no data."""
+    warped = np.full((strip.window.height, strip.window.width), nodata or 0, np.uint8)
+    reproject(
+        pixels,
+        warped,
+        src_transform=place,
+        src_crs=crs,
+        src_nodata=nodata,
+        dst_transform=strip.place,
+        dst_crs=strip.crs,
+        dst_nodata=nodata,
+        resampling=resampling,
+        num_threads=threads,
+        tolerance=0.0,  # The default approximates positions to an eighth of a pixel.
+    )
+    return warped
+
+
+def _inside(raster: LabelRaster, source: Window, strip: _Strip) -> np.ndarray:
+    """Returns the pixels of a raster's window with their centre in a strip, bool [height, width].
+
+    Each label pixel lies in one strip at most.
+    """
+    x, y = (np.array(v) for v in transform(strip.crs, raster.crs, *strip.outline.T.tolist()))
+    if raster.crs.is_geographic:
+        # Of a ring across the antimeridian, the part at the window counts.
+        middle, _ = position(
+            raster.transform, source.col_off + source.width / 2, source.row_off + source.height / 2
+        )
+        x -= 360 * np.round((x - middle) / 360)
+    ring = {"type": "Polygon", "coordinates": [np.stack([x, y], axis=1).tolist()]}
+    return geometry_mask(
+        [ring],
+        out_shape=(source.height, source.width),
+        transform=shifted(raster.transform, source),
+        invert=True,
+    )
+
+
+def _remap(
+    labels: np.ndarray, nodata: float | None, crosswalk: Crosswalk
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns target codes, and where there is none for a label; such pixels become no data."""
     target = np.full(labels.shape, crosswalk.target.nodata, np.uint8)
     has_code = np.ones(labels.shape, bool) if nodata is None else labels != nodata
+    unknown = np.zeros(labels.shape, bool)
     codes = labels[has_code].astype(np.int64)
     if not codes.size:
-        return target
+        return target, unknown
     low, high = int(codes.min()), int(codes.max())
     if high - low > 2**20:
         raise LabelError(f"label codes span {low} to {high}; expected class codes")
@@ -194,11 +281,14 @@ def _remap(
     # A table over the occurring range is many times faster than sorting the pixels.
     present = np.bincount(codes)
     table = np.full(len(present), crosswalk.target.nodata, np.uint8)
+    lacks_entry = np.zeros(len(present), bool)
     for code in np.flatnonzero(present):
         value = int(code) + low
         if value in crosswalk.codes:
             table[code] = crosswalk.codes[value]
         else:
-            counts[value] += int(present[code])
+            lacks_entry[code] = True
     target[has_code] = table[codes]
-    return target
+    if lacks_entry.any():
+        unknown[has_code] = lacks_entry[codes]
+    return target, unknown

@@ -251,6 +251,11 @@ class _Preparation:
             unknown=settings.unknown_labels,
             threads=self.job.threads,
         )
+        if not warped.labelled_fraction:
+            raise LabelError(
+                f"{', '.join(warped.sources)} leaves every pixel of {self.product.name} without "
+                "class; labels finer than 10 m must cover half of a pixel"
+            )
         self._write_raster(prepared.LABELS, warped.codes, nodata=crosswalk.target.nodata)
         self._write_colours(crosswalk.target.colormap())
         counts = np.bincount(warped.codes.ravel(), minlength=256)

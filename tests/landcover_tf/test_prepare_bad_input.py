@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fakes.prepare_program import SIZE, product, run, write_labels
-from fakes.tiny_safe import band_file, write_jp2
+from fakes.tiny_safe import ULX, ULY, band_file, write_jp2
 from rasterio.transform import Affine
 
 from landcover_tf import files
@@ -77,6 +77,15 @@ def test_labels_elsewhere_and_unknown_codes(tmp_path, capsys):
     error = error_of(capsys, root, out, "--ground-truth", odd)
     assert "77 (48000 px)" in error and "--unknown-labels ignore" in error
     assert run(root, out, "--ground-truth", odd, "--unknown-labels", "ignore") == 0
+
+
+def test_labels_too_sparse_for_any_pixel(tmp_path, capsys):
+    root = product(tmp_path / "in")
+    codes = np.zeros((2 * SIZE, 2 * SIZE))
+    codes[::2, ::2] = 20  # A quarter of each pixel.
+    sparse = write_labels(tmp_path / "s.tif", codes, transform=Affine(5, 0, ULX, 0, -5, ULY))
+    error = error_of(capsys, root, tmp_path / "out", "--ground-truth", sparse)
+    assert "s.tif leaves every pixel of S2A_" in error and "must cover half of a pixel" in error
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import rasterio
 from rasterio.transform import Affine
-from rasterio.warp import transform_bounds
+from rasterio.warp import transform, transform_bounds
 
 from landcover_tf.errors import LabelError
 from landcover_tf.legend import load_crosswalk
@@ -60,6 +60,18 @@ def test_finer_labels_take_the_most_frequent_class(tmp_path):
     found = warp(path)
     assert found.methods == ("mode",)
     assert (found.codes == 20).all()
+
+
+def test_sparse_fine_labels_need_half_of_a_pixel(tmp_path):
+    # Of the 4 x 4 labels in each 10 m pixel, 7, 8 or 1 have a class.
+    block = np.zeros((3, 4, 4))
+    for pixel, labelled in zip(block, (7, 8, 1), strict=True):
+        pixel.ravel()[:labelled] = 20
+    codes = np.tile(np.hstack(block), (SIDE, SIDE // 3))
+    path = write(tmp_path / "sparse.tif", codes, Affine(2.5, 0, 499980, 0, -2.5, 4200000))
+    found = warp(path)
+    assert (found.codes == np.tile([0, 20, 0], (SIDE, SIDE // 3))).all()
+    assert (warp(path, min_labelled_fraction=0.0).codes == 20).all()
 
 
 def test_mode_counts_target_classes_and_not_source_codes(tmp_path):
@@ -148,6 +160,42 @@ def test_unknown_codes_are_counted_and_refused_or_ignored(tmp_path):
     found = warp(path, unknown="ignore")
     assert found.unknown == {33: 5, 250: 2}
     assert (found.codes == 0).sum() == 7
+
+
+def test_unknown_codes_beyond_the_image_are_not_its_own(tmp_path):
+    codes = np.full((SIDE + 10, SIDE + 10), 33)
+    codes[5:-5, 5:-5] = 10
+    around = Affine(10, 0, 499930, 0, -10, 4200050)
+    path = write(tmp_path / "l.tif", codes, around)
+    assert warp(path).unknown == {}
+    codes[5, 5:8] = 33
+    assert warp(write(path, codes, around), unknown="ignore").unknown == {33: 3}
+
+
+def test_a_coarse_unknown_pixel_that_meets_the_image_is_refused(tmp_path):
+    # Its centre lies 20 m outside; three columns of the image take it.
+    codes = np.full((8, 8), 10)
+    codes[3, 0] = 33
+    path = write(tmp_path / "c.tif", codes, Affine(100, 0, 499910, 0, -100, 4200000))
+    with pytest.raises(LabelError, match=r"does not know: 33 \(1 px\)"):
+        warp(path)
+
+
+@pytest.mark.parametrize(("step", "rows"), [(1 / 12000, 7), (1 / 2000, 7), (1 / 12000, 1024)])
+def test_unknown_pixels_count_once_whatever_the_strips(tmp_path, step, rows):
+    west, south, east, north = transform_bounds(
+        CRS, "EPSG:4326", 499980, 4200000 - 600, 499980 + 600, 4200000
+    )
+    codes = np.full((int((north - south) / step) + 20, int((east - west) / step) + 20), 33)
+    grid = Affine(step, 0, west - 10 * step, 0, -step, north + 10 * step)
+    path = write(tmp_path / "u.tif", codes, grid, crs="EPSG:4326")
+    cols, row = np.meshgrid(np.arange(codes.shape[1]) + 0.5, np.arange(len(codes)) + 0.5)
+    x, y = transform("EPSG:4326", CRS, *(np.ravel(v) for v in grid * (cols, row)))
+    side = labels._relative_side(find_label_rasters(path)[0], CRS, GRID, SIDE, SIDE)
+    half = 0.495 * side * 10
+    beyond = np.maximum(np.abs(np.array(x) - 500280), np.abs(np.array(y) - 4199700)) - 300
+    found = warp(path, unknown="ignore", rows_per_strip=rows)
+    assert found.unknown == {33: (beyond <= half).sum()}
 
 
 def test_the_rasters_own_nodata_is_not_an_unknown_code(tmp_path):
