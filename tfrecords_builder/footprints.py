@@ -13,6 +13,8 @@ from tfrecords_builder.rasters import metres_per_unit
 # NSIDC EASE-Grid 2.0 Global: equal-area, covers the Earth, in metres. It serves when patches lie
 # in several coordinate systems, for example in two UTM zones.
 COMMON_CRS = "EPSG:6933"
+# 2 pi a cos(30) / sqrt(1 - (e sin(30))^2) on WGS 84; NSIDC has half of it, 17367530.45 m.
+COMMON_WIDTH_M = 34735060.8903
 TOLERANCE_PX = 1e-3
 
 
@@ -135,7 +137,8 @@ def locate(places: Sequence[PatchPlace]) -> Footprints:
     """Returns the footprints of patches.
 
     Patches of one CRS in metres keep its coordinates. Several CRSs, degrees or feet are brought to
-    an equal-area grid of the Earth. Rasters without a CRS each get a world of their own.
+    an equal-area grid of the Earth, which is cut where it is emptiest. Rasters without a CRS each
+    get a world of their own.
     """
     corners = np.array([_corners(place) for place in places]).reshape(-1, 4, 2)
     systems = [place.crs for place in places]
@@ -144,6 +147,8 @@ def locate(places: Sequence[PatchPlace]) -> Footprints:
         for crs in known:
             rows = np.array([system == crs for system in systems])
             corners[rows] = _to_common(corners[rows], crs)
+        earth = np.array([system != "" for system in systems])
+        corners[earth, :, 0] = _unwrapped(corners[earth, :, 0])
     numbers: dict[str, int] = {}
     world = [
         0 if place.crs else numbers.setdefault(place.raster, len(numbers) + 1) for place in places
@@ -168,3 +173,13 @@ def _to_common(corners: np.ndarray, crs: str) -> np.ndarray:
     flat = corners.reshape(-1, 2)
     x, y = transform_points(crs, COMMON_CRS, flat[:, 0].tolist(), flat[:, 1].tolist())
     return np.stack([x, y], axis=1).reshape(corners.shape)
+
+
+def _unwrapped(x: np.ndarray) -> np.ndarray:
+    """Returns x on the common grid with the Earth cut in its widest gap, not at 180 degrees."""
+    ordered = np.sort(x, axis=None)
+    gaps = np.diff(ordered, append=ordered[0] + COMMON_WIDTH_M)
+    widest = int(gaps.argmax())
+    if widest == len(ordered) - 1:
+        return x
+    return np.where(x <= ordered[widest], x + COMMON_WIDTH_M, x)

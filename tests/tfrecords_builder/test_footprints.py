@@ -107,6 +107,28 @@ def test_narrow_rectangles_have_the_pixels_of_wide_ones():
     np.testing.assert_allclose(prints.pixel[1], prints.pixel[0], rtol=0.005)
 
 
+def test_distances_across_the_antimeridian():
+    def at(west_degrees):
+        return place(west_degrees, 0.0, crs="EPSG:4326", pixel=0.001, width=10, height=10)
+
+    (x,), (y,) = transform("EPSG:4326", "EPSG:32660", [179.5], [0.0])
+    elsewhere = place(x, y, crs="EPSG:32660")
+    west, across, east = at(179.97), at(179.995), at(-179.98)
+    prints = locate([west, across, east, elsewhere])
+    width = prints.bounds[1, 2] - prints.bounds[1, 0]
+    assert width == pytest.approx(prints.bounds[0, 2] - prints.bounds[0, 0])
+    # 179.98 to 179.995 and -179.995 to -179.98 are 15 pixels of 0.001 degrees each.
+    assert prints.distance(np.array([[0, 1], [1, 2]])) == pytest.approx([15, 15], abs=0.01)
+    assert prints.close_pairs(16, np.arange(4)).tolist() == [[0, 1], [1, 2]]
+
+
+def test_a_dataset_around_the_earth_is_cut_in_its_widest_gap():
+    longitudes = (-170.0, -100.0, -0.01, 0.02, 100.0, 179.99)
+    prints = locate([place(x, 0.0, crs="EPSG:4326", pixel=0.001) for x in longitudes])
+    # Europe, from 0 to 0.02 degrees, stays whole; 179.99 + 0.01 to -170 is 10 degrees.
+    assert prints.distance(np.array([[2, 3], [5, 0]])) == pytest.approx([20, 10000], abs=0.1)
+
+
 def test_feet_are_no_metres():
     # EPSG:2263 counts in US survey feet; pixels of 32.8083 feet are 10 m.
     prints = locate([place(980000, 200000, crs="EPSG:2263", pixel=32.8083)])
