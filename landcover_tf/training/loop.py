@@ -22,7 +22,9 @@ from landcover_tf.training.building import trainable_stages
 from landcover_tf.training.config import TrainConfig
 from landcover_tf.training.interruption import StopRequest
 from landcover_tf.training.state import (
+    Best,
     Progress,
+    Row,
     best_on_disk,
     load_state,
     save_best,
@@ -32,8 +34,6 @@ from landcover_tf.training.steps import Stepper
 
 LOG_EVERY_STEPS = 20
 """TensorBoard gets every so many-th step; each costs a wait for the device."""
-
-Row = dict[str, float | None]
 
 
 class Loop:
@@ -206,7 +206,8 @@ class Loop:
             score = self._monitored(row)
             improved = state.improve(score, state.epoch + 1)
             if improved and self.devices.chief:
-                save_best(self.run.best_weights, self.stepper.model, score, state.epoch + 1)
+                best = Best(score=score, epoch=state.epoch + 1, row=row)
+                save_best(self.run.best_weights, self.stepper.model, best)
             self._watch(row, found)
         if self.config.schedule == "plateau":
             self.plateau.update(score)
@@ -280,8 +281,8 @@ class Loop:
     def _trust_best_on_disk(self) -> None:
         # The weights may be newer than the state, if the process died between the two files.
         found = best_on_disk(self.run.best_weights)
-        if found and (self.progress.best is None or found[0] > self.progress.best):
-            self.progress.best, self.progress.best_epoch = found
+        if found and (self.progress.best is None or found.score > self.progress.best):
+            self.progress.best, self.progress.best_epoch = found.score, found.epoch
 
     def _keep_bad_batch(self, batches: list[Any]) -> None:
         local = self.devices.strategy.experimental_local_results

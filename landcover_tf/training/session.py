@@ -22,10 +22,10 @@ from landcover_tf.training.building import Built, build
 from landcover_tf.training.config import TrainConfig
 from landcover_tf.training.faults import explained
 from landcover_tf.training.interruption import StopRequest
-from landcover_tf.training.loop import Loop, Row
+from landcover_tf.training.loop import Loop
 from landcover_tf.training.model_card import model_card
 from landcover_tf.training.preflight import Preflight, check
-from landcover_tf.training.state import Progress
+from landcover_tf.training.state import Progress, Row, best_row
 
 _MEMORY_ADVICE = (
     "lower --batch-size (and raise --gradient-accumulation to keep the effective batch), "
@@ -180,7 +180,6 @@ def _summary_values(
     seconds: float,
 ) -> dict[str, Any]:
     """Returns what `run.json` holds."""
-    best_row = progress.history[progress.best_epoch - 1] if progress.best_epoch else None
     return {
         "status": FINISHED if complete else "interrupted",
         "config": cli.config_dict(config),
@@ -197,7 +196,7 @@ def _summary_values(
         "stopped_early": progress.stopped,
         "monitor": config.monitor,
         "best_epoch": progress.best_epoch,
-        "scores": best_row,
+        "scores": best_row(found.run.best_weights, progress),
         "session_seconds": round(seconds, 1),
         "peak_memory_bytes": _peak_memory_bytes(),
         "git_commit": provenance.git_commit(),

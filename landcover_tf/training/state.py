@@ -22,6 +22,9 @@ from landcover_tf.files import atomic_path
 VERSION = 1
 _BEST = "landcover_best"
 
+Row = dict[str, float | None]
+"""What the history says of an epoch."""
+
 
 @dataclass(kw_only=True)
 class Progress:
@@ -43,7 +46,7 @@ class Progress:
     stopped: bool = False
     """Early stopping has ended the training."""
     plateau: dict[str, Any] = field(default_factory=dict)
-    history: list[dict[str, float | None]] = field(default_factory=list)
+    history: list[Row] = field(default_factory=list)
     """One row per finished epoch."""
 
     def improve(self, score: float, epoch: int) -> bool:
@@ -58,6 +61,18 @@ class Progress:
             return True
         self.waited += 1
         return False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Best:
+    """What the kept weights scored on the validation split."""
+
+    score: float
+    """Monitored score (higher is better)."""
+    epoch: int
+    """From 1."""
+    row: Row = field(default_factory=dict)
+    """The epoch's row of the history; empty in files of older versions."""
 
 
 def save_state(path: Path, arrays: dict[str, np.ndarray], progress: Progress) -> None:
@@ -97,27 +112,44 @@ def load_state(path: Path) -> tuple[dict[str, np.ndarray], Progress]:
         ) from error
 
 
-def save_best(path: Path, model: Any, score: float, epoch: int) -> None:
-    """Writes the weights with their score inside, so that both are always of the same epoch."""
+def save_best(path: Path, model: Any, best: Best) -> None:
+    """Writes the weights with what they scored inside, so that both are always of one epoch."""
     with atomic_path(path) as temporary:
         # Keras insists on the double suffix.
         named = temporary.with_name(temporary.name.removesuffix(".h5") + ".weights.h5")
         try:
             model.save_weights(named)
             with h5py.File(named, "r+") as file:
-                file.attrs[_BEST] = json.dumps({"score": score, "epoch": epoch})
+                file.attrs[_BEST] = json.dumps(asdict(best))
             named.replace(temporary)
         finally:
             named.unlink(missing_ok=True)
 
 
-def best_on_disk(path: Path) -> tuple[float, int] | None:
-    """Returns score and epoch of the weights in a file, None without file or score."""
+def best_on_disk(path: Path) -> Best | None:
+    """Returns what the weights in a file scored, None without file or score."""
     if not path.is_file():
         return None
     try:
         with h5py.File(path, "r") as file:
-            values = json.loads(file.attrs[_BEST])
-            return float(values["score"]), int(values["epoch"])
+            return Best(**json.loads(file.attrs[_BEST]))
     except (OSError, KeyError, TypeError, ValueError):
         return None
+
+
+def best_row(path: Path, progress: Progress) -> Row | None:
+    """Returns the scores of the best epoch, None when there was none.
+
+    They are those of the weights in the file: after a crash the best epoch may not be in the
+    history yet, or may be there as it was trained again, with other rounding.
+
+    Args:
+        path: File that `save_best` wrote.
+        progress: Where the training is.
+    """
+    if progress.best_epoch is None:
+        return None
+    best = best_on_disk(path)
+    if best is not None and best.row:
+        return best.row
+    return next((row for row in progress.history if row["epoch"] == progress.best_epoch), None)

@@ -27,7 +27,7 @@ from landcover_tf.training.config import TrainConfig
 from landcover_tf.training.interruption import StopRequest
 from landcover_tf.training.loop import Loop
 from landcover_tf.training.preflight import check
-from landcover_tf.training.state import best_on_disk, load_state, save_best
+from landcover_tf.training.state import Best, best_on_disk, best_row, load_state, save_best
 from landcover_tf.training.steps import Stepper
 
 CLOCKS = ("seconds", "patches_per_second")
@@ -103,7 +103,8 @@ def assert_same_end(loop: Loop, expected: Loop) -> None:
             k: v for k, v in other.items() if k not in CLOCKS
         }
     assert loop.plateau == expected.plateau
-    assert best_on_disk(loop.run.best_weights) == best_on_disk(expected.run.best_weights)
+    best, other = (best_on_disk(one.run.best_weights) for one in (loop, expected))
+    assert (best.score, best.epoch) == (other.score, other.epoch)
     assert_same_weights(loop.run.best_weights, expected.run.best_weights)
 
 
@@ -162,6 +163,10 @@ def test_a_power_cut_between_best_weights_and_state_changes_nothing(
     assert load_state(loop.run.state)[1].epoch == 1
     again = small_loop(config, seed=9)
     again.restore()
+    # A run that stops here has a best epoch that its history does not know yet.
+    best, place = best_row(again.run.best_weights, again.progress), again.progress
+    assert best["epoch"] == place.best_epoch and best["val_mean_iou"] == place.best
+    assert len(place.history) == 1
     assert again.train(StopRequest())
     assert_same_end(again, uninterrupted)
 
@@ -210,13 +215,16 @@ def test_best_weights_are_never_replaced_by_worse_ones(data_dir, tmp_path):
     with pytest.raises(PowerCutError):
         loop.train(StopRequest())
     # Weights of an epoch that the state on disk does not know, better than all to come.
-    save_best(loop.run.best_weights, loop.stepper.model, 1.5, 2)
+    row = {"epoch": 2, "val_mean_iou": 1.5}
+    save_best(loop.run.best_weights, loop.stepper.model, Best(score=1.5, epoch=2, row=row))
     before = loop.run.best_weights.read_bytes()
     again = small_loop(config, seed=9)
     again.restore()
     assert again.train(StopRequest())
     assert again.run.best_weights.read_bytes() == before
     assert (again.progress.best, again.progress.best_epoch) == (1.5, 2)
+    # The history has epoch 2 as it was trained again; these weights are not its.
+    assert best_row(again.run.best_weights, again.progress) == row
 
 
 def test_a_loss_that_is_no_number_keeps_its_batch(data_dir, tmp_path):
