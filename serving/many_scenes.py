@@ -73,7 +73,8 @@ def predict_all(config: PredictConfig) -> None:
     if config.mosaic:
         from serving.mosaic import check_mosaic
 
-        check_mosaic([s.source for s in scenes], config.output_map, overwrite=config.overwrite)
+        sources = [scene.source for scene in scenes]
+        check_mosaic(sources, config.output_map, options.outputs, overwrite=config.overwrite)
     if config.server is not None:
         print(f"predicting on {engine.backend.name}")  # Or its failure, before anything is written.
     several = len(scenes) > 1 or config.mosaic

@@ -1,7 +1,7 @@
 """Maps of overlapping rasters merged into one: the more confident pixel wins."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from serving.options import OutputOptions
 from serving.raster_io import BLOCK_PX, write_cog
 from serving.scene_prediction import Result
 from serving.sources import Georeference, Source
+from serving.targets import check_targets
 
 ALIGNMENT_PX = 0.01
 """How far pixel corners may lie apart and still count as one grid."""
@@ -34,15 +35,19 @@ class Placed:
     width: int
 
 
-def check_mosaic(sources: Sequence[Source], path: Path, *, overwrite: bool) -> None:
+def check_mosaic(
+    sources: Sequence[Source], path: Path, wanted: OutputOptions, *, overwrite: bool
+) -> None:
     """Checks that rasters can be merged into `path`, before any of them is predicted.
 
     Raises:
         RasterError: Another CRS, another pixel size, or shifted pixels.
-        OutputError: The mosaic exists already.
+        OutputError: A file to be written exists already or is an input's.
     """
-    if path.exists() and not overwrite:
-        raise OutputError(f"{path} exists already; choose another --output-map or pass --overwrite")
+    # Entropy and probabilities stay with the single maps.
+    wanted = replace(wanted, entropy=False, probabilities=False)
+    overwrite = overwrite or _work_folder(path).exists()
+    check_targets(path, wanted, sources, overwrite=overwrite)
     place([s.grid for s in sources], [str(s.path) for s in sources])
 
 
@@ -108,7 +113,7 @@ def merge(parts: Sequence[Path], legend: Legend, path: Path, wanted: OutputOptio
             for d in maps
         ]
         grid, placed = place(grids, [str(part) for part in parts])
-        work = path.with_name(f".{path.name}.work")
+        work = _work_folder(path)
         spans = [(r, min(r + BLOCK_PX, grid.height)) for r in range(0, grid.height, BLOCK_PX)]
         store = BandStore(work, BASE_LAYERS, spans)
         store.fill(_merged(maps, levels, placed, grid, legend))
@@ -124,6 +129,10 @@ def merge(parts: Sequence[Path], legend: Legend, path: Path, wanted: OutputOptio
     finally:
         for dataset in (*maps, *levels):
             dataset.close()
+
+
+def _work_folder(path: Path) -> Path:
+    return path.with_name(f".{path.name}.work")
 
 
 def _merged(

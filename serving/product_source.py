@@ -102,6 +102,9 @@ class ProductSource:
         image = np.stack(planes, axis=-1)
         return image, TRUE_COLOUR, (image != self._product.nodata).all(axis=-1)
 
+    def owns(self, path: Path) -> bool:
+        return path.resolve().is_relative_to(self.path.resolve())
+
     def close(self) -> None:
         if self._scene is not None:
             self._scene.close()

@@ -31,6 +31,7 @@ from serving.raster_io import BLOCK_PX, WindowReader
 from serving.sampling import Sampler
 from serving.sources import Source, open_source
 from serving.stored_values import NODATA
+from serving.targets import check_targets
 from serving.windows import Layout
 
 CLOUD_BITS = ValidityBit.CLOUD | ValidityBit.CIRRUS | ValidityBit.SHADOW | ValidityBit.BUFFER
@@ -110,16 +111,15 @@ class ScenePrediction:
         return outputs.with_uncertain(legend) if self.options.uncertain_below > 0 else legend
 
     def prepare(self) -> None:
-        """Checks the output path and takes over what an earlier, killed run finished.
+        """Checks the output paths and takes over what an earlier, killed run finished.
 
         Raises:
-            OutputError: A finished map exists, or an unfinished run of other settings does.
+            OutputError: A file to be written exists or is the input's, or an unfinished run of
+                other settings exists.
         """
-        # A map beside its work folder is of a run that was killed while it wrote the files.
-        if self.map_path.exists() and not self.work.exists() and not self.options.overwrite:
-            raise OutputError(
-                f"{self.map_path} exists already; choose another --output-map or pass --overwrite"
-            )
+        # Files beside a work folder are of a run that was killed while it wrote them.
+        overwrite = self.options.overwrite or self.work.exists()
+        check_targets(self.map_path, self.options.outputs, [self.source], overwrite=overwrite)
         try:
             self.map_path.parent.mkdir(parents=True, exist_ok=True)
             self.store.prepare(

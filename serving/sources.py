@@ -89,6 +89,9 @@ class Source(Protocol):
             is data, bool [height, width].
         """
 
+    def owns(self, path: Path) -> bool:
+        """Returns whether a path is that of a file which the raster consists of."""
+
     def close(self) -> None:
         """Closes the files."""
 
@@ -126,6 +129,7 @@ class RasterSource:
         options: SourceOptions,
         *,
         validity_path: Path | None = None,
+        description: Path | None = None,
         name: str | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> None:
@@ -138,7 +142,10 @@ class RasterSource:
         self.name = name or path.stem
         self.tags = dict(tags or {}) | {"source": self.name}
         self._info = info
-        self._dataset = _resampled(_open(path), info, options, path)
+        dataset = _open(path)
+        files = [path, description, validity_path, *dataset.files]
+        self._files = {Path(file).resolve() for file in files if file is not None}
+        self._dataset = _resampled(dataset, info, options, path)
         self._validity = None
         if validity_path is not None:
             self._validity = _resampled(_open(validity_path), info, options, validity_path)
@@ -190,6 +197,9 @@ class RasterSource:
         )
         return image, names, (validity & NODATA) == 0
 
+    def owns(self, path: Path) -> bool:
+        return path.resolve() in self._files
+
     def _masked(self, **place: Any) -> np.ndarray:
         """Returns what the raster's own mask leaves out, bool [height, width] or []."""
         if self._alpha is not None:
@@ -219,6 +229,7 @@ def _open_prepared(folder: Path, info: ModelInfo, options: SourceOptions) -> Ras
         info,
         options,
         validity_path=validity if validity.is_file() else None,
+        description=folder / SCENE_FILE,
         name=str(scene.get("product") or folder.name).removesuffix(".SAFE"),
         tags=tags,
     )

@@ -1,0 +1,58 @@
+"""Which files a prediction will write, checked before any work against what is there."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from landcover_tf.errors import OutputError
+from landcover_tf.files import beside
+from serving.options import OutputOptions
+from serving.sources import Source
+
+
+def targets(map_path: Path, wanted: OutputOptions) -> list[Path]:
+    """Returns the files that a map may bring with it, the map first."""
+    flags = {
+        "confidence.tif": wanted.confidence,
+        "entropy.tif": wanted.entropy,
+        "probabilities.tif": wanted.probabilities,
+    }
+    names = [name for name, asked in flags.items() if asked]
+    names += ["areas.csv", "applicability.json", "predict.json"]
+    suffixes = {".qml": True, ".png": wanted.picture, ".gpkg": wanted.vector, ".json": wanted.stac}
+    return [
+        map_path,
+        map_path.with_name(f"{map_path.name}.aux.xml"),
+        *(beside(map_path, name) for name in names),
+        *(map_path.with_suffix(suffix) for suffix, asked in suffixes.items() if asked),
+    ]
+
+
+def check_targets(
+    map_path: Path, wanted: OutputOptions, sources: Sequence[Source], *, overwrite: bool
+) -> None:
+    """Refuses to replace a file of an input, and any other file unless that is asked for.
+
+    Args:
+        map_path: The map.
+        wanted: What to write beside it.
+        sources: What is read for it.
+        overwrite: Files that are no input's may be replaced.
+
+    Raises:
+        OutputError: A file is in the way.
+    """
+    paths = targets(map_path, wanted)
+    for path in paths:
+        for source in sources:
+            if source.owns(path):
+                raise OutputError(
+                    f"{path} would replace a file of the input {source.path}; choose another "
+                    "--output-map"
+                )
+        if wanted.truth is not None and path.resolve() == wanted.truth.resolve():
+            raise OutputError(f"{path} would replace --truth; choose another --output-map")
+    there = [path for path in paths if path.exists()]
+    if there and not overwrite:
+        raise OutputError(
+            f"{there[0]} exists already; choose another --output-map or pass --overwrite"
+        )
