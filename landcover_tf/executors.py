@@ -8,6 +8,7 @@ it loses a worker, changes nothing.
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
@@ -136,11 +137,18 @@ def result_of(future: "Future[Result]") -> Result:
     """
     try:
         return future.result()
-    except BrokenProcessPool as error:
+    except _lost_worker_errors() as error:
         raise LandCoverError(
             "a worker process died, most often because memory ran out; run the same command "
-            "again with fewer --jobs (and --resume, if this program has that flag)"
+            "again with fewer --jobs or Dask workers of more memory (and --resume, if this program "
+            "has that flag)"
         ) from error
+
+
+def _lost_worker_errors() -> tuple[type[Exception], ...]:
+    # Dask's error, after the job has taken several workers with it, is known only where Dask runs.
+    dask = sys.modules.get("distributed")
+    return (BrokenProcessPool,) if dask is None else (BrokenProcessPool, dask.KilledWorker)
 
 
 @contextmanager

@@ -118,3 +118,19 @@ def test_dask_runs_a_job_again_when_its_worker_is_killed(tmp_path):
             (survivor,) = run_jobs(pool, sleep_once, [str(mark)], label="sleeping")
         killer.join()
     assert survivor != int(mark.read_text())
+
+
+def test_a_job_that_kills_its_dask_workers_is_explained():
+    import dask
+    from distributed import LocalCluster
+
+    lost = pytest.raises(LandCoverError, match="died, most often because memory ran out")
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 0}),
+        LocalCluster(
+            n_workers=1, threads_per_worker=1, processes=True, dashboard_address=None
+        ) as cluster,
+        lost,
+        executor(scheduler=cluster.scheduler_address) as pool,
+    ):
+        run_jobs(pool, die, [1], label="dying")
