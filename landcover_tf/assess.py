@@ -109,7 +109,7 @@ class EstimateConfig:
     """Legend of the reference classes, when it is not the map's; it needs a crosswalk to it."""
     points_crs: str | None = None
     """Reference system of a CSV file's x and y, such as EPSG:4326; by default that of the
-    design, or else the map's."""
+    design, or else the map's. Of a GeoPackage only where the layer names none."""
     unknown_labels: Literal["error", "ignore"] = "error"
     """What to do with classes that the legend does not know: refuse them, or leave the points
     out and count them."""
@@ -127,6 +127,10 @@ class EstimateConfig:
     def __post_init__(self) -> None:
         if self.not_a_probability_sample and (self.strata_map or self.design):
             raise ConfigError("--not-a-probability-sample excludes --design and --strata-map")
+        if self.not_a_probability_sample and self.leave_out_strata:
+            raise ConfigError(
+                "--not-a-probability-sample knows no strata and excludes --leave-out-strata"
+            )
         if self.design and self.strata_map:
             raise ConfigError("the strata come from --design or from --strata-map, not from both")
         if self.strata_legend and not self.strata_map:

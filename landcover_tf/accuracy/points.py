@@ -51,11 +51,12 @@ def load_points(
         path: GeoPackage with one layer of points, or CSV with columns x and y, or lon and lat.
         legend: Whose class names may stand for codes.
         column: Column of the reference class.
-        crs: Reference system of a CSV file's positions.
+        crs: Reference system of a CSV file's positions, or of a GeoPackage that names none.
         crs_of_x_y: That of columns x and y when `crs` is None.
 
     Raises:
-        SampleError: The file has no points, lacks a column, or a value cannot be read.
+        SampleError: The file has no points, lacks a column, names another reference system than
+            `crs`, or a value cannot be read.
     """
     if not path.is_file():
         raise SampleError(f"{path} does not exist; expected reference points, .gpkg or .csv")
@@ -64,7 +65,7 @@ def load_points(
         rows: Sequence[Mapping[str, Any]] = table
     elif path.suffix.lower() == ".gpkg":
         layer = read_points(path)
-        rows, system = layer.rows, layer.crs
+        rows, system = layer.rows, _layer_system(layer.crs, crs, path)
         x, y = np.array(layer.x, float), np.array(layer.y, float)
     else:
         raise SampleError(f"{path} must be a GeoPackage (.gpkg) or a table (.csv)")
@@ -121,10 +122,27 @@ def _read_csv(
     except (TypeError, ValueError) as error:
         raise SampleError(f"{path} has a position that is not a number: {error}") from error
     wanted = crs or (crs_of_x_y if pair == _PAIRS[0] else GEOGRAPHIC)
+    return rows, x, y, _system(wanted) if wanted else None
+
+
+def _layer_system(own: CRS | None, wanted: str | None, path: Path) -> CRS | None:
+    """Returns the reference system of a layer that has its own, or gets the wanted one."""
+    if wanted is None:
+        return own
+    system = _system(wanted)
+    if own is not None and own != system:
+        raise SampleError(
+            f"{path} is in {own.to_string()}, --points-crs says {wanted}; drop the flag, or "
+            "correct the layer's reference system"
+        )
+    return system
+
+
+def _system(name: str) -> CRS:
     try:
-        return rows, x, y, CRS.from_user_input(wanted) if wanted else None
+        return CRS.from_user_input(name)
     except CRSError as error:
-        raise SampleError(f"--points-crs {wanted!r} is not a reference system: {error}") from error
+        raise SampleError(f"--points-crs {name!r} is not a reference system: {error}") from error
 
 
 def _codes(

@@ -156,6 +156,8 @@ def test_flags_that_make_no_sense(world, capsys):
         (["estimate", *base, "--reference", "x.gpkg", "--confidence", 1], "--confidence"),
         (["estimate", *base, "--reference", "x.gpkg", "--design", "d.json",
           "--not-a-probability-sample"], "excludes --design"),
+        (["estimate", *base, "--reference", "x.gpkg", "--leave-out-strata", 10,
+          "--not-a-probability-sample"], "excludes --leave-out-strata"),
         (["estimate", *base, "--reference", "x.gpkg", "--design", "d.json", "--strata-map",
           "m.tif"], "not from both"),
         (["estimate", *base, "--reference", "x.gpkg", "--strata-legend", "corine"], "not given"),

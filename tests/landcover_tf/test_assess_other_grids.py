@@ -5,7 +5,18 @@ import csv
 import numpy as np
 import pytest
 import rasterio
-from fakes.assessed_map import GRID, SIZE, design, estimate, label, make_world, read, run, write
+from fakes.assessed_map import (
+    GRID,
+    SIZE,
+    change,
+    design,
+    estimate,
+    label,
+    make_world,
+    read,
+    run,
+    write,
+)
 from rasterio.warp import Resampling, calculate_default_transform, reproject, transform
 
 from landcover_tf.geopackage import read_points
@@ -106,6 +117,17 @@ def test_points_of_a_table_are_in_the_systems_of_their_design(world):
     assert code == 0
     assert values["classes"] == expected["classes"]
     assert values["overall_accuracy"]["value"] > 0.7
+
+
+def test_a_layer_without_reference_system_gets_the_named_one(world, capsys):
+    path = label(design(world, "--samples", 300), world / "truth.tif")
+    write_in_zone_35(world / "map.tif", read(world / "map.tif"))
+    _, expected = estimate(world, path)
+    assert estimate(world, path, "--points-crs", "EPSG:32634") == (0, expected)
+    assert estimate(world, path, "--points-crs", "EPSG:32633")[0] == 2
+    assert "is in EPSG:32634, --points-crs says EPSG:32633" in capsys.readouterr().err
+    change(path, "UPDATE gpkg_geometry_columns SET srs_id = -1")
+    assert estimate(world, path, "--points-crs", "EPSG:32634") == (0, expected)
 
 
 def test_a_map_elsewhere_is_named(world, capsys):
