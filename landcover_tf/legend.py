@@ -182,6 +182,14 @@ class Crosswalk:
         # A lookup table over the present codes works for negative and 16-bit codes alike.
         return values[np.searchsorted(present, labels)]
 
+    def hides_class(self, nodata: float | None) -> bool:
+        """Returns whether the value that a raster declares no data is the code of a class.
+
+        What is declared no data stays so; the user may not know that it is.
+        """
+        target = None if nodata is None else self.codes.get(int(nodata))
+        return target not in (None, self.target.nodata)
+
     def unknown_counts(self, labels: np.ndarray) -> dict[int, int]:
         """Returns pixel counts of source codes without an entry."""
         return {code: n for code, n in _code_counts(labels).items() if code not in self.codes}

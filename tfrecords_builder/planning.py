@@ -1,5 +1,6 @@
 """From the input to a plan: what every possible patch holds and what becomes of it."""
 
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -91,6 +92,7 @@ def understand(config: BuildConfig) -> BuildInput:
     raise_problems(problems, f"the input in {config.data_dir} is unfit")
     require_uniform(rasters)
     crosswalks = _crosswalks([raster.source for raster in rasters], config)
+    _warn_of_hidden_classes(rasters, crosswalks)
     return BuildInput(rasters=tuple(rasters), crosswalks=crosswalks, fill=dataset_nodata(rasters))
 
 
@@ -161,6 +163,24 @@ def _crosswalks(sources: Sequence[Source], config: BuildConfig) -> tuple[Crosswa
     names = [config.source_legend or source.legend or config.legend for source in sources]
     of_name = {name: load_crosswalk(name, config.legend) for name in sorted(set(names))}
     return tuple(of_name[name] for name in names)
+
+
+def _warn_of_hidden_classes(
+    rasters: Sequence[SourceRaster], crosswalks: Sequence[Crosswalk]
+) -> None:
+    hidden = [
+        (raster, crosswalk)
+        for raster, crosswalk in zip(rasters, crosswalks, strict=True)
+        if crosswalk.hides_class(raster.label_nodata)
+    ]
+    if hidden:
+        raster, crosswalk = hidden[0]
+        print(
+            f"warning: {len(hidden)} label rasters, {raster.source.label} first, declare code "
+            f"{raster.label_nodata:g} no data, which is a class of {crosswalk.source}; its pixels "
+            "are unlabelled, unset that (gdal_edit.py -unsetnodata) if they should not be",
+            file=sys.stderr,
+        )
 
 
 def _require_unprepared(sources: Sequence[Source], asked: str) -> None:

@@ -47,6 +47,8 @@ class SourceRaster:
     dtype: str
     nodata: float | None
     """The file's own no-data value; NaN is one."""
+    label_nodata: float | None
+    """The label raster's no-data value; its pixels are unlabelled, also where it is a class."""
     height: int
     width: int
     crs: str
@@ -129,6 +131,7 @@ def describe(source: Source, choice: BandChoice) -> SourceRaster:
             indexes=tuple(indexes),
             dtype=dtype,
             nodata=_nodata(image, choice, dtype),
+            label_nodata=_declared_nodata(source.label),
             height=image.height,
             width=image.width,
             crs=_crs_name(image.crs),
@@ -210,10 +213,12 @@ class RasterReader:
             raise LabelError(f"{file.name} holds {stored.dtype}; expected integer class codes")
         codes = self._crosswalk
         unlabelled = None
-        if file.nodata is not None and int(file.nodata) not in codes.codes:
-            unlabelled = stored == int(file.nodata)
-            # Any code that the crosswalk knows will do; the result is overwritten.
-            stored = np.where(unlabelled, stored.dtype.type(next(iter(codes.codes))), stored)
+        nodata = self._raster.label_nodata
+        if nodata is not None:
+            unlabelled = stored == int(nodata)
+            if int(nodata) not in codes.codes:
+                # Any code that the crosswalk knows will do; the result is overwritten.
+                stored = np.where(unlabelled, stored.dtype.type(next(iter(codes.codes))), stored)
         unknown = frozenset(codes.unknown_counts(stored))
         label = codes.remap(stored, unknown="ignore", where=file.name)
         if unlabelled is not None:
@@ -281,6 +286,12 @@ def _nodata(image: rasterio.DatasetReader, choice: BandChoice, dtype: str) -> fl
     if not _can_hold(dtype, choice.nodata):
         raise RasterError(f"{image.name} holds {dtype}, which cannot be --nodata {choice.nodata:g}")
     return choice.nodata
+
+
+def _declared_nodata(path: object) -> float | None:
+    with _opened(path) as file:
+        nodata: float | None = file.nodata
+        return nodata
 
 
 def _can_hold(dtype: str, value: float | None) -> bool:

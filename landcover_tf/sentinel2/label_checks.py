@@ -59,18 +59,33 @@ def check_labels(
             refuse_unknown(warped.unknown, meeting, crosswalk)
     except LabelError as error:
         return [finding("labels", "fatal", str(error))]
+    found = [
+        finding("label-nodata", "warning", message)
+        for message in _hidden_classes(meeting, crosswalk)
+    ]
     if not warped.labelled_fraction:
         names = ", ".join(warped.sources)
         message = (
             f"{names} has no known class inside {product.name}; check the tile, the CRS of the "
             "labels and --source-legend"
         )
-        return [finding("label-overlap", "fatal", message)]
+        return [*found, finding("label-overlap", "fatal", message)]
     try:
         hint = label_shift_hint(_coarse_nir(product), warped.codes)
     except ProductError:
-        return []  # The checks of the product tell what is wrong with the band.
-    return [finding("label-shift", "warning", hint)] if hint else []
+        return found  # The checks of the product tell what is wrong with the band.
+    return [*found, finding("label-shift", "warning", hint)] if hint else found
+
+
+def _hidden_classes(rasters: Sequence[LabelRaster], crosswalk: Crosswalk) -> list[str]:
+    """Returns what to say of rasters whose no-data value is the code of a class."""
+    return [
+        f"{raster.path} declares code {raster.nodata:g} no data, which is a class of "
+        f"{crosswalk.source}; its pixels count as no data, unset that (gdal_edit.py "
+        "-unsetnodata) if they should not"
+        for raster in rasters
+        if crosswalk.hides_class(raster.nodata)
+    ]
 
 
 def _coarse_nir(product: SafeProduct) -> np.ndarray:

@@ -275,6 +275,15 @@ def test_prepared_labels_are_not_remapped_again(tmp_path, capsys):
     assert understand(same).crosswalks[0].codes[20] == 20
 
 
+def test_a_class_that_labels_declare_no_data_is_told(tmp_path, capsys):
+    data = write_pairs(tmp_path / "data", scenes=1)
+    config = BuildConfig(data_dir=data, output_dir=tmp_path / "o", source_legend="dynamicworld")
+    understand(config)
+    assert "declare code 0 no data, which is a class of dynamicworld" in capsys.readouterr().err
+    understand(BuildConfig(data_dir=data, output_dir=tmp_path / "o"))
+    assert capsys.readouterr().err == ""
+
+
 def test_a_taken_output_folder_is_left_alone(pairs, built, tmp_path, capsys):
     before = contents(built)
     assert main(arguments(pairs, built)) == 2

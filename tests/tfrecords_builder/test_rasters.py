@@ -125,6 +125,16 @@ def test_labels_are_remapped_and_unknown_codes_reported(tmp_path):
     assert pixels.unknown_codes == {777}
 
 
+def test_declared_nodata_of_labels_is_no_class_as_in_prepare(tmp_path, capsys):
+    label = np.array([[0, 1]], np.uint8)  # Water and trees of Dynamic World.
+    found = source(tmp_path, np.ones((1, 1, 2), np.uint8), label, label_profile={"nodata": 0})
+    described = describe(found, BandChoice(names=("a",)))
+    crosswalk = load_crosswalk("dynamicworld", "landcover9")
+    pixels = read(described, Window(row_off=0, col_off=0, height=1, width=2), crosswalk=crosswalk)
+    assert pixels.label.tolist() == [[0, 20]]
+    assert pixels.unknown_codes == frozenset()
+
+
 def test_float_labels_are_refused(tmp_path):
     found = source(tmp_path, np.ones((1, 2, 2), np.uint8), np.ones((2, 2), np.float32))
     described = describe(found, BandChoice(names=("a",)))

@@ -30,6 +30,7 @@ def raster(name, *, x=0, y=0, side=160, crs="EPSG:32633", **values):
         indexes=(1,),
         dtype="uint16",
         nodata=0,
+        label_nodata=None,
         height=side,
         width=side,
         crs=crs,

@@ -115,10 +115,10 @@ def test_manifest_checksums(tmp_path):
     assert finding.severity == "warning"
 
 
-def write_labels(path, codes, left=ULX):
+def write_labels(path, codes, left=ULX, nodata=None):
     with rasterio.open(
         path, "w", driver="GTiff", height=len(codes), width=len(codes), count=1, dtype="uint8",
-        crs="EPSG:32634", transform=Affine(10, 0, left, 0, -10, ULY),
+        crs="EPSG:32634", transform=Affine(10, 0, left, 0, -10, ULY), nodata=nodata,
     ) as dataset:  # fmt: skip
         dataset.write(codes.astype(np.uint8), 1)
     return find_label_rasters(path)
@@ -139,6 +139,20 @@ def test_labels_that_do_not_fit(tmp_path):
     (finding,) = check_labels(product, odd, CROSSWALK)
     assert finding.severity == "fatal" and "33 (3 px)" in finding.message
     assert check_labels(product, odd, CROSSWALK, unknown="ignore") == []
+
+
+def test_a_class_that_labels_declare_no_data_is_told(tmp_path):
+    product = open_product(write_safe(tmp_path))
+    codes = np.zeros((120, 120))  # Water and, on the left, trees of Dynamic World.
+    codes[:, :60] = 1
+    rasters = write_labels(tmp_path / "dw.tif", codes, nodata=0)
+    crosswalk = load_crosswalk("dynamicworld", "landcover9")
+    (finding,) = check_labels(product, rasters, crosswalk)
+    assert (finding.check, finding.severity) == ("label-nodata", "warning")
+    assert "declares code 0 no data, which is a class of dynamicworld" in finding.message
+    # In WorldCover 0 is no data itself.
+    plain = write_labels(tmp_path / "wc.tif", codes * 10, nodata=0)
+    assert check_labels(product, plain, load_crosswalk("worldcover", "landcover9")) == []
 
 
 def test_shifted_labels_are_hinted_at_before_anything_is_prepared(tmp_path):
