@@ -124,14 +124,25 @@ def _strata(
     points: MatchedPoints,
     same_map: bool,
 ) -> tuple[Strata, str]:
-    """Returns the strata of the points and where they come from."""
+    """Returns the strata of the points and where they come from.
+
+    Raises:
+        SampleError: The strata do not fit the points, or none of their points has a class.
+    """
     if isinstance(basis, ClassMap):
         stratum = from_map(points, basis)
         sizes, source = basis.count(survey.rows_per_strip).classes, basis.path.name
     else:
         stratum = from_record(points, class_map, same_map=same_map)
         sizes, source = basis.pixels, f"{basis.map} of the sampling design"
-    return arrange(stratum, sizes, survey.leave_out_strata, points.ids), source
+    strata = arrange(stratum, sizes, survey.leave_out_strata, points.ids)
+    if not (points.mapped[strata.used] >= 0).any():
+        raise SampleError(
+            f"{class_map.path} has no class at any point of the strata "
+            f"{', '.join(map(str, strata.codes))}, so there is nothing to estimate; leave out "
+            "fewer strata, or give the map that was sampled"
+        )
+    return strata, source
 
 
 def _calibration(

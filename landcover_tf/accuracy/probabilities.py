@@ -66,9 +66,9 @@ def calibration(
     Args:
         probabilities: As `at_points` gives them.
         reference: Dense reference class, int64 [points].
-        weight: Pixels that each point stands for, float64 [points].
+        weight: Pixels that each point stands for, float64 [points]; points with 0 do not count.
     """
-    known = np.isfinite(probabilities).all(axis=1)
+    known = np.isfinite(probabilities).all(axis=1) & (weight > 0)
     if not known.any():
         return {"points": 0}
     p, truth, w = probabilities[known], reference[known], weight[known] / weight[known].sum()

@@ -23,6 +23,7 @@ from fakes.assessed_map import (
 from rasterio.crs import CRS
 from rasterio.warp import transform
 
+from landcover_tf.accuracy.probabilities import calibration
 from landcover_tf.geopackage import Layer, point_blob, read_points, write_layer
 from landcover_tf.legend import IGNORED, load_legend
 
@@ -269,6 +270,34 @@ def test_a_stratum_can_be_left_out_and_the_report_says_so(world):
     assert values["strata_left_out"] == {"60": pixels}
     assert values["assessed_area_ha"] == pytest.approx(142 - pixels * 0.01)
     assert "Stratum 60" in (world / "result" / "report.md").read_text()
+
+
+def test_strata_where_the_map_has_no_class_cannot_be_estimated(world, capsys):
+    # Stratum 60 is where the map has no data.
+    write(world / "strata.tif", np.where(read(world / "map.tif") == 0, 60, 10).astype(np.uint8),
+          tags={"legend": "landcover9"})  # fmt: skip
+    places = [
+        (500_005, 4_399_995),
+        (500_055, 4_399_955),
+        (501_005, 4_399_005),
+        (501_055, 4_399_055),
+    ]
+    lines = [f"{x},{y},10" for x, y in places]
+    (world / "points.csv").write_text("\n".join(["x,y,reference", *lines]))
+    flags = ["--strata-map", world / "strata.tif"]
+    assert estimate(world, world / "points.csv", *flags, "--leave-out-strata", 60)[0] == 0
+    assert estimate(world, world / "points.csv", *flags, "--leave-out-strata", 10)[0] == 2
+    assert "has no class at any point of the strata 60" in capsys.readouterr().err
+
+
+def test_probabilities_of_left_out_strata_do_not_count():
+    known, none = [0.75, 0.25], [np.nan, np.nan]
+    reference = np.array([0, 1, 0])
+    found = calibration(np.array([known, known, none]), reference, np.array([2.0, 0.0, 1.0]))
+    assert (found["points"], found["accuracy_of_the_likeliest_class"]) == (1, 1.0)
+    assert calibration(np.array([none, known, none]), reference, np.array([2.0, 0.0, 1.0])) == {
+        "points": 0
+    }
 
 
 def test_probabilities_are_checked_and_judged(world, capsys):
