@@ -95,11 +95,28 @@ class Legend:
         table[: len(self.classes)] = self.codes
         return table
 
-    def unknown_codes(self, labels: np.ndarray) -> dict[int, int]:
+    def with_own_nodata(self, labels: np.ndarray, nodata: float | None) -> np.ndarray:
+        """Returns labels whose no data and NaN are the legend's no-data code.
+
+        Args:
+            labels: Codes as a raster of any dtype stores them.
+            nodata: That raster's value for no data.
+
+        Returns:
+            int64 or float64 of the same shape; codes may be unknown.
+        """
+        kind = np.float64 if labels.dtype.kind == "f" else np.int64
+        missing = np.isnan(labels)
+        if nodata is not None:
+            missing |= labels == nodata
+        return np.where(missing, self.nodata, labels.astype(kind))
+
+    def unknown_codes(self, labels: np.ndarray) -> dict[float, int]:
         """Returns pixel counts of the codes in `labels` that the legend does not have."""
         codes, counts = np.unique(labels, return_counts=True)
         known = {*self.codes, self.nodata}
-        return {int(c): int(n) for c, n in zip(codes, counts, strict=True) if int(c) not in known}
+        found = zip(codes.tolist(), counts.tolist(), strict=True)
+        return {code: number for code, number in found if code not in known}
 
     def colormap(self) -> dict[int, tuple[int, int, int, int]]:
         """Returns RGBA of each code for GDAL; no data is transparent."""

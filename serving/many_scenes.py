@@ -12,6 +12,7 @@ from landcover_tf.errors import ConfigError, LandCoverError, ProductError, Raste
 from landcover_tf.executors import executor, finished, places, result_of
 from landcover_tf.files import beside, read_json
 from landcover_tf.progress import progress
+from serving.map_picture import check_truth
 from serving.options import (
     CleaningOptions,
     NetworkOptions,
@@ -19,7 +20,6 @@ from serving.options import (
     PredictionOptions,
     SourceOptions,
 )
-from serving.outputs import check_truth
 from serving.predict import PredictConfig
 from serving.raster_io import bounded_cache
 from serving.scene_prediction import Engine, Result, ScenePrediction

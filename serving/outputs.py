@@ -1,30 +1,24 @@
-"""The files a prediction leaves: maps as COG, area table, QGIS style and picture."""
+"""The files a prediction leaves: maps as COG, area table, QGIS style and more."""
 
 import csv
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rasterio
-from rasterio.enums import Resampling
-from rasterio.errors import RasterioError
 
-from landcover_tf.errors import RasterError
 from landcover_tf.files import atomic_path, beside
 from landcover_tf.legend import IGNORED, LandCoverClass, Legend
 from landcover_tf.model_info import ModelInfo
 from landcover_tf.qgis_styles import raster_style
 from serving.band_content import LEVELS
 from serving.bands_on_disk import BandStore
+from serving.map_picture import write_picture
 from serving.options import OutputOptions
 from serving.raster_io import BLOCK_PX, RasterStyle, write_cog
 from serving.sources import Georeference, Source
 
 UNCERTAIN_COLOR = "#9a9a9a"
-PICTURE_PX = 900
-"""Longest side of a panel of the picture."""
 
 
 def publish(folder: Path, map_path: Path) -> None:
@@ -184,93 +178,6 @@ def write_companions(
         from serving.stac import write_item
 
         write_item(path.with_suffix(".json"), [*files, *written], path, legend, tags=tags)
-
-
-def write_picture(
-    path: Path,
-    map_path: Path,
-    confidence_path: Path | None,
-    source: Source | None,
-    *,
-    legend: Legend,
-    truth: Path | None,
-    title: str,
-) -> None:
-    """Writes colour image, truth, prediction and confidence side by side, with legend."""
-    from landcover_tf.pictures import class_picture, composite, grey_picture, save_panels
-
-    with rasterio.open(map_path) as dataset:
-        shape = _picture_shape(dataset.height, dataset.width)
-        classes = dataset.read(1, out_shape=shape)
-        metres = None
-        if dataset.crs is not None and dataset.crs.is_projected:
-            # The picture's scale bar lies along the rows.
-            grid = dataset.transform
-            metres = math.hypot(grid.a, grid.d) * dataset.width / shape[1]
-            metres *= dataset.crs.linear_units_factor[1]
-    panels: list[tuple[str, np.ndarray]] = []
-    if source is not None:
-        image, names, valid = source.preview(shape)
-        panels.append(("image", composite(image, names, valid=valid)))
-    if truth is not None:
-        panels.append(("truth", class_picture(read_truth(truth, map_path, shape), legend)))
-    panels.append(("prediction", class_picture(classes, legend)))
-    if confidence_path is not None:
-        with rasterio.open(confidence_path) as dataset:
-            levels = dataset.read(1, out_shape=shape)
-        picture = grey_picture(levels / LEVELS, 0, 1)
-        picture[levels == IGNORED] = 240
-        panels.append(("confidence, 0 (dark) to 1", picture))
-    save_panels(path, panels, legend=legend, title=title, metres_per_pixel=metres)
-
-
-def check_truth(truth: Path, legend: Legend) -> None:
-    """Refuses a label raster of another legend before any work is done.
-
-    Raises:
-        RasterError: It is unreadable or holds codes that the legend does not have.
-    """
-    known = np.zeros(256, bool)
-    known[[legend.nodata, *legend.codes]] = True
-    try:
-        with rasterio.open(truth) as labels:
-            shape = _picture_shape(labels.height, labels.width)
-            found, nodata = np.unique(labels.read(1, out_shape=shape)), labels.nodata
-    except RasterioError as error:
-        raise RasterError(f"--truth {truth} is not a readable raster: {error}") from error
-    unknown = [int(v) for v in found if v != nodata and not (0 <= v < 256 and known[int(v)])]
-    if unknown:
-        raise RasterError(
-            f"--truth {truth} has codes {unknown} that the model's legend {legend.name!r} does "
-            f"not have (it has {sorted(legend.codes)}); remap the labels first"
-        )
-
-
-def read_truth(truth: Path, map_path: Path, shape: tuple[int, int]) -> np.ndarray:
-    """Returns a label raster on the map's grid, decimated to `shape`, uint8.
-
-    A raster of the map's size is taken as it is; any other is placed by its georeference.
-    """
-    from rasterio.vrt import WarpedVRT
-
-    with rasterio.open(map_path) as grid, rasterio.open(truth) as labels:
-        same = (labels.height, labels.width) == (grid.height, grid.width)
-        if same or grid.crs is None or labels.crs is None:
-            return labels.read(1, out_shape=shape)
-        with WarpedVRT(
-            labels,
-            crs=grid.crs,
-            transform=grid.transform,
-            height=grid.height,
-            width=grid.width,
-            resampling=Resampling.nearest,
-        ) as placed:
-            return placed.read(1, out_shape=shape)
-
-
-def _picture_shape(height: int, width: int) -> tuple[int, int]:
-    factor = max(height, width) / min(PICTURE_PX, max(height, width))
-    return max(round(height / factor), 1), max(round(width / factor), 1)
 
 
 def write_categories(path: Path, legend: Legend) -> None:
