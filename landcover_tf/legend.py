@@ -204,8 +204,9 @@ class Crosswalk:
 
         What is declared no data stays so; the user may not know that it is.
         """
-        target = None if nodata is None else self.codes.get(int(nodata))
-        return target not in (None, self.target.nodata)
+        if nodata is None or not float(nodata).is_integer():
+            return False
+        return self.codes.get(int(nodata), self.target.nodata) != self.target.nodata
 
     def unknown_counts(self, labels: np.ndarray) -> dict[int, int]:
         """Returns pixel counts of source codes without an entry."""

@@ -290,8 +290,7 @@ def _nodata(image: rasterio.DatasetReader, choice: BandChoice, dtype: str) -> fl
 
 def _declared_nodata(path: object) -> float | None:
     with _opened(path) as file:
-        nodata: float | None = file.nodata
-        return nodata
+        return file.nodata if _can_hold(file.dtypes[0], file.nodata) else None
 
 
 def _can_hold(dtype: str, value: float | None) -> bool:

@@ -164,3 +164,10 @@ def test_a_legend_file_without_usable_classes_is_named(tmp_path, text):
     path.write_text(text)
     with pytest.raises(LegendError, match=r"mine\.toml: a legend needs name and classes"):
         load_legend(path)
+
+
+def test_nodata_that_hides_a_class():
+    crosswalk = load_crosswalk("dynamicworld", "landcover9")  # 0 is water.
+    declared = (0, 0.0, 255, -9999, 0.5, float("nan"), float("inf"), None)
+    hidden = [crosswalk.hides_class(nodata) for nodata in declared]
+    assert hidden == [True, True, False, False, False, False, False, False]

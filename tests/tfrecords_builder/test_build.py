@@ -284,6 +284,15 @@ def test_a_class_that_labels_declare_no_data_is_told(tmp_path, capsys):
     assert capsys.readouterr().err == ""
 
 
+def test_float_labels_without_number_for_nodata_are_refused(broken, tmp_path, capsys):
+    with rasterio.open(broken / "labels" / "s1.tif") as raster:
+        profile, codes = raster.profile | {"dtype": "float32", "nodata": np.nan}, raster.read()
+    with rasterio.open(broken / "labels" / "s1.tif", "w", **profile) as raster:
+        raster.write(codes.astype(np.float32))
+    message = fails(broken, tmp_path, capsys)
+    assert "s1.tif holds float32; expected integer class codes" in message
+
+
 def test_a_taken_output_folder_is_left_alone(pairs, built, tmp_path, capsys):
     before = contents(built)
     assert main(arguments(pairs, built)) == 2
