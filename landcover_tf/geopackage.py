@@ -187,6 +187,10 @@ def _read(connection: sqlite3.Connection, path: Path) -> PointTable:
     quoted = table.replace('"', '""')
     cursor = connection.execute(f'SELECT * FROM "{quoted}"')
     names = [column[0] for column in cursor.description]
+    if geometry not in names:
+        raise SampleError(
+            f"{path} has no column {geometry!r} in its layer {table!r}; it is damaged"
+        )
     rows, xs, ys = [], [], []
     for values in cursor:
         row = dict(zip(names, values, strict=True))
@@ -211,14 +215,26 @@ def _crs(connection: sqlite3.Connection, srs_id: int, path: Path) -> CRS | None:
         if str(found[0]).upper() == "EPSG":
             return CRS.from_epsg(found[1])
         return CRS.from_wkt(found[2])
-    except CRSError as error:
+    except (CRSError, ValueError) as error:  # ValueError: a code or text of another type.
         raise SampleError(f"{path} has an unknown reference system: {error}") from error
 
 
-def _coordinates(blob: bytes | None, path: Path) -> tuple[float, float]:
+def _coordinates(blob: object, path: Path) -> tuple[float, float]:
     """Returns x and y of a point in GeoPackage binary; of a multi-point with one member too."""
-    if not blob or blob[:2] != b"GP" or blob[3] & 0b10000:  # Bit 4: empty geometry.
-        raise SampleError(f"{path} has a feature without geometry; remove it or place it")
+    try:
+        # Bit 4: empty geometry.
+        if not isinstance(blob, bytes) or blob[:2] != b"GP" or blob[3] & 0b10000:
+            raise SampleError(f"{path} has a feature without geometry; remove it or place it")
+        return _position(blob, path)
+    except (IndexError, struct.error) as error:
+        raise SampleError(
+            f"{path} has a feature whose geometry is damaged ({error}); restore the file or remove "
+            "the feature"
+        ) from error
+
+
+def _position(blob: bytes, path: Path) -> tuple[float, float]:
+    # Codes 5 to 7 are invalid.
     envelope_bytes = (0, 32, 48, 48, 64)[blob[3] >> 1 & 0b111]
     place = 8 + envelope_bytes
     order = "<" if blob[place] else ">"

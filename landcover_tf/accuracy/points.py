@@ -163,7 +163,8 @@ def _codes(
             number = float(codes.get(text, text))
         except ValueError:
             number = np.nan
-        if number != np.floor(number) or number < 0:  # NaN is not equal to its floor.
+        # NaN is not equal to its floor; what int64 cannot hold is no code.
+        if number != np.floor(number) or not 0 <= number < 2**63:
             raise SampleError(
                 f"{path}: point {ids[i]} has {column} {text!r}, which is neither a class code nor "
                 "a class name of the legend"

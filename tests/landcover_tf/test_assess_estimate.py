@@ -194,6 +194,9 @@ def test_points_of_unknown_origin_give_agreement_only(world, capsys):
         ("UPDATE points SET reference = NULL", "none of 300 reference points can be used: 300 "
          "without"),
         ("UPDATE points SET reference = 'lava' WHERE id = 7", "point 7 has reference 'lava'"),
+        ("UPDATE points SET reference = 9e999 WHERE id = 7", "point 7 has reference 'inf'"),
+        ("UPDATE points SET reference = 1e30 WHERE id = 7", "point 7 has reference '1e.30'"),
+        ("UPDATE points SET reference = 1e18 WHERE id = 7", r"classes \[10{18}\]"),
         ("UPDATE points SET reference = 77 WHERE id = 7", r"classes \[77\].*at points 7"),
         ("UPDATE points SET stratum = 20 WHERE stratum = 10", "were moved"),
         ("UPDATE points SET geom = NULL WHERE id = 7", "without geometry"),

@@ -87,6 +87,17 @@ def test_geometries_that_other_programs_write(tmp_path):
         ("UPDATE points SET geom = NULL", "without geometry"),
         ("DELETE FROM gpkg_geometry_columns", "one layer of points, it has: none"),
         ("UPDATE gpkg_geometry_columns SET srs_id = 99", "does not define it"),
+        ("UPDATE gpkg_geometry_columns SET column_name = 'shape'", "no column 'shape'"),
+        (
+            "UPDATE gpkg_spatial_ref_sys SET organization = 'NONE', definition = X'00'",
+            "unknown reference system",
+        ),
+        ("UPDATE points SET geom = 7", "without geometry"),
+        ("UPDATE points SET geom = X'4750'", "geometry is damaged"),
+        ("UPDATE points SET geom = X'4750000100000000'", "geometry is damaged"),
+        ("UPDATE points SET geom = X'47500001000000000101000000'", "geometry is damaged"),
+        # An envelope of code 5 does not exist.
+        ("UPDATE points SET geom = X'4750000B000000000101000000'", "geometry is damaged"),
     ],
 )
 def test_what_is_no_layer_of_points(tmp_path, change, message):
