@@ -143,9 +143,9 @@ class EstimateConfig:
 class CompareConfig:
     """Compare a map with a reference raster, pixel by pixel.
 
-    The reference is brought to the map's grid: by the commonest class where it is finer and
-    covers half of a pixel or more, else by the nearest pixel. The result is agreement with another
-    map, not accuracy.
+    The reference is brought to the map's grid: by the commonest class where it is finer, without
+    class where it covers less than half of a pixel; else by the nearest pixel. The result is
+    agreement with another map, not accuracy.
     """
 
     map: Path
