@@ -141,7 +141,8 @@ class TrainConfig:
     histograms_every: int = 0
     """Write histograms of all weights every this many epochs; 0 never does."""
     profile_steps: tuple[int, ...] = ()
-    """First and last step of this process to record with the TensorFlow profiler."""
+    """First and last step to record with the TensorFlow profiler, counted from 0 since this
+    process began, also where it continues a run."""
     learning_curves: bool = True
     """Draw learning_curves.png after the training."""
 
@@ -187,8 +188,12 @@ class TrainConfig:
         for name in ("final_lr_factor", "plateau_factor"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"--{_flag(name)} must be in [0, 1], got {getattr(self, name)}")
-        if self.profile_steps and len(self.profile_steps) != 2:
-            raise ConfigError("--profile-steps expects the first and the last step")
+        steps = self.profile_steps
+        if steps and not (len(steps) == 2 and 0 <= steps[0] <= steps[1]):
+            raise ConfigError(
+                "--profile-steps expects the first and the last step, counted from 0, got "
+                f"{' '.join(map(str, steps))}"
+            )
         self._check_encoder()
 
     @property

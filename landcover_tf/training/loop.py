@@ -79,6 +79,7 @@ class Loop:
         self._stages = trainable_stages(config, 0)
         self._unread: tuple[tf.Tensor, tf.Tensor, list[Any]] | None = None
         self._saved_at = time.monotonic()
+        self._steps_of_process = 0
         self._profiling = False
 
     def restore(self) -> None:
@@ -148,7 +149,7 @@ class Loop:
         self.stepper.optimizer.set_learning_rate(rate)
         # While few steps are averaged, a long memory would hold on to the random start.
         decay = min(self.config.ema_decay, (1 + number) / (10 + number))
-        self._profile(number)
+        self._profile()
         loss, norm = self.stepper.train(batches, decay)
         self._settle()
         self._unread = loss, norm, batches
@@ -294,7 +295,8 @@ class Loop:
             with atomic_path(self.run.bad_batch) as temporary:
                 np.savez_compressed(temporary, image=images, label=labels)
 
-    def _profile(self, number: int) -> None:
+    def _profile(self) -> None:
+        number, self._steps_of_process = self._steps_of_process, self._steps_of_process + 1
         if not self.config.profile_steps or not self.devices.chief:
             return
         first, last = self.config.profile_steps

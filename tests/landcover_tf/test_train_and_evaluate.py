@@ -137,6 +137,8 @@ def test_vector_calibration_is_kept_for_the_export(tiny_run, tmp_path, capsys):
         (["--encoder-lr-factor", "0"], "encoder"),
         (["--skip-connections", "7"], "must be in [0, 5], got 7"),
         (["--decoder-filters", "64", "32"], "five numbers above 0, got (64, 32)"),
+        (["--profile-steps", "5", "2"], "counted from 0, got 5 2"),
+        (["--profile-steps", "-1", "2"], "counted from 0, got -1 2"),
         (["--weight-decay", "nan"], "--weight-decay must not be negative, got nan"),
     ],
 )

@@ -227,6 +227,13 @@ def test_best_weights_are_never_replaced_by_worse_ones(data_dir, tmp_path):
     assert best_row(again.run.best_weights, again.progress) == row
 
 
+def test_the_profiled_steps_are_those_of_the_process(data_dir, tmp_path):
+    loop = small_loop(settings(data_dir, tmp_path / "run", profile_steps=(1, 1)))
+    loop.progress.epoch = 2  # As if it went on with a run.
+    assert loop.train(StopRequest())
+    assert list(loop.run.tensorboard.glob("plugins/profile/*/*.xplane.pb"))
+
+
 def test_a_loss_that_is_no_number_keeps_its_batch(data_dir, tmp_path):
     loop = small_loop(settings(data_dir, tmp_path / "run", lr=1e38, schedule="constant"))
     with pytest.raises(RunError, match=r"the loss became \S+ .* look for impossible values"):
