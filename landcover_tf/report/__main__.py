@@ -12,7 +12,7 @@ from landcover_tf.files import beside, read_json
 from landcover_tf.run_folder import RunFolder
 
 if TYPE_CHECKING:
-    from landcover_tf.report.map_tiles import MapLayers
+    from landcover_tf.report.map_layers import MapLayers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,7 @@ class ReportConfig:
     probabilities: Path | None = None
     """Raster with one band a class, for the pixel inspector; looked for as the confidence."""
     reference: Path | None = None
-    """Label raster to compare with."""
+    """Label raster to compare with, in the run's legend."""
     assessment: tuple[Path, ...] = ()
     """estimate.json and compare.json of `landcover assess`, to be shown before the scores."""
 
@@ -53,7 +53,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def map_layers(config: ReportConfig) -> "MapLayers":
     """Returns the rasters of a config with a map, given or found beside the map."""
-    from landcover_tf.report.map_tiles import MapLayers
+    from landcover_tf.report.map_layers import MapLayers
 
     path = config.map
     if path is None:
@@ -172,13 +172,15 @@ def _viewer(config: ReportConfig, info: DatasetInfo, output: Path) -> dict[str, 
     from landcover_tf.report.map_tiles import build_pyramid
     from landcover_tf.report.page import viewer_data
 
-    _check_legend(config.map, info)
-    pyramid = build_pyramid(map_layers(config), output.with_name(f"{output.stem}_tiles"))
+    for path in filter(None, (config.map, config.reference)):
+        _check_legend(path, info)
+    tiles = output.with_name(f"{output.stem}_tiles")
+    pyramid = build_pyramid(map_layers(config), tiles, info.legend)
     return viewer_data(pyramid, info.legend, config.map)
 
 
 def _check_legend(path: Path, info: DatasetInfo) -> None:
-    """Raises ConfigError when a map says that its codes are of another legend than the run's."""
+    """Raises ConfigError when a raster says that its codes are of another legend than the run's."""
     import rasterio
     from rasterio.errors import RasterioIOError
 
@@ -188,7 +190,7 @@ def _check_legend(path: Path, info: DatasetInfo) -> None:
         with rasterio.open(path) as raster:
             name = raster.tags().get("legend", info.legend.name)
     except RasterioIOError as error:
-        raise RasterError(f"cannot read the map {path}: {error}") from error
+        raise RasterError(f"cannot read the raster {path}: {error}") from error
     if name != info.legend.name:
         raise ConfigError(f"{path} has codes of legend {name}, the run of {info.legend.name}")
 

@@ -19,34 +19,18 @@ import numpy as np
 import rasterio
 from PIL import Image
 from rasterio.enums import Resampling
-from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window as RasterWindow
 
 from landcover_tf.accuracy.class_map import PixelGrid
 from landcover_tf.errors import OutputError, RasterError
 from landcover_tf.files import atomic_folder
+from landcover_tf.legend import Legend
 from landcover_tf.pictures import TRUE_COLOUR
 from landcover_tf.progress import progress
+from landcover_tf.report.map_layers import MapLayers, OpenLayers
 
 TILE_PX = 256
 EMBED_LIMIT_BYTES = 24_000_000
-
-
-@dataclass(frozen=True, kw_only=True)
-class MapLayers:
-    """The rasters that the viewer shows; all are read on the grid of `map`."""
-
-    map: Path
-    """Legend codes."""
-    image: Path | None = None
-    """Any raster with named bands, drawn in true colour."""
-    confidence: Path | None = None
-    """Largest probability: float 0-1, or integers times the band's scale; without a scale the
-    largest integer stands for 1."""
-    reference: Path | None = None
-    """Legend codes to compare with."""
-    probabilities: Path | None = None
-    """One band a class, as `confidence`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,88 +43,25 @@ class TilePyramid:
     """Data URLs by tile key and layer; None when the tiles are script files."""
 
 
-class _Sources:
-    """Open rasters, warped to the map's grid where theirs is another."""
-
-    def __init__(self, layers: MapLayers, stack: ExitStack) -> None:
-        self.map = stack.enter_context(rasterio.open(layers.map))
-        self._stack = stack
-        self.image = self._aligned(layers.image, Resampling.bilinear)
-        self.reference = self._aligned(layers.reference, Resampling.nearest)
-        self.confidence = self._shares(layers.confidence)
-        self.probabilities = self._shares(layers.probabilities)
-
-    def _shares(self, path: Path | None) -> "_Shares | None":
-        if path is None:
-            return None
-        raster = self._stack.enter_context(rasterio.open(path))
-        kind, scale = np.dtype(raster.dtypes[0]), raster.scales[0]
-        if kind.kind in "iu" and scale == 1:
-            scale = 1 / np.iinfo(kind).max
-        return _Shares(
-            raster=self._aligned(path, Resampling.nearest), scale=scale, nodata=raster.nodata
-        )
-
-    def _aligned(self, path: Path | None, resampling: Resampling) -> Any:
-        if path is None:
-            return None
-        raster = self._stack.enter_context(rasterio.open(path))
-        same = raster.shape == self.map.shape and (
-            raster.crs is None or raster.transform.almost_equals(self.map.transform)
-        )
-        if same and raster.crs == self.map.crs:
-            return raster
-        if raster.crs is None or self.map.crs is None:
-            raise RasterError(
-                f"{path} is on another grid than {self.map.name} and one of them has no CRS; "
-                "give rasters of one grid"
-            )
-        return self._stack.enter_context(
-            WarpedVRT(
-                raster,
-                crs=self.map.crs,
-                transform=self.map.transform,
-                height=self.map.height,
-                width=self.map.width,
-                resampling=resampling,
-            )
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Shares:
-    """A raster of shares on the map's grid."""
-
-    raster: Any
-    scale: float
-    nodata: float | None
-
-    def to_bytes(self, stored: np.ndarray) -> np.ndarray:
-        """Returns shares in 1/255, uint8, 0 where there are none."""
-        share = np.nan_to_num(stored.astype(np.float32) * np.float32(self.scale))
-        if self.nodata is not None:
-            share[stored == self.nodata] = 0
-        return np.asarray(np.rint(np.clip(share, 0, 1) * 255).astype(np.uint8))
-
-
-def build_pyramid(layers: MapLayers, folder: Path) -> TilePyramid:
+def build_pyramid(layers: MapLayers, folder: Path, legend: Legend) -> TilePyramid:
     """Returns the tiles of the layers, written as scripts into `folder` when they are large.
 
-    Tiles of an earlier report are replaced.
+    Tiles of an earlier report are replaced once all of the new ones are there.
 
     Raises:
-        RasterError: A raster cannot be opened or brought onto the map's grid.
+        RasterError: A raster cannot be opened or brought onto the map's grid, the map is not
+            uint8, or the reference has codes that the legend lacks.
         OutputError: `folder` holds something else, or the disk refuses.
     """
     try:
         with ExitStack() as stack:
-            sources = _Sources(layers, stack)
+            sources = OpenLayers(layers, legend, stack)
             return _build(sources, folder)
     except rasterio.errors.RasterioIOError as error:
         raise RasterError(f"cannot read a raster of the report: {error}") from error
 
 
-def _build(sources: _Sources, folder: Path) -> TilePyramid:
+def _build(sources: OpenLayers, folder: Path) -> TilePyramid:
     height, width = sources.map.shape
     levels = max(int(np.ceil(np.log2(max(height, width) / TILE_PX))), 0) + 1
     description = {
@@ -217,7 +138,7 @@ def _name(key: tuple[int, int, int]) -> str:
 
 
 def _tile(
-    sources: _Sources, key: tuple[int, int, int], levels: int, stretch: "_Stretch | None"
+    sources: OpenLayers, key: tuple[int, int, int], levels: int, stretch: "_Stretch | None"
 ) -> dict[str, str]:
     level, row, col = key
     zoom = 1 << (levels - 1 - level)
@@ -236,7 +157,8 @@ def _tile(
         shares = sources.confidence
         values[(*inside, 1)] = shares.to_bytes(read(shares.raster, 1, Resampling.nearest))
     if sources.reference is not None:
-        values[(*inside, 2)] = read(sources.reference, 1, Resampling.nearest)
+        reference = sources.reference
+        values[(*inside, 2)] = reference.to_bytes(read(reference.raster, 1, Resampling.nearest))
     tile = {"values": _data_url(values, "PNG")}
     if stretch is not None:
         picture = np.zeros((TILE_PX, TILE_PX, 3), np.uint8)

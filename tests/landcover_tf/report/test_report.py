@@ -97,7 +97,7 @@ def test_a_map_of_another_legend_is_refused(page, tiny_run, prepared_scenes, tmp
     assert report.main([*arguments, "--map", str(path)]) == 2
     assert "has codes of legend worldcover, the run of landcover9" in capsys.readouterr().err
     assert report.main([*arguments, "--map", str(tmp_path / "absent.tif")]) == 2
-    assert "cannot read the map" in capsys.readouterr().err
+    assert "cannot read the raster" in capsys.readouterr().err
     assert [p.name for p in tmp_path.iterdir()] == ["map.tif"]
 
 

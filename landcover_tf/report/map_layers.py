@@ -1,0 +1,142 @@
+"""The rasters of the report's viewer, opened on the map's grid and brought to bytes."""
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from rasterio.enums import Resampling
+from rasterio.vrt import WarpedVRT
+
+from landcover_tf.errors import RasterError
+from landcover_tf.legend import Legend
+
+
+@dataclass(frozen=True, kw_only=True)
+class MapLayers:
+    """The rasters that the viewer shows; all are read on the grid of `map`."""
+
+    map: Path
+    """Legend codes."""
+    image: Path | None = None
+    """Any raster with named bands, drawn in true colour."""
+    confidence: Path | None = None
+    """Largest probability: float 0-1, or integers times the band's scale; without a scale the
+    largest integer stands for 1."""
+    reference: Path | None = None
+    """Legend codes to compare with."""
+    probabilities: Path | None = None
+    """One band a class, as `confidence`."""
+
+
+class OpenLayers:
+    """Open rasters, warped to the map's grid where theirs is another.
+
+    Raises:
+        RasterError: The map is not uint8, or a raster cannot be placed on its grid.
+    """
+
+    def __init__(self, layers: MapLayers, legend: Legend, stack: ExitStack) -> None:
+        self.map = stack.enter_context(rasterio.open(layers.map))
+        if self.map.dtypes[0] != "uint8":
+            raise RasterError(f"{layers.map} must be a uint8 class map, got {self.map.dtypes[0]}")
+        self._stack = stack
+        self.image = self._aligned(layers.image, Resampling.bilinear)
+        self.reference = self._codes(layers.reference, legend)
+        self.confidence = self._shares(layers.confidence)
+        self.probabilities = self._shares(layers.probabilities)
+
+    def _codes(self, path: Path | None, legend: Legend) -> "Codes | None":
+        if path is None:
+            return None
+        raster = self._stack.enter_context(rasterio.open(path))
+        nodata = legend.nodata if raster.nodata is None else raster.nodata
+        tags = (tag.removeprefix("CLASS_") for tag in raster.tags(1))
+        return Codes(
+            path=path,
+            raster=self._aligned(path, Resampling.nearest, nodata),
+            nodata=nodata,
+            legend=legend,
+            named=frozenset(int(tag) for tag in tags if tag.isdecimal() and int(tag) < 256),
+        )
+
+    def _shares(self, path: Path | None) -> "Shares | None":
+        if path is None:
+            return None
+        raster = self._stack.enter_context(rasterio.open(path))
+        kind, scale = np.dtype(raster.dtypes[0]), raster.scales[0]
+        if kind.kind in "iu" and scale == 1:
+            scale = 1 / np.iinfo(kind).max
+        return Shares(
+            raster=self._aligned(path, Resampling.nearest), scale=scale, nodata=raster.nodata
+        )
+
+    def _aligned(
+        self, path: Path | None, resampling: Resampling, nodata: float | None = None
+    ) -> Any:
+        if path is None:
+            return None
+        raster = self._stack.enter_context(rasterio.open(path))
+        same = raster.shape == self.map.shape and (
+            raster.crs is None or raster.transform.almost_equals(self.map.transform)
+        )
+        if same and raster.crs == self.map.crs:
+            return raster
+        if raster.crs is None or self.map.crs is None:
+            raise RasterError(
+                f"{path} is on another grid than {self.map.name} and one of them has no CRS; "
+                "give rasters of one grid"
+            )
+        return self._stack.enter_context(
+            WarpedVRT(
+                raster,
+                src_nodata=raster.nodata if nodata is None else nodata,
+                nodata=raster.nodata if nodata is None else nodata,
+                crs=self.map.crs,
+                transform=self.map.transform,
+                height=self.map.height,
+                width=self.map.width,
+                resampling=resampling,
+            )
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shares:
+    """A raster of shares on the map's grid."""
+
+    raster: Any
+    scale: float
+    nodata: float | None
+
+    def to_bytes(self, stored: np.ndarray) -> np.ndarray:
+        """Returns shares in 1/255, uint8, 0 where there are none."""
+        share = np.nan_to_num(stored.astype(np.float32) * np.float32(self.scale))
+        if self.nodata is not None:
+            share[stored == self.nodata] = 0
+        return np.asarray(np.rint(np.clip(share, 0, 1) * 255).astype(np.uint8))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Codes:
+    """A raster of legend codes on the map's grid."""
+
+    path: Path
+    raster: Any
+    nodata: float
+    legend: Legend
+    named: frozenset[int]
+    """Codes that the raster's tags name, such as that of uncertain pixels."""
+
+    def to_bytes(self, stored: np.ndarray) -> np.ndarray:
+        """Returns codes with the legend's own for no data, uint8; strangers would wrap."""
+        codes = self.legend.with_own_nodata(stored, self.nodata)
+        unknown = sorted(self.legend.unknown_codes(codes).keys() - self.named)
+        if unknown:
+            raise RasterError(
+                f"--reference {self.path} has codes {unknown[:5]} that legend "
+                f"{self.legend.name!r} does not have; remap the labels first"
+            )
+        return codes.astype(np.uint8)
