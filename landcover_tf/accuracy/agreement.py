@@ -5,7 +5,7 @@ reference has errors of its own.
 """
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,10 +79,7 @@ def compare(
     rings = np.zeros((len(RINGS_PX) + 1) * classes**2, np.int64)
     sizes = ObjectSizes(classes, class_map.width)
     outcomes = np.zeros(5, np.int64)
-    for strip in progress(list(class_map.strips(rows_per_strip)), label="compare"):
-        seen = strip.expand(RINGS_PX[-1] + 1).clip(class_map.height, class_map.width) or strip
-        around = index[reference(seen)]
-        first = strip.row_off - seen.row_off
+    for strip, around, first in _with_context(class_map, reference, rows_per_strip):
         truth = around[first : first + strip.height]
         mapped = index[class_map.read(strip)]
         outcome = _outcome(truth, mapped)
@@ -143,6 +140,25 @@ def ring_names() -> list[str]:
     for low, high in itertools.pairwise(RINGS_PX):
         names.append(f"{low} px away" if high == low + 1 else f"{low}-{high - 1} px away")
     return [*names, f"{RINGS_PX[-1]} px and more away"]
+
+
+def _with_context(
+    class_map: ClassMap, reference: ReadReference, rows_per_strip: int
+) -> Iterator[tuple[Window, np.ndarray, int]]:
+    """Yields each strip, the dense reference around it, and the place of its first row in that.
+
+    Every row of the reference is read once: reading counts its unknown codes.
+    """
+    context, index = RINGS_PX[-1] + 1, class_map.legend.index_of_code
+    top, around = 0, np.empty((0, class_map.width), np.uint8)
+    for strip in progress(list(class_map.strips(rows_per_strip)), label="compare"):
+        start, end = top + len(around), min(strip.row_end + context, class_map.height)
+        if start < end:
+            unread = Window(row_off=start, col_off=0, height=end - start, width=class_map.width)
+            around = np.concatenate([around, index[reference(unread)]])
+        passed = max(strip.row_off - context, 0) - top
+        top, around = top + passed, around[passed:]
+        yield strip, around, strip.row_off - top
 
 
 def _outcome(truth: np.ndarray, mapped: np.ndarray) -> np.ndarray:

@@ -75,6 +75,7 @@ def warp_labels(
     min_labelled_fraction: float = 0.5,
     rows_per_strip: int = 1024,
     threads: int = 1,
+    edges: tuple[bool, bool] = (True, True),
 ) -> WarpedLabels:
     """Returns the label codes of an image grid.
 
@@ -95,6 +96,8 @@ def warp_labels(
             are finer.
         rows_per_strip: Image rows warped at once, fewer where labels are much finer.
         threads: Threads of the warper.
+        edges: Whether the first and the last row are the image's. A label pixel across another
+            border counts where its centre is.
 
     Raises:
         LabelError: No raster overlaps the image, or a code is unknown.
@@ -116,7 +119,12 @@ def warp_labels(
                 window=window,
                 crs=crs,
                 place=shifted(grid, window),
-                outline=_outline(grid, window, height, 0.495 * side),
+                outline=_outline(
+                    grid,
+                    window,
+                    0.495 * side,
+                    edges=(edges[0] and start == 0, edges[1] and window.row_end == height),
+                ),
             )
             least = min_labelled_fraction if method == "mode" else 0.0
             warped = _warp_strip(raster, crosswalk, strip, method, least, counts, threads)
@@ -168,13 +176,15 @@ def _relative_side(raster: LabelRaster, crs: CRS, grid: Affine, height: int, wid
     return float(np.sqrt(area) / abs(grid.a))
 
 
-def _outline(grid: Affine, window: Window, height: int, margin_px: float) -> np.ndarray:
+def _outline(
+    grid: Affine, window: Window, margin_px: float, *, edges: tuple[bool, bool]
+) -> np.ndarray:
     """Returns a closed ring around rows of an image, float64 [points, 2].
 
     It reaches `margin_px` beyond the image, but not into other rows of it.
     """
-    top = window.row_off - (margin_px if window.row_off == 0 else 0)
-    bottom = window.row_end + (margin_px if window.row_end == height else 0)
+    top = window.row_off - (margin_px if edges[0] else 0)
+    bottom = window.row_end + (margin_px if edges[1] else 0)
     left, right = -margin_px, window.width + margin_px
     # Points along the sides follow their curve in another CRS.
     along = np.linspace(0, 1, 65)

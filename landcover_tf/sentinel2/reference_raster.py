@@ -42,8 +42,8 @@ def reader(
         transform: Of the grid.
         unknown: "error" refuses codes that the crosswalk does not know, "ignore" makes them no
             data.
-        found_unknown: Receives those codes with their source pixels; a pixel that neighbouring
-            windows share counts in each.
+        found_unknown: Receives those codes with their source pixels, once from windows of whole
+            rows that do not overlap.
 
     Raises:
         LabelError: There is no raster, none overlaps the grid, or a code is unknown.
@@ -67,6 +67,7 @@ def reader(
             height=window.height,
             width=window.width,
             unknown=unknown,
+            edges=(window.row_off == 0, window.row_end == height),
         )
         found_unknown.update(found.unknown)
         return found.codes

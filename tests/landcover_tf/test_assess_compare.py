@@ -103,7 +103,23 @@ def test_bad_references_of_a_comparison(world, capsys):
         assert not (world / "comparison").exists()
     assert compare(world, world / "truth.tif", "--block-m", 10)[0] == 2
     assert "into 14,400 squares, more than the 10,000" in capsys.readouterr().err
-    code, values = compare(world, world / "strange.tif", "--unknown-labels", "ignore")
+
+
+@pytest.mark.parametrize("rows", [1, 7, 60, 500])
+def test_unknown_codes_count_once_whatever_the_strips(world, rows):
+    strange = read(world / "truth.tif").copy()
+    strange[40:70, 60:64] = 77
+    write(world / "strange.tif", strange)
+    flags = ["--unknown-labels", "ignore", "--rows-per-strip", rows]
+    code, values = compare(world, world / "strange.tif", *flags)
     assert code == 0
-    assert values["unknown_reference_codes"]["77"] >= 4
-    assert values["pixels"]["without_reference_class"] == 4
+    assert values["unknown_reference_codes"] == {"77": 120}
+    assert values["pixels"]["without_reference_class"] == 120
+    # Pixels of 8 m on borders that no 10 m row has.
+    grid = rasterio.Affine(8, 0, 500_003, 0, -8, 4_399_997)
+    fine = np.full((140, 140), 10, np.uint8)
+    fine[20:120, 30:33] = 77
+    write(world / "strange.tif", fine, grid=grid)
+    code, values = compare(world, world / "strange.tif", *flags)
+    assert code == 0
+    assert values["unknown_reference_codes"] == {"77": 300}
