@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from tuning.search import Search
 
 
+DEFAULTS = {"epochs": 10, "early_stopping": 0, "seed": 0}
+"""Settings of a trial where neither a flag nor --train-config names them."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class TuneConfig:
     """Searches training settings with KerasTuner. Every trial is a run of landcover_tf.train in a
@@ -28,11 +32,13 @@ class TuneConfig:
     space: str = "quick"
     """quick, standard, wide, or a JSON file that says which settings to vary."""
     train_config: Path | None = None
-    """JSON file with settings of every trial, such as model and patch size; the space wins."""
-    epochs: int = 10
-    """Epochs of a trial; Hyperband's largest number."""
-    early_stopping: int = 0
-    """End a trial after this many epochs without improvement; 0 never does."""
+    """JSON file with settings of every trial, such as model and patch size; flags given here and
+    the space win."""
+    epochs: int | None = None
+    """Epochs of a trial; Hyperband's largest number. By default as in --train-config, else 10."""
+    early_stopping: int | None = None
+    """End a trial after this many epochs without improvement; 0 never does. By default as in
+    --train-config, else 0."""
     tuner: TunerKind = "bayesian"
     """Who proposes settings. Hyperband gives many trials few epochs and the best ones more."""
     objective: Objective = "macro_f1"
@@ -49,16 +55,16 @@ class TuneConfig:
     """Epochs of a retrained run."""
     echo: bool = False
     """Show the output of every training."""
-    seed: int = 0
-    """Decides what is proposed, and the training's own seed."""
+    seed: int | None = None
+    """Decides what is proposed, and the training's own seed. By default as in --train-config,
+    else 0."""
 
     def __post_init__(self) -> None:
         for name in ("epochs", "max_trials", "max_failures", "workers", "retrain_epochs"):
-            if getattr(self, name) < 1:
-                raise ConfigError(
-                    f"--{name.replace('_', '-')} must be at least 1, got {getattr(self, name)}"
-                )
-        if self.retrain_best < 0 or self.early_stopping < 0:
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"--{name.replace('_', '-')} must be at least 1, got {value}")
+        if self.retrain_best < 0 or (self.early_stopping or 0) < 0:
             raise ConfigError("--retrain-best and --early-stopping must not be negative")
 
 
@@ -127,7 +133,7 @@ def make_search(config: TuneConfig) -> "Search":
         objective=config.objective,
         max_trials=config.max_trials,
         max_failures=config.max_failures,
-        seed=config.seed,
+        seed=int(base["seed"]),
     )
 
 
@@ -143,8 +149,8 @@ def _base_settings(config: TuneConfig) -> dict[str, Any]:
         base = {name: value for name, value in base.items() if name not in OWN_FIELDS}
         for name in base:
             check_field(name, config.train_config)
-    own = {"epochs": config.epochs, "early_stopping": config.early_stopping, "seed": config.seed}
-    return base | own
+    own = {name: getattr(config, name) for name in DEFAULTS}
+    return DEFAULTS | base | {name: value for name, value in own.items() if value is not None}
 
 
 def _finish(search: "Search", config: TuneConfig) -> int:
@@ -188,7 +194,7 @@ def _retrain(search: "Search", config: TuneConfig, best: list[TrialRecord]) -> i
         settings = {n: v for n, v in values.items() if n not in OWN_FIELDS}
         settings |= {
             "epochs": config.retrain_epochs,
-            "seed": config.seed + 1,
+            "seed": search.seed + 1,
             "monitor": MONITORS[config.objective],
         }
         run = train_config(settings, search.data_dir, folder / record.id / "run")

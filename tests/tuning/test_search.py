@@ -108,6 +108,23 @@ def test_a_search_of_something_else_is_refused(
     assert message in capsys.readouterr().err
 
 
+def test_the_settings_file_wins_over_defaults_and_flags_over_the_file(tiny_dataset, tmp_path):
+    (tmp_path / "base.json").write_text(json.dumps(BASE | {"epochs": 3, "seed": 5}))
+    (tmp_path / "space.json").write_text(json.dumps(SPACE))
+    files = ["--space", str(tmp_path / "space.json"), "--train-config", str(tmp_path / "base.json")]
+    folders = ["--data-dir", str(tiny_dataset), "--output-dir", str(tmp_path / "out")]
+
+    def found(*more):
+        config = cli.parse(tune.TuneConfig, [*folders, *files, *more], prog="tuning")
+        search = tune.make_search(config)
+        return *(search.base[name] for name in ("epochs", "early_stopping", "seed")), search.seed
+
+    assert found() == (3, 0, 5, 5)
+    assert found("--epochs", "7", "--early-stopping", "2", "--seed", "0") == (7, 2, 0, 0)
+    (tmp_path / "base.json").write_text(json.dumps(BASE))
+    assert found() == (10, 0, 0, 0)
+
+
 def test_bad_input_leaves_nothing_behind(tiny_dataset, tmp_path, capsys):
     output = tmp_path / "out"
     space = {"search": {"learning_rate": {"min": 1, "max": 2}}}
