@@ -2,16 +2,17 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import rasterio
 
 from landcover_tf import cli
-from landcover_tf.errors import ConfigError, LandCoverError, ProductError, RasterError
+from landcover_tf.errors import LandCoverError, ProductError, RasterError
 from landcover_tf.executors import executor, finished, places, result_of
 from landcover_tf.files import beside, read_json
 from landcover_tf.progress import progress
+from serving.inputs import find_inputs, map_paths
 from serving.map_picture import check_truth
 from serving.options import (
     CleaningOptions,
@@ -23,9 +24,7 @@ from serving.options import (
 from serving.predict import PredictConfig
 from serving.raster_io import bounded_cache
 from serving.scene_prediction import Engine, Result, ScenePrediction
-from serving.sources import SCENE_FILE
 
-RASTER_SUFFIXES = (".tif", ".tiff", ".vrt")
 NOT_IN_THE_MAP = (
     "overwrite",
     "jobs",
@@ -138,68 +137,6 @@ def options_of(config: PredictConfig) -> PredictionOptions:
     )
 
 
-def find_inputs(paths: Sequence[Path]) -> list[Path]:
-    """Returns the inputs that the given paths stand for.
-
-    A .txt file lists one path a line, relative to itself; a folder that is no product or scene
-    holds products, prepared scenes and GeoTIFFs.
-
-    Raises:
-        RasterError: A path does not exist or holds nothing to predict on.
-    """
-    found: list[Path] = []
-    for path in paths:
-        if not path.exists():
-            raise RasterError(
-                f"there is no {path}; expected a SAFE product, a prepared scene or a raster"
-            )
-        if path.suffix == ".txt":
-            lines = [line.strip() for line in path.read_text().splitlines()]
-            listed = [path.parent / line for line in lines if line and line[0] != "#"]
-            found += find_inputs(listed)
-        elif path.is_dir() and not _is_one(path):
-            inside = sorted(p for p in path.iterdir() if p.name[0] != "." and _is_one(p))
-            if not inside:
-                raise RasterError(
-                    f"{path} holds no SAFE product, prepared scene or GeoTIFF; prepare scenes "
-                    "first, or name a raster"
-                )
-            found += inside
-        else:
-            found.append(path)
-    if not found:
-        raise RasterError(f"{', '.join(map(str, paths))} names no input")
-    return found
-
-
-def map_paths(inputs: Sequence[Path], output_map: Path, *, mosaic: bool) -> list[Path]:
-    """Returns where the map of each input goes.
-
-    Raises:
-        ConfigError: `output_map` is a file where a folder is needed, or the reverse.
-    """
-    is_file = output_map.suffix.lower() in (".tif", ".tiff")
-    if output_map.suffix and not (is_file or output_map.is_dir()):
-        raise ConfigError(f"--output-map must end in .tif or be a folder, got {output_map}")
-    if mosaic and not is_file:
-        raise ConfigError(
-            f"--mosaic writes one map: --output-map must end in .tif, got {output_map}"
-        )
-    if len(inputs) == 1 and not mosaic:
-        return [output_map if is_file else output_map / "map.tif"]
-    if is_file and not mosaic:
-        raise ConfigError(
-            f"{len(inputs)} inputs make {len(inputs)} maps: --output-map must be a folder, got "
-            f"{output_map}; or pass --mosaic for one map"
-        )
-    folder = output_map.with_name(f"{output_map.stem}_scenes") if mosaic else output_map
-    names = [path.name.removesuffix(path.suffix) for path in inputs]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ConfigError(f"several inputs are called {', '.join(twice)}; their maps would collide")
-    return [folder / name / "map.tif" for name in names]
-
-
 def print_result(result: Result) -> None:
     """Prints a map's path and the share of each class."""
     total = sum(n for code, n in result.counts.items() if code != result.legend.nodata)
@@ -263,7 +200,7 @@ def _finish(scene: ScenePrediction, config: PredictConfig) -> None:
 
         found = verify(scene, regions=config.verify_regions, seed=config.seed)
     result = scene.finish()
-    cli.write_config(config, beside(scene.map_path, "predict.json"))
+    cli.write_config(_own_config(scene, config), beside(scene.map_path, "predict.json"))
     print_result(result)
     if result.applicability is not None and not result.applicability.applicable:
         print(f"warning: {result.applicability.warning(name)}", file=sys.stderr)
@@ -276,7 +213,7 @@ def _is_finished(scene: ScenePrediction, config: PredictConfig) -> bool:
     record = beside(scene.map_path, "predict.json")
     if config.overwrite or not (record.is_file() and scene.map_path.is_file()):
         return False
-    found, wanted = read_json(record), cli.config_dict(config)
+    found, wanted = read_json(record), cli.config_dict(_own_config(scene, config))
     if any(found.get(key) != wanted[key] for key in wanted if key not in NOT_IN_THE_MAP):
         return False
     if scene.source.path.stat().st_mtime > record.stat().st_mtime:
@@ -286,6 +223,17 @@ def _is_finished(scene: ScenePrediction, config: PredictConfig) -> bool:
     if same:
         print(f"map: {scene.map_path} (finished by an earlier run)")
     return same
+
+
+def _own_config(scene: ScenePrediction, config: PredictConfig) -> PredictConfig:
+    """Returns the config that makes this map alone, whatever inputs there are beside it."""
+    return replace(
+        config,
+        input_image=(scene.source_path,),
+        output_map=scene.map_path,
+        mosaic=False,
+        confidence=scene.options.outputs.confidence,
+    )
 
 
 def _compute_elsewhere(
@@ -336,14 +284,3 @@ def _shares(rows: Sequence[int], parts: int) -> list[tuple[int, ...]]:
     """Returns `rows` cut into runs: neighbouring bands share windows in blend mode."""
     size = max(-(-len(rows) // max(parts, 1)), 1)
     return [tuple(rows[i : i + size]) for i in range(0, len(rows), size)]
-
-
-def _is_one(path: Path) -> bool:
-    """Returns whether a path is one input by its form, without opening it."""
-    if path.is_dir():
-        return (
-            (path / SCENE_FILE).is_file()
-            or path.suffix == ".SAFE"
-            or bool(list(path.glob("MTD_MSIL*.xml")))
-        )
-    return path.suffix.lower() in (*RASTER_SUFFIXES, ".zip")

@@ -1,5 +1,6 @@
 """Several inputs in one run, and runs that were killed while they wrote their files."""
 
+import os
 import signal
 import sqlite3
 import subprocess
@@ -70,6 +71,33 @@ def test_finished_maps_of_other_settings_are_not_taken_over(
     assert main(command) == 2
     assert "a/map.tif exists already" in capsys.readouterr().err
     assert main([*command, "--overwrite"]) == 0
+
+
+def test_finished_maps_stay_when_an_input_joins_and_not_when_one_is_replaced(
+    small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = [tmp_path / f"{name}.tif" for name in "abc"]
+    for image in images:
+        write_raster(image, 40, 40)
+    maps = tmp_path / "maps"
+    assert main(arguments(small_export, images[:2], maps, *RAW)) == 0
+    capsys.readouterr()
+    assert main(arguments(small_export, images, maps, *RAW)) == 0
+    said = capsys.readouterr().out
+    assert said.count("(finished by an earlier run)") == 2
+    assert (maps / "c" / "map.tif").exists()
+    # The record of one map makes that map again.
+    again = ["--config", str(maps / "a" / "predict.json"), "--overwrite"]
+    before = (maps / "a" / "map.tif").read_bytes()
+    assert main(again) == 0
+    assert (maps / "a" / "map.tif").read_bytes() == before
+
+    other = tmp_path / "other" / "a.tif"
+    other.parent.mkdir()
+    write_raster(other, 40, 40, seed=1)
+    os.utime(other, (0, 0))  # Older than the map, as an archived scene is.
+    assert main(arguments(small_export, [other, images[1]], maps, *RAW)) == 2
+    assert "a/map.tif exists already" in capsys.readouterr().err
 
 
 def test_an_existing_mosaic_is_refused_before_any_work(

@@ -16,6 +16,7 @@ import rasterio
 from local_export import SmallExport, write_raster
 
 from serving import plan
+from serving.inputs import find_inputs
 from serving.options import NetworkOptions, PredictionOptions
 from serving.predict import main
 from serving.scene_prediction import Engine, ScenePrediction
@@ -193,6 +194,34 @@ def test_several_inputs_need_a_folder(
     assert "must be a folder" in capsys.readouterr().err
     assert main(arguments(small_export, inputs, tmp_path / "out", *RAW)) == 0
     assert sorted(p.parent.name for p in (tmp_path / "out").glob("*/map.tif")) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("lists", "message"),
+    [
+        ({"all.txt": b"a.tif\nall.txt\n"}, "all.txt names itself"),
+        ({"all.txt": b"more.txt\n", "more.txt": b"./all.txt\n"}, "all.txt names itself"),
+        ({"all.txt": "bäume.tif\n".encode("latin-1")}, "is not a readable list of paths in UTF-8"),
+    ],
+)
+def test_a_list_that_cannot_be_followed_is_named(
+    small_export: SmallExport,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    lists: dict[str, bytes],
+    message: str,
+) -> None:
+    write_raster(tmp_path / "a.tif", 20, 20)
+    for name, content in lists.items():
+        (tmp_path / name).write_bytes(content)
+    out = tmp_path / "out"
+    assert main(arguments(small_export, [tmp_path / "all.txt"], out, *RAW)) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    # The same list twice is no circle.
+    (tmp_path / "once.txt").write_text("a.tif\n")
+    assert find_inputs([tmp_path / "once.txt"] * 2) == [tmp_path / "a.tif"] * 2
 
 
 def test_a_plan_writes_nothing(

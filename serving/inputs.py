@@ -1,0 +1,94 @@
+"""Which inputs and maps the paths of a command line stand for."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from landcover_tf.errors import ConfigError, RasterError
+from serving.sources import SCENE_FILE
+
+RASTER_SUFFIXES = (".tif", ".tiff", ".vrt")
+
+
+def find_inputs(paths: Sequence[Path], *, within: frozenset[Path] = frozenset()) -> list[Path]:
+    """Returns the inputs that the given paths stand for.
+
+    A .txt file lists one path a line, relative to itself; a folder that is no product or scene
+    holds products, prepared scenes and GeoTIFFs.
+
+    Args:
+        paths: What was given.
+        within: Lists that are being read, so that one that names itself is noticed.
+
+    Raises:
+        RasterError: A path does not exist, holds nothing to predict on, or is no readable list.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if not path.exists():
+            raise RasterError(
+                f"there is no {path}; expected a SAFE product, a prepared scene or a raster"
+            )
+        if path.suffix == ".txt":
+            if path.resolve() in within:
+                raise RasterError(f"the list {path} names itself; remove that line")
+            found += find_inputs(_listed(path), within=within | {path.resolve()})
+        elif path.is_dir() and not _is_one(path):
+            inside = sorted(p for p in path.iterdir() if p.name[0] != "." and _is_one(p))
+            if not inside:
+                raise RasterError(
+                    f"{path} holds no SAFE product, prepared scene or GeoTIFF; prepare scenes "
+                    "first, or name a raster"
+                )
+            found += inside
+        else:
+            found.append(path)
+    if not found:
+        raise RasterError(f"{', '.join(map(str, paths))} names no input")
+    return found
+
+
+def map_paths(inputs: Sequence[Path], output_map: Path, *, mosaic: bool) -> list[Path]:
+    """Returns where the map of each input goes.
+
+    Raises:
+        ConfigError: `output_map` is a file where a folder is needed, or the reverse.
+    """
+    is_file = output_map.suffix.lower() in (".tif", ".tiff")
+    if output_map.suffix and not (is_file or output_map.is_dir()):
+        raise ConfigError(f"--output-map must end in .tif or be a folder, got {output_map}")
+    if mosaic and not is_file:
+        raise ConfigError(
+            f"--mosaic writes one map: --output-map must end in .tif, got {output_map}"
+        )
+    if len(inputs) == 1 and not mosaic:
+        return [output_map if is_file else output_map / "map.tif"]
+    if is_file and not mosaic:
+        raise ConfigError(
+            f"{len(inputs)} inputs make {len(inputs)} maps: --output-map must be a folder, got "
+            f"{output_map}; or pass --mosaic for one map"
+        )
+    folder = output_map.with_name(f"{output_map.stem}_scenes") if mosaic else output_map
+    names = [path.name.removesuffix(path.suffix) for path in inputs]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ConfigError(f"several inputs are called {', '.join(twice)}; their maps would collide")
+    return [folder / name / "map.tif" for name in names]
+
+
+def _listed(path: Path) -> list[Path]:
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise RasterError(f"{path} is not a readable list of paths in UTF-8: {error}") from error
+    return [path.parent / line for line in lines if line and line[0] != "#"]
+
+
+def _is_one(path: Path) -> bool:
+    """Returns whether a path is one input by its form, without opening it."""
+    if path.is_dir():
+        return (
+            (path / SCENE_FILE).is_file()
+            or path.suffix == ".SAFE"
+            or bool(list(path.glob("MTD_MSIL*.xml")))
+        )
+    return path.suffix.lower() in (*RASTER_SUFFIXES, ".zip")
