@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from landcover_tf.grid import Window
 
 MOST_SQUARES = 10_000
-"""With more, the resampling of a comparison takes minutes and gigabytes."""
+"""So many say enough; the resampling needs 16 bytes for each square and sample."""
 USAGE = """usage: landcover assess {design,estimate,compare} [flags]
 
   design     draw a stratified random sample of a map, to be labelled

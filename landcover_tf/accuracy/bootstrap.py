@@ -46,23 +46,34 @@ def resample(blocks: int, *, samples: int, seed: int) -> np.ndarray:
     return rng.multinomial(blocks, np.full(blocks, 1 / blocks), size=samples)
 
 
+def resampled_sums(matrices: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Returns the sum over each bootstrap sample's blocks, float64 [samples, ...].
+
+    Args:
+        matrices: Confusion matrices of the blocks, int [blocks, classes, classes]; or any other
+            sums that are to be resampled together, [blocks, ...].
+        counts: What `resample` gave. With the same counts, the difference of two models is
+            resampled in pairs: put both matrices into one array.
+    """
+    # NumPy multiplies matrices of floats with BLAS, those of integers with a slow loop of its own.
+    # Pixels are far fewer than 2**53, so that the sums are exact.
+    return np.tensordot(counts.astype(np.float64), matrices.astype(np.float64), axes=1)
+
+
 def interval(
-    matrices: np.ndarray, statistic: Statistic, counts: np.ndarray, *, confidence: float = 0.95
+    matrices: np.ndarray, statistic: Statistic, sums: np.ndarray, *, confidence: float = 0.95
 ) -> Interval:
     """Returns a statistic of all blocks and its percentile interval.
 
     Args:
-        matrices: Confusion matrices of the blocks, [blocks, classes, classes]; or any other
-            sums that are to be resampled together, [blocks, ...].
+        matrices: Those of the blocks, [blocks, ...].
         statistic: From sums [n, ...] to values [n].
-        counts: What `resample` gave. With the same counts, the difference of two models is
-            resampled in pairs: put both matrices into one array.
+        sums: What `resampled_sums` gave; all statistics of these blocks share it.
         confidence: Share of samples inside the interval.
     """
     value = float(statistic(matrices.sum(axis=0, keepdims=True))[0])
     if len(matrices) < 2:
         return Interval(value=value, low=np.nan, high=np.nan)
-    sums = np.tensordot(counts, matrices, axes=1)
     values = statistic(sums)
     # A sample without any pixel of interest has no score and says nothing about its spread.
     values = values[np.isfinite(values)]

@@ -155,9 +155,10 @@ def compare_values(
         confidence: Of the intervals.
     """
     counts = bootstrap.resample(len(found.blocks), samples=samples, seed=seed)
+    sums = bootstrap.resampled_sums(found.blocks, counts)
 
     def interval(statistic: Statistic) -> dict[str, float | None]:
-        return _interval(bootstrap.interval(found.blocks, statistic, counts, confidence=confidence))
+        return _interval(bootstrap.interval(found.blocks, statistic, sums, confidence=confidence))
 
     return _about(class_map, "compare") | {
         "pixels": {

@@ -49,18 +49,18 @@ def judge(
         samples: Bootstrap samples.
         seed: Decides the samples.
     """
-    sums = bootstrap.block_matrices(matrices, blocks)
-    counts = bootstrap.resample(len(sums), samples=samples, seed=seed)
+    own = bootstrap.block_matrices(matrices, blocks)
+    counts = bootstrap.resample(len(own), samples=samples, seed=seed)
+    sums = bootstrap.resampled_sums(own, counts)
 
     def iou_of(number: int) -> Interval:
-        return bootstrap.interval(sums, lambda m: bootstrap.class_iou(m)[:, number], counts)
+        return bootstrap.interval(own, lambda m: bootstrap.class_iou(m)[:, number], sums)
 
     return Judged(
         name=name,
         scores=scores(matrices.sum(axis=0)),
         intervals={
-            key: bootstrap.interval(sums, statistic, counts)
-            for key, statistic in STATISTICS.items()
+            key: bootstrap.interval(own, statistic, sums) for key, statistic in STATISTICS.items()
         },
         class_iou=tuple(iou_of(number) for number in range(matrices.shape[1])),
     )
@@ -83,6 +83,7 @@ def difference(
     """
     both = bootstrap.block_matrices(np.stack([first, second], axis=1), blocks)
     counts = bootstrap.resample(len(both), samples=samples, seed=seed)
+    sums = bootstrap.resampled_sums(both, counts)
 
     def of_pairs(
         statistic: Callable[[np.ndarray], np.ndarray],
@@ -90,7 +91,7 @@ def difference(
         return lambda pairs: statistic(pairs[:, 0]) - statistic(pairs[:, 1])
 
     return {
-        key: bootstrap.interval(both, of_pairs(statistic), counts)
+        key: bootstrap.interval(both, of_pairs(statistic), sums)
         for key, statistic in STATISTICS.items()
     }
 
