@@ -12,12 +12,15 @@ from serving.band_content import LEVELS
 
 Precision = Literal["float32", "bf16"]
 
+KEPT_SHAPES = 2
+"""A window and its quarter turn."""
+
 _BFLOAT16_OPTION = "auto_mixed_precision_onednn_bfloat16"
 _DECIDED_AT_ONCE = 2**16
 
 
 class TensorFlowModel:
-    """A SavedModel called through one function of fixed shape per input shape.
+    """A SavedModel called through one function of fixed shape per input shape; few are kept.
 
     The export holds its weights as constants already, so TensorFlow folds each batch
     normalisation into its convolution when the function is first run.
@@ -61,6 +64,9 @@ class TensorFlowModel:
     def _run(self, what: str, batch: np.ndarray) -> np.ndarray:
         key = (what, batch.shape)
         if key not in self._functions:
+            # Each function holds its own folded weights.
+            if len(self._functions) >= KEPT_SHAPES:
+                self._functions.clear()
             self._functions[key] = self._compile(what, batch.shape)
         return self._functions[key](self._tf.constant(batch)).numpy()
 

@@ -9,12 +9,10 @@ from landcover_tf.errors import ModelError
 from landcover_tf.model_info import ModelInfo
 from landcover_tf.quiet import import_openvino
 from serving.band_content import LEVELS
+from serving.local_model import KEPT_SHAPES
 from serving.options import Precision
 
 Answer = Literal["probabilities", "decision"]
-
-KEPT_SHAPES = 2
-"""A window and its quarter turn."""
 
 
 class OpenVinoModel:

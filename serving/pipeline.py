@@ -71,7 +71,7 @@ class Predictor:
         layout: Layout,
         reader: WindowReader,
         backend: Backend,
-        merger: Callable[[], Merger],
+        merger: Callable[[Layout], Merger],
         content: BandContent,
         batch_size: int,
         excluded_bits: int,
@@ -82,7 +82,8 @@ class Predictor:
             layout: The windows.
             reader: Reads them.
             backend: Runs the network.
-            merger: Makes an empty merger of `content`'s probabilities, or of decisions.
+            merger: Makes an empty merger of `content`'s probabilities, or of decisions, for
+                all windows or those of some columns.
             content: What to keep.
             batch_size: Windows per call of the network.
             excluded_bits: Validity bits whose pixels get no class.
@@ -113,7 +114,7 @@ class Predictor:
         """
         wanted = set(rows)
         with _Writer(store, self._content) as writer:
-            merger = self._merger()
+            merger = self._merger(self._layout)
             # Closed at once on an error: the reader thread must not outlive the raster.
             with closing(prefetch(self._items(self.rows_to_compute(rows)), depth=1)) as items:
                 for item in items:
@@ -126,23 +127,24 @@ class Predictor:
                         if item.row in wanted:
                             writer.put(item, band)
 
-    def region(self, rows: Iterable[int], cols: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
+    def region(self, rows: range, cols: range) -> Iterator[tuple[int, np.ndarray]]:
         """Yields (window row, merged probabilities of its band) using some windows only.
 
         Args:
-            rows: Window rows, consecutive.
-            cols: Window columns, consecutive.
+            rows: Window rows.
+            cols: Window columns; the bands reach from the start of the first to the end of the
+                last, so that memory does not follow the raster's width.
         """
-        merger, columns = self._merger(), list(cols)
+        merger = self._merger(self._layout.of_columns(cols))
         for row in rows:
-            for start in range(0, len(columns), self._batch_size):
-                part = columns[start : start + self._batch_size]
+            for start in range(cols.start, cols.stop, self._batch_size):
+                part = range(start, min(start + self._batch_size, cols.stop))
                 waiting = [
                     (col, self._reader.read(self._layout.window(row, col))[0]) for col in part
                 ]
                 values = self._backend.probabilities(self._step(row, waiting).images)
                 for col, probabilities in zip(part, values, strict=False):
-                    merger.add(row, col, probabilities)
+                    merger.add(row, col - cols.start, probabilities)
             yield row, merger.finish(row)
 
     def rows_to_compute(self, rows: Sequence[int]) -> list[int]:

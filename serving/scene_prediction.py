@@ -159,7 +159,9 @@ class ScenePrediction:
             layout=self.layout,
             reader=WindowReader(self.source, self.engine.info.nodata),
             backend=backend,
-            merger=lambda: self._merger(self.content.decision_only and not all_probabilities),
+            merger=lambda layout: self._merger(
+                layout, decisions=self.content.decision_only and not all_probabilities
+            ),
             content=self.content,
             batch_size=batch_size(self.layout, self.options.network),
             excluded_bits=self.excluded_bits,
@@ -231,14 +233,14 @@ class ScenePrediction:
         """Validity bits of pixels that get no class."""
         return NODATA | (int(CLOUD_BITS) if self.options.source.mask_clouds else 0)
 
-    def _merger(self, decisions: bool) -> Merger:
+    def _merger(self, layout: Layout, *, decisions: bool) -> Merger:
         options = self.options.network
-        if self.layout.mode == "blend":
+        if layout.mode == "blend":
             weights = patch_weights(options.weighting, options.patch_size, options.patch_overlap)
-            return BlendMerger(self.layout, self.content.classes, weights)
+            return BlendMerger(layout, self.content.classes, weights)
         if decisions:
-            return CropMerger(self.layout, 2, np.uint8)
-        return CropMerger(self.layout, self.content.classes, np.float32)
+            return CropMerger(layout, 2, np.uint8)
+        return CropMerger(layout, self.content.classes, np.float32)
 
     def _write_files(self, final: BandStore, path: Path) -> Result:
         options, info = self.options, self.engine.info

@@ -87,12 +87,13 @@ def windowed(scene: ScenePrediction, region: Window) -> np.ndarray:
     rows = _spans_on(layout.rows, region.row_off, region.row_end)
     cols = _spans_on(layout.cols, region.col_off, region.col_end)
     predictor = scene.predictor(scene.engine.backend, all_probabilities=True)
-    parts = []
+    left, parts = layout.cols[cols.start].start, []
     for row, band in predictor.region(rows, cols):
         start, stop = layout.band(row)
         first, last = max(region.row_off, start), min(region.row_end, stop)
         if first < last:
-            parts.append(band[first - start : last - start, region.col_off : region.col_end])
+            inside = slice(region.col_off - left, region.col_end - left)
+            parts.append(band[first - start : last - start, inside])
     return np.concatenate(parts)
 
 

@@ -6,7 +6,7 @@ fall on other pixels and most labels change, however wide the margin is.
 
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from landcover_tf.errors import ConfigError
@@ -86,6 +86,20 @@ class Layout:
     def band(self, row: int) -> tuple[int, int]:
         """Returns the raster rows [start, stop) that are final after window row `row`."""
         return self.rows[row].keep_start, self.rows[row].keep_stop
+
+    def of_columns(self, cols: range) -> "Layout":
+        """Returns the layout of some neighbouring window columns; its pixels start with theirs."""
+        first = self.cols[cols.start].start
+        spans = tuple(
+            Span(
+                start=span.start - first,
+                stop=span.stop - first,
+                keep_start=span.keep_start - first,
+                keep_stop=span.keep_stop - first,
+            )
+            for span in self.cols[cols.start : cols.stop]
+        )
+        return replace(self, width=spans[-1].stop, cols=spans)
 
     def first_row_of(self, row: int) -> int:
         """Returns the first window row that contributes to the band of window row `row`."""

@@ -1,0 +1,21 @@
+"""The SavedModel run by TensorFlow in this process."""
+
+import gc
+
+import numpy as np
+from local_export import SmallExport
+
+from serving.local_model import TensorFlowModel
+
+
+def test_functions_of_earlier_shapes_are_dropped(small_export: SmallExport) -> None:
+    from tensorflow.python.eager import context
+
+    model = TensorFlowModel(small_export.folder, small_export.info)
+    registered = []
+    for height in range(8, 80, 8):
+        model.decide(np.full((1, height, 16, 4), 2000, np.uint16))
+        gc.collect()
+        registered.append(len(context.context().list_function_names()))
+    # Two shapes are kept at most, so from the third on the number stays.
+    assert max(registered[3:]) <= max(registered[:3])
