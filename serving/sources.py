@@ -1,6 +1,5 @@
 """Rasters to predict on, all read as one thing: stored values in the model's bands and units."""
 
-import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,9 +10,8 @@ import numpy as np
 import rasterio
 from rasterio import Affine
 from rasterio.crs import CRS
-from rasterio.enums import ColorInterp, MaskFlags, Resampling
+from rasterio.enums import ColorInterp
 from rasterio.errors import RasterioError
-from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window as RasterioWindow
 
 from landcover_tf import bands as band_names
@@ -23,10 +21,10 @@ from landcover_tf.files import read_json
 from landcover_tf.grid import Window
 from landcover_tf.model_info import ModelInfo
 from landcover_tf.sentinel2.pansharpen import Sharpening
+from serving.raster_views import alpha_band, has_mask, open_raster, resampled
 from serving.stored_values import NODATA, Conversion, finish_pixels
 
 SCENE_FILE = "scene.json"
-METRES_PER_DEGREE = 111_320.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,13 +140,18 @@ class RasterSource:
         self.name = name or path.stem
         self.tags = dict(tags or {}) | {"source": self.name}
         self._info = info
-        dataset = _open(path)
+        dataset = open_raster(path)
         files = [path, description, validity_path, *dataset.files]
         self._files = {Path(file).resolve() for file in files if file is not None}
-        self._dataset = _resampled(dataset, info, options, path)
+        self._dataset = resampled(dataset, info.resolution_m, path, resample=options.resample)
         self._validity = None
         if validity_path is not None:
-            self._validity = _resampled(_open(validity_path), info, options, validity_path)
+            self._validity = resampled(
+                open_raster(validity_path),
+                info.resolution_m,
+                validity_path,
+                resample=options.resample,
+            )
         self.grid = Georeference(
             height=self._dataset.height,
             width=self._dataset.width,
@@ -157,7 +160,7 @@ class RasterSource:
         )
         self._indexes = _band_indexes(self._dataset, info, options, path)
         self._conversion = _conversion(self._dataset, self._indexes, info, path)
-        self._has_mask, self._alpha = _has_mask(self._dataset), _alpha_band(self._dataset)
+        self._has_mask, self._alpha = has_mask(self._dataset), alpha_band(self._dataset)
         # Strips hold all columns: each window beside the first would decode them once more.
         self.sequential = self._dataset.block_shapes[0][1] >= self._dataset.width
 
@@ -235,59 +238,6 @@ def _open_prepared(folder: Path, info: ModelInfo, options: SourceOptions) -> Ras
     )
 
 
-def _open(path: Path) -> rasterio.DatasetReader:
-    try:
-        return rasterio.open(path)
-    except (RasterioError, OSError) as error:
-        raise RasterError(f"{path} is not a readable raster: {error}") from error
-
-
-def _resampled(
-    dataset: rasterio.DatasetReader, info: ModelInfo, options: SourceOptions, path: Path
-) -> rasterio.DatasetReader:
-    """Returns the dataset, or a view of it at the model's resolution if that was asked for."""
-    if dataset.crs is None or info.resolution_m is None:
-        return dataset
-    row_m, col_m = _pixel_sides_m(dataset)
-    row_factor, col_factor = row_m / info.resolution_m, col_m / info.resolution_m
-    if abs(row_factor - 1) < 0.01 and abs(col_factor - 1) < 0.01:
-        return dataset
-    if not options.resample:
-        size = f"{row_m:g}" if math.isclose(row_m, col_m) else f"{col_m:g} x {row_m:g}"
-        raise RasterError(
-            f"{path} has pixels of {size} m, the model was trained on {info.resolution_m:g} m "
-            f"(factor {row_factor:g}); pass --resample to resample it"
-        )
-    height = max(round(dataset.height * row_factor), 1)
-    width = max(round(dataset.width * col_factor), 1)
-    old, across, down = dataset.transform, dataset.width / width, dataset.height / height
-    transform = Affine(old.a * across, old.b * down, old.c, old.d * across, old.e * down, old.f)
-    categorical = dataset.count == 1 and dataset.dtypes[0] == "uint8"
-    return WarpedVRT(
-        dataset,
-        crs=dataset.crs,
-        # A view has no mask of its own, so it takes that of the raster along as a band.
-        add_alpha=_has_mask(dataset) and _alpha_band(dataset) is None,
-        transform=transform,
-        width=width,
-        height=height,
-        resampling=Resampling.nearest
-        if categorical
-        else (Resampling.average if row_factor < 1 else Resampling.bilinear),
-    )
-
-
-def _pixel_sides_m(dataset: rasterio.DatasetReader) -> tuple[float, float]:
-    """Returns height and width of a pixel, whichever way the raster is turned."""
-    grid = dataset.transform
-    if dataset.crs.is_geographic:
-        # How long a degree along a row is depends on the latitude; degrees down are all alike.
-        height_m = math.hypot(grid.b, grid.e) * METRES_PER_DEGREE
-        return height_m, height_m
-    unit_m = dataset.crs.linear_units_factor[1]
-    return math.hypot(grid.b, grid.e) * unit_m, math.hypot(grid.a, grid.d) * unit_m
-
-
 def _band_indexes(
     dataset: rasterio.DatasetReader, info: ModelInfo, options: SourceOptions, path: Path
 ) -> list[int]:
@@ -344,13 +294,3 @@ def _conversion(
         for b, (s, o) in zip(info.bands, scaled, strict=True)
     ]
     return Conversion.between(source, info.bands)
-
-
-def _has_mask(dataset: rasterio.DatasetReader) -> bool:
-    return MaskFlags.per_dataset in dataset.mask_flag_enums[0]
-
-
-def _alpha_band(dataset: rasterio.DatasetReader) -> int | None:
-    """Returns the 1-based alpha band; GDAL takes it as the mask of integers only."""
-    bands = [i for i, interp in enumerate(dataset.colorinterp, 1) if interp == ColorInterp.alpha]
-    return bands[0] if bands else None

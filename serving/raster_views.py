@@ -1,0 +1,87 @@
+"""Rasters opened at the model's resolution, with the mask that they bring along."""
+
+import math
+from pathlib import Path
+
+import rasterio
+from rasterio import Affine
+from rasterio.enums import ColorInterp, MaskFlags, Resampling
+from rasterio.errors import RasterioError
+from rasterio.vrt import WarpedVRT
+
+from landcover_tf.errors import RasterError
+
+METRES_PER_DEGREE = 111_320.0
+
+
+def open_raster(path: Path) -> rasterio.DatasetReader:
+    """Returns an open raster.
+
+    Raises:
+        RasterError: It cannot be read.
+    """
+    try:
+        return rasterio.open(path)
+    except (RasterioError, OSError) as error:
+        raise RasterError(f"{path} is not a readable raster: {error}") from error
+
+
+def resampled(
+    dataset: rasterio.DatasetReader, resolution_m: float | None, path: Path, *, resample: bool
+) -> rasterio.DatasetReader:
+    """Returns the dataset, or a view of it at the model's resolution if that was asked for.
+
+    Raises:
+        RasterError: The resolution is another one and `resample` is off.
+    """
+    if dataset.crs is None or resolution_m is None:
+        return dataset
+    row_m, col_m = _pixel_sides_m(dataset)
+    row_factor, col_factor = row_m / resolution_m, col_m / resolution_m
+    if abs(row_factor - 1) < 0.01 and abs(col_factor - 1) < 0.01:
+        return dataset
+    if not resample:
+        size = f"{row_m:g}" if math.isclose(row_m, col_m) else f"{col_m:g} x {row_m:g}"
+        raise RasterError(
+            f"{path} has pixels of {size} m, the model was trained on {resolution_m:g} m "
+            f"(factor {row_factor:g}); pass --resample to resample it"
+        )
+    height = max(round(dataset.height * row_factor), 1)
+    width = max(round(dataset.width * col_factor), 1)
+    old, across, down = dataset.transform, dataset.width / width, dataset.height / height
+    transform = Affine(old.a * across, old.b * down, old.c, old.d * across, old.e * down, old.f)
+    categorical = dataset.count == 1 and dataset.dtypes[0] == "uint8"
+    return WarpedVRT(
+        dataset,
+        crs=dataset.crs,
+        # A view has no mask of its own, so it takes that of the raster along as a band.
+        add_alpha=has_mask(dataset) and alpha_band(dataset) is None,
+        transform=transform,
+        width=width,
+        height=height,
+        resampling=Resampling.nearest
+        if categorical
+        else (Resampling.average if row_factor < 1 else Resampling.bilinear),
+    )
+
+
+def has_mask(dataset: rasterio.DatasetReader) -> bool:
+    """Returns whether one mask says which pixels of all bands hold data."""
+    return MaskFlags.per_dataset in dataset.mask_flag_enums[0]
+
+
+def alpha_band(dataset: rasterio.DatasetReader) -> int | None:
+    """Returns the 1-based alpha band; GDAL takes it as the mask of integers only."""
+    bands = [i for i, interp in enumerate(dataset.colorinterp, 1) if interp == ColorInterp.alpha]
+    return bands[0] if bands else None
+
+
+def _pixel_sides_m(dataset: rasterio.DatasetReader) -> tuple[float, float]:
+    """Returns height and width of a pixel, whichever way the raster is turned."""
+    grid = dataset.transform
+    if dataset.crs.is_geographic:
+        # How long a degree along a row is depends on the latitude; degrees down are all alike.
+        height_m = math.hypot(grid.b, grid.e) * METRES_PER_DEGREE
+        return height_m, height_m
+    unit_m = dataset.crs.linear_units_factor[1]
+    return math.hypot(grid.b, grid.e) * unit_m, math.hypot(grid.a, grid.d) * unit_m
