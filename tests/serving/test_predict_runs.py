@@ -1,7 +1,6 @@
 """Killed, parallel, merged and planned predictions."""
 
 import os
-import re
 import signal
 import sqlite3
 import struct
@@ -15,13 +14,8 @@ import pytest
 import rasterio
 from local_export import SmallExport, write_raster
 
-from landcover_tf.grid import Window
 from serving import plan
-from serving.inputs import find_inputs
-from serving.options import NetworkOptions, PredictionOptions
 from serving.predict import main
-from serving.scene_prediction import Engine, ScenePrediction
-from serving.verification import verify, windowed
 
 RAW = ("--min-object-size", "0", "--engine", "tensorflow", "--no-picture", "--no-stac")
 BLEND = ("--mode", "blend", "--patch-size", "64", "--patch-overlap", "32")
@@ -184,47 +178,6 @@ def test_a_mosaic_of_other_grids_is_refused_before_any_work(
     assert not (tmp_path / "m_scenes").exists()
 
 
-def test_several_inputs_need_a_folder(
-    small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for name in ("a.tif", "b.tif"):
-        write_raster(tmp_path / name, 20, 20)
-    (tmp_path / "list.txt").write_text("a.tif\n# a comment\nb.tif\n")
-    inputs = [tmp_path / "list.txt"]
-    assert main(arguments(small_export, inputs, tmp_path / "m.tif", *RAW)) == 2
-    assert "must be a folder" in capsys.readouterr().err
-    assert main(arguments(small_export, inputs, tmp_path / "out", *RAW)) == 0
-    assert sorted(p.parent.name for p in (tmp_path / "out").glob("*/map.tif")) == ["a", "b"]
-
-
-@pytest.mark.parametrize(
-    ("lists", "message"),
-    [
-        ({"all.txt": b"a.tif\nall.txt\n"}, "all.txt names itself"),
-        ({"all.txt": b"more.txt\n", "more.txt": b"./all.txt\n"}, "all.txt names itself"),
-        ({"all.txt": "bäume.tif\n".encode("latin-1")}, "is not a readable list of paths in UTF-8"),
-    ],
-)
-def test_a_list_that_cannot_be_followed_is_named(
-    small_export: SmallExport,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    lists: dict[str, bytes],
-    message: str,
-) -> None:
-    write_raster(tmp_path / "a.tif", 20, 20)
-    for name, content in lists.items():
-        (tmp_path / name).write_bytes(content)
-    out = tmp_path / "out"
-    assert main(arguments(small_export, [tmp_path / "all.txt"], out, *RAW)) == 2
-    error = capsys.readouterr().err
-    assert message in error
-    assert error.count("\n") == 1
-    # The same list twice is no circle.
-    (tmp_path / "once.txt").write_text("a.tif\n")
-    assert find_inputs([tmp_path / "once.txt"] * 2) == [tmp_path / "a.tif"] * 2
-
-
 def test_a_plan_writes_nothing(
     small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -237,71 +190,6 @@ def test_a_plan_writes_nothing(
     assert "54 of 64 x 64 px" in text
     assert "3.686 px per output px" in text
     assert not out.parent.exists()
-
-
-def test_verify_finds_exact_mode_exact_and_blending_not(
-    small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    write_raster(tmp_path / "scene.tif", 300, 200)
-    differences = {}
-    for mode in ("exact", "blend"):
-        out = tmp_path / mode / "map.tif"
-        flags = (*RAW, *BLEND, "--mode", mode, "--verify", "--verify-regions", "2")
-        assert main(arguments(small_export, [tmp_path / "scene.tif"], out, *flags)) == 0
-        found = re.search(r"difference ([0-9.e+-]+), mean", capsys.readouterr().out)
-        assert found
-        differences[mode] = float(found[1])
-    assert differences["exact"] < 1e-5
-    assert differences["blend"] > 1e-3
-
-
-@pytest.mark.parametrize("mode", ["exact", "blend"])
-def test_a_region_is_merged_from_its_own_columns_only(
-    small_export: SmallExport, tmp_path: Path, mode: str
-) -> None:
-    write_raster(tmp_path / "scene.tif", 120, 700)
-    room = 144 * 160 * plan.ACTIVATION_BYTES_PER_PX["tensorflow", "float32"]
-    network = NetworkOptions(
-        engine="tensorflow",
-        mode=mode,  # type: ignore[arg-type]
-        patch_size=64,
-        patch_overlap=32,
-        memory_gb=(plan.ENGINE_BYTES["tensorflow"] + 2 * room) / 2**30,
-    )
-    options = PredictionOptions(network=network)
-    engine = Engine(small_export.folder, options)
-    scene = ScenePrediction(tmp_path / "scene.tif", tmp_path / "map.tif", engine, options)
-    assert len(scene.layout.cols) >= 3
-    whole = windowed(scene, Window(row_off=0, col_off=0, height=120, width=700))
-    for col in (0, 300, 690):
-        region = Window(row_off=70, col_off=col, height=50, width=10)
-        np.testing.assert_array_equal(windowed(scene, region), whole[region.slices])
-    # Two windows of a row meet no other column of the raster.
-    two = scene.layout.cols[1].start, scene.layout.cols[2].stop
-    predictor = scene.predictor(engine.backend, all_probabilities=True)
-    for _, band in predictor.region(range(1), range(1, 3)):
-        assert band.shape[1] == two[1] - two[0]
-    scene.source.close()
-
-
-def test_verify_counts_labels_that_were_stored_wrongly(
-    small_export: SmallExport, tmp_path: Path
-) -> None:
-    write_raster(tmp_path / "scene.tif", 100, 90)
-    options = PredictionOptions(network=NetworkOptions(engine="tensorflow", mode="exact"))
-    engine = Engine(small_export.folder, options)
-    scene = ScenePrediction(tmp_path / "scene.tif", tmp_path / "map.tif", engine, options)
-    scene.prepare()
-    scene.compute(scene.unfinished_rows())
-    # The raster is smaller than a region, so one region holds all of it.
-    assert verify(scene, regions=1, seed=0).flips == 0
-    stored = scene.store.rows(0, 100, (0, 1))
-    stored[0, :30] = (stored[0, :30] + 1) % 5
-    scene.store.write(0, stored)
-    found = verify(scene, regions=1, seed=0)
-    assert (found.pixels, found.flips) == (100 * 90, 30 * 90)
-    assert found.largest_difference < 1e-5
-    scene.source.close()
 
 
 def test_polygons_cover_the_map(small_export: SmallExport, tmp_path: Path) -> None:
