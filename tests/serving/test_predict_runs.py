@@ -126,6 +126,26 @@ def test_processes_give_the_same_bytes(small_export: SmallExport, tmp_path: Path
     assert (tmp_path / "1" / "map.tif").read_bytes() == (tmp_path / "2" / "map.tif").read_bytes()
 
 
+def test_one_raster_is_shared_by_the_workers_of_a_cluster(
+    small_export: SmallExport, tmp_path: Path
+) -> None:
+    from distributed import LocalCluster
+
+    write_raster(tmp_path / "scene.tif", 300, 200)
+    command = (small_export, [tmp_path / "scene.tif"])
+    here, there = tmp_path / "here" / "map.tif", tmp_path / "there" / "map.tif"
+    assert main(arguments(*command, here, *RAW, *BLEND)) == 0
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+    ) as cluster:
+        address = ("--scheduler", cluster.scheduler_address)
+        assert main(arguments(*command, there, *RAW, *BLEND, *address)) == 0
+        log = cluster.scheduler.transition_log
+        jobs = {entry[0] for entry in log if entry[0].startswith("compute_rows")}
+    assert len(jobs) == 2
+    assert there.read_bytes() == here.read_bytes()
+
+
 def test_a_mosaic_takes_the_more_confident_pixel(small_export: SmallExport, tmp_path: Path) -> None:
     scenes = tmp_path / "scenes"
     scenes.mkdir()
