@@ -1,7 +1,9 @@
 """Real data: 13-band Level-1C reflectance of one square kilometre in Slovenia, with land use.
 
-    python -m examples.eolearn_slovenia --source-dir ../shared/data/eolearn_slovenia \\
-        --output-dir slovenia
+    python -m examples.eolearn_slovenia --source-dir DIR --output-dir slovenia
+
+The data is eo-learn's (github.com/sentinel-hub/eo-learn, MIT, `example_data`): `DIR` holds
+`REFERENCE_SCENES.npy` and the test patch's `mask_timeless_LULC.npy`.
 
 Three clear dates of the same 101 x 100 pixels. The western half is for training (its northern
 part) and for choosing the epoch (its southern part), the eastern half for the test; the gaps

@@ -1,8 +1,10 @@
 """Real data: 7-band HLS chips with ESA WorldCover labels, split by group.
 
-    python -m examples.hls_worldcover --source-dir ../shared/data/hls_worldcover --output-dir hls
+    python -m examples.hls_worldcover --source-dir DIR --output-dir hls --folds 0 1 2 3 4
 
-The chips (128 x 128 pixels, no CRS) overlap within a group, so whole groups are held out. Prints
+The folder, which is not in the repository, holds `images/N.tif` (int16 reflectance * 10000 in 7
+bands, 128 x 128 pixels, no CRS) and `labels.npz` with `ids` [n], `worldcover` [n, 128, 128] (codes)
+and `group` [n]. Chips overlap within a group, so whole groups are held out. Prints
 the U-Net's scores beside gradient-boosted trees with 5 x 5 context features, and after several
 folds the mean and standard deviation of both.
 """

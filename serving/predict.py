@@ -29,7 +29,7 @@ class PredictConfig:
     mode: Literal["auto", "exact", "blend"] = "auto"
     """exact: large windows cropped by the network's receptive field, equal to no windows at all.
     blend: patches averaged where they overlap. auto: the one that computes fewer pixels within
-    --memory-gb."""
+    --memory-gb; with --server always blend."""
     patch_size: int = 256
     """Patch height and width in blend mode, in pixels."""
     patch_overlap: int = 96
@@ -47,8 +47,7 @@ class PredictConfig:
     engine: Literal["auto", "tensorflow", "openvino"] = "auto"
     """What runs the network; auto takes OpenVINO on a CPU if it is installed."""
     precision: Literal["float32", "bf16"] = "float32"
-    """bf16 is about twice as fast on processors that have it and changes few pixels; --verify
-    counts them."""
+    """bf16 is faster on processors that have it and changes few pixels; --verify counts them."""
     server: str | None = None
     """URL of a TensorFlow Serving model instead of a local engine: http(s)://HOST:PORT for REST,
     grpc://HOST:PORT for gRPC."""
@@ -105,7 +104,8 @@ class PredictConfig:
     seed: int = 0
     """Chooses those regions."""
     mosaic: bool = False
-    """Merge the maps of several inputs into --output-map, a .tif file, by confidence."""
+    """Merge the maps of several inputs, all of one UTM zone and grid, into --output-map, a .tif
+    file, by confidence; the single maps stay in NAME_scenes/."""
     jobs: int = 1
     """Processes that predict row bands or inputs side by side; each loads the model."""
     scheduler: str | None = None

@@ -44,6 +44,7 @@ def running(model_folder):
 def server(running):
     running.behaviour.failures.clear()
     running.behaviour.delay_s = 0
+    running.behaviour.meeting = None
     running.predictions.clear()
     return running
 
