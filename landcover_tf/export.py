@@ -96,7 +96,7 @@ def _export(config: ExportConfig, run: RunFolder, model_folder: Path) -> None:
         name=config.name,
         version=version,
         patch_size=settings["patch_size"],
-        calibration=run.read_calibration(len(spec.class_codes)),
+        calibration=run.read_calibration(len(spec.class_codes), dataset.data_hash),
         metrics=run.read_summary().get("scores") or {},
         weights_sha256=exporting.weights_hash(network),
         software=software_versions(),

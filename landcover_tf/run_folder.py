@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from landcover_tf.errors import ConfigError, RunError
-from landcover_tf.files import read_json
+from landcover_tf.files import read_json, sha256_of
 from landcover_tf.model_info import Calibration
 
 FINISHED = "finished"
@@ -125,19 +125,28 @@ class RunFolder:
         """
         return self._read(self.summary)
 
-    def read_calibration(self, classes: int) -> Calibration:
+    def read_calibration(self, classes: int, data_hash: str) -> Calibration:
         """Returns the fitted calibration, one that changes nothing when there is none.
 
         Args:
             classes: Channels of the network.
+            data_hash: Of the dataset of the training.
 
         Raises:
-            RunError: `calibration.json` is malformed or was fitted for other classes.
+            RunError: `calibration.json` is malformed, or was fitted for other classes, weights or
+                data than the run's.
         """
         if not self.calibration.is_file():
             return Calibration()
+        values = self._read(self.calibration)
+        own = {"weights_sha256": sha256_of(self.best_weights), "data_hash": data_hash}
+        if any(values.get(name) != value for name, value in own.items()):
+            raise RunError(
+                f"{self.calibration} was fitted for other weights or data than those of the run; "
+                "evaluate the run again"
+            )
         try:
-            calibration = Calibration.from_dict(self._read(self.calibration))
+            calibration = Calibration.from_dict(values)
             calibration.check_classes(classes)
             return calibration
         except (KeyError, TypeError, ValueError) as error:

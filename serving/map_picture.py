@@ -10,6 +10,7 @@ from rasterio.errors import RasterioError
 
 from landcover_tf.errors import RasterError
 from landcover_tf.legend import IGNORED, Legend
+from landcover_tf.sentinel2.label_rasters import open_codes
 from serving.band_content import LEVELS
 from serving.sources import Source
 
@@ -62,7 +63,7 @@ def check_truth(truth: Path, legend: Legend) -> None:
         RasterError: It is unreadable or holds codes that the legend does not have.
     """
     try:
-        with rasterio.open(truth) as labels:
+        with open_codes(truth) as labels:
             shape = _picture_shape(labels.height, labels.width)
             codes = legend.with_own_nodata(labels.read(1, out_shape=shape), labels.nodata)
     except RasterioError as error:
@@ -82,7 +83,7 @@ def read_truth(truth: Path, map_path: Path, shape: tuple[int, int], legend: Lege
     """
     from rasterio.vrt import WarpedVRT
 
-    with rasterio.open(map_path) as grid, rasterio.open(truth) as labels:
+    with rasterio.open(map_path) as grid, open_codes(truth) as labels:
         nodata = legend.nodata if labels.nodata is None else labels.nodata
         same = (labels.height, labels.width) == (grid.height, grid.width)
         if same or grid.crs is None or labels.crs is None:

@@ -103,7 +103,7 @@ class ProductSource:
         return image, TRUE_COLOUR, (image != self._product.nodata).all(axis=-1)
 
     def owns(self, path: Path) -> bool:
-        return path.resolve().is_relative_to(self.path.resolve())
+        return path.exists() and path.resolve().is_relative_to(self.path.resolve())
 
     def close(self) -> None:
         if self._scene is not None:

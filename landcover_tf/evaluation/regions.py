@@ -45,7 +45,7 @@ def own_regions(entries: Sequence[PatchEntry], patch_size: int) -> Iterator[np.n
         place = entry.row_off // patch_size, entry.col_off // patch_size
         cells[entry.product, *place].append((number, entry))
     # The offsets of the neighbours decide the region, and a grid has few kinds of neighbourhoods.
-    region = lru_cache(maxsize=512)(partial(_region, patch_size))
+    region = lru_cache(maxsize=32)(partial(_region, patch_size))
     for number, entry in enumerate(entries):
         row, col = entry.row_off // patch_size, entry.col_off // patch_size
         offsets = (

@@ -1,5 +1,6 @@
 """The rasters of the report's viewer, opened on the map's grid and brought to bytes."""
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from rasterio.vrt import WarpedVRT
 
 from landcover_tf.errors import RasterError
 from landcover_tf.legend import Legend
+from landcover_tf.sentinel2.label_rasters import open_codes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,12 +53,12 @@ class OpenLayers:
     def _codes(self, path: Path | None, legend: Legend) -> "Codes | None":
         if path is None:
             return None
-        raster = self._stack.enter_context(rasterio.open(path))
+        raster = self._stack.enter_context(open_codes(path))
         nodata = legend.nodata if raster.nodata is None else raster.nodata
         tags = (tag.removeprefix("CLASS_") for tag in raster.tags(1))
         return Codes(
             path=path,
-            raster=self._aligned(path, Resampling.nearest, nodata),
+            raster=self._aligned(path, Resampling.nearest, nodata, open_codes),
             nodata=nodata,
             legend=legend,
             named=frozenset(int(tag) for tag in tags if tag.isdecimal() and int(tag) < 256),
@@ -74,11 +76,15 @@ class OpenLayers:
         )
 
     def _aligned(
-        self, path: Path | None, resampling: Resampling, nodata: float | None = None
+        self,
+        path: Path | None,
+        resampling: Resampling,
+        nodata: float | None = None,
+        opened: Callable[[Path], Any] = rasterio.open,
     ) -> Any:
         if path is None:
             return None
-        raster = self._stack.enter_context(rasterio.open(path))
+        raster = self._stack.enter_context(opened(path))
         same = raster.shape == self.map.shape and (
             raster.crs is None or raster.transform.almost_equals(self.map.transform)
         )

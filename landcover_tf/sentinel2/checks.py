@@ -74,7 +74,8 @@ def check_cloud_mask(path: Path, product: SafeProduct, values: Mapping[int, str]
     if mask.covered_fraction == 1:
         return []
     message = (
-        f"{path} covers {mask.covered_fraction:.1%} of {product.name}; the rest counts as clear"
+        f"{path} covers {mask.covered_fraction:.1%} of {product.name}; where the image has "
+        "data, the rest counts as clear"
     )
     return [_finding(product, "cloud-mask", "warning", message)]
 

@@ -30,6 +30,14 @@ class LabelRaster:
     nodata: float | None
 
 
+def open_codes(path: Path) -> rasterio.DatasetReader:
+    """Opens a raster of class codes without its overviews, for reading it decimated.
+
+    GDAL fills those of a COG by splines unless told otherwise: with codes that no class has.
+    """
+    return rasterio.open(path, OVERVIEW_LEVEL="NONE")
+
+
 def find_label_rasters(path: str | Path) -> list[LabelRaster]:
     """Returns the label raster `path`, or all rasters in the folder `path`, sorted by name.
 

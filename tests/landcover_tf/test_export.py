@@ -10,7 +10,7 @@ import tensorflow as tf
 from landcover_tf import export
 from landcover_tf.bands import BAND_NAMES
 from landcover_tf.dataset_info import BandInfo, DatasetInfo, SplitInfo
-from landcover_tf.files import write_json
+from landcover_tf.files import sha256_of, write_json
 from landcover_tf.grid import PatchGrid
 from landcover_tf.legend import load_legend
 from landcover_tf.model_info import Calibration, ModelInfo, ModelSpec
@@ -63,9 +63,9 @@ def run(tmp_path_factory):
     network.save_weights(folder / "best.weights.h5")
     write_json(folder / "config.json", {"patch_size": 64, "data_dir": str(folder / "gone")})
     write_json(folder / "run.json", {"status": "finished", "scores": {"mean_iou": 0.5, "epoch": 2}})
-    write_json(
-        folder / "calibration.json", {"method": "vector", "scale": list(SCALE), "bias": list(BIAS)}
-    )
+    calibration = {"method": "vector", "scale": list(SCALE), "bias": list(BIAS)}
+    own = {"weights_sha256": sha256_of(folder / "best.weights.h5"), "data_hash": dataset.data_hash}
+    write_json(folder / "calibration.json", calibration | own)
     return folder
 
 

@@ -117,15 +117,18 @@ def test_vector_calibration_is_kept_for_the_export(tiny_run, tmp_path, capsys):
     assert evaluate.main(["--run-dir", str(run.path), "--calibration", "vector", *quick]) == 0
     assert "vector scaling" in capsys.readouterr().out
     classes = len(ModelSpec.load(run.model_spec).class_codes)
-    kept = run.read_calibration(classes)
+    data_hash = DatasetInfo.load(run.path).data_hash
+    kept = run.read_calibration(classes, data_hash)
     assert kept.method == "vector" and len(kept.scale) == len(kept.bias) == classes
     scores = json.loads((run.evaluation("val") / "scores.json").read_text())["calibration"]
     # It was fitted by minimising this on these very pixels.
     assert scores["nll_calibrated"] <= scores["nll"]
     with pytest.raises(RunError, match="2 classes"):
-        run.read_calibration(2)
+        run.read_calibration(2, data_hash)
+    with pytest.raises(RunError, match="other weights or data"):
+        run.read_calibration(classes, "another")
     assert evaluate.main(["--run-dir", str(run.path), "--calibration", "none", *quick]) == 0
-    assert run.read_calibration(classes) == Calibration()
+    assert run.read_calibration(classes, data_hash) == Calibration()
 
 
 @pytest.mark.parametrize(

@@ -41,3 +41,21 @@ def test_strange_codes_of_the_truth_do_not_wrap_to_known_ones(tmp_path: Path) ->
     legend = load_legend("landcover9")
     found = read_truth(tmp_path / "truth.tif", tmp_path / "scene.tif", (40, 40), legend)
     assert not np.isin(found, (legend.nodata, *legend.codes)).any()
+
+
+def test_truth_with_overviews_of_any_kind_is_read_from_its_own_pixels(tmp_path: Path) -> None:
+    """GDAL fills the overviews of a COG by cubic splines, with codes that nobody wrote."""
+    size = 1800
+    codes = np.random.default_rng(0).choice(np.array([10, 20, 60], np.uint8), (size, size))
+    profile = {
+        "driver": "COG", "height": size, "width": size, "count": 1, "dtype": "uint8",
+        "crs": "EPSG:32634", "transform": rasterio.Affine(10, 0, 5e5, 0, -10, 4e6),
+    }  # fmt: skip
+    path = tmp_path / "truth.tif"
+    with rasterio.open(path, "w", overview_resampling="cubic", **profile) as dataset:
+        dataset.write(codes, 1)
+    with rasterio.open(path) as dataset:
+        assert len(np.unique(dataset.read(1, out_shape=(900, 900)))) > 3
+    legend = load_legend("landcover9")
+    check_truth(path, legend)
+    assert set(np.unique(read_truth(path, path, (900, 900), legend))) <= {10, 20, 60}

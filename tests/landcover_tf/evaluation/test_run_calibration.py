@@ -74,4 +74,4 @@ def test_evaluate_on_another_dataset_writes_no_calibration(run, datasets, capsys
     assert evaluate.main(arguments) == 0
     assert "not corrected" in capsys.readouterr().out
     assert not run.calibration.exists()
-    assert run.read_calibration(3) == Calibration()
+    assert run.read_calibration(3, info.data_hash) == Calibration()

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import rasterio
 from PIL import Image
+from rasterio.enums import Resampling
 from rasterio.transform import from_origin
 
 from landcover_tf.errors import OutputError, RasterError
@@ -311,6 +312,17 @@ def test_no_data_of_the_reference_is_that_of_the_legend(tmp_path, dtype, nodata,
         tile = build_pyramid(layers, tmp_path / "tiles", LEGEND).embedded["0/0/0"]
         expected = [10, 20, 90, 30 if name == "whole" else 0, 0]
         assert decoded(tile["values"])[0, :5, 2].tolist() == expected
+
+
+def test_a_reference_with_overviews_of_any_kind_is_read_from_its_own_pixels(tmp_path):
+    size = 576  # Larger than a tile, so the first one is decimated.
+    codes = np.random.default_rng(0).choice(np.array([10, 20, 60], np.uint8), (size, size))
+    path = write(tmp_path / "map.tif", codes)
+    with rasterio.open(path, "r+") as raster:
+        raster.build_overviews([2, 4], Resampling.cubic)
+    plain = write(tmp_path / "plain.tif", codes)
+    pyramid = build_pyramid(MapLayers(map=plain, reference=path), tmp_path / "t", LEGEND)
+    assert set(np.unique(decoded(pyramid.embedded["0/0/0"]["values"])[..., 2])) <= {0, 10, 20, 60}
 
 
 def test_codes_of_the_reference_never_wrap(layers, tmp_path, monkeypatch):
