@@ -105,6 +105,14 @@ class DatasetInfo:
         return tuple(band.offset for band in self.bands)
 
     @property
+    def gap_px(self) -> int:
+        """Least distance in pixels that the build kept between patches of different splits."""
+        if self.build_config.get("split") == "random":
+            return 0
+        gap = self.build_config.get("gap_px")
+        return self.patch_grid.patch_size if gap is None else int(gap)
+
+    @property
     def data_hash(self) -> str:
         """Twelve hexadecimal digits that change with any shard, band, or class."""
         parts = [s.sha256 for split in sorted(self.splits) for s in self.splits[split].shards]

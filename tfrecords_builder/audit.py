@@ -106,7 +106,7 @@ def audit(folder: Path, *, min_distance_px: float | None = None) -> Audit:
     info.verify(folder, checksums=False)
     names = tuple(info.splits)
     facts = _collect(folder, info, names)
-    required = _built_gap(info) if min_distance_px is None else min_distance_px
+    required = float(info.gap_px) if min_distance_px is None else min_distance_px
     share, same = shared_fractions(facts.samples, facts.split, len(names))
     pairs = tuple(
         _pair(facts, info, names, first, second, share, same)
@@ -171,14 +171,6 @@ def _place(stored: StoredPatch) -> PatchPlace:
         height=int(rows[-1] - rows[0] + 1),
         width=int(cols[-1] - cols[0] + 1),
     )
-
-
-def _built_gap(info: DatasetInfo) -> float:
-    config = info.build_config
-    if config.get("split") == "random":
-        return 0.0
-    gap = config.get("gap_px")
-    return float(info.patch_grid.patch_size if gap is None else gap)
 
 
 def _pair(

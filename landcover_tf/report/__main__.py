@@ -79,6 +79,8 @@ def _program(config: ReportConfig) -> None:
     run.require_finished()
     info = DatasetInfo.load(run.dataset)
     output = config.output or run.path / "report.html"
+    for path in filter(None, (config.map, config.reference)):
+        _check_legend(path, info)
     scores = _scores(run.evaluation(config.split))
     page = Page(
         title=f"Land cover: {run.path.name}",
@@ -137,6 +139,7 @@ def _sections(
     config: ReportConfig, run: RunFolder, info: DatasetInfo, scores: dict[str, Any]
 ) -> list[Any]:
     from landcover_tf.report import sections
+    from landcover_tf.report.map_section import map_provenance
 
     folder = run.evaluation(config.split)
     found = [
@@ -160,6 +163,7 @@ def _sections(
         ),
         sections.learning(run.history),
         sections.dataset(info),
+        map_provenance(config.map, info.legend) if config.map else None,
         sections.provenance(info, run.read_summary(), run.read_config()),
         sections.colours(info.legend),
     ]
@@ -172,8 +176,6 @@ def _viewer(config: ReportConfig, info: DatasetInfo, output: Path) -> dict[str, 
     from landcover_tf.report.map_tiles import build_pyramid
     from landcover_tf.report.page import viewer_data
 
-    for path in filter(None, (config.map, config.reference)):
-        _check_legend(path, info)
     tiles = output.with_name(f"{output.stem}_tiles")
     pyramid = build_pyramid(map_layers(config), tiles, info.legend)
     return viewer_data(pyramid, info.legend, config.map)

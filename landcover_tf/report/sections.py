@@ -81,14 +81,13 @@ def dataset(info: DatasetInfo) -> Section:
         for i, name in enumerate(info.band_names)
     ]
     grid = info.patch_grid
-    build = info.build_config
+    records = ", ".join(f"{n} {info.splits[n].records}" for n in names)
     return Section(
         id="dataset",
         title="Dataset",
         paragraphs=[
-            f"Patches of {grid.patch_size} px with {grid.patch_overlap} px overlap, split by "
-            f"{build.get('split', 'an unrecorded rule')} with seed {build.get('seed', '-')}. "
-            f"Records: {', '.join(f'{n} {info.splits[n].records}' for n in names)}.",
+            f"Patches of {grid.patch_size} px with {grid.patch_overlap} px overlap, "
+            f"{_split_rule(info)}. Records: {records}.",
         ],
         tables=[
             Table(header=("class", *names), rows=shares, caption="Share of usable pixels"),
@@ -244,6 +243,22 @@ def pictures(folder: Path, title: str, section_id: str, names: Mapping[str, str]
         if (folder / name).is_file()
     ]
     return Section(id=section_id, title=title, pictures=found) if found else None
+
+
+def _split_rule(info: DatasetInfo) -> str:
+    """Returns how the patches were split, with the geometry that keeps the splits apart."""
+    build = info.build_config
+    if "split" not in build:
+        return "split by an unrecorded rule"
+    rule, side_m, side_px = build["split"], build.get("block_size_m"), build.get("block_size_px")
+    if rule == "blocks" and side_px is not None:
+        rule = f"blocks of {side_px:,} px"
+    elif rule == "blocks" and side_m is not None:
+        rule = f"blocks of {side_m:,.0f} m"
+    return (
+        f"split by {rule} with seed {build.get('seed', '-')} and a gap of {info.gap_px} px between "
+        "splits"
+    )
 
 
 def _number(value: float | None) -> str:

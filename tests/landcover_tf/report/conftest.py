@@ -1,0 +1,33 @@
+"""What a report is made of, without a training."""
+
+import json
+from pathlib import Path
+
+import pytest
+from fakes.small_dataset import LEGEND, write_small_dataset
+
+
+@pytest.fixture
+def evaluated_run(tmp_path) -> Path:
+    """A run folder with the files that a report reads, of legend `three`."""
+    folder = tmp_path / "run"
+    write_small_dataset(folder, train=2, val=1)
+    for name in ("model_spec.json", "best.weights.h5"):
+        (folder / name).touch()
+    (folder / "config.json").write_text('{"epochs": 3}')
+    (folder / "run.json").write_text('{"status": "finished"}')
+    interval = {"value": 0.5, "low": None, "high": None}
+    figures = {"precision": 0.5, "recall": 0.5, "f1": 0.5, "iou": 0.5}
+    unet = {
+        "overall_accuracy": 0.5,
+        "macro": {"iou": 0.5, "f1": 0.5},
+        "intervals": dict.fromkeys(("overall_accuracy", "mean_iou", "mean_f1"), interval),
+        "classes": {n: {"support": 9, "iou_interval": interval} | figures for n in LEGEND.names},
+    }
+    scores = {
+        "unet": unet, "patches": 1, "split": "test", "bootstrap_samples": 0, "blocks": 1,
+        "block_unit": "patches", "pixels": 27,
+    }  # fmt: skip
+    (folder / "evaluation" / "test").mkdir(parents=True)
+    (folder / "evaluation" / "test" / "scores.json").write_text(json.dumps(scores))
+    return folder

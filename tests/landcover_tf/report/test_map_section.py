@@ -1,0 +1,100 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import rasterio
+from fakes.small_dataset import LEGEND, write_small_dataset
+
+from landcover_tf.errors import ConfigError
+from landcover_tf.report import __main__ as report
+from landcover_tf.report.map_section import map_provenance
+from landcover_tf.report.sections import dataset
+
+TAGS = {
+    "product": "S2A_MSIL1C_20200101",
+    "model_sha256": "abc123",
+    "prediction": "blend, tensorflow",
+    "post_processing": "objects under 20 px removed",
+}
+APPLICABILITY = {
+    "applicable": False,
+    "pixels": 100,
+    "outside_fraction": 0.25,
+    "median_stability_index": 0.125,
+    "stability_index": {"B02": 0.5},
+    "limits": {"outside_fraction": 0.1, "median_stability_index": 0.25},
+}
+
+
+def write_map(path, **tags):
+    """Writes 4 x 5 pixels, of which 5 are no data."""
+    codes = np.full((4, 5), 20, np.uint8)
+    codes[0] = LEGEND.nodata
+    profile = {"driver": "GTiff", "height": 4, "width": 5, "count": 1, "dtype": "uint8"}
+    place = {"crs": "EPSG:32632", "transform": rasterio.Affine(10, 0, 5e5, 0, -10, 5e6)}
+    with rasterio.open(path, "w", **profile, **place, nodata=LEGEND.nodata) as raster:
+        raster.update_tags(**tags)
+        raster.write(codes, 1)
+    return path
+
+
+def test_the_report_shows_how_the_map_was_made(evaluated_run, tmp_path):
+    path = write_map(tmp_path / "west.tif", **TAGS)
+    (tmp_path / "west_applicability.json").write_text(json.dumps(APPLICABILITY))
+    # Of another map of the folder.
+    (tmp_path / "applicability.json").write_text("{}")
+    assert report.main(["--run-dir", str(evaluated_run), "--map", str(path)]) == 0
+    text = (evaluated_run / "report.html").read_text()
+    section = text.partition('<section id="map-provenance">')[2].partition("</section>")[0]
+    for name, value in TAGS.items():
+        assert f">{name.replace('_', ' ')}<" in section
+        assert f"<td>{value}</td>" in section
+    assert "AREA" not in section
+    assert "5 of the 20 pixels of west.tif (25.0 %) have no class" in section
+    assert "unlike the training data; distrust the map" in section
+    assert "<td>25.0 %</td>" in section
+    assert "<td>0.125</td>" in section
+
+
+def test_a_map_without_tags_says_so(tmp_path):
+    section = map_provenance(write_map(tmp_path / "map.tif"), LEGEND)
+    assert "map.tif has no tags that tell how it was made." in section.paragraphs
+    assert section.tables == []
+
+
+def test_another_file_is_no_applicability(tmp_path):
+    path = write_map(tmp_path / "map.tif")
+    for text in ("[]", '{"applicable": true}', '{"applicable": true, "limits": 3}'):
+        (tmp_path / "applicability.json").write_text(text)
+        with pytest.raises(ConfigError, match=r"applicability\.json is not what serving\.predict"):
+            map_provenance(path, LEGEND)
+
+
+@pytest.mark.parametrize(
+    ("build", "sentence"),
+    [
+        (
+            {"split": "blocks", "seed": 3, "block_size_m": 5000.0, "gap_px": None},
+            "split by blocks of 5,000 m with seed 3 and a gap of 32 px between splits",
+        ),
+        (
+            {
+                "split": "blocks",
+                "seed": 3,
+                "block_size_m": 5000.0,
+                "block_size_px": 96,
+                "gap_px": 7,
+            },
+            "split by blocks of 96 px with seed 3 and a gap of 7 px between splits",
+        ),
+        (
+            {"split": "random", "seed": 0, "block_size_m": 5000.0, "gap_px": 7},
+            "split by random with seed 0 and a gap of 0 px between splits",
+        ),
+        ({}, "split by an unrecorded rule"),
+    ],
+)
+def test_the_dataset_section_has_the_geometry_of_the_split(tmp_path, build, sentence):
+    info = replace(write_small_dataset(tmp_path), build_config=build)
+    assert sentence in dataset(info).paragraphs[0]
