@@ -18,6 +18,8 @@ NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 """Coefficients of the odd polynomial whose repetition sends singular values towards 1 (Jordan et
 al. 2024, https://kellerjordan.github.io/posts/muon)."""
 NEWTON_SCHULZ_STEPS = 5
+INITIAL_LOSS_SCALE = 2.0**15
+"""What Keras begins with, too (`keras.optimizers.LossScaleOptimizer`)."""
 HEAD = "logits"
 """Layer that gives the classes. Its kernel is no map between features, and Muon's authors leave
 it to AdamW."""
@@ -47,12 +49,13 @@ class PartedOptimizer:
         self.factors = dict(factors)
         self.optimizers = {part: _optimizer(kind, weight_decay, part) for part in factors}
         self.scale_loss = scale_loss
-        self._loss_scale = 2.0**15
+        self._together: keras.optimizers.Optimizer | None = None
 
     def assemble(self, variables: Sequence[keras.Variable]) -> keras.optimizers.Optimizer:
         """Returns the optimizer of the now trainable variables, built.
 
-        Parts are built when they first become trainable and keep their state afterwards.
+        Parts are built when they first become trainable and keep their state afterwards, as the
+        scale of the loss does.
 
         Args:
             variables: All trainable variables; a part must always come whole.
@@ -65,9 +68,12 @@ class PartedOptimizer:
                 optimizer.exclude_from_weight_decay(var_list=[v for v in own if v.ndim <= 1])
                 optimizer.build(own)
         together = keras.optimizers.MultiOptimizer(lambda v: self.optimizers[self.part_of(v)])
-        if self.scale_loss:
-            together = keras.optimizers.LossScaleOptimizer(together, initial_scale=self._loss_scale)
+        scale = self._scale() if self.scale_loss else None
+        if scale is not None:
+            together = keras.optimizers.LossScaleOptimizer(together, initial_scale=float(scale[0]))
         together.build(list(variables))
+        if scale is not None:
+            together.step_counter.assign(int(scale[1]))
         self._together = together
         return together
 
@@ -97,9 +103,7 @@ class PartedOptimizer:
             for number, variable in enumerate(optimizer.variables)
         }
         if self.scale_loss:
-            values["loss_scale"] = np.array([
-                self._together.dynamic_scale.numpy(), self._together.step_counter.numpy()
-            ], np.float32)  # fmt: skip
+            values["loss_scale"] = self._scale()
         return values
 
     def restore(self, values: Mapping[str, np.ndarray]) -> None:
@@ -120,6 +124,13 @@ class PartedOptimizer:
             scale, counter = values["loss_scale"]
             self._together.dynamic_scale.assign(float(scale))
             self._together.step_counter.assign(int(counter))
+
+    def _scale(self) -> np.ndarray:
+        """Returns the scale of the loss and how many steps in a row it did well, float32 [2]."""
+        if self._together is None:
+            return np.array([INITIAL_LOSS_SCALE, 0], np.float32)
+        found = self._together.dynamic_scale.numpy(), self._together.step_counter.numpy()
+        return np.array(found, np.float32)
 
 
 def _optimizer(kind: OptimizerKind, weight_decay: float, name: str) -> Any:
