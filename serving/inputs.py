@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from landcover_tf.errors import ConfigError, RasterError
-from serving.sources import SCENE_FILE
+from landcover_tf.sentinel2.prepared import DOCUMENT
 
 RASTER_SUFFIXES = (".tif", ".tiff", ".vrt")
 
@@ -87,7 +87,7 @@ def _is_one(path: Path) -> bool:
     """Returns whether a path is one input by its form, without opening it."""
     if path.is_dir():
         return (
-            (path / SCENE_FILE).is_file()
+            (path / DOCUMENT).is_file()
             or path.suffix == ".SAFE"
             or bool(list(path.glob("MTD_MSIL*.xml")))
         )

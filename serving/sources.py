@@ -12,19 +12,17 @@ from rasterio import Affine
 from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
 from rasterio.errors import RasterioError
-from rasterio.windows import Window as RasterioWindow
 
 from landcover_tf import bands as band_names
 from landcover_tf.dataset_info import BandInfo
 from landcover_tf.errors import RasterError
-from landcover_tf.files import read_json
 from landcover_tf.grid import Window
 from landcover_tf.model_info import ModelInfo
+from landcover_tf.raster_windows import rasterio_window
+from landcover_tf.sentinel2 import prepared
 from landcover_tf.sentinel2.pansharpen import Sharpening
 from serving.raster_views import alpha_band, has_mask, open_raster, resampled
 from serving.stored_values import NODATA, Conversion, finish_pixels
-
-SCENE_FILE = "scene.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +104,7 @@ def open_source(path: str | Path, info: ModelInfo, options: SourceOptions) -> So
         raise RasterError(
             f"there is no {path}; expected a SAFE product, a prepared scene or a GeoTIFF"
         )
-    if (path / SCENE_FILE).is_file():
+    if (path / prepared.DOCUMENT).is_file():
         return _open_prepared(path, info, options)
     if path.is_dir() or path.suffix.lower() == ".zip":
         from serving.product_source import ProductSource
@@ -165,7 +163,7 @@ class RasterSource:
         self.sequential = self._dataset.block_shapes[0][1] >= self._dataset.width
 
     def read(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
-        place = RasterioWindow(window.col_off, window.row_off, window.width, window.height)
+        place = rasterio_window(window)
         try:
             planes = self._dataset.read(self._indexes, window=place)
             validity = np.zeros((window.height, window.width), np.uint8)
@@ -218,7 +216,7 @@ class RasterSource:
 
 
 def _open_prepared(folder: Path, info: ModelInfo, options: SourceOptions) -> RasterSource:
-    scene = read_json(folder / SCENE_FILE)
+    scene = prepared.read_document(folder)
     wanted = ("product", "baseline", "sensing_time", "tile", "orbit")
     tags = {key: str(scene[key]) for key in wanted if scene.get(key) is not None}
     if options.mask_clouds and scene.get("settings", {}).get("cloud_source") == "none":
@@ -226,13 +224,13 @@ def _open_prepared(folder: Path, info: ModelInfo, options: SourceOptions) -> Ras
             f"{folder} was prepared with --cloud-source none, so --mask-clouds would find no "
             "clouds in it; prepare it again with another source"
         )
-    validity = folder / "validity.tif"
+    validity = folder / prepared.VALIDITY
     return RasterSource(
-        folder / "image.tif",
+        folder / prepared.IMAGE,
         info,
         options,
         validity_path=validity if validity.is_file() else None,
-        description=folder / SCENE_FILE,
+        description=folder / prepared.DOCUMENT,
         name=str(scene.get("product") or folder.name).removesuffix(".SAFE"),
         tags=tags,
     )

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import tyro
@@ -15,9 +15,10 @@ from landcover_tf.dataset_info import DatasetInfo, ProductInfo
 from landcover_tf.files import write_json
 from landcover_tf.progress import progress
 from landcover_tf.sentinel2.validity import ValidityBit
-from tfrecords_builder.content import fingerprints, shared_fractions
-from tfrecords_builder.footprints import Footprints, PatchPlace, locate
 from tfrecords_builder.reading import StoredPatch, stored_patches
+
+if TYPE_CHECKING:
+    from tfrecords_builder.footprints import Footprints, PatchPlace
 
 BENT_EDGE_PX = 0.1
 """Edges that are straight in one coordinate system are bent by less than this in another."""
@@ -81,7 +82,7 @@ class _Facts:
     keys: list[str]
     split: np.ndarray
     products: list[str]
-    footprints: Footprints
+    footprints: "Footprints"
     samples: list[np.ndarray]
     codes: np.ndarray
     """Usable pixels of each legend code, int [patches, 256]."""
@@ -102,6 +103,8 @@ def audit(folder: Path, *, min_distance_px: float | None = None) -> Audit:
     Raises:
         DatasetError: The dataset is missing or damaged.
     """
+    from tfrecords_builder.content import shared_fractions
+
     info = DatasetInfo.load(folder)
     info.verify(folder, checksums=False)
     names = tuple(info.splits)
@@ -131,6 +134,9 @@ def _program(config: AuditConfig) -> int:
 
 
 def _collect(folder: Path, info: DatasetInfo, names: Sequence[str]) -> _Facts:
+    from tfrecords_builder.content import fingerprints
+    from tfrecords_builder.footprints import locate
+
     keys, splits, products, places, samples, codes = [], [], [], [], [], []
     total = sum(split.records for split in info.splits.values())
     for stored in progress(
@@ -155,8 +161,10 @@ def _collect(folder: Path, info: DatasetInfo, names: Sequence[str]) -> _Facts:
     )
 
 
-def _place(stored: StoredPatch) -> PatchPlace:
+def _place(stored: StoredPatch) -> "PatchPlace":
     """Returns the smallest rectangle that holds all pixels with data."""
+    from tfrecords_builder.footprints import PatchPlace
+
     patch = stored.patch
     has_data = (patch.validity & np.uint8(ValidityBit.NODATA)) == 0
     rows, cols = np.flatnonzero(has_data.any(axis=1)), np.flatnonzero(has_data.any(axis=0))

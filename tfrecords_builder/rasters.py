@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 import rasterio
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
-from rasterio.windows import Window as RasterioWindow
 
 from landcover_tf.bands import positions
 from landcover_tf.dataset_info import BandInfo
 from landcover_tf.errors import LabelError, RasterError
 from landcover_tf.grid import Window
 from landcover_tf.legend import Crosswalk
+from landcover_tf.raster_windows import read_window
 from landcover_tf.sentinel2.validity import ValidityBit
 from tfrecords_builder.sources import Source
 
@@ -174,7 +174,7 @@ class RasterReader:
         trusted = self._raster.source.trusted_validity
         image = None
         if with_image or not trusted:
-            planes = _read(self._files["image"], inside, list(self._raster.indexes))
+            planes = read_window(self._files["image"], inside, list(self._raster.indexes))
             if not trusted:
                 validity[self._without_data(planes)] |= np.uint8(ValidityBit.NODATA)
             if with_image:
@@ -204,11 +204,11 @@ class RasterReader:
     def _read_validity(self, window: Window) -> np.ndarray:
         if "validity" not in self._files:
             return np.zeros((window.height, window.width), np.uint8)
-        return _read(self._files["validity"], window, 1)
+        return read_window(self._files["validity"], window, 1)
 
     def _read_label(self, window: Window) -> tuple[np.ndarray, frozenset[int]]:
         file = self._files["label"]
-        stored = _read(file, window, 1)
+        stored = read_window(file, window, 1)
         if stored.dtype.kind not in "iu":
             raise LabelError(f"{file.name} holds {stored.dtype}; expected integer class codes")
         codes = self._crosswalk
@@ -323,18 +323,6 @@ def _without(padding: Padding) -> tuple[slice, slice]:
     """Returns where in a padded raster the raster is."""
     (top, bottom), (left, right) = padding
     return slice(top, -bottom or None), slice(left, -right or None)
-
-
-def _read(file: rasterio.DatasetReader, window: Window, indexes: int | list[int]) -> np.ndarray:
-    part = RasterioWindow(window.col_off, window.row_off, window.width, window.height)
-    try:
-        values: np.ndarray = file.read(indexes, window=part)
-    except RasterioError as error:
-        raise RasterError(
-            f"{file.name} is damaged at rows {window.row_off} to {window.row_end}: "
-            f"{error.__cause__ or error}; copy or make it again"
-        ) from error
-    return values
 
 
 def _require_bits(path: object) -> None:

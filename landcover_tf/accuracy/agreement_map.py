@@ -8,7 +8,6 @@ import numpy as np
 import rasterio
 from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
-from rasterio.windows import Window as RasterioWindow
 
 from landcover_tf.accuracy.agreement import AGREEMENT_CLASSES
 from landcover_tf.accuracy.class_map import ClassMap
@@ -16,6 +15,7 @@ from landcover_tf.errors import OutputError
 from landcover_tf.files import atomic_path
 from landcover_tf.grid import Window
 from landcover_tf.qgis_styles import raster_style
+from landcover_tf.raster_windows import rasterio_window
 
 _BLOCK_PX = 512
 _OVERVIEWS = (2, 4, 8, 16, 32)
@@ -47,10 +47,7 @@ def agreement_map(
                 raster.update_tags(1, **{f"CLASS_{c.code}": c.name for c in AGREEMENT_CLASSES})
 
                 def write(window: Window, outcome: np.ndarray) -> None:
-                    place = RasterioWindow(
-                        window.col_off, window.row_off, window.width, window.height
-                    )
-                    raster.write(outcome, 1, window=place)
+                    raster.write(outcome, 1, window=rasterio_window(window))
 
                 yield write
             _add_overviews(temporary, class_map)

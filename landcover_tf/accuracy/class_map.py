@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import rasterio
 from rasterio.crs import CRS
-from rasterio.errors import RasterioError, RasterioIOError
+from rasterio.errors import RasterioIOError
 from rasterio.transform import Affine
-from rasterio.windows import Window as RasterioWindow
 
 from landcover_tf.errors import RasterError
 from landcover_tf.grid import Window
 from landcover_tf.legend import Legend, load_legend
+from landcover_tf.raster_windows import read_window
 
 DEFAULT_LEGEND = "landcover9"
 
@@ -140,8 +140,8 @@ class ClassMap:
         codes = np.full(len(rows), self.legend.nodata, np.uint8)
         with rasterio.open(self.path) as raster:
             for i in np.lexsort((cols, rows)):  # In the file's order, for GDAL's block cache.
-                place = RasterioWindow(int(cols[i]), int(rows[i]), 1, 1)
-                codes[i] = raster.read(1, window=place)[0, 0]
+                pixel = Window(row_off=int(rows[i]), col_off=int(cols[i]), height=1, width=1)
+                codes[i] = read_window(raster, pixel)[0, 0]
         codes[np.isin(codes, self.excluded)] = self.legend.nodata
         return codes
 
@@ -177,9 +177,5 @@ class ClassMap:
         )  # fmt: skip
 
     def _read(self, window: Window) -> np.ndarray:
-        place = RasterioWindow(window.col_off, window.row_off, window.width, window.height)
-        try:
-            with rasterio.open(self.path) as raster:
-                return np.asarray(raster.read(1, window=place))
-        except RasterioError as error:
-            raise RasterError(f"cannot read the map {self.path}: {error}") from error
+        with rasterio.open(self.path) as raster:
+            return read_window(raster, window)

@@ -12,7 +12,6 @@ from rasterio.crs import CRS
 from rasterio.errors import RasterioIOError
 from rasterio.transform import rowcol, xy
 from rasterio.warp import transform as transform_points
-from rasterio.windows import Window as RasterioWindow
 
 from landcover_tf.accuracy.class_map import ClassMap
 from landcover_tf.accuracy.sampling import DrawnPoints
@@ -23,6 +22,7 @@ from landcover_tf.grid import Window
 from landcover_tf.pictures import TRUE_COLOUR
 from landcover_tf.progress import progress
 from landcover_tf.qgis_styles import point_style
+from landcover_tf.raster_windows import read_window
 
 LAYER = "points"
 PICTURE_FOLDER = "pictures"
@@ -191,8 +191,7 @@ def _picture(
     pixel = Window(row_off=row, col_off=col, height=1, width=1)
     around = pixel.expand(radius)
     inside = around.clip(raster.height, raster.width) or pixel
-    place = RasterioWindow(inside.col_off, inside.row_off, inside.width, inside.height)
-    values = raster.read(colours.bands, window=place)
+    values = read_window(raster, inside, list(colours.bands))
     if not _has_data(values, colours.nodata)[row - inside.row_off, col - inside.col_off]:
         return None
     values = np.moveaxis(values, 0, -1).astype(np.float32)

@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 import rasterio
 from rasterio.errors import RasterioIOError
-from rasterio.windows import Window as RasterioWindow
 
 from landcover_tf.accuracy.class_map import ClassMap
 from landcover_tf.accuracy.points import listed
 from landcover_tf.errors import RasterError
+from landcover_tf.grid import Window
+from landcover_tf.raster_windows import read_window
 
 
 def at_points(
@@ -46,7 +47,8 @@ def at_points(
         scale = raster.scales[0]
         found = np.full((len(rows), classes), np.nan)
         for i in np.lexsort((cols, rows)):
-            values = raster.read(window=RasterioWindow(int(cols[i]), int(rows[i]), 1, 1))[:, 0, 0]
+            pixel = Window(row_off=int(rows[i]), col_off=int(cols[i]), height=1, width=1)
+            values = read_window(raster, pixel, None)[:, 0, 0]
             if raster.nodata is None or not (values == raster.nodata).all():
                 found[i] = values * scale
         # Each stored integer is off by half a step at most; floats by their rounding.

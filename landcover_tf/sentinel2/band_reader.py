@@ -6,11 +6,11 @@ from collections.abc import Iterable
 import numpy as np
 import rasterio
 from rasterio.errors import RasterioError, RasterioIOError
-from rasterio.windows import Window as RasterioWindow
 
 from landcover_tf.bands import BAND_NAMES, band
 from landcover_tf.errors import ProductError
 from landcover_tf.grid import Window
+from landcover_tf.raster_windows import rasterio_window
 from landcover_tf.sentinel2 import resample
 from landcover_tf.sentinel2.codestream import describe_damage
 from landcover_tf.sentinel2.safe import Grid, SafeProduct
@@ -62,10 +62,9 @@ class BandReader:
         """
         if name in self._loaded:
             return self._loaded[name][window.slices]
-        rectangle = RasterioWindow(window.col_off, window.row_off, window.width, window.height)
         try:
             with self._decoding:
-                return np.asarray(self._datasets[name].read(1, window=rectangle))
+                return np.asarray(self._datasets[name].read(1, window=rasterio_window(window)))
         except (RasterioError, RasterioIOError) as error:
             raise ProductError(
                 f"cannot decode {self.product.band_files[name]} in {self.product.path} "

@@ -10,8 +10,8 @@ from rasterio.crs import CRS
 from rasterio.errors import CRSError, RasterioError, RasterioIOError
 from rasterio.transform import Affine, array_bounds
 from rasterio.warp import transform_bounds
-from rasterio.windows import Window as RasterioWindow
 
+from landcover_tf import raster_windows
 from landcover_tf.errors import LabelError
 from landcover_tf.grid import Window
 
@@ -117,10 +117,9 @@ def read_window(raster: LabelRaster, window: Window) -> np.ndarray:
     Raises:
         LabelError: The file is damaged.
     """
-    rectangle = RasterioWindow(window.col_off, window.row_off, window.width, window.height)
     try:
-        with rasterio.open(raster.path) as dataset:
-            return np.asarray(dataset.read(1, window=rectangle))
+        with rasterio.open(raster.path) as file:
+            return raster_windows.read_window(file, window, error=LabelError)
     except RasterioError as error:
         raise LabelError(f"cannot read {raster.path} ({error}); the file is damaged") from error
 

@@ -20,17 +20,38 @@ from rasterio.crs import CRS
 from rasterio.errors import RasterioError, RasterioIOError
 from rasterio.io import DatasetWriter
 from rasterio.transform import Affine
-from rasterio.windows import Window as RasterioWindow
 
 from landcover_tf.errors import ProductError, RasterError
 from landcover_tf.files import read_json
 from landcover_tf.grid import Window
+from landcover_tf.raster_windows import read_window
 from landcover_tf.sentinel2.validity import ValidityBit
 
 SCHEMA_VERSION = 1
 IMAGE, VALIDITY, LABELS = "image.tif", "validity.tif", "labels.tif"
 DOCUMENT, QUICKLOOK = "scene.json", "quicklook.png"
 TILE_PX = 512
+
+
+def read_document(folder: Path) -> dict[str, Any]:
+    """Returns what `scene.json` of a prepared scene holds.
+
+    Raises:
+        RasterError: There is none, or it is of another schema.
+    """
+    if not (folder / DOCUMENT).is_file():
+        raise RasterError(
+            f"{folder} is not a prepared scene: it has no {DOCUMENT}; run "
+            "`landcover prepare` on the product first"
+        )
+    document: dict[str, Any] = read_json(folder / DOCUMENT)
+    version = document.get("schema_version")
+    if version != SCHEMA_VERSION:
+        raise RasterError(
+            f"{folder / DOCUMENT} has schema version {version}; expected {SCHEMA_VERSION}, "
+            "prepare the product again"
+        )
+    return document
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,18 +92,7 @@ class PreparedScene:
             RasterError: The folder is not a finished prepared scene of this schema.
         """
         folder = Path(folder)
-        if not (folder / DOCUMENT).is_file():
-            raise RasterError(
-                f"{folder} is not a prepared scene: it has no {DOCUMENT}; run "
-                "`landcover prepare` on the product first"
-            )
-        document = read_json(folder / DOCUMENT)
-        version = document.get("schema_version")
-        if version != SCHEMA_VERSION:
-            raise RasterError(
-                f"{folder / DOCUMENT} has schema version {version}; expected {SCHEMA_VERSION}, "
-                "prepare the product again"
-            )
+        document = read_document(folder)
         try:
             with rasterio.open(folder / IMAGE) as image:
                 return PreparedScene(
@@ -168,13 +178,7 @@ class PreparedScene:
         shape = (dataset.count, window.height, window.width)
         if inside is None:
             return np.full(shape, fill, dataset.dtypes[0])
-        rectangle = RasterioWindow(inside.col_off, inside.row_off, inside.width, inside.height)
-        try:
-            pixels = dataset.read(window=rectangle)
-        except RasterioError as error:
-            raise RasterError(
-                f"cannot read {dataset.name} ({error}); the file is damaged, prepare it again"
-            ) from error
+        pixels = read_window(dataset, inside, None)
         if pixels.shape == shape:
             return np.asarray(pixels)
         padding = ((0, 0), *window.padding_inside(self.height, self.width))

@@ -10,11 +10,11 @@ import numpy as np
 import rasterio
 from rasterio.errors import RasterioError
 from rasterio.features import rasterize
-from rasterio.windows import Window as RasterioWindow
 
 from landcover_tf.bands import band
 from landcover_tf.errors import ProductError
 from landcover_tf.grid import Window
+from landcover_tf.raster_windows import rasterio_window
 from landcover_tf.sentinel2 import resample
 from landcover_tf.sentinel2.codestream import TileIdentity, identical_tiles
 from landcover_tf.sentinel2.safe import Grid, MaskFile, SafeProduct
@@ -224,9 +224,8 @@ def _open_raster(product: SafeProduct, mask: MaskFile, grid: Grid) -> rasterio.D
 def _read_window(
     dataset: rasterio.DatasetReader, product: SafeProduct, mask: MaskFile, window: Window
 ) -> np.ndarray:
-    rectangle = RasterioWindow(window.col_off, window.row_off, window.width, window.height)
     try:
-        return np.asarray(dataset.read(window=rectangle))
+        return np.asarray(dataset.read(window=rasterio_window(window)))
     except RasterioError as error:
         raise ProductError(
             f"cannot decode {mask.name} in {product.path} ({error}); download the product again"

@@ -9,11 +9,11 @@ import rasterio
 from rasterio.crs import CRS
 from rasterio.errors import RasterioError
 from rasterio.transform import Affine
-from rasterio.windows import Window as RasterioWindow
 
 from landcover_tf.errors import LabelError
 from landcover_tf.grid import Window
 from landcover_tf.legend import Crosswalk
+from landcover_tf.raster_windows import read_window
 from landcover_tf.sentinel2.label_rasters import find_label_rasters, overlapping
 from landcover_tf.sentinel2.labels import warp_labels
 
@@ -93,11 +93,10 @@ def _has_grid(path: Path, height: int, width: int, crs: CRS | None, transform: A
 def _read(
     path: Path, crosswalk: Crosswalk, window: Window, unknown: str, found_unknown: Counter[int]
 ) -> np.ndarray:
-    place = RasterioWindow(window.col_off, window.row_off, window.width, window.height)
     with rasterio.open(path) as raster:
         if np.dtype(raster.dtypes[0]).kind not in "iu":
             raise LabelError(f"{path} holds {raster.dtypes[0]}; label codes are integers")
-        labels = raster.read(1, window=place)
+        labels = read_window(raster, window, error=LabelError)
         nodata = raster.nodata
     empty = np.zeros(labels.shape, bool) if nodata is None else labels == nodata
     foreign = crosswalk.unknown_counts(labels[~empty])

@@ -25,7 +25,7 @@ def prepared(tmp_path: Path) -> Path:
     folder = tmp_path / "prepared"
     folder.mkdir()
     write_raster(folder / "image.tif", 20, 20)
-    (folder / "scene.json").write_text(json.dumps({"product": "mine"}))
+    (folder / "scene.json").write_text(json.dumps({"schema_version": 1, "product": "mine"}))
     return folder
 
 
