@@ -108,10 +108,6 @@ class Layout:
         start = self.rows[row].keep_start
         return next(i for i, span in enumerate(self.rows) if span.stop > start)
 
-    def nonempty_bands(self) -> tuple[int, ...]:
-        """Returns the window rows whose band has at least one raster row."""
-        return tuple(i for i, s in enumerate(self.rows) if s.keep_stop > s.keep_start)
-
 
 def blend_layout(height: int, width: int, grid: PatchGrid, align: int) -> Layout:
     """Returns overlapping patches at multiples of the stride; the last ones are padded.

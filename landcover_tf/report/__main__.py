@@ -85,7 +85,7 @@ def _program(config: ReportConfig) -> None:
     page = Page(
         title=f"Land cover: {run.path.name}",
         subtitle=f"Trained on dataset {info.name}, legend {info.legend.name}.",
-        cards=[*_map_cards(config.assessment), *_cards(scores, info)],
+        cards=[*_map_cards(config.assessment), *_cards(scores)],
         sections=_sections(config, run, info, scores),
         viewer=_viewer(config, info, output),
     )
@@ -119,7 +119,7 @@ def _map_cards(assessments: tuple[Path, ...]) -> list[Any]:
     return cards
 
 
-def _cards(scores: dict[str, Any], info: DatasetInfo) -> list[Any]:
+def _cards(scores: dict[str, Any]) -> list[Any]:
     from landcover_tf.report.page import Card
 
     unet = scores["unet"]

@@ -47,12 +47,6 @@ def usable(validity: np.ndarray, invalid_bits: int = INVALID_FOR_TRAINING) -> np
     return np.asarray((validity & np.uint8(invalid_bits)) == 0)
 
 
-def bit_fractions(validity: np.ndarray) -> dict[str, float]:
-    """Returns the share of pixels that carry each bit, by the bit's lower-case name."""
-    counts = np.bincount(validity.ravel(), minlength=256)
-    return fractions_of_counts(counts)
-
-
 def fractions_of_counts(counts: np.ndarray) -> dict[str, float]:
     """Returns the share of pixels that carry each bit.
 

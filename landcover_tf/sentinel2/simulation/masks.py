@@ -29,7 +29,7 @@ class BandQuality:
     """Lines that never arrived."""
 
 
-def detector_footprint(product: ProductIdentity, band: Band, outside: np.ndarray) -> np.ndarray:
+def detector_footprint(band: Band, outside: np.ndarray) -> np.ndarray:
     """Returns the number of the detector that saw each pixel, uint8, 0 outside the swath.
 
     The twelve detectors look at strips about 25 km wide, tilted like the track; on small rasters
@@ -54,7 +54,7 @@ def write_band_masks(
     root: Path, product: ProductIdentity, band: Band, quality: BandQuality
 ) -> None:
     """Writes the masks of one band."""
-    footprint = detector_footprint(product, band, quality.outside)
+    footprint = detector_footprint(band, quality.outside)
 
     def path(kind: str) -> Path:
         return root / product.mask_path(kind, band.name)
