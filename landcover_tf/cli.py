@@ -132,12 +132,22 @@ def from_dict(config_class: type[Config], values: dict[str, Any], where: str) ->
     if unknown:
         raise ConfigError(f"{where}: unknown {', '.join(sorted(unknown))}")
     flags = [flag for name, value in values.items() for flag in _flags(f"--{_dashed(name)}", value)]
-    said = io.StringIO()
+    return _of_flags(config_class, flags, where)
+
+
+def from_file(config_class: type[Config], path: Path) -> Config:
+    """Returns a config from a TOML or JSON file alone, checked as flags are.
+
+    Raises:
+        ConfigError: The file is missing or malformed, or a key or value was refused; it is named.
+    """
+    flags, where = flags_of_file(path, config_class), str(path)
     try:
-        with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
-            return tyro.cli(config_class, args=flags, config=(tyro.conf.OmitArgPrefixes,))
-    except SystemExit as error:
-        raise ConfigError(f"{where}: {_sentence(said.getvalue())}") from error
+        return _of_flags(config_class, flags, where)
+    except ConfigError as error:
+        if str(error).startswith(where):
+            raise
+        raise ConfigError(f"{where}: {error}") from error
 
 
 def config_dict(config: Any) -> dict[str, Any]:
@@ -148,6 +158,15 @@ def config_dict(config: Any) -> dict[str, Any]:
 def write_config(config: Any, path: str | Path) -> None:
     """Writes a config beside a program's output; `--config` on that file repeats the run."""
     write_json(path, config_dict(config))
+
+
+def _of_flags(config_class: type[Config], flags: list[str], where: str) -> Config:
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
+            return tyro.cli(config_class, args=flags, config=(tyro.conf.OmitArgPrefixes,))
+    except SystemExit as error:
+        raise ConfigError(f"{where}: {_sentence(said.getvalue())}") from error
 
 
 def _sentence(message: str) -> str:

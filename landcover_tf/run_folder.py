@@ -26,6 +26,11 @@ class RunFolder:
         return self.path / "config.json"
 
     @property
+    def augmentation(self) -> Path:
+        """All settings of the augmentation, whatever preset or file they came from."""
+        return self.path / "augmentation.json"
+
+    @property
     def dataset(self) -> Path:
         """A copy of the dataset's description."""
         return self.path / "dataset.json"
@@ -116,6 +121,14 @@ class RunFolder:
             RunError: It is missing or malformed.
         """
         return self._read(self.config)
+
+    def read_augmentation(self) -> dict[str, Any] | None:
+        """Returns the settings of the augmentation, None for runs that did not write them.
+
+        Raises:
+            RunError: They are malformed.
+        """
+        return self._read(self.augmentation) if self.augmentation.is_file() else None
 
     def read_summary(self) -> dict[str, Any]:
         """Returns the contents of `run.json`.

@@ -11,7 +11,6 @@ import tensorflow as tf
 from landcover_tf.input_pipeline.geometric import Batch, choose, on_chosen
 from landcover_tf.input_pipeline.pixels import crop_each, for_each_band, missing_pixels
 
-BLENDS = ("hard", "feathered", "poisson")
 # Width of the soft border, in pixels: about the point spread of a 20 m band on the 10 m grid.
 FEATHER_PX = 2
 # Reach of the brightness correction of the poisson blend into the object.

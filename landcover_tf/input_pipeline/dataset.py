@@ -13,7 +13,8 @@ import numpy as np
 import tensorflow as tf
 
 from landcover_tf.dataset_info import DatasetInfo
-from landcover_tf.input_pipeline.augment import AugmentationSettings, augment
+from landcover_tf.input_pipeline.augment import augment
+from landcover_tf.input_pipeline.augmentation_settings import AugmentationSettings
 from landcover_tf.input_pipeline.decoding import cut_origins, decode_batch
 from landcover_tf.input_pipeline.sampling import rare_classes, times_seen, training_factors
 from landcover_tf.tfrecord import compression_type

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from landcover_tf.dataset_info import DatasetInfo
-    from landcover_tf.input_pipeline.augment import AugmentationSettings
+    from landcover_tf.input_pipeline.augmentation_settings import AugmentationSettings
 
 # Patches looked at to find one with many classes.
 LOOKED_AT = 64
@@ -88,8 +88,12 @@ def draw(info: "DatasetInfo", config: SheetConfig) -> None:
 
 def every_setting() -> "list[tuple[str, AugmentationSettings]]":
     """Returns (name, settings) of each augmentation alone and of the presets."""
-    from landcover_tf.input_pipeline.augment import PRESETS, PROBABILITIES, AugmentationSettings
-    from landcover_tf.input_pipeline.copy_paste import BLENDS
+    from landcover_tf.input_pipeline.augmentation_settings import (
+        BLENDS,
+        PRESETS,
+        PROBABILITIES,
+        AugmentationSettings,
+    )
 
     strong = {"max_haze": 0.6, "max_darkening": 0.7, "noise_std": 0.05, "band_drop_fraction": 0.4}
     alone = [

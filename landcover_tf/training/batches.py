@@ -8,7 +8,7 @@ import tensorflow as tf
 from landcover_tf.dataset_info import DatasetInfo
 from landcover_tf.distributed import Devices
 from landcover_tf.errors import ConfigError
-from landcover_tf.input_pipeline.augment import preset
+from landcover_tf.input_pipeline.augmentation_settings import load_augmentation
 from landcover_tf.input_pipeline.dataset import (
     evaluation_dataset,
     training_dataset,
@@ -27,13 +27,15 @@ class Batches:
         devices: What it is distributed over.
 
     Raises:
-        ConfigError: An epoch is shorter than an optimizer step.
+        ConfigError: An epoch is shorter than an optimizer step, or the augmentation's file is
+            wrong.
     """
 
     def __init__(self, config: TrainConfig, info: DatasetInfo, devices: Devices) -> None:
         self.config = config
         self.info = info
         self.devices = devices
+        self.augmentation = load_augmentation(config.augmentation)
         self.per_epoch = training_steps(
             info,
             config.data_dir,
@@ -60,7 +62,7 @@ class Batches:
             patch_size=self.config.patch_size,
             patch_overlap=self.config.patch_overlap,
             seed=self.config.seed,
-            augmentation=preset(self.config.augmentation),
+            augmentation=self.augmentation,
             oversampling=self.config.oversampling,
             start_epoch=epoch,
             start_step=step * accumulation,

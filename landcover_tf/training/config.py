@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from landcover_tf.errors import ConfigError
+from landcover_tf.input_pipeline.augmentation_settings import check_name
 from landcover_tf.normalizer import NormalizerKind
 
 SIZE_MULTIPLE = 32
@@ -54,8 +55,9 @@ class TrainConfig:
     patch_overlap: int | None = None
     """Pixels that patches cut from one record share; by default the dataset's own for whole
     records and none for smaller patches."""
-    augmentation: Literal["none", "light", "standard", "strong"] = "standard"
-    """How much training patches are varied."""
+    augmentation: str = "standard"
+    """How training patches are varied: none, light, standard, strong, or a .toml or .json file of
+    single settings, see docs/training.md."""
     oversampling: float = 0.0
     """Repeat patches with classes that fewer than this share of the patches have; 0 is off."""
 
@@ -194,6 +196,7 @@ class TrainConfig:
                 "--profile-steps expects the first and the last step, counted from 0, got "
                 f"{' '.join(map(str, steps))}"
             )
+        check_name(self.augmentation)
         self._check_encoder()
 
     @property

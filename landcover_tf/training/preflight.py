@@ -7,7 +7,12 @@ from typing import Any
 from landcover_tf import cli
 from landcover_tf.dataset_info import DatasetInfo
 from landcover_tf.errors import ConfigError, DatasetError, OutputError, RunError
+from landcover_tf.files import write_json
 from landcover_tf.grid import PatchGrid
+from landcover_tf.input_pipeline.augmentation_settings import (
+    AugmentationSettings,
+    load_augmentation,
+)
 from landcover_tf.run_folder import RunFolder
 from landcover_tf.training.config import FREE_FIELDS, TrainConfig
 
@@ -18,6 +23,7 @@ class Preflight:
 
     info: DatasetInfo
     run: RunFolder
+    augmentation: AugmentationSettings
     finished: bool
     """The very run is finished already."""
 
@@ -27,7 +33,8 @@ def check(config: TrainConfig) -> Preflight:
 
     Raises:
         DatasetError: The dataset is missing, damaged, empty, or has one class only.
-        ConfigError: The batch or the patches are too large for it.
+        ConfigError: The batch or the patches are too large for it, or the augmentation's file is
+            wrong.
         RunError: The run folder holds a run of another config or dataset.
         OutputError: The run folder cannot be written.
     """
@@ -35,9 +42,17 @@ def check(config: TrainConfig) -> Preflight:
     info.verify(config.data_dir, checksums=False)
     _check_splits(info)
     _check_batch(config, info)
+    augmentation = load_augmentation(config.augmentation)
     run = RunFolder(config.output_dir)
-    _check_run_folder(config, info, run)
-    return Preflight(info=info, run=run, finished=run.is_finished())
+    _check_run_folder(config, info, augmentation, run)
+    return Preflight(info=info, run=run, augmentation=augmentation, finished=run.is_finished())
+
+
+def write_settings(config: TrainConfig, found: Preflight) -> None:
+    """Writes what tells this run from another into its folder, for the next `check`."""
+    cli.write_config(config, found.run.config)
+    cli.write_config(found.augmentation, found.run.augmentation)
+    write_json(found.run.dataset, found.info.to_dict())
 
 
 def _check_splits(info: DatasetInfo) -> None:
@@ -75,9 +90,11 @@ def _check_batch(config: TrainConfig, info: DatasetInfo) -> None:
         )
 
 
-def _check_run_folder(config: TrainConfig, info: DatasetInfo, run: RunFolder) -> None:
+def _check_run_folder(
+    config: TrainConfig, info: DatasetInfo, augmentation: AugmentationSettings, run: RunFolder
+) -> None:
     if run.config.is_file():
-        _check_same_run(config, info, run)
+        _check_same_run(config, info, augmentation, run)
     elif run.path.is_dir() and any(run.path.iterdir()):
         raise OutputError(
             f"--output-dir {run.path} holds other files and no run; choose a new folder"
@@ -90,8 +107,17 @@ def _check_run_folder(config: TrainConfig, info: DatasetInfo, run: RunFolder) ->
         raise OutputError(f"no permission to write into --output-dir {run.path}")
 
 
-def _check_same_run(config: TrainConfig, info: DatasetInfo, run: RunFolder) -> None:
+def _check_same_run(
+    config: TrainConfig, info: DatasetInfo, augmentation: AugmentationSettings, run: RunFolder
+) -> None:
     before, now = run.read_config(), cli.config_dict(config)
+    augmented = run.read_augmentation()
+    if augmented is not None:
+        # What a file says counts, not its name: it may have been moved, or edited.
+        before, now = (
+            values | {"augmentation": None} | {f"augmentation {k}": v for k, v in settings.items()}
+            for values, settings in ((before, augmented), (now, cli.config_dict(augmentation)))
+        )
     different = [
         f"{name} (was {_shown(before.get(name))}, now {_shown(now[name])})"
         for name in now

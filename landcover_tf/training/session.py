@@ -24,7 +24,7 @@ from landcover_tf.training.faults import explained
 from landcover_tf.training.interruption import StopRequest
 from landcover_tf.training.loop import Loop
 from landcover_tf.training.model_card import model_card
-from landcover_tf.training.preflight import Preflight, check
+from landcover_tf.training.preflight import Preflight, check, write_settings
 from landcover_tf.training.state import Progress, Row, best_row
 
 _MEMORY_ADVICE = (
@@ -125,8 +125,7 @@ def _resumes(found: Preflight, devices: Devices) -> bool:
 
 def _describe(config: TrainConfig, found: Preflight, built: Built) -> None:
     """Writes what the run is before it begins, so that an interrupted run explains itself."""
-    cli.write_config(config, found.run.config)
-    write_json(found.run.dataset, found.info.to_dict())
+    write_settings(config, found)
     built.spec.save(found.run.model_spec)
 
 

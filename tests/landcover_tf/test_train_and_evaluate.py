@@ -26,8 +26,8 @@ QUICK = ["--model", "resnet18", "--encoder-weights", "none", "--patch-size", "64
 def test_a_finished_run_holds_what_it_promises(tiny_run):
     run = RunFolder(tiny_run)
     run.require_finished()
-    for path in (run.dataset, run.model_spec, run.best_weights, run.learning_curves,
-                 run.model_card, run.config):  # fmt: skip
+    for path in (run.dataset, run.augmentation, run.model_spec, run.best_weights,
+                 run.learning_curves, run.model_card, run.config):  # fmt: skip
         assert path.stat().st_size > 0, path
     with run.history.open(newline="") as file:
         rows = list(csv.DictReader(file))

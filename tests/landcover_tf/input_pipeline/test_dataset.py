@@ -9,7 +9,7 @@ import pytest
 
 from landcover_tf.errors import ConfigError, DatasetError
 from landcover_tf.grid import PatchGrid
-from landcover_tf.input_pipeline.augment import PRESETS, AugmentationSettings
+from landcover_tf.input_pipeline.augmentation_settings import PRESETS, AugmentationSettings
 from landcover_tf.input_pipeline.dataset import (
     evaluation_dataset,
     training_dataset,

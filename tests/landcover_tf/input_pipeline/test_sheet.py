@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from landcover_tf.input_pipeline.augment import PROBABILITIES
+from landcover_tf.input_pipeline.augmentation_settings import PROBABILITIES
 from landcover_tf.input_pipeline.sheet import every_setting, every_version, main
 
 

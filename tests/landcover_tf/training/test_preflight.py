@@ -1,0 +1,59 @@
+import json
+
+import pytest
+from fakes.small_dataset import write_small_dataset
+
+from landcover_tf import train
+from landcover_tf.errors import RunError
+from landcover_tf.training.config import TrainConfig
+from landcover_tf.training.preflight import check, write_settings
+
+
+@pytest.fixture
+def begun(tmp_path):
+    """Returns a function that gives the config of a run with some augmentation."""
+    write_small_dataset(tmp_path / "data")
+
+    def config(augmentation: str) -> TrainConfig:
+        return TrainConfig(
+            data_dir=tmp_path / "data", output_dir=tmp_path / "run", model="resnet18",
+            encoder_weights="none", patch_size=32, batch_size=2, augmentation=str(augmentation),
+        )  # fmt: skip
+
+    return config
+
+
+def test_the_content_of_the_augmentation_file_decides_not_its_name(begun, tmp_path):
+    first, moved = tmp_path / "a.toml", tmp_path / "b.json"
+    first.write_text('flip = 0.5\npaste_blend = "hard"\n')
+    config = begun(first)
+    write_settings(config, check(config))
+    moved.write_text('{"flip": 0.5, "paste_blend": "hard"}')
+    assert check(begun(moved)).augmentation.flip == 0.5
+    assert check(begun(tmp_path / "run" / "augmentation.json")).augmentation.flip == 0.5
+
+    first.write_text('flip = 0.25\npaste_blend = "hard"\n')
+    with pytest.raises(RunError, match=r"config: augmentation flip \(was 0\.5, now 0\.25\); "):
+        check(begun(first))
+    with pytest.raises(RunError, match=r"augmentation paste_blend \(was hard, now feathered\)"):
+        check(begun("light"))
+
+
+def test_runs_without_written_settings_are_told_by_the_name(begun, tmp_path):
+    config = begun("light")
+    found = check(config)
+    write_settings(config, found)
+    found.run.augmentation.unlink()
+    assert check(config).run == found.run
+    with pytest.raises(RunError, match=r"augmentation \(was light, now standard\)"):
+        check(begun("standard"))
+
+
+def test_a_wrong_augmentation_file_leaves_no_run(begun, tmp_path, capsys):
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps({"paste_blend": "soft"}))
+    flags = ["--data-dir", str(tmp_path / "data"), "--output-dir", str(tmp_path / "run")]
+    small = ["--patch-size", "32", "--batch-size", "2"]
+    assert train.main([*flags, *small, "--augmentation", str(path)]) == 2
+    assert f"{path}: paste_blend must be one of hard" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
