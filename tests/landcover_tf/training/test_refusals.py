@@ -1,0 +1,104 @@
+"""What cannot be trained, or not be written, is told before anything begins."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+import tensorflow as tf
+from fakes.small_dataset import write_small_dataset
+from fakes.small_loop import settings
+
+from landcover_tf import train
+from landcover_tf.distributed import Devices
+from landcover_tf.errors import ConfigError, DatasetError, OutputError
+from landcover_tf.training.building import build
+from landcover_tf.training.preflight import check
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"train": 0}, "split 'train' of dataset small is empty"),
+        ({"val": 0}, "split 'val' of dataset small is empty"),
+        ({"codes": (10,)}, r"the training split of small has 1 \(water\); add labelled scenes"),
+        ({"codes": (255,)}, r"the training split of small has 0 \(none\)"),
+    ],
+)
+def test_datasets_that_teach_nothing_are_told(tmp_path, changes, message):
+    write_small_dataset(tmp_path / "data", **{"train": 4, "val": 2} | changes)
+    with pytest.raises(DatasetError, match=message):
+        check(settings(tmp_path / "data", tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_program_tells_of_one_class_in_a_sentence(tmp_path, capsys):
+    write_small_dataset(tmp_path / "data", train=4, val=2, codes=(30,))
+    folders = ["--data-dir", str(tmp_path / "data"), "--output-dir", str(tmp_path / "run")]
+    size = ["--patch-size", "32", "--batch-size", "2"]
+    assert train.main([*folders, *size, "--encoder-weights", "none"]) == 2
+    error = capsys.readouterr().err
+    assert "needs at least two classes" in error and "1 (urban)" in error
+    assert "Traceback" not in error
+    assert not (tmp_path / "run").exists()
+
+
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """Inside, permissions count: root, as in a container, may write everywhere."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.setresuid(65534, 65534, 0)
+    try:
+        yield
+    finally:
+        os.setresuid(0, 0, 0)
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that every user may enter, with a dataset in `data` and the locked `locked`."""
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        write_small_dataset(folder / "data", train=4, val=2)
+        (folder / "locked").mkdir(mode=0o555)
+        yield folder
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        ("locked", "no permission to write into --output-dir .*locked"),
+        ("locked/run", "cannot create --output-dir .*run: Permission denied"),
+        ("data/dataset.json/run", "cannot create --output-dir .*run: Not a directory"),
+    ],
+)
+def test_a_folder_that_cannot_be_written_is_told(open_folder, output, message):
+    with as_nobody(), pytest.raises(OutputError, match=message):
+        check(settings(open_folder / "data", open_folder / output))
+    assert not list((open_folder / "locked").iterdir())
+
+
+class TwoDevices(Devices):
+    """What a machine with two GPUs gives; nothing runs on them here."""
+
+    replicas = 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"jit": "on"}, "--jit on is not supported together with 2 devices.*; use --jit off"),
+        ({"batch_size": 3}, "--batch-size 3 must be a multiple of the 2 devices"),
+    ],
+)
+def test_settings_that_several_devices_cannot_have(tmp_path, changes, message):
+    info = write_small_dataset(tmp_path / "data", train=4, val=2)
+    config = settings(tmp_path / "data", tmp_path / "run", **changes)
+    devices = TwoDevices(tf.distribute.get_strategy())
+    with pytest.raises(ConfigError, match=message):
+        build(config, info, devices, resume=False)
