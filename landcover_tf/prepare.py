@@ -37,7 +37,8 @@ class PrepareConfig:
     cloud_source: Literal["product", "mask", "s2cloudless", "none"] = "product"
     """Where clouds come from: the product's own mask, --cloud-mask, or s2cloudless."""
     cloud_mask: Path | None = None
-    """Cloud mask raster, or a folder with PRODUCT_NAME.tif, for --cloud-source mask."""
+    """Cloud mask raster, or a folder with PRODUCT_NAME.tif, for --cloud-source mask; with another
+    source, its cover is only reported beside the others."""
     cloud_mask_values: tuple[str, ...] = ("0=clear", "1=cloud", "2=cirrus", "3=shadow")
     """Meaning of the mask's values (clear, cloud, cirrus, shadow, snow); default OmniCloudMask."""
     cloud_buffer_m: float = 250.0
@@ -67,8 +68,8 @@ class PrepareConfig:
             raise ValueError(f"--jobs must be at least 1, got {self.jobs}")
         if self.cloud_buffer_m < 0:
             raise ValueError(f"--cloud-buffer-m must not be negative, got {self.cloud_buffer_m}")
-        if (self.cloud_source == "mask") != (self.cloud_mask is not None):
-            raise ValueError("--cloud-source mask and --cloud-mask FILE belong together")
+        if self.cloud_source == "mask" and self.cloud_mask is None:
+            raise ValueError("--cloud-source mask needs --cloud-mask FILE")
 
 
 def main(argv: list[str] | None = None) -> int:

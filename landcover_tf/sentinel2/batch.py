@@ -185,7 +185,8 @@ def _prepare_all(jobs: Sequence[Job], options: Options) -> list[Finding]:
     ):
         for index, future in done:
             try:
-                print(f"wrote {result_of(future)}")
+                scene = result_of(future)
+                print(f"wrote {scene}\n{_cloud_cover(scene)}")
             except LandCoverError as error:
                 if not options.keep_going:
                     raise
@@ -198,6 +199,18 @@ def _prepare_all(jobs: Sequence[Job], options: Options) -> list[Finding]:
                     )
                 )
     return failures
+
+
+def _cloud_cover(scene: Path) -> str:
+    """Returns a line with the cloud cover of a scene by each source that was read."""
+    document = read_json(scene / prepared.DOCUMENT)
+    used = document["settings"]["cloud_source"]
+    covers = [
+        f"{source} {'unknown' if share is None else f'{share:.1%}'}"
+        + (" (used)" if source == used else "")
+        for source, share in document["cloud_cover"].items()
+    ]
+    return f"  cloud cover: {', '.join(covers)}" + ("; none used" if used == "none" else "")
 
 
 def _is_finished(folder: Path, settings: Settings, overwrite: bool) -> bool:

@@ -131,7 +131,7 @@ def test_southern_hemisphere(tmp_path):
     assert find_prepared_scenes(tmp_path / "out")[0].crs.to_epsg() == 32753
 
 
-def test_external_cloud_mask(tmp_path):
+def test_external_cloud_mask(tmp_path, capsys):
     root = product(tmp_path / "in")
     codes = np.zeros((SIZE, SIZE))
     codes[0, 0], codes[60, 60] = 1, 3
@@ -144,6 +144,19 @@ def test_external_cloud_mask(tmp_path):
     assert (bits[:6, :6] == ValidityBit.CLOUD).all()
     assert (bits[60:66, 60:66] == ValidityBit.SHADOW).all()
     assert scene.document["cloud_cover"] == {"metadata": 0.075, "product": 0.0, "mask": 1 / 1600}
+    covers = "  cloud cover: metadata 7.5%, product 0.0%, mask 0.1% (used)\n"
+    assert f"wrote {tmp_path / 'out' / root.stem}\n{covers}" in capsys.readouterr().out
+
+
+def test_the_cover_of_a_cloud_mask_beside_another_source(tmp_path, capsys):
+    root = product(tmp_path / "in", masks={})
+    mask = write_labels(tmp_path / "clouds.tif", np.ones((SIZE, SIZE)))
+    flags = ("--cloud-source", "none", "--cloud-mask", mask)
+    assert run(root, tmp_path / "out", *flags) == 0
+    (scene,) = find_prepared_scenes(tmp_path / "out")
+    assert not scene.read_validity(whole(scene)).any()
+    covers = "  cloud cover: metadata 7.5%, product unknown, mask 100.0%; none used\n"
+    assert covers in capsys.readouterr().out
 
 
 def test_training_never_reads_products(tmp_path):

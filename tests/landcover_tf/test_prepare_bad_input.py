@@ -94,7 +94,7 @@ def test_labels_too_sparse_for_any_pixel(tmp_path, capsys):
         (("--source-legend", "nothing"), "no legend 'nothing'"),
         (("--source-legend", "landcover9", "--legend", "corine"), "has no crosswalk"),
         (("--cloud-mask-values", "1=fog"), "expected VALUE=NAME"),
-        (("--cloud-source", "mask"), "belong"),
+        (("--cloud-source", "mask"), "--cloud-source mask needs --cloud-mask FILE"),
         (("--jobs", "0"), "--jobs must be at least 1"),
         (("--cloud-buffer-m", "-5"), "must not be negative"),
     ],
