@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 
 import numpy as np
@@ -36,7 +37,15 @@ def test_a_finished_run_holds_what_it_promises(tiny_run):
     summary = run.read_summary()
     best = max(rows, key=lambda row: float(row["val_mean_iou"]))
     assert summary["best_epoch"] == int(best["epoch"])
-    assert summary["data_hash"] and summary["software"]["keras"]
+    assert summary["config"] == run.read_config()
+    assert summary["data_hash"] == DatasetInfo.load(run.dataset).data_hash
+    # A source tree without git has none.
+    assert summary["git_commit"] is None or re.fullmatch("[0-9a-f]{12}[+]?", summary["git_commit"])
+    assert {"landcover-tf", "python", "tensorflow", "keras", "numpy"} <= set(summary["software"])
+    assert summary["hardware"]["cores"] >= 1
+    assert set(summary["hardware"]) == {"machine", "system", "cores", "gpus"}
+    for name, value in best.items():
+        assert summary["scores"][name] == pytest.approx(float(value), rel=1e-5), name
 
 
 def test_only_the_plateau_schedule_drops_the_rate(tiny_run, tiny_dataset):
