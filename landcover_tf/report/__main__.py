@@ -91,6 +91,11 @@ def _program(config: ReportConfig) -> None:
     )
     write_page(page, output)
     print(f"report: {output}")
+    if config.map is not None and map_layers(config).probabilities is None:
+        print(
+            f"{beside(config.map, 'probabilities.tif')} does not exist, so the pixel inspector "
+            "shows no class probabilities; `predict --probabilities` writes them beside single maps"
+        )
 
 
 def _scores(folder: Path) -> dict[str, Any]:

@@ -1,4 +1,5 @@
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -61,6 +62,19 @@ def test_a_map_without_tags_says_so(tmp_path):
     section = map_provenance(write_map(tmp_path / "map.tif"), LEGEND)
     assert "map.tif has no tags that tell how it was made." in section.paragraphs
     assert section.tables == []
+
+
+def test_absent_probabilities_are_told(evaluated_run, tmp_path, capsys):
+    path = write_map(tmp_path / "west.tif")
+    flags = ["--run-dir", str(evaluated_run)]
+    said = "west_probabilities.tif does not exist, so the pixel inspector shows no class prob"
+    assert report.main([*flags, "--map", str(path)]) == 0
+    assert capsys.readouterr().out.count(said) == 1
+    # The map stands in for its probabilities: they only need to be a raster of its grid.
+    shutil.copy(path, tmp_path / "west_probabilities.tif")
+    assert report.main([*flags, "--map", str(path)]) == 0
+    assert report.main(flags) == 0
+    assert "inspector" not in capsys.readouterr().out
 
 
 def test_another_file_is_no_applicability(tmp_path):
