@@ -3,6 +3,7 @@
 A catalogue can then find the model by task, bands and classes, and knows how to call it.
 """
 
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -31,20 +32,25 @@ def write_model_item(folder: Path, info: ModelInfo, *, parameters: int) -> None:
 def model_item(info: ModelInfo, *, parameters: int) -> dict[str, Any]:
     """Returns the item. It has no geometry: the model may be used wherever its bands exist."""
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    name = f"{info.name}-{info.version}"
+    bands = [{"name": band} for band in info.band_names]
     return {
         "type": "Feature",
         "stac_version": STAC_VERSION,
         "stac_extensions": [MLM, CLASSIFICATION],
-        "id": f"{info.name}-{info.version}",
+        "id": name,
         "geometry": None,
         "properties": {
             "datetime": now,
             "title": f"{info.encoder} U-Net for {info.legend.name} land cover",
-            "mlm:name": f"{info.name}-{info.version}",
+            # MLM wants the inputs' bands here, too, and STAC itself then also in an asset.
+            "bands": bands,
+            # It wants a letter first.
+            "mlm:name": name if name[0].isalpha() else f"model-{name}",
             "mlm:architecture": "U-Net",
             "mlm:tasks": ["semantic-segmentation"],
             "mlm:framework": "TensorFlow",
-            "mlm:framework_version": info.software.get("tensorflow", "0.0.0"),
+            **_framework_version(info.software.get("tensorflow", "")),
             "mlm:total_parameters": parameters,
             "mlm:pretrained": True,
             "mlm:pretrained_source": f"dataset {info.data_hash}",
@@ -59,6 +65,7 @@ def model_item(info: ModelInfo, *, parameters: int) -> dict[str, Any]:
                 "type": "application/vnd.tensorflow.saved-model",
                 "roles": ["mlm:model"],
                 "mlm:artifact_type": "tf.saved_model.save",
+                "bands": bands,
             },
             "contract": {
                 "href": "./model.json",
@@ -75,7 +82,7 @@ def classification_classes(legend: Legend) -> list[dict[str, Any]]:
     listed: list[dict[str, Any]] = [
         {
             "value": legend.nodata,
-            "name": _slug(legend.nodata_name),
+            "name": _slug(legend.nodata_name, legend.nodata),
             "description": legend.nodata_name,
             "nodata": True,
         }
@@ -83,7 +90,7 @@ def classification_classes(legend: Legend) -> list[dict[str, Any]]:
     return listed + [
         {
             "value": c.code,
-            "name": _slug(c.name),
+            "name": _slug(c.name, c.code),
             "description": c.name,
             "color_hint": c.color.removeprefix("#").upper(),
         }
@@ -132,7 +139,12 @@ def _outputs(info: ModelInfo) -> list[dict[str, Any]]:
     ]
 
 
-def _slug(name: str) -> str:
+def _framework_version(version: str) -> dict[str, str]:
+    """Returns the field with a version of three numbers; the extension knows no other form."""
+    return {"mlm:framework_version": version} if re.fullmatch(r"\d+\.\d+\.\d+", version) else {}
+
+
+def _slug(name: str, code: int) -> str:
     """Returns a name of the letters that the classification extension allows."""
     kept = "".join(c if c.isalnum() and c.isascii() else "_" for c in name.lower())
-    return "_".join(part for part in kept.split("_") if part)
+    return "_".join(part for part in kept.split("_") if part) or f"class_{code}"

@@ -77,16 +77,20 @@ def item(
             "end_datetime": "2100-01-01T00:00:00Z",
         }
     if crs is not None and properties["proj:code"] is None:
-        properties["proj:wkt2"] = crs.to_wkt()
+        properties["proj:wkt2"] = crs.to_wkt(version="WKT2_2019")
+    assets = {_key(file, map_path): _asset(file, map_path, legend) for file in files}
+    extensions = [CLASSIFICATION, PROJECTION]
+    if any("raster:scale" in asset for asset in assets.values()):
+        extensions.append(RASTER)  # It must not be named where none of its fields is used.
     result: dict[str, Any] = {
         "type": "Feature",
         "stac_version": STAC_VERSION,
-        "stac_extensions": [CLASSIFICATION, PROJECTION, RASTER],
+        "stac_extensions": extensions,
         "id": f"{tags.get('product') or tags.get('source', map_path.stem)}_landcover",
         "geometry": None,
         "properties": properties,
         "links": [],
-        "assets": {_key(file, map_path): _asset(file, map_path, legend) for file in files},
+        "assets": assets,
     }
     if crs is not None:
         west, south, east, north = bounds.left, bounds.bottom, bounds.right, bounds.top

@@ -1,15 +1,45 @@
+from dataclasses import replace
+
 import pystac
+import pytest
 from fakes.small_export import small_info
+from fakes.stac_rules import check_extensions
 from pystac import STACObjectType
 from pystac.extensions.mlm import MLMExtension
 from pystac.validation.stac_validator import JsonSchemaSTACValidator
 
-from landcover_tf.model_item import model_item, write_model_item
+from landcover_tf.legend import LandCoverClass, Legend
+from landcover_tf.model_item import classification_classes, model_item, write_model_item
 
 
-def test_the_item_is_valid_without_a_network():
-    item = model_item(small_info(), parameters=321)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"name": "2024_map"},
+        {"software": {"tensorflow": "2.21.0"}},
+        {"software": {"tensorflow": "2.22.0rc1"}},
+    ],
+)
+def test_the_item_is_valid_without_a_network(changes):
+    info = replace(small_info(), **changes)
+    item = model_item(info, parameters=321)
     JsonSchemaSTACValidator().validate_core(item, STACObjectType.ITEM, "1.1.0")
+    check_extensions(item)
+    version = info.software.get("tensorflow", "")
+    known = version if version == "2.21.0" else None
+    assert item["properties"].get("mlm:framework_version") == known
+
+
+def test_names_of_any_alphabet_become_names_of_classes():
+    names = ("лес", "forêt dense", "---")
+    classes = tuple(
+        LandCoverClass(code=code, name=name, color="#00ff00")
+        for code, name in enumerate(names, start=1)
+    )
+    found = classification_classes(Legend(name="mine", classes=classes))[1:]
+    assert [c["name"] for c in found] == ["class_1", "for_t_dense", "class_3"]
+    assert [c["description"] for c in found] == list(names)
 
 
 def test_a_catalogue_reads_how_to_call_the_model(tmp_path):

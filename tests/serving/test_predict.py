@@ -11,6 +11,7 @@ import pystac
 import pytest
 import rasterio
 import rasterio.warp
+from fakes.stac_rules import check_extensions
 from local_export import BANDS, SmallExport, write_raster
 from pystac import STACObjectType
 from pystac.validation.stac_validator import JsonSchemaSTACValidator
@@ -145,6 +146,7 @@ def test_the_stac_item_is_valid(small_export: SmallExport, tmp_path: Path) -> No
     assert item.properties["proj:code"] == "EPSG:32634"
     validator = JsonSchemaSTACValidator()
     validator.validate_core(item.to_dict(), STACObjectType.ITEM, "1.1.0")
+    check_extensions(item.to_dict())
     assert all(Path(tmp_path / a.href).is_file() for a in item.assets.values())
     with rasterio.open(out) as dataset:
         west, south, *_ = rasterio.warp.transform_bounds(dataset.crs, 4326, *dataset.bounds)

@@ -1,0 +1,39 @@
+"""The STAC item of a map, whatever files and grid the map has."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from fakes.stac_rules import check_extensions
+from pystac import STACObjectType
+from pystac.validation.stac_validator import JsonSchemaSTACValidator
+
+from landcover_tf.legend import load_legend
+from serving.stac import RASTER, item
+
+LAEA = "+proj=laea +lat_0=11 +lon_0=20 +datum=WGS84 +units=m"  # Has no EPSG code.
+
+
+@pytest.mark.parametrize("crs", ["EPSG:32634", LAEA, None])
+@pytest.mark.parametrize("more", [(), ("confidence.tif", "map.png")])
+def test_the_item_is_valid_for_any_files_and_grid(
+    tmp_path: Path, crs: str | None, more: tuple[str, ...]
+) -> None:
+    profile = {
+        "driver": "GTiff", "height": 8, "width": 6, "count": 1, "dtype": "uint8", "crs": crs,
+        "transform": rasterio.Affine(10, 0, 5e5, 0, -10, 1.2e6),
+    }  # fmt: skip
+    with rasterio.open(tmp_path / "map.tif", "w", **profile) as dataset:
+        dataset.write(np.full((8, 6), 20, np.uint8), 1)
+    files = [tmp_path / name for name in ("map.tif", *more)]
+    found = item(files, tmp_path / "map.tif", load_legend("landcover9"), tags={"source": "scene"})
+    JsonSchemaSTACValidator().validate_core(found, STACObjectType.ITEM, "1.1.0")
+    check_extensions(found)
+    assert (RASTER in found["stac_extensions"]) == bool(more)
+    properties = found["properties"]
+    assert properties["proj:code"] == (crs if crs == "EPSG:32634" else None)
+    assert (found["geometry"] is None) == (crs is None)
+    # The first word tells the version 2 of the format from the older one.
+    assert properties.get("proj:wkt2", "PROJCRS").startswith("PROJCRS")
+    assert ("proj:wkt2" in properties) == (crs == LAEA)
