@@ -13,6 +13,7 @@ import rasterio
 import rasterio.warp
 from fakes.stac_rules import check_extensions
 from local_export import BANDS, SmallExport, write_raster
+from PIL import Image
 from pystac import STACObjectType
 from pystac.validation.stac_validator import JsonSchemaSTACValidator
 from rio_cogeo.cogeo import cog_validate
@@ -130,7 +131,11 @@ def test_the_map_is_a_cog_with_everything_in_it(small_export: SmallExport, tmp_p
     assert sum(float(r["area_ha"]) for r in rows) == pytest.approx(700 * 560 / 100)  # 10 m pixels
     assert sum(float(r["percent"]) for r in rows) == pytest.approx(100, abs=0.01)
     assert 'value="60"' in out.with_suffix(".qml").read_text()
-    assert out.with_suffix(".png").stat().st_size > 10_000
+    with Image.open(out.with_suffix(".png")) as file:
+        picture = np.asarray(file.convert("RGB"))
+    drawn = {c.code for c in legend.classes if (picture == c.rgb).all(axis=-1).any()}
+    assert drawn == set(legend.codes)
+    assert drawn - set(np.unique(classes))  # The legend shows what the map has not.
     assert not list(out.parent.glob(".*"))  # Nothing temporary stays.
 
 
