@@ -76,6 +76,28 @@ def test_a_finished_search_trains_nothing_again(search):
     assert {p: p.stat().st_mtime_ns for p in output.glob("trials/*/trial.json")} == before
 
 
+def test_the_best_settings_are_trained_again_with_another_seed(search):
+    output, arguments = search
+    kept = {p: p.read_bytes() for p in (output / "ranking.csv", *output.glob("trials/*/*.json"))}
+    assert tune.main([*arguments, "--retrain-best", "1", "--retrain-epochs", "1"]) == 0
+    assert {path: path.read_bytes() for path in kept} == kept
+    with (output / "ranking.csv").open(newline="") as file:
+        best = next(csv.DictReader(file))
+    (record,) = read_records(output / "retrained")
+    assert (record.id, record.status, record.epochs) == (best["trial"], "completed", 1)
+    assert record.settings["lr"] == float(best["lr"])
+    again, short = (
+        RunFolder(output / folder / record.id / "run").read_config()
+        for folder in ("retrained", "trials")
+    )
+    # One epoch here as there.
+    assert {name for name in again if again[name] != short[name]} == {"output_dir", "seed"}
+    assert again["seed"] == short["seed"] + 1
+    with (output / "retrained" / "ranking.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["trial"], float(row["score"])) == (record.id, record.score)
+
+
 def test_another_dataset_and_a_second_process_are_refused(tiny_dataset, tmp_path, capsys):
     arguments = flags(tiny_dataset, tmp_path / "out", tmp_path)
     opened = tune.make_search(cli.parse(tune.TuneConfig, arguments, prog="tuning"))
