@@ -22,8 +22,9 @@ $(STAMP): setup.cfg pyproject.toml
 demo: $(STAMP)
 	@$(BIN)/python -m examples.demo --output-dir demo
 
-# A process a core; the files of tests stay whole, because they share what is dear to make.
-PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+# A process a core; the files of tests stay whole, because they share what is dear to make, and are
+# begun in the order of tests/conftest.py.
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test: $(STAMP)
 	$(PYTEST)
