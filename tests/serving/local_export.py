@@ -20,6 +20,9 @@ from landcover_tf.model_info import ModelInfo
 BANDS = ("B02", "B03", "B04", "B08")
 MARGIN_PX = 32
 STRIDE = 8
+RAW = ("--min-object-size", "0", "--engine", "tensorflow", "--no-picture", "--no-stac")
+"""Flags for what the network says, and no more."""
+BLEND = ("--mode", "blend", "--patch-size", "64", "--patch-overlap", "32")
 
 
 def model_info(**changes: Any) -> ModelInfo:
@@ -64,6 +67,13 @@ class SmallExport:
         serve = _loaded(self.folder).signatures["serving_default"]
         found = serve(image=tf.constant(padded))["probabilities"][0].numpy()
         return found[:height, :width]
+
+
+def arguments(export: SmallExport, images: list[Path], out: Path, *flags: str) -> list[str]:
+    """Returns the command line that maps `images`."""
+    paths = [str(path) for path in images]
+    model = ["--model-path", str(export.folder)]
+    return [*model, "--input-image", *paths, "--output-map", str(out), *flags]
 
 
 @cache

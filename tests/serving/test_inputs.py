@@ -3,18 +3,10 @@
 from pathlib import Path
 
 import pytest
-from local_export import SmallExport, write_raster
+from local_export import RAW, SmallExport, arguments, write_raster
 
 from serving.inputs import find_inputs
 from serving.predict import main
-
-RAW = ("--min-object-size", "0", "--engine", "tensorflow", "--no-picture", "--no-stac")
-
-
-def arguments(export: SmallExport, images: list[Path], out: Path, *flags: str) -> list[str]:
-    paths = [str(path) for path in images]
-    model = ["--model-path", str(export.folder)]
-    return [*model, "--input-image", *paths, "--output-map", str(out), *flags]
 
 
 def test_several_inputs_need_a_folder(

@@ -11,18 +11,11 @@ from pathlib import Path
 import pystac
 import pytest
 import rasterio
-from local_export import SmallExport, write_raster
+from local_export import BLEND, SmallExport, arguments, write_raster
 
 from serving.predict import main
 
-RAW = ("--no-picture", "--no-stac")
-BLEND = ("--mode", "blend", "--patch-size", "64", "--patch-overlap", "32")
-
-
-def arguments(export: SmallExport, images: list[Path], out: Path, *flags: str) -> list[str]:
-    paths = [str(path) for path in images]
-    model = ["--model-path", str(export.folder)]
-    return [*model, "--input-image", *paths, "--output-map", str(out), *flags]
+PLAIN = ("--no-picture", "--no-stac")
 
 
 @pytest.mark.parametrize("jobs", ["1", "2"])
@@ -44,7 +37,7 @@ def test_a_damaged_input_does_not_keep_the_others_from_their_maps(
         offset = int(dataset.get_tag_item("BLOCK_OFFSET_0_0", "TIFF", bidx=1))
     whole = (scenes / "b.tif").read_bytes()
     (scenes / "b.tif").write_bytes(whole[:offset] + bytes(100) + whole[offset + 100 :])
-    command = arguments(small_export, [scenes], tmp_path / "maps", *RAW, "--jobs", jobs)
+    command = arguments(small_export, [scenes], tmp_path / "maps", *PLAIN, "--jobs", jobs)
     assert main(command) == 2
     error = capsys.readouterr().err
     assert "1 of 3 inputs failed" in error
@@ -66,8 +59,8 @@ def test_finished_maps_of_other_settings_are_not_taken_over(
     images = [tmp_path / "a.tif", tmp_path / "b.tif"]
     for image in images:
         write_raster(image, 40, 40)
-    assert main(arguments(small_export, images, tmp_path / "maps", *RAW)) == 0
-    command = arguments(small_export, images, tmp_path / "maps", *RAW, "--majority", "3")
+    assert main(arguments(small_export, images, tmp_path / "maps", *PLAIN)) == 0
+    command = arguments(small_export, images, tmp_path / "maps", *PLAIN, "--majority", "3")
     assert main(command) == 2
     assert "a/map.tif exists already" in capsys.readouterr().err
     assert main([*command, "--overwrite"]) == 0
@@ -80,9 +73,9 @@ def test_finished_maps_stay_when_an_input_joins_and_not_when_one_is_replaced(
     for image in images:
         write_raster(image, 40, 40)
     maps = tmp_path / "maps"
-    assert main(arguments(small_export, images[:2], maps, *RAW)) == 0
+    assert main(arguments(small_export, images[:2], maps, *PLAIN)) == 0
     capsys.readouterr()
-    assert main(arguments(small_export, images, maps, *RAW)) == 0
+    assert main(arguments(small_export, images, maps, *PLAIN)) == 0
     said = capsys.readouterr().out
     assert said.count("(finished by an earlier run)") == 2
     assert (maps / "c" / "map.tif").exists()
@@ -96,7 +89,7 @@ def test_finished_maps_stay_when_an_input_joins_and_not_when_one_is_replaced(
     other.parent.mkdir()
     write_raster(other, 40, 40, seed=1)
     os.utime(other, (0, 0))  # Older than the map, as an archived scene is.
-    assert main(arguments(small_export, [other, images[1]], maps, *RAW)) == 2
+    assert main(arguments(small_export, [other, images[1]], maps, *PLAIN)) == 2
     assert "a/map.tif exists already" in capsys.readouterr().err
 
 
@@ -108,7 +101,7 @@ def test_an_existing_mosaic_is_refused_before_any_work(
         write_raster(image, 40, 40)
     out = tmp_path / "mosaic.tif"
     out.write_bytes(b"mine")
-    assert main(arguments(small_export, images, out, *RAW, "--mosaic")) == 2
+    assert main(arguments(small_export, images, out, *PLAIN, "--mosaic")) == 2
     assert "mosaic.tif exists already" in capsys.readouterr().err
     assert out.read_bytes() == b"mine"
     assert not (tmp_path / "mosaic_scenes").exists()
@@ -145,7 +138,7 @@ def test_a_mosaic_that_cannot_be_written_is_told(
         write_raster(image, 40, 40)
     out = tmp_path / "both.tif"
     (tmp_path / ".both.tif.work").write_text("in the way")
-    assert main(arguments(small_export, images, out, *RAW, "--mosaic")) == 2
+    assert main(arguments(small_export, images, out, *PLAIN, "--mosaic")) == 2
     assert "error: cannot write" in capsys.readouterr().err
     assert not out.exists()
 

@@ -12,19 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
-from local_export import SmallExport, write_raster
+from local_export import BLEND, RAW, SmallExport, arguments, write_raster
 
 from serving import plan
 from serving.predict import main
-
-RAW = ("--min-object-size", "0", "--engine", "tensorflow", "--no-picture", "--no-stac")
-BLEND = ("--mode", "blend", "--patch-size", "64", "--patch-overlap", "32")
-
-
-def arguments(export: SmallExport, images: list[Path], out: Path, *flags: str) -> list[str]:
-    paths = [str(path) for path in images]
-    model = ["--model-path", str(export.folder)]
-    return [*model, "--input-image", *paths, "--output-map", str(out), *flags]
 
 
 def read(path: Path) -> np.ndarray:

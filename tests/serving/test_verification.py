@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from local_export import SmallExport, write_raster
+from local_export import BLEND, RAW, SmallExport, arguments, write_raster
 
 from landcover_tf.grid import Window
 from serving import plan
@@ -13,15 +13,6 @@ from serving.options import NetworkOptions, PredictionOptions
 from serving.predict import main
 from serving.scene_prediction import Engine, ScenePrediction
 from serving.verification import verify, windowed
-
-RAW = ("--min-object-size", "0", "--engine", "tensorflow", "--no-picture", "--no-stac")
-BLEND = ("--mode", "blend", "--patch-size", "64", "--patch-overlap", "32")
-
-
-def arguments(export: SmallExport, images: list[Path], out: Path, *flags: str) -> list[str]:
-    paths = [str(path) for path in images]
-    model = ["--model-path", str(export.folder)]
-    return [*model, "--input-image", *paths, "--output-map", str(out), *flags]
 
 
 def test_verify_finds_exact_mode_exact_and_blending_not(
