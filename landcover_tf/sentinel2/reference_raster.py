@@ -14,7 +14,7 @@ from landcover_tf.errors import LabelError
 from landcover_tf.grid import Window
 from landcover_tf.legend import Crosswalk
 from landcover_tf.raster_windows import read_window
-from landcover_tf.sentinel2.label_rasters import find_label_rasters, overlapping
+from landcover_tf.sentinel2.label_rasters import find_label_rasters, overlapping, shifted
 from landcover_tf.sentinel2.labels import warp_labels
 
 
@@ -63,7 +63,7 @@ def reader(
             rasters,
             crosswalk,
             crs=crs,
-            grid=_shifted(transform, window),
+            grid=shifted(transform, window),
             height=window.height,
             width=window.width,
             unknown=unknown,
@@ -73,12 +73,6 @@ def reader(
         return found.codes
 
     return warped
-
-
-def _shifted(grid: Affine, window: Window) -> Affine:
-    x = grid.a * window.col_off + grid.b * window.row_off + grid.c
-    y = grid.d * window.col_off + grid.e * window.row_off + grid.f
-    return Affine(grid.a, grid.b, x, grid.d, grid.e, y)
 
 
 def _has_grid(path: Path, height: int, width: int, crs: CRS | None, transform: Affine) -> bool:
