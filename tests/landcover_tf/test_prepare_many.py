@@ -37,6 +37,34 @@ def test_jobs_give_the_same_scenes(several, tmp_path):
         assert np.array_equal(scene.read_image(whole(scene)), other.read_image(whole(other)))
 
 
+def contents(scenes):
+    """Returns the bytes of every file of a folder's scenes, by its name."""
+    return {
+        str(file.relative_to(scenes)): file.read_bytes()
+        for file in sorted(scenes.glob("*/*"))
+        if file.is_file()
+    }
+
+
+def test_a_cluster_gives_the_same_scenes_to_the_byte(simulated_products, prepared_scenes, tmp_path):
+    from distributed import LocalCluster
+
+    truth = ("--ground-truth", simulated_products / "ground_truth")
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+    ) as cluster:
+        where = ("--scheduler", cluster.scheduler_address)
+        assert run(simulated_products / "products", tmp_path / "there", *truth, *where) == 0
+        log = cluster.scheduler.transition_log
+        jobs = {entry[0] for entry in log if entry[0].startswith("prepare_product")}
+    here, there = contents(prepared_scenes), contents(tmp_path / "there")
+    assert len(jobs) == 3
+    assert {name.split("/")[1] for name in here} >= {"image.tif", "validity.tif", "labels.tif"}
+    assert list(there) == list(here)
+    assert [name for name in here if there[name] != here[name]] == []
+    assert not list((tmp_path / "there").glob(".*"))
+
+
 def test_finished_scenes_are_skipped_and_interrupted_ones_redone(several, tmp_path, capsys):
     out = tmp_path / "out"
     assert run(several, out) == 0
