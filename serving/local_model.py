@@ -68,13 +68,20 @@ class TensorFlowModel:
             if len(self._functions) >= KEPT_SHAPES:
                 self._functions.clear()
             self._functions[key] = self._compile(what, batch.shape)
-        return self._functions[key](self._tf.constant(batch)).numpy()
+        run, values = self._functions[key], self._tf.constant(batch)
+        if self._precision == "float32":
+            return run(values).numpy()
+        # The switch is global and read at every call, by other models in this process as well.
+        switch = self._tf.config.optimizer.set_experimental_options
+        switch({_BFLOAT16_OPTION: True})
+        try:
+            return run(values).numpy()
+        finally:
+            switch({_BFLOAT16_OPTION: False})
 
     def _compile(self, what: str, shape: tuple[int, ...]) -> Any:
         tf = self._tf
         body = self._probabilities if what == "probabilities" else self._decision
-        # The switch is global and read when a function is first run, hence per function.
-        tf.config.optimizer.set_experimental_options({_BFLOAT16_OPTION: self._precision == "bf16"})
         spec = tf.TensorSpec(shape, self._info.dtype)
         return tf.function(body).get_concrete_function(spec)
 

@@ -78,6 +78,12 @@ def predict_all(config: PredictConfig) -> None:
         print(f"predicting on {engine.backend.name}")  # Or its failure, before anything is written.
     several = len(scenes) > 1 or config.mosaic
     unfinished = [s for s in scenes if not (several and _is_finished(s, config))]
+    if unfinished and config.precision == "bf16" and "bf16" not in engine.backend.name:
+        print(
+            "warning: this processor has no bfloat16 instructions, so the network runs on "
+            f"{engine.backend.name}",
+            file=sys.stderr,
+        )
     for scene in unfinished:
         if scene.source.grid.crs is None:
             print(f"warning: {scene.source.path} has no CRS, its map has none", file=sys.stderr)

@@ -24,16 +24,19 @@ class OpenVinoModel:
         Args:
             folder: Version folder of the export.
             info: Its contract.
-            precision: `bf16` runs convolutions in bfloat16 where the processor has it.
+            precision: `bf16` runs convolutions in bfloat16 where the processor has it; without
+                it OpenVINO computes in float32, and `name` says so.
 
         Raises:
             ModelError: OpenVINO cannot convert it.
         """
         openvino = import_openvino()
-        self.name = f"openvino {precision}"
         self._openvino = openvino
         self._info = info
         self._core = openvino.Core()
+        if "BF16" not in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+            precision = "float32"
+        self.name = f"openvino {precision}"
         self._hints = {
             "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
             "PERFORMANCE_HINT": "LATENCY",

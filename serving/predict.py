@@ -47,7 +47,9 @@ class PredictConfig:
     engine: Literal["auto", "tensorflow", "openvino"] = "auto"
     """What runs the network; auto takes OpenVINO on a CPU if it is installed."""
     precision: Literal["float32", "bf16"] = "float32"
-    """bf16 is faster on processors that have it and changes few pixels; --verify counts them."""
+    """bf16 is faster on processors that have it and changes few pixels; --verify counts them.
+    Where a processor has it not, TensorFlow emulates it and OpenVINO computes in float32, which a
+    warning tells."""
     server: str | None = None
     """URL of a TensorFlow Serving model instead of a local engine: http(s)://HOST:PORT for REST,
     grpc://HOST:PORT for gRPC."""

@@ -1,10 +1,12 @@
 """Maps checked against the network without windows."""
 
+import importlib.util
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 from local_export import BLEND, RAW, SmallExport, arguments, write_raster
 
 from landcover_tf.grid import Window
@@ -29,6 +31,49 @@ def test_verify_finds_exact_mode_exact_and_blending_not(
         differences[mode] = float(found[1])
     assert differences["exact"] < 1e-5
     assert differences["blend"] > 1e-3
+
+
+@pytest.mark.parametrize(
+    "engine",
+    [
+        "tensorflow",
+        pytest.param(
+            "openvino",
+            marks=pytest.mark.skipif(
+                importlib.util.find_spec("openvino") is None, reason="OpenVINO is not installed"
+            ),
+        ),
+    ],
+)
+def test_verify_measures_what_bfloat16_changes(
+    small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str], engine: str
+) -> None:
+    # No larger than a region, so that one region holds every pixel of the map.
+    image = write_raster(tmp_path / "scene.tif", 100, 90)
+    flags = (*RAW, "--engine", engine, "--precision", "bf16", "--mode", "exact")
+    flags += ("--probabilities", "--verify", "--verify-regions", "1")
+    assert (
+        main(arguments(small_export, [tmp_path / "scene.tif"], tmp_path / "map.tif", *flags)) == 0
+    )
+    said = capsys.readouterr()
+    found = re.search(
+        rf"verify: exact, {engine} (\w+) against untiled tensorflow float32 on 9000 px: largest "
+        r"probability difference ([0-9.e+-]+), mean [0-9.e+-]+; (\d+) labels differ",
+        said.out,
+    )
+    assert found
+    untiled = small_export.untiled(image)
+    with rasterio.open(tmp_path / "probabilities.tif") as dataset:
+        stored = np.moveaxis(dataset.read(), 0, -1) / 254
+    # Stored levels are rounded to 1/254.
+    assert float(found[2]) == pytest.approx(np.abs(stored - untiled).max(), abs=0.5 / 254 + 1e-3)
+    with rasterio.open(tmp_path / "map.tif") as dataset:
+        codes = np.array(small_export.info.class_codes)[untiled.argmax(axis=-1)]
+        assert int(found[3]) == (dataset.read(1) != codes).sum()
+        assert dataset.tags()["prediction"] == f"exact, {engine} {found[1]}"
+    # OpenVINO takes float32 on a processor without bfloat16; TensorFlow emulates it.
+    told = "has no bfloat16 instructions, so the network runs on openvino float32" in said.err
+    assert told == (found[1] == "float32") == (float(found[2]) < 1e-4)
 
 
 @pytest.mark.parametrize("mode", ["exact", "blend"])
