@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 Statistic = Callable[[np.ndarray], np.ndarray]
+"""From sums [n, ...], such as the confusion matrices of n samples, to values, float [n]."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +68,7 @@ def interval(
 
     Args:
         matrices: Those of the blocks, [blocks, ...].
-        statistic: From sums [n, ...] to values [n].
+        statistic: The score.
         sums: What `resampled_sums` gave; all statistics of these blocks share it.
         confidence: Share of samples inside the interval.
     """
@@ -82,40 +83,3 @@ def interval(
     tail = (1 - confidence) / 2
     low, high = np.quantile(values, (tail, 1 - tail))
     return Interval(value=value, low=float(low), high=float(high))
-
-
-def overall_accuracy(matrices: np.ndarray) -> np.ndarray:
-    """Returns the share of correct pixels of each matrix [n, classes, classes], float [n]."""
-    return _ratio(np.trace(matrices, axis1=1, axis2=2), matrices.sum(axis=(1, 2)))
-
-
-def class_iou(matrices: np.ndarray) -> np.ndarray:
-    """Returns intersection over union, NaN where undefined, float [n, classes]."""
-    correct = np.diagonal(matrices, axis1=1, axis2=2)
-    return _ratio(correct, matrices.sum(axis=1) + matrices.sum(axis=2) - correct)
-
-
-def class_f1(matrices: np.ndarray) -> np.ndarray:
-    """Returns F1, NaN where undefined, float [n, classes]."""
-    correct = np.diagonal(matrices, axis1=1, axis2=2)
-    return _ratio(2 * correct, matrices.sum(axis=1) + matrices.sum(axis=2))
-
-
-def mean_iou(matrices: np.ndarray) -> np.ndarray:
-    """Returns the mean of the defined IoUs, float [n]."""
-    return _mean(class_iou(matrices))
-
-
-def mean_f1(matrices: np.ndarray) -> np.ndarray:
-    """Returns the mean of the defined F1 scores, float [n]."""
-    return _mean(class_f1(matrices))
-
-
-def _mean(values: np.ndarray) -> np.ndarray:
-    defined = np.isfinite(values)
-    return _ratio(np.where(defined, values, 0).sum(axis=1), defined.sum(axis=1))
-
-
-def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    bottom = np.asarray(denominator, float)
-    return np.divide(numerator, bottom, out=np.full(bottom.shape, np.nan), where=bottom > 0)

@@ -1,7 +1,8 @@
-"""Scores from a confusion matrix; numpy only.
+"""Scores from confusion matrices; numpy only.
 
-Rows are the truth, columns the prediction. A score that is undefined is NaN, never 0 or 1: a
-class that a split does not contain must neither raise nor lower a mean.
+Rows are the truth, columns the prediction; in front of them, a matrix may have more axes, such as
+that of bootstrap samples. A score that is undefined is NaN, never 0 or 1: a class that a split
+does not contain must neither raise nor lower a mean.
 """
 
 import math
@@ -39,6 +40,42 @@ def confusion_matrix(truth: np.ndarray, predicted: np.ndarray, num_classes: int)
     return counts.reshape(num_classes, num_classes)
 
 
+def class_precision(matrices: np.ndarray) -> np.ndarray:
+    """Returns the share of the pixels predicted as a class that are it, float [..., classes]."""
+    return _ratio(_correct(matrices), matrices.sum(axis=-2))
+
+
+def class_recall(matrices: np.ndarray) -> np.ndarray:
+    """Returns the share of a class's pixels that were found, float [..., classes]."""
+    return _ratio(_correct(matrices), matrices.sum(axis=-1))
+
+
+def class_f1(matrices: np.ndarray) -> np.ndarray:
+    """Returns the harmonic mean of precision and recall, float [..., classes]."""
+    return _ratio(2 * _correct(matrices), matrices.sum(axis=-1) + matrices.sum(axis=-2))
+
+
+def class_iou(matrices: np.ndarray) -> np.ndarray:
+    """Returns intersection over union, float [..., classes]."""
+    correct = _correct(matrices)
+    return _ratio(correct, matrices.sum(axis=-1) + matrices.sum(axis=-2) - correct)
+
+
+def overall_accuracy(matrices: np.ndarray) -> np.ndarray:
+    """Returns the share of correct pixels, float [...]."""
+    return _ratio(_correct(matrices).sum(axis=-1), matrices.sum(axis=(-1, -2)))
+
+
+def mean_f1(matrices: np.ndarray) -> np.ndarray:
+    """Returns the mean of the defined F1 scores, float [...]."""
+    return _mean(class_f1(matrices))
+
+
+def mean_iou(matrices: np.ndarray) -> np.ndarray:
+    """Returns the mean of the defined IoUs, float [...]."""
+    return _mean(class_iou(matrices))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Scores:
     """Agreement of a prediction with the truth."""
@@ -73,7 +110,7 @@ class Scores:
 
     def macro(self, name: str) -> float:
         """Returns the mean of `precision`, `recall`, `f1` or `iou` over classes that have it."""
-        return _mean(getattr(self, name))
+        return float(_mean(getattr(self, name)))
 
     def weighted(self, name: str) -> float:
         """Returns the mean of a per-class score, weighted by true pixels.
@@ -152,28 +189,30 @@ def scores(matrix: np.ndarray) -> Scores:
     matrix = np.asarray(matrix)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or (matrix < 0).any():
         raise ValueError(f"expected a square matrix of counts, got shape {matrix.shape}")
-    correct = np.diagonal(matrix).astype(float)
-    truth, found = matrix.sum(axis=1), matrix.sum(axis=0)
     return Scores(
         matrix=matrix,
-        precision=_ratio(correct, found),
-        recall=_ratio(correct, truth),
-        f1=_ratio(2 * correct, truth + found),
-        iou=_ratio(correct, truth + found - correct),
-        overall_accuracy=float(_ratio(correct.sum(), matrix.sum())),
+        precision=class_precision(matrix),
+        recall=class_recall(matrix),
+        f1=class_f1(matrix),
+        iou=class_iou(matrix),
+        overall_accuracy=float(overall_accuracy(matrix)),
     )
 
 
-def _ratio(numerator: Any, denominator: Any) -> np.ndarray:
+def _correct(matrices: np.ndarray) -> np.ndarray:
+    return np.diagonal(matrices, axis1=-2, axis2=-1).astype(float)
+
+
+def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
     top, bottom = np.asarray(numerator, float), np.asarray(denominator, float)
-    quotient = np.full(np.shape(bottom), np.nan)
+    quotient = np.full(bottom.shape, np.nan)
     np.divide(top, bottom, out=quotient, where=bottom > 0)
     return quotient
 
 
-def _mean(values: np.ndarray) -> float:
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if known.size else math.nan
+def _mean(values: np.ndarray) -> np.ndarray:
+    defined = ~np.isnan(values)
+    return _ratio(np.where(defined, values, 0).sum(axis=-1), defined.sum(axis=-1))
 
 
 def _plain(value: float) -> float | None:

@@ -8,19 +8,27 @@ import numpy as np
 from landcover_tf import provenance
 from landcover_tf.accuracy import bootstrap
 from landcover_tf.accuracy.agreement import Agreement, ring_names
-from landcover_tf.accuracy.bootstrap import Interval
+from landcover_tf.accuracy.bootstrap import Interval, Statistic
 from landcover_tf.accuracy.class_map import ClassMap, MapPixels
 from landcover_tf.accuracy.estimate import Accuracy, Sample, assess, describe
 from landcover_tf.accuracy.matching import MatchedPoints
 from landcover_tf.accuracy.object_sizes import range_names
-from landcover_tf.accuracy.scores import confusion_matrix, scores
+from landcover_tf.accuracy.scores import (
+    class_f1,
+    class_iou,
+    class_precision,
+    class_recall,
+    confusion_matrix,
+    mean_f1,
+    mean_iou,
+    overall_accuracy,
+    scores,
+)
 from landcover_tf.accuracy.strata import Strata
 from landcover_tf.files import sha256_of
 from landcover_tf.legend import Legend
 
 SCHEMA_VERSION = 1
-Statistic = Callable[[np.ndarray], np.ndarray]
-"""A score of each of many confusion matrices [n, classes, classes], float [n]."""
 FEW_BLOCKS = 20
 """With fewer blocks than this, their resampling says little about chance."""
 
@@ -174,9 +182,9 @@ def compare_values(
         "block_m": None if class_map.pixel_m is None else block_px * class_map.pixel_m,
         "bootstrap_samples": samples,
         "seed": seed,
-        "overall_accuracy": interval(bootstrap.overall_accuracy),
-        "mean_f1": interval(bootstrap.mean_f1),
-        "mean_iou": interval(bootstrap.mean_iou),
+        "overall_accuracy": interval(overall_accuracy),
+        "mean_f1": interval(mean_f1),
+        "mean_iou": interval(mean_iou),
         "classes": _compared_classes(class_map.legend, found.matrix, interval),
         "by_object_size": _by_object_size(found),
         "by_boundary_distance": [
@@ -196,10 +204,15 @@ def _compared_classes(
     """Returns the pixels and the scores of each class; `interval` adds limits to a score."""
     overall = scores(matrix)
 
-    def of_class(i: int, of: str) -> Statistic:
-        return lambda matrices: _class_scores(matrices, i)[of]
+    def of_class(i: int, score: Statistic) -> Statistic:
+        return lambda matrices: score(matrices)[:, i]
 
-    names = ("users_accuracy", "producers_accuracy", "f1", "iou")
+    figures = {
+        "users_accuracy": class_precision,
+        "producers_accuracy": class_recall,
+        "f1": class_f1,
+        "iou": class_iou,
+    }
     return [
         {
             "code": land_cover.code,
@@ -207,7 +220,7 @@ def _compared_classes(
             "map_pixels": int(overall.predicted[i]),
             "reference_pixels": int(overall.support[i]),
         }
-        | {name: interval(of_class(i, name)) for name in names}
+        | {name: interval(of_class(i, score)) for name, score in figures.items()}
         for i, land_cover in enumerate(legend.classes)
     ]
 
@@ -243,23 +256,6 @@ def _points(points: MatchedPoints, used: int) -> dict[str, Any]:
 def _map_pixels(pixels: MapPixels) -> dict[str, Any]:
     excluded = {str(code): n for code, n in pixels.excluded.items()}
     return {"mapped": pixels.mapped, "no_data": pixels.nodata, "excluded": excluded}
-
-
-def _class_scores(matrices: np.ndarray, i: int) -> dict[str, np.ndarray]:
-    """Returns the scores of class i of each matrix [n, classes, classes], each float [n]."""
-    correct = matrices[:, i, i].astype(float)
-    truth, found = matrices[:, i, :].sum(axis=1), matrices[:, :, i].sum(axis=1)
-
-    def ratio(top: np.ndarray, bottom: np.ndarray) -> np.ndarray:
-        out = np.full(len(bottom), np.nan)
-        return np.asarray(np.divide(top, bottom, out=out, where=bottom > 0))
-
-    return {
-        "users_accuracy": ratio(correct, found),
-        "producers_accuracy": ratio(correct, truth),
-        "f1": ratio(2 * correct, truth + found),
-        "iou": ratio(correct, truth + found - correct),
-    }
 
 
 def _part(matrix: np.ndarray, objects: np.ndarray | None = None) -> dict[str, Any]:

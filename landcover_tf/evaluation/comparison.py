@@ -1,19 +1,26 @@
 """Scores with intervals, of the network, of the baseline, and of the difference."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from landcover_tf.accuracy import bootstrap
-from landcover_tf.accuracy.bootstrap import Interval
-from landcover_tf.accuracy.scores import Scores, scores
+from landcover_tf.accuracy.bootstrap import Interval, Statistic
+from landcover_tf.accuracy.scores import (
+    Scores,
+    class_iou,
+    mean_f1,
+    mean_iou,
+    overall_accuracy,
+    scores,
+)
 
-STATISTICS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "overall_accuracy": bootstrap.overall_accuracy,
-    "mean_iou": bootstrap.mean_iou,
-    "mean_f1": bootstrap.mean_f1,
+STATISTICS: dict[str, Statistic] = {
+    "overall_accuracy": overall_accuracy,
+    "mean_iou": mean_iou,
+    "mean_f1": mean_f1,
 }
 
 
@@ -54,7 +61,7 @@ def judge(
     sums = bootstrap.resampled_sums(own, counts)
 
     def iou_of(number: int) -> Interval:
-        return bootstrap.interval(own, lambda m: bootstrap.class_iou(m)[:, number], sums)
+        return bootstrap.interval(own, lambda m: class_iou(m)[:, number], sums)
 
     return Judged(
         name=name,
@@ -85,9 +92,7 @@ def difference(
     counts = bootstrap.resample(len(both), samples=samples, seed=seed)
     sums = bootstrap.resampled_sums(both, counts)
 
-    def of_pairs(
-        statistic: Callable[[np.ndarray], np.ndarray],
-    ) -> Callable[[np.ndarray], np.ndarray]:
+    def of_pairs(statistic: Statistic) -> Statistic:
         return lambda pairs: statistic(pairs[:, 0]) - statistic(pairs[:, 1])
 
     return {
