@@ -3,6 +3,7 @@
 import glob
 import hashlib
 import json
+import math
 import secrets
 import shutil
 import time
@@ -106,9 +107,14 @@ def remove_leftovers(path: str | Path, *, idle_s: float = 900.0) -> None:
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Writes `value` as indented JSON, atomically; NaN is refused."""
+    """Writes `value` as indented JSON, atomically; NaN and the infinities are refused."""
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def json_number(value: float) -> float | None:
+    """Returns a number as JSON can hold it: None for NaN and the infinities."""
+    return float(value) if math.isfinite(value) else None
 
 
 def read_json(path: str | Path) -> Any:

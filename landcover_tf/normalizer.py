@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from landcover_tf.errors import DatasetError
+from landcover_tf.files import json_number
 
 NormalizerKind = Literal["reflectance", "standardize", "minmax", "percentile", "log"]
 
@@ -150,12 +151,12 @@ class BandStatistics:
             "bin_width": self.bin_width,
             "bands": {
                 name: {
-                    "mean": _finite(self.mean[i]),
-                    "std": _finite(self.std[i]),
-                    "min": _finite(self.minimum[i]),
-                    "max": _finite(self.maximum[i]),
+                    "mean": json_number(self.mean[i]),
+                    "std": json_number(self.std[i]),
+                    "min": json_number(self.minimum[i]),
+                    "max": json_number(self.maximum[i]),
                     "percentiles": {
-                        str(q): _finite(self._band_percentile(i, q)) for q in (1, 2, 50, 98, 99)
+                        str(q): json_number(self._band_percentile(i, q)) for q in (1, 2, 50, 98, 99)
                     },
                     "total": self.total[i],
                     "total_square": self.total_square[i],
@@ -380,7 +381,3 @@ def _add_histograms(
     for number, pixels in b:
         counts[number] = counts.get(number, 0) + pixels
     return tuple(sorted(counts.items()))
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None

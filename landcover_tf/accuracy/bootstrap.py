@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from landcover_tf.files import json_number
+
 Statistic = Callable[[np.ndarray], np.ndarray]
 """From sums [n, ...], such as the confusion matrices of n samples, to values, float [n]."""
 
@@ -23,6 +25,10 @@ class Interval:
     """Lower end; NaN when there are fewer than two blocks to resample."""
     high: float
     """Upper end; NaN as above."""
+
+    def to_dict(self) -> dict[str, float | None]:
+        """Returns plain values for JSON, None for what is undefined."""
+        return {name: json_number(value) for name, value in vars(self).items()}
 
 
 def block_matrices(matrices: np.ndarray, blocks: Sequence[str]) -> np.ndarray:

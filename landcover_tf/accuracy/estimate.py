@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from landcover_tf.files import json_number
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Sample:
@@ -52,11 +54,11 @@ class Estimate:
         value, half = self.value * factor, self.half_width * factor
         high = value + half
         return {
-            "value": _plain(value),
-            "standard_error": _plain(self.standard_error * factor),
-            "half_width": _plain(half),
-            "low": _plain(max(value - half, 0.0) if value == value else value),
-            "high": _plain(min(high, upper) if high == high else high),
+            "value": json_number(value),
+            "standard_error": json_number(self.standard_error * factor),
+            "half_width": json_number(half),
+            "low": json_number(max(value - half, 0.0) if value == value else value),
+            "high": json_number(min(high, upper) if high == high else high),
         }
 
 
@@ -177,10 +179,6 @@ def _estimate(value: float, residual: np.ndarray, sample: Sample, confidence: fl
     error = float(np.sqrt((terms / np.maximum(points, 1)).sum()))
     z = NormalDist().inv_cdf(0.5 + confidence / 2)
     return Estimate(value=float(value), standard_error=error, half_width=z * error)
-
-
-def _plain(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
 
 
 def describe(accuracy: Accuracy, names: list[str], codes: list[int]) -> list[dict[str, Any]]:

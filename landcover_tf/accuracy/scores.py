@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from landcover_tf.files import json_number
+
 
 def confusion_matrix(truth: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:
     """Returns pixel counts by true class (row) and predicted class (column).
@@ -163,14 +165,14 @@ class Scores:
         names = ("precision", "recall", "f1", "iou")
         return {
             "pixels": self.pixels,
-            "overall_accuracy": _plain(self.overall_accuracy),
-            "kappa": _plain(self.kappa),
-            "matthews": _plain(self.matthews),
-            "macro": {name: _plain(self.macro(name)) for name in names},
-            "weighted": {name: _plain(self.weighted(name)) for name in names},
+            "overall_accuracy": json_number(self.overall_accuracy),
+            "kappa": json_number(self.kappa),
+            "matthews": json_number(self.matthews),
+            "macro": {name: json_number(self.macro(name)) for name in names},
+            "weighted": {name: json_number(self.weighted(name)) for name in names},
             "classes": {
                 class_name: {"support": int(self.support[i]), "predicted": int(self.predicted[i])}
-                | {name: _plain(getattr(self, name)[i]) for name in names}
+                | {name: json_number(getattr(self, name)[i]) for name in names}
                 for i, class_name in enumerate(class_names)
             },
             "confusion_matrix": self.matrix.tolist(),
@@ -213,7 +215,3 @@ def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
 def _mean(values: np.ndarray) -> np.ndarray:
     defined = ~np.isnan(values)
     return _ratio(np.where(defined, values, 0).sum(axis=-1), defined.sum(axis=-1))
-
-
-def _plain(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None

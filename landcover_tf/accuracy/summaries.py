@@ -8,7 +8,7 @@ import numpy as np
 from landcover_tf import provenance
 from landcover_tf.accuracy import bootstrap
 from landcover_tf.accuracy.agreement import Agreement, ring_names
-from landcover_tf.accuracy.bootstrap import Interval, Statistic
+from landcover_tf.accuracy.bootstrap import Statistic
 from landcover_tf.accuracy.class_map import ClassMap, MapPixels
 from landcover_tf.accuracy.estimate import Accuracy, Sample, assess, describe
 from landcover_tf.accuracy.matching import MatchedPoints
@@ -25,7 +25,7 @@ from landcover_tf.accuracy.scores import (
     scores,
 )
 from landcover_tf.accuracy.strata import Strata
-from landcover_tf.files import sha256_of
+from landcover_tf.files import json_number, sha256_of
 from landcover_tf.legend import Legend
 
 SCHEMA_VERSION = 1
@@ -166,7 +166,8 @@ def compare_values(
     sums = bootstrap.resampled_sums(found.blocks, counts)
 
     def interval(statistic: Statistic) -> dict[str, float | None]:
-        return _interval(bootstrap.interval(found.blocks, statistic, sums, confidence=confidence))
+        scored = bootstrap.interval(found.blocks, statistic, sums, confidence=confidence)
+        return scored.to_dict()
 
     return _about(class_map, "compare") | {
         "pixels": {
@@ -261,18 +262,12 @@ def _map_pixels(pixels: MapPixels) -> dict[str, Any]:
 def _part(matrix: np.ndarray, objects: np.ndarray | None = None) -> dict[str, Any]:
     """Returns how much of a part of the reference the map found, in all and by class."""
     found = scores(matrix)
-    recall = [float(v) if np.isfinite(v) else None for v in found.recall]
+    recall = [json_number(v) for v in found.recall]
     values: dict[str, Any] = {
         "pixels": found.pixels,
-        "agreement": float(found.overall_accuracy) if found.pixels else None,
+        "agreement": json_number(found.overall_accuracy),
         "producers_accuracy": recall,
     }
     if objects is not None:
         values["objects_by_class"] = objects.tolist()
     return values
-
-
-def _interval(interval: Interval) -> dict[str, float | None]:
-    return {
-        name: float(value) if np.isfinite(value) else None for name, value in vars(interval).items()
-    }

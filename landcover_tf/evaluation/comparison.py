@@ -38,9 +38,9 @@ class Judged:
     def to_dict(self, class_names: Sequence[str]) -> dict[str, Any]:
         """Returns plain values for JSON, None for what is undefined."""
         values = self.scores.to_dict(class_names)
-        values["intervals"] = {name: plain(i) for name, i in self.intervals.items()}
+        values["intervals"] = {name: i.to_dict() for name, i in self.intervals.items()}
         for name, interval in zip(class_names, self.class_iou, strict=True):
-            values["classes"][name]["iou_interval"] = plain(interval)
+            values["classes"][name]["iou_interval"] = interval.to_dict()
         return {"name": self.name} | values
 
 
@@ -99,9 +99,3 @@ def difference(
         key: bootstrap.interval(both, of_pairs(statistic), sums)
         for key, statistic in STATISTICS.items()
     }
-
-
-def plain(interval: Interval) -> dict[str, float | None]:
-    """Returns an interval for JSON, None for what is undefined."""
-    ends = {"value": interval.value, "low": interval.low, "high": interval.high}
-    return {name: float(v) if np.isfinite(v) else None for name, v in ends.items()}

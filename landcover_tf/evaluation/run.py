@@ -15,7 +15,7 @@ from landcover_tf.accuracy.baseline import (
 from landcover_tf.dataset_info import DatasetInfo
 from landcover_tf.errors import DatasetError
 from landcover_tf.evaluation import report
-from landcover_tf.evaluation.comparison import Judged, difference, judge, plain
+from landcover_tf.evaluation.comparison import Judged, difference, judge
 from landcover_tf.evaluation.predictions import (
     SplitPrediction,
     logits_of,
@@ -24,7 +24,7 @@ from landcover_tf.evaluation.predictions import (
 )
 from landcover_tf.evaluation.regions import block_names, split_entries
 from landcover_tf.evaluation.run_calibration import CalibrationMethod, run_calibration
-from landcover_tf.files import write_json
+from landcover_tf.files import json_number, write_json
 from landcover_tf.model_info import Calibration
 from landcover_tf.pictures import save_confusion_matrix
 from landcover_tf.run_folder import RunFolder
@@ -97,7 +97,7 @@ def evaluate_run(run: RunFolder, folder: Path, settings: Settings) -> str:
         "data_hash": info.data_hash,
         "unet": judged[0].to_dict(info.legend.names),
         "baseline": _baseline_values(baseline, judged, info),
-        "difference": differences and {name: plain(i) for name, i in differences.items()},
+        "difference": differences and {name: i.to_dict() for name, i in differences.items()},
         "calibration": calibration | _calibration_errors(found, info),
         "software": provenance.software_versions(),
     }  # fmt: skip
@@ -122,10 +122,10 @@ def _calibration_errors(found: SplitPrediction, info: DatasetInfo) -> dict[str, 
     """Returns the calibration errors on the split, of the confidence and by class."""
     pairs = zip(found.before_by_class.error, found.after_by_class.error, strict=True)
     return {
-        "ece": _plain(found.before.error),
-        "ece_calibrated": _plain(found.after.error),
+        "ece": json_number(found.before.error),
+        "ece_calibrated": json_number(found.after.error),
         "by_class": {
-            name: {"ece": _plain(before), "ece_calibrated": _plain(after)}
+            name: {"ece": json_number(before), "ece_calibrated": json_number(after)}
             for name, (before, after) in zip(info.legend.names, pairs, strict=True)
         },
     }
@@ -216,7 +216,3 @@ def _write(
     (folder / "table.txt").write_text(text + "\n")
     # Last, because its presence says that the evaluation is complete.
     write_json(folder / "scores.json", values)
-
-
-def _plain(value: float) -> float | None:
-    return float(value) if value == value else None

@@ -14,7 +14,7 @@ from landcover_tf.accuracy.calibration import (
 )
 from landcover_tf.dataset_info import DatasetInfo
 from landcover_tf.evaluation.predictions import Logits, patches, sample_logits
-from landcover_tf.files import read_json, sha256_of, write_json
+from landcover_tf.files import json_number, read_json, sha256_of, write_json
 from landcover_tf.model_info import Calibration
 from landcover_tf.run_folder import RunFolder
 
@@ -91,10 +91,10 @@ def _fitted_values(fitted: Calibration, logits: np.ndarray, label: np.ndarray) -
     return _numbers(fitted) | {
         "split": "val",
         "pixels": len(label),
-        "nll": _plain(negative_log_likelihood(logits, label)),
-        "nll_calibrated": _plain(negative_log_likelihood(calibrated, label)),
-        "val_ece": _plain(_error(logits, label)),
-        "val_ece_calibrated": _plain(_error(calibrated, label)),
+        "nll": json_number(negative_log_likelihood(logits, label)),
+        "nll_calibrated": json_number(negative_log_likelihood(calibrated, label)),
+        "val_ece": json_number(_error(logits, label)),
+        "val_ece_calibrated": json_number(_error(calibrated, label)),
     }
 
 
@@ -110,7 +110,3 @@ def _error(logits: np.ndarray, label: np.ndarray) -> float:
     probability = softmax(logits)
     correct = probability.argmax(axis=-1) == label
     return float(Reliability.of(probability.max(axis=-1), correct).error)
-
-
-def _plain(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None

@@ -12,7 +12,7 @@ from landcover_tf.accuracy.scores import Scores, scores
 from landcover_tf.callbacks import Example, TensorBoardLog, write_history
 from landcover_tf.distributed import Devices
 from landcover_tf.errors import RunError
-from landcover_tf.files import atomic_path
+from landcover_tf.files import atomic_path, json_number
 from landcover_tf.models.unet import freeze_encoder
 from landcover_tf.progress import progress as progress_bar
 from landcover_tf.run_folder import RunFolder
@@ -229,18 +229,17 @@ class Loop:
     def _row(self, rate: float, loss: float, found: Scores) -> Row:
         state = self.progress
         patches = self.batches.steps * self.config.gradient_accumulation * self.config.batch_size
-        row: Row = {
+        return {
             "epoch": state.epoch + 1,
-            "train_loss": state.loss_sum / self.batches.steps,
-            "val_loss": loss,
-            "val_mean_iou": found.mean_iou,
-            "val_mean_f1": found.mean_f1,
-            "val_overall_accuracy": found.overall_accuracy,
+            "train_loss": json_number(state.loss_sum / self.batches.steps),
+            "val_loss": json_number(loss),
+            "val_mean_iou": json_number(found.mean_iou),
+            "val_mean_f1": json_number(found.mean_f1),
+            "val_overall_accuracy": json_number(found.overall_accuracy),
             "learning_rate": rate,
             "seconds": state.train_seconds,
             "patches_per_second": patches / max(state.train_seconds, 1e-9),
         }
-        return {k: v if v is None or math.isfinite(v) else None for k, v in row.items()}
 
     def _watch(self, row: Row, found: Scores) -> None:
         """Writes what TensorBoard shows of an epoch; the model has its averaged weights now."""
