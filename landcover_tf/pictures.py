@@ -4,6 +4,7 @@ Matplotlib takes half a second to import, so only the functions that draw figure
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,40 @@ if TYPE_CHECKING:
 
 TRUE_COLOUR = ("B04", "B03", "B02")
 FALSE_COLOUR = ("B08", "B04", "B03")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stretch:
+    """How bright values are drawn: linear between two limits, then lightened in the shadows."""
+
+    low: float
+    high: float
+
+    @staticmethod
+    def of(values: np.ndarray) -> "Stretch":
+        """Returns the stretch between the 2nd and 98th percentile; of nothing, from 0 to 1."""
+        low, high = np.percentile(values, (2, 98)) if values.size else (0.0, 1.0)
+        return Stretch(low=float(low), high=float(high))
+
+    def apply(self, values: np.ndarray) -> np.ndarray:
+        """Returns the brightness of values of any shape, uint8; NaN is black."""
+        scaled = (values.astype(np.float32) - self.low) / max(self.high - self.low, 1e-6)
+        scaled = np.clip(np.nan_to_num(scaled, copy=False), 0, 1)
+        return np.asarray((scaled**0.8 * 255).astype(np.uint8))
+
+
+def picture_bands(names: Sequence[str | None]) -> tuple[int, int, int]:
+    """Returns the bands to draw in red, green and blue, counted from 1 as rasterio does.
+
+    Args:
+        names: Of all bands of the raster; without those of true colour, its first three are
+            drawn, or of fewer the first.
+    """
+    for wanted in (TRUE_COLOUR, ("red", "green", "blue")):
+        if set(wanted) <= set(names):
+            red, green, blue = (names.index(name) + 1 for name in wanted)
+            return red, green, blue
+    return (1, 2, 3) if len(names) >= 3 else (1, 1, 1)
 
 
 def composite(
@@ -57,9 +92,9 @@ def composite(
     if not valid.any():
         return np.zeros((*picture.shape[:2], 3), np.uint8)
     counted = valid if stretch is None or not (stretch & valid).any() else stretch & valid
-    low, high = np.percentile(picture[counted], (2, 98))
-    stretched = np.clip((picture - low) / max(high - low, 1e-6), 0, 1) ** 0.8
-    return (np.where(valid[..., None], stretched, 0) * 255).astype(np.uint8)
+    drawn = Stretch.of(picture[counted]).apply(picture)
+    drawn[~valid] = 0
+    return drawn
 
 
 def class_picture(codes: np.ndarray, legend: Legend) -> np.ndarray:

@@ -19,7 +19,7 @@ from landcover_tf.errors import RasterError
 from landcover_tf.files import atomic_path
 from landcover_tf.geopackage import Layer, point_blob, write_layer
 from landcover_tf.grid import Window
-from landcover_tf.pictures import TRUE_COLOUR
+from landcover_tf.pictures import Stretch, picture_bands
 from landcover_tf.progress import progress
 from landcover_tf.qgis_styles import point_style
 from landcover_tf.raster_windows import read_window
@@ -132,25 +132,19 @@ def draw_pictures(
 class _Colours:
     """How an image is shown: the same for all pictures, so that dark stays dark."""
 
-    bands: tuple[int, ...]
+    bands: tuple[int, int, int]
     """Red, green, blue, counted from 1."""
-    low: float
-    high: float
+    stretch: Stretch
     nodata: float
 
 
 def _colours(raster: rasterio.DatasetReader) -> _Colours:
-    names = [str(name) for name in raster.descriptions]
-    bands = tuple(range(1, 4)) if raster.count >= 3 else (1, 1, 1)
-    for wanted in (TRUE_COLOUR, ("red", "green", "blue")):
-        if set(wanted) <= set(names):
-            bands = tuple(names.index(name) + 1 for name in wanted)
+    bands = picture_bands(raster.descriptions)
     shape = (min(raster.height, _OVERVIEW_PX), min(raster.width, _OVERVIEW_PX))
     values = raster.read(bands, out_shape=(3, *shape))
     nodata = 0.0 if raster.nodata is None else raster.nodata
-    valid = values[:, _has_data(values, nodata)]
-    low, high = np.percentile(valid, (2, 98)) if valid.size else (0.0, 1.0)
-    return _Colours(bands=bands, low=float(low), high=float(high), nodata=nodata)
+    stretch = Stretch.of(values[:, _has_data(values, nodata)])
+    return _Colours(bands=bands, stretch=stretch, nodata=nodata)
 
 
 def _has_data(values: np.ndarray, nodata: float) -> np.ndarray:
@@ -194,9 +188,7 @@ def _picture(
     values = read_window(raster, inside, list(colours.bands))
     if not _has_data(values, colours.nodata)[row - inside.row_off, col - inside.col_off]:
         return None
-    values = np.moveaxis(values, 0, -1).astype(np.float32)
-    stretch = np.nan_to_num((values - colours.low) / max(colours.high - colours.low, 1e-6))
-    small = (np.clip(stretch, 0, 1) ** 0.8 * 255).astype(np.uint8)
+    small = colours.stretch.apply(np.moveaxis(values, 0, -1))
     padding = around.padding_inside(raster.height, raster.width)
     small = np.pad(small, (*padding, (0, 0)))
     scale = -(-_SIDE_PX // len(small))

@@ -25,7 +25,7 @@ from landcover_tf.accuracy.class_map import PixelGrid
 from landcover_tf.errors import OutputError, RasterError
 from landcover_tf.files import atomic_folder
 from landcover_tf.legend import Legend
-from landcover_tf.pictures import TRUE_COLOUR
+from landcover_tf.pictures import Stretch, picture_bands
 from landcover_tf.progress import progress
 from landcover_tf.report.map_layers import MapLayers, OpenLayers
 
@@ -138,7 +138,7 @@ def _name(key: tuple[int, int, int]) -> str:
 
 
 def _tile(
-    sources: OpenLayers, key: tuple[int, int, int], levels: int, stretch: "_Stretch | None"
+    sources: OpenLayers, key: tuple[int, int, int], levels: int, stretch: Stretch | None
 ) -> dict[str, str]:
     level, row, col = key
     zoom = 1 << (levels - 1 - level)
@@ -162,7 +162,8 @@ def _tile(
     tile = {"values": _data_url(values, "PNG")}
     if stretch is not None:
         picture = np.zeros((TILE_PX, TILE_PX, 3), np.uint8)
-        bands = read(sources.image, stretch.bands, Resampling.average)
+        colours = picture_bands(sources.image.descriptions)
+        bands = read(sources.image, colours, Resampling.average)
         picture[inside] = stretch.apply(np.moveaxis(bands, 0, -1))
         tile["image"] = _data_url(picture, "JPEG")
     if sources.probabilities is not None and zoom == 1:
@@ -184,35 +185,14 @@ def _extent(
     return window, (-(-height // zoom), -(-width // zoom))
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Stretch:
-    bands: list[int]
-    low: float
-    high: float
-
-    def apply(self, picture: np.ndarray) -> np.ndarray:
-        scaled = (picture.astype(np.float32) - self.low) / max(self.high - self.low, 1e-6)
-        return np.asarray((np.clip(scaled, 0, 1) ** 0.8 * 255).astype(np.uint8))
-
-
-def _stretch(image: Any) -> _Stretch:
-    names = list(image.descriptions)
-    if all(name in names for name in TRUE_COLOUR):
-        bands = [names.index(name) + 1 for name in TRUE_COLOUR]
-    elif all(name in names for name in ("red", "green", "blue")):
-        bands = [names.index(name) + 1 for name in ("red", "green", "blue")]
-    else:
-        bands = ([1, 2, 3] if image.count >= 3 else [1, 1, 1])[:3]
+def _stretch(image: Any) -> Stretch:
     zoom = max(max(image.shape) // 512, 1)
     out_shape = (3, -(-image.height // zoom), -(-image.width // zoom))
-    sample = image.read(bands, out_shape=out_shape).astype(np.float32)
+    sample = image.read(picture_bands(image.descriptions), out_shape=out_shape).astype(np.float32)
     valid = np.isfinite(sample).all(axis=0)
     if image.nodata is not None:
         valid &= (sample != image.nodata).any(axis=0)
-    if not valid.any():
-        return _Stretch(bands=bands, low=0, high=1)
-    low, high = np.percentile(sample[:, valid], (2, 98))
-    return _Stretch(bands=bands, low=float(low), high=float(high))
+    return Stretch.of(sample[:, valid])
 
 
 def _data_url(array: np.ndarray, form: str) -> str:

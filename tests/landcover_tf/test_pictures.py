@@ -1,8 +1,16 @@
 import numpy as np
+import pytest
 from PIL import Image
 
 from landcover_tf.legend import load_legend
-from landcover_tf.pictures import class_picture, composite, save_confusion_matrix, save_panels
+from landcover_tf.pictures import (
+    Stretch,
+    class_picture,
+    composite,
+    picture_bands,
+    save_confusion_matrix,
+    save_panels,
+)
 
 
 def test_composite_finds_its_bands_by_name():
@@ -28,6 +36,28 @@ def test_a_cloud_outside_the_stretch_does_not_darken_the_rest():
     picture = composite(image, names, stretch=clear)
     assert picture[20:].max() == 255 and picture[20:].min() == 0
     assert (picture[:20] == 255).all()
+
+
+def test_a_stretch_reaches_from_black_to_white_and_draws_nan_black():
+    stretch = Stretch.of(np.arange(101, dtype=np.uint16))  # Percentiles of 0 to 100 are themselves.
+    assert (stretch.low, stretch.high) == (2, 98)
+    drawn = stretch.apply(np.array([[0, 2, 50], [98, 200, np.nan]]))
+    # Half way: 255 * 0.5 ** 0.8 = 146.46.
+    assert drawn.tolist() == [[0, 0, 146], [255, 255, 0]]
+    assert Stretch.of(np.zeros(0)) == Stretch(low=0, high=1)
+
+
+@pytest.mark.parametrize(
+    ("names", "bands"),
+    [
+        (["B01", "B02", "B03", "B04"], (4, 3, 2)),
+        (["red", "green", "blue", None], (1, 2, 3)),
+        ([None] * 4, (1, 2, 3)),
+        ([None] * 2, (1, 1, 1)),
+    ],
+)
+def test_the_bands_of_a_picture_are_found_by_name(names, bands):
+    assert picture_bands(names) == bands
 
 
 def test_the_whole_legend_is_drawn_below_a_narrow_picture(tmp_path):
