@@ -1,6 +1,5 @@
 """The picture of a map: image, truth, map and confidence side by side."""
 
-import math
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ from rasterio.errors import RasterioError
 
 from landcover_tf.errors import RasterError
 from landcover_tf.legend import IGNORED, Legend
+from landcover_tf.pixel_sizes import pixel_sides_m
 from landcover_tf.sentinel2.label_rasters import open_codes
 from serving.band_content import LEVELS
 from serving.sources import Source
@@ -37,9 +37,8 @@ def write_picture(
         metres = None
         if dataset.crs is not None and dataset.crs.is_projected:
             # The picture's scale bar lies along the rows.
-            grid = dataset.transform
-            metres = math.hypot(grid.a, grid.d) * dataset.width / shape[1]
-            metres *= dataset.crs.linear_units_factor[1]
+            _, width_m = pixel_sides_m(dataset.transform, dataset.crs)
+            metres = width_m * dataset.width / shape[1]
     panels: list[tuple[str, np.ndarray]] = []
     if source is not None:
         image, names, valid = source.preview(shape)

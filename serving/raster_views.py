@@ -10,8 +10,7 @@ from rasterio.errors import RasterioError
 from rasterio.vrt import WarpedVRT
 
 from landcover_tf.errors import RasterError
-
-METRES_PER_DEGREE = 111_320.0
+from landcover_tf.pixel_sizes import pixel_sides_m
 
 
 def open_raster(path: Path) -> rasterio.DatasetReader:
@@ -36,7 +35,7 @@ def resampled(
     """
     if dataset.crs is None or resolution_m is None:
         return dataset
-    row_m, col_m = _pixel_sides_m(dataset)
+    row_m, col_m = pixel_sides_m(dataset.transform, dataset.crs)
     row_factor, col_factor = row_m / resolution_m, col_m / resolution_m
     if abs(row_factor - 1) < 0.01 and abs(col_factor - 1) < 0.01:
         return dataset
@@ -74,14 +73,3 @@ def alpha_band(dataset: rasterio.DatasetReader) -> int | None:
     """Returns the 1-based alpha band; GDAL takes it as the mask of integers only."""
     bands = [i for i, interp in enumerate(dataset.colorinterp, 1) if interp == ColorInterp.alpha]
     return bands[0] if bands else None
-
-
-def _pixel_sides_m(dataset: rasterio.DatasetReader) -> tuple[float, float]:
-    """Returns height and width of a pixel, whichever way the raster is turned."""
-    grid = dataset.transform
-    if dataset.crs.is_geographic:
-        # How long a degree along a row is depends on the latitude; degrees down are all alike.
-        height_m = math.hypot(grid.b, grid.e) * METRES_PER_DEGREE
-        return height_m, height_m
-    unit_m = dataset.crs.linear_units_factor[1]
-    return math.hypot(grid.b, grid.e) * unit_m, math.hypot(grid.a, grid.d) * unit_m

@@ -18,6 +18,7 @@ from landcover_tf.dataset_info import BandInfo
 from landcover_tf.errors import RasterError
 from landcover_tf.grid import Window
 from landcover_tf.model_info import ModelInfo
+from landcover_tf.pixel_sizes import pixel_area_m2
 from landcover_tf.raster_windows import rasterio_window
 from landcover_tf.sentinel2 import prepared
 from landcover_tf.sentinel2.pansharpen import Sharpening
@@ -51,9 +52,7 @@ class Georeference:
     @property
     def pixel_area_m2(self) -> float | None:
         """Area of a pixel in a projected CRS; None where degrees or nothing is known."""
-        if self.crs is None or not self.crs.is_projected:
-            return None
-        return abs(self.transform.determinant) * self.crs.linear_units_factor[1] ** 2
+        return pixel_area_m2(self.transform, self.crs)
 
 
 class Source(Protocol):

@@ -13,6 +13,7 @@ from rasterio.transform import Affine
 from landcover_tf.errors import RasterError
 from landcover_tf.grid import Window
 from landcover_tf.legend import Legend, load_legend
+from landcover_tf.pixel_sizes import pixel_area_m2
 from landcover_tf.raster_windows import read_window
 
 DEFAULT_LEGEND = "landcover9"
@@ -45,10 +46,7 @@ class PixelGrid:
     @property
     def pixel_area_m2(self) -> float | None:
         """Area of a pixel, None without a projected CRS."""
-        if self.crs is None or not self.crs.is_projected:
-            return None
-        unit_m = self.crs.linear_units_factor[1]
-        return float(abs(self.transform.determinant) * unit_m**2)
+        return pixel_area_m2(self.transform, self.crs)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,6 +20,7 @@ from landcover_tf.files import atomic_path
 from landcover_tf.geopackage import Layer, point_blob, write_layer
 from landcover_tf.grid import Window
 from landcover_tf.pictures import Stretch, picture_bands
+from landcover_tf.pixel_sizes import pixel_sides_m
 from landcover_tf.progress import progress
 from landcover_tf.qgis_styles import point_style
 from landcover_tf.raster_windows import read_window
@@ -27,8 +28,6 @@ from landcover_tf.raster_windows import read_window
 LAYER = "points"
 PICTURE_FOLDER = "pictures"
 COLUMNS = ("id", "stratum", "reference", "sure", "comment", "picture")
-METRES_PER_DEGREE = 111_195.0
-"""Of latitude, on a sphere of the Earth's mean radius of 6371 km."""
 _SIDE_PX = 320
 """Least side of a picture in screen pixels."""
 _OVERVIEW_PX = 512
@@ -168,12 +167,9 @@ def _places(
 
 def _row_height_m(raster: rasterio.DatasetReader) -> float:
     """Returns the height of a pixel; without a CRS, the transform is taken to be in metres."""
-    height = float(np.hypot(raster.transform.b, raster.transform.e))
     if raster.crs is None:
-        return height
-    if raster.crs.is_geographic:
-        return height * METRES_PER_DEGREE
-    return height * float(raster.crs.linear_units_factor[1])
+        return float(np.hypot(raster.transform.b, raster.transform.e))
+    return pixel_sides_m(raster.transform, raster.crs)[0]
 
 
 def _picture(

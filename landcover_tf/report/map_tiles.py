@@ -21,11 +21,11 @@ from PIL import Image
 from rasterio.enums import Resampling
 from rasterio.windows import Window as RasterWindow
 
-from landcover_tf.accuracy.class_map import PixelGrid
 from landcover_tf.errors import OutputError, RasterError
 from landcover_tf.files import atomic_folder
 from landcover_tf.legend import Legend
 from landcover_tf.pictures import Stretch, picture_bands
+from landcover_tf.pixel_sizes import pixel_area_m2
 from landcover_tf.progress import progress
 from landcover_tf.report.map_layers import MapLayers, OpenLayers
 
@@ -121,7 +121,7 @@ def _crs_name(crs: Any) -> str | None:
 
 
 def _pixel_m(raster: Any) -> float | None:
-    area = PixelGrid(crs=raster.crs, transform=raster.transform).pixel_area_m2
+    area = pixel_area_m2(raster.transform, raster.crs)
     return None if area is None else float(np.sqrt(area))
 
 

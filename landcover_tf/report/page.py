@@ -13,10 +13,10 @@ import numpy as np
 import rasterio
 from rasterio.enums import ColorInterp
 
-from landcover_tf.accuracy.class_map import PixelGrid
 from landcover_tf.errors import RasterError
 from landcover_tf.files import atomic_path
 from landcover_tf.legend import LandCoverClass, Legend
+from landcover_tf.pixel_sizes import pixel_area_m2
 from landcover_tf.provenance import VERSION
 from landcover_tf.report.map_tiles import TilePyramid
 
@@ -144,7 +144,7 @@ def class_pixels(map_path: Path) -> tuple[dict[int, int], float | None, list[Lan
             for _, window in raster.block_windows(1):
                 block = raster.read(1, window=window)
                 counts += np.bincount(block.ravel(), minlength=256)
-            area = PixelGrid(crs=raster.crs, transform=raster.transform).pixel_area_m2
+            area = pixel_area_m2(raster.transform, raster.crs)
             named = _named_classes(raster)
     except rasterio.errors.RasterioIOError as error:
         raise RasterError(f"cannot read the map {map_path}: {error}") from error
