@@ -15,6 +15,9 @@ from landcover_tf.normalizer import Normalizer
 
 SCHEMA_VERSION = 2
 FILE_NAME = "model.json"
+SIZE_MULTIPLE = 32
+"""Height and width of what a network takes are multiples of this: a ResNet halves them five times
+on the way to its deepest level."""
 
 
 @dataclass(frozen=True, kw_only=True)

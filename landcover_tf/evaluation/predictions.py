@@ -16,13 +16,10 @@ from landcover_tf.dataset_info import DatasetInfo
 from landcover_tf.evaluation.regions import own_regions
 from landcover_tf.input_pipeline.dataset import evaluation_dataset
 from landcover_tf.legend import IGNORED
-from landcover_tf.model_info import Calibration
+from landcover_tf.model_info import SIZE_MULTIPLE, Calibration
 from landcover_tf.orientations import mean_over_orientations
 from landcover_tf.patch_index import PatchEntry
 from landcover_tf.progress import progress
-
-MULTIPLE = 32
-"""The network takes heights and widths that are multiples of this."""
 
 Logits = Callable[[np.ndarray], np.ndarray]
 
@@ -76,7 +73,7 @@ def logits_of(model: keras.Model) -> Logits:
 
     def logits(image: np.ndarray) -> np.ndarray:
         height, width = image.shape[1:3]
-        padding = [(0, 0), (0, -height % MULTIPLE), (0, -width % MULTIPLE), (0, 0)]
+        padding = [(0, 0), (0, -height % SIZE_MULTIPLE), (0, -width % SIZE_MULTIPLE), (0, 0)]
         return run(tf.constant(np.pad(image, padding))).numpy()[:, :height, :width]
 
     return logits

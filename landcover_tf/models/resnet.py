@@ -15,8 +15,6 @@ from landcover_tf.errors import ModelError
 
 PREFIX = "encoder_"
 """Every encoder layer's name starts so; the rest is the torchvision name with _ for dots."""
-TOTAL_STRIDE = 32
-"""Input pixels per pixel of the deepest feature level."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,12 +6,10 @@ import keras
 from keras import layers
 
 from landcover_tf.errors import ModelError
-from landcover_tf.model_info import ModelSpec
+from landcover_tf.model_info import SIZE_MULTIPLE, ModelSpec
 from landcover_tf.models import resnet
 from landcover_tf.models.layers import LocalStatistics, ReflectanceNormalizer, SizeMultiple
 
-SIZE_MULTIPLE = resnet.TOTAL_STRIDE
-"""Height and width of every input must be multiples of this."""
 DECODER_BLOCKS = 5
 """Doublings from the deepest level, 1/32, back to the input size."""
 

@@ -15,7 +15,8 @@ from landcover_tf.input_pipeline.dataset import (
     training_steps,
 )
 from landcover_tf.legend import IGNORED
-from landcover_tf.training.config import SIZE_MULTIPLE, TrainConfig
+from landcover_tf.model_info import SIZE_MULTIPLE
+from landcover_tf.training.config import TrainConfig
 
 
 class Batches:

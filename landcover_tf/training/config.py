@@ -6,10 +6,8 @@ from typing import Literal
 
 from landcover_tf.errors import ConfigError
 from landcover_tf.input_pipeline.augmentation_settings import check_name
+from landcover_tf.model_info import SIZE_MULTIPLE
 from landcover_tf.normalizer import NormalizerKind
-
-SIZE_MULTIPLE = 32
-"""Patch sizes are multiples of the encoder's total stride."""
 
 # What may change between the interrupted and the continued run: none of it changes a weight.
 FREE_FIELDS = frozenset({

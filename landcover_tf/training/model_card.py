@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from landcover_tf.dataset_info import DatasetInfo
+from landcover_tf.model_info import SIZE_MULTIPLE
 
 
 def model_card(summary: Mapping[str, Any], info: DatasetInfo) -> str:
@@ -44,7 +45,7 @@ def _model_rows(summary: Mapping[str, Any]) -> dict[str, Any]:
         "decoder": f"{config['skip_connections']} skip connections, "
         f"channels {', '.join(map(str, config['decoder_filters']))}",
         "parameters": f"{summary['parameters']:,}",
-        "patch size": f"{config['patch_size']} px (any multiple of 32 works)",
+        "patch size": f"{config['patch_size']} px (any multiple of {SIZE_MULTIPLE} works)",
     }
 
 
