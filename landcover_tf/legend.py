@@ -165,6 +165,11 @@ class Crosswalk:
                 f"crosswalk {self.source} -> {self.target.name} names unknown target codes: {wrong}"
             )
 
+    def __str__(self) -> str:
+        if self.source == self.target.name:
+            return f"legend {self.source}"
+        return f"crosswalk {self.source} -> {self.target.name}"
+
     def remap(
         self, labels: np.ndarray, *, unknown: str = "error", where: str = "labels"
     ) -> np.ndarray:
@@ -181,14 +186,10 @@ class Crosswalk:
         Raises:
             LabelError: A source code has no entry and `unknown` is "error".
         """
-        present = np.array(list(_code_counts(labels)), labels.dtype)
-        unmapped = [int(code) for code in present if int(code) not in self.codes]
-        if unmapped and unknown != "ignore":
-            raise LabelError(
-                f"{where} has codes {unmapped} that the crosswalk {self.source} -> "
-                f"{self.target.name} does not know; correct the legend or pass "
-                "--unknown-labels ignore"
-            )
+        counts = _code_counts(labels)
+        if unknown != "ignore":
+            self.refuse_unknown(self._unknown(counts), where, legend_flag="--source-legend")
+        present = np.array(list(counts), labels.dtype)
         values = np.array(
             [self.codes.get(int(code), self.target.nodata) for code in present], np.uint8
         )
@@ -210,7 +211,28 @@ class Crosswalk:
 
     def unknown_counts(self, labels: np.ndarray) -> dict[int, int]:
         """Returns pixel counts of source codes without an entry."""
-        return {code: n for code, n in _code_counts(labels).items() if code not in self.codes}
+        return self._unknown(_code_counts(labels))
+
+    def refuse_unknown(self, counts: Mapping[int, int], where: str, *, legend_flag: str) -> None:
+        """Refuses source codes without an entry.
+
+        Args:
+            counts: Pixels of each, as `unknown_counts` gives them.
+            where: What holds them, for the message.
+            legend_flag: The flag that names the source legend.
+
+        Raises:
+            LabelError: There are such codes.
+        """
+        if counts:
+            listed = ", ".join(f"{code} ({pixels} px)" for code, pixels in sorted(counts.items()))
+            raise LabelError(
+                f"{where} has codes that the {self} does not know: {listed}; name the right "
+                f"{legend_flag} or pass --unknown-labels ignore"
+            )
+
+    def _unknown(self, counts: Mapping[int, int]) -> dict[int, int]:
+        return {code: n for code, n in counts.items() if code not in self.codes}
 
 
 def _code_counts(labels: np.ndarray) -> dict[int, int]:

@@ -196,7 +196,7 @@ def _require_unprepared(sources: Sequence[Source], asked: str) -> None:
 
 def _require_known_labels(unknown: Sequence[tuple[int, ...]], found: BuildInput) -> None:
     problems = [
-        f"{raster.source.label} has codes {list(codes)}, which {_table(crosswalk)} does not know"
+        f"{raster.source.label} has codes {list(codes)}, which the {crosswalk} does not know"
         for raster, crosswalk, codes in zip(found.rasters, found.crosswalks, unknown, strict=True)
         if codes
     ]
@@ -205,12 +205,6 @@ def _require_known_labels(unknown: Sequence[tuple[int, ...]], found: BuildInput)
         "labels have unknown codes (give the labels' --source-legend, or "
         "--unknown-labels ignore to leave these pixels unlabelled)",
     )
-
-
-def _table(crosswalk: Crosswalk) -> str:
-    if crosswalk.source == crosswalk.target.name:
-        return f"the legend {crosswalk.source}"
-    return f"the crosswalk {crosswalk.source} -> {crosswalk.target.name}"
 
 
 def _too_poor(candidate: Candidate, config: BuildConfig) -> Placement | None:

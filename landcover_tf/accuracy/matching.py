@@ -195,8 +195,7 @@ def _dense_reference(points: ReferencePoints, crosswalk: Crosswalk, unknown: str
     if foreign and unknown != "ignore":
         codes = sorted({int(points.reference[i]) for i in foreign})
         raise LabelError(
-            f"the reference has classes {codes} that the crosswalk {crosswalk.source} -> "
-            f"{crosswalk.target.name} does not know, at points "
+            f"the reference has classes {codes} that the {crosswalk} does not know, at points "
             f"{listed([points.ids[i] for i in foreign])}; correct them, name the right "
             "--reference-legend, or pass --unknown-labels ignore to leave them out"
         )

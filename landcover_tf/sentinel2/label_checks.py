@@ -11,7 +11,7 @@ from landcover_tf.errors import LabelError, ProductError
 from landcover_tf.legend import Crosswalk
 from landcover_tf.sentinel2.checks import Finding, Severity
 from landcover_tf.sentinel2.label_rasters import LabelRaster, rasters_of
-from landcover_tf.sentinel2.labels import refuse_unknown, warp_labels
+from landcover_tf.sentinel2.labels import warp_labels
 from landcover_tf.sentinel2.safe import SafeProduct
 
 
@@ -56,7 +56,8 @@ def check_labels(
             min_labelled_fraction=0.0,  # What is sparse at 60 m may be dense enough at 10 m.
         )
         if unknown != "ignore":
-            refuse_unknown(warped.unknown, meeting, crosswalk)
+            names = ", ".join(warped.sources)
+            crosswalk.refuse_unknown(warped.unknown, names, legend_flag="--source-legend")
     except LabelError as error:
         return [finding("labels", "fatal", str(error))]
     found = [

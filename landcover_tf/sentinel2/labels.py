@@ -1,7 +1,7 @@
 """Ground truth on the image's grid: warped, remapped and mosaicked, never the other way round."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -131,33 +131,15 @@ def warp_labels(
             if warped is not None:
                 target = codes[window.slices]
                 np.copyto(target, warped, where=target == crosswalk.target.nodata)
+    names = tuple(r.path.name for r in rasters)
     if unknown != "ignore":
-        refuse_unknown(counts, rasters, crosswalk)
+        crosswalk.refuse_unknown(counts, ", ".join(names), legend_flag="--source-legend")
     return WarpedLabels(
         codes=codes,
         nodata=crosswalk.target.nodata,
-        sources=tuple(r.path.name for r in rasters),
+        sources=names,
         methods=tuple(methods),
         unknown=dict(sorted(counts.items())),
-    )
-
-
-def refuse_unknown(
-    counts: Mapping[int, int], rasters: Sequence[LabelRaster], crosswalk: Crosswalk
-) -> None:
-    """Refuses codes that the crosswalk does not know.
-
-    Raises:
-        LabelError: There are such codes.
-    """
-    if not counts:
-        return
-    listed = ", ".join(f"{code} ({pixels} px)" for code, pixels in sorted(counts.items()))
-    names = ", ".join(r.path.name for r in rasters)
-    raise LabelError(
-        f"{names} has codes that the crosswalk {crosswalk.source} -> "
-        f"{crosswalk.target.name} does not know: {listed}; name the right --source-legend or "
-        "pass --unknown-labels ignore"
     )
 
 

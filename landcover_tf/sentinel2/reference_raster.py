@@ -48,8 +48,29 @@ def reader(
     Raises:
         LabelError: There is no raster, none overlaps the grid, or a code is unknown.
     """
+    stored = _stored(path, crosswalk, height, width, crs, transform)
+
+    def read(window: Window) -> np.ndarray:
+        codes, strange = stored(window)
+        if unknown != "ignore":
+            crosswalk.refuse_unknown(strange, str(path), legend_flag="--reference-legend")
+        found_unknown.update(strange)
+        return codes
+
+    return read
+
+
+def _stored(
+    path: Path,
+    crosswalk: Crosswalk,
+    height: int,
+    width: int,
+    crs: CRS | None,
+    transform: Affine,
+) -> Callable[[Window], tuple[np.ndarray, dict[int, int]]]:
+    """Returns a function to target codes, and the pixels of each code without any."""
     if path.is_file() and _has_grid(path, height, width, crs, transform):
-        return lambda window: _read(path, crosswalk, window, unknown, found_unknown)
+        return lambda window: _read(path, crosswalk, window)
     if crs is None:
         raise LabelError(
             f"the map has no CRS and {path} has other pixels than it; georeference the map"
@@ -58,7 +79,7 @@ def reader(
     if not rasters:
         raise LabelError(f"{path} does not overlap the map; check its position and CRS")
 
-    def warped(window: Window) -> np.ndarray:
+    def warped(window: Window) -> tuple[np.ndarray, dict[int, int]]:
         found = warp_labels(
             rasters,
             crosswalk,
@@ -66,11 +87,10 @@ def reader(
             grid=shifted(transform, window),
             height=window.height,
             width=window.width,
-            unknown=unknown,
+            unknown="ignore",
             edges=(window.row_off == 0, window.row_end == height),
         )
-        found_unknown.update(found.unknown)
-        return found.codes
+        return found.codes, found.unknown
 
     return warped
 
@@ -84,23 +104,14 @@ def _has_grid(path: Path, height: int, width: int, crs: CRS | None, transform: A
         raise LabelError(f"{path} is not a raster that GDAL can read ({error})") from error
 
 
-def _read(
-    path: Path, crosswalk: Crosswalk, window: Window, unknown: str, found_unknown: Counter[int]
-) -> np.ndarray:
+def _read(path: Path, crosswalk: Crosswalk, window: Window) -> tuple[np.ndarray, dict[int, int]]:
     with rasterio.open(path) as raster:
         if np.dtype(raster.dtypes[0]).kind not in "iu":
             raise LabelError(f"{path} holds {raster.dtypes[0]}; label codes are integers")
         labels = read_window(raster, window, error=LabelError)
         nodata = raster.nodata
     empty = np.zeros(labels.shape, bool) if nodata is None else labels == nodata
-    foreign = crosswalk.unknown_counts(labels[~empty])
-    if foreign and unknown != "ignore":
-        raise LabelError(
-            f"{path} has codes {sorted(foreign)} that the crosswalk {crosswalk.source} -> "
-            f"{crosswalk.target.name} does not know; name the right --reference-legend or pass "
-            "--unknown-labels ignore"
-        )
-    found_unknown.update(foreign)
+    strange = crosswalk.unknown_counts(labels[~empty])
     codes = crosswalk.remap(labels, unknown="ignore", where=str(path))
     codes[empty] = crosswalk.target.nodata
-    return codes
+    return codes, strange

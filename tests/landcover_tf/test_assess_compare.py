@@ -86,11 +86,14 @@ def test_bad_references_of_a_comparison(world, capsys):
     strange = read(world / "truth.tif").copy()
     strange[3, 60:64] = 77
     write(world / "strange.tif", strange)
+    finer = np.kron(strange, np.ones((2, 2), np.uint8))
+    write(world / "finer.tif", finer, grid=rasterio.Affine(5, 0, 500_000, 0, -5, 4_400_000))
     write(world / "far.tif", strange, grid=rasterio.Affine(10, 0, 700_000, 0, -10, 4_400_000))
     write(world / "empty.tif", np.zeros_like(strange))
     (world / "text.tif").write_text("no raster")
     for name, message in (
-        ("strange.tif", "has codes [77]"),
+        ("strange.tif", "does not know: 77 (4 px); name the right --reference-legend"),
+        ("finer.tif", "does not know: 77 (16 px); name the right --reference-legend"),
         ("far.tif", "does not overlap the map"),
         ("empty.tif", "no pixel with a class in both"),
         ("text.tif", "is not a raster"),
