@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from landcover_tf import cli
+from landcover_tf import cli, flag_ranges
 from landcover_tf.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -64,17 +64,15 @@ class DesignConfig:
     """Map rows in memory; the sample does not depend on it."""
 
     def __post_init__(self) -> None:
-        if not 0 < self.target_se < 0.5:
-            raise ConfigError(f"--target-se must be in (0, 0.5), got {self.target_se}")
-        if self.samples is not None and self.samples < 1:
-            raise ConfigError(f"--samples must be positive, got {self.samples}")
+        flag_ranges.within(self, 0, 0.5, "target_se", ends="()")
+        flag_ranges.at_least(self, 1, "samples", "rows_per_strip")
         if self.min_per_class < 2:
             raise ConfigError(
                 f"--min-per-class must be at least 2, got {self.min_per_class}; one point says "
                 "nothing about its own uncertainty"
             )
-        _not_negative(self, "seed")
-        _positive(self, "picture_m", "rows_per_strip")
+        flag_ranges.at_least(self, 0, "seed")
+        flag_ranges.above_zero(self, "picture_m")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,8 +133,8 @@ class EstimateConfig:
             raise ConfigError("the strata come from --design or from --strata-map, not from both")
         if self.strata_legend and not self.strata_map:
             raise ConfigError("--strata-legend is that of --strata-map, which is not given")
-        _share(self, "confidence")
-        _positive(self, "rows_per_strip")
+        flag_ranges.within(self, 0, 1, "confidence", ends="()")
+        flag_ranges.at_least(self, 1, "rows_per_strip")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,9 +175,10 @@ class CompareConfig:
     """Map rows in memory; the result does not depend on it."""
 
     def __post_init__(self) -> None:
-        _not_negative(self, "seed")
-        _positive(self, "block_m", "bootstrap_samples", "rows_per_strip")
-        _share(self, "confidence")
+        flag_ranges.at_least(self, 0, "seed")
+        flag_ranges.at_least(self, 1, "bootstrap_samples", "rows_per_strip")
+        flag_ranges.above_zero(self, "block_m")
+        flag_ranges.within(self, 0, 1, "confidence", ends="()")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -334,25 +333,6 @@ def _reference_reader(
         unknown=config.unknown_labels,
         found_unknown=unknown,
     )
-
-
-def _positive(config: object, *names: str) -> None:
-    for name in names:
-        if getattr(config, name) <= 0:
-            flag = name.replace("_", "-")
-            raise ConfigError(f"--{flag} must be positive, got {getattr(config, name)}")
-
-
-def _not_negative(config: object, *names: str) -> None:
-    for name in names:
-        if getattr(config, name) < 0:
-            flag = name.replace("_", "-")
-            raise ConfigError(f"--{flag} must not be negative, got {getattr(config, name)}")
-
-
-def _share(config: object, name: str) -> None:
-    if not 0 < getattr(config, name) < 1:
-        raise ConfigError(f"--{name} must be in (0, 1), got {getattr(config, name)}")
 
 
 if __name__ == "__main__":

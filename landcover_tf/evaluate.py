@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from landcover_tf import cli
+from landcover_tf import cli, flag_ranges
 from landcover_tf.errors import ConfigError
 from landcover_tf.quiet import start_tensorflow
 from landcover_tf.run_folder import RunFolder
@@ -47,13 +47,8 @@ class EvaluateConfig:
     """Decides which pixels the baseline learns from and the resampling."""
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "baseline_pixels", "bootstrap_samples"):
-            if getattr(self, name) < 1:
-                raise ConfigError(
-                    f"--{name.replace('_', '-')} must be at least 1, got {getattr(self, name)}"
-                )
-        if self.seed < 0:
-            raise ConfigError(f"--seed must not be negative, got {self.seed}")
+        flag_ranges.at_least(self, 1, "batch_size", "baseline_pixels", "bootstrap_samples")
+        flag_ranges.at_least(self, 0, "seed")
         context = self.baseline_context
         if context and (context < 3 or context % 2 == 0):
             raise ConfigError(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from landcover_tf import cli
+from landcover_tf import cli, flag_ranges
 from landcover_tf.errors import ConfigError, OutputError
 from landcover_tf.provenance import software_versions
 from landcover_tf.quiet import start_tensorflow
@@ -38,8 +38,7 @@ class ExportConfig:
     def __post_init__(self) -> None:
         if self.list is None and (self.run_dir is None or self.output_dir is None):
             raise ConfigError("expected --run-dir and --output-dir, or --list EXPORT")
-        if self.version is not None and self.version < 1:
-            raise ConfigError(f"--version must be at least 1, got {self.version}")
+        flag_ranges.at_least(self, 1, "version")
         # It is part of the server's URLs and of a path.
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", self.name):
             raise ConfigError(

@@ -6,7 +6,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from landcover_tf import cli
+from landcover_tf import cli, flag_ranges
 from landcover_tf.errors import ConfigError
 from landcover_tf.files import read_json, write_json
 
@@ -75,8 +75,7 @@ class FetchConfig:
     def __post_init__(self) -> None:
         if not self.tile:
             raise ConfigError("--tile needs at least one MGRS tile, for example 34SEH")
-        if self.jobs < 1 or self.attempts < 1:
-            raise ConfigError("--jobs and --attempts must be at least 1")
+        flag_ranges.at_least(self, 1, "jobs", "attempts")
         for flag, text in (("--start", self.start), ("--end", self.end)):
             _day(flag, text)
 

@@ -1,16 +1,15 @@
 """Entry of `landcover monitor`: is what is served still what the model was trained on?"""
 
 import json
-import math
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from landcover_tf import cli
+from landcover_tf import cli, flag_ranges
 from landcover_tf.accuracy.drift import Distribution, Drift, compare
 from landcover_tf.accuracy.request_log import Served, read_log
 from landcover_tf.dataset_info import DatasetInfo
-from landcover_tf.errors import ConfigError, DatasetError
+from landcover_tf.errors import DatasetError
 from landcover_tf.files import read_json, write_json
 from landcover_tf.legend import Legend
 from landcover_tf.model_info import ModelInfo, find_export
@@ -36,10 +35,7 @@ class MonitorConfig:
     """Largest half sum of absolute differences between class shares, in [0, 1]."""
 
     def __post_init__(self) -> None:
-        for name in ("max_stability_index", "max_class_shift"):
-            if not 0 < getattr(self, name) < math.inf:
-                flag = name.replace("_", "-")
-                raise ConfigError(f"--{flag} must be positive, got {getattr(self, name)}")
+        flag_ranges.above_zero(self, "max_stability_index", "max_class_shift")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from landcover_tf import cli
+from landcover_tf import cli, flag_ranges
+from landcover_tf.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,12 +65,10 @@ class PrepareConfig:
     """Address or file of a Dask scheduler to run the jobs on."""
 
     def __post_init__(self) -> None:
-        if self.jobs < 1:
-            raise ValueError(f"--jobs must be at least 1, got {self.jobs}")
-        if self.cloud_buffer_m < 0:
-            raise ValueError(f"--cloud-buffer-m must not be negative, got {self.cloud_buffer_m}")
+        flag_ranges.at_least(self, 1, "jobs")
+        flag_ranges.at_least(self, 0, "cloud_buffer_m")
         if self.cloud_source == "mask" and self.cloud_mask is None:
-            raise ValueError("--cloud-source mask needs --cloud-mask FILE")
+            raise ConfigError("--cloud-source mask needs --cloud-mask FILE")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from landcover_tf import cli
+from landcover_tf import cli, flag_ranges
 from landcover_tf.errors import ConfigError
 
 TILES = ("34SEH", "34SFH", "34SEG", "34SFG", "34SEJ", "34SFJ", "34SGH", "34SGG")
@@ -41,15 +41,11 @@ class SimulateConfig:
     """S2A, S2B or S2C."""
 
     def __post_init__(self) -> None:
-        if not 1 <= self.products <= len(TILES):
-            raise ConfigError(f"--products must be in [1, {len(TILES)}], got {self.products}")
+        flag_ranges.within(self, 1, len(TILES), "products")
+        flag_ranges.at_least(self, 0, "seed")
         if self.size_px < 60 or self.size_px % 6:
             raise ConfigError(f"--size-px must be a multiple of 6 from 60, got {self.size_px}")
-        for name in ("cloud_fraction", "nodata_fraction"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(
-                    f"--{name.replace('_', '-')} must be in [0, 1], got {getattr(self, name)}"
-                )
+        flag_ranges.within(self, 0, 1, "cloud_fraction", "nodata_fraction")
 
 
 def main(argv: list[str] | None = None) -> int:

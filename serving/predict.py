@@ -1,12 +1,11 @@
 """Predicts class maps: `python -m serving.predict`."""
 
-import math
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from landcover_tf import cli
+from landcover_tf import cli, flag_ranges
 from landcover_tf.errors import ConfigError
 
 
@@ -118,14 +117,10 @@ class PredictConfig:
     settings. A file of an input is never replaced."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.uncertain_below <= 1:
-            raise ConfigError(f"--uncertain-below must be in [0, 1], got {self.uncertain_below}")
-        if not 0 < self.memory_gb < math.inf:
-            raise ConfigError(f"--memory-gb must be positive, got {self.memory_gb}")
-        for name in ("batch_size", "verify_regions", "jobs"):
-            if getattr(self, name) < 1:
-                flag = name.replace("_", "-")
-                raise ConfigError(f"--{flag} must be at least 1, got {getattr(self, name)}")
+        flag_ranges.within(self, 0, 1, "uncertain_below")
+        flag_ranges.above_zero(self, "memory_gb")
+        flag_ranges.at_least(self, 1, "batch_size", "verify_regions", "jobs")
+        flag_ranges.at_least(self, 0, "seed", "margin")
         if not 0 <= self.patch_overlap < self.patch_size:
             raise ConfigError(
                 f"--patch-overlap must be in [0, --patch-size={self.patch_size}), got "
@@ -136,10 +131,6 @@ class PredictConfig:
                 f"--server runs the network as it is served; --engine {self.engine} and "
                 f"--precision {self.precision} are of a local engine, so leave them out"
             )
-        if self.seed < 0:
-            raise ConfigError(f"--seed must not be negative, got {self.seed}")
-        if self.margin is not None and self.margin < 0:
-            raise ConfigError(f"--margin must not be negative, got {self.margin}")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from landcover_tf import flag_ranges
 from landcover_tf.cli import config_dict
 from landcover_tf.errors import ConfigError
 from landcover_tf.grid import PatchGrid
@@ -108,9 +109,7 @@ class BuildConfig:
             PatchGrid(patch_size=self.patch_size, patch_overlap=self.patch_overlap)
         except ValueError as error:
             raise ConfigError(str(error)) from error
-        for name in ("min_valid_fraction", "min_labelled_fraction"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"{name} must be in [0, 1], got {getattr(self, name)}")
+        flag_ranges.within(self, 0, 1, "min_valid_fraction", "min_labelled_fraction")
         self._check_split()
         if self.band_indexes and len(self.band_indexes) != len(self.bands):
             raise ConfigError(
@@ -125,14 +124,9 @@ class BuildConfig:
                 f"--nodata must be a finite number, got {self.nodata}; NaN and infinity are no "
                 "data anyway"
             )
-        if self.scale is not None and not (math.isfinite(self.scale) and self.scale > 0):
-            raise ConfigError(f"--scale must be above 0, got {self.scale}")
-        if not self.shard_size_mb > 0:
-            raise ConfigError(f"--shard-size-mb must be above 0, got {self.shard_size_mb}")
-        if self.seed < 0:
-            raise ConfigError(f"--seed must be at least 0, got {self.seed}")
-        if self.jobs is not None and self.jobs < 1:
-            raise ConfigError(f"--jobs must be at least 1, got {self.jobs}")
+        flag_ranges.above_zero(self, "scale", "shard_size_mb")
+        flag_ranges.at_least(self, 0, "seed")
+        flag_ranges.at_least(self, 1, "jobs")
 
     def _check_split(self) -> None:
         held_out = self.val_fraction, self.test_fraction
@@ -148,10 +142,9 @@ class BuildConfig:
             )
         if (self.split == "zones") != (self.zones is not None):
             raise ConfigError("--split zones and --zones FILE need each other")
-        if not self.block_size_m > 0 or (self.block_size_px or 1) < 1:
-            raise ConfigError("--block-size-m and --block-size-px must be above 0")
-        if (self.gap_px or 0) < 0:
-            raise ConfigError(f"--gap-px must be at least 0, got {self.gap_px}")
+        flag_ranges.above_zero(self, "block_size_m")
+        flag_ranges.at_least(self, 1, "block_size_px")
+        flag_ranges.at_least(self, 0, "gap_px")
 
     @property
     def patch_grid(self) -> PatchGrid:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from landcover_tf import cli
+from landcover_tf import cli, flag_ranges
 from landcover_tf.errors import ConfigError, RunError
 from landcover_tf.files import read_json
 from tuning.search import TunerKind
@@ -60,12 +60,10 @@ class TuneConfig:
     else 0."""
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "max_trials", "max_failures", "workers", "retrain_epochs"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(f"--{name.replace('_', '-')} must be at least 1, got {value}")
-        if self.retrain_best < 0 or (self.early_stopping or 0) < 0:
-            raise ConfigError("--retrain-best and --early-stopping must not be negative")
+        flag_ranges.at_least(
+            self, 1, "epochs", "max_trials", "max_failures", "workers", "retrain_epochs"
+        )
+        flag_ranges.at_least(self, 0, "retrain_best", "early_stopping")
 
 
 def main(argv: list[str] | None = None) -> int:

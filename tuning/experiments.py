@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from landcover_tf import cli
+from landcover_tf import cli, flag_ranges
 from landcover_tf.errors import ConfigError
 from landcover_tf.files import read_json, write_json
 from landcover_tf.run_folder import RunFolder
@@ -53,8 +53,7 @@ class ExperimentsConfig:
     """Show the output of every training."""
 
     def __post_init__(self) -> None:
-        if self.jobs < 1:
-            raise ConfigError(f"--jobs must be at least 1, got {self.jobs}")
+        flag_ranges.at_least(self, 1, "jobs")
 
 
 def main(argv: list[str] | None = None) -> int:

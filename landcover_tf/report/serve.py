@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from landcover_tf import cli
+from landcover_tf import cli, flag_ranges
 from landcover_tf.errors import ConfigError, OutputError
 
 
@@ -21,8 +21,7 @@ class ServeConfig:
     """TCP port on 127.0.0.1; 0 takes a free one."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.port <= 65535:
-            raise ValueError(f"port must be in [0, 65535], got {self.port}")
+        flag_ranges.within(self, 0, 65535, "port")
 
 
 def make_server(report: Path, port: int) -> http.server.ThreadingHTTPServer:

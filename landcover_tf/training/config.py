@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from landcover_tf import flag_ranges
 from landcover_tf.errors import ConfigError
 from landcover_tf.input_pipeline.augmentation_settings import check_name
 from landcover_tf.model_info import SIZE_MULTIPLE
@@ -147,21 +148,16 @@ class TrainConfig:
     """Draw learning_curves.png after the training."""
 
     def __post_init__(self) -> None:
-        positive = ("batch_size", "epochs", "lr", "gradient_accumulation", "plateau_patience")
-        for name in positive:
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"--{_flag(name)} must be above 0, got {getattr(self, name)}")
-        not_negative = (
-            "weight_decay", "clip_norm", "early_stopping", "unfreeze_every", "encoder_lr_factor",
-            "checkpoint_minutes", "pictures", "histograms_every", "seed", "oversampling",
+        flag_ranges.at_least(
+            self, 1, "batch_size", "epochs", "gradient_accumulation", "plateau_patience"
+        )
+        flag_ranges.above_zero(self, "lr")
+        flag_ranges.at_least(
+            self, 0, "weight_decay", "clip_norm", "early_stopping", "unfreeze_every",
+            "encoder_lr_factor", "checkpoint_minutes", "pictures", "histograms_every", "seed",
+            "oversampling",
         )  # fmt: skip
-        for name in not_negative:
-            if not (getattr(self, name) or 0) >= 0:
-                raise ConfigError(
-                    f"--{_flag(name)} must not be negative, got {getattr(self, name)}"
-                )
-        if not 0 <= self.skip_connections <= 5:
-            raise ConfigError(f"--skip-connections must be in [0, 5], got {self.skip_connections}")
+        flag_ranges.within(self, 0, 5, "skip_connections")
         if self.patch_size < SIZE_MULTIPLE or self.patch_size % SIZE_MULTIPLE:
             raise ConfigError(
                 f"--patch-size must be a multiple of {SIZE_MULTIPLE}, because the encoder halves "
@@ -181,13 +177,8 @@ class TrainConfig:
                 "--local-statistics must be odd numbers above 1, got "
                 f"{' '.join(map(str, self.local_statistics))}"
             )
-        if not 0 <= self.ema_decay < 1:
-            raise ConfigError(f"--ema-decay must be in [0, 1), got {self.ema_decay}")
-        if not 0 <= self.warmup_fraction < 1:
-            raise ConfigError(f"--warmup-fraction must be in [0, 1), got {self.warmup_fraction}")
-        for name in ("final_lr_factor", "plateau_factor"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"--{_flag(name)} must be in [0, 1], got {getattr(self, name)}")
+        flag_ranges.within(self, 0, 1, "ema_decay", "warmup_fraction", ends="[)")
+        flag_ranges.within(self, 0, 1, "final_lr_factor", "plateau_factor")
         steps = self.profile_steps
         if steps and not (len(steps) == 2 and 0 <= steps[0] <= steps[1]):
             raise ConfigError(
@@ -222,7 +213,3 @@ class TrainConfig:
                 "weights are random and would stay so; give pretrained weights, a factor above "
                 "0, or --allow-frozen-random-encoder"
             )
-
-
-def _flag(name: str) -> str:
-    return name.replace("_", "-")

@@ -246,4 +246,4 @@ def test_an_export_is_a_reference_too(tmp_path, reference, capsys):
 @pytest.mark.parametrize("value", ["0", "nan"])
 def test_a_limit_of_nothing_is_refused(tmp_path, reference, limit, value, capsys):
     assert run(tmp_path / "none", reference, limit, value) == 2
-    assert f"{limit} must be positive, got {value}" in capsys.readouterr().err
+    assert f"{limit} must be above 0 and finite, got {value}" in capsys.readouterr().err

@@ -383,6 +383,7 @@ def test_program_refuses_bad_flags(tmp_path, capsys):
     for flags, message in (
         (["--size-px", "100"], "multiple of 6"),
         (["--products", "99"], r"--products must be"),
+        (["--seed", "-1"], "--seed must not be negative, got -1"),
         (["--baseline", "abc"], "baseline must be"),
     ):
         assert simulate.main(["--output-dir", str(tmp_path / "x"), *flags]) == 2

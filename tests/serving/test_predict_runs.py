@@ -26,7 +26,7 @@ def read(path: Path) -> np.ndarray:
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (("--memory-gb", "nan"), "--memory-gb must be positive"),
+        (("--memory-gb", "nan"), "--memory-gb must be above 0"),
         (("--seed", "-1"), "--seed must not be negative, got -1"),
         (("--server=http://127.0.0.1:9", "--precision=bf16"), "--precision bf16 are of a local"),
         (("--server=http://127.0.0.1:9", "--engine=openvino"), "--engine openvino and"),

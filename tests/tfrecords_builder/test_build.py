@@ -312,7 +312,7 @@ def test_a_taken_output_folder_is_left_alone(pairs, built, tmp_path, capsys):
         (["--band-indexes", "1"], "--band-indexes has 1 numbers for 0 --bands"),
         (["--bands", "B02", "B03", "B02"], "--bands names B02 more than once"),
         (["--nodata", "nan"], "--nodata must be a finite number, got nan"),
-        (["--seed", "-1"], "--seed must be at least 0, got -1"),
+        (["--seed", "-1"], "--seed must not be negative, got -1"),
         (["--legend", "nolegend"], "no legend 'nolegend'"),
         (["--jobs", "0"], "--jobs must be at least 1, got 0"),
         (["--scheduler", "tcp://127.0.0.1:9"], "no Dask scheduler answers at tcp://127.0.0.1:9"),

@@ -1,0 +1,60 @@
+"""Ranges that the flags of a config keep to, and what is said of one that does not.
+
+The functions are for `__post_init__`. A flag that is not given (None) is in every range, NaN in
+none.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from landcover_tf.errors import ConfigError
+
+
+def at_least(config: object, least: int, *names: str) -> None:
+    """Refuses fields below `least`.
+
+    Raises:
+        ConfigError: One is.
+    """
+    wanted = f"be at least {least}" if least else "not be negative"
+    _require(config, names, lambda value: value >= least, wanted)
+
+
+def above_zero(config: object, *names: str) -> None:
+    """Refuses fields that are no finite number above 0.
+
+    Raises:
+        ConfigError: One is not.
+    """
+    _require(config, names, lambda value: 0 < value < math.inf, "be above 0 and finite")
+
+
+def within(config: object, low: float, high: float, *names: str, ends: str = "[]") -> None:
+    """Refuses fields outside an interval.
+
+    Args:
+        config: Holds the fields.
+        low: Lower end.
+        high: Upper end.
+        names: The fields.
+        ends: "[]" where both ends belong to the interval, "()" where neither does, "[)".
+
+    Raises:
+        ConfigError: One is outside.
+    """
+
+    def allowed(value: float) -> bool:
+        above = value > low if ends[0] == "(" else value >= low
+        return above and (value < high if ends[1] == ")" else value <= high)
+
+    _require(config, names, allowed, f"be in {ends[0]}{low:g}, {high:g}{ends[1]}")
+
+
+def _require(
+    config: object, names: tuple[str, ...], allowed: Callable[[Any], bool], wanted: str
+) -> None:
+    for name in names:
+        value = getattr(config, name)
+        if value is not None and not allowed(value):
+            raise ConfigError(f"--{name.replace('_', '-')} must {wanted}, got {value}")
