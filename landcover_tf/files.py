@@ -67,6 +67,16 @@ def atomic_folder(path: str | Path, *, replace: bool = False) -> Iterator[Path]:
         _remove_empty(missing)
 
 
+@contextmanager
+def no_empty_folder(path: str | Path) -> Iterator[None]:
+    """Removes the folder `path` if the block fails before anything is written into it."""
+    try:
+        yield
+    except BaseException:
+        _remove_empty([Path(path)])
+        raise
+
+
 def beside(map_path: Path, name: str) -> Path:
     """Returns the path of a map's companion file: `name` beside `map.tif`, else `<stem>_name`."""
     return map_path.with_name(name if map_path.stem == "map" else f"{map_path.stem}_{name}")

@@ -15,7 +15,7 @@ from landcover_tf import cli, provenance
 from landcover_tf.callbacks import TensorBoardLog, draw_learning_curves, write_history
 from landcover_tf.distributed import Devices, choose_devices
 from landcover_tf.errors import ConfigError, RunError
-from landcover_tf.files import atomic_path, write_json
+from landcover_tf.files import atomic_path, no_empty_folder, write_json
 from landcover_tf.run_folder import FINISHED
 from landcover_tf.training.batches import Batches
 from landcover_tf.training.building import Built, build
@@ -60,6 +60,13 @@ def train(config: TrainConfig, *, on_epoch: Callable[[Row], bool | None] | None 
     found = check(config)
     if found.finished:
         return _finished_before(found)
+    with no_empty_folder(found.run.path):
+        return _train(config, found, on_epoch)
+
+
+def _train(
+    config: TrainConfig, found: Preflight, on_epoch: Callable[[Row], bool | None] | None
+) -> Outcome:
     devices = choose_devices(config.strategy)
     with explained(config.data_dir, memory_advice=_MEMORY_ADVICE, workers=devices.workers):
         # Not 0: tf.data cannot combine a global seed of 0 with a seed computed in the graph.

@@ -1,11 +1,11 @@
-"""Numbers that JSON has no word for, and the files they must not reach."""
+"""Numbers that JSON has no word for, and folders that a failure leaves."""
 
 import math
 
 import numpy as np
 import pytest
 
-from landcover_tf.files import json_number, read_json, write_json
+from landcover_tf.files import json_number, no_empty_folder, read_json, write_json
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, np.float32(np.inf)])
@@ -21,3 +21,13 @@ def test_finite_numbers_become_plain_floats(tmp_path, value):
     assert type(json_number(value)) is float
     write_json(tmp_path / "scores.json", {"ece": json_number(value)})
     assert read_json(tmp_path / "scores.json") == {"ece": float(value)}
+
+
+def test_a_failure_leaves_no_empty_folder_but_what_was_written(tmp_path):
+    for name in ("empty", "written"):
+        (tmp_path / name).mkdir()
+        with pytest.raises(KeyError, match=name), no_empty_folder(tmp_path / name):
+            if name == "written":
+                write_json(tmp_path / name / "config.json", {})
+            raise KeyError(name)
+    assert [p.name for p in tmp_path.iterdir()] == ["written"]

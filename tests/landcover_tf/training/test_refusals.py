@@ -13,7 +13,8 @@ from fakes.small_loop import settings
 
 from landcover_tf import train
 from landcover_tf.distributed import Devices
-from landcover_tf.errors import ConfigError, DatasetError, OutputError
+from landcover_tf.errors import ConfigError, DatasetError, ModelError, OutputError
+from landcover_tf.training import session
 from landcover_tf.training.building import build
 from landcover_tf.training.preflight import check
 
@@ -81,6 +82,14 @@ def test_a_folder_that_cannot_be_written_is_told(open_folder, output, message):
     with as_nobody(), pytest.raises(OutputError, match=message):
         check(settings(open_folder / "data", open_folder / output))
     assert not list((open_folder / "locked").iterdir())
+
+
+def test_what_only_tensorflow_finds_leaves_no_empty_run_folder(tmp_path):
+    write_small_dataset(tmp_path / "data", train=4, val=2)
+    config = settings(tmp_path / "data", tmp_path / "run", encoder_weights="absent.safetensors")
+    with pytest.raises(ModelError, match=r"absent\.safetensors"):
+        session.train(config)
+    assert not (tmp_path / "run").exists()
 
 
 class TwoDevices(Devices):
