@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 TRUE_COLOUR = ("B04", "B03", "B02")
 FALSE_COLOUR = ("B08", "B04", "B03")
+TALLEST_PANEL = 3.0
+"""Height over width of a panel; taller pictures are drawn narrower than their panel."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,9 +147,9 @@ def save_panels(
     columns = columns or len(panels)
     rows = -(-len(panels) // columns)
     height, width = panels[0][1].shape[:2]
+    panel_height = panel_inches * min(height / width, TALLEST_PANEL)
     figure = Figure(
-        figsize=(panel_inches * columns, (panel_inches * height / width + 0.35) * rows + 0.7),
-        layout="constrained",
+        figsize=(panel_inches * columns, (panel_height + 0.35) * rows + 0.7), layout="constrained"
     )
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axis, (name, picture) in zip(axes, panels, strict=False):

@@ -85,3 +85,13 @@ def test_pictures_are_files_of_sensible_size(tmp_path):
     width, height = Image.open(tmp_path / "p.png").size
     assert width > 2 * height
     assert min(Image.open(tmp_path / "m.png").size) > 400
+
+
+def test_a_long_strip_does_not_make_a_picture_of_its_own_proportions(tmp_path):
+    # 900 x 1 px, as a raster of 20,000 x 20 px is shown: 360,000 px high at a panel's full width.
+    strip = np.full((900, 1, 3), (200, 30, 30), np.uint8)
+    save_panels(tmp_path / "p.png", [("a", strip)] * 2, legend=load_legend("landcover9"))
+    with Image.open(tmp_path / "p.png") as file:
+        assert file.height < 2 * file.width
+        drawn = (np.asarray(file.convert("RGB")) == (200, 30, 30)).all(axis=-1)
+    assert drawn.any(axis=1).sum() > 900
