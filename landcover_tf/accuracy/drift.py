@@ -12,6 +12,10 @@ from landcover_tf.normalizer import BandStatistics
 BINS = 10
 FLOOR = 1e-4
 """Smallest share of a bin, so that an empty bin counts much but not infinitely."""
+RANGE_PERCENTILES = (0.01, 99.99)
+"""What counts as the range of the training data. Narrower ones leave out whole scenes that the
+model was trained on: beyond the 99.9 percentile may lie a tenth of one scene among a hundred.
+Wider ones are those of single damaged pixels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +127,7 @@ def outside_fraction(images: np.ndarray, statistics: BandStatistics, nodata: flo
     pixels = pixels[~(pixels == nodata).all(axis=1)]
     if not len(pixels):
         return math.nan
-    low, high = statistics.percentile(0.1), statistics.percentile(99.9)
+    low, high = (statistics.percentile(q) for q in RANGE_PERCENTILES)
     return float(((pixels < low) | (pixels > high)).any(axis=1).mean())
 
 

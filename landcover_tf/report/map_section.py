@@ -66,7 +66,7 @@ def _applicability(path: Path) -> tuple[str, Table]:
     """Returns a sentence and the figures behind it."""
     values = read_json(path)
     try:
-        like = "like" if values["applicable"] else "unlike"
+        where = "within" if values["applicable"] else "outside"
         rows = _applicability_rows(values)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ConfigError(
@@ -75,7 +75,8 @@ def _applicability(path: Path) -> tuple[str, Table]:
         ) from error
     advice = "" if values["applicable"] else "; distrust the map and check scale, offset and season"
     return (
-        f"The predicted scene is {like} the training data{advice}.",
+        f"The values of the predicted scene are {where} the range of the training data{advice}. The "
+        "stability index tells how differently the scene is composed, which is no fault of it.",
         Table(
             header=("measure", "value", "limit"),
             rows=rows,
@@ -95,7 +96,7 @@ def _applicability_rows(values: Mapping[str, Any]) -> list[tuple[str, str, str]]
         (
             "population stability index, median of the bands",
             f"{values['median_stability_index']:.3f}",
-            f"{limits['median_stability_index']:g}",
+            "-",
         ),
         *((f"of {band}", f"{index:.3f}", "-") for band, index in values["stability_index"].items()),
     ]
