@@ -20,7 +20,7 @@ from landcover_tf.cli import write_config
 from landcover_tf.dataset_info import FILE_NAME, DatasetInfo, SplitInfo
 from landcover_tf.errors import DatasetError, LabelError, OutputError, RasterError
 from landcover_tf.executors import executor, run_jobs, usable_cores
-from landcover_tf.files import atomic_path, read_json, write_json
+from landcover_tf.files import atomic_path, read_json, sha256_of, write_json
 from landcover_tf.normalizer import BandStatistics, Normalizer
 from landcover_tf.patch_index import PatchEntry, write_index
 from landcover_tf.provenance import software_versions
@@ -166,6 +166,8 @@ def _open_work_folder(config: BuildConfig, found: BuildInput) -> Path:
     """Returns the work folder; one that is there belongs to the same settings and input."""
     work = config.output_dir / WORK_FOLDER
     settings = json.loads(json.dumps(config.build_settings() | {"input": _fingerprint(found)}))
+    if config.zones is not None:
+        settings["content of --zones"] = _digest_of_zones(config.zones)
     path = work / "build.json"
     if path.is_file():
         before = read_json(path)
@@ -183,15 +185,23 @@ def _open_work_folder(config: BuildConfig, found: BuildInput) -> Path:
 
 
 def _fingerprint(found: BuildInput) -> str:
-    """Returns a digest of the input files' names, sizes and times, and of the legends."""
+    """Returns a digest of the input files' names, sizes and times, headers, and legends."""
     digest = hashlib.sha256()
     for raster, crosswalk in zip(found.rasters, found.crosswalks, strict=True):
         source = raster.source
         for path in filter(None, (source.image, source.label, source.validity)):
             status = path.stat()
             digest.update(f"{path} {status.st_size} {status.st_mtime_ns}\n".encode())
-        digest.update(f"{source} {crosswalk.target} {sorted(crosswalk.codes.items())}\n".encode())
+        # The header too: GDAL keeps no data and scales in a file beside the raster at times.
+        digest.update(f"{raster} {crosswalk.target} {sorted(crosswalk.codes.items())}\n".encode())
     return digest.hexdigest()[:16]
+
+
+def _digest_of_zones(path: Path) -> str:
+    try:
+        return sha256_of(path)[:16]
+    except OSError as error:
+        raise DatasetError(f"cannot read --zones {path}: {error.strerror or error}") from error
 
 
 def _shard_jobs(

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -27,14 +28,20 @@ from tfrecords_builder.shards import (
 )
 
 
-def test_a_full_disk_loses_nothing(pairs, built, tmp_path, capsys):
+@contextmanager
+def limited_file_size(size_bytes):
     """A limit on file size stands for a full disk: both make a write fail half-way."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, hard))
     try:
-        assert main(arguments(pairs, tmp_path / "o")) == 2
+        yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_full_disk_loses_nothing(pairs, built, tmp_path, capsys):
+    with limited_file_size(100_000):
+        assert main(arguments(pairs, tmp_path / "o")) == 2
     assert "cannot write" in capsys.readouterr().err
     assert not (tmp_path / "o" / "dataset.json").exists()
     assert main(arguments(pairs, tmp_path / "o")) == 2
@@ -43,6 +50,36 @@ def test_a_full_disk_loses_nothing(pairs, built, tmp_path, capsys):
     assert "had other settings or input (seed)" in capsys.readouterr().err
     assert main(arguments(pairs, tmp_path / "o", "--resume")) == 0
     assert described(tmp_path / "o") == described(built)
+
+
+def write_zones(path, *splits):
+    """Writes bands of ground 2 km wide, as wide as the scenes of `pairs`, each of one split."""
+    features = []
+    for number, split in enumerate(splits):
+        left, right = 600_000 + 2000 * number, 602_000 + 2000 * number
+        ring = [[left, 4.99e6], [right, 4.99e6], [right, 5e6], [left, 5e6], [left, 4.99e6]]
+        shape = {"type": "Polygon", "coordinates": [ring]}
+        properties = {"zone": f"z{number}", "split": split}
+        features.append({"type": "Feature", "properties": properties, "geometry": shape})
+    named = {"type": "name", "properties": {"name": "EPSG:32633"}}
+    collection = {"type": "FeatureCollection", "crs": named, "features": features}
+    path.write_text(json.dumps(collection))
+
+
+def test_zones_drawn_anew_do_not_go_with_an_unfinished_build(pairs, tmp_path, capsys):
+    zones = tmp_path / "zones.geojson"
+    flags = arguments(pairs, tmp_path / "o", "--split", "zones", "--zones", zones, "--gap-px", 0)
+    assert main(flags) == 2
+    assert f"cannot read --zones {zones}: No such file" in capsys.readouterr().err
+    write_zones(zones, "train", "val", "test")
+    with limited_file_size(100_000):
+        assert main(flags) == 2
+    capsys.readouterr()
+    write_zones(zones, "val", "train", "test")
+    assert main([*flags, "--resume"]) == 2
+    assert "had other settings or input (content of --zones)" in capsys.readouterr().err
+    write_zones(zones, "train", "val", "test")
+    assert main([*flags, "--resume"]) == 0
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
