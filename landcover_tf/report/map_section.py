@@ -75,8 +75,8 @@ def _applicability(path: Path) -> tuple[str, Table]:
         ) from error
     advice = "" if values["applicable"] else "; distrust the map and check scale, offset and season"
     return (
-        f"The values of the predicted scene are {where} the range of the training data{advice}. The "
-        "stability index tells how differently the scene is composed, which is no fault of it.",
+        f"The values of the predicted scene are {where} the range of the training data{advice}. "
+        "The stability index tells how differently the scene is composed, which is no fault of it.",
         Table(
             header=("measure", "value", "limit"),
             rows=rows,
