@@ -55,6 +55,7 @@ def started(program: str, folder: Path) -> Iterator[dict[str, str]]:
     rpc, rest = free_port(), free_port()
     command = [
         program, f"--port={rpc}", f"--rest_api_port={rest}", f"--model_config_file={own}",
+        "--allow_version_labels_for_unavailable_models=true",
         f"--monitoring_config_file={CONFIGURATION / 'monitoring.config'}",
         "--enable_batching=true",
         f"--batching_parameters_file={CONFIGURATION / 'batching.config'}",

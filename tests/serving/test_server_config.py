@@ -90,3 +90,11 @@ def test_compose_names_files_that_exist():
     command = " ".join(services["model-server"]["command"])
     for name in re.findall(r"=/config/(\S+)", command):
         assert (FOLDER / name).is_file()
+
+
+def test_a_server_starts_with_the_labels_of_the_readme():
+    """It reads labels before versions are loaded, and by default ends then."""
+    for name in ("docker-compose.yml", "README.md"):
+        command = (FOLDER / name).read_text().partition("--model_config_file=")[2]
+        flags = command.partition("--rest_api_timeout" if "yml" in name else "\n\n")[0]
+        assert "--allow_version_labels_for_unavailable_models=true" in flags
