@@ -13,12 +13,16 @@ from landcover_tf.files import atomic_path, write_json
 
 SETTINGS_FILE = "settings.json"
 
+# EOFError is NumPy's for an empty file.
+_UNREADABLE = (OSError, ValueError, EOFError)
+
 
 class BandStore:
     """A folder with one `.npy` per finished row band, uint8 [layers, rows, width].
 
     Rows of any window are read back through memory maps, so that post-processing needs memory
-    for its own rows only. A band's file appears under its name only when it is complete.
+    for its own rows only. A band's file appears under its name only when it is complete; what a
+    machine that went down has emptied or cut short counts as absent.
     """
 
     def __init__(
@@ -60,8 +64,8 @@ class BandStore:
         """
         wanted = json.loads(json.dumps(settings))
         path = self.folder / SETTINGS_FILE
-        if path.is_file():
-            found = json.loads(path.read_text())
+        found = self._settings()
+        if found is not None:
             keys = sorted(k for k in {*found, *wanted} if found.get(k) != wanted.get(k))
             if not keys:
                 return
@@ -89,8 +93,10 @@ class BandStore:
 
     def sample(self, band: int) -> np.ndarray | None:
         """Returns the stored sample of a band, [pixels, raster bands], or None."""
-        path = self._sample_path(band)
-        return np.load(path) if path.is_file() else None
+        try:
+            return np.asarray(np.load(self._sample_path(band)))
+        except _UNREADABLE:
+            return None
 
     def samples(self) -> list[np.ndarray]:
         """Returns the stored samples of all bands, from top to bottom."""
@@ -110,8 +116,8 @@ class BandStore:
             start, stop = self._bands[band]
             shape = np.load(self._path(band), mmap_mode="r").shape
             return shape[:2] == (len(self.layers), stop - start)
-        except (OSError, ValueError):
-            return False  # Absent, or cut short by a machine that went down.
+        except _UNREADABLE:
+            return False
 
     def rows(self, start: int, stop: int, layers: Sequence[int]) -> np.ndarray:
         """Returns raster rows [start, stop) of some layers, uint8 [layers, rows, width]."""
@@ -130,6 +136,14 @@ class BandStore:
     def remove(self) -> None:
         """Deletes the folder."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _settings(self) -> dict[str, Any] | None:
+        """Returns the settings of the bands that are there; None if nothing tells them."""
+        try:
+            found = json.loads((self.folder / SETTINGS_FILE).read_text())
+        except _UNREADABLE:
+            return None
+        return found if isinstance(found, dict) else None
 
     def _path(self, band: int) -> Path:
         return self.folder / f"band_{band:05d}.npy"

@@ -1,0 +1,48 @@
+"""What a killed run or a machine that went down leaves of row bands."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from serving.bands_on_disk import SETTINGS_FILE, BandStore
+
+SETTINGS = {"model": "a", "source": ["scene.tif", 1, 2]}
+
+
+def prepare(store: BandStore) -> None:
+    store.prepare(SETTINGS, overwrite=False, same_source=lambda _: False)
+
+
+def filled(folder: Path) -> BandStore:
+    """Returns a store of two bands, both finished, each with a sample."""
+    store = BandStore(folder, ("class", "confidence"), [(0, 2), (2, 5)])
+    prepare(store)
+    for band, rows in enumerate((2, 3)):
+        store.write(band, np.full((2, rows, 4), band, np.uint8))
+        store.write_sample(band, np.full((3, 2), band, np.uint16))
+    return store
+
+
+@pytest.mark.parametrize("length", [0, 90, 135])
+def test_emptied_and_cut_files_count_as_absent(tmp_path: Path, length: int) -> None:
+    store = filled(tmp_path / "bands")
+    for name in ("band_00001.npy", "sample_00001.npy"):
+        file = store.folder / name
+        assert file.stat().st_size > length
+        file.write_bytes(file.read_bytes()[:length])
+    prepare(store)
+    assert [store.finished(0), store.finished(1)] == [True, False]
+    assert store.sample(1) is None
+    assert len(store.samples()) == 1
+
+
+@pytest.mark.parametrize("text", ["", '{"model"', "[]"])
+def test_bands_of_unknown_settings_are_dropped(tmp_path: Path, text: str) -> None:
+    store = filled(tmp_path / "bands")
+    (store.folder / SETTINGS_FILE).write_text(text)
+    prepare(store)
+    assert [store.finished(0), store.finished(1)] == [False, False]
+    store.write(0, np.zeros((2, 2, 4), np.uint8))
+    prepare(store)
+    assert store.finished(0)
