@@ -1,5 +1,6 @@
 """The 13 bands of Sentinel-2 Level-1C, addressed by name and never by position."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -63,6 +64,20 @@ def band(name: str) -> Band:
         if name in (candidate.name, candidate.xml_name):
             return candidate
     raise RasterError(f"expected a Sentinel-2 band, one of {', '.join(BAND_NAMES)}; got {name!r}")
+
+
+# GDAL, frmts/sentinel2: the names of bands in Level-1C, Level-2A and what is copied from them.
+_GDAL_NAME = re.compile(r"(B\d{1,2}A?), central wavelength \d+ nm")
+
+
+def plain_name(described: str) -> str:
+    """Returns B04 for GDAL's "B4, central wavelength 665 nm", and any other name as it is."""
+    match = _GDAL_NAME.fullmatch(described)
+    if match:
+        for candidate in SENTINEL2_L1C:
+            if match[1] in (candidate.name, candidate.xml_name):
+                return candidate.name
+    return described
 
 
 def positions(wanted: Sequence[str], available: Sequence[str], where: str) -> list[int]:

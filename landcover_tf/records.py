@@ -54,6 +54,8 @@ class Patch:
                 f"patch {self.key}: image {self.image.shape} does not hold "
                 f"{len(self.band_names)} bands"
             )
+        if any("," in name for name in self.band_names):
+            raise ValueError(f"patch {self.key}: a band name has a comma: {self.band_names}")
         for name in ("label", "validity"):
             array = getattr(self, name)
             if array.shape != (height, width) or array.dtype != np.uint8:

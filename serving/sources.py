@@ -267,7 +267,7 @@ def _assumed_names(
 def _canonical(name: str, wanted: Sequence[str]) -> str:
     if name not in wanted:
         with suppress(RasterError):
-            return band_names.band(name).name
+            return band_names.band(band_names.plain_name(name)).name
     return name
 
 

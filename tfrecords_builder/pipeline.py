@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
 from typing import TypeVar
@@ -50,17 +51,30 @@ def build(config: BuildConfig) -> DatasetInfo:
     found = understand(config)
     work = _open_work_folder(config, found)
     try:
-        return _build(config, found, work)
+        made = _make(config, found, work)
     except (DatasetError, LabelError, RasterError):
         # The input or the settings are at fault: what has been done for them is of no use. After
-        # a full disk or a lost worker, the work folder stays for --resume.
+        # a full disk, a lost worker or in the last step, the work folder stays for --resume.
         shutil.rmtree(work)
         with suppress(OSError):
             config.output_dir.rmdir()
         raise
+    _finish(made, config, work)
+    return made.info
 
 
-def _build(config: BuildConfig, found: BuildInput, work: Path) -> DatasetInfo:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Made:
+    """A dataset whose shards are done."""
+
+    info: DatasetInfo
+    jobs: Sequence[ShardJob]
+    entries: Sequence[PatchEntry]
+    plan: Plan
+
+
+def _make(config: BuildConfig, found: BuildInput, work: Path) -> _Made:
+    """Makes all shards in the work folder."""
     jobs = found.scene_jobs(config, work)
     with executor(_processes(config, found, len(jobs)), config.scheduler) as pool:
         _run(pool, patches.scan, jobs, [job.scan_path for job in jobs], "looking at scenes")
@@ -96,8 +110,7 @@ def _build(config: BuildConfig, found: BuildInput, work: Path) -> DatasetInfo:
         build_config=config.build_settings() | {"dropped_patches": plan.dropped()},
         software=software_versions(),
     )
-    _finish(info, flat, _entries(shard_jobs, plan, found), plan, config, work)
-    return info
+    return _Made(info=info, jobs=flat, entries=_entries(shard_jobs, plan, found), plan=plan)
 
 
 def summary(plan: Plan, found: BuildInput, config: BuildConfig) -> str:
@@ -274,25 +287,18 @@ def _entries(
     return entries
 
 
-def _finish(
-    info: DatasetInfo,
-    jobs: Sequence[ShardJob],
-    entries: Sequence[PatchEntry],
-    plan: Plan,
-    config: BuildConfig,
-    work: Path,
-) -> None:
+def _finish(made: _Made, config: BuildConfig, work: Path) -> None:
     """Moves the shards out of the work folder and writes the descriptions, dataset.json last."""
     output = config.output_dir
-    for job in jobs:
+    for job in made.jobs:
         # After an interrupted finish, a shard may be in place already.
         if job.path.is_file():
             job.path.replace(output / job.name)
-    write_index(output, entries)
-    write_card(output, info, entries, output / CARD_NAME)
-    _write_dropped(plan, output / DROPPED_NAME)
+    write_index(output, made.entries)
+    write_card(output, made.info, made.entries, output / CARD_NAME)
+    _write_dropped(made.plan, output / DROPPED_NAME)
     write_config(config, output / CONFIG_NAME)
-    info.save(output)
+    made.info.save(output)
     shutil.rmtree(work)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import rasterio
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
-from landcover_tf.bands import positions
+from landcover_tf.bands import plain_name, positions
 from landcover_tf.dataset_info import BandInfo
 from landcover_tf.errors import LabelError, RasterError
 from landcover_tf.grid import Window
@@ -108,6 +108,7 @@ def describe(source: Source, choice: BandChoice) -> SourceRaster:
         _require_bits(source.validity)
     with _opened(source.image) as image:
         indexes, names = _choose_bands(image.descriptions, choice, str(source.image))
+        _require_plain_names(names, str(source.image))
         dtypes = {image.dtypes[index - 1] for index in indexes}
         if len(dtypes) > 1 or not dtypes <= set(DTYPES):
             raise RasterError(
@@ -268,7 +269,7 @@ def _choose_bands(
             raise RasterError(f"{where} has {len(described)} bands; --band-indexes asks {beyond}")
         return list(choice.indexes), list(choice.names)
     if all(described):
-        available = [str(name) for name in described]
+        available = [plain_name(str(name)) for name in described]
         names = list(choice.names or available)
         return [i + 1 for i in positions(names, available, where)], names
     if len(choice.names) != len(described):
@@ -277,6 +278,15 @@ def _choose_bands(
             f"{len(choice.names)}; name all of them, or pick some with --bands and --band-indexes"
         )
     return list(range(1, len(described) + 1)), list(choice.names)
+
+
+def _require_plain_names(names: Sequence[str], where: str) -> None:
+    listed = [name for name in names if "," in name or not name]
+    if listed:
+        raise RasterError(
+            f"{where} names a band {listed[0]!r}, but commas separate the names in a record; give "
+            "other names with --bands and the bands' numbers with --band-indexes"
+        )
 
 
 def _nodata(image: rasterio.DatasetReader, choice: BandChoice, dtype: str) -> float | None:

@@ -1,6 +1,6 @@
 import pytest
 
-from landcover_tf.bands import BAND_NAMES, band, positions
+from landcover_tf.bands import BAND_NAMES, band, plain_name, positions
 from landcover_tf.errors import RasterError
 
 
@@ -36,3 +36,10 @@ def test_positions_by_name():
         positions(["B08"], ["B02"], "x.tif")
     with pytest.raises(RasterError, match="names a band twice"):
         positions(["B02"], ["B02", "B02"], "x.tif")
+
+
+def test_names_of_gdals_sentinel2_driver():
+    described = ["B4, central wavelength 665 nm", "B8A, central wavelength 865 nm"]
+    assert list(map(plain_name, described)) == ["B04", "B8A"]
+    for other in ("B4", "B13, central wavelength 1 nm", "SCL, Scene Classification", "red, green"):
+        assert plain_name(other) == other

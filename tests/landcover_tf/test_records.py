@@ -89,3 +89,8 @@ def test_write_shard_counts_and_reads_back(tmp_path):
         assert list(tf.data.TFRecordDataset(str(path), kind).as_numpy_iterator()) == serialized
     with pytest.raises(DatasetError, match="none or gzip, got 'lzma'"):
         compression_type("lzma")
+
+
+def test_band_names_that_cannot_be_told_apart_again_are_refused():
+    with pytest.raises(ValueError, match=r"a band name has a comma: \('B4, red', 'b'\)"):
+        patch(np.zeros((2, 2, 2), np.uint8), band_names=("B4, red", "b"))

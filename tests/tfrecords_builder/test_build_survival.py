@@ -82,6 +82,23 @@ def test_zones_drawn_anew_do_not_go_with_an_unfinished_build(pairs, tmp_path, ca
     assert main([*flags, "--resume"]) == 0
 
 
+def test_an_error_in_the_last_step_keeps_the_work(pairs, tmp_path, capsys):
+    output = tmp_path / "o"
+    with limited_file_size(100_000):
+        assert main(arguments(pairs, output)) == 2
+    (output / "patches.jsonl").mkdir()
+    assert main(arguments(pairs, output, "--resume")) == 2
+    assert "cannot write" in capsys.readouterr().err
+    (output / "patches.jsonl").rmdir()
+    shard = output / next(output.glob("train-00000*")).name
+    whole = shard.read_bytes()
+    shard.write_bytes(whole[:5000] + bytes(5000) + whole[10_000:])
+    assert main(arguments(pairs, output, "--resume")) == 2
+    assert "train-00000" in capsys.readouterr().err
+    shard.write_bytes(whole)
+    assert main(arguments(pairs, output, "--resume")) == 0
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_disk_that_fills_while_records_are_written_is_named():
     place = RecordPlace(path=Path("/dev/full"), offset=0)

@@ -69,6 +69,26 @@ def test_bands_are_taken_by_name_and_missing_ones_refused(tmp_path):
         describe(found, BandChoice(names=("B08",)))
 
 
+def test_names_of_gdals_sentinel2_driver_are_ours_and_other_commas_refused(tmp_path):
+    image = np.ones((3, 4, 4), np.uint16)
+    named = {
+        "descriptions": (
+            "B8A, central wavelength 865 nm",
+            "B4, central wavelength 665 nm",
+            "SCL, Scene Classification",
+        )
+    }
+    found = source(tmp_path, image, np.full((4, 4), 10, np.uint8), image_profile=named)
+    described = describe(found, BandChoice(names=("B04", "B8A")))
+    assert described.indexes == (2, 1)
+    with pytest.raises(
+        RasterError, match=r"x\.tif names a band 'SCL, Scene Cl.* other names with --bands"
+    ):
+        describe(found, BandChoice())
+    numbered = describe(found, BandChoice(names=("scl",), indexes=(3,)))
+    assert [band.name for band in numbered.bands] == ["scl"]
+
+
 @settings(max_examples=40, deadline=None)
 @given(row=st.integers(-9, 4), col=st.integers(-9, 6))
 def test_any_window_is_the_crop_of_a_padded_raster(small, row, col):
