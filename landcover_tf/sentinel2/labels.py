@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from rasterio.crs import CRS
@@ -21,11 +22,10 @@ from landcover_tf.sentinel2.label_rasters import (
     shifted,
     source_windows,
 )
+from landcover_tf.sentinel2.majority import largest_class
 
 _FINER = 0.98
 """A label pixel is finer than the image's if its side is below this share of it."""
-_WHOLE = 254
-"""What stands for a pixel that is labelled as a whole; its half is a whole number, too."""
 _PIXELS_AT_ONCE = 2**25
 """Label pixels read for one strip, about; labels of 1 m have a hundred under each image pixel."""
 
@@ -41,7 +41,7 @@ class WarpedLabels:
     sources: tuple[str, ...]
     """Names of the rasters that overlap the image."""
     methods: tuple[str, ...]
-    """`mode` or `nearest`, per source."""
+    """`mode`, the class of the largest area, or `nearest`, per source."""
     unknown: dict[int, int] = field(hash=False)
     """Source pixels that meet the image, per code that the crosswalk does not know."""
 
@@ -79,9 +79,10 @@ def warp_labels(
 ) -> WarpedLabels:
     """Returns the label codes of an image grid.
 
-    Rasters finer than the image give each pixel its most frequent class, after the crosswalk, so
-    that two source classes of one target class count together, where enough of the pixel is
-    labelled; others give it the nearest. Where rasters overlap, the first with a class wins.
+    Rasters finer than the image give each pixel the class with the largest area in it, after the
+    crosswalk, so that two source classes of one target class count together, where enough of the
+    pixel is labelled; others give it the nearest. Where rasters overlap, the first with a class
+    wins.
 
     Args:
         rasters: Label rasters that overlap the image.
@@ -196,12 +197,18 @@ def _warp_strip(
             found, pixels = np.unique(labels[unknown], return_counts=True)
             counts.update(dict(zip(found.tolist(), pixels.tolist(), strict=True)))
         place = shifted(raster.transform, source)
-        resampling = Resampling.mode if method == "mode" else Resampling.nearest
-        warped = _warp(codes, place, raster.crs, strip, resampling, nodata, threads)
-        if min_labelled_fraction and (codes == nodata).any():
-            share = (codes != nodata) * np.uint8(_WHOLE)
-            share = _warp(share, place, raster.crs, strip, Resampling.average, None, threads)
-            warped[share < min_labelled_fraction * _WHOLE] = nodata
+        warp = partial(_warp, place=place, crs=raster.crs, strip=strip, threads=threads)
+        if method == "mode":
+            warped = largest_class(
+                codes,
+                partial(warp, resampling=Resampling.average, nodata=None),
+                nodata=nodata,
+                place=strip.place,
+                shape=(strip.window.height, strip.window.width),
+                min_labelled_fraction=min_labelled_fraction,
+            )
+        else:
+            warped = warp(codes[None], resampling=Resampling.nearest, nodata=nodata)[0]
         if strip_codes is None:
             strip_codes = warped
         else:
@@ -210,7 +217,8 @@ def _warp_strip(
 
 
 def _warp(
-    pixels: np.ndarray,
+    bands: np.ndarray,
+    *,
     place: Affine,
     crs: CRS,
     strip: _Strip,
@@ -218,9 +226,11 @@ def _warp(
     nodata: int | None,
     threads: int,
 ) -> np.ndarray:
-    warped = np.full((strip.window.height, strip.window.width), nodata or 0, np.uint8)
+    """Returns bands [bands, rows, cols] in the pixels of a strip, uint8 [bands, height, width]."""
+    shape = (len(bands), strip.window.height, strip.window.width)
+    warped = np.full(shape, nodata or 0, np.uint8)
     reproject(
-        pixels,
+        bands,
         warped,
         src_transform=place,
         src_crs=crs,

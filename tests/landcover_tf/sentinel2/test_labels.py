@@ -5,10 +5,11 @@ import pytest
 import rasterio
 from rasterio.transform import Affine
 from rasterio.warp import transform, transform_bounds
+from scipy import ndimage
 
 from landcover_tf.errors import LabelError
 from landcover_tf.legend import load_crosswalk
-from landcover_tf.sentinel2 import labels
+from landcover_tf.sentinel2 import labels, majority
 from landcover_tf.sentinel2.label_rasters import find_label_rasters, overlapping, rasters_of
 from landcover_tf.sentinel2.labels import warp_labels
 
@@ -60,6 +61,75 @@ def test_finer_labels_take_the_most_frequent_class(tmp_path):
     found = warp(path)
     assert found.methods == ("mode",)
     assert (found.codes == 20).all()
+
+
+def landscape(height, width):
+    """Returns patches of four classes, some ten labels wide, [height, width]."""
+    noise = ndimage.gaussian_filter(np.random.default_rng(5).normal(size=(4, height, width)),
+                                    (0, 5, 5))  # fmt: skip
+    return np.array([10, 20, 60, 90])[noise.argmax(axis=0)]
+
+
+def assert_largest_areas(found, areas):
+    """`areas`: of each class in each pixel, as parts of it, [classes, height, width]."""
+    order = np.sort(areas, axis=0)
+    clear = order[-1] - order[-2] > 0.1
+    assert clear.mean() > 0.85
+    expected = np.array([10, 20, 60, 90])[areas.argmax(axis=0)]
+    assert np.array_equal(found[clear], expected[clear])
+
+
+@pytest.mark.parametrize("side", [9.3, 8, 7, 3])
+def test_finer_labels_of_no_whole_ratio_count_by_area(tmp_path, side):
+    codes = landscape(int(SIDE * 10 / side) + 1, int(SIDE * 10 / side) + 1)
+    path = write(tmp_path / "l.tif", codes, Affine(side, 0, 499980, 0, -side, 4200000))
+    # Metres of each label [label] in each pixel [pixel] along one axis.
+    pixels, steps = np.arange(SIDE)[:, None] * 10, np.arange(len(codes)) * side
+    metres = np.minimum(pixels + 10, steps + side) - np.maximum(pixels, steps)
+    metres = np.maximum(metres, 0)
+    areas = np.stack([metres @ (codes == c) @ metres.T / 100 for c in (10, 20, 60, 90)])
+    assert_largest_areas(warp(path).codes, areas)
+
+
+def test_finer_labels_in_degrees_count_by_area(tmp_path):
+    # 1/12000 degree at 38 N is 9.3 m x 7.3 m. Points of half a metre measure the areas.
+    west, south, east, north = transform_bounds(
+        CRS, "EPSG:4326", 499980, 4200000 - 600, 499980 + 600, 4200000
+    )
+    step = 1 / 12000
+    codes = landscape(int((north - south) / step) + 12, int((east - west) / step) + 12)
+    place = Affine(step, 0, west - 5.3 * step, 0, -step, north + 5.7 * step)
+    path = write(tmp_path / "wc.tif", codes, place, crs="EPSG:4326")
+    along = (np.arange(SIDE * 20) + 0.5) / 2
+    x, y = np.meshgrid(499980 + along, 4200000 - along)
+    lon, lat = transform(CRS, "EPSG:4326", x.ravel(), y.ravel())
+    cols = ((np.array(lon) - place.c) / step).astype(int)
+    rows = ((place.f - np.array(lat)) / step).astype(int)
+    at = codes[rows, cols].reshape(SIDE, 20, SIDE, 20)
+    areas = np.stack([(at == c).mean(axis=(1, 3)) for c in (10, 20, 60, 90)])
+    assert_largest_areas(warp(path).codes, areas)
+
+
+def test_ties_neither_enlarge_a_class_nor_move_its_border(tmp_path):
+    # Stripes of 10 m, half a pixel off: each pixel is half of either class.
+    codes = np.tile([10, 20, 20, 10], (2 * SIDE, SIDE // 2))
+    path = write(tmp_path / "tie.tif", codes, Affine(5, 0, 499980, 0, -5, 4200000))
+    found = warp(path).codes
+    assert (found == 10).mean() == 0.5 and (found[:, 0::2] == 10).mean() == 0.5
+    # The same wherever a window starts.
+    part = warp_labels(
+        find_label_rasters(path), load_crosswalk("landcover9", "landcover9"), crs=CRS,
+        grid=GRID * Affine.translation(5, 8), height=20, width=20,
+    )  # fmt: skip
+    assert np.array_equal(part.codes, found[8:28, 5:25])
+
+
+def test_many_classes_are_averaged_in_parts(tmp_path, monkeypatch):
+    codes = np.random.default_rng(7).choice([0, 10, 20, 60, 90], (2 * SIDE, 2 * SIDE))
+    path = write(tmp_path / "l.tif", codes, Affine(7, 0, 499980, 0, -7, 4200000))
+    whole = warp(path)
+    monkeypatch.setattr(majority, "_BYTES_AT_ONCE", 1)
+    assert np.array_equal(warp(path).codes, whole.codes)
 
 
 def test_sparse_fine_labels_need_half_of_a_pixel(tmp_path):
