@@ -14,7 +14,10 @@ from landcover_tf.files import atomic_path, write_json
 from landcover_tf.pictures import save_figure
 
 PICTURE = "assessment.png"
-_FIGURES = ("users_accuracy", "producers_accuracy", "f1", "iou", "area_fraction", "area_ha")
+_FIGURES = (
+    "users_accuracy", "producers_accuracy", "f1", "iou", "area_fraction", "area_ha",
+    "mapped_fraction", "mapped_area_ha",
+)  # fmt: skip
 _PARTS = ("value", "standard_error", "low", "high")
 
 
@@ -110,8 +113,7 @@ def _draw(path: Path, values: Mapping[str, Any]) -> None:
         _draw_parts(right, values)
     elif values["probability_sample"]:
         bars = [colours[c["code"]] for c in classes]
-        total = max(values["map_pixels"]["mapped"], 1)
-        shares = [c["mapped_pixels"] / total for c in classes]
+        shares = [c["mapped_fraction"]["value"] or 0.0 for c in classes]
         right.barh(places, shares, color=bars, edgecolor="0.3", height=0.6, label="on the map")
         _intervals(right, [c["area_fraction"] for c in classes], places, "D", "estimated")
         right.set_yticks(places, [""] * len(classes))

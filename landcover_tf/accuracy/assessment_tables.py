@@ -26,8 +26,8 @@ def check(values: Any, where: str) -> None:
         or values.get("schema_version") != SCHEMA_VERSION
     ):
         raise ConfigError(
-            f"{where} is not an assessment; expected the estimate.json or compare.json of "
-            "`landcover assess`"
+            f"{where} is not an assessment of schema version {SCHEMA_VERSION}; expected the "
+            "estimate.json or compare.json of `landcover assess`, run it again if it is older"
         )
 
 
@@ -73,6 +73,7 @@ def sentences(values: Mapping[str, Any]) -> list[str]:
             f"{points['where_the_map_has_no_class']} points lie where this map has no class; "
             "they stay in their strata, and all figures are about the mapped part."
         )
+    found += _coverage_sentences(values)
     if values["assessed_area_ha"] is None:
         found.append(
             "The sampled map has no projected CRS: shares count its pixels, whose ground area may "
@@ -87,6 +88,36 @@ def sentences(values: Mapping[str, Any]) -> list[str]:
             "means few points rather than perfection (with n points up to about 3/n may be wrong)."
         )
     return [first, *found]
+
+
+def _coverage_sentences(values: Mapping[str, Any]) -> list[str]:
+    """Returns what part of the map the figures are about, unless it is all of it."""
+    mapped, inside = values["map_pixels"]["mapped"], values["map_pixels"]["in_strata"]
+    whole_ha, assessed_ha = values["map_area_ha"], values["assessed_area_ha"]
+    if inside is not None:
+        part = (
+            ""
+            if whole_ha is None
+            else f", {whole_ha * inside / mapped:,.1f} ha of {whole_ha:,.1f} ha"
+        )
+        text = (
+            f"All figures, areas included, are about the strata that the points were drawn from: "
+            f"{inside:,} of the {mapped:,} pixels that the map classifies{part}."
+        )
+        return [text] if inside < mapped else []
+    text = (
+        "All figures, areas included, are about the strata that the points were drawn from, not "
+        "about what the map classifies outside of them"
+    )
+    if whole_ha is None or assessed_ha is None:
+        return [f"{text}."]
+    if f"{assessed_ha:,.1f}" == f"{whole_ha:,.1f}":
+        return []
+    return [
+        f"{text}: by the points it classifies {assessed_ha:,.1f} ha of the strata, and "
+        f"{whole_ha:,.1f} ha in all. Areas on the map are also estimated from the points; give "
+        "the map that was sampled as --strata-map, and they are counted."
+    ]
 
 
 def tables(values: Mapping[str, Any]) -> list[TextTable]:
@@ -161,18 +192,21 @@ def _estimate_tables(values: Mapping[str, Any]) -> list[TextTable]:
 
 def _area_table(classes: Sequence[Mapping[str, Any]]) -> TextTable:
     known = None not in (classes[0]["area_ha"], classes[0]["mapped_area_ha"])
+    counted = classes[0]["mapped_pixels"] is not None
     rows: list[tuple[str, ...]] = []
     for c in classes:
         share = number(c["area_fraction"], 4)
         if known:
-            mapped = f"{c['mapped_area_ha']:,.1f}"
-            rows.append((c["name"], mapped, number(c["area_ha"], 1), share))
-        else:
+            rows.append((c["name"], number(c["mapped_area_ha"], 1), number(c["area_ha"], 1), share))
+        elif counted:
             rows.append((c["name"], f"{c['mapped_pixels']:,}", share))
-    header = ("class", "mapped ha", "estimated ha", "estimated share")
+        else:
+            rows.append((c["name"], number(c["mapped_fraction"], 4), share))
+    mapped = "mapped ha" if known else "mapped pixels" if counted else "mapped share"
+    how = "counted on the map" if counted else "on the map, estimated from the points"
     return TextTable(
-        caption="Area: counted on the map, and corrected for the map's errors",
-        header=header if known else ("class", "mapped pixels", "estimated share"),
+        caption=f"Area: {how}, and corrected for the map's errors",
+        header=("class", mapped, *(("estimated ha",) if known else ()), "estimated share"),
         rows=rows,
     )
 

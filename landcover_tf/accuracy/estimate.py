@@ -79,6 +79,9 @@ class Accuracy:
     iou: list[Estimate]
     area: list[Estimate]
     """Share of the mapped area that the class really covers."""
+    mapped: list[Estimate]
+    """Share of the mapped area that the map gives the class; without error where the strata are
+    the map's own classes."""
     mean_f1: Estimate
     mean_iou: Estimate
 
@@ -126,6 +129,7 @@ def assess(sample: Sample, classes: int, *, confidence: float = 0.95) -> Accurac
         f1=ratios(2.0 * both, sums),
         iou=ratios(both, either),
         area=ratios(reference, np.repeat(domain, classes, axis=1)),
+        mapped=ratios(mapped, np.repeat(domain, classes, axis=1)),
         mean_f1=mean(2.0 * both, sums),
         mean_iou=mean(both, either),
     )

@@ -1,13 +1,14 @@
 """A survey from its files to its estimates: which strata, which points, which estimator."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from landcover_tf.accuracy import probabilities
-from landcover_tf.accuracy.class_map import ClassMap
+from landcover_tf.accuracy import coverage, probabilities
+from landcover_tf.accuracy.class_map import ClassMap, MapPixels
 from landcover_tf.accuracy.design import FILE_NAME, Design
 from landcover_tf.accuracy.matching import MatchedPoints, match
 from landcover_tf.accuracy.points import load_points
@@ -80,7 +81,9 @@ def estimate_survey(survey: Survey) -> dict[str, Any]:
         own = same_map or basis is class_map
         strata, source = _strata(survey, basis, class_map, matched, same_map)
         values = estimate_values(
-            class_map, pixels, matched, strata, same_map=own,
+            class_map, pixels, matched, strata,
+            mapped_in_strata=_mapped_in_strata(survey, basis, class_map, pixels, strata, own),
+            same_map=own,
             strata_source="the map itself" if own else source,
             unit_area_m2=units.pixel_area_m2, confidence=survey.confidence,
         )  # fmt: skip
@@ -143,6 +146,27 @@ def _strata(
             "fewer strata, or give the map that was sampled"
         )
     return strata, source
+
+
+def _mapped_in_strata(
+    survey: Survey,
+    basis: Design | ClassMap,
+    class_map: ClassMap,
+    pixels: MapPixels,
+    strata: Strata,
+    own: bool,
+) -> Mapping[int, int] | None:
+    """Returns the pixels of each class that the sample speaks for.
+
+    None when the strata are those of a record: without their map nobody knows where they end.
+    """
+    if own:
+        return coverage.of_own_strata(pixels, strata.codes)
+    if isinstance(basis, ClassMap):
+        return coverage.in_strata_of(
+            class_map, basis, strata.codes, rows_per_strip=survey.rows_per_strip
+        )
+    return None
 
 
 def _calibration(

@@ -28,7 +28,7 @@ from landcover_tf.accuracy.strata import Strata
 from landcover_tf.files import json_number, sha256_of
 from landcover_tf.legend import Legend
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 FEW_BLOCKS = 20
 """With fewer blocks than this, their resampling says little about chance."""
 
@@ -39,6 +39,7 @@ def estimate_values(
     points: MatchedPoints,
     strata: Strata,
     *,
+    mapped_in_strata: Mapping[int, int] | None,
     same_map: bool,
     strata_source: str,
     unit_area_m2: float | None,
@@ -51,6 +52,8 @@ def estimate_values(
         pixels: What it consists of.
         points: The usable points, of which `strata.used` are taken.
         strata: Of the sample.
+        mapped_in_strata: Pixels of each class of the map that lie in `strata`; None where nobody
+            can count them, and the sample tells the shares of the map's classes as well.
         same_map: Whether the strata are the classes of the assessed map.
         strata_source: Where the strata come from, for people.
         unit_area_m2: Area of a pixel of the strata, None where unknown.
@@ -79,12 +82,15 @@ def estimate_values(
             "in_strata_left_out": int((~strata.used).sum()),
             "where_the_map_has_no_class": int((sample.mapped < 0).sum()),
         },
-        "map_pixels": _map_pixels(pixels),
+        "map_pixels": _map_pixels(pixels) | {
+            "in_strata": None if mapped_in_strata is None else sum(mapped_in_strata.values()),
+        },
+        "map_area_ha": _hectares(class_map, pixels.mapped),
         "assessed_area_ha": total_ha,
         "overall_accuracy": found.overall.to_dict(),
         "mean_f1": found.mean_f1.to_dict(),
         "mean_iou": found.mean_iou.to_dict(),
-        "classes": _estimated_classes(class_map, pixels, found, total_ha),
+        "classes": _estimated_classes(class_map, mapped_in_strata, found, total_ha),
         "confusion_counts": found.counts.tolist(),
         "confusion_area_fractions": found.proportions.tolist(),
         "matrix_rows": "map",
@@ -92,17 +98,35 @@ def estimate_values(
 
 
 def _estimated_classes(
-    class_map: ClassMap, pixels: MapPixels, found: Accuracy, total_ha: float | None
+    class_map: ClassMap,
+    mapped_in_strata: Mapping[int, int] | None,
+    found: Accuracy,
+    total_ha: float | None,
 ) -> list[dict[str, Any]]:
+    """Returns the figures of each class; all are about the strata, the map's own areas too."""
     legend = class_map.legend
-    pixel_ha = None if class_map.pixel_area_m2 is None else class_map.pixel_area_m2 / 10_000
     classes = describe(found, list(legend.names), list(legend.codes))
     for i, values in enumerate(classes):
-        mapped = pixels.classes[legend.codes[i]]
-        values["mapped_pixels"] = mapped
-        values["mapped_area_ha"] = None if pixel_ha is None else mapped * pixel_ha
         values["area_ha"] = None if total_ha is None else found.area[i].to_dict(total_ha, total_ha)
+        if mapped_in_strata is None:
+            mapped = found.mapped[i]
+            values["mapped_pixels"] = None
+            values["mapped_fraction"] = mapped.to_dict()
+            values["mapped_area_ha"] = (
+                None if total_ha is None else mapped.to_dict(total_ha, total_ha)
+            )
+        else:
+            pixels = values["mapped_pixels"] = mapped_in_strata[legend.codes[i]]
+            all_pixels = max(sum(mapped_in_strata.values()), 1)
+            values["mapped_fraction"] = {"value": pixels / all_pixels}
+            hectares = _hectares(class_map, pixels)
+            values["mapped_area_ha"] = None if hectares is None else {"value": hectares}
     return classes
+
+
+def _hectares(class_map: ClassMap, pixels: int) -> float | None:
+    area_m2 = class_map.pixel_area_m2
+    return None if area_m2 is None else pixels * area_m2 / 10_000
 
 
 def agreement_values(

@@ -83,3 +83,11 @@ def compare(world, *arguments):
     code = run("compare", "--map", world / "map.tif", "--block-m", 300, "--bootstrap-samples", 200,
                "--output-dir", out, "--reference-map", *arguments)  # fmt: skip
     return code, json.loads((out / "compare.json").read_text()) if code == 0 else None
+
+
+def estimated(values):
+    """Returns the figures of the classes but for the areas on the map, which may be counted."""
+    return [
+        {name: v for name, v in land_cover.items() if not name.startswith("mapped_")}
+        for land_cover in values["classes"]
+    ]

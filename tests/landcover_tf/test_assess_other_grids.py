@@ -1,16 +1,19 @@
 """`landcover assess estimate` when the sample was drawn from a map of another grid."""
 
 import csv
+import shutil
 
 import numpy as np
 import pytest
 import rasterio
 from fakes.assessed_map import (
+    CLASSES,
     GRID,
     SIZE,
     change,
     design,
     estimate,
+    estimated,
     label,
     make_world,
     read,
@@ -19,6 +22,8 @@ from fakes.assessed_map import (
 )
 from rasterio.warp import Resampling, calculate_default_transform, reproject, transform
 
+from landcover_tf.accuracy import coverage
+from landcover_tf.accuracy.class_map import ClassMap
 from landcover_tf.geopackage import read_points
 
 
@@ -67,7 +72,47 @@ def test_hectares_are_those_of_the_sampled_pixels(world, coarse_sample):
         assert area["high"] <= values["assessed_area_ha"]
     # The coarse map as strata says the same as the record of its design.
     _, again = estimate(world, coarse_sample, "--strata-map", world / "coarse.tif")
-    assert again["classes"] == values["classes"]
+    assert estimated(again) == estimated(values)
+
+
+def test_areas_are_those_of_the_strata_where_the_map_is_larger(world):
+    path = label(design(world, "--samples", 600), world / "truth.tif")
+    small = read(world / "map.tif")
+    shutil.copy(world / "map.tif", world / "strata.tif")
+    write(world / "map.tif", np.tile(small, (1, 2)), tags={"legend": "landcover9"})
+    _, values = estimate(world, path)
+    # The record does not say where the strata end, so the points tell what is mapped in them.
+    assert values["map_area_ha"] == pytest.approx(284)
+    assert values["assessed_area_ha"] == pytest.approx(142)
+    for land_cover in values["classes"]:
+        fact, mapped = (small == land_cover["code"]).sum() * 0.01, land_cover["mapped_area_ha"]
+        assert mapped["value"] == pytest.approx(fact), "the strata are where the small map is"
+    text = (world / "result" / "report.md").read_text()
+    assert "it classifies 142.0 ha of the strata, and 284.0 ha in all" in text
+    assert "estimated from the points" in text
+    _, values = estimate(world, path, "--strata-map", world / "strata.tif")
+    counted = {c["code"]: c["mapped_pixels"] for c in values["classes"] if c["mapped_pixels"]}
+    assert counted == {code: (small == code).sum() for code in CLASSES}
+    text = (world / "result" / "report.md").read_text()
+    assert "14,200 of the 28,400 pixels that the map classifies, 142.0 ha of 284.0 ha." in text
+    assert f"| forests | {(small == 20).sum() * 0.01:.1f} |" in text
+
+
+def test_pixels_in_strata_of_another_grid_are_those_with_their_centre_in_them(world):
+    strata = write_in_zone_35(world / "strata.tif", read(world / "truth.tif"))
+    strata[:, 70:] = 0
+    with rasterio.open(world / "strata.tif", "r+") as raster:
+        raster.write(strata, 1)
+        cols, rows = np.meshgrid(np.arange(SIZE), np.arange(SIZE))
+        x, y = transform("EPSG:32634", "EPSG:32635", (500_005 + 10 * cols).ravel(),
+                         (4_399_995 - 10 * rows).ravel())  # fmt: skip
+        drawn = np.array([v[0] for v in raster.sample(zip(x, y, strict=True))])
+    expected = read(world / "map.tif").ravel()[np.isin(drawn, (10, 20))]
+    found = coverage.in_strata_of(
+        ClassMap.open(world / "map.tif"), ClassMap.open(world / "strata.tif"), (10, 20),
+        rows_per_strip=17,
+    )  # fmt: skip
+    assert {c: n for c, n in found.items() if n} == {c: (expected == c).sum() for c in CLASSES}
 
 
 def test_points_of_a_finer_sample_that_share_a_pixel_are_no_duplicates(world):
