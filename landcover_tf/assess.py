@@ -236,7 +236,7 @@ def _design(config: DesignConfig) -> None:
 
 def _estimate(config: EstimateConfig) -> None:
     from landcover_tf.accuracy.assessment_files import write_assessment
-    from landcover_tf.accuracy.assessment_tables import sentences
+    from landcover_tf.accuracy.assessment_sentences import sentences
     from landcover_tf.accuracy.estimation import Survey, estimate_survey
 
     values = estimate_survey(
@@ -270,7 +270,7 @@ def _compare(config: CompareConfig) -> None:
     from landcover_tf.accuracy.agreement import compare
     from landcover_tf.accuracy.agreement_map import agreement_map
     from landcover_tf.accuracy.assessment_files import write_assessment
-    from landcover_tf.accuracy.assessment_tables import sentences
+    from landcover_tf.accuracy.assessment_sentences import sentences
     from landcover_tf.accuracy.class_map import ClassMap
     from landcover_tf.accuracy.summaries import compare_values
 

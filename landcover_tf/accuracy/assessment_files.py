@@ -9,7 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from landcover_tf.accuracy.assessment_tables import TextTable, sentences, tables, title
+from landcover_tf.accuracy.assessment_sentences import sentences
+from landcover_tf.accuracy.assessment_tables import TextTable, tables, title
 from landcover_tf.files import atomic_path, write_json
 from landcover_tf.pictures import save_figure
 

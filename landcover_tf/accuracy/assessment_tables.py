@@ -1,10 +1,10 @@
-"""Assessments as text: the sentences and tables that every report of them shows."""
+"""Assessments as tables, which every report of them shows."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from landcover_tf.accuracy.summaries import FEW_BLOCKS, SCHEMA_VERSION
+from landcover_tf.accuracy.summaries import SCHEMA_VERSION
 from landcover_tf.errors import ConfigError
 
 
@@ -40,86 +40,6 @@ def title(values: Mapping[str, Any]) -> str:
     return "Agreement with reference points"
 
 
-def sentences(values: Mapping[str, Any]) -> list[str]:
-    """Returns what was done, with the main figure, and everything that was left out."""
-    if values["kind"] == "compare":
-        return _compare_sentences(values)
-    points = values["points"]
-    left_out = [f"{len(ids)} {reason}" for reason, ids in points["excluded"].items()]
-    if points.get("in_strata_left_out"):
-        left_out.append(f"{points['in_strata_left_out']} in strata that were left out")
-    found = [
-        f"{points['used']} of {points['given']} reference points were used; left out: "
-        f"{', '.join(left_out) or 'none'}."
-    ]
-    if points["reprojected_from"]:
-        found.append(f"The points were reprojected from {points['reprojected_from']}.")
-    found += _calibration_sentences(values.get("calibration"))
-    overall = number(values["overall_accuracy"])
-    if not values["probability_sample"]:
-        return [
-            f"Overall agreement with these points is {overall}. They are not a probability "
-            "sample of the map, so nothing follows for the rest of it: there are no areas and "
-            "no intervals.",
-            *found,
-        ]
-    percent = f"{100 * values['confidence']:g} %"
-    first = (
-        f"Overall accuracy is {overall}, {percent} interval in brackets; estimators of "
-        f"{values['estimator']}, strata from {values['strata_source']}."
-    )
-    if points["where_the_map_has_no_class"]:
-        found.append(
-            f"{points['where_the_map_has_no_class']} points lie where this map has no class; "
-            "they stay in their strata, and all figures are about the mapped part."
-        )
-    found += _coverage_sentences(values)
-    if values["assessed_area_ha"] is None:
-        found.append(
-            "The sampled map has no projected CRS: shares count its pixels, whose ground area may "
-            "differ, and there are no hectares."
-        )
-    for code, pixels in values["strata_left_out"].items():
-        found.append(f"Stratum {code} ({pixels:,} px) is left out of every figure.")
-    sure = [c["name"] for c in values["classes"] if _certain(c["users_accuracy"])]
-    if sure:
-        found.append(
-            f"No error was found among the points of {', '.join(sure)}: an interval of zero "
-            "means few points rather than perfection (with n points up to about 3/n may be wrong)."
-        )
-    return [first, *found]
-
-
-def _coverage_sentences(values: Mapping[str, Any]) -> list[str]:
-    """Returns what part of the map the figures are about, unless it is all of it."""
-    mapped, inside = values["map_pixels"]["mapped"], values["map_pixels"]["in_strata"]
-    whole_ha, assessed_ha = values["map_area_ha"], values["assessed_area_ha"]
-    if inside is not None:
-        part = (
-            ""
-            if whole_ha is None
-            else f", {whole_ha * inside / mapped:,.1f} ha of {whole_ha:,.1f} ha"
-        )
-        text = (
-            f"All figures, areas included, are about the strata that the points were drawn from: "
-            f"{inside:,} of the {mapped:,} pixels that the map classifies{part}."
-        )
-        return [text] if inside < mapped else []
-    text = (
-        "All figures, areas included, are about the strata that the points were drawn from, not "
-        "about what the map classifies outside of them"
-    )
-    if whole_ha is None or assessed_ha is None:
-        return [f"{text}."]
-    if f"{assessed_ha:,.1f}" == f"{whole_ha:,.1f}":
-        return []
-    return [
-        f"{text}: by the points it classifies {assessed_ha:,.1f} ha of the strata, and "
-        f"{whole_ha:,.1f} ha in all. Areas on the map are also estimated from the points; give "
-        "the map that was sampled as --strata-map, and they are counted."
-    ]
-
-
 def tables(values: Mapping[str, Any]) -> list[TextTable]:
     """Returns the tables of an assessment."""
     return _compare_tables(values) if values["kind"] == "compare" else _estimate_tables(values)
@@ -134,19 +54,6 @@ def number(figure: Mapping[str, float | None], digits: int = 3) -> str:
     if low is None or high is None:
         return text
     return f"{text} [{low:,.{digits}f}, {high:,.{digits}f}]"
-
-
-def _calibration_sentences(found: Mapping[str, Any] | None) -> list[str]:
-    if found is None:
-        return []
-    if not found["points"]:
-        return ["The probabilities have no data at all points."]
-    return [
-        f"At the {found['points']} points with probabilities, the likeliest class has a mean "
-        f"probability of {found['mean_confidence']:.3f} and is right for "
-        f"{found['accuracy_of_the_likeliest_class']:.3f} of the area they stand for; the Brier "
-        f"score is {found['brier_score']:.3f}."
-    ]
 
 
 def _estimate_tables(values: Mapping[str, Any]) -> list[TextTable]:
@@ -211,37 +118,6 @@ def _area_table(classes: Sequence[Mapping[str, Any]]) -> TextTable:
     )
 
 
-def _compare_sentences(values: Mapping[str, Any]) -> list[str]:
-    pixels, blocks = values["pixels"], values["blocks"]
-    side = f"{values['block_m']:,.0f} m" if values["block_m"] else f"{values['block_px']} px"
-    found = [
-        f"Overall agreement is {number(values['overall_accuracy'])}. The reference is a map with "
-        "errors of its own: this is agreement with it, not accuracy.",
-        f"{pixels['compared']:,} pixels were compared; left out: "
-        f"{pixels['without_reference_class']:,} without class in the reference, "
-        f"{pixels['without_map_class']:,} without class in the map, {pixels['without_both']:,} in "
-        "both.",
-    ]
-    if blocks < 2:
-        found.append(f"All of them lie in one square of {side}, so there are no intervals.")
-    else:
-        found.append(
-            f"Intervals are {100 * values['confidence']:g} %, from {values['bootstrap_samples']} "
-            f"resamplings of {blocks} squares of {side}."
-        )
-    for code, count in values["excluded_map_pixels"].items():
-        found.append(f"Map code {code} ({count:,} px) was read as no data by request.")
-    unknown = values.get("unknown_reference_codes") or {}
-    if unknown:
-        found.append(
-            f"Reference codes {', '.join(unknown)} have no class in the legend and were read as "
-            "no data by request."
-        )
-    if 2 <= blocks < FEW_BLOCKS:
-        found.append(f"{blocks} squares are few: take the intervals as rough.")
-    return found
-
-
 def _compare_tables(values: Mapping[str, Any]) -> list[TextTable]:
     classes = values["classes"]
     names = [c["name"] for c in classes]
@@ -297,10 +173,6 @@ def _matrix(values: Mapping[str, Any], key: str, caption: str, form: str) -> Tex
             for name, row in zip(names, values[key], strict=True)
         ],
     )
-
-
-def _certain(figure: Mapping[str, float | None]) -> bool:
-    return figure["value"] == 1.0 and not figure["standard_error"]
 
 
 def _share(value: float | None) -> str:

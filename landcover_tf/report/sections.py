@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from landcover_tf.accuracy import assessment_files, assessment_tables
+from landcover_tf.accuracy import assessment_files, assessment_sentences, assessment_tables
 from landcover_tf.colour_vision import closest_pairs
 from landcover_tf.dataset_info import DatasetInfo
 from landcover_tf.legend import Legend
@@ -164,7 +164,7 @@ def assessment(values: Any, where: str, folder: Path) -> Section:
     return Section(
         id=f"assessment-{values['kind']}",
         title=title,
-        paragraphs=assessment_tables.sentences(values),
+        paragraphs=assessment_sentences.sentences(values),
         tables=[
             Table(header=table.header, rows=table.rows, caption=table.caption)
             for table in assessment_tables.tables(values)
