@@ -11,16 +11,7 @@ def sentences(values: Mapping[str, Any]) -> list[str]:
     """Returns what was done, with the main figure, and everything that was left out."""
     if values["kind"] == "compare":
         return _compare_sentences(values)
-    points = values["points"]
-    left_out = [f"{len(ids)} {reason}" for reason, ids in points["excluded"].items()]
-    if points.get("in_strata_left_out"):
-        left_out.append(f"{points['in_strata_left_out']} in strata that were left out")
-    found = [
-        f"{points['used']} of {points['given']} reference points were used; left out: "
-        f"{', '.join(left_out) or 'none'}."
-    ]
-    if points["reprojected_from"]:
-        found.append(f"The points were reprojected from {points['reprojected_from']}.")
+    found = [*_point_sentences(values["points"]), *_map_sentences(values)]
     found += _calibration_sentences(values.get("calibration"))
     overall = number(values["overall_accuracy"])
     if not values["probability_sample"]:
@@ -35,9 +26,11 @@ def sentences(values: Mapping[str, Any]) -> list[str]:
         f"Overall accuracy is {overall}, {percent} interval in brackets; estimators of "
         f"{values['estimator']}, strata from {values['strata_source']}."
     )
-    if points["where_the_map_has_no_class"]:
+    found += _design_sentences(values)
+    unmapped = values["points"]["where_the_map_has_no_class"]
+    if unmapped:
         found.append(
-            f"{points['where_the_map_has_no_class']} points lie where this map has no class; "
+            f"{unmapped} points lie where this map has no class; "
             "they stay in their strata, and all figures are about the mapped part."
         )
     found += _coverage_sentences(values)
@@ -55,6 +48,55 @@ def sentences(values: Mapping[str, Any]) -> list[str]:
             "means few points rather than perfection (with n points up to about 3/n may be wrong)."
         )
     return [first, *found]
+
+
+def _point_sentences(points: Mapping[str, Any]) -> list[str]:
+    left_out = [f"{len(ids)} {reason}" for reason, ids in points["excluded"].items()]
+    if points.get("in_strata_left_out"):
+        left_out.append(f"{points['in_strata_left_out']} in strata that were left out")
+    found = [
+        f"{points['used']} of {points['given']} reference points were used; left out: "
+        f"{', '.join(left_out) or 'none'}."
+    ]
+    if points["reprojected_from"]:
+        found.append(f"The points were reprojected from {points['reprojected_from']}.")
+    return found
+
+
+def _map_sentences(values: Mapping[str, Any]) -> list[str]:
+    """Returns how many pixels of the map have a class, and why the others have none."""
+    pixels, legend = values["map_pixels"], values["legend"]
+    total = pixels["mapped"] + pixels["no_data"] + sum(pixels["excluded"].values())
+    parts = [f"{_pixels(pixels['mapped'], total)} have a class of legend {legend['name']}"]
+    parts.append(f"{_pixels(pixels['no_data'], total)} have none ({legend['nodata_name']})")
+    parts += [
+        f"{_pixels(n, total)} have code {code}, which was read as no data by request"
+        for code, n in pixels["excluded"].items()
+    ]
+    return [f"Of the map's {total:,} pixels, {'; '.join(parts)}."]
+
+
+def _design_sentences(values: Mapping[str, Any]) -> list[str]:
+    """Returns how the points were drawn, and what of another map than this could not be drawn."""
+    design = values["design"]
+    if design is None:
+        return []
+    goal = "" if design["target_se"] is None else f", target standard error {design['target_se']:g}"
+    found = [
+        f"The design drew {design['points']} points from {design['map']}: {design['allocation']} "
+        f"allocation, seed {design['seed']}{goal}."
+    ]
+    left_out = [f"{n:,} of code {code}" for code, n in design["excluded_pixels"].items()]
+    if design["map_sha256"] != values["map_sha256"]:
+        found.append(
+            f"It could not draw {design['nodata_pixels']:,} pixels without class"
+            f"{''.join(f', and {part} by request' for part in left_out)}."
+        )
+    return found
+
+
+def _pixels(count: int, total: int) -> str:
+    return f"{count:,} ({100 * count / total:.1f} %)"
 
 
 def _coverage_sentences(values: Mapping[str, Any]) -> list[str]:
@@ -103,15 +145,16 @@ def _compare_sentences(values: Mapping[str, Any]) -> list[str]:
     else:
         found.append(
             f"Intervals are {100 * values['confidence']:g} %, from {values['bootstrap_samples']} "
-            f"resamplings of {blocks} squares of {side}."
+            f"resamplings of {blocks} squares of {side} with seed {values['seed']}."
         )
     for code, count in values["excluded_map_pixels"].items():
         found.append(f"Map code {code} ({count:,} px) was read as no data by request.")
     unknown = values.get("unknown_reference_codes") or {}
     if unknown:
+        counts = ", ".join(f"{code} ({n:,} px)" for code, n in unknown.items())
         found.append(
-            f"Reference codes {', '.join(unknown)} have no class in the legend and were read as "
-            "no data by request."
+            f"Reference codes {counts} have no class in the legend and were read as no data by "
+            "request."
         )
     if 2 <= blocks < FEW_BLOCKS:
         found.append(f"{blocks} squares are few: take the intervals as rough.")

@@ -48,6 +48,7 @@ def test_comparing_two_rasters_of_one_grid(world):
     assert list(entries) == ["1", "2", "3", "4"]
     text = (world / "comparison" / "report.md").read_text()
     assert "agreement with it, not accuracy" in text
+    assert "16 squares of 300 m with seed 0." in text
     assert "16 squares are few" in text
     _, again = compare(world, world / "truth.tif")
     assert {k: v for k, v in again.items() if k != "config"} == values
@@ -118,6 +119,8 @@ def test_unknown_codes_count_once_whatever_the_strips(world, rows):
     assert code == 0
     assert values["unknown_reference_codes"] == {"77": 120}
     assert values["pixels"]["without_reference_class"] == 120
+    text = (world / "comparison" / "report.md").read_text()
+    assert "Reference codes 77 (120 px) have no class in the legend" in text
     # Pixels of 8 m on borders that no 10 m row has.
     grid = rasterio.Affine(8, 0, 500_003, 0, -8, 4_399_997)
     fine = np.full((140, 140), 10, np.uint8)

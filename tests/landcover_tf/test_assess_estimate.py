@@ -27,6 +27,7 @@ from rasterio.warp import transform
 from landcover_tf.accuracy.probabilities import calibration
 from landcover_tf.geopackage import Layer, point_blob, read_points, write_layer
 from landcover_tf.legend import IGNORED, load_legend
+from landcover_tf.report.sections import assessment
 
 
 @pytest.fixture
@@ -98,6 +99,28 @@ def test_every_exclusion_is_named_and_counted(world):
     text = (world / "result" / "report.md").read_text()
     assert "left out: 3 without a reference class, 1 of an unknown class, 1 outside" in text
     assert "- of an unknown class: 4" in text
+
+
+def test_the_report_counts_pixels_left_out_and_tells_the_design(world):
+    codes = read(world / "map.tif").copy()
+    codes[60:, :90] = 255
+    write(world / "map.tif", codes, tags={"legend": "landcover9"})
+    folder = design(world, "--samples", 300, "--exclude-codes", 255, "--seed", 7)
+    _, values = estimate(world, label(folder, world / "truth.tif"))
+    expected = [
+        # 120 x 120 px, of which 60 x 90 are uncertain and 10 x 20 empty.
+        "Of the map's 14,400 pixels, 8,800 (61.1 %) have a class of legend landcover9; 200 (1.4 %) "
+        "have none (background / no data); 5,400 (37.5 %) have code 255, which was read as no data by request.",
+        "The design drew 300 points from map.tif: proportional allocation, seed 7.",
+    ]
+    text = (world / "result" / "report.md").read_text()
+    assert all(f"\n{sentence}\n" in text for sentence in expected)
+    paragraphs = assessment(values, "estimate.json", world / "result").paragraphs
+    assert set(expected) <= set(paragraphs)
+    write(world / "map.tif", read(world / "truth.tif"))
+    estimate(world, folder / "points.gpkg")
+    text = (world / "result" / "report.md").read_text()
+    assert "It could not draw 200 pixels without class, and 5,400 of code 255 by request." in text
 
 
 def test_points_of_another_crs_and_class_names_give_the_same(world):
