@@ -16,7 +16,7 @@ from serving import outputs
 from serving.band_content import BASE_LAYERS
 from serving.bands_on_disk import BandStore
 from serving.options import OutputOptions
-from serving.raster_io import BLOCK_PX, write_cog
+from serving.raster_io import BLOCK_PX
 from serving.scene_prediction import Result
 from serving.sources import Georeference, Source
 from serving.targets import check_targets
@@ -180,30 +180,19 @@ def _write(
     wanted: OutputOptions,
 ) -> dict[int, int]:
     """Writes all files of the mosaic and returns its pixels per legend code."""
-    counts = np.zeros(256, np.int64)
-
-    def classes() -> Iterator[np.ndarray]:
-        nonlocal counts
-        for block in store.blocks((0,), BLOCK_PX):
-            counts += np.bincount(block.ravel(), minlength=256)
-            yield block
-
-    style = outputs.map_style(legend, tags)
-    write_cog(path, classes(), bands=1, grid=grid, style=style, staging=store.folder)
-    outputs.write_categories(path, legend)
+    codes = store.blocks((0,), BLOCK_PX)
+    counts = outputs.write_codes(
+        path, codes, legend=legend, grid=grid, tags=tags, staging=store.folder
+    )
     confidence = beside(path, "confidence.tif")
     outputs.write_levels(
         confidence, store, (1,), grid=grid, descriptions=("confidence",), tags=tags
     )
-    found = {code: int(counts[code]) for code in (legend.nodata, *legend.codes)}
-    areas, style = beside(path, "areas.csv"), path.with_suffix(".qml")
-    outputs.write_areas(areas, found, legend, grid)
-    outputs.write_qml(style, legend)
-    files = [path, confidence, areas, style]
+    files = [path, confidence, *outputs.write_areas_and_style(path, counts, legend, grid)]
     # The item is named after the mosaic; the products' names would make a very long one.
     tags = tags | {"product": path.stem}
     outputs.write_companions(files, None, legend=legend, wanted=wanted, tags=tags, title=path.stem)
-    return found
+    return counts
 
 
 def _same_pixels(a: Affine, b: Affine) -> bool:

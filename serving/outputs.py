@@ -1,7 +1,7 @@
 """The files a prediction leaves: maps as COG, area table, QGIS style and more."""
 
 import csv
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,6 @@ def write_map(
     """
     codes = np.full(256, info.legend.nodata, np.uint8)
     codes[: len(info.class_codes)] = info.class_codes
-    counts = np.zeros(256, np.int64)
 
     def blocks() -> Iterator[np.ndarray]:
         for block in store.blocks((0, 1), BLOCK_PX):
@@ -70,17 +69,45 @@ def write_map(
             if uncertain_below > 0:
                 unsure = (block[1] < uncertain_below * LEVELS) & (block[0] != IGNORED)
                 classes[unsure] = legend.codes[-1]
-            nonlocal counts
-            counts += np.bincount(classes.ravel(), minlength=256)
             yield classes[None]
 
-    style = map_style(legend, tags)
-    write_cog(path, blocks(), bands=1, grid=grid, style=style, staging=store.folder)
-    write_categories(path, legend)
+    return write_codes(path, blocks(), legend=legend, grid=grid, tags=tags, staging=store.folder)
+
+
+def write_codes(
+    path: Path,
+    blocks: Iterable[np.ndarray],
+    *,
+    legend: Legend,
+    grid: Georeference,
+    tags: Mapping[str, str],
+    staging: Path,
+) -> dict[int, int]:
+    """Writes a class map of legend codes and returns its pixels per legend code.
+
+    Args:
+        path: COG to write; category names go into `<path>.aux.xml`.
+        blocks: The codes in blocks of BLOCK_PX rows, uint8 [1, rows, width].
+        legend: Classes of the map.
+        grid: Size and georeference.
+        tags: Provenance.
+        staging: Folder for temporary files.
+    """
+    counts = np.zeros(256, np.int64)
+
+    def counted() -> Iterator[np.ndarray]:
+        nonlocal counts
+        for block in blocks:
+            counts += np.bincount(block.ravel(), minlength=256)
+            yield block
+
+    style = _map_style(legend, tags)
+    write_cog(path, counted(), bands=1, grid=grid, style=style, staging=staging)
+    _write_categories(path, legend)
     return {code: int(counts[code]) for code in (legend.nodata, *legend.codes)}
 
 
-def map_style(legend: Legend, tags: Mapping[str, str]) -> RasterStyle:
+def _map_style(legend: Legend, tags: Mapping[str, str]) -> RasterStyle:
     """Returns how a class map presents itself: colours, class names, overviews by mode."""
     return RasterStyle(
         nodata=legend.nodata,
@@ -113,7 +140,25 @@ def write_levels(
     write_cog(path, blocks, bands=len(descriptions), grid=grid, style=style, staging=store.folder)
 
 
-def write_areas(path: Path, counts: Mapping[int, int], legend: Legend, grid: Georeference) -> None:
+def write_areas_and_style(
+    path: Path, counts: Mapping[int, int], legend: Legend, grid: Georeference
+) -> list[Path]:
+    """Writes the area table and the QGIS style beside a map and returns their paths.
+
+    Args:
+        path: The map; QGIS finds the style beside it by its name.
+        counts: Its pixels per legend code.
+        legend: Its classes.
+        grid: Its size and georeference.
+    """
+    areas, style = beside(path, "areas.csv"), path.with_suffix(".qml")
+    _write_areas(areas, counts, legend, grid)
+    with atomic_path(style) as temporary:
+        temporary.write_text(raster_style(legend.classes))
+    return [areas, style]
+
+
+def _write_areas(path: Path, counts: Mapping[int, int], legend: Legend, grid: Georeference) -> None:
     """Writes pixels, hectares and share of the classified area per class as CSV.
 
     Hectares are pixels times pixel area; they stay empty where the CRS is not projected. They
@@ -129,12 +174,6 @@ def write_areas(path: Path, counts: Mapping[int, int], legend: Legend, grid: Geo
             area = "" if pixel_ha is None else f"{pixels * pixel_ha:.4f}"
             share = 100 * pixels / total if total else 0.0
             writer.writerow([land_cover.code, land_cover.name, pixels, area, f"{share:.4f}"])
-
-
-def write_qml(path: Path, legend: Legend) -> None:
-    """Writes the QGIS style of a class map; QGIS finds it beside the map by its name."""
-    with atomic_path(path) as temporary:
-        temporary.write_text(raster_style(legend.classes))
 
 
 def write_companions(
@@ -180,7 +219,7 @@ def write_companions(
         write_item(path.with_suffix(".json"), [*files, *written], path, legend, tags=tags)
 
 
-def write_categories(path: Path, legend: Legend) -> None:
+def _write_categories(path: Path, legend: Legend) -> None:
     """Writes GDAL's sidecar of a map, with the class names that GeoTIFF has no place for."""
     names = {legend.nodata: legend.nodata_name} | {c.code: c.name for c in legend.classes}
     lines = [

@@ -261,10 +261,7 @@ class ScenePrediction:
                 file, store, layers, grid=grid, descriptions=descriptions, tags=tags
             )
             files.append(file)
-        areas = beside(path, "areas.csv")
-        outputs.write_areas(areas, counts, legend, grid)
-        outputs.write_qml(path.with_suffix(".qml"), legend)
-        files += [areas, path.with_suffix(".qml")]
+        files += outputs.write_areas_and_style(path, counts, legend, grid)
         applicability = assess(self.store.samples(), info)
         if applicability is not None:
             files.append(beside(path, "applicability.json"))
