@@ -94,9 +94,10 @@ def network_alone(
     `start_s` is what opening and compiling take: all until the end of the first batch, less the
     time of an ordinary batch. `network_s` holds that of every batch.
     """
+    from serving.engines import Engine
     from serving.options import NetworkOptions, PredictionOptions
     from serving.plan import batch_size, example_batch
-    from serving.scene_prediction import Engine, ScenePrediction
+    from serving.scene_prediction import ScenePrediction
 
     network = NetworkOptions(
         mode=mode, engine=engine, precision=precision, memory_gb=float(memory_gb)

@@ -22,9 +22,9 @@ from landcover_tf.grid import PatchGrid, Window
 from landcover_tf.progress import progress
 from landcover_tf.provenance import hardware, software_versions
 from serving.blending import BlendMerger, patch_weights
+from serving.engines import Engine
 from serving.options import NetworkOptions, PredictionOptions
 from serving.raster_io import WindowReader
-from serving.scene_prediction import Engine
 from serving.sources import Source, SourceOptions, open_source
 from serving.stored_values import NODATA
 from serving.windows import Layout, Span, blend_layout

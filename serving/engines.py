@@ -1,15 +1,17 @@
-"""Choice of the engine that runs an export, and test-time augmentation around any of them."""
+"""The engine that runs an export: its choice, and test-time augmentation around any of them."""
 
 import importlib.util
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from landcover_tf.errors import ConfigError
-from landcover_tf.model_info import ModelInfo
+from landcover_tf.files import sha256_of
+from landcover_tf.model_info import FILE_NAME, ModelInfo, find_export
 from landcover_tf.orientations import mean_over_orientations
 from serving.local_model import decide
-from serving.options import NetworkOptions
+from serving.options import NetworkOptions, PredictionOptions
 from serving.pipeline import Backend
 
 
@@ -38,6 +40,30 @@ def open_backend(folder: Path, info: ModelInfo, options: NetworkOptions) -> Back
     """
     backend = _open_engine(folder, info, options)
     return Augmented(backend) if options.tta else backend
+
+
+class Engine:
+    """An export and the engine that runs it, opened when first needed and used for all scenes."""
+
+    def __init__(self, model_path: str | Path, options: PredictionOptions) -> None:
+        """Reads the export's contract; the engine itself waits.
+
+        Raises:
+            ModelError: There is no export.
+        """
+        self.folder = find_export(model_path)
+        self.info = ModelInfo.load(self.folder)
+        self._options = options
+
+    @cached_property
+    def backend(self) -> Backend:
+        """The engine; a server is asked what it serves."""
+        return open_backend(self.folder, self.info, self._options.network)
+
+    @cached_property
+    def model_hash(self) -> str:
+        """What tells this model from any other."""
+        return self.info.weights_sha256 or sha256_of(self.folder / FILE_NAME)
 
 
 class Augmented:

@@ -12,6 +12,7 @@ from landcover_tf.errors import LandCoverError, ProductError, RasterError
 from landcover_tf.executors import executor, finished, places, result_of
 from landcover_tf.files import beside, read_json
 from landcover_tf.progress import progress
+from serving.engines import Engine
 from serving.inputs import find_inputs, map_paths
 from serving.map_picture import check_truth
 from serving.options import (
@@ -23,7 +24,7 @@ from serving.options import (
 )
 from serving.predict import PredictConfig
 from serving.raster_io import bounded_cache
-from serving.scene_prediction import Engine, Result, ScenePrediction
+from serving.scene_prediction import Result, ScenePrediction
 
 NOT_IN_THE_MAP = (
     "overwrite",

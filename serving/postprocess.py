@@ -38,6 +38,17 @@ class Cleaning:
         if min(self.min_object_px, *self.sieve.values(), 0) < 0:
             raise ValueError("object sizes must not be negative")
 
+    def __str__(self) -> str:
+        steps = []
+        if self.refine != "none":
+            steps.append(f"vote on {self.refine} {self.refine_window}x{self.refine_window}")
+        if self.majority > 1:
+            steps.append(f"majority {self.majority}x{self.majority}")
+        if self.removes_objects:
+            steps.append(f"objects under {self.min_object_px} px removed")
+        steps += [f"class {index} under {n} px removed" for index, n in self.sieve.items()]
+        return "; ".join(steps) or "none"
+
     @property
     def least_sizes(self) -> np.ndarray:
         """Least pixels of an object of each dense class, int64 [256]; 0 keeps all."""

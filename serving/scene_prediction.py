@@ -3,16 +3,14 @@
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from landcover_tf.accuracy.request_log import append_map
 from landcover_tf.errors import OutputError
-from landcover_tf.files import beside, sha256_of, write_json
+from landcover_tf.files import beside, write_json
 from landcover_tf.legend import Legend
-from landcover_tf.model_info import FILE_NAME, ModelInfo, find_export
 from landcover_tf.normalizer import BandStatistics
 from landcover_tf.progress import progress
 from landcover_tf.provenance import VERSION
@@ -22,7 +20,7 @@ from serving.applicability import Applicability, assess
 from serving.band_content import BandContent
 from serving.bands_on_disk import BandStore
 from serving.blending import BlendMerger, CropMerger, Merger, patch_weights
-from serving.engines import chosen_engine, open_backend
+from serving.engines import Engine, chosen_engine
 from serving.options import PredictionOptions
 from serving.pipeline import Backend, Predictor
 from serving.plan import batch_size, choose_layout
@@ -35,30 +33,6 @@ from serving.targets import check_targets
 from serving.windows import Layout
 
 CLOUD_BITS = ValidityBit.CLOUD | ValidityBit.CIRRUS | ValidityBit.SHADOW | ValidityBit.BUFFER
-
-
-class Engine:
-    """An export and the engine that runs it, opened when first needed and used for all scenes."""
-
-    def __init__(self, model_path: str | Path, options: PredictionOptions) -> None:
-        """Reads the export's contract; the engine itself waits.
-
-        Raises:
-            ModelError: There is no export.
-        """
-        self.folder = find_export(model_path)
-        self.info = ModelInfo.load(self.folder)
-        self._options = options
-
-    @cached_property
-    def backend(self) -> Backend:
-        """The engine; a server is asked what it serves."""
-        return open_backend(self.folder, self.info, self._options.network)
-
-    @cached_property
-    def model_hash(self) -> str:
-        """What tells this model from any other."""
-        return self.info.weights_sha256 or sha256_of(self.folder / FILE_NAME)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,7 +187,7 @@ class ScenePrediction:
             "model_sha256": self.engine.model_hash,
             "legend": info.legend.name,
             "prediction": f"{self.layout.mode}, {self.engine.backend.name}",
-            "post_processing": _describe(self.cleaning),
+            "post_processing": str(self.cleaning),
             "software": f"landcover-tf {VERSION}",
         }
 
@@ -312,17 +286,3 @@ class ScenePrediction:
                 found,
                 tuple(names[code] for code in info.class_codes),
             )
-
-
-def _describe(cleaning: Cleaning) -> str:
-    steps = []
-    if cleaning.refine != "none":
-        steps.append(f"vote on {cleaning.refine} {cleaning.refine_window}x{cleaning.refine_window}")
-    if cleaning.majority > 1:
-        steps.append(f"majority {cleaning.majority}x{cleaning.majority}")
-    if cleaning.removes_objects:
-        steps.append(f"objects under {cleaning.min_object_px} px removed")
-    steps += [
-        f"class {index} under {pixels} px removed" for index, pixels in cleaning.sieve.items()
-    ]
-    return "; ".join(steps) or "none"

@@ -11,9 +11,10 @@ from local_export import BLEND, RAW, SmallExport, arguments, write_raster
 
 from landcover_tf.grid import Window
 from serving import plan
+from serving.engines import Engine
 from serving.options import NetworkOptions, PredictionOptions
 from serving.predict import main
-from serving.scene_prediction import Engine, ScenePrediction
+from serving.scene_prediction import ScenePrediction
 from serving.verification import verify, windowed
 
 
