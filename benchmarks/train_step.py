@@ -115,7 +115,7 @@ def make_stepper(precision: str, jit: bool, encoder: str) -> Any:
     """Returns the program's own step for a network of random weights."""
     from landcover_tf.bands import BAND_NAMES
     from landcover_tf.distributed import choose_devices
-    from landcover_tf.losses import build_loss
+    from landcover_tf.losses import SegmentationLoss
     from landcover_tf.model_info import ModelSpec
     from landcover_tf.models.unet import build_unet
     from landcover_tf.normalizer import BandStatistics, Normalizer
@@ -136,7 +136,7 @@ def make_stepper(precision: str, jit: bool, encoder: str) -> Any:
         model = build_unet(spec)
     return Stepper(
         model,
-        build_loss(kind="ce_dice"),
+        SegmentationLoss(kind="ce_dice"),
         PartedOptimizer(
             "adamw",
             weight_decay=0.01,

@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
 from landcover_tf.errors import ConfigError
@@ -31,9 +30,6 @@ LOSS_KINDS: dict[str, tuple[str | None, str | None]] = {
 }
 """Each loss is a term per pixel, a term per region, or the weighted sum of both."""
 
-MAX_CLASS_WEIGHT = 10.0
-"""Automatic weights of the rarest and the most frequent class differ by no more than this."""
-
 # Dice of an almost empty class is noise; one pixel of smoothing damps it and keeps the quotient
 # finite. It is tiny against the thousands of pixels of a real batch.
 _SMOOTHING_PX = 1.0
@@ -44,40 +40,6 @@ _SETTINGS = (
     *("kind", "ce_weight", "dice_weight", "class_weights", "label_smoothing", "focal_gamma"),
     *("tversky_alpha", "tversky_beta", "tversky_gamma", "boundary_weight", "boundary_px"),
 )
-
-
-def build_loss(
-    *,
-    kind: str = "ce_dice",
-    ce_weight: float = 0.5,
-    dice_weight: float = 0.5,
-    class_weights: Sequence[float] | None = None,
-    label_smoothing: float = 0.0,
-    focal_gamma: float = 2.0,
-    tversky_alpha: float = 0.3,
-    tversky_beta: float = 0.7,
-    tversky_gamma: float = 0.75,
-    boundary_weight: float = 0.0,
-    boundary_px: int = 2,
-) -> "SegmentationLoss":
-    """Returns the loss of that kind; see `SegmentationLoss` for the arguments.
-
-    Raises:
-        ConfigError: A value is out of range.
-    """
-    return SegmentationLoss(
-        kind=kind,
-        ce_weight=ce_weight,
-        dice_weight=dice_weight,
-        class_weights=class_weights,
-        label_smoothing=label_smoothing,
-        focal_gamma=focal_gamma,
-        tversky_alpha=tversky_alpha,
-        tversky_beta=tversky_beta,
-        tversky_gamma=tversky_gamma,
-        boundary_weight=boundary_weight,
-        boundary_px=boundary_px,
-    )
 
 
 @keras.saving.register_keras_serializable(package="landcover_tf")
@@ -98,6 +60,9 @@ class SegmentationLoss(keras.losses.Loss):
         boundary_weight: A pixel within `boundary_px` of another class weighs 1 + this in the
             pixel term. Borders are where maps err; 0 leaves all pixels equal.
         boundary_px: Reach of the boundary weight in pixels.
+
+    Raises:
+        ConfigError: A value is out of range.
     """
 
     def __init__(
@@ -244,49 +209,6 @@ class SegmentationLoss(keras.losses.Loss):
             )
 
 
-def class_weights(
-    kind: str | Sequence[float], class_pixels: Sequence[int]
-) -> tuple[float, ...] | None:
-    """Returns the weight of each class in the pixel term, or None for equal weights.
-
-    Args:
-        kind: "none"; "auto": square root of the inverse frequency; "effective-number": 1 over
-            1 - b^n with b = 1 - 1/N for n of N pixels (Cui et al. 2019), close to the inverse
-            frequency; or the weights themselves, one number per class.
-        class_pixels: Valid training pixels of each class, in dense order.
-
-    Returns:
-        Weights in dense order. Automatic ones give the most frequent class 1 and no class more
-        than `MAX_CLASS_WEIGHT`. A class without pixels gets 0: nothing of it can be learnt. Only
-        ratios matter, because the pixel term divides by the sum of its pixels' weights.
-
-    Raises:
-        ConfigError: The kind is unknown, or the list is not one finite number >= 0 per class.
-    """
-    if not isinstance(kind, str):
-        return _given_weights(kind, len(class_pixels))
-    if kind == "none":
-        return None
-    counts = np.asarray(class_pixels, np.float64)
-    if not counts.sum():
-        raise ConfigError("class weights need labelled training pixels; the dataset has none")
-    frequency = counts / counts.sum()
-    with np.errstate(divide="ignore"):
-        if kind == "auto":
-            weights = 1 / np.sqrt(frequency)
-        elif kind == "effective-number":
-            # (1 - 1/N)^n by logarithms: the power itself rounds to 1 for N of many millions.
-            total = max(counts.sum(), 2.0)
-            weights = 1 / -np.expm1(counts * np.log1p(-1 / total))
-        else:
-            raise ConfigError(
-                "expected class weights auto, none, effective-number or one number per class; "
-                f"got {kind!r}"
-            )
-    weights = np.minimum(weights / weights.min(), MAX_CLASS_WEIGHT)
-    return tuple(np.where(counts > 0, weights, 0.0).tolist())
-
-
 def near_boundary(labels: Any, valid: Any, reach_px: int) -> Any:
     """Returns 1 where another class lies within `reach_px` (rows, columns, diagonals), else 0.
 
@@ -328,17 +250,6 @@ def _lovasz_losses(truth: Any, probability: Any, valid: Any) -> Any:
     jaccard = 1 - left / ops.maximum(union, 1.0)
     slopes = ops.concatenate([jaccard[:, :1], jaccard[:, 1:] - jaccard[:, :-1]], axis=-1)
     return ops.sum(errors * slopes, axis=-1)
-
-
-def _given_weights(weights: Sequence[float], classes: int) -> tuple[float, ...]:
-    values = tuple(float(w) for w in weights)
-    if len(values) != classes or not all(np.isfinite(w) and w >= 0 for w in values):
-        raise ConfigError(
-            f"expected {classes} class weights that are finite and >= 0, got {values}"
-        )
-    if not any(values):
-        raise ConfigError("at least one class weight must be above 0")
-    return values
 
 
 def _identity(value: Any) -> Any:

@@ -6,10 +6,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from landcover_tf.class_weights import class_weights
 from landcover_tf.dataset_info import DatasetInfo
 from landcover_tf.distributed import Devices
 from landcover_tf.errors import ConfigError
-from landcover_tf.losses import SegmentationLoss, build_loss, class_weights
+from landcover_tf.losses import SegmentationLoss
 from landcover_tf.model_info import ModelSpec
 from landcover_tf.models.unet import build_unet, encoder_stages, freeze_encoder
 from landcover_tf.models.weights import load_encoder_weights
@@ -141,7 +142,7 @@ def _class_weights(config: TrainConfig, info: DatasetInfo) -> tuple[float, ...] 
 def _loss(
     config: TrainConfig, weights: tuple[float, ...] | None, devices: Devices
 ) -> SegmentationLoss:
-    loss = build_loss(
+    loss = SegmentationLoss(
         kind=config.loss,
         ce_weight=config.ce_weight,
         dice_weight=config.dice_weight,

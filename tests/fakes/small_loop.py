@@ -8,7 +8,7 @@ import keras
 
 from landcover_tf import cli
 from landcover_tf.distributed import choose_devices
-from landcover_tf.losses import build_loss
+from landcover_tf.losses import SegmentationLoss
 from landcover_tf.optimizers import PartedOptimizer
 from landcover_tf.training.batches import Batches
 from landcover_tf.training.config import TrainConfig
@@ -59,7 +59,7 @@ def small_loop(config: TrainConfig, *, seed: int = 0, **keywords) -> Loop:
     keras.utils.set_random_seed(1 + config.seed)
     stepper = DyingStepper(
         model,
-        build_loss(kind="ce_dice"),
+        SegmentationLoss(kind="ce_dice"),
         PartedOptimizer("adamw", weight_decay=0.01, part_of=lambda v: "all", factors={"all": 1.0}),
         strategy=devices.strategy,
         clip_norm=config.clip_norm,

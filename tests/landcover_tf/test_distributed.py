@@ -23,7 +23,7 @@ import keras
 import tensorflow as tf
 from landcover_tf.callbacks import TensorBoardLog
 from landcover_tf.distributed import choose_devices
-from landcover_tf.losses import build_loss
+from landcover_tf.losses import SegmentationLoss
 from landcover_tf.optimizers import PartedOptimizer
 from landcover_tf.training.batches import Batches
 from landcover_tf.training.building import join_replicas
@@ -45,7 +45,7 @@ if kind == "mirrored":
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 devices = choose_devices(kind)
 keras.utils.set_random_seed(1)
-loss = join_replicas(build_loss(class_weights=(1, 2, 3), label_smoothing=0.1), devices)
+loss = join_replicas(SegmentationLoss(class_weights=(1, 2, 3), label_smoothing=0.1), devices)
 with devices.strategy.scope():
     model = keras.Sequential([
         keras.Input((32, 32, 4)),

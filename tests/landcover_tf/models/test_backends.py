@@ -15,7 +15,7 @@ import sys
 import keras
 import numpy as np
 from landcover_tf.bands import BAND_NAMES
-from landcover_tf.losses import LOSS_KINDS, build_loss
+from landcover_tf.losses import LOSS_KINDS, SegmentationLoss
 from landcover_tf.metrics import segmentation_metrics
 from landcover_tf.model_info import ModelSpec
 from landcover_tf.models.receptive_field import receptive_field
@@ -44,12 +44,15 @@ image = random.random((2, 64, 96, 3), np.float32)
 labels = random.integers(0, 3, (2, 64, 96)).astype("uint8")
 labels[:, :10] = 255
 model.compile(
-    keras.optimizers.SGD(0.01), loss=build_loss(), metrics=segmentation_metrics(3)
+    keras.optimizers.SGD(0.01), loss=SegmentationLoss(), metrics=segmentation_metrics(3)
 )
 logits = model.predict(image, verbose=0)
 losses = [
-    float(build_loss(kind=kind, boundary_weight=1, class_weights=(1, 2, 3))(labels, logits)[()])
-    for kind in LOSS_KINDS
+    float(loss(labels, logits)[()])
+    for loss in (
+        SegmentationLoss(kind=kind, boundary_weight=1, class_weights=(1, 2, 3))
+        for kind in LOSS_KINDS
+    )
 ]
 scores = model.evaluate(image, labels, verbose=0)
 trained = model.train_on_batch(image, labels)

@@ -6,7 +6,7 @@ import pytest
 
 from landcover_tf.bands import BAND_NAMES
 from landcover_tf.errors import ModelError
-from landcover_tf.losses import build_loss
+from landcover_tf.losses import SegmentationLoss
 from landcover_tf.metrics import segmentation_metrics
 from landcover_tf.model_info import ModelSpec
 from landcover_tf.models.layers import LocalStatistics, ReflectanceNormalizer
@@ -178,7 +178,9 @@ def test_training_learns_and_leaves_the_frozen_encoder_alone():
     keras.utils.set_random_seed(0)
     unet = build_unet(spec(class_codes=(1, 2)))
     freeze_encoder(unet, trainable_stages=1)
-    unet.compile(keras.optimizers.Adam(2e-2), loss=build_loss(), metrics=segmentation_metrics(2))
+    unet.compile(
+        keras.optimizers.Adam(2e-2), loss=SegmentationLoss(), metrics=segmentation_metrics(2)
+    )
     before = {v.path: keras.ops.convert_to_numpy(v) for v in unet.variables}
     history = unet.fit(image.astype(np.float32), labels, epochs=15, verbose=0).history
     assert history["loss"][-1] < 0.5 * history["loss"][0]

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from landcover_tf.distributed import choose_devices
-from landcover_tf.losses import build_loss
+from landcover_tf.losses import SegmentationLoss
 from landcover_tf.optimizers import PartedOptimizer
 from landcover_tf.training import precision
 from landcover_tf.training.precision import choose_jit, choose_precision, dtype_policy
@@ -75,7 +75,7 @@ def float16_stepper(seed: int, accumulation: int = 1) -> Stepper:
     )
     stepper = Stepper(
         model,
-        build_loss(kind="ce_dice"),
+        SegmentationLoss(kind="ce_dice"),
         optimizer,
         strategy=choose_devices("single").strategy,
         clip_norm=1.0,
