@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -151,7 +152,7 @@ def _result(
     }
 
 
-def _fractions(pixels: "dict[int, int]") -> dict[int, float]:
+def _fractions(pixels: Mapping[int, int]) -> dict[int, float]:
     total = sum(pixels.values())
     return {code: n / total for code, n in pixels.items()} if total else {}
 

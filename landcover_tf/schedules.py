@@ -49,7 +49,7 @@ class Schedule:
         if self.kind in ("one-cycle", "cosine"):
             return _cosine(1.0, self.final_factor, done)
         if self.kind == "polynomial":
-            return self.final_factor + (1 - self.final_factor) * (1 - done) ** self.power
+            return self.final_factor + (1 - self.final_factor) * math.pow(1 - done, self.power)
         return 1.0
 
 

@@ -59,11 +59,11 @@ def encode_band(band: np.ndarray, excluded: np.ndarray, content: BandContent) ->
 
 def quantise(values: np.ndarray) -> np.ndarray:
     """Returns values in [0, 1] as uint8 levels in 0..254."""
-    return np.rint(np.clip(values, 0, 1) * np.float32(LEVELS)).astype(np.uint8)
+    return np.asarray(np.rint(np.clip(values, 0, 1) * np.float32(LEVELS)).astype(np.uint8))
 
 
 def relative_entropy(probabilities: np.ndarray) -> np.ndarray:
     """Returns -sum(p log p) / log(classes) over the last axis; 0 is certain, 1 is uniform."""
     safe = np.maximum(probabilities, 1e-12)
     entropy = -(probabilities * np.log(safe)).sum(axis=-1)
-    return entropy / np.log(max(probabilities.shape[-1], 2))
+    return np.asarray(entropy / np.log(max(probabilities.shape[-1], 2)))

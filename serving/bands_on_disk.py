@@ -115,7 +115,7 @@ class BandStore:
         try:
             start, stop = self._bands[band]
             shape = np.load(self._path(band), mmap_mode="r").shape
-            return shape[:2] == (len(self.layers), stop - start)
+            return bool(shape[:2] == (len(self.layers), stop - start))
         except _UNREADABLE:
             return False
 

@@ -36,7 +36,7 @@ def patch_weights(kind: Weighting, patch_size: int, overlap: int) -> np.ndarray:
     else:
         ramp = _cosine_ramp(centre, patch_size, overlap)
         weights = ramp[:, None] * ramp[None, :]
-    return np.maximum(weights, WEIGHT_FLOOR).astype(np.float32)
+    return np.asarray(np.maximum(weights, WEIGHT_FLOOR).astype(np.float32))
 
 
 class Merger(Protocol):
@@ -130,4 +130,4 @@ def _cosine_ramp(centre: np.ndarray, patch_size: int, overlap: int) -> np.ndarra
     dead = min(DEAD_MARGIN_PX, overlap // 4)
     length = max(overlap - 2 * dead, 1)
     edge_distance = np.minimum(centre, patch_size - centre) - dead
-    return 0.5 - 0.5 * np.cos(np.pi * np.clip(edge_distance / length, 0, 1))
+    return np.asarray(0.5 - 0.5 * np.cos(np.pi * np.clip(edge_distance / length, 0, 1)))

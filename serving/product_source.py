@@ -1,6 +1,7 @@
 """A Level-1C SAFE folder or zip as a source: its bands at 10 m, decoded strip by strip."""
 
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +61,7 @@ class ProductSource:
         self.grid = Georeference(
             height=grid.height, width=grid.width, crs=product.crs, transform=grid.transform
         )
-        self.tags = {
+        self.tags: Mapping[str, str] = {
             "product": product.name,
             "baseline": product.baseline_text,
             "sensing_time": product.sensing_time.isoformat(),
@@ -168,4 +169,4 @@ def _reflectance_60m(product: SafeProduct, name: str) -> np.ndarray:
         dn = dataset.read(
             1, out_shape=(grid.height, grid.width), resampling=Resampling.average
         ).astype(np.float32)
-    return (dn + product.offsets[name]) / product.quantification
+    return np.asarray((dn + product.offsets[name]) / product.quantification)

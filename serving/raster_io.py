@@ -217,4 +217,4 @@ def _checksum(path: Path) -> int:
 
 def _add_rows(checksum: int, block: np.ndarray) -> int:
     """Returns the checksum of more rows, [bands, rows, width], in whatever blocks they come."""
-    return zlib.crc32(np.ascontiguousarray(block.swapaxes(0, 1)), checksum)
+    return zlib.crc32(np.ascontiguousarray(block.swapaxes(0, 1)).data, checksum)

@@ -135,7 +135,7 @@ class RasterSource:
             )
         self.path = path
         self.name = name or path.stem
-        self.tags = dict(tags or {}) | {"source": self.name}
+        self.tags: Mapping[str, str] = dict(tags or {}) | {"source": self.name}
         self._info = info
         dataset = open_raster(path)
         files = [path, description, validity_path, *dataset.files]
@@ -240,7 +240,7 @@ def _band_indexes(
 ) -> list[int]:
     """Returns the 1-based positions of the model's bands, found by name."""
     colour = [i for i, interp in enumerate(dataset.colorinterp, 1) if interp != ColorInterp.alpha]
-    names = [dataset.descriptions[i - 1] for i in colour]
+    names: Sequence[str | None] = [dataset.descriptions[i - 1] for i in colour]
     if not all(names):
         names = _assumed_names(len(colour), info, options, path)
     found = [_canonical(str(name), info.band_names) for name in names]

@@ -44,7 +44,7 @@ class Conversion:
         if dtype.kind in "iu":
             limits = np.iinfo(dtype)
             values = np.clip(np.rint(values), limits.min, limits.max)
-        return values.astype(dtype)
+        return np.asarray(values.astype(dtype))
 
 
 def finish_pixels(
@@ -70,8 +70,9 @@ def finish_pixels(
     if nodata is not None and not _can_be_data(nodata, image.dtype, dtype):
         validity |= (image == nodata).any(axis=-1)
         nodata = None
-    for value in {nodata, info.nodata if conversion is None else None} - {None}:
-        validity |= _all_equal(image, value)
+    for value in {nodata, info.nodata if conversion is None else None}:
+        if value is not None:
+            validity |= _all_equal(image, value)
     missing = (validity & NODATA) > 0
     if conversion is not None or image.dtype != dtype:
         image = np.where(missing[..., None], 0, image) if image.dtype.kind == "f" else image
@@ -97,4 +98,4 @@ def _can_be_data(value: float, stored: np.dtype[Any], target: np.dtype[Any]) -> 
 def _all_equal(image: np.ndarray, value: float) -> np.ndarray:
     equal = image[..., 0] == value
     # Most windows have no no-data pixel, so the first band settles it for them.
-    return (image == value).all(axis=-1) if equal.any() else equal
+    return np.asarray((image == value).all(axis=-1) if equal.any() else equal)

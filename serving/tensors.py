@@ -28,7 +28,8 @@ def parse_tensor(serialized: bytes) -> np.ndarray:
         ServerError: The bytes are cut short, or are not a tensor of numbers.
     """
     try:
-        number, shape, content = 0, [], b""
+        number, shape = 0, list[int]()
+        content: bytes | memoryview = b""
         for field, value in _fields(memoryview(serialized)):
             if field == 1 and isinstance(value, int):
                 number = value

@@ -111,7 +111,7 @@ class Footprints:
         return least
 
     def _smaller_pixel(self, pairs: np.ndarray) -> np.ndarray:
-        return np.minimum(self.pixel[pairs[:, 0]], self.pixel[pairs[:, 1]])
+        return np.asarray(np.minimum(self.pixel[pairs[:, 0]], self.pixel[pairs[:, 1]]))
 
     def _least(self, first: np.ndarray, second: np.ndarray) -> float:
         """Returns the least distance of two sets; the nearest centres bound the search."""

@@ -56,7 +56,7 @@ def course(records: Sequence[TrialRecord]) -> Figure:
     axes.plot(numbers, scores, "o", color="#1f4e79", label="trial")
     axes.step(numbers, np.maximum.accumulate(scores), where="post", color="#c46a00", label="best")
     axes.set(xlabel="trial", ylabel="score")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.locator_params(axis="x", integer=True)
     axes.legend(frameon=False)
     return figure
 

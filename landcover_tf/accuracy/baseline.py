@@ -119,9 +119,9 @@ class Baseline:
             # The booster itself: the scikit-learn wrapper warns about absent column names.
             probability = self.classifier.booster_.predict(features)
             if probability.ndim == 1:  # Two classes: the second one's probability.
-                return (probability > 0.5).astype(np.intp)
-            return np.argmax(probability, axis=1)
-        return np.searchsorted(self.classes, self.classifier.predict(features))
+                return np.asarray(probability > 0.5, np.intp)
+            return np.asarray(np.argmax(probability, axis=1))
+        return np.asarray(np.searchsorted(self.classes, self.classifier.predict(features)))
 
 
 def fit_baseline(

@@ -80,7 +80,8 @@ class Reliability:
         """Expected calibration error, mean |accuracy - confidence| over pixels; NaN without."""
         total = self.count.sum(axis=-1)
         gap = np.abs(self.correct - self.confidence).sum(axis=-1)
-        return np.divide(gap, total, out=np.full(total.shape, np.nan), where=total > 0)
+        mean = np.full(total.shape, np.nan)
+        return np.asarray(np.divide(gap, total, out=mean, where=total > 0))
 
     @property
     def mean_confidence(self) -> np.ndarray:
@@ -94,13 +95,13 @@ class Reliability:
 
     def _per_pixel(self, sums: np.ndarray) -> np.ndarray:
         empty = np.full(self.count.shape, np.nan)
-        return np.divide(sums, self.count, out=empty, where=self.count > 0)
+        return np.asarray(np.divide(sums, self.count, out=empty, where=self.count > 0))
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
     """Returns probabilities over the last axis, float of the same shape."""
     powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return powers / powers.sum(axis=-1, keepdims=True)
+    return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
 
 
 def negative_log_likelihood(logits: np.ndarray, label: np.ndarray) -> float:

@@ -172,4 +172,4 @@ def _shares(
     counts = np.array([count for _, count in histogram], float)
     # A pixel belongs to the first edge at or above its bin; beyond the last edge to the rest.
     places = np.searchsorted(edges, numbers)
-    return np.bincount(places, counts, minlength=len(edges) + 1) / counts.sum()
+    return np.asarray(np.bincount(places, counts, minlength=len(edges) + 1) / counts.sum())

@@ -98,12 +98,12 @@ class Scores:
     @property
     def support(self) -> np.ndarray:
         """True pixels of each class, [classes]."""
-        return self.matrix.sum(axis=1)
+        return np.asarray(self.matrix.sum(axis=1))
 
     @property
     def predicted(self) -> np.ndarray:
         """Predicted pixels of each class, [classes]."""
-        return self.matrix.sum(axis=0)
+        return np.asarray(self.matrix.sum(axis=0))
 
     @property
     def pixels(self) -> int:

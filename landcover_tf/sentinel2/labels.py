@@ -258,12 +258,13 @@ def _inside(raster: LabelRaster, source: Window, strip: _Strip) -> np.ndarray:
         )
         x -= 360 * np.round((x - middle) / 360)
     ring = {"type": "Polygon", "coordinates": [np.stack([x, y], axis=1).tolist()]}
-    return geometry_mask(
+    inside: np.ndarray = geometry_mask(
         [ring],
         out_shape=(source.height, source.width),
         transform=shifted(raster.transform, source),
         invert=True,
     )
+    return inside
 
 
 def _remap(
