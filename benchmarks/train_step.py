@@ -113,12 +113,13 @@ def run_case(precision: str, jit: str, arguments: argparse.Namespace) -> dict[st
 
 def make_stepper(precision: str, jit: bool, encoder: str) -> Any:
     """Returns the program's own step for a network of random weights."""
+    from landcover_tf.band_statistics import BandStatistics
     from landcover_tf.bands import BAND_NAMES
     from landcover_tf.distributed import choose_devices
     from landcover_tf.losses import SegmentationLoss
     from landcover_tf.model_info import ModelSpec
     from landcover_tf.models.unet import build_unet
-    from landcover_tf.normalizer import BandStatistics, Normalizer
+    from landcover_tf.normalizer import Normalizer
     from landcover_tf.optimizers import PartedOptimizer
     from landcover_tf.training.precision import dtype_policy
     from landcover_tf.training.steps import Stepper

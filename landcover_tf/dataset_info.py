@@ -6,11 +6,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from landcover_tf.band_statistics import BandStatistics
 from landcover_tf.errors import ConfigError, DatasetError
 from landcover_tf.files import read_json, sha256_of, write_json
 from landcover_tf.grid import PatchGrid
 from landcover_tf.legend import Legend
-from landcover_tf.normalizer import BandStatistics, Normalizer
+from landcover_tf.normalizer import Normalizer
 
 SCHEMA_VERSION = 1
 FILE_NAME = "dataset.json"

@@ -9,12 +9,12 @@ from pathlib import Path
 from landcover_tf import cli, flag_ranges
 from landcover_tf.accuracy.drift import Distribution, Drift, compare
 from landcover_tf.accuracy.request_log import Served, read_log
+from landcover_tf.band_statistics import BandStatistics
 from landcover_tf.dataset_info import DatasetInfo
 from landcover_tf.errors import DatasetError
 from landcover_tf.files import read_json, write_json
 from landcover_tf.legend import Legend
 from landcover_tf.model_info import ModelInfo, find_export
-from landcover_tf.normalizer import BandStatistics
 
 SCHEMA_VERSION = 1
 

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from landcover_tf.accuracy.drift import Distribution, compare, outside_fraction
+from landcover_tf.band_statistics import BandStatistics
 from landcover_tf.errors import ModelError
 from landcover_tf.model_info import ModelInfo
-from landcover_tf.normalizer import BandStatistics
 
 MAX_OUTSIDE_FRACTION = 0.1
 """Of 124 training images of HLS the most foreign one had 0.015, of 64 held-out ones 0.006. With

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from landcover_tf.accuracy.request_log import append_map
+from landcover_tf.band_statistics import BandStatistics
 from landcover_tf.errors import OutputError
 from landcover_tf.files import beside, write_json
 from landcover_tf.legend import Legend
-from landcover_tf.normalizer import BandStatistics
 from landcover_tf.progress import progress
 from landcover_tf.provenance import VERSION
 from landcover_tf.sentinel2.validity import ValidityBit

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
+from landcover_tf.band_statistics import BandStatistics
 from landcover_tf.files import read_json
 from landcover_tf.grid import PatchGrid, Window
-from landcover_tf.normalizer import BandStatistics
 from landcover_tf.records import Patch, encode_parts, encoded_bytes
 from tfrecords_builder.patches import SceneJob, part_of, strips, write_result
 from tfrecords_builder.rasters import Pixels, SourceRaster, open_raster

@@ -17,12 +17,13 @@ from functools import reduce
 from pathlib import Path
 from typing import TypeVar
 
+from landcover_tf.band_statistics import BandStatistics
 from landcover_tf.cli import write_config
 from landcover_tf.dataset_info import FILE_NAME, DatasetInfo, SplitInfo
 from landcover_tf.errors import DatasetError, LabelError, OutputError, RasterError
 from landcover_tf.executors import executor, run_jobs, usable_cores
 from landcover_tf.files import atomic_path, read_json, sha256_of, write_json
-from landcover_tf.normalizer import BandStatistics, Normalizer
+from landcover_tf.normalizer import Normalizer
 from landcover_tf.patch_index import PatchEntry, write_index
 from landcover_tf.provenance import software_versions
 from tfrecords_builder import cutting, patches, shards

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from landcover_tf.band_statistics import BandStatistics
 from landcover_tf.errors import DatasetError
-from landcover_tf.normalizer import BandStatistics
 
 BINS = 10
 FLOOR = 1e-4

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from landcover_tf.band_statistics import BandStatistics
 from landcover_tf.errors import DatasetError, OutputError
-from landcover_tf.normalizer import BandStatistics
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
+from landcover_tf.band_statistics import BandStatistics
 from landcover_tf.dataset_info import BandInfo, DatasetInfo, ShardInfo, SplitInfo
 from landcover_tf.files import sha256_of
 from landcover_tf.grid import PatchGrid, Window
 from landcover_tf.legend import LandCoverClass, Legend
-from landcover_tf.normalizer import BandStatistics, Normalizer
+from landcover_tf.normalizer import Normalizer
 from landcover_tf.records import Patch, encode, write_shard
 
 BANDS = ("B02", "B03", "B04", "B08")

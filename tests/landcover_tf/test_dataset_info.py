@@ -4,6 +4,7 @@ import json
 import numpy as np
 import pytest
 
+from landcover_tf.band_statistics import BandStatistics
 from landcover_tf.dataset_info import (
     BandInfo,
     DatasetInfo,
@@ -16,7 +17,7 @@ from landcover_tf.files import sha256_of
 from landcover_tf.grid import PatchGrid
 from landcover_tf.legend import load_legend
 from landcover_tf.model_info import ModelInfo, ModelSpec, find_export
-from landcover_tf.normalizer import BandStatistics, Normalizer
+from landcover_tf.normalizer import Normalizer
 
 
 def dataset(folder):

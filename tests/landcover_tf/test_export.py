@@ -8,13 +8,14 @@ import pytest
 import tensorflow as tf
 
 from landcover_tf import export
+from landcover_tf.band_statistics import BandStatistics
 from landcover_tf.bands import BAND_NAMES
 from landcover_tf.dataset_info import BandInfo, DatasetInfo, SplitInfo
 from landcover_tf.files import sha256_of, write_json
 from landcover_tf.grid import PatchGrid
 from landcover_tf.legend import load_legend
 from landcover_tf.model_info import Calibration, ModelInfo, ModelSpec
-from landcover_tf.normalizer import BandStatistics, Normalizer
+from landcover_tf.normalizer import Normalizer
 
 LEGEND = load_legend("landcover9")
 SCALE = tuple(np.linspace(0.4, 1.6, len(LEGEND.codes)).tolist())

@@ -17,12 +17,13 @@ from landcover_tf.accuracy.drift import (
     stability_index,
 )
 from landcover_tf.accuracy.request_log import append_map, read_log
+from landcover_tf.band_statistics import BandStatistics
 from landcover_tf.dataset_info import BandInfo, DatasetInfo, ShardInfo, SplitInfo
 from landcover_tf.errors import DatasetError
 from landcover_tf.grid import PatchGrid
 from landcover_tf.legend import load_legend
 from landcover_tf.model_info import ModelInfo
-from landcover_tf.normalizer import BandStatistics, Normalizer
+from landcover_tf.normalizer import Normalizer
 
 BANDS = ("B02", "B08")
 LEGEND = load_legend("landcover9")

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from local_export import BANDS, SmallExport, model_info, write_raster
 
+from landcover_tf.band_statistics import BandStatistics
 from landcover_tf.errors import ModelError
-from landcover_tf.normalizer import BandStatistics
 from serving.applicability import assess
 from serving.predict import main
 from serving.sampling import lattice, lattice_step

@@ -10,7 +10,7 @@ import rasterio
 from local_export import BANDS, SmallExport, write_raster
 
 from landcover_tf import monitor
-from landcover_tf.normalizer import BandStatistics
+from landcover_tf.band_statistics import BandStatistics
 from serving.predict import main
 
 FLAGS = ("--engine", "tensorflow", "--no-picture", "--no-stac")

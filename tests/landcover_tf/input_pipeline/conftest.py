@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from fakes.small_dataset import BANDS, LEGEND, write_shards
 
+from landcover_tf.band_statistics import BandStatistics
 from landcover_tf.dataset_info import BandInfo, DatasetInfo, SplitInfo
 from landcover_tf.grid import PatchGrid, Window
-from landcover_tf.normalizer import BandStatistics, Normalizer
+from landcover_tf.normalizer import Normalizer
 from landcover_tf.patch_index import PatchEntry, write_index
 from landcover_tf.records import Patch
 
