@@ -110,7 +110,8 @@ def test_the_report_counts_pixels_left_out_and_tells_the_design(world):
     expected = [
         # 120 x 120 px, of which 60 x 90 are uncertain and 10 x 20 empty.
         "Of the map's 14,400 pixels, 8,800 (61.1 %) have a class of legend landcover9; 200 (1.4 %) "
-        "have none (background / no data); 5,400 (37.5 %) have code 255, which was read as no data by request.",
+        "have none (background / no data); 5,400 (37.5 %) have code 255, which was read as no data "
+        "by request.",
         "The design drew 300 points from map.tif: proportional allocation, seed 7.",
     ]
     text = (world / "result" / "report.md").read_text()
