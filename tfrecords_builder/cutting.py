@@ -17,7 +17,8 @@ from landcover_tf.files import read_json
 from landcover_tf.grid import PatchGrid, Window
 from landcover_tf.records import Patch, encode_parts, encoded_bytes
 from tfrecords_builder.patches import SceneJob, part_of, strips, write_result
-from tfrecords_builder.rasters import Pixels, SourceRaster, open_raster
+from tfrecords_builder.pixels import Pixels, open_raster
+from tfrecords_builder.rasters import SourceRaster
 from tfrecords_builder.shards import RecordPlace, ShardWriter
 
 BAND_PX = 24_000_000

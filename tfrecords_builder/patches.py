@@ -13,7 +13,8 @@ from landcover_tf.errors import LandCoverError
 from landcover_tf.files import atomic_path, read_json
 from landcover_tf.grid import PatchGrid, Window
 from landcover_tf.legend import Crosswalk
-from tfrecords_builder.rasters import SourceRaster, open_raster
+from tfrecords_builder.pixels import open_raster
+from tfrecords_builder.rasters import SourceRaster
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""A source opened: its bands, grid and values, read window by window."""
+"""A source as its headers describe it: bands, data type, grid, and whether its rasters fit."""
 
 import math
 import warnings
@@ -14,15 +14,9 @@ from landcover_tf.bands import plain_name, positions
 from landcover_tf.dataset_info import BandInfo
 from landcover_tf.errors import LabelError, RasterError
 from landcover_tf.grid import Window
-from landcover_tf.legend import Crosswalk
-from landcover_tf.raster_windows import read_window
-from landcover_tf.sentinel2.validity import ValidityBit
 from tfrecords_builder.sources import Source
 
 DTYPES = ("uint8", "uint16", "int16", "float32")
-
-Padding = tuple[tuple[int, int], tuple[int, int]]
-"""Pixels beyond the raster: ((top, bottom), (left, right))."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,20 +71,6 @@ class SourceRaster:
         return a * col + b * row + c, d * col + e * row + f
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Pixels:
-    """What a window holds; beyond the raster's edge it is no data."""
-
-    image: np.ndarray | None
-    """Stored values, [height, width, bands]; the dataset's no-data value where there is none."""
-    label: np.ndarray
-    """Legend codes, uint8 [height, width]."""
-    validity: np.ndarray
-    """Validity bits, uint8 [height, width]."""
-    unknown_codes: frozenset[int]
-    """Label codes that the crosswalk does not know; their pixels are unlabelled."""
-
-
 def metres_per_unit(crs: rasterio.crs.CRS | None) -> float | None:
     """Returns the length of a CRS's unit, None where there is no CRS or it counts in degrees."""
     return float(crs.linear_units_factor[1]) if crs and crs.is_projected else None
@@ -106,7 +86,7 @@ def describe(source: Source, choice: BandChoice) -> SourceRaster:
     """
     if source.validity is not None:
         _require_bits(source.validity)
-    with _opened(source.image) as image:
+    with opened(source.image) as image:
         indexes, names = _choose_bands(image.descriptions, choice, str(source.image))
         _require_plain_names(names, str(source.image))
         dtypes = {image.dtypes[index - 1] for index in indexes}
@@ -139,124 +119,6 @@ def describe(source: Source, choice: BandChoice) -> SourceRaster:
             transform=transform,
             metres_per_unit=metres_per_unit(image.crs),
         )
-
-
-class RasterReader:
-    """Reads windows of one source; made by `open_raster`."""
-
-    def __init__(
-        self,
-        raster: SourceRaster,
-        files: dict[str, rasterio.DatasetReader],
-        crosswalk: Crosswalk,
-        fill: float,
-    ) -> None:
-        self._raster = raster
-        self._files = files
-        self._crosswalk = crosswalk
-        self._fill = np.dtype(raster.dtype).type(fill)
-
-    def read(self, window: Window, *, with_image: bool = True) -> Pixels:
-        """Returns the pixels of a window that may reach beyond the raster.
-
-        Args:
-            window: Rows and columns.
-            with_image: False leaves the image out where validity can be told without it.
-
-        Raises:
-            RasterError: A file is damaged.
-        """
-        inside = window.clip(self._raster.height, self._raster.width)
-        if inside is None:
-            raise ValueError(f"{window} lies outside {self._raster.source.image}")
-        label, unknown = self._read_label(inside)
-        validity = self._read_validity(inside)
-        padding = window.padding_inside(self._raster.height, self._raster.width)
-        trusted = self._raster.source.trusted_validity
-        image = None
-        if with_image or not trusted:
-            planes = read_window(self._files["image"], inside, list(self._raster.indexes))
-            if not trusted:
-                validity[self._without_data(planes)] |= np.uint8(ValidityBit.NODATA)
-            if with_image:
-                image = self._laid_out(planes, padding)
-                missing = (validity & np.uint8(ValidityBit.NODATA)) != 0
-                image[_without(padding)][missing] = self._fill
-        if any(map(any, padding)):
-            label = np.pad(label, padding, constant_values=self._crosswalk.target.nodata)
-            validity = np.pad(validity, padding, constant_values=int(ValidityBit.NODATA))
-        return Pixels(
-            image=image,
-            label=label,
-            validity=validity,
-            unknown_codes=unknown,
-        )
-
-    def _laid_out(self, planes: np.ndarray, padding: Padding) -> np.ndarray:
-        """Returns planes as [height, width, bands] with no data around them, copied only once."""
-        if not any(map(any, padding)):
-            return np.ascontiguousarray(planes.transpose(1, 2, 0))
-        (top, bottom), (left, right) = padding
-        bands, height, width = planes.shape
-        image = np.full((top + height + bottom, left + width + right, bands), self._fill)
-        image[_without(padding)] = planes.transpose(1, 2, 0)
-        return image
-
-    def _read_validity(self, window: Window) -> np.ndarray:
-        if "validity" not in self._files:
-            return np.zeros((window.height, window.width), np.uint8)
-        return read_window(self._files["validity"], window, 1)
-
-    def _read_label(self, window: Window) -> tuple[np.ndarray, frozenset[int]]:
-        file = self._files["label"]
-        stored = read_window(file, window, 1)
-        if stored.dtype.kind not in "iu":
-            raise LabelError(f"{file.name} holds {stored.dtype}; expected integer class codes")
-        codes = self._crosswalk
-        unlabelled = None
-        nodata = self._raster.label_nodata
-        if nodata is not None:
-            unlabelled = stored == int(nodata)
-            if int(nodata) not in codes.codes:
-                # Any code that the crosswalk knows will do; the result is overwritten.
-                stored = np.where(unlabelled, stored.dtype.type(next(iter(codes.codes))), stored)
-        unknown = frozenset(codes.unknown_counts(stored))
-        label = codes.remap(stored, unknown="ignore", where=file.name)
-        if unlabelled is not None:
-            label[unlabelled] = codes.target.nodata
-        return label, unknown
-
-    def _without_data(self, planes: np.ndarray) -> np.ndarray:
-        """Returns where a band is no data; such a pixel is no data as a whole."""
-        nodata = self._raster.nodata
-        missing: np.ndarray = (planes == self._fill).all(axis=0)
-        if planes.dtype.kind == "f":
-            missing |= ~np.isfinite(planes).all(axis=0)
-        if nodata is not None and math.isfinite(nodata):
-            missing |= (planes == nodata).any(axis=0)
-        return missing
-
-
-@contextmanager
-def open_raster(raster: SourceRaster, crosswalk: Crosswalk, fill: float) -> Iterator[RasterReader]:
-    """Yields a reader of a source.
-
-    Args:
-        raster: From `describe`.
-        crosswalk: From the labels' codes to the dataset's legend.
-        fill: The dataset's no-data value.
-
-    Raises:
-        RasterError: A file cannot be opened.
-    """
-    source = raster.source
-    with _opened(source.image) as image, _opened(source.label) as label:
-        files = {"image": image, "label": label}
-        if source.validity is None:
-            yield RasterReader(raster, files, crosswalk, fill)
-            return
-        with _opened(source.validity) as validity:
-            yield RasterReader(raster, files | {"validity": validity}, crosswalk, fill)
 
 
 def _choose_bands(
@@ -299,7 +161,7 @@ def _nodata(image: rasterio.DatasetReader, choice: BandChoice, dtype: str) -> fl
 
 
 def _declared_nodata(path: object) -> float | None:
-    with _opened(path) as file:
+    with opened(path) as file:
         return file.nodata if _can_hold(file.dtypes[0], file.nodata) else None
 
 
@@ -319,7 +181,12 @@ def without_georeference_warning() -> Iterator[None]:
 
 
 @contextmanager
-def _opened(path: object) -> Iterator[rasterio.DatasetReader]:
+def opened(path: object) -> Iterator[rasterio.DatasetReader]:
+    """Yields an open raster, which need not be georeferenced.
+
+    Raises:
+        RasterError: It cannot be read.
+    """
     with without_georeference_warning():
         try:
             file = rasterio.open(path)
@@ -329,15 +196,9 @@ def _opened(path: object) -> Iterator[rasterio.DatasetReader]:
         yield file
 
 
-def _without(padding: Padding) -> tuple[slice, slice]:
-    """Returns where in a padded raster the raster is."""
-    (top, bottom), (left, right) = padding
-    return slice(top, -bottom or None), slice(left, -right or None)
-
-
 def _require_bits(path: object) -> None:
     # The low byte of a wider value has another meaning: cloud in QA60 is 1024, or 0.
-    with _opened(path) as validity:
+    with opened(path) as validity:
         if validity.dtypes[0] != "uint8":
             raise RasterError(
                 f"validity raster {path} holds {validity.dtypes[0]}; expected the bits of "
@@ -346,7 +207,7 @@ def _require_bits(path: object) -> None:
 
 
 def _require_same_grid(image: rasterio.DatasetReader, path: object) -> None:
-    with _opened(path) as other:
+    with opened(path) as other:
         if other.count > 1:
             raise LabelError(f"{path} has {other.count} bands; expected one with a code per pixel")
         if (other.height, other.width) != (image.height, image.width):

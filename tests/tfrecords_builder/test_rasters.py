@@ -11,7 +11,8 @@ from landcover_tf.dataset_info import ProductInfo
 from landcover_tf.errors import LabelError, RasterError
 from landcover_tf.grid import Window
 from landcover_tf.legend import load_crosswalk
-from tfrecords_builder.rasters import BandChoice, describe, open_raster
+from tfrecords_builder.pixels import open_raster
+from tfrecords_builder.rasters import BandChoice, describe
 from tfrecords_builder.sources import Source
 
 LEGEND = load_crosswalk("landcover9", "landcover9")

@@ -1,0 +1,157 @@
+"""The pixels of a source, read window by window."""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import rasterio
+
+from landcover_tf.errors import LabelError
+from landcover_tf.grid import Window
+from landcover_tf.legend import Crosswalk
+from landcover_tf.raster_windows import read_window
+from landcover_tf.sentinel2.validity import ValidityBit
+from tfrecords_builder.rasters import SourceRaster, opened
+
+Padding = tuple[tuple[int, int], tuple[int, int]]
+"""Pixels beyond the raster: ((top, bottom), (left, right))."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Pixels:
+    """What a window holds; beyond the raster's edge it is no data."""
+
+    image: np.ndarray | None
+    """Stored values, [height, width, bands]; the dataset's no-data value where there is none."""
+    label: np.ndarray
+    """Legend codes, uint8 [height, width]."""
+    validity: np.ndarray
+    """Validity bits, uint8 [height, width]."""
+    unknown_codes: frozenset[int]
+    """Label codes that the crosswalk does not know; their pixels are unlabelled."""
+
+
+class RasterReader:
+    """Reads windows of one source; made by `open_raster`."""
+
+    def __init__(
+        self,
+        raster: SourceRaster,
+        files: dict[str, rasterio.DatasetReader],
+        crosswalk: Crosswalk,
+        fill: float,
+    ) -> None:
+        self._raster = raster
+        self._files = files
+        self._crosswalk = crosswalk
+        self._fill = np.dtype(raster.dtype).type(fill)
+
+    def read(self, window: Window, *, with_image: bool = True) -> Pixels:
+        """Returns the pixels of a window that may reach beyond the raster.
+
+        Args:
+            window: Rows and columns.
+            with_image: False leaves the image out where validity can be told without it.
+
+        Raises:
+            RasterError: A file is damaged.
+        """
+        inside = window.clip(self._raster.height, self._raster.width)
+        if inside is None:
+            raise ValueError(f"{window} lies outside {self._raster.source.image}")
+        label, unknown = self._read_label(inside)
+        validity = self._read_validity(inside)
+        padding = window.padding_inside(self._raster.height, self._raster.width)
+        trusted = self._raster.source.trusted_validity
+        image = None
+        if with_image or not trusted:
+            planes = read_window(self._files["image"], inside, list(self._raster.indexes))
+            if not trusted:
+                validity[self._without_data(planes)] |= np.uint8(ValidityBit.NODATA)
+            if with_image:
+                image = self._laid_out(planes, padding)
+                missing = (validity & np.uint8(ValidityBit.NODATA)) != 0
+                image[_without(padding)][missing] = self._fill
+        if any(map(any, padding)):
+            label = np.pad(label, padding, constant_values=self._crosswalk.target.nodata)
+            validity = np.pad(validity, padding, constant_values=int(ValidityBit.NODATA))
+        return Pixels(
+            image=image,
+            label=label,
+            validity=validity,
+            unknown_codes=unknown,
+        )
+
+    def _laid_out(self, planes: np.ndarray, padding: Padding) -> np.ndarray:
+        """Returns planes as [height, width, bands] with no data around them, copied only once."""
+        if not any(map(any, padding)):
+            return np.ascontiguousarray(planes.transpose(1, 2, 0))
+        (top, bottom), (left, right) = padding
+        bands, height, width = planes.shape
+        image = np.full((top + height + bottom, left + width + right, bands), self._fill)
+        image[_without(padding)] = planes.transpose(1, 2, 0)
+        return image
+
+    def _read_validity(self, window: Window) -> np.ndarray:
+        if "validity" not in self._files:
+            return np.zeros((window.height, window.width), np.uint8)
+        return read_window(self._files["validity"], window, 1)
+
+    def _read_label(self, window: Window) -> tuple[np.ndarray, frozenset[int]]:
+        file = self._files["label"]
+        stored = read_window(file, window, 1)
+        if stored.dtype.kind not in "iu":
+            raise LabelError(f"{file.name} holds {stored.dtype}; expected integer class codes")
+        codes = self._crosswalk
+        unlabelled = None
+        nodata = self._raster.label_nodata
+        if nodata is not None:
+            unlabelled = stored == int(nodata)
+            if int(nodata) not in codes.codes:
+                # Any code that the crosswalk knows will do; the result is overwritten.
+                stored = np.where(unlabelled, stored.dtype.type(next(iter(codes.codes))), stored)
+        unknown = frozenset(codes.unknown_counts(stored))
+        label = codes.remap(stored, unknown="ignore", where=file.name)
+        if unlabelled is not None:
+            label[unlabelled] = codes.target.nodata
+        return label, unknown
+
+    def _without_data(self, planes: np.ndarray) -> np.ndarray:
+        """Returns where a band is no data; such a pixel is no data as a whole."""
+        nodata = self._raster.nodata
+        missing: np.ndarray = (planes == self._fill).all(axis=0)
+        if planes.dtype.kind == "f":
+            missing |= ~np.isfinite(planes).all(axis=0)
+        if nodata is not None and math.isfinite(nodata):
+            missing |= (planes == nodata).any(axis=0)
+        return missing
+
+
+@contextmanager
+def open_raster(raster: SourceRaster, crosswalk: Crosswalk, fill: float) -> Iterator[RasterReader]:
+    """Yields a reader of a source.
+
+    Args:
+        raster: From `describe`.
+        crosswalk: From the labels' codes to the dataset's legend.
+        fill: The dataset's no-data value.
+
+    Raises:
+        RasterError: A file cannot be opened.
+    """
+    source = raster.source
+    with opened(source.image) as image, opened(source.label) as label:
+        files = {"image": image, "label": label}
+        if source.validity is None:
+            yield RasterReader(raster, files, crosswalk, fill)
+            return
+        with opened(source.validity) as validity:
+            yield RasterReader(raster, files | {"validity": validity}, crosswalk, fill)
+
+
+def _without(padding: Padding) -> tuple[slice, slice]:
+    """Returns where in a padded raster the raster is."""
+    (top, bottom), (left, right) = padding
+    return slice(top, -bottom or None), slice(left, -right or None)
