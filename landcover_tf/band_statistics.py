@@ -9,11 +9,12 @@ import numpy as np
 
 from landcover_tf.errors import DatasetError
 from landcover_tf.files import json_number
+from landcover_tf.histograms import Histogram
 
 COUNTABLE = ("uint8", "int8", "uint16", "int16")
 """Data types with so few values that counting each is the fastest way to all statistics."""
 
-_BandTally = tuple[float, float, float, float, tuple[tuple[int, int], ...]]
+_BandTally = tuple[float, float, float, float, Histogram]
 """Total, total of squares, minimum, maximum and histogram of one band."""
 
 
@@ -32,13 +33,11 @@ class BandStatistics:
     total_square: tuple[float, ...]
     minimum: tuple[float, ...]
     maximum: tuple[float, ...]
-    bin_width: float
-    """Width of a histogram bin in stored units; a power of two, so that bins nest when merged."""
-    histogram: tuple[tuple[tuple[int, int], ...], ...]
-    """Per band the non-empty bins as (bin number, pixels); bin b holds [b, b+1) * bin_width."""
+    histogram: tuple[Histogram, ...]
+    """Per band, in stored units."""
 
     @staticmethod
-    def empty(names: Sequence[str], *, bin_width: float = 32.0) -> "BandStatistics":
+    def empty(names: Sequence[str]) -> "BandStatistics":
         """Returns statistics of no pixel; the neutral element of `merge`."""
         n = len(names)
         return BandStatistics(
@@ -48,8 +47,7 @@ class BandStatistics:
             total_square=(0,) * n,
             minimum=(math.inf,) * n,
             maximum=(-math.inf,) * n,
-            bin_width=bin_width,
-            histogram=((),) * n,
+            histogram=(Histogram(width=1.0),) * n,
         )
 
     @staticmethod
@@ -76,7 +74,6 @@ class BandStatistics:
             total_square=square,
             minimum=low,
             maximum=high,
-            bin_width=_bin_width(pixels.dtype),
             histogram=histogram,
         )
 
@@ -84,14 +81,12 @@ class BandStatistics:
         """Returns the statistics of both sets of pixels.
 
         Raises:
-            DatasetError: The two are of other bands or of other data types.
+            DatasetError: The two are of other bands.
         """
         if self.names != other.names:
             raise DatasetError(f"cannot merge statistics of bands {self.names} and {other.names}")
         if not self.count or not other.count:
             return self if self.count else other
-        if self.bin_width != other.bin_width:
-            raise DatasetError("cannot merge statistics of integer and of float rasters")
         return BandStatistics(
             names=self.names,
             count=self.count + other.count,
@@ -99,8 +94,7 @@ class BandStatistics:
             total_square=_add(self.total_square, other.total_square),
             minimum=tuple(map(min, self.minimum, other.minimum)),
             maximum=tuple(map(max, self.maximum, other.maximum)),
-            bin_width=self.bin_width,
-            histogram=tuple(map(_add_histograms, self.histogram, other.histogram)),
+            histogram=tuple(map(Histogram.merge, self.histogram, other.histogram)),
         )
 
     @property
@@ -124,24 +118,37 @@ class BandStatistics:
         )
 
     def percentile(self, q: float) -> np.ndarray:
-        """Returns the `q`-th percentile of each band, to within one bin, float64 [bands]."""
+        """Returns the `q`-th percentile of each band, float64 [bands].
+
+        To within one bin; exact where each integer has a bin of its own.
+        """
         return np.array([self._band_percentile(band, q) for band in range(len(self.names))])
 
     def _band_percentile(self, band: int, q: float) -> float:
         target = q / 100 * self.count
         below = 0
-        for number, pixels in self.histogram[band]:
+        width = self.histogram[band].width
+        for number, pixels in self.histogram[band].bins:
             if below + pixels >= target:
-                inside = (number + (target - below) / pixels) * self.bin_width
+                inside = number * width + (target - below) / pixels * self._last_of_bin(band)
                 return float(min(max(inside, self.minimum[band]), self.maximum[band]))
             below += pixels
         return float("nan")
+
+    def bin_centers(self, band: int) -> np.ndarray:
+        """Returns the middle of the values that each bin of a band can hold, float64 [bins]."""
+        numbers = np.array([number for number, _ in self.histogram[band].bins], float)
+        return np.asarray(numbers * self.histogram[band].width + self._last_of_bin(band) / 2)
+
+    def _last_of_bin(self, band: int) -> float:
+        """Returns how far the largest value of a bin is from the smallest; integers have steps."""
+        width = self.histogram[band].width
+        return width - 1 if isinstance(self.total[band], int) else width
 
     def to_dict(self) -> dict[str, Any]:
         """Returns plain values for JSON; `from_dict` reads them back."""
         return {
             "count": self.count,
-            "bin_width": self.bin_width,
             "bands": {
                 name: {
                     "mean": json_number(self.mean[i]),
@@ -153,7 +160,8 @@ class BandStatistics:
                     },
                     "total": self.total[i],
                     "total_square": self.total_square[i],
-                    "histogram": [list(pair) for pair in self.histogram[i]],
+                    "bin_width": self.histogram[i].width,
+                    "histogram": [list(pair) for pair in self.histogram[i].bins],
                 }
                 for i, name in enumerate(self.names)
             },
@@ -161,7 +169,10 @@ class BandStatistics:
 
     @staticmethod
     def from_dict(values: Mapping[str, Any]) -> "BandStatistics":
-        """Returns the statistics that `to_dict` described."""
+        """Returns the statistics that `to_dict` described.
+
+        Earlier ones give one bin width for all bands.
+        """
         bands = values["bands"]
         empty = not values["count"]
         return BandStatistics(
@@ -171,60 +182,45 @@ class BandStatistics:
             total_square=tuple(b["total_square"] for b in bands.values()),
             minimum=tuple(math.inf if empty else b["min"] for b in bands.values()),
             maximum=tuple(-math.inf if empty else b["max"] for b in bands.values()),
-            bin_width=values["bin_width"],
             histogram=tuple(
-                tuple((int(n), int(c)) for n, c in b["histogram"]) for b in bands.values()
+                Histogram(
+                    width=float(b["bin_width"] if "bin_width" in b else values["bin_width"]),
+                    bins=tuple((int(n), int(c)) for n, c in b["histogram"]),
+                )
+                for b in bands.values()
             ),
         )
 
 
-def _bin_width(dtype: np.dtype) -> float:
-    # Float rasters hold reflectance (0..1) as a rule; integers hold counts up to 65535.
-    return 32.0 if dtype.kind in "iu" else 2.0**-11
-
-
 def _tally_integers(values: np.ndarray) -> _BandTally:
     """Returns the tally of integers of one or two bytes [pixels]."""
-    bin_width = int(_bin_width(values.dtype))
     low, high = int(values.min()), int(values.max())
-    first, last = low // bin_width, high // bin_width
-    # One counter for each value of the occupied bins.
-    counters = (last - first + 1) * bin_width
-    counts = np.bincount(np.subtract(values, first * bin_width, dtype=np.int64), minlength=counters)
-    levels = np.arange(counters) + first * bin_width
-    of_bin = counts.reshape(-1, bin_width).sum(axis=1)
-    bins = np.flatnonzero(of_bin)
+    counts = np.bincount(np.subtract(values, low, dtype=np.int64))
+    levels = np.flatnonzero(counts)
+    counts, levels = counts[levels], levels + low
     return (
         int(counts @ levels),
         int(counts @ levels**2),
         float(low),
         float(high),
-        tuple(zip((bins + first).tolist(), of_bin[bins].tolist(), strict=True)),
+        Histogram.of_integers(levels, counts),
     )
 
 
 def _tally_values(values: np.ndarray) -> _BandTally:
     """Returns the tally of values of any kind [pixels]."""
-    wide = values.astype(np.int64 if values.dtype.kind in "iu" else np.float64)
-    numbers = np.floor(wide / _bin_width(values.dtype)).astype(np.int64)
-    bins, counts = np.unique(numbers, return_counts=True)
+    integer = values.dtype.kind in "iu"
+    wide = values.astype(np.int64 if integer else np.float64)
     return (
         wide.sum().item(),
         (wide**2).sum().item(),
         float(wide.min()),
         float(wide.max()),
-        tuple(zip(bins.tolist(), counts.tolist(), strict=True)),
+        Histogram.of_integers(*np.unique(wide, return_counts=True))
+        if integer
+        else Histogram.of_floats(wide),
     )
 
 
 def _add(a: Sequence[float], b: Sequence[float]) -> tuple[float, ...]:
     return tuple(x + y for x, y in zip(a, b, strict=True))
-
-
-def _add_histograms(
-    a: Sequence[tuple[int, int]], b: Sequence[tuple[int, int]]
-) -> tuple[tuple[int, int], ...]:
-    counts = dict(a)
-    for number, pixels in b:
-        counts[number] = counts.get(number, 0) + pixels
-    return tuple(sorted(counts.items()))

@@ -153,9 +153,9 @@ def _log_moments(
     They are those of the histogram's bin centres.
     """
     moments = []
-    for bins, unit, start in zip(statistics.histogram, scale, offset, strict=True):
-        numbers, pixels = np.array(bins, float).T
-        reflectance = (numbers + 0.5) * statistics.bin_width * unit + start
+    for band, (unit, start) in enumerate(zip(scale, offset, strict=True)):
+        pixels = [count for _, count in statistics.histogram[band].bins]
+        reflectance = statistics.bin_centers(band) * unit + start
         logarithm = np.log(np.clip(reflectance, 0, LOG_CEILING) + LOG_OFFSET)
         mean = np.average(logarithm, weights=pixels)
         moments.append((mean, np.sqrt(np.average((logarithm - mean) ** 2, weights=pixels))))

@@ -146,9 +146,9 @@ def _band_histograms(info: DatasetInfo) -> list[DrawnHistogram]:
         return []
     limits = np.stack([statistics.percentile(0.1), statistics.percentile(99.9)], axis=1)
     drawn = []
-    for band, bins, limit in zip(info.bands, statistics.histogram, limits, strict=True):
-        numbers, counts = np.array(bins).reshape(-1, 2).T
-        low, high = np.floor(limit / statistics.bin_width).astype(int)
+    for band, histogram, limit in zip(info.bands, statistics.histogram, limits, strict=True):
+        numbers, counts = np.array(histogram.bins).reshape(-1, 2).T
+        low, high = np.floor(limit / histogram.width).astype(int)
         # Bars hold equally many bins, or they would stand out by that alone.
         of_bar = -(-(high - low + 1) // HISTOGRAM_BARS)
         bars = -(-(high - low + 1) // of_bar)
@@ -157,7 +157,7 @@ def _band_histograms(info: DatasetInfo) -> list[DrawnHistogram]:
         steps = "".join(
             f"V{100 * (1 - height / heights.max()):.1f}h{100 / bars:.3f}" for height in heights
         )
-        edges = np.array([low, low + bars * of_bar]) * statistics.bin_width
+        edges = np.array([low, low + bars * of_bar]) * histogram.width
         first, last = edges * band.scale + band.offset
         drawn.append(
             DrawnHistogram(

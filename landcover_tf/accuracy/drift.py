@@ -132,18 +132,12 @@ def outside_fraction(images: np.ndarray, statistics: BandStatistics, nodata: flo
 
 
 def _band_drift(expected: BandStatistics, observed: BandStatistics, band: int) -> BandDrift:
-    edges = _decile_edges(expected.histogram[band])
-    shares = [
-        _shares(statistics.histogram[band], statistics.bin_width, edges, expected.bin_width)
-        for statistics in (expected, observed)
-    ]
-    low = expected.minimum[band] // expected.bin_width
-    high = expected.maximum[band] // expected.bin_width
-    outside = sum(
-        count
-        for number, count in observed.histogram[band]
-        if not low <= number * observed.bin_width // expected.bin_width <= high
-    )
+    width = max(expected.histogram[band].width, observed.histogram[band].width)
+    histograms = [s.histogram[band].widened(width).bins for s in (expected, observed)]
+    edges = _decile_edges(histograms[0])
+    shares = [_shares(histogram, edges) for histogram in histograms]
+    low, high = expected.minimum[band] // width, expected.maximum[band] // width
+    outside = sum(count for number, count in histograms[1] if not low <= number <= high)
     return BandDrift(
         name=expected.names[band],
         stability_index=stability_index(*shares),
@@ -165,10 +159,8 @@ def _decile_edges(histogram: tuple[tuple[int, int], ...]) -> np.ndarray:
     return np.unique(numbers[np.searchsorted(cumulated, targets)])
 
 
-def _shares(
-    histogram: tuple[tuple[int, int], ...], width: float, edges: np.ndarray, edge_width: float
-) -> np.ndarray:
-    numbers = np.array([number for number, _ in histogram]) * width // edge_width
+def _shares(histogram: tuple[tuple[int, int], ...], edges: np.ndarray) -> np.ndarray:
+    numbers = np.array([number for number, _ in histogram])
     counts = np.array([count for _, count in histogram], float)
     # A pixel belongs to the first edge at or above its bin; beyond the last edge to the rest.
     places = np.searchsorted(edges, numbers)

@@ -11,6 +11,8 @@ from hypothesis.extra import numpy as hnp
 
 from landcover_tf.band_statistics import BandStatistics
 from landcover_tf.errors import DatasetError
+from landcover_tf.histograms import Histogram
+from landcover_tf.normalizer import Normalizer
 
 pixels = hnp.arrays(np.uint16, st.tuples(st.integers(0, 40), st.just(2)))
 
@@ -35,7 +37,7 @@ def test_percentiles_are_within_a_bin_of_numpys():
     stats = BandStatistics.from_pixels(values, ("a", "b"))
     for q in (1, 50, 99):
         np.testing.assert_allclose(
-            stats.percentile(q), np.percentile(values, q, axis=0), atol=stats.bin_width
+            stats.percentile(q), np.percentile(values, q, axis=0), atol=stats.histogram[0].width
         )
 
 
@@ -63,5 +65,27 @@ def test_many_integers_are_counted_to_the_same_statistics_as_few(dtype):
     parts = [BandStatistics.from_pixels(part, ("a", "b")) for part in np.split(pixels, 9)]
     merged = reduce(BandStatistics.merge, parts)
     assert BandStatistics.from_pixels(pixels, ("a", "b")) == merged
-    expected = np.histogram(pixels[:, 1], np.arange(limits.min, limits.max + 2.0, 32))[0]
-    assert [count for _, count in merged.histogram[1]] == expected[expected > 0].tolist()
+    # 512 bins hold 8 bits one by one, and 16 bits by 128.
+    width = 1 if limits.bits == 8 else 128
+    assert merged.histogram[1].width == width
+    expected = np.histogram(pixels[:, 1], np.arange(limits.min, limits.max + 1.0 + width, width))[0]
+    assert [count for _, count in merged.histogram[1].bins] == expected[expected > 0].tolist()
+
+
+def test_percentiles_of_decibels_are_not_their_limits():
+    # 9 of 994 pixels, less than 1 %, are at each end, where minmax has its limits.
+    values = np.repeat(np.arange(-19, -1), [9, *[61] * 16, 9]).astype(np.int16)
+    stats = BandStatistics.from_pixels(values[:, None], ("VV",))
+    limits = [Normalizer.fit(kind, stats, [1], [0]) for kind in ("percentile", "minmax")]
+    assert [(n.clip_min[0], n.clip_max[0]) for n in limits] == [(-18, -3), (-19, -2)]
+
+
+def test_statistics_with_one_bin_width_for_all_bands_are_read():
+    stats = BandStatistics.from_pixels(np.array([[40], [70], [71]], np.uint16), ("B02",))
+    values = json.loads(json.dumps(stats.to_dict()))
+    values["bands"]["B02"] |= {"histogram": [[1, 1], [2, 2]]}
+    del values["bands"]["B02"]["bin_width"]
+    earlier = BandStatistics.from_dict(values | {"bin_width": 32.0})
+    assert earlier.histogram == (Histogram(width=32.0, bins=((1, 1), (2, 2))),)
+    both = Histogram(width=32.0, bins=((1, 2), (2, 4)))
+    assert earlier.merge(stats).histogram == stats.merge(earlier).histogram == (both,)

@@ -117,7 +117,7 @@ def test_a_log_is_read_back_and_grows(tmp_path):
     assert served.models == ("landcover/1", "landcover/2")
     assert served.class_pixels == {10: 8000, 20: 4000}
     np.testing.assert_allclose(served.statistics.mean, np.concatenate(values).mean(axis=0))
-    assert path.stat().st_size < 30_000
+    assert path.stat().st_size < 40_000  # 3 maps, 2 bands, at most 512 bins.
 
 
 @pytest.mark.parametrize(
