@@ -1,10 +1,13 @@
 """`landcover assess compare`: agreement of two rasters."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import rasterio
 from defusedxml import ElementTree
-from fakes.assessed_map import GRID, SIZE, compare, make_world, read, write
+from fakes.assessed_map import CLASSES, GRID, SIZE, compare, make_world, read, run, write
+from fakes.traced_memory import peak_bytes
 from rasterio.crs import CRS
 from rasterio.warp import Resampling, calculate_default_transform, reproject
 
@@ -129,3 +132,27 @@ def test_unknown_codes_count_once_whatever_the_strips(world, rows):
     code, values = compare(world, world / "strange.tif", *flags)
     assert code == 0
     assert values["unknown_reference_codes"] == {"77": 300}
+
+
+@pytest.mark.parametrize("pixel_m", [10, 8])
+def test_more_rows_take_the_same_memory(tmp_path, pixel_m):
+    width, short, tall = 256, 320, 2560
+    rng = np.random.default_rng(1)
+    grid = rasterio.Affine(pixel_m, 0, 500_000, 0, -pixel_m, 4_400_000)
+
+    def command(name, height):
+        folder = tmp_path / name
+        folder.mkdir()
+        codes = np.kron(rng.choice(CLASSES, (height // 8, width // 8)), np.ones((8, 8), np.uint8))
+        truth = np.where(rng.random(codes.shape) < 0.2, rng.choice(CLASSES, codes.shape), codes)
+        write(folder / "map.tif", codes)
+        write(folder / "truth.tif", truth.astype(np.uint8), grid=grid)
+        rasters = ("--map", folder / "map.tif", "--reference-map", folder / "truth.tif")
+        flags = ("--output-dir", folder / "out", "--rows-per-strip", 64, "--bootstrap-samples", 50)
+        return partial(run, "compare", *rasters, *flags)
+
+    assert command("first", 64)() == 0  # Modules are loaded.
+    peaks = [peak_bytes(command(str(height), height)) for height in (short, tall)]
+    assert (tmp_path / str(tall) / "out" / "compare.json").exists()
+    # One of the rasters, held whole, would be a byte for each further pixel.
+    assert peaks[1] - peaks[0] < 0.75 * (tall - short) * width
