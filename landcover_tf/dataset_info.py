@@ -43,7 +43,7 @@ class SplitInfo:
 
     shards: tuple[ShardInfo, ...]
     class_pixels: Mapping[int, int] = field(default_factory=dict)
-    """Usable pixels of each legend code."""
+    """Usable, labelled pixels of each legend code, each counted once."""
 
     @property
     def records(self) -> int:
@@ -228,12 +228,13 @@ class DatasetInfo:
                 f"dataset has schema version {version}, this software reads {SCHEMA_VERSION}; "
                 "build it again or use the matching version"
             )
+        legend = Legend.from_dict(values["legend"])
         return DatasetInfo(
             name=values["name"],
             bands=tuple(BandInfo(**band) for band in values["bands"]),
             dtype=values["dtype"],
             nodata=values["nodata"],
-            legend=Legend.from_dict(values["legend"]),
+            legend=legend,
             patch_grid=PatchGrid(**values["patch_grid"]),
             resolution_m=values["resolution_m"],
             invalid_bits=values["invalid_bits"],
@@ -242,7 +243,12 @@ class DatasetInfo:
             splits={
                 name: SplitInfo(
                     shards=tuple(ShardInfo(**shard) for shard in split["shards"]),
-                    class_pixels={int(c): n for c, n in split["class_pixels"].items()},
+                    # Earlier builds counted unlabelled pixels among them.
+                    class_pixels={
+                        int(c): n
+                        for c, n in split["class_pixels"].items()
+                        if int(c) != legend.nodata
+                    },
                 )
                 for name, split in values["splits"].items()
             },

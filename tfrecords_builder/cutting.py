@@ -59,7 +59,7 @@ class CutResult:
     statistics: BandStatistics
     """Usable training pixels, each counted once."""
     class_pixels: dict[str, dict[int, int]]
-    """Usable pixels of each code in each split, each counted once."""
+    """Usable, labelled pixels of each code in each split, each counted once."""
 
 
 @dataclass(kw_only=True)
@@ -241,7 +241,9 @@ def _count(
     usable = (pixels.validity & np.uint8(job.invalid_bits)) == 0
     for split in sorted({patch.split for patch in patches}):
         chosen = counted.fresh(split, strip, [p for p in patches if p.split == split]) & usable
-        tally.class_pixels[split] += np.bincount(pixels.label[chosen], minlength=256)
+        labels = pixels.label[chosen]
+        labels = labels[labels != job.crosswalks[0].target.nodata]
+        tally.class_pixels[split] += np.bincount(labels, minlength=256)
         if split == "train" and pixels.image is not None:
             found = BandStatistics.from_pixels(
                 pixels.image[chosen], [band.name for band in raster.bands]

@@ -56,6 +56,13 @@ def test_a_saved_dataset_loads_equal(tmp_path):
     info.verify(tmp_path)
 
 
+def test_unlabelled_pixels_that_earlier_builds_counted_are_no_class(tmp_path):
+    info = dataset(tmp_path)
+    values = json.loads(json.dumps(info.to_dict()))
+    values["splits"]["train"]["class_pixels"]["0"] = 100
+    assert DatasetInfo.from_dict(values) == info
+
+
 def test_missing_and_changed_shards_are_all_named(tmp_path):
     info = dataset(tmp_path)
     shard = tmp_path / "train-00000-of-00001.tfrecord"

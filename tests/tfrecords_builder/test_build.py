@@ -88,6 +88,23 @@ def test_statistics_count_each_training_pixel_once(pairs, built, patches):
     )
 
 
+def test_unlabelled_pixels_are_no_class(tmp_path):
+    data = write_pairs(tmp_path / "data", scenes=1)
+    rewrite(data / "labels" / "s0.tif", lambda v: np.where(np.arange(200) < 70, 0, v).astype("u1"))
+    assert main(arguments(data, tmp_path / "o")) == 0
+    info = DatasetInfo.load(tmp_path / "o")
+    for name, split in described(tmp_path / "o")["splits"].items():
+        seen = np.zeros((200, 200), np.uint8)
+        for stored in stored_patches(tmp_path / "o", info, (name,)):
+            inside = stored.patch.window.clip(200, 200)
+            usable = np.where(stored.patch.validity == 0, stored.patch.label, 0)
+            seen[inside.slices] = usable[: inside.height, : inside.width]
+        codes, counts = np.unique(seen[seen > 0], return_counts=True)
+        assert split["class_pixels"] == dict(
+            zip(map(str, codes.tolist()), counts.tolist(), strict=True)
+        )
+
+
 def test_the_index_describes_every_record_in_order(built, patches):
     info, entries = DatasetInfo.load(built), read_index(built)
     assert [(e.key, e.split, e.shard, e.position) for e in entries] == [
