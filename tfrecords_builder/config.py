@@ -46,7 +46,7 @@ class BuildConfig:
     invalid: tuple[InvalidPixel, ...] = (
         "nodata", "defective", "saturated", "cloud", "cirrus", "shadow", "buffer",
     )  # fmt: skip
-    """Kinds of pixel that are not used for training and scoring."""
+    """Kinds of pixel that are not used for training and scoring; nodata always is one."""
 
     bands: tuple[str, ...] = ()
     """Bands to take, by name; all by default. Names the bands given by --band-indexes, or all
@@ -154,7 +154,7 @@ class BuildConfig:
     @property
     def invalid_bits(self) -> int:
         """Validity bits of the pixels that are not used."""
-        return sum(int(ValidityBit[name.upper()]) for name in set(self.invalid))
+        return sum(int(ValidityBit[name.upper()]) for name in {"nodata", *self.invalid})
 
     @property
     def gap(self) -> int:
