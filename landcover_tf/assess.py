@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from landcover_tf.accuracy.class_map import ClassMap
     from landcover_tf.grid import Window
+    from landcover_tf.legend import Crosswalk
+    from landcover_tf.raster_legends import ChosenLegend
 
 MOST_SQUARES = 10_000
 """So many say enough; the resampling needs 16 bytes for each square and sample."""
@@ -53,7 +55,8 @@ class DesignConfig:
     seed: int = 0
     """Decides which pixels are drawn."""
     legend: str | None = None
-    """Name or TOML file of the map's legend; by default the one that its tags name."""
+    """Name or TOML file of the map's legend; by default the one that its tags name, or else
+    landcover9."""
     exclude_codes: tuple[int, ...] = ()
     """Map codes to treat as no data, such as that of uncertain pixels."""
     image: Path | None = None
@@ -96,7 +99,8 @@ class EstimateConfig:
     strata_map: Path | None = None
     """Map in whose classes the points were drawn at random; instead of a design record."""
     strata_legend: str | None = None
-    """Name or TOML file of that map's legend; by default the one that its tags name."""
+    """Name or TOML file of that map's legend; by default the one that its tags name, or else
+    landcover9."""
     not_a_probability_sample: bool = False
     """The points were not drawn at random: report agreement with them, no areas, no intervals."""
     leave_out_strata: tuple[int, ...] = ()
@@ -114,7 +118,8 @@ class EstimateConfig:
     probabilities: Path | None = None
     """Raster with one band a class; checked and judged at the points."""
     legend: str | None = None
-    """Name or TOML file of the map's legend; by default the one that its tags name."""
+    """Name or TOML file of the map's legend; by default the one that its tags name, or else
+    landcover9."""
     exclude_codes: tuple[int, ...] = ()
     """Map codes to treat as no data; those of the design by default."""
     confidence: float = 0.95
@@ -154,7 +159,8 @@ class CompareConfig:
     """Receives compare.json, tables, report.md, a picture and agreement.tif; `comparison` beside
     the map by default."""
     reference_legend: str | None = None
-    """Legend of the reference, such as worldcover; the map's by default."""
+    """Legend of the reference, such as worldcover; by default the one that its tags name, or else
+    the map's."""
     unknown_labels: Literal["error", "ignore"] = "error"
     """What to do with reference codes that the crosswalk does not know: refuse them or read them
     as no data."""
@@ -166,7 +172,8 @@ class CompareConfig:
     seed: int = 0
     """Of the resampling."""
     legend: str | None = None
-    """Name or TOML file of the map's legend; by default the one that its tags name."""
+    """Name or TOML file of the map's legend; by default the one that its tags name, or else
+    landcover9."""
     exclude_codes: tuple[int, ...] = ()
     """Map codes to treat as no data, such as that of uncertain pixels."""
     confidence: float = 0.95
@@ -219,6 +226,11 @@ def _design(config: DesignConfig) -> None:
         ),
     )
     cli.write_config(config, config.output_dir / "assess_design.json")
+    if class_map.legend_assumed:
+        print(
+            f"the tags of {config.map} name no legend, so it is read as {class_map.legend.name}; "
+            "--legend says otherwise"
+        )
     for stratum in design.strata:
         print(
             f"{stratum.code:4} {stratum.name:24} {stratum.pixels:12,} px {stratum.points:6} points"
@@ -273,11 +285,14 @@ def _compare(config: CompareConfig) -> None:
     from landcover_tf.accuracy.assessment_sentences import sentences
     from landcover_tf.accuracy.class_map import ClassMap
     from landcover_tf.accuracy.summaries import compare_values
+    from landcover_tf.legend import load_crosswalk
 
     class_map = ClassMap.open(config.map, config.legend, config.exclude_codes)
     pixels = class_map.count(config.rows_per_strip)
     unknown: Counter[int] = Counter()
-    reference = _reference_reader(config, class_map, unknown)
+    chosen = _reference_legend(config, class_map)
+    crosswalk = load_crosswalk(chosen.source, class_map.legend_source)
+    reference = _reference_reader(config, crosswalk, class_map, unknown)
     folder = config.output_dir or config.map.parent / "comparison"
     block_px = _block_px(config, class_map)
     with agreement_map(folder / "agreement.tif", class_map) as write:
@@ -294,6 +309,8 @@ def _compare(config: CompareConfig) -> None:
         samples=config.bootstrap_samples, seed=config.seed, confidence=config.confidence,
     )  # fmt: skip
     values["reference"] = config.reference_map.name
+    values["reference_legend"] = crosswalk.source
+    values["reference_legend_assumed"] = chosen.assumed
     values["unknown_reference_codes"] = {str(c): n for c, n in sorted(unknown.items())}
     path = write_assessment(folder, values)
     cli.write_config(config, folder / "assess_compare.json")
@@ -313,16 +330,25 @@ def _block_px(config: CompareConfig, class_map: "ClassMap") -> int:
     return side
 
 
+def _reference_legend(config: CompareConfig, class_map: "ClassMap") -> "ChosenLegend":
+    """Returns the legend of the reference raster, or of the folder's."""
+    from landcover_tf.raster_legends import choose_legend
+    from landcover_tf.sentinel2.label_rasters import find_label_rasters
+
+    path = config.reference_map
+    # A raster alone may lack a CRS, if it has the map's grid.
+    rasters = [path] if path.is_file() else [r.path for r in find_label_rasters(path)]
+    return choose_legend(
+        rasters, config.reference_legend, class_map.legend_source, flag="--reference-legend"
+    )
+
+
 def _reference_reader(
-    config: CompareConfig, class_map: "ClassMap", unknown: "Counter[int]"
+    config: CompareConfig, crosswalk: "Crosswalk", class_map: "ClassMap", unknown: "Counter[int]"
 ) -> "Callable[[Window], np.ndarray]":
     """Returns a function that reads the reference on a window of the map's grid."""
-    from landcover_tf.legend import load_crosswalk
     from landcover_tf.sentinel2.reference_raster import reader
 
-    crosswalk = load_crosswalk(
-        config.reference_legend or class_map.legend_source, class_map.legend_source
-    )
     return reader(
         config.reference_map,
         crosswalk,

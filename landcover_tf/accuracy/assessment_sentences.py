@@ -67,13 +67,19 @@ def _map_sentences(values: Mapping[str, Any]) -> list[str]:
     """Returns how many pixels of the map have a class, and why the others have none."""
     pixels, legend = values["map_pixels"], values["legend"]
     total = pixels["mapped"] + pixels["no_data"] + sum(pixels["excluded"].values())
-    parts = [f"{_pixels(pixels['mapped'], total)} have a class of legend {legend['name']}"]
+    parts = [f"{_pixels(pixels['mapped'], total)} have a class of {_legend(values)}"]
     parts.append(f"{_pixels(pixels['no_data'], total)} have none ({legend['nodata_name']})")
     parts += [
         f"{_pixels(n, total)} have code {code}, which was read as no data by request"
         for code, n in pixels["excluded"].items()
     ]
     return [f"Of the map's {total:,} pixels, {'; '.join(parts)}."]
+
+
+def _legend(values: Mapping[str, Any]) -> str:
+    name = f"legend {values['legend']['name']}"
+    assumed = " (assumed: the map's tags name none, nor does --legend)"
+    return f"{name}{assumed if values['legend_assumed'] else ''}"
 
 
 def _design_sentences(values: Mapping[str, Any]) -> list[str]:
@@ -140,6 +146,11 @@ def _compare_sentences(values: Mapping[str, Any]) -> list[str]:
         f"{pixels['without_map_class']:,} without class in the map, {pixels['without_both']:,} in "
         "both.",
     ]
+    assumed = " (assumed: neither its tags nor --reference-legend name one)"
+    found.append(
+        f"The map is of {_legend(values)}, the reference of legend {values['reference_legend']}"
+        f"{assumed if values['reference_legend_assumed'] else ''}."
+    )
     if blocks < 2:
         found.append(f"All of them lie in one square of {side}, so there are no intervals.")
     else:

@@ -14,6 +14,7 @@ from landcover_tf.errors import RasterError
 from landcover_tf.grid import Window
 from landcover_tf.legend import Legend, load_legend
 from landcover_tf.pixel_sizes import pixel_area_m2
+from landcover_tf.raster_legends import choose_legend
 from landcover_tf.raster_windows import read_window
 
 DEFAULT_LEGEND = "landcover9"
@@ -61,23 +62,31 @@ class ClassMap:
     width: int
     crs: CRS | None
     transform: Affine
+    legend_assumed: bool = False
+    """Neither a flag nor the map's tags name the legend."""
     excluded: tuple[int, ...] = ()
     """Codes that are read as no data, for example that of uncertain pixels."""
 
     @staticmethod
     def open(
-        path: Path, legend: str | Path | None = None, excluded: Sequence[int] = ()
+        path: Path,
+        legend: str | Path | None = None,
+        excluded: Sequence[int] = (),
+        *,
+        legend_flag: str = "--legend",
     ) -> "ClassMap":
         """Returns the description of a map.
 
         Args:
             path: Raster of one uint8 band.
-            legend: Name or TOML file; the one that the map's tags name by default.
+            legend: Name or TOML file; the one that the map's tags name by default, or else
+                `DEFAULT_LEGEND`.
             excluded: Codes to read as no data.
+            legend_flag: Flag of `legend`, for the messages.
 
         Raises:
             RasterError: The file is no such raster.
-            LegendError: There is no such legend.
+            LegendError: There is no such legend, or the map's tags name another.
         """
         try:
             with rasterio.open(path) as raster:
@@ -86,11 +95,12 @@ class ClassMap:
                         f"{path} must be a class map of one uint8 band, got {raster.count} of "
                         f"{raster.dtypes[0]}"
                     )
-                name = legend or raster.tags().get("legend", DEFAULT_LEGEND)
+                chosen = choose_legend([path], legend, DEFAULT_LEGEND, flag=legend_flag)
                 return ClassMap(
                     path=path,
-                    legend=load_legend(name),
-                    legend_source=name,
+                    legend=load_legend(chosen.source),
+                    legend_source=chosen.source,
+                    legend_assumed=chosen.assumed,
                     height=raster.height,
                     width=raster.width,
                     crs=raster.crs,

@@ -117,7 +117,7 @@ def _strata_map(survey: Survey, class_map: ClassMap) -> ClassMap | None:
         return None
     if survey.strata_map.exists() and survey.strata_map.samefile(class_map.path):
         return class_map
-    return ClassMap.open(survey.strata_map, survey.strata_legend)
+    return ClassMap.open(survey.strata_map, survey.strata_legend, legend_flag="--strata-legend")
 
 
 def _strata(

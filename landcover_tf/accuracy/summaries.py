@@ -265,6 +265,7 @@ def _about(class_map: ClassMap, kind: str) -> dict[str, Any]:
         "map": class_map.path.name,
         "map_sha256": sha256_of(class_map.path),
         "legend": class_map.legend.to_dict(),
+        "legend_assumed": class_map.legend_assumed,
         "software": provenance.software_versions(),
     }
 

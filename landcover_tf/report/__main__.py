@@ -79,8 +79,9 @@ def _program(config: ReportConfig) -> None:
     run.require_finished()
     info = DatasetInfo.load(run.dataset)
     output = config.output or run.path / "report.html"
-    for path in filter(None, (config.map, config.reference)):
-        _check_legend(path, info)
+    for flag, path in (("--map", config.map), ("--reference", config.reference)):
+        if path is not None:
+            _check_legend(path, info, flag)
     scores = _scores(run.evaluation(config.split))
     page = Page(
         title=f"Land cover: {run.path.name}",
@@ -186,20 +187,25 @@ def _viewer(config: ReportConfig, info: DatasetInfo, output: Path) -> dict[str, 
     return viewer_data(pyramid, info.legend, config.map)
 
 
-def _check_legend(path: Path, info: DatasetInfo) -> None:
-    """Raises ConfigError when a raster says that its codes are of another legend than the run's."""
-    import rasterio
-    from rasterio.errors import RasterioIOError
+def _check_legend(path: Path, info: DatasetInfo, flag: str) -> None:
+    """Raises ConfigError when a raster says that its codes are of another legend than the run's.
 
-    from landcover_tf.errors import RasterError
+    A tag that is a text, as ESA's WorldCover has, names no legend; that is told.
+    """
+    from landcover_tf.raster_legends import legend_tag, shortened
 
-    try:
-        with rasterio.open(path) as raster:
-            name = raster.tags().get("legend", info.legend.name)
-    except RasterioIOError as error:
-        raise RasterError(f"cannot read the raster {path}: {error}") from error
-    if name != info.legend.name:
-        raise ConfigError(f"{path} has codes of legend {name}, the run of {info.legend.name}")
+    tag, own = legend_tag(path), info.legend.name
+    if tag is None or tag == own:
+        return
+    if len(tag.split()) > 1:
+        print(
+            f"the tag legend of {path}, {shortened(tag)!r}, names no legend; its codes are read as "
+            f"those of {own}"
+        )
+        return
+    raise ConfigError(
+        f"{path} has codes of legend {tag}, the run of {own}; give {flag} in legend {own}"
+    )
 
 
 if __name__ == "__main__":

@@ -86,6 +86,47 @@ def test_the_reference_may_have_another_grid_and_another_legend(world):
     assert difference.sum() < 0.12 * 14_200, "only pixels at boundaries may differ"
 
 
+def test_the_legend_of_the_reference_is_that_of_its_tags(world, capsys):
+    truth = read(world / "truth.tif")
+    foreign = np.zeros(256, np.uint8)
+    foreign[[10, 20, 60]] = [40, 10, 80]
+    _, expected = compare(world, world / "truth.tif")
+    assert "reference of legend landcover9 (assumed: neither" in capsys.readouterr().out
+    tagged = write(world / "tagged.tif", foreign[truth], tags={"legend": "worldcover"})
+    code, values = compare(world, tagged)
+    assert code == 0
+    assert values["confusion_counts"] == expected["confusion_counts"]
+    text = (world / "comparison" / "report.md").read_text()
+    assert "The map is of legend landcover9, the reference of legend worldcover." in text
+    assert compare(world, tagged, "--reference-legend", "worldcover") == (0, values)
+    assert compare(world, tagged, "--reference-legend", "landcover9")[0] == 2
+    assert "has a tag for legend worldcover, --reference-legend says" in capsys.readouterr().err
+    # Each half of a folder may have one legend only.
+    (world / "folder").mkdir()
+    write(world / "folder" / "a.tif", foreign[truth], tags={"legend": "worldcover"})
+    write(world / "folder" / "b.tif", truth, tags={"legend": "landcover9"})
+    assert compare(world, world / "folder")[0] == 2
+    assert "rasters of one legend are expected" in capsys.readouterr().err
+
+
+def test_a_list_of_classes_in_the_tags_is_no_name_of_a_legend(world, capsys):
+    """The tag `legend` of real ESA WorldCover files lists their classes."""
+    esa = {"legend": "10  Tree cover\n20  Shrubland\n30  Grassland\n40  Cropland"}
+    tagged = write(world / "esa.tif", read(world / "truth.tif"), tags=esa)
+    assert compare(world, tagged)[0] == 2
+    message = "'10 Tree cover 20 Shrubland 30 Grassland ...', names none of"
+    assert message in (error := capsys.readouterr().err)
+    assert error.endswith("name its legend with --reference-legend\n")
+    assert compare(world, tagged, "--reference-legend", "worldcover")[0] == 0
+    write(world / "map.tif", read(world / "map.tif"), tags=esa)
+    assert compare(world, world / "truth.tif")[0] == 2
+    assert "name its legend with --legend\n" in capsys.readouterr().err
+    assert compare(world, world / "truth.tif", "--legend", "landcover9")[0] == 0
+    write(world / "map.tif", read(world / "map.tif"))
+    assert compare(world, world / "truth.tif")[0] == 0
+    assert "of legend landcover9 (assumed: the map's tags" in capsys.readouterr().out
+
+
 def test_bad_references_of_a_comparison(world, capsys):
     strange = read(world / "truth.tif").copy()
     strange[3, 60:64] = 77
@@ -100,7 +141,7 @@ def test_bad_references_of_a_comparison(world, capsys):
         ("finer.tif", "does not know: 77 (16 px); name the right --reference-legend"),
         ("far.tif", "does not overlap the map"),
         ("empty.tif", "no pixel with a class in both"),
-        ("text.tif", "is not a raster"),
+        ("text.tif", "cannot read the raster"),
         ("absent.tif", "does not exist"),
     ):
         assert compare(world, world / name)[0] == 2
