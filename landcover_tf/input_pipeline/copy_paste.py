@@ -190,7 +190,7 @@ def paste(
     wanted &= both
     inside = tf.cast(wanted, tf.float32)[..., None]
     if blend == "poisson":
-        source += _membrane(target - source, inside)
+        source += _membrane(target - source, inside, tf.cast(both, tf.float32)[..., None])
     alpha = inside
     if blend == "feathered":
         soft = box_mean(box_mean(inside, FEATHER_PX), FEATHER_PX)
@@ -215,14 +215,20 @@ def box_mean(raster: tf.Tensor, radius: int) -> tf.Tensor:
     return tf.nn.avg_pool2d(rows, [1, width], 1, "SAME")
 
 
-def _membrane(difference: tf.Tensor, inside: tf.Tensor) -> tf.Tensor:
+def _membrane(difference: tf.Tensor, inside: tf.Tensor, both: tf.Tensor) -> tf.Tensor:
     """Returns what to add to an object so that its border nears its new surroundings.
 
     The difference just outside the object is spread inwards by normalised convolution, which
     stands in for the Poisson equation's membrane, and fades with depth: an object keeps the
-    spectrum of its class, so at most half of the difference is taken over.
+    spectrum of its class, so at most half of the difference is taken over. Where one of the two
+    images has no data, there is no difference.
+
+    Args:
+        difference: Target less source, float32 [batch, size, size, bands].
+        inside: 1 for pixels of objects, else 0, [batch, size, size, 1].
+        both: 1 where both images have data, else 0, of the same shape.
     """
-    ring = tf.nn.max_pool2d(inside, 3, 1, "SAME") - inside
+    ring = (tf.nn.max_pool2d(inside, 3, 1, "SAME") - inside) * both
     spread = box_mean(tf.concat([difference * ring, ring], axis=-1), MEMBRANE_PX)
     mean = spread[..., :-1] / tf.maximum(spread[..., -1:], 1e-6)
     depth = box_mean(inside, MEMBRANE_PX)

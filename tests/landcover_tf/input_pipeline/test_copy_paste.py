@@ -111,6 +111,25 @@ def test_soft_blends_change_the_border_and_keep_class_and_core(blend):
         assert (pasted[0][~new] == 1).all()
 
 
+@pytest.mark.parametrize("missing_from", ["source", "target"])
+def test_missing_pixels_beside_an_object_are_no_black_surroundings(missing_from):
+    """An object at the edge of data in equally bright surroundings stays as bright."""
+    images = {name: np.full((1, 64, 64, 3), 0.3, np.float32) for name in ("target", "source")}
+    images[missing_from][:, :, :10] = 0
+    wanted = np.zeros((1, 64, 64), bool)
+    wanted[:, 20:40, 10:30] = True
+    label = np.zeros((1, 64, 64), np.uint8)
+    pasted, _ = module.paste(
+        tf.constant(images["target"]),
+        tf.constant(label),
+        tf.constant(images["source"]),
+        tf.constant(label + RARE),
+        tf.constant(wanted),
+        blend="poisson",
+    )
+    np.testing.assert_allclose(pasted.numpy()[wanted], 0.3, rtol=1e-5)
+
+
 def test_nothing_is_pasted_onto_missing_pixels_or_without_rare_objects():
     image, label = scene()
     image[0], label[0] = 0, IGNORED
