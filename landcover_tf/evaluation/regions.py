@@ -1,5 +1,6 @@
 """Which pixels of a patch are scored, and which patches are resampled together."""
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from functools import lru_cache, partial
@@ -83,17 +84,59 @@ def block_names(
     """Returns the block of each patch for the bootstrap, and what a block is, for people.
 
     Blocks are the groups that the split kept whole, with all their images: two dates of one place
-    are not independent. If groups are few, each image in them is divided into squares of 3 x 3
-    strides; neighbouring squares are not independent, so the intervals are then somewhat too
-    narrow.
+    are not independent. If groups are few, or hold images of the same place, the ground is divided
+    into squares of 3 x 3 strides instead, each with the patches of all images; neighbouring squares
+    are not independent, so the intervals are then somewhat too narrow. Of rasters without a CRS
+    nobody knows whether they share ground: each has squares of its own. Nor is the ground that two
+    CRS share known as such.
+
+    Args:
+        entries: Patches in the order of the records, None without an index.
+        patches: Their number.
+        grid: How they were cut.
     """
     if entries is None:
         return [str(i) for i in range(patches)], "patches"
     # Blocks are numbered in each CRS anew.
     groups = [f"{e.crs}/{e.group}" for e in entries]
-    if len(set(groups)) >= FEW_GROUPS:
+    if len(set(groups)) >= FEW_GROUPS and not _share_places(entries):
         return groups, "groups"
-    side = SQUARE_STRIDES * grid.stride
-    return [
-        f"{e.product}/{e.group}/{e.row_off // side}/{e.col_off // side}" for e in entries
-    ], f"squares of {side} px"
+    side_px = SQUARE_STRIDES * grid.stride
+    return _squares(entries, side_px), f"squares of {side_px} px"
+
+
+def _share_places(entries: Sequence[PatchEntry]) -> bool:
+    """Returns whether patches of one place belong to several groups, as dates that are scenes."""
+    group_of: dict[tuple[str, float, float], str] = {}
+    return any(
+        group_of.setdefault((e.crs, round(e.x, 6), round(e.y, 6)), e.group) != e.group
+        for e in entries
+        if e.crs
+    )
+
+
+def _squares(entries: Sequence[PatchEntry], side_px: int) -> list[str]:
+    """Returns the square of each patch's centre, counted from the north-west of each CRS."""
+    corner: dict[str, tuple[float, float]] = {}
+    pixel: dict[str, float] = {}
+    first: dict[tuple[str, str], PatchEntry] = {}
+    for e in entries:
+        west, north = corner.get(e.crs, (e.x, e.y))
+        corner[e.crs] = min(west, e.x), max(north, e.y)
+        start = first.setdefault((e.crs, e.product), e)
+        way_px = math.hypot(e.row_off - start.row_off, e.col_off - start.col_off)
+        if way_px and e.crs not in pixel:
+            pixel[e.crs] = math.hypot(e.x - start.x, e.y - start.y) / way_px
+
+    def square(e: PatchEntry) -> str:
+        if not e.crs:
+            return f"{e.product}/{e.group}/{e.row_off // side_px}/{e.col_off // side_px}"
+        west, north = corner[e.crs]
+        ways = north - e.y, e.x - west
+        if not pixel.get(e.crs):  # Images of one patch each: what shares its centre.
+            return f"{e.crs}/{ways[0]:.6f}/{ways[1]:.6f}"
+        # A thousandth of a square lets no centre on a border fall to the rounding.
+        row, col = (int(way / (side_px * pixel[e.crs]) + 1e-3) for way in ways)
+        return f"{e.crs}/{row}/{col}"
+
+    return [square(e) for e in entries]

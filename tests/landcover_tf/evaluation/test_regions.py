@@ -12,10 +12,10 @@ from landcover_tf.patch_index import PatchEntry
 GRID = PatchGrid(patch_size=256, patch_overlap=96)
 
 
-def entry(product, group, *, row_off=0, col_off=0, crs=""):
+def entry(product, group, *, row_off=0, col_off=0, crs="", x=0.0, y=0.0):
     return PatchEntry(
         key=f"{product}:{row_off}", split="test", shard="s", position=0, product=product,
-        group=group, row_off=row_off, col_off=col_off, crs=crs, x=0.0, y=0.0, valid_fraction=1.0,
+        group=group, row_off=row_off, col_off=col_off, crs=crs, x=x, y=y, valid_fraction=1.0,
         labelled_fraction=1.0, class_pixels={},
     )  # fmt: skip
 
@@ -30,16 +30,47 @@ def test_images_of_a_group_are_one_block():
 
 
 def test_blocks_of_two_crs_are_two():
-    entries = [entry("a", f"{i}_0", crs=f"EPSG:3263{zone}") for i in range(4) for zone in (2, 3)]
+    entries = [
+        entry("a", f"{i}_0", crs=f"EPSG:3263{zone}", x=i) for i in range(4) for zone in (2, 3)
+    ]
     names, _ = block_names(entries, 8, GRID)
     assert len(set(names)) == 8
 
 
-def test_few_groups_are_cut_into_squares_of_each_image():
+def dates(products, group, crs="EPSG:32633", unit=10.0):
+    """Returns patches of each product at rows 0, 320 and 480, all of the same ground."""
+    return [
+        entry(p, group(p), row_off=row, crs=crs, x=500_000 * unit / 10, y=-row * unit)
+        for p in products
+        for row in (0, 320, 480)
+    ]
+
+
+@pytest.mark.parametrize(("crs", "unit"), [("EPSG:32633", 10.0), ("EPSG:4326", 1e-4)])
+def test_few_groups_are_cut_into_squares_of_the_ground(crs, unit):
     # A stride is 160 px, so a square is 480 px and the row at 480 begins the second one.
-    entries = [entry(p, "g", row_off=row) for p in ("a", "b") for row in (0, 320, 480)]
-    names, unit = block_names(entries, 6, GRID)
+    entries = dates("abc", lambda product: "g", crs, unit)
+    names, unit_name = block_names(entries, 9, GRID)
+    assert unit_name == "squares of 480 px"
+    assert names[0] == names[1] != names[2]
+    assert names[:3] == names[3:6] == names[6:]
+
+
+def test_scenes_of_one_place_are_no_groups():
+    entries = dates("abcdefgh", lambda product: product)
+    names, unit = block_names(entries, 24, GRID)
     assert unit == "squares of 480 px"
+    assert len(set(names)) == 2
+
+
+def test_dates_of_images_of_one_patch_are_one_block():
+    entries = [entry(f"{date}{x}", "g", crs="EPSG:32633", x=x) for x in (0.0, 9.0) for date in "ab"]
+    names, _ = block_names(entries, 4, GRID)
+    assert names[0] == names[1] != names[2] == names[3]
+
+
+def test_images_without_a_crs_have_squares_of_their_own():
+    names, _ = block_names(dates("ab", lambda product: "g", crs=""), 6, GRID)
     assert names[0] == names[1] != names[2]
     assert len(set(names)) == 4
 
