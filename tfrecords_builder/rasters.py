@@ -17,6 +17,9 @@ from landcover_tf.grid import Window
 from tfrecords_builder.sources import Source
 
 DTYPES = ("uint8", "uint16", "int16", "float32")
+MAX_SHIFT_PX = 0.25
+"""How far labels may lie from their image anywhere: less than their own accuracy, and more than
+coordinates lose when they are written with few digits."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,15 +218,28 @@ def _require_same_grid(image: rasterio.DatasetReader, path: object) -> None:
                 f"{path} is {other.height} x {other.width} pixels but {image.name} is "
                 f"{image.height} x {image.width}; warp it to the image's grid"
             )
-        pixel = max(abs(image.transform.a), abs(image.transform.b))
-        same = image.transform.almost_equals(other.transform, precision=0.05 * pixel)
-        if image.crs and other.crs and not (same and image.crs == other.crs):
+        if not all(raster.crs or not raster.transform.is_identity for raster in (image, other)):
+            return  # One of them does not say where it lies.
+        same_crs = not (image.crs and other.crs) or image.crs == other.crs
+        if not same_crs or _largest_shift_px(image, other) > MAX_SHIFT_PX:
             raise LabelError(
-                f"{path} lies on another grid ({_crs_name(other.crs)[:60]}, origin "
-                f"{other.transform.c:g}, {other.transform.f:g}) than {image.name} "
-                f"({_crs_name(image.crs)[:60]}, origin {image.transform.c:g}, "
-                f"{image.transform.f:g}); warp it to the image's grid"
+                f"{path} lies on another grid ({_described_grid(other)}) than {image.name} "
+                f"({_described_grid(image)}); warp it to the image's grid"
             )
+
+
+def _largest_shift_px(image: rasterio.DatasetReader, other: rasterio.DatasetReader) -> float:
+    """Returns how far the corners of two rasters of one size lie apart, in pixels of the first."""
+    corners = np.array([[0, 0, image.width, image.width], [0, image.height, 0, image.height]])
+    between = np.array(~image.transform).reshape(3, 3) @ np.array(other.transform).reshape(3, 3)
+    moved = between[:2, :2] @ corners + between[:2, 2:]
+    return float(np.hypot(*(moved - corners)).max())
+
+
+def _described_grid(raster: rasterio.DatasetReader) -> str:
+    a, _, left, _, e, top = tuple(raster.transform)[:6]
+    named = _crs_name(raster.crs)[:60] or "no CRS"
+    return f"{named}, origin {left:.9g}, {top:.9g}, pixels of {a:.6g} x {abs(e):.6g}"
 
 
 def _crs_name(crs: rasterio.crs.CRS | None) -> str:

@@ -163,26 +163,50 @@ def test_float_labels_are_refused(tmp_path):
         read(described, Window(row_off=0, col_off=0, height=2, width=2))
 
 
+UTM = {"crs": "EPSG:32633"}
+
+
 @pytest.mark.parametrize(
-    ("shape", "origin", "message"),
+    ("shape", "grid", "message"),
     [
-        ((4, 5), 0, "is 4 x 5 pixels but .* is 4 x 4; warp it"),
-        ((4, 4), 30, "lies on another grid .* warp it"),
+        ((40, 50), (0, 10, UTM), "is 40 x 50 pixels but .* is 40 x 40; warp it"),
+        ((40, 40), (30, 10, UTM), r"another grid \(EPSG:32633, origin 30, 0, pixels .* warp it"),
+        # Beside the first pixel the labels fit; at the other end they are 0.4 pixels away.
+        ((40, 40), (0, 10.1, UTM), r"pixels of 10\.1 x 10\.1\) than .*pixels of 10 x 10\)"),
+        ((40, 40), (0, 10, {"crs": "EPSG:32634"}), "another grid .EPSG:32634"),
+        ((40, 40), (9000, 20, {}), "another grid .no CRS, origin 9000, 0, pixels of 20 x 20"),
     ],
 )
-def test_labels_on_another_grid_are_refused(tmp_path, shape, origin, message):
-    def grid(x):
-        return {"crs": "EPSG:32633", "transform": from_origin(x, 0, 10, 10)}
-
+def test_labels_on_another_grid_are_refused(tmp_path, shape, grid, message):
+    left, pixel, crs = grid
     found = source(
         tmp_path,
-        np.ones((1, 4, 4), np.uint8),
+        np.ones((1, 40, 40), np.uint8),
         np.full(shape, 10, np.uint8),
-        image_profile=grid(0),
-        label_profile=grid(origin),
+        image_profile={"transform": from_origin(0, 0, 10, 10), **UTM},
+        label_profile={"transform": from_origin(left, 0, pixel, pixel), **crs},
     )
     with pytest.raises(LabelError, match=message):
         describe(found, BandChoice(names=("a",)))
+
+
+@pytest.mark.parametrize(
+    "grid",
+    [
+        {},  # Without coordinates, as PNG.
+        {"transform": from_origin(0, 0, 10, 10)},
+        {"transform": from_origin(0.5, -0.5, 10.003, 10.003), **UTM},
+    ],
+)
+def test_labels_without_coordinates_or_with_rounded_ones_are_taken(tmp_path, grid):
+    found = source(
+        tmp_path,
+        np.ones((1, 40, 40), np.uint8),
+        np.full((40, 40), 10, np.uint8),
+        image_profile={"transform": from_origin(0, 0, 10, 10), **UTM},
+        label_profile=grid,
+    )
+    assert describe(found, BandChoice(names=("a",))).crs == "EPSG:32633"
 
 
 def test_an_unusable_type_and_a_damaged_file_are_named(tmp_path):
