@@ -12,6 +12,7 @@ from landcover_tf.files import read_json, sha256_of, write_json
 from landcover_tf.grid import PatchGrid
 from landcover_tf.legend import Legend
 from landcover_tf.normalizer import Normalizer
+from landcover_tf.upsampling import Upsampling
 
 SCHEMA_VERSION = 1
 FILE_NAME = "dataset.json"
@@ -86,6 +87,8 @@ class DatasetInfo:
     products: tuple[ProductInfo, ...]
     compression: str = "none"
     """`none` or `gzip`."""
+    upsampling: Upsampling | None = None
+    """How the coarse bands of prepared scenes came to 10 m; None where nothing tells."""
     build_config: Mapping[str, Any] = field(default_factory=dict)
     software: Mapping[str, str] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
@@ -211,6 +214,7 @@ class DatasetInfo:
             "statistics": self.statistics.to_dict(),
             "products": [asdict(product) for product in self.products],
             "compression": self.compression,
+            "upsampling": None if self.upsampling is None else asdict(self.upsampling),
             "build_config": dict(self.build_config),
             "software": dict(self.software),
         }
@@ -254,6 +258,7 @@ class DatasetInfo:
             },
             products=tuple(ProductInfo(**product) for product in values["products"]),
             compression=values["compression"],
+            upsampling=Upsampling.from_dict(values.get("upsampling")),
             build_config=values["build_config"],
             software=values["software"],
         )

@@ -56,6 +56,7 @@ def describe(
         dtype=dataset.dtype,
         nodata=dataset.nodata,
         resolution_m=dataset.resolution_m,
+        upsampling=dataset.upsampling,
         legend=dataset.legend,
         class_codes=spec.class_codes,
         patch_size=patch_size,

@@ -12,6 +12,7 @@ from landcover_tf.errors import ConfigError, ModelError
 from landcover_tf.files import read_json, write_json
 from landcover_tf.legend import Legend
 from landcover_tf.normalizer import Normalizer
+from landcover_tf.upsampling import Upsampling
 
 SCHEMA_VERSION = 2
 FILE_NAME = "model.json"
@@ -130,6 +131,8 @@ class ModelInfo:
     nodata: float
     """Stored value that marks pixels without data when all bands hold it."""
     resolution_m: float | None
+    upsampling: Upsampling | None = None
+    """How the coarse bands of the training scenes came to 10 m; None where nothing tells."""
     legend: Legend
     class_codes: tuple[int, ...]
     """Legend code of each probability channel, in order."""
@@ -184,6 +187,7 @@ class ModelInfo:
             values["legend"] = Legend.from_dict(values["legend"])
             values["calibration"] = Calibration.from_dict(values["calibration"])
             values["calibration"].check_classes(len(values["class_codes"]))
+            values["upsampling"] = Upsampling.from_dict(values.get("upsampling"))
             values["bands"] = tuple(BandInfo(**band) for band in values["bands"])
             for name in ("class_codes", "signatures"):
                 values[name] = tuple(values[name])

@@ -25,6 +25,7 @@ from serving.options import (
 from serving.predict import PredictConfig
 from serving.raster_io import bounded_cache
 from serving.scene_prediction import Result, ScenePrediction
+from serving.training_upsampling import difference
 
 NOT_IN_THE_MAP = (
     "overwrite",
@@ -88,6 +89,8 @@ def predict_all(config: PredictConfig) -> None:
     for scene in unfinished:
         if scene.source.grid.crs is None:
             print(f"warning: {scene.source.path} has no CRS, its map has none", file=sys.stderr)
+        if untrained := difference(scene.source, engine.info):
+            print(f"warning: {untrained}", file=sys.stderr)
         scene.prepare()
     with bounded_cache():
         _predict(unfinished, config, options, total=len(scenes))
@@ -118,6 +121,7 @@ def options_of(config: PredictConfig) -> PredictionOptions:
         source=SourceOptions(
             assume_bands=config.assume_bands,
             resample=config.resample,
+            resampling=config.resampling,
             sharpening=config.sharpening,
             mask_clouds=config.mask_clouds,
         ),

@@ -7,6 +7,7 @@ from typing import Literal
 
 from landcover_tf import cli, flag_ranges
 from landcover_tf.errors import ConfigError
+from landcover_tf.upsampling import Resampling, Sharpening
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,8 +60,11 @@ class PredictConfig:
     """Band names of rasters without names, in order; `model` takes the model's."""
     resample: bool = False
     """Resample rasters of another resolution to the model's."""
-    sharpening: Literal["none", "brovey", "hpf", "glp", "locreg"] = "none"
-    """How the 20 m and 60 m bands of a SAFE product come to 10 m, as in `landcover prepare`."""
+    resampling: Resampling | None = None
+    """How the 20 m and 60 m bands of a SAFE product come to 10 m, as in `landcover prepare`; by
+    default as in the scenes that the model was trained on."""
+    sharpening: Sharpening | None = None
+    """Their detail from the 10 m bands; the same default."""
     mask_clouds: bool = False
     """Leave clouds, cirrus, shadows and the rim around them without class; needs a product or a
     prepared scene."""

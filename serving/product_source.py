@@ -17,10 +17,10 @@ from landcover_tf.model_info import ModelInfo
 from landcover_tf.pictures import TRUE_COLOUR
 from landcover_tf.sentinel2 import clouds, resample
 from landcover_tf.sentinel2.band_reader import GDAL_CACHE_BYTES
-from landcover_tf.sentinel2.pansharpen import Sharpening
 from landcover_tf.sentinel2.quality import read_product_clouds, read_quality_bits
 from landcover_tf.sentinel2.safe import SafeProduct, open_product
 from landcover_tf.sentinel2.scene import STORED_NODATA, STORED_OFFSET, STORED_SCALE, Scene
+from landcover_tf.upsampling import Upsampling
 from serving.raster_io import STRIP_ROWS
 from serving.sources import Georeference
 from serving.stored_values import Conversion, finish_pixels
@@ -35,14 +35,14 @@ class ProductSource:
     sequential = True
 
     def __init__(
-        self, path: Path, info: ModelInfo, *, sharpening: Sharpening = "none", mask_clouds: bool
+        self, path: Path, info: ModelInfo, *, upsampling: Upsampling, mask_clouds: bool
     ) -> None:
         """Opens a product.
 
         Args:
             path: SAFE folder or zip.
             info: The model's contract.
-            sharpening: How the 20 m and 60 m bands come to 10 m; as the training data was made.
+            upsampling: How the 20 m and 60 m bands come to 10 m.
             mask_clouds: Whether to find the pixels under clouds and shadows as well.
 
         Raises:
@@ -76,7 +76,8 @@ class ProductSource:
             for name in info.band_names
         ]
         self._conversion = Conversion.between(stored, info.bands)
-        self._sharpening = sharpening
+        self.upsampling: Upsampling | None = upsampling
+        self._method = upsampling
         self._mask_clouds = mask_clouds
         self._scene: Scene | None = None
         self._validity: _PackedRows | None = None
@@ -118,12 +119,25 @@ class ProductSource:
         """
         if self._scene is None or self._validity is None:
             # One thread: the band files are read inside, and GDAL's handles are not shareable.
-            self._scene = Scene(self._product, sharpening=self._sharpening, threads=1)
+            self._scene = Scene(
+                self._product,
+                resampling=self._method.resampling,
+                sharpening=self._method.sharpening,
+                cloudy_60m=self._cloudy(),
+                threads=1,
+            )
             bits = read_quality_bits(self._product, threads=usable_cores())
             if self._mask_clouds:
                 _add_cloud_bits(self._product, bits)
             self._validity = _PackedRows(bits)
         return self._scene, self._validity
+
+    def _cloudy(self) -> np.ndarray | None:
+        """Returns the pixels that `landcover prepare` leaves out where it fits the sharpening."""
+        if self._method.sharpening == "none":
+            return None
+        found = read_product_clouds(self._product)
+        return None if found is None else found.opaque | found.cirrus
 
 
 class _PackedRows:

@@ -21,7 +21,7 @@ from landcover_tf.model_info import ModelInfo
 from landcover_tf.pixel_sizes import pixel_area_m2
 from landcover_tf.raster_windows import rasterio_window
 from landcover_tf.sentinel2 import prepared
-from landcover_tf.sentinel2.pansharpen import Sharpening
+from landcover_tf.upsampling import Resampling, Sharpening, Upsampling
 from serving.raster_views import alpha_band, has_mask, open_raster, resampled
 from serving.stored_values import NODATA, Conversion, finish_pixels
 
@@ -34,10 +34,20 @@ class SourceOptions:
     """Names of an unnamed raster's bands in order; ("model",) takes the model's own."""
     resample: bool = False
     """Resample a raster of another resolution to the model's."""
-    sharpening: Sharpening = "none"
-    """How the 20 m and 60 m bands of a product come to 10 m."""
+    resampling: Resampling | None = None
+    """How the 20 m and 60 m bands of a product come to 10 m; None is as the model was trained."""
+    sharpening: Sharpening | None = None
+    """Their detail; None is as the model was trained."""
     mask_clouds: bool = False
     """Leave out clouds and shadows: those of a product, or of a prepared scene's validity."""
+
+    def upsampling(self, trained: Upsampling | None) -> Upsampling:
+        """Returns how the coarse bands of a product come to 10 m for a model."""
+        default = trained or Upsampling()
+        return Upsampling(
+            resampling=self.resampling or default.resampling,
+            sharpening=self.sharpening or default.sharpening,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +76,8 @@ class Source(Protocol):
     """Provenance that the map repeats: product, baseline, sensing time."""
     sequential: bool
     """True where reading rows twice is expensive, so that they are kept instead."""
+    upsampling: Upsampling | None
+    """How its 20 m and 60 m bands came to 10 m; None where nothing tells."""
 
     def read(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
         """Returns the pixels of a window inside the raster.
@@ -109,7 +121,10 @@ def open_source(path: str | Path, info: ModelInfo, options: SourceOptions) -> So
         from serving.product_source import ProductSource
 
         return ProductSource(
-            path, info, sharpening=options.sharpening, mask_clouds=options.mask_clouds
+            path,
+            info,
+            upsampling=options.upsampling(info.upsampling),
+            mask_clouds=options.mask_clouds,
         )
     return RasterSource(path, info, options)
 
@@ -127,6 +142,7 @@ class RasterSource:
         description: Path | None = None,
         name: str | None = None,
         tags: Mapping[str, str] | None = None,
+        upsampling: Upsampling | None = None,
     ) -> None:
         if options.mask_clouds and validity_path is None:
             raise RasterError(
@@ -136,6 +152,7 @@ class RasterSource:
         self.path = path
         self.name = name or path.stem
         self.tags: Mapping[str, str] = dict(tags or {}) | {"source": self.name}
+        self.upsampling: Upsampling | None = upsampling
         self._info = info
         dataset = open_raster(path)
         files = [path, description, validity_path, *dataset.files]
@@ -232,6 +249,7 @@ def _open_prepared(folder: Path, info: ModelInfo, options: SourceOptions) -> Ras
         description=folder / prepared.DOCUMENT,
         name=str(scene.get("product") or folder.name).removesuffix(".SAFE"),
         tags=tags,
+        upsampling=prepared.upsampling_of(scene, folder),
     )
 
 

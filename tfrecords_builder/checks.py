@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from landcover_tf.errors import DatasetError
+from landcover_tf.upsampling import Upsampling, any_coarse
 from tfrecords_builder.rasters import SourceRaster
 
 LISTED = 12
@@ -15,7 +16,7 @@ LISTED = 12
 
 
 def require_uniform(rasters: Sequence[SourceRaster]) -> None:
-    """Checks that all images have the same bands, scales, data type and pixel size.
+    """Checks that all images have the same bands, scales, data type, pixel size and upsampling.
 
     Raises:
         DatasetError: Names every image that differs from the majority.
@@ -25,6 +26,7 @@ def require_uniform(rasters: Sequence[SourceRaster]) -> None:
         "data type": lambda r: r.dtype,
         "scale and offset": lambda r: ", ".join(f"{b.scale:g}/{b.offset:g}" for b in r.bands),
         "pixel size in m": lambda r: r.resolution_m and float(f"{r.resolution_m:.3g}"),
+        "20 m and 60 m bands made with": _upsampling,
     }
     problems = []
     for title, feature in features.items():
@@ -36,6 +38,12 @@ def require_uniform(rasters: Sequence[SourceRaster]) -> None:
             if value != usual
         ]
     raise_problems(problems, "the images do not fit into one dataset")
+
+
+def dataset_upsampling(rasters: Sequence[SourceRaster]) -> Upsampling | None:
+    """Returns how the coarse bands of all images came to 10 m; None where nothing tells."""
+    found = {raster.source.upsampling for raster in rasters}
+    return found.pop() if len(found) == 1 else None
 
 
 def dataset_nodata(rasters: Sequence[SourceRaster]) -> float:
@@ -52,6 +60,12 @@ def dataset_nodata(rasters: Sequence[SourceRaster]) -> float:
     if dtype.kind == "u":
         return 0.0
     return float(np.iinfo(dtype).min) if dtype.kind == "i" else -9999.0
+
+
+def _upsampling(raster: SourceRaster) -> str | None:
+    """Returns the flags that made the coarse bands; None where there are none to make."""
+    coarse = any_coarse([band.name for band in raster.bands])
+    return str(raster.source.upsampling) if coarse else None
 
 
 def raise_problems(problems: Sequence[str], summary: str) -> None:

@@ -29,6 +29,7 @@ from landcover_tf.provenance import software_versions
 from tfrecords_builder import cutting, patches, shards
 from tfrecords_builder.card import FILE_NAME as CARD_NAME
 from tfrecords_builder.card import write_card
+from tfrecords_builder.checks import dataset_upsampling
 from tfrecords_builder.config import BuildConfig
 from tfrecords_builder.cutting import CutResult
 from tfrecords_builder.planning import BuildInput, Plan, cuts_of, make_plan, understand
@@ -108,6 +109,7 @@ def _make(config: BuildConfig, found: BuildInput, work: Path) -> _Made:
         splits=_splits(shard_jobs, results),
         products=tuple({r.source.product.id: r.source.product for r in found.rasters}.values()),
         compression=config.compression,
+        upsampling=dataset_upsampling(found.rasters),
         build_config=config.build_settings() | {"dropped_patches": plan.dropped()},
         software=software_versions(),
     )

@@ -15,7 +15,9 @@ from landcover_tf.sentinel2.prepared import (
     VALIDITY,
     PreparedScene,
     find_prepared_scenes,
+    upsampling_of,
 )
+from landcover_tf.upsampling import Upsampling
 
 RASTER_SUFFIXES = (".tif", ".tiff", ".vrt", ".jp2", ".img", ".png")
 PAIR_COLUMNS = ("image", "label", "group", "split", "validity", "product")
@@ -39,6 +41,8 @@ class Source:
     """Split that the list of pairs prescribes."""
     legend: str | None = None
     """Name of the legend of the labels, when the scene knows it."""
+    upsampling: Upsampling | None = None
+    """How the coarse bands of a prepared scene came to 10 m."""
     product: ProductInfo
 
 
@@ -81,6 +85,7 @@ def _prepared_scene(scene: PreparedScene) -> Source:
         validity=scene.folder / VALIDITY,
         trusted_validity=True,
         legend=scene.legend,
+        upsampling=upsampling_of(scene.document, scene.folder),
         product=ProductInfo(
             id=scene.name,
             path=str(scene.folder),

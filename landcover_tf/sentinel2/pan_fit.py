@@ -8,7 +8,8 @@ from landcover_tf.bands import band
 from landcover_tf.grid import Window
 from landcover_tf.sentinel2 import pansharpen, resample
 from landcover_tf.sentinel2.band_reader import BandReader
-from landcover_tf.sentinel2.pansharpen import PREDICTORS, RELATIVE_SIGMA_PX, Pan, Sharpening
+from landcover_tf.sentinel2.pansharpen import PREDICTORS, RELATIVE_SIGMA_PX, Pan
+from landcover_tf.upsampling import Sharpening
 
 _BLOCKS_PER_SIDE = 10
 _BLOCK_PX = 48

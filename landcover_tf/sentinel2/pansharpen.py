@@ -16,13 +16,12 @@ that a block has the same bits as the whole image.
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from landcover_tf.sentinel2.resample import upsample
+from landcover_tf.upsampling import Sharpening
 
-Sharpening = Literal["none", "brovey", "hpf", "glp", "locreg"]
 PREDICTORS = ("B02", "B03", "B04", "B08")
 
 # sqrt(sigma_LR^2 - sigma_HR^2) in 10 m pixels, from the MTF at Nyquist that Lanaras et al. 2017

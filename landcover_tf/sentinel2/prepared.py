@@ -26,6 +26,7 @@ from landcover_tf.files import read_json
 from landcover_tf.grid import Window
 from landcover_tf.raster_windows import read_window
 from landcover_tf.sentinel2.validity import ValidityBit
+from landcover_tf.upsampling import Upsampling
 
 SCHEMA_VERSION = 1
 IMAGE, VALIDITY, LABELS = "image.tif", "validity.tif", "labels.tif"
@@ -52,6 +53,21 @@ def read_document(folder: Path) -> dict[str, Any]:
             "prepare the product again"
         )
     return document
+
+
+def upsampling_of(document: dict[str, Any], folder: Path) -> Upsampling | None:
+    """Returns how the coarse bands of a prepared scene came to 10 m; None if it does not say.
+
+    Raises:
+        RasterError: Its `scene.json` is damaged.
+    """
+    try:
+        return Upsampling.from_dict(document.get("settings"))
+    except (KeyError, TypeError, ValueError) as error:
+        raise RasterError(
+            f"the settings in {folder / DOCUMENT} are damaged ({error!r}); prepare the product "
+            "again"
+        ) from error
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,13 +7,12 @@ float32 operations, so a block gives the same bits as the whole image.
 """
 
 from collections.abc import Iterator
-from typing import Literal
 
 import numpy as np
 
 from landcover_tf.grid import Window
+from landcover_tf.upsampling import Resampling
 
-Resampling = Literal["nearest", "bilinear", "bicubic"]
 MARGIN_PX = 2
 """Coarse pixels that the widest kernel reaches beyond the pixel it interpolates."""
 

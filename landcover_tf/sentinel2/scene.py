@@ -10,10 +10,10 @@ from landcover_tf.grid import Window
 from landcover_tf.sentinel2 import pansharpen, resample
 from landcover_tf.sentinel2.band_reader import BandReader
 from landcover_tf.sentinel2.pan_fit import fit_pans
-from landcover_tf.sentinel2.pansharpen import PREDICTORS, RELATIVE_SIGMA_PX, Pan, Sharpening
-from landcover_tf.sentinel2.resample import Resampling
+from landcover_tf.sentinel2.pansharpen import PREDICTORS, RELATIVE_SIGMA_PX, Pan
 from landcover_tf.sentinel2.safe import SafeProduct
 from landcover_tf.sentinel2.validity import ValidityBit, set_bit
+from landcover_tf.upsampling import Resampling, Sharpening
 
 STORED_SCALE = 1e-4
 """Reflectance per stored unit."""

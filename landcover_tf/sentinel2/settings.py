@@ -6,8 +6,7 @@ from typing import Any, Literal
 
 from landcover_tf.sentinel2.checks import Finding
 from landcover_tf.sentinel2.clouds import DARK_REFLECTANCE, CloudSource
-from landcover_tf.sentinel2.pansharpen import Sharpening
-from landcover_tf.sentinel2.resample import Resampling
+from landcover_tf.upsampling import Resampling, Sharpening
 
 
 @dataclass(frozen=True, kw_only=True)

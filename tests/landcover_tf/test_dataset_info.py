@@ -18,6 +18,7 @@ from landcover_tf.grid import PatchGrid
 from landcover_tf.legend import load_legend
 from landcover_tf.model_info import ModelInfo, ModelSpec, find_export
 from landcover_tf.normalizer import Normalizer
+from landcover_tf.upsampling import Upsampling
 
 
 def dataset(folder):
@@ -61,6 +62,21 @@ def test_unlabelled_pixels_that_earlier_builds_counted_are_no_class(tmp_path):
     values = json.loads(json.dumps(info.to_dict()))
     values["splits"]["train"]["class_pixels"]["0"] = 100
     assert DatasetInfo.from_dict(values) == info
+
+
+def test_upsampling_is_kept_and_older_files_lack_it(tmp_path):
+    upsampling = Upsampling(resampling="bilinear", sharpening="glp")
+    info = dataclasses.replace(dataset(tmp_path), upsampling=upsampling)
+    info.save(tmp_path)
+    assert DatasetInfo.load(tmp_path).upsampling == upsampling
+    path = tmp_path / "dataset.json"
+    values = json.loads(path.read_text())
+    path.write_text(json.dumps(values | {"upsampling": {"resampling": "x", "sharpening": "none"}}))
+    with pytest.raises(DatasetError, match="unknown resampling 'x'"):
+        DatasetInfo.load(tmp_path)
+    del values["upsampling"]
+    path.write_text(json.dumps(values))
+    assert DatasetInfo.load(tmp_path).upsampling is None
 
 
 def test_missing_and_changed_shards_are_all_named(tmp_path):
@@ -136,11 +152,16 @@ def test_model_spec_and_info_survive_their_files(tmp_path):
         size_multiple=32,
         receptive_field_px=553,
         margin_px=288,
+        upsampling=Upsampling(sharpening="hpf"),
     )
     for version in ("2", "10"):
         (tmp_path / "m" / version).mkdir(parents=True)
         model.save(tmp_path / "m" / version)
     assert ModelInfo.load(find_export(tmp_path / "m" / "2")) == model
+    values = json.loads((tmp_path / "m" / "2" / "model.json").read_text())
+    del values["upsampling"]  # As it was written before.
+    (tmp_path / "m" / "2" / "model.json").write_text(json.dumps(values))
+    assert ModelInfo.load(tmp_path / "m" / "2").upsampling is None
     # Versions are numbers: 10 is newer than 2.
     assert find_export(tmp_path / "m").name == find_export(tmp_path).name == "10"
 

@@ -13,14 +13,17 @@ import pytest
 import rasterio
 from local_export import BANDS, SmallExport, model_info, write_raster
 
+from landcover_tf.dataset_info import BandInfo
 from landcover_tf.errors import RasterError
 from landcover_tf.grid import Window
 from landcover_tf.sentinel2.preparation import prepare_product
 from landcover_tf.sentinel2.settings import Job, Settings
 from landcover_tf.sentinel2.simulation import SimulatedProduct, simulate_product
+from landcover_tf.upsampling import Upsampling
 from serving.predict import main
 from serving.raster_io import WindowReader
 from serving.sources import SourceOptions, open_source
+from serving.training_upsampling import difference
 
 RAW = ("--min-object-size", "0", "--engine", "tensorflow", "--no-stac")
 
@@ -94,6 +97,58 @@ def test_a_product_and_its_prepared_scene_give_one_map(
             assert dataset.tags()["product"].startswith("S2A_MSIL1C")
     np.testing.assert_array_equal(*maps)
     assert 0 < (maps[0] == 0).sum() < maps[0].size
+
+
+COARSE = tuple(BandInfo(name=b, scale=1e-4, offset=-0.1) for b in ("B05", "B8A", "B01", "B09"))
+
+
+def test_a_product_is_read_as_the_training_scenes_were_prepared(
+    products: dict[str, SimulatedProduct], tmp_path: Path
+) -> None:
+    upsampling = Upsampling(resampling="bilinear", sharpening="glp")
+    settings = Settings(resampling="bilinear", sharpening="glp")
+    path = products["folder"].path
+    scene = prepare_product(Job(product=path, output_dir=tmp_path, settings=settings))
+    info = model_info(bands=COARSE, upsampling=upsampling)
+    window = Window(row_off=0, col_off=0, height=300, width=300)
+    images = [open_source(p, info, SourceOptions()).read(window)[0] for p in (scene, path)]
+    np.testing.assert_array_equal(*images)
+    asked = open_source(path, info, SourceOptions(sharpening="none", resampling="bicubic"))
+    assert (asked.read(window)[0] != images[0]).mean() > 0.1
+
+
+def test_bands_made_otherwise_than_those_of_the_training_are_told(
+    small_export: SmallExport,
+    products: dict[str, SimulatedProduct],
+    prepared: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    export = tmp_path / "1"
+    shutil.copytree(small_export.folder, export)
+    info = model_info(bands=COARSE, upsampling=Upsampling(sharpening="glp"))
+    info.save(export)
+    product = products["zip"].path
+    command = ["--model-path", str(export), "--mode", "exact", *RAW, "--no-picture"]
+
+    def warned(path: Path, *flags: str) -> bool:
+        out = tmp_path / f"{path.parent.name}{''.join(flags)}.tif"
+        paths = ["--input-image", str(path), "--output-map", str(out)]
+        assert main([*command, *paths, *flags]) == 0
+        sentence = (
+            "bicubic --sharpening none, the model was trained on --resampling bicubic "
+            "--sharpening glp; expect a worse map"
+        )
+        return sentence in capsys.readouterr().err
+
+    assert not warned(product)
+    assert warned(product, "--sharpening", "none")
+    assert warned(prepared)
+    # Bands of 10 m are the same in either case, and an older model does not tell.
+    scene = open_source(prepared, info, SourceOptions())
+    assert difference(scene, info) is not None
+    assert difference(scene, model_info(upsampling=Upsampling(sharpening="glp"))) is None
+    assert difference(scene, model_info(bands=COARSE)) is None
 
 
 def test_clouds_are_left_out_on_request(

@@ -1,5 +1,6 @@
 """The builder as a program, on small real files."""
 
+import dataclasses
 import json
 from functools import partial
 
@@ -13,7 +14,9 @@ from fakes.prepare_program import write_labels
 
 from landcover_tf.dataset_info import DatasetInfo
 from landcover_tf.patch_index import class_matrix, read_index
+from landcover_tf.upsampling import Upsampling
 from tfrecords_builder.__main__ import main
+from tfrecords_builder.checks import dataset_upsampling
 from tfrecords_builder.config import BuildConfig
 from tfrecords_builder.planning import understand
 from tfrecords_builder.reading import stored_patches
@@ -290,6 +293,22 @@ def test_prepared_labels_are_not_remapped_again(tmp_path, capsys):
         data_dir=tmp_path / "scenes", output_dir=tmp_path / "o", source_legend="landcover9"
     )
     assert understand(same).crosswalks[0].codes[20] == 20
+
+
+def test_scenes_of_another_sharpening_do_not_mix(tmp_path, capsys):
+    truth = write_labels(tmp_path / "truth.tif", np.full((240, 240), 10))
+    for satellite, flags in (("2A", ("--sharpening", "glp")), ("2B", ())):
+        root = safe_product(tmp_path / satellite, satellite=satellite)
+        scenes = ("--ground-truth", truth, *flags)
+        assert prepare(root, tmp_path / "scenes", *scenes) == 0
+    message = fails(tmp_path / "scenes", tmp_path, capsys)
+    assert "has 20 m and 60 m bands made with --resampling bicubic --sharpening" in message
+    config = BuildConfig(data_dir=tmp_path / "scenes", output_dir=tmp_path / "o")
+    fine = dataclasses.replace(config, bands=("B02", "B08"))
+    assert dataset_upsampling(understand(fine).rasters) is None
+    (scene,) = (tmp_path / "scenes").glob("S2A*")
+    alone = dataclasses.replace(config, data_dir=scene)
+    assert dataset_upsampling(understand(alone).rasters) == Upsampling(sharpening="glp")
 
 
 def test_a_class_that_labels_declare_no_data_is_told(tmp_path, capsys):
