@@ -51,6 +51,11 @@ class SplitInfo:
         """Number of patches."""
         return sum(shard.records for shard in self.shards)
 
+    @property
+    def labelled_pixels(self) -> int:
+        """Number of usable pixels with a label; those of overlaps count in each patch."""
+        return sum(self.class_pixels.values())
+
 
 @dataclass(frozen=True, kw_only=True)
 class ProductInfo:

@@ -51,7 +51,7 @@ def sample_pixels(
     patches: Iterable[tuple[np.ndarray, np.ndarray]],
     *,
     pixels: int,
-    patch_count: int,
+    labelled_pixels: int,
     context: int,
     seed: int,
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -59,8 +59,8 @@ def sample_pixels(
 
     Args:
         patches: (reflectance [height, width, bands], dense label uint8 [height, width]).
-        pixels: About how many to draw; each patch gives the same share of its pixels.
-        patch_count: Number of patches.
+        pixels: About how many to draw; each patch gives the same share of its labelled pixels.
+        labelled_pixels: Labelled, usable pixels of all patches.
         context: See `pixel_features`.
         seed: Decides which.
 
@@ -73,8 +73,8 @@ def sample_pixels(
     rng = np.random.default_rng(seed)
     features: list[np.ndarray] = []
     labels: list[np.ndarray] = []
+    fraction = pixels / max(labelled_pixels, 1)
     for image, label in patches:
-        fraction = min(pixels / (patch_count * label.size), 1.0)
         chosen = (label != IGNORED) & (rng.random(label.shape) < fraction)
         if chosen.any():
             features.append(pixel_features(image, context)[chosen])

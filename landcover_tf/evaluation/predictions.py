@@ -84,14 +84,14 @@ def sample_logits(
     batches: Iterator[tuple[np.ndarray, np.ndarray]],
     *,
     pixels: int,
-    patch_count: int,
+    labelled_pixels: int,
     seed: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns logits [n, classes] and labels [n] of about `pixels` random labelled pixels."""
+    """Returns logits [n, classes] and labels [n] of about `pixels` of `labelled_pixels`."""
     rng = np.random.default_rng(seed)
     values, labels = [], []
+    fraction = pixels / max(labelled_pixels, 1)
     for image, label in batches:
-        fraction = min(pixels / (patch_count * label[0].size), 1.0)
         chosen = (label != IGNORED) & (rng.random(label.shape) < fraction)
         values.append(logits(image)[chosen])
         labels.append(label[chosen])

@@ -138,7 +138,7 @@ def _baseline(info: DatasetInfo, folder: Path, settings: Settings) -> Baseline |
     features, labels = sample_pixels(
         ((image[i], label[i]) for image, label in batches for i in range(len(image))),
         pixels=settings.baseline_pixels,
-        patch_count=info.split("train").records,
+        labelled_pixels=info.split("train").labelled_pixels,
         context=settings.baseline_context,
         seed=settings.seed,
     )

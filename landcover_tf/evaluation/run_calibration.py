@@ -60,7 +60,7 @@ def run_calibration(
         logits,
         patches(info, folder, "val", batch_size=batch_size, label="calibration"),
         pixels=CALIBRATION_PIXELS,
-        patch_count=info.split("val").records,
+        labelled_pixels=info.split("val").labelled_pixels,
         seed=seed,
     )
     values = _fitted_values(_fitted(method, outputs, label), outputs, label) | fitted_for

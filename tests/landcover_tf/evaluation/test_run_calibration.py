@@ -7,8 +7,10 @@ import pytest
 from fakes.small_dataset import write_small_dataset
 
 from landcover_tf import evaluate
+from landcover_tf.evaluation.predictions import sample_logits
 from landcover_tf.evaluation.run_calibration import run_calibration
 from landcover_tf.files import write_json
+from landcover_tf.legend import IGNORED
 from landcover_tf.model_info import Calibration, ModelSpec
 from landcover_tf.models.unet import build_unet
 from landcover_tf.run_folder import RunFolder
@@ -57,6 +59,17 @@ def test_a_calibration_of_other_data_or_weights_is_fitted_anew(run, datasets, st
     assert calibrated(run, datasets, "temperature", other=True)["method"] == "none"
     np.testing.assert_allclose(calibrated(run, datasets, "temperature")["scale"], own["scale"])
     assert json.loads(run.calibration.read_text()) == own
+
+
+def test_sparse_labels_give_as_many_pixels():
+    label = np.full((4, 64, 64), IGNORED, np.uint8)
+    label[:, ::8, ::8] = 1  # 256 pixels in all, 1.6 %.
+    batches = [(np.zeros((2, 64, 64, 3), np.float32), two) for two in (label[:2], label[2:])]
+    for wanted, expected in ((100, 100), (10**6, 256)):
+        _, found = sample_logits(
+            lambda image: image, iter(batches), pixels=wanted, labelled_pixels=256, seed=0
+        )
+        assert len(found) == pytest.approx(expected, abs=30)
 
 
 def test_evaluate_on_another_dataset_writes_no_calibration(run, datasets, capsys):
