@@ -10,7 +10,7 @@ import numpy as np
 import rasterio
 from rasterio.crs import CRS
 from rasterio.errors import RasterioIOError
-from rasterio.transform import rowcol, xy
+from rasterio.transform import xy
 from rasterio.warp import transform as transform_points
 
 from landcover_tf.accuracy.class_map import ClassMap
@@ -30,6 +30,11 @@ PICTURE_FOLDER = "pictures"
 COLUMNS = ("id", "stratum", "reference", "sure", "comment", "picture")
 _SIDE_PX = 320
 """Least side of a picture in screen pixels."""
+_OUTLINE_PX = 7
+"""Least side of the outline of the pixel to label, so that it can be seen."""
+_OUTLINE_COLOUR = (255, 0, 160)
+_LINE_FRACTION = 1 / 400
+"""Width of the outline's line as a share of the picture's side."""
 _OVERVIEW_PX = 512
 """Side of the overview from which the stretch of the colours is taken."""
 
@@ -91,7 +96,7 @@ def write_points(
 def draw_pictures(
     folder: Path, class_map: ClassMap, points: DrawnPoints, image: Path, *, side_m: float
 ) -> list[str | None]:
-    """Draws the surroundings of each point into `pictures/ID.png`.
+    """Draws the surroundings of each point into `pictures/ID.png`, its pixel of the map outlined.
 
     Args:
         folder: Where the folder of pictures goes.
@@ -113,12 +118,15 @@ def draw_pictures(
     (folder / PICTURE_FOLDER).mkdir(parents=True, exist_ok=True)
     files: list[str | None] = [None] * len(points.row)
     with raster:
-        rows, cols = _places(class_map, points, raster.crs, raster.transform, image)
+        outlines = _outlines(class_map, points, raster.crs, raster.transform, image)
+        centres = np.floor(outlines.mean(axis=1))
+        # Places that have none in the image's reference system lie outside of it.
+        cols, rows = np.where(np.isfinite(centres), centres, -1).astype(int).T
         radius = max(round(side_m / _row_height_m(raster) / 2), 4)
         colours = _colours(raster)
         # In the file's order, so that neighbours share GDAL's decoded blocks.
         for i in progress(np.lexsort((cols, rows)).tolist(), label="pictures"):
-            picture = _picture(raster, colours, int(rows[i]), int(cols[i]), radius)
+            picture = _picture(raster, colours, int(rows[i]), int(cols[i]), radius, outlines[i])
             if picture is not None:
                 name = files[i] = f"{PICTURE_FOLDER}/{i + 1:05d}.png"
                 matplotlib.image.imsave(folder / name, picture, metadata={"Software": ""})
@@ -152,17 +160,21 @@ def _has_data(values: np.ndarray, nodata: float) -> np.ndarray:
     return found
 
 
-def _places(
+def _outlines(
     class_map: ClassMap, points: DrawnPoints, crs: CRS | None, grid: rasterio.Affine, image: Path
-) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the image's row and column of each point."""
-    xs, ys = coordinates(class_map, points)
+) -> np.ndarray:
+    """Returns the corners of the points' pixels of the map on the image.
+
+    Corners run around the pixel; columns and rows of the image, float64 [points, 4, 2].
+    """
     if (crs is None) != (class_map.crs is None):
         raise RasterError(f"only one of {class_map.path} and {image} has a CRS; set the other's")
+    cols = points.col[:, None] + np.array([0, 1, 1, 0])
+    rows = points.row[:, None] + np.array([0, 0, 1, 1])
+    xs, ys = class_map.transform @ (cols.ravel(), rows.ravel())
     if crs is not None and crs != class_map.crs:
         xs, ys = map(np.asarray, transform_points(class_map.crs, crs, xs, ys))
-    rows, cols = rowcol(grid, xs, ys, op=np.floor)
-    return np.asarray(rows), np.asarray(cols)
+    return np.stack(~grid @ (xs, ys), axis=-1).reshape(-1, 4, 2)
 
 
 def _row_height_m(raster: rasterio.DatasetReader) -> float:
@@ -173,9 +185,23 @@ def _row_height_m(raster: rasterio.DatasetReader) -> float:
 
 
 def _picture(
-    raster: rasterio.DatasetReader, colours: _Colours, row: int, col: int, radius: int
+    raster: rasterio.DatasetReader,
+    colours: _Colours,
+    row: int,
+    col: int,
+    radius: int,
+    outline: np.ndarray,
 ) -> np.ndarray | None:
-    """Returns the surroundings of a pixel with its outline, None where there is no data."""
+    """Returns the surroundings of a pixel of the image, None where there is no data.
+
+    Args:
+        raster: The image.
+        colours: How it is shown.
+        row: Of the pixel.
+        col: Of the pixel.
+        radius: Pixels on each side of it.
+        outline: Corners of what is to be labelled, as `_outlines` gives them, [4, 2].
+    """
     if not (0 <= row < raster.height and 0 <= col < raster.width):
         return None
     pixel = Window(row_off=row, col_off=col, height=1, width=1)
@@ -189,7 +215,28 @@ def _picture(
     small = np.pad(small, (*padding, (0, 0)))
     scale = -(-_SIDE_PX // len(small))
     picture = small.repeat(scale, 0).repeat(scale, 1)
-    top, bottom = radius * scale - 1, (radius + 1) * scale
-    for line in (top, bottom):
-        picture[line, top : bottom + 1] = picture[top : bottom + 1, line] = (255, 0, 160)
+    _draw_outline(picture, (outline - (around.col_off, around.row_off)) * scale)
     return picture
+
+
+def _draw_outline(picture: np.ndarray, corners: np.ndarray) -> None:
+    """Draws a line around a parallelogram, farther away where that is too small to be seen.
+
+    Args:
+        picture: Drawn on, uint8 [height, width, 3].
+        corners: Running around it, columns and rows of the picture, [4, 2].
+    """
+    centre = corners.mean(axis=0)
+    sides = (corners[1] - corners[0], corners[3] - corners[0])
+    for i in range(max(round(len(picture) * _LINE_FRACTION), 1)):
+        # Half a pixel outwards is the middle of the row or column that touches the side.
+        first, second = (
+            side * (max(length := np.hypot(*side), _OUTLINE_PX - 2) + 1 + 2 * i) / length / 2
+            for side in sides
+        )
+        ends = centre + np.array([-first - second, first - second, first + second, second - first])
+        for start, end in zip(ends, np.roll(ends, -1, axis=0), strict=True):
+            steps = int(np.ceil(np.abs(end - start).max())) + 1
+            col, row = np.floor(np.linspace(start, end, steps)).astype(int).T
+            seen = (row >= 0) & (row < picture.shape[0]) & (col >= 0) & (col < picture.shape[1])
+            picture[row[seen], col[seen]] = _OUTLINE_COLOUR

@@ -86,6 +86,37 @@ def test_pictures_show_the_surroundings_of_their_point(world):
     assert picture.shape[0] == picture.shape[1] >= 320
 
 
+@pytest.mark.parametrize(
+    ("pixel_m", "offset_m", "side_m"),
+    # The last one's outline would be three screen pixels wide: it is enlarged to 7.
+    [(10, 0, 160), (2, 0, 160), (30, 5, 300), (10, 3, 160), (10, 0, 3200)],
+)
+def test_the_outline_is_that_of_the_maps_pixel(world, pixel_m, offset_m, side_m):
+    size = 1200 // pixel_m
+    grid = rasterio.Affine(pixel_m, 0, 500_000 - offset_m, 0, -pixel_m, 4_400_000 + offset_m)
+    grey = np.random.default_rng(0).integers(50, 200, (size, size)).astype(np.uint8)
+    write(world / "image.tif", np.stack([grey] * 3), grid=grid, names=("red", "green", "blue"))
+    folder = design(world, "--samples", 60, "--min-per-class", 5, "--image", world / "image.tif",
+                    "--picture-m", side_m)  # fmt: skip
+    points = read_points(folder / "points.gpkg")
+    seen = [(r["picture"], x, y) for r, x, y in zip(points.rows, points.x, points.y, strict=True)]
+    name, x = next(s[:2] for s in seen if abs(s[1] - 500_600) < 200 and abs(s[2] - 4_399_500) < 200)
+    picture = np.rint(imread(folder / name)[..., :3] * 255)
+    rows, cols = np.nonzero((picture == (255, 0, 160)).all(axis=-1))
+    # Metres of a screen pixel: the picture shows whole pixels of the image around its middle.
+    across = 2 * max(round(side_m / pixel_m / 2), 4) + 1
+    screen_m = across * pixel_m / len(picture)
+    left = np.floor((x - 500_000 + offset_m) / pixel_m) * pixel_m + 500_000 - offset_m
+    left -= (across - 1) / 2 * pixel_m
+    expected = max(10, 5 * screen_m)
+    line = max(round(len(picture) / 400), 1)
+    inner_left = left + (cols.min() + line) * screen_m
+    inner_right = left + (cols.max() + 1 - line) * screen_m
+    assert inner_left == pytest.approx(x - expected / 2, abs=screen_m)
+    assert inner_right == pytest.approx(x + expected / 2, abs=screen_m)
+    assert rows.max() - rows.min() == cols.max() - cols.min()
+
+
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("nodata", [np.nan, None])
 def test_pictures_of_reflectance_with_gaps_show_the_rest(world, nodata):
