@@ -11,6 +11,7 @@ from landcover_tf import cli
 from landcover_tf.errors import LandCoverError, ProductError, RasterError
 from landcover_tf.executors import executor, finished, places, result_of
 from landcover_tf.files import beside, read_json
+from landcover_tf.pixel_sizes import NO_AREA
 from landcover_tf.progress import progress
 from serving.engines import Engine
 from serving.inputs import find_inputs, map_paths
@@ -89,6 +90,8 @@ def predict_all(config: PredictConfig) -> None:
     for scene in unfinished:
         if scene.source.grid.crs is None:
             print(f"warning: {scene.source.path} has no CRS, its map has none", file=sys.stderr)
+        elif scene.source.grid.pixel_area_m2 is None:
+            print(f"the map of {scene.source.path} gets no hectares: {NO_AREA}")
         if untrained := difference(scene.source, engine.info):
             print(f"warning: {untrained}", file=sys.stderr)
         scene.prepare()

@@ -37,7 +37,7 @@ def write_picture(
         metres = None
         if dataset.crs is not None and dataset.crs.is_projected:
             # The picture's scale bar lies along the rows.
-            _, width_m = pixel_sides_m(dataset.transform, dataset.crs)
+            _, width_m = pixel_sides_m(dataset.transform, dataset.crs, dataset.shape)
             metres = width_m * dataset.width / shape[1]
     panels: list[tuple[str, np.ndarray]] = []
     if source is not None:

@@ -161,7 +161,7 @@ def write_areas_and_style(
 def _write_areas(path: Path, counts: Mapping[int, int], legend: Legend, grid: Georeference) -> None:
     """Writes pixels, hectares and share of the classified area per class as CSV.
 
-    Hectares are pixels times pixel area; they stay empty where the CRS is not projected. They
+    Hectares are pixels times pixel area; they stay empty where pixels have no common one. They
     are counts of a map, not estimates of area: the classifier's errors bias them.
     """
     pixel_ha = None if grid.pixel_area_m2 is None else grid.pixel_area_m2 / 10_000

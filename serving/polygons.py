@@ -9,6 +9,7 @@ from rasterio import features
 
 from landcover_tf.geopackage import Layer, polygon_blob, write_layer
 from landcover_tf.legend import Legend
+from landcover_tf.pixel_sizes import pixel_area_m2
 
 LAYER = "land_cover"
 
@@ -16,8 +17,8 @@ LAYER = "land_cover"
 def write_polygons(path: Path, map_path: Path, legend: Legend) -> int:
     """Writes the 4-connected regions of a class map as polygons and returns their number.
 
-    Each has the class code, its name and, in a projected CRS, its area in hectares. The map is
-    scanned line by line; the polygons themselves are held in memory.
+    Each has the class code, its name and, where the map's pixels have one area on the ground, its
+    area in hectares. The map is scanned line by line; the polygons themselves are held in memory.
 
     Args:
         path: GeoPackage to write, layer `land_cover`.
@@ -26,9 +27,10 @@ def write_polygons(path: Path, map_path: Path, legend: Legend) -> int:
     """
     names = {c.code: c.name for c in legend.classes}
     with rasterio.open(map_path) as dataset:
-        hectare = None
-        if dataset.crs is not None and dataset.crs.is_projected:
-            hectare = 10_000 / dataset.crs.linear_units_factor[1] ** 2
+        pixel_m2 = pixel_area_m2(dataset.transform, dataset.crs, dataset.shape)
+        hectare = None  # In square units of the CRS.
+        if pixel_m2 is not None:
+            hectare = 10_000 * abs(dataset.transform.determinant) / pixel_m2
         layer = Layer(
             name=LAYER,
             geometry="POLYGON",

@@ -35,7 +35,7 @@ def resampled(
     """
     if dataset.crs is None or resolution_m is None:
         return dataset
-    row_m, col_m = pixel_sides_m(dataset.transform, dataset.crs)
+    row_m, col_m = pixel_sides_m(dataset.transform, dataset.crs, dataset.shape)
     row_factor, col_factor = row_m / resolution_m, col_m / resolution_m
     if abs(row_factor - 1) < 0.01 and abs(col_factor - 1) < 0.01:
         return dataset

@@ -61,8 +61,8 @@ class Georeference:
 
     @property
     def pixel_area_m2(self) -> float | None:
-        """Area of a pixel in a projected CRS; None where degrees or nothing is known."""
-        return pixel_area_m2(self.transform, self.crs)
+        """Area of each pixel on the ground; None where they have no common one."""
+        return pixel_area_m2(self.transform, self.crs, (self.height, self.width))
 
 
 class Source(Protocol):

@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from statistics import median_low
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,9 @@ from landcover_tf.errors import DatasetError
 from landcover_tf.upsampling import Upsampling, any_coarse
 from tfrecords_builder.rasters import SourceRaster
 
+SIZE_TOLERANCE = 0.05
+"""How far pixel sizes of one dataset may differ, relative to the usual one. The pixels of one
+projection differ as well: those of Web Mercator by 5 % over 3 degrees of latitude at 45."""
 LISTED = 12
 """Problems written out before the rest is only counted."""
 
@@ -21,11 +25,12 @@ def require_uniform(rasters: Sequence[SourceRaster]) -> None:
     Raises:
         DatasetError: Names every image that differs from the majority.
     """
+    resolution_m = dataset_resolution_m(rasters)
     features: Mapping[str, Callable[[SourceRaster], Any]] = {
         "bands": lambda r: ", ".join(band.name for band in r.bands),
         "data type": lambda r: r.dtype,
         "scale and offset": lambda r: ", ".join(f"{b.scale:g}/{b.offset:g}" for b in r.bands),
-        "pixel size in m": lambda r: r.resolution_m and float(f"{r.resolution_m:.3g}"),
+        "pixel size in m": lambda r: _usual_or_own(r.resolution_m, resolution_m),
         "20 m and 60 m bands made with": _upsampling,
     }
     problems = []
@@ -44,6 +49,13 @@ def dataset_upsampling(rasters: Sequence[SourceRaster]) -> Upsampling | None:
     """Returns how the coarse bands of all images came to 10 m; None where nothing tells."""
     found = {raster.source.upsampling for raster in rasters}
     return found.pop() if len(found) == 1 else None
+
+
+def dataset_resolution_m(rasters: Sequence[SourceRaster]) -> float | None:
+    """Returns the pixel size of most images in metres; None if most have none."""
+    sizes = [raster.resolution_m for raster in rasters]
+    known = [size for size in sizes if size is not None]
+    return median_low(known) if 2 * len(known) >= len(sizes) else None
 
 
 def dataset_nodata(rasters: Sequence[SourceRaster]) -> float:
@@ -66,6 +78,13 @@ def _upsampling(raster: SourceRaster) -> str | None:
     """Returns the flags that made the coarse bands; None where there are none to make."""
     coarse = any_coarse([band.name for band in raster.bands])
     return str(raster.source.upsampling) if coarse else None
+
+
+def _usual_or_own(size: float | None, usual: float | None) -> float | None:
+    """Returns the usual pixel size for one that is as good as it, else the size itself."""
+    if size is None or usual is None:
+        return size
+    return float(f"{usual if abs(size / usual - 1) <= SIZE_TOLERANCE else size:.3g}")
 
 
 def raise_problems(problems: Sequence[str], summary: str) -> None:

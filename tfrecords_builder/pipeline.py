@@ -29,7 +29,7 @@ from landcover_tf.provenance import software_versions
 from tfrecords_builder import cutting, patches, shards
 from tfrecords_builder.card import FILE_NAME as CARD_NAME
 from tfrecords_builder.card import write_card
-from tfrecords_builder.checks import dataset_upsampling
+from tfrecords_builder.checks import dataset_resolution_m, dataset_upsampling
 from tfrecords_builder.config import BuildConfig
 from tfrecords_builder.cutting import CutResult
 from tfrecords_builder.planning import BuildInput, Plan, cuts_of, make_plan, understand
@@ -102,7 +102,7 @@ def _make(config: BuildConfig, found: BuildInput, work: Path) -> _Made:
         nodata=found.fill,
         legend=found.legend,
         patch_grid=config.patch_grid,
-        resolution_m=found.rasters[0].resolution_m,
+        resolution_m=dataset_resolution_m(found.rasters),
         invalid_bits=config.invalid_bits,
         statistics=statistics,
         normalizer=normalizer,

@@ -1,6 +1,5 @@
 """A source as its headers describe it: bands, data type, grid, and whether its rasters fit."""
 
-import math
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from landcover_tf.bands import plain_name, positions
 from landcover_tf.dataset_info import BandInfo
 from landcover_tf.errors import LabelError, RasterError
 from landcover_tf.grid import Window
+from landcover_tf.pixel_sizes import pixel_sides_m
 from tfrecords_builder.sources import Source
 
 DTYPES = ("uint8", "uint16", "int16", "float32")
@@ -56,10 +56,11 @@ class SourceRaster:
 
     @property
     def resolution_m(self) -> float | None:
-        """Pixel size in metres, None without a projected CRS."""
+        """Width of a pixel on the ground in metres, None without a projected CRS."""
         if self.metres_per_unit is None:
             return None
-        return self.metres_per_unit * math.hypot(self.transform[0], self.transform[3])
+        crs = rasterio.crs.CRS.from_user_input(self.crs)
+        return pixel_sides_m(rasterio.Affine(*self.transform), crs, (self.height, self.width))[1]
 
     def patch_transform(self, window: Window) -> tuple[float, float, float, float, float, float]:
         """Returns the affine coefficients of a window's own upper-left corner."""

@@ -5,6 +5,7 @@ from typing import Any
 
 from landcover_tf.accuracy.assessment_tables import number
 from landcover_tf.accuracy.summaries import FEW_BLOCKS
+from landcover_tf.pixel_sizes import NO_AREA
 
 
 def sentences(values: Mapping[str, Any]) -> list[str]:
@@ -36,8 +37,7 @@ def sentences(values: Mapping[str, Any]) -> list[str]:
     found += _coverage_sentences(values)
     if values["assessed_area_ha"] is None:
         found.append(
-            "The sampled map has no projected CRS: shares count its pixels, whose ground area may "
-            "differ, and there are no hectares."
+            f"There are no hectares, and shares count the pixels of the sampled map: {NO_AREA}."
         )
     for code, pixels in values["strata_left_out"].items():
         found.append(f"Stratum {code} ({pixels:,} px) is left out of every figure.")

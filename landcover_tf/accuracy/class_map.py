@@ -1,7 +1,8 @@
 """A class map read in row strips, so that a full tile needs little memory."""
 
+import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from rasterio.transform import Affine
 from landcover_tf.errors import RasterError
 from landcover_tf.grid import Window
 from landcover_tf.legend import Legend, load_legend
-from landcover_tf.pixel_sizes import pixel_area_m2
+from landcover_tf.pixel_sizes import pixel_area_m2, pixel_sides_m
 from landcover_tf.raster_legends import choose_legend
 from landcover_tf.raster_windows import read_window
 
@@ -43,11 +44,8 @@ class PixelGrid:
 
     crs: CRS | None
     transform: Affine
-
-    @property
-    def pixel_area_m2(self) -> float | None:
-        """Area of a pixel, None without a projected CRS."""
-        return pixel_area_m2(self.transform, self.crs)
+    pixel_area_m2: float | None = field(compare=False)
+    """Area of each pixel on the ground, None where they have no common one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,17 +111,20 @@ class ClassMap:
     @property
     def grid(self) -> PixelGrid:
         """Where its pixels lie."""
-        return PixelGrid(crs=self.crs, transform=self.transform)
+        return PixelGrid(crs=self.crs, transform=self.transform, pixel_area_m2=self.pixel_area_m2)
 
     @property
     def pixel_area_m2(self) -> float | None:
-        """Area of a pixel, None without a projected CRS."""
-        return self.grid.pixel_area_m2
+        """Area of each pixel on the ground, None where they have no common one."""
+        return pixel_area_m2(self.transform, self.crs, (self.height, self.width))
 
     @property
     def pixel_m(self) -> float | None:
-        """Side of a square pixel of the same area, None without a projected CRS."""
-        return None if self.pixel_area_m2 is None else float(np.sqrt(self.pixel_area_m2))
+        """Side of a square as large as the middle pixel, None without a projected CRS."""
+        if self.crs is None or not self.crs.is_projected:
+            return None
+        sides = pixel_sides_m(self.transform, self.crs, (self.height, self.width))
+        return math.sqrt(math.prod(sides))
 
     def strips(self, rows: int) -> Iterator[Window]:
         """Yields the windows of `rows` full rows that cover the map from top to bottom."""

@@ -66,7 +66,9 @@ class Design:
         if self.transform is None:
             return None
         crs = None if self.crs is None else CRS.from_wkt(self.crs)
-        return PixelGrid(crs=crs, transform=Affine(*self.transform))
+        return PixelGrid(
+            crs=crs, transform=Affine(*self.transform), pixel_area_m2=self.pixel_area_m2
+        )
 
     @property
     def pixels(self) -> dict[int, int]:

@@ -181,7 +181,7 @@ def _row_height_m(raster: rasterio.DatasetReader) -> float:
     """Returns the height of a pixel; without a CRS, the transform is taken to be in metres."""
     if raster.crs is None:
         return float(np.hypot(raster.transform.b, raster.transform.e))
-    return pixel_sides_m(raster.transform, raster.crs)[0]
+    return pixel_sides_m(raster.transform, raster.crs, raster.shape)[0]
 
 
 def _picture(

@@ -8,6 +8,7 @@ script file of its own.
 import base64
 import io
 import json
+import math
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -25,7 +26,7 @@ from landcover_tf.errors import OutputError, RasterError
 from landcover_tf.files import atomic_folder
 from landcover_tf.legend import Legend
 from landcover_tf.pictures import Stretch, picture_bands
-from landcover_tf.pixel_sizes import pixel_area_m2
+from landcover_tf.pixel_sizes import pixel_sides_m
 from landcover_tf.progress import progress
 from landcover_tf.report.map_layers import MapLayers, OpenLayers
 
@@ -121,8 +122,9 @@ def _crs_name(crs: Any) -> str | None:
 
 
 def _pixel_m(raster: Any) -> float | None:
-    area = pixel_area_m2(raster.transform, raster.crs)
-    return None if area is None else float(np.sqrt(area))
+    if raster.crs is None or not raster.crs.is_projected:
+        return None
+    return math.sqrt(math.prod(pixel_sides_m(raster.transform, raster.crs, raster.shape)))
 
 
 def _keys(height: int, width: int, levels: int) -> Iterator[tuple[int, int, int]]:

@@ -131,7 +131,7 @@ def viewer_data(pyramid: TilePyramid, legend: Legend, map_path: Path) -> dict[st
 def class_pixels(map_path: Path) -> tuple[dict[int, int], float | None, list[LandCoverClass]]:
     """Returns the pixels of each code of a map, the area of one in m2, and the classes it names.
 
-    The area is None when the map has no projected CRS. Reads block by block.
+    The area is None where pixels have no common one. Reads block by block.
 
     Raises:
         RasterError: The map cannot be read or is not a uint8 raster.
@@ -144,7 +144,7 @@ def class_pixels(map_path: Path) -> tuple[dict[int, int], float | None, list[Lan
             for _, window in raster.block_windows(1):
                 block = raster.read(1, window=window)
                 counts += np.bincount(block.ravel(), minlength=256)
-            area = pixel_area_m2(raster.transform, raster.crs)
+            area = pixel_area_m2(raster.transform, raster.crs, raster.shape)
             named = _named_classes(raster)
     except rasterio.errors.RasterioIOError as error:
         raise RasterError(f"cannot read the map {map_path}: {error}") from error

@@ -76,6 +76,16 @@ def arguments(export: SmallExport, images: list[Path], out: Path, *flags: str) -
     return [*model, "--input-image", *paths, "--output-map", str(out), *flags]
 
 
+def linked_export(export: SmallExport, info: ModelInfo, folder: Path) -> SmallExport:
+    """Returns an export of the same network under another contract."""
+    folder.mkdir(parents=True)
+    for item in export.folder.iterdir():
+        if item.name != "model.json":
+            (folder / item.name).symlink_to(item)
+    info.save(folder)
+    return SmallExport(folder=folder, info=info)
+
+
 @cache
 def _loaded(folder: Path) -> Any:
     import tensorflow as tf

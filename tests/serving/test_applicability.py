@@ -9,7 +9,7 @@ import pytest
 import rasterio
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from local_export import BANDS, SmallExport, model_info, write_raster
+from local_export import BANDS, SmallExport, linked_export, model_info, write_raster
 
 from landcover_tf.band_statistics import BandStatistics
 from landcover_tf.errors import ModelError
@@ -120,12 +120,8 @@ def test_prediction_writes_the_flag_and_warns(
         dataset.descriptions, dataset.scales, dataset.offsets = BANDS, scales, offsets
     pixels = image[:, :, 10:].reshape(len(BANDS), -1).T
     statistics = BandStatistics.from_pixels(pixels, BANDS).to_dict()
-    export = tmp_path / "export" / "1"
-    export.mkdir(parents=True)
-    for item in small_export.folder.iterdir():
-        (export / item.name).symlink_to(item)
-    (export / "model.json").unlink()
-    replace(small_export.info, statistics=statistics).save(export)
+    info = replace(small_export.info, statistics=statistics)
+    export = linked_export(small_export, info, tmp_path / "export" / "1").folder
 
     blend = ("--mode", "blend", "--patch-size", "64", "--patch-overlap", "32")
     for name, mode in (("scene", ()), ("scene", blend), ("bright", ())):

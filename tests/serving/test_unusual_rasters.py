@@ -1,17 +1,29 @@
 """Rasters that say in other ways where their pixels lie and which of them hold data."""
 
+import csv
+import sqlite3
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import rasterio
-from local_export import BANDS, model_info, write_raster
+from local_export import (
+    BANDS,
+    RAW,
+    SmallExport,
+    arguments,
+    linked_export,
+    model_info,
+    write_raster,
+)
 from rasterio import Affine
 from rasterio.enums import ColorInterp
 
 from landcover_tf.errors import RasterError
 from landcover_tf.grid import Window
+from serving.predict import main
 from serving.sources import SourceOptions, open_source
 
 
@@ -59,6 +71,45 @@ def test_resampling_keeps_the_mask_of_a_raster(tmp_path: Path, internal: str) ->
     assert (found[:, 41:] == 3000).all()  # (0.2 + 0.1) / 1e-4
     source = open_source(path, model_info(), SourceOptions(resample=True))
     np.testing.assert_array_equal(source.preview((40, 60))[2], mask > 0)
+
+
+def test_web_mercator_has_the_pixels_and_hectares_of_the_ground(
+    tmp_path: Path, small_export: SmallExport, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # At 60 degrees north, 8,399,738 m there, a metre of the projection is half a metre.
+    mercator: dict[str, Any] = {"crs": "EPSG:3857", "origin": (1_000_000.0, 8_399_738.0)}
+    names = {"fine": 10.0, "fit": 20.0}
+    for name, pixel_m in names.items():
+        write_raster(tmp_path / f"{name}.tif", 40, 40, pixel_m=pixel_m, **mercator)
+    with pytest.raises(RasterError, match=r"has pixels of 5\.01\d* x 5\.00\d* m, .* on 10 m"):
+        open_source(tmp_path / "fine.tif", model_info(), SourceOptions())
+
+    out = tmp_path / "out" / "map.tif"
+    flags = (*RAW, "--vector")
+    assert main(arguments(small_export, [tmp_path / "fit.tif"], out, *flags)) == 0
+    with (out.parent / "areas.csv").open() as file:
+        table = sum(float(row["area_ha"]) for row in csv.DictReader(file))
+    with sqlite3.connect(out.with_suffix(".gpkg")) as connection:
+        (polygons,) = connection.execute("SELECT sum(area_ha) FROM land_cover").fetchone()
+    # Radii of curvature of the ellipsoid at that latitude: 0.5013 across, 0.5004 up.
+    assert table == pytest.approx(40 * 40 * 0.04 * 0.5013 * 0.5004, rel=1e-3)
+    assert polygons == pytest.approx(table, abs=1e-3)
+    assert "hectares" not in capsys.readouterr().out
+
+
+def test_a_map_whose_pixels_differ_on_the_ground_has_no_hectares(
+    tmp_path: Path, small_export: SmallExport, capsys: pytest.CaptureFixture[str]
+) -> None:
+    info = replace(small_export.info, resolution_m=None)
+    export = linked_export(small_export, info, tmp_path / "export" / "1")
+    # 200 km from north to south.
+    mercator: dict[str, Any] = {"crs": "EPSG:3857", "origin": (1_000_000.0, 8_399_738.0)}
+    write_raster(tmp_path / "wide.tif", 40, 40, pixel_m=10_000.0, **mercator)
+    out = tmp_path / "out" / "map.tif"
+    assert main(arguments(export, [tmp_path / "wide.tif"], out, *RAW)) == 0
+    assert "wide.tif gets no hectares: its pixels have no one area" in capsys.readouterr().out
+    with (out.parent / "areas.csv").open() as file:
+        assert {row["area_ha"] for row in csv.DictReader(file)} == {""}
 
 
 def test_an_alpha_band_of_floats_is_a_mask(tmp_path: Path) -> None:

@@ -8,9 +8,10 @@ from rasterio.transform import Affine, from_origin
 from rasterio.windows import Window as RasterioWindow
 
 from landcover_tf.dataset_info import ProductInfo
-from landcover_tf.errors import LabelError, RasterError
+from landcover_tf.errors import DatasetError, LabelError, RasterError
 from landcover_tf.grid import Window
 from landcover_tf.legend import load_crosswalk
+from tfrecords_builder.checks import dataset_resolution_m, require_uniform
 from tfrecords_builder.pixels import open_raster
 from tfrecords_builder.rasters import BandChoice, describe
 from tfrecords_builder.sources import Source
@@ -276,3 +277,27 @@ def test_pixel_sizes_are_in_metres_whatever_the_unit(tmp_path):
     )
     described = describe(found, BandChoice(names=("red",)))
     assert described.resolution_m == pytest.approx(32.8083 * 1200 / 3937)
+
+
+def test_pixels_of_one_dataset_are_compared_on_the_ground(tmp_path):
+    def at(name, crs, pixel, y):
+        grid = {"crs": crs, "transform": from_origin(500_000, y, pixel, pixel)}
+        found = source(
+            tmp_path / name,
+            np.ones((1, 4, 4), np.uint16),
+            np.full((4, 4), 10, np.uint8),
+            image_profile=grid,
+            label_profile=grid,
+        )
+        return describe(found, BandChoice(names=("red",)))
+
+    utm = at("utm", "EPSG:32631", 10, 6_650_000)
+    # Web Mercator near 60 and 60.5 degrees north, where its metre is 0.5 and 0.49 m.
+    south, north = (at(f"m{y}", "EPSG:3857", 20, y) for y in (8_399_738, 8_511_900))
+    assert south.resolution_m == pytest.approx(10, rel=0.01)
+    assert north.resolution_m == pytest.approx(9.87, rel=0.002)
+    require_uniform([utm, south, north])
+    assert dataset_resolution_m([utm, south, north]) == 10
+    fine = at("fine", "EPSG:3857", 10, 8_399_738)
+    with pytest.raises(DatasetError, match=r"fine.* has pixel size in m 5\.01, most have 9\.87"):
+        require_uniform([utm, south, north, fine])
