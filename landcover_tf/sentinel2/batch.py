@@ -65,8 +65,13 @@ def run(
     unfit = {f.product for f in findings if f.severity == "fatal"}
     good = [p for p in products if p.name not in unfit]
     _report(output_dir, findings, [p.name for p in good])
-    if unfit and not options.keep_going:
-        raise ProductError(_summary(findings))
+    for finding in findings:
+        if finding.severity != "fatal":
+            print(f"{finding.severity}: {finding.product}: {finding.message}", file=sys.stderr)
+    if unfit:
+        if not options.keep_going:
+            raise ProductError(_summary(findings))
+        print(f"error: {_summary(findings)}", file=sys.stderr)
     if not options.check_only:
         jobs = _jobs(good, findings, output_dir, settings, options)
         if good:
@@ -243,9 +248,6 @@ def _report(output_dir: Path, findings: Sequence[Finding], good: Sequence[str]) 
         output_dir / REPORT,
         {"fit_products": list(good), "findings": [f.to_dict() for f in findings]},
     )
-    for finding in findings:
-        if finding.severity != "fatal":
-            print(f"{finding.severity}: {finding.product}: {finding.message}", file=sys.stderr)
 
 
 def _summary(findings: Sequence[Finding]) -> str:

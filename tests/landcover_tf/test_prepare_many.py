@@ -7,8 +7,9 @@ import zipfile
 
 import numpy as np
 import pytest
-from fakes.prepare_program import product, run, whole
-from fakes.tiny_safe import band_file, gml, square, zip_safe
+from fakes.prepare_program import SIZE, product, run, whole, write_labels
+from fakes.tiny_safe import ULX, ULY, band_file, gml, square, zip_safe
+from rasterio.transform import Affine
 
 from landcover_tf import files
 from landcover_tf.files import atomic_folder
@@ -122,11 +123,23 @@ def test_problems_of_all_products_are_listed_and_nothing_written(several, tmp_pa
     assert sorted(p.name for p in out.iterdir()) == ["checks.json"]
 
 
-def test_keep_going_prepares_the_good_ones_and_still_exits_with_two(several, tmp_path):
+def test_keep_going_prepares_the_good_ones_and_still_exits_with_two(several, tmp_path, capsys):
     band_file(next(several.glob("*34SEH*")), "B02").write_bytes(b"")
+    zip_safe(next(several.glob("*34SFH*")), several / "copy.zip")
+    truth = tmp_path / "truth"
+    truth.mkdir()
+    write_labels(truth / "all.tif", np.full((SIZE, SIZE), 10))
+    # One label in four: enough at 60 m, where it is checked, and too little at 10 m.
+    sparse = np.tile([[10, 0], [0, 0]], (SIZE, SIZE))
+    name = next(several.glob("*34SEJ*")).stem
+    write_labels(truth / f"{name}.tif", sparse, transform=Affine(5, 0, ULX, 0, -5, ULY))
     out = tmp_path / "out"
-    assert run(several, out, "--keep-going") == 2
-    assert [s.tile for s in find_prepared_scenes(out)] == ["34SEJ", "34SFH"]
+    assert run(several, out, "--keep-going", "--ground-truth", truth) == 2
+    error = capsys.readouterr().err
+    assert error.count("is empty (0 bytes)") == 1
+    assert error.count("labels finer than 10 m must cover half of a pixel") == 1
+    assert error.count("copy.zip is left out") == 1
+    assert [s.tile for s in find_prepared_scenes(out)] == ["34SFH"]
     report = json.loads((out / "checks.json").read_text())
     assert len(report["fit_products"]) == 2
     assert "broken-file" in [f["check"] for f in report["findings"]]
