@@ -1,8 +1,10 @@
 """Scores from confusion matrices; numpy only.
 
 Rows are the truth, columns the prediction; in front of them, a matrix may have more axes, such as
-that of bootstrap samples. A score that is undefined is NaN, never 0 or 1: a class that a split
-does not contain must neither raise nor lower a mean.
+that of bootstrap samples. A score that is undefined is NaN, never 0 or 1. Means over classes are
+over those with true pixels, so that all classifiers of a split are averaged over the same classes:
+a pixel that is called a class which the split lacks is an error of its true class, and would else
+add a class with the score 0.
 """
 
 import math
@@ -69,13 +71,13 @@ def overall_accuracy(matrices: np.ndarray) -> np.ndarray:
 
 
 def mean_f1(matrices: np.ndarray) -> np.ndarray:
-    """Returns the mean of the defined F1 scores, float [...]."""
-    return _mean(class_f1(matrices))
+    """Returns the mean F1 of the classes with true pixels, float [...]."""
+    return _mean(class_f1(matrices), matrices)
 
 
 def mean_iou(matrices: np.ndarray) -> np.ndarray:
-    """Returns the mean of the defined IoUs, float [...]."""
-    return _mean(class_iou(matrices))
+    """Returns the mean IoU of the classes with true pixels, float [...]."""
+    return _mean(class_iou(matrices), matrices)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,9 +112,17 @@ class Scores:
         """Scored pixels."""
         return int(self.matrix.sum())
 
+    @property
+    def predicted_absent(self) -> int:
+        """Pixels that were predicted as classes without true pixels."""
+        return int(self.predicted[self.support == 0].sum())
+
     def macro(self, name: str) -> float:
-        """Returns the mean of `precision`, `recall`, `f1` or `iou` over classes that have it."""
-        return float(_mean(getattr(self, name)))
+        """Returns the mean of `precision`, `recall`, `f1` or `iou` over classes with true pixels.
+
+        A class that was never predicted has no precision and is left out of the mean of that.
+        """
+        return float(_mean(getattr(self, name), self.matrix))
 
     def weighted(self, name: str) -> float:
         """Returns the mean of a per-class score, weighted by true pixels.
@@ -127,12 +137,12 @@ class Scores:
 
     @property
     def mean_iou(self) -> float:
-        """Mean intersection over union of the classes that occur in truth or prediction."""
+        """Mean intersection over union of the classes with true pixels."""
         return self.macro("iou")
 
     @property
     def mean_f1(self) -> float:
-        """Mean F1 of the classes that occur in truth or prediction."""
+        """Mean F1 of the classes with true pixels."""
         return self.macro("f1")
 
     @property
@@ -165,6 +175,7 @@ class Scores:
         names = ("precision", "recall", "f1", "iou")
         return {
             "pixels": self.pixels,
+            "predicted_as_absent_classes": self.predicted_absent,
             "overall_accuracy": json_number(self.overall_accuracy),
             "kappa": json_number(self.kappa),
             "matthews": json_number(self.matthews),
@@ -212,6 +223,7 @@ def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
     return quotient
 
 
-def _mean(values: np.ndarray) -> np.ndarray:
-    defined = ~np.isnan(values)
+def _mean(values: np.ndarray, matrices: np.ndarray) -> np.ndarray:
+    """Returns the mean of the defined scores of classes with true pixels."""
+    defined = ~np.isnan(values) & (matrices.sum(axis=-1) > 0)
     return _ratio(np.where(defined, values, 0).sum(axis=-1), defined.sum(axis=-1))

@@ -38,6 +38,9 @@ def table(judged: Sequence[Judged], differences: dict[str, Interval] | None, leg
         cells = "".join(f"{_number(j.scores.iou[i]):>10}{_number(j.scores.f1[i]):>8}"
                         for j in judged)  # fmt: skip
         lines.append(f"{name:{width}}{support:>12,}{cells}")
+    if any(j.scores.predicted_absent for j in judged):
+        cells = ", ".join(f"{j.name} {j.scores.predicted_absent:,}" for j in judged)
+        lines += ["", f"pixels predicted as classes that are nowhere the truth: {cells}"]
     return "\n".join(lines)
 
 

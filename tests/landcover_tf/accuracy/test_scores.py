@@ -28,13 +28,16 @@ def test_by_hand():
     assert found.predicted.tolist() == [5, 5, 0]
 
 
-def test_absent_class_is_nan_but_an_invented_one_counts():
+def test_an_absent_class_is_in_no_mean_even_where_it_is_predicted():
     found = scores(np.array([[3, 1], [0, 0]]))
     # Class 1 has no true pixel: no recall. One pixel was called so: precision and IoU are 0.
     assert math.isnan(found.recall[1])
     assert found.precision[1] == 0
     assert found.iou[1] == 0
-    assert found.mean_iou == pytest.approx((3 / 4 + 0) / 2)
+    assert found.mean_iou == pytest.approx(3 / 4)
+    assert found.mean_f1 == pytest.approx(6 / 7)
+    assert found.predicted_absent == 1
+    assert scores(MATRIX).predicted_absent == 0
 
 
 def test_never_predicted_class_counts_as_zero_in_weighted_means():
