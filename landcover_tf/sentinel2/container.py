@@ -1,6 +1,7 @@
 """Files of a product, in a folder or in a .zip that may be hostile."""
 
 import lzma
+import os
 import stat
 import zipfile
 import zlib
@@ -58,8 +59,7 @@ class Container:
         if not self.zipped:
             return {
                 file.relative_to(self.path).as_posix(): file.stat().st_size
-                for file in sorted(self.path.rglob("*"))
-                if file.is_file()
+                for file in sorted(_files_in(self.path))
             }
         prefix = f"{self.root}/" if self.root else ""
         with _open_zip(self.path) as archive:
@@ -123,6 +123,18 @@ class Container:
             raise ProductError(
                 f"{name} in {self.path} is not valid XML ({error}); download the product again"
             ) from error
+
+
+def _files_in(path: Path) -> Iterator[Path]:
+    """Yields the files in a folder at any depth; a product's folders may be symbolic links."""
+    seen = set()
+    for folder, folders, names in os.walk(path, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:
+            folders.clear()  # A link in a circle.
+            continue
+        seen.add(real)
+        yield from (file for name in names if (file := Path(folder, name)).is_file())
 
 
 def open_container(path: str | Path) -> Container:

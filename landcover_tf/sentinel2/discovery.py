@@ -10,7 +10,8 @@ from landcover_tf.sentinel2.safe import SafeProduct
 def find_product_paths(path: str | Path) -> list[Path]:
     """Returns the products at `path`: itself, or every SAFE folder and .zip in it at any depth.
 
-    Nothing is opened; what is not a product is found out by `open_product`.
+    Nothing is opened; what is not a product is found out by `open_product`. Symbolic links are
+    followed, to each folder once.
 
     Raises:
         ProductError: There is no such path, or nothing in it looks like a product.
@@ -20,7 +21,7 @@ def find_product_paths(path: str | Path) -> list[Path]:
         raise ProductError(
             f"{path} does not exist; expected a SAFE folder, a .zip of one, or a folder of them"
         )
-    found = _products_at(path)
+    found = _products_at(path, set())
     if not found:
         raise ProductError(
             f"{path} holds no Sentinel-2 product; expected folders named *.SAFE, or .zip files"
@@ -28,8 +29,15 @@ def find_product_paths(path: str | Path) -> list[Path]:
     return found
 
 
-def _products_at(path: Path) -> list[Path]:
-    if path.is_file() or any(path.glob("MTD_MSIL*.xml")):
+def _products_at(path: Path, seen: set[Path]) -> list[Path]:
+    """Returns the products at a path; folders in `seen`, by their real paths, hold none anew."""
+    if path.is_file():
+        return [path]
+    real = path.resolve()
+    if real in seen:
+        return []  # A symbolic link to a folder above or beside.
+    seen.add(real)
+    if any(path.glob("MTD_MSIL*.xml")):
         return [path]
     try:
         entries = sorted(path.iterdir())
@@ -39,7 +47,7 @@ def _products_at(path: Path) -> list[Path]:
         product
         for entry in entries
         if not entry.name.startswith(".") and (entry.is_dir() or entry.suffix.lower() == ".zip")
-        for product in _products_at(entry)
+        for product in _products_at(entry, seen)
     ]
     # Unpacking may put the SAFE folder into another of its name.
     return found or ([path] if path.suffix.upper() == ".SAFE" else [])

@@ -5,6 +5,7 @@ import zipfile
 from datetime import UTC, datetime
 
 import pytest
+import rasterio
 from fakes import tiny_safe
 from fakes.tiny_safe import band_file, write_safe, zip_safe
 
@@ -303,6 +304,28 @@ class TestDiscovery:
         empty = tmp_path / "empty.SAFE"
         empty.mkdir()
         assert find_product_paths(tmp_path) == [dated, doubled, empty]
+
+    def test_symbolic_links_are_followed_once(self, tmp_path):
+        root = write_safe(tmp_path / "kept")
+        folder = tmp_path / "linked"
+        folder.mkdir()
+        (folder / "product.SAFE").symlink_to(root)
+        # Followed each time, ten links to their own folder would make 10 ** 40 paths.
+        for number in range(10):
+            (folder / f"loop{number}").symlink_to(folder)
+        assert find_product_paths(folder) == [folder / "product.SAFE"]
+        assert find_product_paths(tmp_path) == [root]
+
+    def test_folders_of_a_product_may_be_links(self, tmp_path):
+        root = write_safe(tmp_path)
+        expected = open_product(root)
+        (root / "GRANULE").rename(tmp_path / "elsewhere")
+        (root / "GRANULE").symlink_to(tmp_path / "elsewhere")
+        (root / "GRANULE" / "loop").symlink_to(root)
+        product = open_product(root)
+        assert product.container.sizes == expected.container.sizes
+        with rasterio.open(product.band_path("B02")) as band:
+            assert band.width == 120
 
     def test_nothing_there(self, tmp_path):
         with pytest.raises(ProductError, match="holds no Sentinel-2 product"):
