@@ -61,8 +61,9 @@ def dataset_resolution_m(rasters: Sequence[SourceRaster]) -> float | None:
 def dataset_nodata(rasters: Sequence[SourceRaster]) -> float:
     """Returns the stored no-data value of the dataset.
 
-    It is what most images declare; where none declares one, a value that real data of the type
-    hardly takes. NaN and infinity become a number, because JSON knows neither.
+    It is what most images declare; where none declares one, 0 for unsigned integers, else a value
+    that real data of the type hardly takes. Where every pixel has data, the last value of the
+    type. NaN and infinity become a number, because JSON knows neither.
     """
     values = [raster.nodata for raster in rasters if raster.nodata is not None]
     declared = Counter(value for value in values if math.isfinite(value))
@@ -70,7 +71,7 @@ def dataset_nodata(rasters: Sequence[SourceRaster]) -> float:
         return float(declared.most_common(1)[0][0])
     dtype = np.dtype(rasters[0].dtype)
     if dtype.kind == "u":
-        return 0.0
+        return float(np.iinfo(dtype).max) if rasters[0].all_data else 0.0
     return float(np.iinfo(dtype).min) if dtype.kind == "i" else -9999.0
 
 

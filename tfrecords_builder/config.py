@@ -57,8 +57,9 @@ class BuildConfig:
     """Reflectance per stored unit, for example 1e-4; from the raster's tags by default."""
     offset: float | None = None
     """Reflectance of stored value 0; from the raster's tags by default."""
-    nodata: float | None = None
-    """Stored value of pixels without data; from the raster's tags by default."""
+    nodata: float | Literal["none"] | None = None
+    """Stored value of pixels without data; from the raster's tags by default, or else 0 in all
+    bands of unsigned integers. none: every pixel has data; what padding holds is moved by 1."""
 
     legend: str = "landcover9"
     """Legend of the dataset: a name or a .toml file."""
@@ -119,10 +120,10 @@ class BuildConfig:
         twice = sorted(name for name, count in Counter(self.bands).items() if count > 1)
         if twice:
             raise ConfigError(f"--bands names {', '.join(twice)} more than once")
-        if self.nodata is not None and not math.isfinite(self.nodata):
+        if isinstance(self.nodata, float) and not math.isfinite(self.nodata):
             raise ConfigError(
-                f"--nodata must be a finite number, got {self.nodata}; NaN and infinity are no "
-                "data anyway"
+                f"--nodata must be a finite number or none, got {self.nodata}; NaN and infinity "
+                "are no data anyway"
             )
         flag_ranges.above_zero(self, "scale", "shard_size_mb")
         flag_ranges.at_least(self, 0, "seed")

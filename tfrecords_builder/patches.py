@@ -13,6 +13,7 @@ from landcover_tf.errors import LandCoverError
 from landcover_tf.files import atomic_path, read_json
 from landcover_tf.grid import PatchGrid, Window
 from landcover_tf.legend import Crosswalk
+from landcover_tf.sentinel2.validity import ValidityBit
 from tfrecords_builder.pixels import open_raster
 from tfrecords_builder.rasters import SourceRaster
 
@@ -95,12 +96,25 @@ def scan(job: SceneJob) -> None:
     write_result(job.scan_path, [_scan_raster(job, number) for number in range(len(job.rasters))])
 
 
-def read_scan(job: SceneJob) -> tuple[list[Candidate], list[str], list[tuple[int, ...]]]:
-    """Returns a scene job's candidates, problems, and unknown label codes of each raster."""
-    candidates, problems, unknown = [], [], []
+@dataclass(frozen=True, kw_only=True)
+class Scan:
+    """What a scene job's scan saw."""
+
+    candidates: list[Candidate]
+    problems: list[str]
+    unknown_codes: list[tuple[int, ...]]
+    """Label codes of each raster that its crosswalk does not know."""
+    nodata_px: list[int]
+    """Pixels of each raster without data."""
+
+
+def read_scan(job: SceneJob) -> Scan:
+    """Returns what `scan` wrote."""
+    candidates, problems, unknown, nodata_px = [], [], [], []
     for position, found in enumerate(read_json(job.scan_path), start=job.first):
         problems += [found["problem"]] if found["problem"] else []
         unknown.append(tuple(found["unknown_codes"]))
+        nodata_px.append(found["nodata_px"])
         for row_off, col_off, valid, labelled, pixels in found["patches"]:
             candidates.append(
                 Candidate(
@@ -111,7 +125,9 @@ def read_scan(job: SceneJob) -> tuple[list[Candidate], list[str], list[tuple[int
                     class_pixels={int(code): n for code, n in pixels.items()},
                 )
             )
-    return candidates, problems, unknown
+    return Scan(
+        candidates=candidates, problems=problems, unknown_codes=unknown, nodata_px=nodata_px
+    )
 
 
 def _scan_raster(job: SceneJob, number: int) -> dict[str, Any]:
@@ -119,11 +135,19 @@ def _scan_raster(job: SceneJob, number: int) -> dict[str, Any]:
     unknown: set[int] = set()
     patches: list[tuple[int, int, float, float, dict[str, int]]] = []
     problem = None
+    nodata_px = seen_rows = 0
     try:
         with open_raster(raster, crosswalk, job.fill) as reader:
             for strip, windows in strips(job.grid.windows(raster.height, raster.width)):
                 pixels = reader.read(strip, with_image=False)
                 unknown |= pixels.unknown_codes
+                new = slice(seen_rows - strip.row_off, raster.height - strip.row_off)
+                seen_rows = strip.row_end
+                nodata_px += int(
+                    np.count_nonzero(
+                        pixels.validity[new, : raster.width] & np.uint8(ValidityBit.NODATA)
+                    )
+                )
                 usable = (pixels.validity & np.uint8(job.invalid_bits)) == 0
                 codes = np.where(usable, pixels.label, np.uint8(crosswalk.target.nodata))
                 for window in windows:
@@ -149,6 +173,7 @@ def _scan_raster(job: SceneJob, number: int) -> dict[str, Any]:
         "id": raster.source.id,
         "problem": problem,
         "unknown_codes": sorted(unknown),
+        "nodata_px": nodata_px,
         "patches": patches,
     }
 

@@ -124,6 +124,7 @@ def summary(plan: Plan, found: BuildInput, config: BuildConfig) -> str:
         groups = len({plan.placements[number].group for number in numbers})
         lines.append(f"  {split:5} {len(numbers):7} patches in {groups} {_groups_word(config)}")
     lines += [f"  drop  {count:7} patches: {why}" for why, count in plan.dropped().items()]
+    lines += _assumed_nodata(plan, found)
     without = sum(not raster.crs for raster in found.rasters)
     if without > 1:
         lines.append(
@@ -131,6 +132,23 @@ def summary(plan: Plan, found: BuildInput, config: BuildConfig) -> str:
             "tfrecords_builder.audit finds pixels that they share"
         )
     return "\n".join(lines)
+
+
+def _assumed_nodata(plan: Plan, found: BuildInput) -> list[str]:
+    """Returns what is said of images that do not tell which value is no data."""
+    assumed = [
+        number
+        for number, raster in enumerate(found.rasters)
+        if raster.nodata is None and not raster.all_data and not raster.source.trusted_validity
+    ]
+    nodata_px = sum(plan.nodata_px[number] for number in assumed)
+    pixels = sum(found.rasters[number].height * found.rasters[number].width for number in assumed)
+    if not nodata_px:
+        return []
+    return [
+        f"{len(assumed)} images declare no no-data value: {found.fill:g} in all bands is taken for "
+        f"it, {nodata_px / pixels:.2%} of their pixels; --nodata none keeps these"
+    ]
 
 
 def _groups_word(config: BuildConfig) -> str:

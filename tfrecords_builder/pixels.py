@@ -72,6 +72,8 @@ class RasterReader:
                 validity[self._without_data(planes)] |= np.uint8(ValidityBit.NODATA)
             if with_image:
                 image = self._laid_out(planes, padding)
+                if self._raster.all_data:
+                    self._keep_apart(image[_without(padding)])
                 missing = (validity & np.uint8(ValidityBit.NODATA)) != 0
                 image[_without(padding)][missing] = self._fill
         if any(map(any, padding)):
@@ -93,6 +95,16 @@ class RasterReader:
         image = np.full((top + height + bottom, left + width + right, bands), self._fill)
         image[_without(padding)] = planes.transpose(1, 2, 0)
         return image
+
+    def _keep_apart(self, image: np.ndarray) -> None:
+        """Moves pixels that hold the no-data value, but have data, by one in their first band."""
+        alike = (image == self._fill).all(axis=-1)
+        if alike.any():
+            image[alike, 0] = (
+                np.nextafter(self._fill, 0)
+                if image.dtype.kind == "f"
+                else (self._fill - 1 if self._fill > 0 else self._fill + 1)
+            )
 
     def _read_validity(self, window: Window) -> np.ndarray:
         if "validity" not in self._files:
@@ -121,7 +133,9 @@ class RasterReader:
     def _without_data(self, planes: np.ndarray) -> np.ndarray:
         """Returns where a band is no data; such a pixel is no data as a whole."""
         nodata = self._raster.nodata
-        missing: np.ndarray = (planes == self._fill).all(axis=0)
+        missing = np.zeros(planes.shape[1:], bool)
+        if not self._raster.all_data:
+            missing = (planes == self._fill).all(axis=0)
         if planes.dtype.kind == "f":
             missing |= ~np.isfinite(planes).all(axis=0)
         if nodata is not None and math.isfinite(nodata):

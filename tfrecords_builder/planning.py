@@ -51,11 +51,13 @@ class BuildInput:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Plan:
-    """Every possible patch and what becomes of it; the three run in parallel."""
+    """Every possible patch and what becomes of it; the first three run in parallel."""
 
     candidates: tuple[Candidate, ...]
     placements: tuple[Placement, ...]
     keys: tuple[str, ...]
+    nodata_px: tuple[int, ...]
+    """Pixels of each raster without data."""
 
     def kept(self, split: str | None = None) -> list[int]:
         """Returns the positions of the patches in a split, or in any."""
@@ -106,11 +108,13 @@ def make_plan(jobs: Sequence[SceneJob], found: BuildInput, config: BuildConfig) 
     candidates: list[Candidate] = []
     problems: list[str] = []
     unknown: list[tuple[int, ...]] = []
+    nodata_px: list[int] = []
     for job in jobs:
-        seen, wrong, codes = read_scan(job)
-        candidates += seen
-        problems += wrong
-        unknown += codes
+        seen = read_scan(job)
+        candidates += seen.candidates
+        problems += seen.problems
+        unknown += seen.unknown_codes
+        nodata_px += seen.nodata_px
     raise_problems(problems, f"the input in {config.data_dir} is unfit")
     if config.unknown_labels == "error":
         _require_known_labels(unknown, found)
@@ -132,6 +136,7 @@ def make_plan(jobs: Sequence[SceneJob], found: BuildInput, config: BuildConfig) 
         candidates=tuple(candidates),
         placements=tuple(p for p in placements if p is not None),
         keys=tuple(patch_key(found.rasters[c.source], c) for c in candidates),
+        nodata_px=tuple(nodata_px),
     )
 
 

@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import rasterio
@@ -30,7 +31,7 @@ class BandChoice:
     indexes: tuple[int, ...] = ()
     scale: float | None = None
     offset: float | None = None
-    nodata: float | None = None
+    nodata: float | Literal["none"] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +45,8 @@ class SourceRaster:
     dtype: str
     nodata: float | None
     """The file's own no-data value; NaN is one."""
+    all_data: bool = False
+    """Every pixel has data but NaN and infinity: the user said that there is no such value."""
     label_nodata: float | None
     """The label raster's no-data value; its pixels are unlabelled, also where it is a class."""
     height: int
@@ -116,6 +119,7 @@ def describe(source: Source, choice: BandChoice) -> SourceRaster:
             indexes=tuple(indexes),
             dtype=dtype,
             nodata=_nodata(image, choice, dtype),
+            all_data=choice.nodata == "none",
             label_nodata=_declared_nodata(source.label),
             height=image.height,
             width=image.width,
@@ -156,6 +160,8 @@ def _require_plain_names(names: Sequence[str], where: str) -> None:
 
 
 def _nodata(image: rasterio.DatasetReader, choice: BandChoice, dtype: str) -> float | None:
+    if choice.nodata == "none":
+        return None
     if choice.nodata is None:
         # GDAL lets a raster declare a value that none of its pixels can hold.
         return image.nodata if _can_hold(dtype, image.nodata) else None

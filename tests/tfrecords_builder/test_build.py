@@ -197,6 +197,40 @@ def test_images_smaller_than_a_patch_without_crs(tmp_path, capsys):
         assert stored.patch.crs == ""
 
 
+def test_black_pixels_of_images_without_nodata_value_are_told_and_kept_on_request(tmp_path, capsys):
+    data = write_pairs(tmp_path / "data", scenes=2)
+    for number in range(2):
+        with rasterio.open(data / "labels" / f"s{number}.tif") as raster:
+            label, grid = raster.read(1), {"crs": raster.crs, "transform": raster.transform}
+        # Class 10 is black, and one pixel in four of class 20 as bright as 8 bits go.
+        gray = np.where(label == 10, 0, 100 + label)
+        gray[::2, ::2] = np.where(label == 20, 255, gray)[::2, ::2]
+        image = data / "images" / f"s{number}.tif"
+        write_raster(image, gray.astype(np.uint8), descriptions=("gray",), **grid)
+    flags = ("--scale", 1 / 255)
+    assert main(arguments(data, tmp_path / "a", *flags)) == 0
+    said = capsys.readouterr().out
+    share = np.mean([(label_of(data, n) == 10).mean() for n in range(2)])
+    assert (
+        f"2 images declare no no-data value: 0 in all bands is taken for it, {share:.2%} of their "
+        "pixels; --nodata none keeps these" in said
+    )
+    assert "10" not in described(tmp_path / "a")["splits"]["train"]["class_pixels"]
+    assert main(arguments(data, tmp_path / "b", *flags, "--nodata", "none")) == 0
+    assert "no-data value" not in capsys.readouterr().out
+    info = DatasetInfo.load(tmp_path / "b")
+    assert info.nodata == 255
+    for stored in stored_patches(tmp_path / "b", info):
+        patch, inside = stored.patch, stored.patch.window.clip(200, 200)
+        here = slice(0, inside.height), slice(0, inside.width)
+        assert (patch.validity[here] == 0).all()
+        label = label_of(data, int(patch.product[1:]))[inside.slices]
+        gray = patch.image[..., 0][here]
+        assert set(np.unique(gray[label == 20])) <= {120, 254}
+        assert (gray[label == 10] == 0).all()
+        assert ((patch.image[..., 0] == 255) == (patch.validity == 1)).all()
+
+
 @pytest.mark.parametrize("nodata", [np.nan, np.inf])
 def test_float_rasters_with_nan(tmp_path, nodata):
     write_pairs(tmp_path, scenes=1)
@@ -232,6 +266,11 @@ def rewrite(path, change, **profile_changes):
         raster.write(values)
         raster.descriptions = descriptions[: len(values)]
         raster.scales, raster.offsets = scales[: len(values)], offsets[: len(values)]
+
+
+def label_of(folder, number):
+    with rasterio.open(folder / "labels" / f"s{number}.tif") as raster:
+        return raster.read(1)
 
 
 def swapped(values, code):
@@ -347,7 +386,7 @@ def test_a_taken_output_folder_is_left_alone(pairs, built, tmp_path, capsys):
         (["--split", "zones"], "--split zones and --zones FILE need each other"),
         (["--band-indexes", "1"], "--band-indexes has 1 numbers for 0 --bands"),
         (["--bands", "B02", "B03", "B02"], "--bands names B02 more than once"),
-        (["--nodata", "nan"], "--nodata must be a finite number, got nan"),
+        (["--nodata", "nan"], "--nodata must be a finite number or none, got nan"),
         (["--seed", "-1"], "--seed must not be negative, got -1"),
         (["--legend", "nolegend"], "no legend 'nolegend'"),
         (["--jobs", "0"], "--jobs must be at least 1, got 0"),
