@@ -86,7 +86,8 @@ class TrainConfig:
     plateau_factor: float = 0.3
     """Factor of each such drop."""
     gradient_accumulation: int = 1
-    """Batches whose gradients are averaged before a step: a larger batch in the same memory."""
+    """Batches whose gradients are averaged before a step, in the memory of one. Loss and batch
+    statistics are each batch's own, so the step resembles that of the larger batch."""
     clip_norm: float = 1.0
     """Largest norm of the whole gradient; 0 does not clip."""
     ema_decay: float = 0.0
