@@ -1,5 +1,7 @@
 """What a model is (`model_spec.json` of a run) and what an export promises (`model.json`)."""
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -16,6 +18,19 @@ from landcover_tf.upsampling import Upsampling
 
 SCHEMA_VERSION = 2
 FILE_NAME = "model.json"
+DECIDING_FIELDS = (
+    "weights_sha256",
+    "bands",
+    "dtype",
+    "nodata",
+    "resolution_m",
+    "upsampling",
+    "normalizer",
+    "calibration",
+    "class_codes",
+    "legend",
+)
+"""What of `ModelInfo` decides the map that a raster gets."""
 SIZE_MULTIPLE = 32
 """Height and width of what a network takes are multiples of this: a ResNet halves them five times
 on the way to its deepest level."""
@@ -163,10 +178,24 @@ class ModelInfo:
         """Input band names in order."""
         return tuple(band.name for band in self.bands)
 
+    @property
+    def identity(self) -> str:
+        """SHA-256 of all that decides what the model answers and what its maps look like.
+
+        Weights alone do not: the same ones give other confidences with another calibration.
+        """
+        values = self.to_dict()
+        if self.weights_sha256:
+            values = {name: values[name] for name in DECIDING_FIELDS}
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
     def save(self, folder: str | Path) -> None:
         """Writes `model.json` into an export's version folder."""
-        values = asdict(self) | {"legend": self.legend.to_dict()}
-        write_json(Path(folder) / FILE_NAME, values)
+        write_json(Path(folder) / FILE_NAME, self.to_dict())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns plain values for JSON."""
+        return asdict(self) | {"legend": self.legend.to_dict()}
 
     @staticmethod
     def load(folder: str | Path) -> "ModelInfo":

@@ -5,7 +5,7 @@ offset, normalizer, network, calibration. A caller cannot normalise differently 
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import keras
@@ -119,7 +119,7 @@ class _Constants:
         # The no-data code stands behind the classes' own.
         self.codes = np.array([*info.class_codes, info.legend.nodata], np.uint8)
         self.multiple = info.size_multiple
-        self.model_json = json.dumps(asdict(info) | {"legend": info.legend.to_dict()})
+        self.model_json = json.dumps(info.to_dict())
 
     def checked(self, image: tf.Tensor) -> tf.Tensor:
         """Returns `image` after an in-graph check of its height and width."""

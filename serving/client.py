@@ -4,7 +4,7 @@ import json
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ AGREEMENTS = {
     "nodata": "no-data value",
     "legend": "legend",
     "class_codes": "class order",
+    "normalizer": "normalizer",
     "calibration": "calibration",
     "weights_sha256": "weights",
 }
@@ -227,7 +228,7 @@ def _description_problems(text: str, info: ModelInfo) -> list[str]:
         served: dict[str, Any] = json.loads(text)
     except ValueError:
         return ["its description is not JSON"]
-    expected = json.loads(json.dumps(asdict(info) | {"legend": info.legend.to_dict()}))
+    expected = json.loads(json.dumps(info.to_dict()))
     return [
         f"{label} {_short(served.get(key))} instead of {_short(expected[key])}"
         for key, label in AGREEMENTS.items()

@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from landcover_tf.errors import ConfigError
-from landcover_tf.files import sha256_of
-from landcover_tf.model_info import FILE_NAME, ModelInfo, find_export
+from landcover_tf.model_info import ModelInfo, find_export
 from landcover_tf.orientations import mean_over_orientations
 from serving.local_model import decide
 from serving.options import NetworkOptions, PredictionOptions
@@ -63,7 +62,7 @@ class Engine:
     @cached_property
     def model_hash(self) -> str:
         """What tells this model from any other."""
-        return self.info.weights_sha256 or sha256_of(self.folder / FILE_NAME)
+        return self.info.identity
 
 
 class Augmented:

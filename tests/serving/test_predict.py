@@ -117,7 +117,7 @@ def test_the_map_is_a_cog_with_everything_in_it(small_export: SmallExport, tmp_p
         assert (dataset.nodata, dataset.dtypes) == (0, ("uint8",))
         assert dataset.colormap(1)[40] == legend.colormap()[40]
         assert dataset.overviews(1) == [2]
-        assert dataset.tags()["model_sha256"] == "0" * 64
+        assert dataset.tags()["model_sha256"] == small_export.info.identity
         assert dataset.tags()["source"] == "scene"
         assert dataset.tags(1)["CLASS_60"] == "water bodies"
         classes = dataset.read(1)
