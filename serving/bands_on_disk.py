@@ -66,7 +66,7 @@ class BandStore:
         path = self.folder / SETTINGS_FILE
         found = self._settings()
         if found is not None:
-            keys = sorted(k for k in {*found, *wanted} if found.get(k) != wanted.get(k))
+            keys = _different(found, wanted)
             if not keys:
                 return
             if keys == ["source"] and same_source(self):
@@ -80,6 +80,20 @@ class BandStore:
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
         write_json(path, wanted)
+
+    def require(self, settings: Mapping[str, Any]) -> None:
+        """Refuses bands of other settings than those that `prepare` stored.
+
+        Raises:
+            OutputError: The settings differ; it names which.
+        """
+        keys = _different(self._settings() or {}, json.loads(json.dumps(settings)))
+        if keys:
+            raise OutputError(
+                f"this process would continue {self.folder} with other settings "
+                f"({', '.join(keys)}) than the run that began it; give all workers the same "
+                "files and the same software, and start no second run of this map beside it"
+            )
 
     def write(self, band: int, values: np.ndarray) -> None:
         """Stores a finished band, uint8 [layers, rows, width]."""
@@ -150,3 +164,7 @@ class BandStore:
 
     def _sample_path(self, band: int) -> Path:
         return self.folder / f"sample_{band:05d}.npy"
+
+
+def _different(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    return sorted(k for k in {*found, *wanted} if found.get(k) != wanted.get(k))

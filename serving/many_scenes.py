@@ -13,7 +13,7 @@ from landcover_tf.executors import executor, finished, places, result_of
 from landcover_tf.files import beside, read_json
 from landcover_tf.pixel_sizes import NO_AREA
 from landcover_tf.progress import progress
-from serving.engines import Engine
+from serving.engines import Engine, chosen_engine
 from serving.inputs import find_inputs, map_paths
 from serving.map_picture import check_truth
 from serving.options import (
@@ -45,9 +45,11 @@ class RowsJob:
     """Some row bands of one input; travels to a worker process."""
 
     model_path: Path
+    """Version folder of the export, so that no worker takes one that was added since."""
     path: Path
     map_path: Path
     options: PredictionOptions
+    """With the engine and the mode that were chosen."""
     rows: tuple[int, ...]
 
 
@@ -96,7 +98,7 @@ def predict_all(config: PredictConfig) -> None:
             print(f"warning: {untrained}", file=sys.stderr)
         scene.prepare()
     with bounded_cache():
-        _predict(unfinished, config, options, total=len(scenes))
+        _predict(unfinished, config, total=len(scenes))
         if config.mosaic:
             from serving.mosaic import merge
 
@@ -163,27 +165,44 @@ def print_result(result: Result) -> None:
         print("  no pixel has data")
 
 
+def rows_job(scene: ScenePrediction, rows: tuple[int, ...]) -> RowsJob:
+    """Returns the job of some rows, with all that a worker might choose otherwise decided."""
+    options = scene.options
+    network = replace(options.network, mode=scene.layout.mode)
+    if network.server is None:
+        network = replace(network, engine=chosen_engine(network))
+    return RowsJob(
+        model_path=scene.engine.folder.absolute(),
+        path=scene.source_path.absolute(),
+        map_path=scene.map_path.absolute(),
+        options=replace(options, network=network),
+        rows=rows,
+    )
+
+
 def compute_rows(job: RowsJob) -> None:
-    """Predicts some row bands; the job of a worker process."""
+    """Predicts some row bands; the job of a worker process.
+
+    Raises:
+        OutputError: The map would be made in another way here than where it was begun.
+        LandCoverError: As `ScenePrediction`.
+    """
     engine = Engine(job.model_path, job.options)
     scene = ScenePrediction(job.path, job.map_path, engine, job.options)
-    rows = [row for row in job.rows if not scene.store.finished(row)]
-    with bounded_cache():
-        scene.compute(rows, label=scene.source.name)
-    scene.source.close()
+    try:
+        scene.store.require(scene.settings())
+        rows = [row for row in job.rows if not scene.store.finished(row)]
+        with bounded_cache():
+            scene.compute(rows, label=scene.source.name)
+    finally:
+        scene.source.close()
 
 
-def _predict(
-    scenes: Sequence[ScenePrediction],
-    config: PredictConfig,
-    options: PredictionOptions,
-    *,
-    total: int,
-) -> None:
+def _predict(scenes: Sequence[ScenePrediction], config: PredictConfig, *, total: int) -> None:
     """Finishes scene after scene; an unreadable one does not keep the others from it."""
     unreadable: dict[ScenePrediction, LandCoverError] = {}
     if config.jobs > 1 or config.scheduler is not None:
-        unreadable = _compute_elsewhere(scenes, config, options)
+        unreadable = _compute_elsewhere(scenes, config)
     failed: list[str] = []
     for scene in scenes:
         try:
@@ -251,7 +270,7 @@ def _own_config(scene: ScenePrediction, config: PredictConfig) -> PredictConfig:
 
 
 def _compute_elsewhere(
-    scenes: Sequence[ScenePrediction], config: PredictConfig, options: PredictionOptions
+    scenes: Sequence[ScenePrediction], config: PredictConfig
 ) -> dict[ScenePrediction, LandCoverError]:
     """Computes what is unfinished in several processes; the bytes are the same as here.
 
@@ -263,7 +282,7 @@ def _compute_elsewhere(
         with executor(config.jobs, config.scheduler) as pool:
             parts = max(config.jobs, places(pool))
             work = [
-                (scene, _rows_job(scene, config, options, rows))
+                (scene, rows_job(scene, rows))
                 for scene in scenes
                 for rows in _shares(scene.unfinished_rows(), -(-parts // len(scenes)))
             ]
@@ -277,21 +296,6 @@ def _compute_elsewhere(
     except LandCoverError as error:
         raise type(error)(f"{error}; finished rows are kept, run again to continue") from error
     return unreadable
-
-
-def _rows_job(
-    scene: ScenePrediction,
-    config: PredictConfig,
-    options: PredictionOptions,
-    rows: tuple[int, ...],
-) -> RowsJob:
-    return RowsJob(
-        model_path=config.model_path.absolute(),
-        path=scene.source_path.absolute(),
-        map_path=scene.map_path.absolute(),
-        options=options,
-        rows=rows,
-    )
 
 
 def _shares(rows: Sequence[int], parts: int) -> list[tuple[int, ...]]:

@@ -6,16 +6,29 @@ import sqlite3
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pystac
 import pytest
 import rasterio
-from local_export import BLEND, SmallExport, arguments, write_raster
+from local_export import BLEND, SmallExport, arguments, linked_export, write_raster
 
+from landcover_tf.errors import OutputError
+from landcover_tf.model_info import Calibration
+from serving.engines import Engine
+from serving.many_scenes import compute_rows, rows_job
+from serving.options import NetworkOptions, PredictionOptions
 from serving.predict import main
+from serving.scene_prediction import ScenePrediction
 
 PLAIN = ("--no-picture", "--no-stac")
+
+
+def prediction(export: SmallExport, image: Path, out: Path) -> ScenePrediction:
+    """Returns a prediction by the highest version beside the export's own."""
+    options = PredictionOptions(network=NetworkOptions(engine="tensorflow"))
+    return ScenePrediction(image, out, Engine(export.folder.parent, options), options)
 
 
 @pytest.mark.parametrize("jobs", ["1", "2"])
@@ -64,6 +77,48 @@ def test_finished_maps_of_other_settings_are_not_taken_over(
     assert main(command) == 2
     assert "a/map.tif exists already" in capsys.readouterr().err
     assert main([*command, "--overwrite"]) == 0
+
+
+def test_the_same_weights_calibrated_otherwise_are_another_model(
+    small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = [tmp_path / "a.tif", tmp_path / "b.tif"]
+    for image in images:
+        write_raster(image, 40, 40)
+    export = linked_export(small_export, small_export.info, tmp_path / "export" / "1")
+    assert main(arguments(export, images, tmp_path / "maps", *PLAIN)) == 0
+    unfinished = prediction(export, tmp_path / "a.tif", tmp_path / "begun.tif")
+    unfinished.prepare()
+    unfinished.compute([0])
+
+    calibration = Calibration(method="temperature", scale=(0.5,))
+    replace(export.info, calibration=calibration).save(export.folder)
+    assert main(arguments(export, images, tmp_path / "maps", *PLAIN)) == 2
+    assert "a/map.tif exists already" in capsys.readouterr().err
+    with pytest.raises(OutputError, match=r"unfinished run with other settings \(model\)"):
+        prediction(export, tmp_path / "a.tif", tmp_path / "begun.tif").prepare()
+
+
+def test_workers_make_the_map_that_was_begun_or_none(
+    small_export: SmallExport, tmp_path: Path
+) -> None:
+    write_raster(tmp_path / "scene.tif", 90, 40)
+    export = linked_export(small_export, small_export.info, tmp_path / "export" / "1")
+    scene = prediction(export, tmp_path / "scene.tif", tmp_path / "map.tif")
+    scene.prepare()
+    job = rows_job(scene, (0,))
+    assert (job.options.network.engine, job.options.network.mode) == ("tensorflow", "exact")
+    linked_export(small_export, small_export.info, tmp_path / "export" / "2")
+    compute_rows(job)
+    assert scene.store.finished(0)
+
+    other = replace(job.options.network, mode="blend", tta=True)
+    job = replace(job, options=replace(job.options, network=other), rows=(0, 1))
+    with pytest.raises(OutputError, match=r"with other settings \(layout, network\) than the run"):
+        compute_rows(job)
+    replace(export.info, nodata=1).save(export.folder)
+    with pytest.raises(OutputError, match=r"with other settings \(model\) than the run"):
+        compute_rows(rows_job(scene, (0,)))
 
 
 def test_finished_maps_stay_when_an_input_joins_and_not_when_one_is_replaced(
