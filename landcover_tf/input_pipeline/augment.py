@@ -21,7 +21,8 @@ def augment(
     """Returns an augmented batch; the same key gives the same batch.
 
     Args:
-        image: Reflectance, float32 [batch, size, size, bands], 0 where there is no data.
+        image: Reflectance, float32 [batch, size, size, bands], 0 in all bands where there is no
+            data and nowhere else.
         label: Dense classes, uint8 [batch, size, size].
         key: Random key, integer [2].
         settings: What to do.

@@ -10,6 +10,9 @@ from landcover_tf.grid import PatchGrid
 from landcover_tf.input_pipeline.pixels import affine_bands, clear, crop_each, missing_pixels
 from landcover_tf.legend import IGNORED
 
+# Reflectance of pixels of exactly 0: far below the unit of any sensor's counts, 1e-4.
+BLACK = 1e-6
+
 
 def cut_origins(
     stored: PatchGrid, patch_size: int | None, patch_overlap: int | None
@@ -62,8 +65,9 @@ def decode_batch(
         info: The dataset.
 
     Returns:
-        Reflectance, float32 [batch, size, size, bands], 0 where there is no data; dense class
-        index, uint8 [batch, size, size], IGNORED where the label or the pixel is unusable.
+        Reflectance, float32 [batch, size, size, bands], 0 in all bands where there is no data and
+        nowhere else; dense class index, uint8 [batch, size, size], IGNORED where the label or the
+        pixel is unusable.
     """
     patch = records.parse(
         serialized,
@@ -87,11 +91,14 @@ def reflectance(stored: tf.Tensor, info: DatasetInfo) -> tf.Tensor:
         info: The dataset.
 
     Returns:
-        float32 of the same shape, 0 where all bands hold the no-data value.
+        float32 of the same shape, 0 in all bands where all hold the no-data value. Augmentations
+        tell by that which pixels are missing, so black pixels have BLACK in its place.
     """
     scaled = affine_bands(
         tf.cast(stored, tf.float32),
         tf.constant(info.scale, tf.float32),
         tf.constant(info.offset, tf.float32),
     )
-    return clear(scaled, missing_pixels(stored, info.nodata))
+    missing = missing_pixels(stored, info.nodata)
+    black = missing_pixels(scaled) & ~missing
+    return clear(clear(scaled, missing), black, BLACK)

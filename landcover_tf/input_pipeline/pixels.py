@@ -91,13 +91,13 @@ def missing_pixels(raster: tf.Tensor, nodata: float = 0.0) -> tf.Tensor:
     return tf.cond(tf.reduce_any(candidates), checked, lambda: candidates)
 
 
-def clear(raster: tf.Tensor, pixels: tf.Tensor) -> tf.Tensor:
-    """Returns the raster ([batch, height, width, bands]) with 0 in all bands where `pixels`."""
+def clear(raster: tf.Tensor, pixels: tf.Tensor, value: float = 0.0) -> tf.Tensor:
+    """Returns the raster ([batch, height, width, bands]) with `value` in all bands of `pixels`."""
 
     def cleared() -> tf.Tensor:
         where = tf.where(pixels)
-        zeros = tf.zeros([tf.shape(where)[0], tf.shape(raster)[-1]], raster.dtype)
-        return tf.tensor_scatter_nd_update(raster, where, zeros)
+        values = tf.fill([tf.shape(where)[0], tf.shape(raster)[-1]], tf.cast(value, raster.dtype))
+        return tf.tensor_scatter_nd_update(raster, where, values)
 
     return tf.ensure_shape(tf.cond(tf.reduce_any(pixels), cleared, lambda: raster), raster.shape)
 
