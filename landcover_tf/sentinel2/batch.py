@@ -13,7 +13,7 @@ from landcover_tf.progress import progress
 from landcover_tf.sentinel2 import prepared
 from landcover_tf.sentinel2.checks import Finding, Severity, check_cloud_mask, check_product
 from landcover_tf.sentinel2.clouds import load_s2cloudless, parse_values
-from landcover_tf.sentinel2.container import ForeignError
+from landcover_tf.sentinel2.container import ForeignError, UnreadableError
 from landcover_tf.sentinel2.discovery import find_product_paths, superseded
 from landcover_tf.sentinel2.label_checks import check_labels
 from landcover_tf.sentinel2.label_rasters import LabelRaster, find_label_rasters
@@ -101,11 +101,17 @@ def _check_all(
             # A .zip of something else may lie among the products.
             foreign = isinstance(error, ForeignError) and path.is_file() and path != source
             severity: Severity = "note" if foreign else "fatal"
+            if isinstance(error, UnreadableError) and _is_plain_folder(path) and path != source:
+                severity = "warning"  # Nobody knows whether products are in it.
             findings.append(
                 Finding(product=path.name, check="open", severity=severity, message=str(error))
             )
     if not products and not any(f.severity == "fatal" for f in findings):
-        raise ProductError(f"{source} holds no Sentinel-2 product, only other .zip files")
+        locked = "".join(f"; {f.message}" for f in findings if f.severity == "warning")
+        raise ProductError(
+            f"{source} holds no Sentinel-2 product, only "
+            f"{'folders that may not be read' if locked else 'other .zip files'}{locked}"
+        )
     replaced = superseded(products)
     for product in products:
         newer = replaced.get(str(product.path))
@@ -129,6 +135,10 @@ def _check_all(
         else:
             findings += _check(product, rasters, settings, options)
     return products, findings
+
+
+def _is_plain_folder(path: Path) -> bool:
+    return path.is_dir() and path.suffix.upper() != ".SAFE"
 
 
 def _check(

@@ -39,6 +39,15 @@ class ForeignError(ProductError):
     """The folder or .zip has nothing of a Sentinel-2 product."""
 
 
+class UnreadableError(ProductError):
+    """The user may not read the folder or .zip, or something in it."""
+
+    def __init__(self, path: str | Path) -> None:
+        super().__init__(
+            f"{path} may not be read (permission denied); have its owner allow it (chmod -R a+rX)"
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Container:
     """Read-only access to a product's files by path relative to the product's root."""
@@ -92,6 +101,8 @@ class Container:
             inside = f"{self.root}/{name}" if self.root else name
             with _open_zip(self.path) as archive, archive.open(inside) as file:
                 yield file
+        except PermissionError as error:
+            raise UnreadableError(self.path / name) from error
         except (OSError, KeyError, *_ZIP_ERRORS) as error:
             raise ProductError(f"cannot read {name} in {self.path}: {error}") from error
 
@@ -125,10 +136,29 @@ class Container:
             ) from error
 
 
+def may_read(path: Path) -> bool:
+    """Returns whether the user may read a file, or list a folder and open what is in it."""
+    mode = os.R_OK | (os.X_OK if path.is_dir() else 0)
+    # By default the real user is asked, who differs from the effective one under setuid.
+    return os.access(path, mode, effective_ids=os.access in os.supports_effective_ids)
+
+
 def _files_in(path: Path) -> Iterator[Path]:
-    """Yields the files in a folder at any depth; a product's folders may be symbolic links."""
+    """Yields the files in a folder at any depth; a product's folders may be symbolic links.
+
+    Raises:
+        ProductError: A folder in it may not be read, or the disk fails.
+    """
+
+    def refuse(error: OSError) -> None:
+        if isinstance(error, PermissionError):
+            raise UnreadableError(error.filename) from error
+        raise ProductError(f"cannot list the files in {path}: {error}") from error
+
     seen = set()
-    for folder, folders, names in os.walk(path, followlinks=True):
+    for folder, folders, names in os.walk(path, followlinks=True, onerror=refuse):
+        if not may_read(Path(folder)):
+            raise UnreadableError(folder)
         real = os.path.realpath(folder)
         if real in seen:
             folders.clear()  # A link in a circle.
@@ -145,12 +175,15 @@ def open_container(path: str | Path) -> Container:
 
     Raises:
         ForeignError: There is no product.
+        UnreadableError: It may not be read.
         ProductError: It is of another level or format, there are several, or the .zip is damaged
             or unsafe.
     """
     path = Path(path)
     if not path.exists():
         raise ProductError(f"{path} does not exist; expected a SAFE folder or a .zip of one")
+    if not may_read(path):
+        raise UnreadableError(path)
     if path.is_dir():
         names = [file.name for file in path.iterdir() if file.is_file()]
         _require_level_1c(names, path)
@@ -212,6 +245,8 @@ def _safe_members(path: Path) -> list[str]:
 def _open_zip(path: Path) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(path)
+    except PermissionError as error:
+        raise UnreadableError(path) from error
     except (OSError, *_ZIP_ERRORS) as error:
         raise ProductError(
             f"{path} is neither a SAFE folder nor a readable .zip ({error}); download it again"

@@ -4,20 +4,26 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from landcover_tf.errors import ProductError
+from landcover_tf.sentinel2.container import UnreadableError, may_read
 from landcover_tf.sentinel2.safe import SafeProduct
 
 
 def find_product_paths(path: str | Path) -> list[Path]:
     """Returns the products at `path`: itself, or every SAFE folder and .zip in it at any depth.
 
-    Nothing is opened; what is not a product is found out by `open_product`. Symbolic links are
-    followed, to each folder once.
+    Nothing is opened; what is not a product, or may not be read, is found out by `open_product`.
+    Symbolic links are followed, to each folder once.
 
     Raises:
         ProductError: There is no such path, or nothing in it looks like a product.
+        UnreadableError: It lies in a folder that the user may not open.
     """
     path = Path(path)
-    if not path.exists():
+    try:
+        exists = path.exists()
+    except PermissionError as error:
+        raise UnreadableError(path.parent) from error
+    if not exists:
         raise ProductError(
             f"{path} does not exist; expected a SAFE folder, a .zip of one, or a folder of them"
         )
@@ -37,15 +43,14 @@ def _products_at(path: Path, seen: set[Path]) -> list[Path]:
     if real in seen:
         return []  # A symbolic link to a folder above or beside.
     seen.add(real)
+    if not may_read(path):
+        # `open_product` says so. On top of a disk there is a folder that only root may read.
+        return [] if path.name == "lost+found" else [path]
     if any(path.glob("MTD_MSIL*.xml")):
         return [path]
-    try:
-        entries = sorted(path.iterdir())
-    except PermissionError:
-        return []  # lost+found on top of a disk, for example.
     found = [
         product
-        for entry in entries
+        for entry in sorted(path.iterdir())
         if not entry.name.startswith(".") and (entry.is_dir() or entry.suffix.lower() == ".zip")
         for product in _products_at(entry, seen)
     ]

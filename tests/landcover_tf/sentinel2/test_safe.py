@@ -1,8 +1,12 @@
 """Products are read as their XML says, whatever their age, name or packing."""
 
+import os
 import stat
+import tempfile
 import zipfile
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 import rasterio
@@ -11,8 +15,33 @@ from fakes.tiny_safe import band_file, write_safe, zip_safe
 
 from landcover_tf.bands import BAND_NAMES
 from landcover_tf.errors import ProductError
+from landcover_tf.sentinel2.container import UnreadableError
 from landcover_tf.sentinel2.discovery import find_product_paths, superseded
 from landcover_tf.sentinel2.safe import open_product
+
+
+@pytest.fixture
+def as_nobody():
+    """A folder of a user whom permissions bind, as which the test runs; root may read all."""
+    with tempfile.TemporaryDirectory() as folder:
+        if os.geteuid() != 0:
+            yield Path(folder)
+            return
+        os.chown(folder, 65534, 65534)
+        os.seteuid(65534)
+        try:
+            yield Path(folder)
+        finally:
+            os.seteuid(0)
+
+
+@contextmanager
+def locked(*paths):
+    for path in paths:
+        path.chmod(0)
+    yield
+    for path in paths:
+        path.chmod(0o755)
 
 
 def edit(path, old, new):
@@ -298,12 +327,31 @@ class TestDiscovery:
         # As a mirror sorts them by date, and as some programs unpack a .zip.
         dated = write_safe(tmp_path / "2025" / "09", tile="34SEJ")
         doubled = write_safe(tmp_path / "double.SAFE")
-        (tmp_path / "locked").mkdir(mode=0)
+        (tmp_path / "lost+found").mkdir(mode=0)
         assert find_product_paths(tmp_path) == [dated, doubled]
         assert find_product_paths(tmp_path / "double.SAFE") == [doubled]
         empty = tmp_path / "empty.SAFE"
         empty.mkdir()
         assert find_product_paths(tmp_path) == [dated, doubled, empty]
+
+    def test_what_may_not_be_read_is_found_and_told(self, as_nobody):
+        root = write_safe(as_nobody)
+        archive = zip_safe(root, as_nobody / "a.zip")
+        year = as_nobody / "2024"
+        year.mkdir()
+        granule = root / "GRANULE"
+        with locked(year, archive):
+            assert find_product_paths(as_nobody) == [year, root, archive]
+            for path in (year, archive):
+                with pytest.raises(UnreadableError, match=f"{path} may not be read"):
+                    open_product(path)
+        for part in (root, granule, root / "MTD_MSIL1C.xml"):
+            with locked(part):
+                assert find_product_paths(as_nobody) == [root, archive]
+                with pytest.raises(UnreadableError, match=f"{part} may not be read"):
+                    open_product(root)
+        with locked(as_nobody), pytest.raises(UnreadableError, match=f"{as_nobody} may not be"):
+            find_product_paths(root)
 
     def test_symbolic_links_are_followed_once(self, tmp_path):
         root = write_safe(tmp_path / "kept")
