@@ -5,17 +5,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import rasterio
-
 from landcover_tf import cli
 from landcover_tf.errors import LandCoverError, ProductError, RasterError
 from landcover_tf.executors import executor, finished, places, result_of
-from landcover_tf.files import beside, read_json
+from landcover_tf.files import beside
 from landcover_tf.pixel_sizes import NO_AREA
 from landcover_tf.progress import progress
 from serving.engines import Engine, chosen_engine
+from serving.finished_maps import grows, is_finished, is_merged, own_config
 from serving.inputs import find_inputs, map_paths
 from serving.map_picture import check_truth
+from serving.mosaic import check_mosaic, merge
 from serving.options import (
     CleaningOptions,
     NetworkOptions,
@@ -27,17 +27,6 @@ from serving.predict import PredictConfig
 from serving.raster_io import bounded_cache
 from serving.scene_prediction import Result, ScenePrediction
 from serving.training_upsampling import difference
-
-NOT_IN_THE_MAP = (
-    "overwrite",
-    "jobs",
-    "scheduler",
-    "verify",
-    "verify_regions",
-    "seed",
-    "request_log",
-)
-"""Settings that two runs of the same map may differ in."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,37 +63,22 @@ def predict_all(config: PredictConfig) -> None:
         from serving.plan import print_plans
 
         return print_plans(scenes)
-    if config.mosaic:
-        from serving.mosaic import check_mosaic
-
-        sources = [scene.source for scene in scenes]
-        check_mosaic(sources, config.output_map, options.outputs, overwrite=config.overwrite)
-    if config.server is not None:
-        print(f"predicting on {engine.backend.name}")  # Or its failure, before anything is written.
     several = len(scenes) > 1 or config.mosaic
-    unfinished = [s for s in scenes if not (several and _is_finished(s, config))]
-    if unfinished and config.precision == "bf16" and "bf16" not in engine.backend.name:
-        print(
-            "warning: this processor has no bfloat16 instructions, so the network runs on "
-            f"{engine.backend.name}",
-            file=sys.stderr,
-        )
-    for scene in unfinished:
-        if scene.source.grid.crs is None:
-            print(f"warning: {scene.source.path} has no CRS, its map has none", file=sys.stderr)
-        elif scene.source.grid.pixel_area_m2 is None:
-            print(f"the map of {scene.source.path} gets no hectares: {NO_AREA}")
-        if untrained := difference(scene.source, engine.info):
-            print(f"warning: {untrained}", file=sys.stderr)
-        scene.prepare()
+    unfinished = [s for s in scenes if not (several and is_finished(s, config))]
+    if config.mosaic:
+        if not unfinished and is_merged(scenes, config):
+            print(f"map: {config.output_map} (finished by an earlier run)")
+            return
+        sources = [scene.source for scene in scenes]
+        overwrite = config.overwrite or grows(scenes, config)
+        check_mosaic(sources, config.output_map, options.outputs, overwrite=overwrite)
+    _begin(unfinished, engine, config)
     with bounded_cache():
         _predict(unfinished, config, total=len(scenes))
         if config.mosaic:
-            from serving.mosaic import merge
-
-            maps = [scene.map_path for scene in scenes]
-            print_result(merge(maps, scenes[0].legend, config.output_map, options.outputs))
-            cli.write_config(config, beside(config.output_map, "predict.json"))
+            maps, record = [scene.map_path for scene in scenes], cli.config_dict(config)
+            legend = scenes[0].legend
+            print_result(merge(maps, legend, config.output_map, options.outputs, record))
 
 
 def options_of(config: PredictConfig) -> PredictionOptions:
@@ -198,6 +172,26 @@ def compute_rows(job: RowsJob) -> None:
         scene.source.close()
 
 
+def _begin(scenes: Sequence[ScenePrediction], engine: Engine, config: PredictConfig) -> None:
+    """Tells what will run, and prepares the scenes for it."""
+    if config.server is not None:
+        print(f"predicting on {engine.backend.name}")  # Or its failure, before anything is written.
+    if scenes and config.precision == "bf16" and "bf16" not in engine.backend.name:
+        print(
+            "warning: this processor has no bfloat16 instructions, so the network runs on "
+            f"{engine.backend.name}",
+            file=sys.stderr,
+        )
+    for scene in scenes:
+        if scene.source.grid.crs is None:
+            print(f"warning: {scene.source.path} has no CRS, its map has none", file=sys.stderr)
+        elif scene.source.grid.pixel_area_m2 is None:
+            print(f"the map of {scene.source.path} gets no hectares: {NO_AREA}")
+        if untrained := difference(scene.source, engine.info):
+            print(f"warning: {untrained}", file=sys.stderr)
+        scene.prepare()
+
+
 def _predict(scenes: Sequence[ScenePrediction], config: PredictConfig, *, total: int) -> None:
     """Finishes scene after scene; an unreadable one does not keep the others from it."""
     unreadable: dict[ScenePrediction, LandCoverError] = {}
@@ -233,40 +227,12 @@ def _finish(scene: ScenePrediction, config: PredictConfig) -> None:
 
         found = verify(scene, regions=config.verify_regions, seed=config.seed)
     result = scene.finish()
-    cli.write_config(_own_config(scene, config), beside(scene.map_path, "predict.json"))
+    cli.write_config(own_config(scene, config), beside(scene.map_path, "predict.json"))
     print_result(result)
     if result.applicability is not None and not result.applicability.applicable:
         print(f"warning: {result.applicability.warning(name)}", file=sys.stderr)
     if found is not None:
         print(found)
-
-
-def _is_finished(scene: ScenePrediction, config: PredictConfig) -> bool:
-    """Returns whether a map of several is there already, from the same command and model."""
-    record = beside(scene.map_path, "predict.json")
-    if config.overwrite or not (record.is_file() and scene.map_path.is_file()):
-        return False
-    found, wanted = read_json(record), cli.config_dict(_own_config(scene, config))
-    if any(found.get(key) != wanted[key] for key in wanted if key not in NOT_IN_THE_MAP):
-        return False
-    if scene.source.path.stat().st_mtime > record.stat().st_mtime:
-        return False
-    with rasterio.open(scene.map_path) as dataset:
-        same = dataset.tags().get("model_sha256") == scene.engine.model_hash
-    if same:
-        print(f"map: {scene.map_path} (finished by an earlier run)")
-    return same
-
-
-def _own_config(scene: ScenePrediction, config: PredictConfig) -> PredictConfig:
-    """Returns the config that makes this map alone, whatever inputs there are beside it."""
-    return replace(
-        config,
-        input_image=(scene.source_path,),
-        output_map=scene.map_path,
-        mosaic=False,
-        confidence=scene.options.outputs.confidence,
-    )
 
 
 def _compute_elsewhere(

@@ -1,16 +1,18 @@
 """Maps of overlapping rasters merged into one: the more confident pixel wins."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rasterio
 from rasterio import Affine
+from rasterio.errors import RasterioIOError
 from rasterio.windows import Window as RasterioWindow
 
 from landcover_tf.errors import OutputError, RasterError
-from landcover_tf.files import beside
+from landcover_tf.files import beside, write_json
 from landcover_tf.legend import IGNORED, Legend
 from serving import outputs
 from serving.band_content import BASE_LAYERS
@@ -46,7 +48,7 @@ def check_mosaic(
     """
     # Entropy and probabilities stay with the single maps.
     wanted = replace(wanted, entropy=False, probabilities=False)
-    overwrite = overwrite or _work_folder(path).exists()
+    overwrite = overwrite or is_unfinished(path)
     check_targets(path, wanted, sources, overwrite=overwrite)
     place([s.grid for s in sources], [str(s.path) for s in sources])
 
@@ -90,7 +92,27 @@ def place(grids: Sequence[Georeference], names: Sequence[str]) -> tuple[Georefer
     return whole, placed
 
 
-def merge(parts: Sequence[Path], legend: Legend, path: Path, wanted: OutputOptions) -> Result:
+def scenes_of(path: Path) -> list[str]:
+    """Returns the names of the scenes that a mosaic was merged from; none of an unreadable one."""
+    try:
+        with rasterio.open(path) as dataset:
+            return str(dataset.tags().get("source", "")).split(", ")
+    except RasterioIOError:
+        return []
+
+
+def is_unfinished(path: Path) -> bool:
+    """Returns whether a run was killed, or failed, while it merged a mosaic."""
+    return _work_folder(path).exists()
+
+
+def merge(
+    parts: Sequence[Path],
+    legend: Legend,
+    path: Path,
+    wanted: OutputOptions,
+    record: Mapping[str, Any],
+) -> Result:
     """Writes the merged map, its confidence and what is wanted beside them; returns the map.
 
     Where maps overlap, the pixel of the highest confidence wins; of equal ones the first map's.
@@ -101,6 +123,8 @@ def merge(parts: Sequence[Path], legend: Legend, path: Path, wanted: OutputOptio
         legend: Classes of all of them.
         path: The mosaic.
         wanted: What to write of the mosaic: picture, polygons, STAC item.
+        record: The settings, for `predict.json`; it comes with the other files, so that a mosaic
+            never stands beside settings of another.
 
     Raises:
         OutputError: The disk refuses.
@@ -121,6 +145,7 @@ def merge(parts: Sequence[Path], legend: Legend, path: Path, wanted: OutputOptio
         files.mkdir()
         tags = _shared_tags(maps, parts)
         counts = _write(files / path.name, store, grid, legend, tags, wanted)
+        write_json(beside(files / path.name, "predict.json"), record)
         outputs.publish(files, path)
         store.remove()
         return Result(map_path=path, legend=legend, counts=counts)

@@ -110,7 +110,8 @@ class PredictConfig:
     """Chooses those regions."""
     mosaic: bool = False
     """Merge the maps of several inputs, all of one UTM zone and grid, into --output-map, a .tif
-    file, by confidence; the single maps stay in NAME_scenes/."""
+    file, by confidence; the single maps stay in NAME_scenes/, so that the same command with more
+    inputs computes theirs only."""
     jobs: int = 1
     """Processes that predict row bands or inputs side by side; each loads the model."""
     scheduler: str | None = None

@@ -42,7 +42,7 @@ def test_more_rows_take_the_same_memory(
         scene.compute(scene.unfinished_rows())
         scene.finish()
         scene.source.close()
-        merge([out], scene.legend, tmp_path / name / "mosaic.tif", outputs)
+        merge([out], scene.legend, tmp_path / name / "mosaic.tif", outputs, {})
 
     for height in (300, SHORT, TALL):
         write_raster(tmp_path / f"{height}.tif", height, WIDTH)

@@ -77,6 +77,9 @@ def test_finished_maps_of_other_settings_are_not_taken_over(
     assert main(command) == 2
     assert "a/map.tif exists already" in capsys.readouterr().err
     assert main([*command, "--overwrite"]) == 0
+    (tmp_path / "maps" / "a" / "map.tif").write_bytes(b"damaged")
+    assert main(command) == 2
+    assert "a/map.tif exists already" in capsys.readouterr().err
 
 
 def test_the_same_weights_calibrated_otherwise_are_another_model(
@@ -160,6 +163,78 @@ def test_an_existing_mosaic_is_refused_before_any_work(
     assert "mosaic.tif exists already" in capsys.readouterr().err
     assert out.read_bytes() == b"mine"
     assert not (tmp_path / "mosaic_scenes").exists()
+
+
+def overlapping(folder: Path, *, size: int = 60) -> list[Path]:
+    """Writes rasters of one grid, each half a width east of the one before."""
+    images = [folder / f"{name}.tif" for name in "abc"]
+    for place, image in enumerate(images):
+        origin = (600_000.0 + 10 * (size // 2) * place, 4_200_000.0)
+        write_raster(image, size, size, seed=place, origin=origin)
+    return images
+
+
+def test_a_mosaic_asked_for_again_is_there_and_one_more_input_is_merged_in(
+    small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images, out = overlapping(tmp_path), tmp_path / "m.tif"
+    flags = (*PLAIN, "--mosaic")
+    whole = tmp_path / "whole" / "m.tif"
+    assert main(arguments(small_export, images, whole, *flags)) == 0
+    assert main(arguments(small_export, images[:2], out, *flags)) == 0
+    maps = [tmp_path / "m_scenes" / image.stem / "map.tif" for image in images]
+    before = {path: path.stat().st_mtime_ns for path in (out, *maps[:2])}
+    capsys.readouterr()
+
+    assert main(arguments(small_export, images[:2], out, *flags)) == 0
+    assert capsys.readouterr().out.count("(finished by an earlier run)") == 3
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+    assert main(arguments(small_export, images, out, *flags)) == 0
+    assert capsys.readouterr().out.count("(finished by an earlier run)") == 2
+    assert {path: path.stat().st_mtime_ns for path in maps[:2]} == {p: before[p] for p in maps[:2]}
+    for name in ("m.tif", "m_confidence.tif", "m_areas.csv"):
+        assert (tmp_path / name).read_bytes() == (whole.parent / name).read_bytes()
+    merged = out.read_bytes()
+
+    # A scene less would be lost from the mosaic, and other settings make another one.
+    for command in (
+        arguments(small_export, images[1:], out, *flags),
+        arguments(small_export, images, out, *flags, "--vector"),
+    ):
+        assert main(command) == 2
+        assert "exists already" in capsys.readouterr().err
+        assert out.read_bytes() == merged
+    out.write_bytes(b"damaged")
+    assert main(arguments(small_export, images, out, *flags)) == 0
+    assert out.read_bytes() == merged
+
+
+def test_a_mosaic_killed_while_it_was_merged_takes_over_all_maps(
+    small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images, out = overlapping(tmp_path, size=600), tmp_path / "killed" / "m.tif"
+    flags = (*PLAIN, "--mosaic", "--vector")
+    whole = tmp_path / "whole" / "m.tif"
+    assert main(arguments(small_export, images, whole, *flags)) == 0
+    command = arguments(small_export, images, out, *flags)
+    process = subprocess.Popen([sys.executable, "-m", "serving.predict", *command])
+    deadline = time.monotonic() + 120
+    work = out.with_name(".m.tif.work")
+    while not (work / "files" / "m.tif").exists() and time.monotonic() < deadline:
+        assert process.poll() is None
+        time.sleep(0.001)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert work.exists() and not out.exists()
+    capsys.readouterr()
+    assert main(command) == 0
+    assert capsys.readouterr().out.count("map.tif (finished by an earlier run)") == 3
+    names = sorted(path.name for path in whole.parent.iterdir() if path.is_file())
+    assert names == sorted(path.name for path in out.parent.iterdir() if path.is_file())
+    for name in set(names) - {"m_predict.json"}:
+        assert (out.parent / name).read_bytes() == (whole.parent / name).read_bytes(), name
+    assert not work.exists()
 
 
 def test_a_mosaic_gets_the_files_that_a_map_gets(small_export: SmallExport, tmp_path: Path) -> None:
