@@ -5,6 +5,7 @@ import pytest
 from builder_inputs import arguments, write_raster
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.ndimage import gaussian_filter
 
 from landcover_tf.dataset_info import DatasetInfo
 from tfrecords_builder import audit
@@ -77,6 +78,30 @@ def test_fingerprints_do_not_depend_on_the_place_in_the_patch():
     share, same = shared_fractions([first, moved, other], np.array([0, 1, 1]), 2)
     assert same.tolist() == [[False, True], [True, False], [False, False]]
     assert (share[2] == 0).all()
+
+
+@pytest.mark.parametrize("noise", [0.5, 1, 3])
+def test_images_of_8_bits_are_not_alike_by_chance(noise):
+    random = np.random.default_rng(0)
+
+    def scene(size):
+        smooth = gaussian_filter(random.normal(0, 300, (size, size)), 20)
+        return np.clip(60 + smooth + random.normal(0, noise, (size, size)), 1, 254)
+
+    # 32 patches of another place, and one whose corner of 28 x 28 pixels is in the first of them.
+    first, second = (scene(512).astype(np.uint8)[..., None] for _ in range(2))
+    valid = np.ones((64, 64), bool)
+    corners = [(row, col) for row in range(0, 512, 64) for col in range(0, 256, 64)]
+    patches = [first[r : r + 64, c : c + 64] for r, c in corners]
+    patches += [second[r : r + 64, c : c + 64] for r, c in corners]
+    samples = [fingerprints(patch, valid) for patch in patches]
+    split = np.repeat([0, 1], len(corners))
+    _, same = shared_fractions(samples, split, 2)
+    assert not same.any()
+    overlapping = fingerprints(first[36:100, 36:100], valid)
+    _, same = shared_fractions([*samples, overlapping], np.append(split, 1), 2)
+    assert np.flatnonzero(same[:, 1]).tolist() == [0, 1, 4, 5]
+    assert np.flatnonzero(same[:, 0]).tolist() == [64]
 
 
 @settings(max_examples=40, deadline=None)
