@@ -1,10 +1,12 @@
 """Entry of `landcover experiments`: a list of named training configurations, compared."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from queue import SimpleQueue
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -14,6 +16,7 @@ from landcover_tf.files import read_json, write_json
 from landcover_tf.run_folder import RunFolder
 from landcover_tf.training.config import TrainConfig
 from tuning import ranking
+from tuning.devices import environments
 from tuning.space import OWN_FIELDS, check_field, train_config
 from tuning.trials import (
     MONITORS,
@@ -153,6 +156,10 @@ def _run_all(
     experiments: Mapping[str, Mapping[str, Any]],
     configs: Mapping[str, TrainConfig],
 ) -> list[TrialRecord]:
+    free: SimpleQueue[dict[str, str]] = SimpleQueue()
+    for one in environments(config.jobs):
+        free.put(one)
+
     def run(name: str) -> TrialRecord:
         folder = config.output_dir / name
         done = _finished(folder)
@@ -161,9 +168,11 @@ def _run_all(
             return done
         print(f"{name}: training", flush=True)
         settings = {k: v for k, v in experiments[name].items() if k not in OWN_FIELDS}
-        record = run_trial(
-            configs[name], folder, settings=settings, objective=config.objective, echo=config.echo
-        )
+        with _taken(free) as environment:
+            record = run_trial(
+                configs[name], folder, settings=settings, objective=config.objective,
+                echo=config.echo, environment=environment,
+            )  # fmt: skip
         score = "failed" if record.score is None else f"{config.objective} {record.score:.4f}"
         print(f"{name}: {score} after {record.seconds / 60:.1f} minutes", flush=True)
         return record
@@ -171,6 +180,16 @@ def _run_all(
     # Threads only wait here: every training is a process.
     with ThreadPoolExecutor(config.jobs) as pool:
         return list(pool.map(run, configs))
+
+
+@contextmanager
+def _taken(free: "SimpleQueue[dict[str, str]]") -> Iterator[dict[str, str]]:
+    """Takes an environment from the free ones and gives it back."""
+    one = free.get()
+    try:
+        yield one
+    finally:
+        free.put(one)
 
 
 def _finished(folder: Path) -> TrialRecord | None:

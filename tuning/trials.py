@@ -115,6 +115,7 @@ def run_trial(
     settings: Mapping[str, Any],
     objective: Objective,
     echo: bool = False,
+    environment: Mapping[str, str] | None = None,
 ) -> TrialRecord:
     """Trains in a process of its own, or goes on with what an earlier attempt left.
 
@@ -124,6 +125,7 @@ def run_trial(
         settings: What to keep in the record.
         objective: Score to read; the config's `monitor` names the same.
         echo: Show the training's own output instead of keeping it in a log.
+        environment: What to add to the environment, such as the GPUs to see.
 
     Raises:
         StopRequestedError: The training was asked to stop; call again to go on.
@@ -133,7 +135,7 @@ def run_trial(
     cli.write_config(config, folder / "config.json")
     with _alone(folder) as lock:
         start = time.monotonic()
-        code = _train(folder, lock, echo)
+        code = _train(folder, lock, echo, os.environ | dict(environment or {}))
     record = replace(record, seconds=round(time.monotonic() - start, 2))
     if code == STOPPED:
         raise StopRequestedError(folder.name)
@@ -164,13 +166,13 @@ def _alone(folder: Path) -> Iterator[int]:
         os.close(lock)
 
 
-def _train(folder: Path, lock: int, echo: bool) -> int:
+def _train(folder: Path, lock: int, echo: bool, environment: Mapping[str, str]) -> int:
     command = [sys.executable, "-m", "landcover_tf.train", "--config", str(folder / "config.json")]
     if echo:
-        return subprocess.run(command, pass_fds=(lock,)).returncode
+        return subprocess.run(command, pass_fds=(lock,), env=environment).returncode
     with (folder / LOG_NAME).open("ab") as log:
         return subprocess.run(
-            command, stdout=log, stderr=subprocess.STDOUT, pass_fds=(lock,)
+            command, stdout=log, stderr=subprocess.STDOUT, pass_fds=(lock,), env=environment
         ).returncode
 
 

@@ -13,6 +13,7 @@ import time
 from collections.abc import Sequence
 
 from landcover_tf.errors import RunError
+from tuning.devices import environments
 
 POLL_SECONDS = 1.0
 
@@ -27,15 +28,10 @@ def run_workers(arguments: Sequence[str], workers: int) -> None:
     Raises:
         RunError: A process failed; the others are ended, and the same command goes on.
     """
-    environment = os.environ | {
-        "KERASTUNER_ORACLE_IP": "127.0.0.1",
-        "KERASTUNER_ORACLE_PORT": str(_free_port()),
-    }
-    names = ["chief", *(f"worker{number}" for number in range(workers))]
     command = [sys.executable, "-m", "tuning", *arguments]
     processes = {
-        name: subprocess.Popen(command, env=environment | {"KERASTUNER_TUNER_ID": name})
-        for name in names
+        name: subprocess.Popen(command, env=os.environ | own)
+        for name, own in process_environments(workers, _free_port()).items()
     }
     try:
         watch(processes)
@@ -45,6 +41,27 @@ def run_workers(arguments: Sequence[str], workers: int) -> None:
                 process.terminate()
         for process in processes.values():
             process.wait()
+
+
+def process_environments(workers: int, port: int) -> dict[str, dict[str, str]]:
+    """Returns what to add to the environment of each process, by name.
+
+    Args:
+        workers: Trials at a time.
+        port: Where the chief listens.
+    """
+    # The chief proposes and computes nothing on a GPU.
+    own = {"chief": {"CUDA_VISIBLE_DEVICES": ""}}
+    own |= {f"worker{number}": gpus for number, gpus in enumerate(environments(workers))}
+    return {
+        name: gpus
+        | {
+            "KERASTUNER_TUNER_ID": name,
+            "KERASTUNER_ORACLE_IP": "127.0.0.1",
+            "KERASTUNER_ORACLE_PORT": str(port),
+        }
+        for name, gpus in own.items()
+    }
 
 
 def watch(processes: dict[str, subprocess.Popen[bytes]]) -> None:

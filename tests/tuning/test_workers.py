@@ -6,7 +6,8 @@ import sys
 import pytest
 
 from landcover_tf.errors import RunError
-from tuning.workers import watch
+from tuning.devices import environments
+from tuning.workers import process_environments, watch
 
 
 def ended(code):
@@ -36,3 +37,32 @@ def test_a_chief_that_ends_with_an_error_is_noticed():
 def test_the_chief_need_not_have_ended(chief):
     watch({"chief": chief, "worker0": ended(0), "worker1": ended(0)})
     assert chief.poll() is None
+
+
+@pytest.mark.parametrize(
+    ("visible", "parts", "expected"),
+    [
+        ("0,1,2", 2, ["0", "1"]),  # As many for each.
+        ("4, GPU-8932f937,6,7", 2, ["4,GPU-8932f937", "6,7"]),
+        ("0,1", 1, [None]),
+        ("0", 2, [None, None]),
+        ("1,-1,2", 2, [None, None]),  # CUDA shows the first alone.
+        ("", 2, [None, None]),
+    ],
+)
+def test_trainings_at_a_time_see_gpus_of_their_own(monkeypatch, visible, parts, expected):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    found = environments(parts)
+    assert [one.get("CUDA_VISIBLE_DEVICES") for one in found] == expected
+    shared = parts > 1 and expected[0] is None
+    assert all(("TF_FORCE_GPU_ALLOW_GROWTH" in one) == shared for one in found)
+
+
+def test_every_process_has_its_name_and_its_gpu(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
+    found = process_environments(2, 1234)
+    assert {name: one["CUDA_VISIBLE_DEVICES"] for name, one in found.items()} == {
+        "chief": "", "worker0": "2", "worker1": "3"
+    }  # fmt: skip
+    for name, one in found.items():
+        assert (one["KERASTUNER_TUNER_ID"], one["KERASTUNER_ORACLE_PORT"]) == (name, "1234")
