@@ -9,7 +9,7 @@ from landcover_tf import cli, flag_ranges
 from landcover_tf.errors import ConfigError, RunError
 from landcover_tf.files import read_json
 from tuning.search import TunerKind
-from tuning.trials import MONITORS, STOPPED, Objective, TrialRecord
+from tuning.trials import MONITORS, Objective, TrialRecord
 
 if TYPE_CHECKING:
     from tuning.search import Search
@@ -67,7 +67,7 @@ class TuneConfig:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs the program and returns its exit code: 143 when a training was asked to stop."""
+    """Runs the program and returns its exit code: 143 or 130 when a training was asked to stop."""
     return cli.run(TuneConfig, _program, argv, prog="tuning")
 
 
@@ -86,7 +86,7 @@ def _program(config: TuneConfig) -> int:
         return 0 if is_worker() else _finish(search, config)
     except StopRequestedError as stop:
         print(f"trial {stop} was asked to stop; the same command continues the search")
-        return STOPPED
+        return stop.exit_code
     except RunError:
         # What was found before too many trials failed is of use all the same.
         if not is_distributed() and any(r.score is not None for r in read_records(search.trials)):

@@ -21,7 +21,6 @@ from tuning.space import OWN_FIELDS, check_field, train_config
 from tuning.trials import (
     MONITORS,
     RECORD_NAME,
-    STOPPED,
     Objective,
     StopRequestedError,
     TrialRecord,
@@ -107,7 +106,7 @@ def _program(config: ExperimentsConfig) -> int:
         records = _run_all(config, experiments, configs)
     except StopRequestedError as stop:
         print(f"experiment {stop} was asked to stop; the same command continues")
-        return STOPPED
+        return stop.exit_code
     _compare(config)
     failed = [record for record in records if record.score is None]
     for record in failed:

@@ -34,7 +34,8 @@ MONITORS: Mapping[str, Literal["mean_f1", "mean_iou", "overall_accuracy"]] = {
 RECORD_NAME = "trial.json"
 LOG_NAME = "train.log"
 STOPPED = 143
-"""Exit code of a training that saved its state on request."""
+INTERRUPTED = 130
+"""Exit codes of a training that saved its state on request: of SIGTERM, or of Ctrl-C."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +74,16 @@ class TrialRecord:
 
 
 class StopRequestedError(Exception):
-    """The training was asked to stop and has saved its state."""
+    """The training was asked to stop and has saved its state.
+
+    Args:
+        name: Of the run.
+        exit_code: Of the program that ends because of it.
+    """
+
+    def __init__(self, name: str, exit_code: int = STOPPED) -> None:
+        super().__init__(name)
+        self.exit_code = exit_code
 
 
 def new_folder(folder: Path, what: str) -> None:
@@ -137,8 +147,8 @@ def run_trial(
         start = time.monotonic()
         code = _train(folder, lock, echo, os.environ | dict(environment or {}))
     record = replace(record, seconds=round(time.monotonic() - start, 2))
-    if code == STOPPED:
-        raise StopRequestedError(folder.name)
+    if code in (STOPPED, INTERRUPTED):
+        raise StopRequestedError(folder.name, code)
     if code == 0:
         record = _with_score(record, RunFolder(config.output_dir), objective)
     else:
@@ -169,11 +179,34 @@ def _alone(folder: Path) -> Iterator[int]:
 def _train(folder: Path, lock: int, echo: bool, environment: Mapping[str, str]) -> int:
     command = [sys.executable, "-m", "landcover_tf.train", "--config", str(folder / "config.json")]
     if echo:
-        return subprocess.run(command, pass_fds=(lock,), env=environment).returncode
+        return wait_for(subprocess.Popen(command, pass_fds=(lock,), env=environment))
     with (folder / LOG_NAME).open("ab") as log:
-        return subprocess.run(
-            command, stdout=log, stderr=subprocess.STDOUT, pass_fds=(lock,), env=environment
-        ).returncode
+        return wait_for(
+            subprocess.Popen(
+                command, stdout=log, stderr=subprocess.STDOUT, pass_fds=(lock,), env=environment
+            )
+        )
+
+
+def wait_for(training: "subprocess.Popen[bytes]") -> int:
+    """Returns the exit code of a training, INTERRUPTED after a Ctrl-C, which lets it save first.
+
+    Raises:
+        KeyboardInterrupt: A second one came, and the training was killed.
+    """
+    try:
+        return training.wait()
+    except KeyboardInterrupt:
+        print("waiting for the training to save its state; Ctrl-C again kills it", flush=True)
+        try:
+            # A terminal interrupts the training as well, but not everyone who interrupts this.
+            training.terminate()
+            training.wait()
+        except KeyboardInterrupt:
+            training.kill()
+            training.wait()
+            raise
+        return INTERRUPTED
 
 
 def _with_score(record: TrialRecord, run: RunFolder, objective: Objective) -> TrialRecord:
