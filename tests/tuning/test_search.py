@@ -10,6 +10,7 @@ import time
 from dataclasses import replace
 
 import pytest
+from fakes.small_dataset import write_small_dataset
 
 from landcover_tf import cli
 from landcover_tf.errors import ConfigError, OutputError
@@ -17,7 +18,7 @@ from landcover_tf.run_folder import RunFolder
 from landcover_tf.training.config import TrainConfig
 from tuning import __main__ as tune
 from tuning import experiments
-from tuning.search import alone, open_search
+from tuning.search import alone, open_search, write_best
 from tuning.trials import TrialRecord, read_records
 
 BASE = {
@@ -145,6 +146,18 @@ def test_the_settings_file_wins_over_defaults_and_flags_over_the_file(tiny_datas
     assert found("--epochs", "7", "--early-stopping", "2", "--seed", "0") == (7, 2, 0, 0)
     (tmp_path / "base.json").write_text(json.dumps(BASE))
     assert found() == (10, 0, 0, 0)
+
+
+def test_best_names_the_dataset_where_it_is_now(tmp_path):
+    write_small_dataset(tmp_path / "data")
+    arguments = flags(tmp_path / "data", tmp_path / "out", tmp_path)
+    search = tune.make_search(cli.parse(tune.TuneConfig, arguments, prog="tuning"))
+    folder = search.trials / "0"
+    trained = TrainConfig(data_dir=tmp_path / "before", output_dir=folder / "run", lr=0.007)
+    cli.write_config(trained, folder / "config.json")
+    record = TrialRecord(id="0", settings={"lr": 0.007}, status="completed", score=0.5)
+    best = json.loads(write_best(search, record).read_text())
+    assert (best["data_dir"], best["lr"]) == (str(tmp_path / "data"), 0.007)
 
 
 def test_bad_input_leaves_nothing_behind(tiny_dataset, tmp_path, capsys):
