@@ -10,7 +10,7 @@ from landcover_tf.executors import executor, finished, result_of, usable_cores
 from landcover_tf.files import read_json, remove_leftovers, write_json
 from landcover_tf.legend import load_crosswalk
 from landcover_tf.progress import progress
-from landcover_tf.sentinel2 import prepared
+from landcover_tf.sentinel2 import prepared, scene_inputs
 from landcover_tf.sentinel2.checks import Finding, Severity, check_cloud_mask, check_product
 from landcover_tf.sentinel2.clouds import load_s2cloudless, parse_values
 from landcover_tf.sentinel2.container import ForeignError, UnreadableError
@@ -173,9 +173,12 @@ def _jobs(
 ) -> list[Job]:
     """Returns the jobs of the products whose scenes are not finished."""
     jobs = []
+    truth = settings.ground_truth
+    rasters = [] if truth is None else find_label_rasters(truth)
     for product in products:
         remove_leftovers(output_dir / product.name)
-        if _is_finished(output_dir / product.name, settings, options.overwrite):
+        folder = output_dir / product.name
+        if _is_finished(folder, product, settings, rasters, overwrite=options.overwrite):
             print(f"{product.name}: finished before, skipped")
             continue
         jobs.append(
@@ -228,11 +231,18 @@ def _cloud_cover(scene: Path) -> str:
     return f"  cloud cover: {', '.join(covers)}" + ("; none used" if used == "none" else "")
 
 
-def _is_finished(folder: Path, settings: Settings, overwrite: bool) -> bool:
-    """Returns whether a scene is done and is not to be made again.
+def _is_finished(
+    folder: Path,
+    product: SafeProduct,
+    settings: Settings,
+    rasters: Sequence[LabelRaster],
+    *,
+    overwrite: bool,
+) -> bool:
+    """Returns whether the scene of a product is done and is not to be made again.
 
     Raises:
-        OutputError: The scene was made with other settings, or the folder is none.
+        OutputError: It was made with other settings or other files, or the folder is no scene.
     """
     if not folder.exists():
         return False
@@ -243,8 +253,18 @@ def _is_finished(folder: Path, settings: Settings, overwrite: bool) -> bool:
         )
     if overwrite:
         return False
-    before, now = read_json(document).get("settings", {}), settings.to_dict()
-    changed = [f"{k} {before.get(k)!r} -> {v!r}" for k, v in now.items() if before.get(k) != v]
+    scene = read_json(document)
+    before, now, inputs = scene.get("settings", {}), settings.to_dict(), scene.get("inputs")
+    # What a path or a legend's name stands for is compared by content where the scene tells it.
+    by_content = () if inputs is None else (*scene_inputs.FILES, "source_legend")
+    changed = [
+        f"{k} {before.get(k)!r} -> {v!r}"
+        for k, v in now.items()
+        if before.get(k) != v and k not in by_content
+    ]
+    if inputs is not None:
+        files = scene_inputs.files_of(product, settings, rasters)
+        changed += scene_inputs.changes(inputs, files, settings)
     if changed:
         raise OutputError(
             f"{folder} was prepared with other settings ({', '.join(changed)}); choose another "

@@ -15,7 +15,7 @@ from landcover_tf.grid import Window
 from landcover_tf.legend import load_crosswalk
 from landcover_tf.progress import progress
 from landcover_tf.provenance import git_commit, software_versions
-from landcover_tf.sentinel2 import clouds, label_rasters, labels, prepared, resample
+from landcover_tf.sentinel2 import clouds, label_rasters, labels, prepared, resample, scene_inputs
 from landcover_tf.sentinel2.band_reader import GDAL_CACHE_BYTES
 from landcover_tf.sentinel2.clouds import CloudMask
 from landcover_tf.sentinel2.pansharpen import PREDICTORS
@@ -64,6 +64,8 @@ class _Preparation:
         self.cloud_cover: dict[str, float | None] = {}
 
     def run(self) -> None:
+        # Before they are read: a file that is changed meanwhile is another afterwards.
+        inputs = self._inputs()
         product_clouds = read_product_clouds(self.product)
         validity = read_quality_bits(self.product, threads=self.job.threads)
         cloudy = None if product_clouds is None else product_clouds.opaque | product_clouds.cirrus
@@ -91,7 +93,7 @@ class _Preparation:
             legend=None if codes is None else self.settings.legend,
             title=self.product.name,
         )
-        self._write_document(validity, label_part)
+        self._write_document(validity, label_part, inputs)
 
     def _write_image(self, scene: Scene, validity: np.ndarray) -> None:
         """Writes image.tif and adds NODATA and SATURATED bits; keeps 60 m means of 10 m bands."""
@@ -276,7 +278,15 @@ class _Preparation:
         with rasterio.open(self.folder / prepared.LABELS, "r+") as dataset:
             dataset.write_colormap(1, colours)
 
-    def _write_document(self, validity: np.ndarray, label_part: dict[str, Any] | None) -> None:
+    def _inputs(self) -> dict[str, Any]:
+        truth = self.settings.ground_truth
+        rasters = [] if truth is None else label_rasters.find_label_rasters(truth)
+        files = scene_inputs.files_of(self.product, self.settings, rasters)
+        return scene_inputs.describe(files, self.settings)
+
+    def _write_document(
+        self, validity: np.ndarray, label_part: dict[str, Any] | None, inputs: dict[str, Any]
+    ) -> None:
         product = self.product
         write_json(
             self.folder / prepared.DOCUMENT,
@@ -306,6 +316,7 @@ class _Preparation:
                 "labels": label_part,
                 "checks": [f.to_dict() for f in self.job.findings],
                 "settings": self.settings.to_dict(),
+                "inputs": inputs,
                 "software": software_versions(),
                 "commit": git_commit(),
             },

@@ -23,6 +23,7 @@ def product(parent, **options):
 
 
 def write_labels(path, codes, crs="EPSG:32634", transform=None):
+    path.parent.mkdir(exist_ok=True)
     with rasterio.open(
         path, "w", driver="GTiff", height=codes.shape[0], width=codes.shape[1], count=1,
         dtype="uint8", crs=crs, transform=transform or Affine(10, 0, ULX, 0, -10, ULY),

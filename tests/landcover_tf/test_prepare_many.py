@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import zipfile
 
 import numpy as np
@@ -96,6 +97,39 @@ def test_other_settings_are_refused_unless_overwritten(several, tmp_path, capsys
     assert run(several, out, "--resampling", "nearest", "--overwrite") == 0
     assert {s.document["settings"]["resampling"] for s in find_prepared_scenes(out)} == {"nearest"}
     assert not list(out.glob(".*"))
+
+
+def test_files_count_by_content_and_not_by_path(tmp_path, capsys, monkeypatch):
+    product(tmp_path / "in")
+    codes = np.full((SIZE, SIZE), 10)
+    truth = write_labels(tmp_path / "truth" / "a.tif", codes)
+    mask = write_labels(tmp_path / "clouds.tif", np.zeros((SIZE, SIZE)))
+    out = tmp_path / "out"
+    files = ("--cloud-source", "mask", "--cloud-mask", mask)
+
+    def prepare(truth, *flags):
+        return run(tmp_path / "in", out, "--ground-truth", truth, *(flags or files))
+
+    assert prepare(truth) == 0
+    monkeypatch.chdir(tmp_path)
+    copied = shutil.copy(mask, tmp_path / "copied.tif")
+    for same in ("truth/a.tif", tmp_path / "truth", tmp_path / "truth" / ".." / "truth"):
+        capsys.readouterr()
+        assert prepare(same, *files[:3], copied) == 0
+        assert "finished before, skipped" in capsys.readouterr().out
+    codes[0] = 20
+    write_labels(truth, codes)
+    assert prepare(truth) == 2
+    assert "with other settings (the content of ground_truth a.tif); choose" in (
+        capsys.readouterr().err
+    )
+    write_labels(tmp_path / "truth" / "b.tif", codes)
+    assert prepare(tmp_path / "truth", "--cloud-source", "none") == 2
+    error = capsys.readouterr().err
+    assert "cloud_source 'mask' -> 'none', ground_truth a.tif -> a.tif, b.tif" in error
+    assert "cloud_mask clouds.tif -> None" in error
+    assert run(tmp_path / "in", out, *files) == 2
+    assert "ground_truth a.tif -> None" in capsys.readouterr().err
 
 
 def test_a_scene_stays_until_the_new_one_is_complete(several, tmp_path, monkeypatch):
