@@ -117,18 +117,13 @@ class RasterReader:
         if stored.dtype.kind not in "iu":
             raise LabelError(f"{file.name} holds {stored.dtype}; expected integer class codes")
         codes = self._crosswalk
-        unlabelled = None
+        unknown = set(codes.unknown_counts(stored))
+        label = codes.remap(stored, unknown="ignore", where=file.name)
         nodata = self._raster.label_nodata
         if nodata is not None:
-            unlabelled = stored == int(nodata)
-            if int(nodata) not in codes.codes:
-                # Any code that the crosswalk knows will do; the result is overwritten.
-                stored = np.where(unlabelled, stored.dtype.type(next(iter(codes.codes))), stored)
-        unknown = frozenset(codes.unknown_counts(stored))
-        label = codes.remap(stored, unknown="ignore", where=file.name)
-        if unlabelled is not None:
-            label[unlabelled] = codes.target.nodata
-        return label, unknown
+            label[stored == int(nodata)] = codes.target.nodata
+            unknown.discard(int(nodata))
+        return label, frozenset(unknown)
 
     def _without_data(self, planes: np.ndarray) -> np.ndarray:
         """Returns where a band is no data; such a pixel is no data as a whole."""

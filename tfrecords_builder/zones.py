@@ -67,6 +67,7 @@ def _polygon_zones(places: Sequence[PatchPlace], path: Path) -> list[Zone | None
         collection = read_json(path)
         features = collection["features"]
         shapes = [(_zone(path, n, f), _rings(f["geometry"])) for n, f in enumerate(features)]
+        _require_one_split(path, [zone for zone, _ in shapes])
         # GeoJSON is in degrees (RFC 7946); the older form may name another CRS.
         named = (collection.get("crs") or {}).get("properties", {}).get("name", "EPSG:4326")
     except (ConfigError, KeyError, TypeError, ValueError, AttributeError) as error:
@@ -95,6 +96,18 @@ def _zone(path: Path, number: int, feature: dict[str, Any]) -> Zone:
             f"{path}, feature {number}: split must be one of {', '.join(SPLITS)}, got {split!r}"
         )
     return Zone(name=str(values.get("zone", split or number)), split=split)
+
+
+def _require_one_split(path: Path, zones: Sequence[Zone]) -> None:
+    first: dict[str, Zone] = {}
+    for zone in zones:
+        before = first.setdefault(zone.name, zone)
+        if before.split != zone.split:
+            raise DatasetError(
+                f"{path} puts zone {zone.name} into {before.split or 'no split'} in one feature "
+                f"and into {zone.split or 'no split'} in another; a zone is one unit, name them "
+                "apart"
+            )
 
 
 def _rings(geometry: dict[str, Any]) -> list[np.ndarray]:
@@ -127,8 +140,16 @@ def _raster_zones(places: Sequence[PatchPlace], path: Path) -> list[Zone | None]
             if not raster.crs:
                 raise DatasetError(f"zone raster {path} has no CRS")
             centers = _centers(places, raster.crs.to_string())
-            numbers = [int(value[0]) for value in raster.sample(centers.tolist(), masked=False)]
-            outside = {0} if raster.nodata is None else {0, int(raster.nodata)}
+            found = [value[0].item() for value in raster.sample(centers.tolist(), masked=False)]
+            nodata = raster.nodata
     except RasterioError as error:
         raise DatasetError(f"cannot read zones {path}: {error}") from error
-    return [None if number in outside else Zone(name=str(number)) for number in numbers]
+    # NaN is outside, as 0 is.
+    inside = [value not in (0, nodata) and value == value for value in found]
+    parts = [v for v, is_inside in zip(found, inside, strict=True) if is_inside and v % 1]
+    if parts:
+        raise DatasetError(f"zone raster {path} holds {parts[0]:g}; expected whole numbers")
+    return [
+        Zone(name=str(int(value))) if is_inside else None
+        for value, is_inside in zip(found, inside, strict=True)
+    ]

@@ -10,7 +10,7 @@ from rasterio.windows import Window as RasterioWindow
 from landcover_tf.dataset_info import ProductInfo
 from landcover_tf.errors import DatasetError, LabelError, RasterError
 from landcover_tf.grid import Window
-from landcover_tf.legend import load_crosswalk
+from landcover_tf.legend import Crosswalk, Legend, load_crosswalk
 from tfrecords_builder.checks import dataset_resolution_m, require_uniform
 from tfrecords_builder.pixels import open_raster
 from tfrecords_builder.rasters import BandChoice, describe
@@ -145,6 +145,20 @@ def test_labels_are_remapped_and_unknown_codes_reported(tmp_path):
     pixels = read(described, Window(row_off=0, col_off=0, height=1, width=5), crosswalk=corine)
     assert pixels.label.tolist() == [[40, 40, 60, 0, 0]]
     assert pixels.unknown_codes == {777}
+
+
+def test_nodata_of_labels_that_no_code_of_their_legend_fits(tmp_path):
+    label = np.array([[-128, 10, 77]], np.int8)
+    found = source(tmp_path, np.ones((1, 1, 3), np.uint8), label, label_profile={"nodata": -128})
+    described = describe(found, BandChoice(names=("a",)))
+    window = Window(row_off=0, col_off=0, height=1, width=3)
+    # 255, the legend's own no data and its crosswalk's first code, exceeds int8.
+    legend = Legend(name="mine", classes=LEGEND.target.classes, nodata=255)
+    codes = {code: code for code in (255, *legend.codes)}
+    crosswalk = Crosswalk(source="mine", target=legend, codes=codes)
+    pixels = read(described, window, crosswalk=crosswalk)
+    assert pixels.label.tolist() == [[255, 10, 255]]
+    assert pixels.unknown_codes == {77}
 
 
 def test_declared_nodata_of_labels_is_no_class_as_in_prepare(tmp_path, capsys):

@@ -6,6 +6,7 @@ import pytest
 from builder_inputs import write_raster
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rasterio.transform import from_origin
 
 from landcover_tf.dataset_info import BandInfo, ProductInfo
 from landcover_tf.errors import ConfigError, DatasetError
@@ -215,13 +216,30 @@ def test_polygons_of_another_form_are_refused(tmp_path, crs, ring, message):
         split(rasters, candidates_of(rasters), split="zones", zones=zones)
 
 
-def test_zone_rasters_number_the_units(tmp_path):
-    numbers = np.repeat(np.arange(4, dtype=np.uint8), 4)[None].repeat(16, axis=0)
-    from rasterio.transform import from_origin
+def test_one_zone_of_two_splits_is_refused(tmp_path):
+    geometry = {"type": "Polygon", "coordinates": [[[0, 0], [1, 0], [1, 1], [0, 0]]]}
+    zones = tmp_path / "zones.geojson"
+    features = [
+        {"properties": {"zone": "north", "split": name}, "geometry": geometry}
+        for name in ("train", "train", "val")
+    ]
+    zones.write_text(json.dumps({"features": features}))
+    with pytest.raises(DatasetError, match=r"zone north into train in one .* into val in another"):
+        split([raster("a")], candidates_of([raster("a")]), split="zones", zones=zones)
 
-    zones = write_raster(
-        tmp_path / "zones.tif", numbers, crs="EPSG:32633", transform=from_origin(0, 0, 100, 100)
-    )
+
+def write_zones(path, numbers, **profile):
+    grid = {"crs": "EPSG:32633", "transform": from_origin(0, 0, 100, 100)}
+    return write_raster(path, numbers, **grid, **profile)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_zone_rasters_number_the_units(tmp_path, dtype):
+    numbers = np.repeat(np.arange(4, dtype=dtype), 4)[None].repeat(16, axis=0)
+    nodata = 0
+    if dtype == "float32":
+        numbers[numbers == 0] = nodata = np.nan
+    zones = write_zones(tmp_path / "zones.tif", numbers, nodata=nodata)
     rasters = [raster("a")]
     candidates = candidates_of(rasters, overlap=0)
     placed = split(rasters, candidates, split="zones", zones=zones, gap_px=0, patch_overlap=0)
@@ -229,6 +247,12 @@ def test_zone_rasters_number_the_units(tmp_path):
         zone = (candidate.window.col_off + 8) // 40
         assert place.group == (str(zone) if zone else "")
     assert {p.split for p in placed} == {None, "train", "val", "test"}
+
+
+def test_zone_rasters_of_other_than_numbers_are_refused(tmp_path):
+    zones = write_zones(tmp_path / "zones.tif", np.full((16, 16), 2.5, np.float32))
+    with pytest.raises(DatasetError, match=r"zones\.tif holds 2\.5; expected whole numbers"):
+        split([raster("a")], candidates_of([raster("a")]), split="zones", zones=zones)
 
 
 def test_scenes_of_one_place_say_what_to_do():
