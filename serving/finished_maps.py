@@ -12,6 +12,7 @@ from landcover_tf.files import beside, read_json
 from serving.mosaic import is_unfinished, scenes_of
 from serving.predict import PredictConfig
 from serving.scene_prediction import ScenePrediction
+from serving.targets import RECORD
 
 NOT_IN_THE_MAP = (
     "overwrite",
@@ -27,7 +28,7 @@ NOT_IN_THE_MAP = (
 
 def is_finished(scene: ScenePrediction, config: PredictConfig) -> bool:
     """Returns whether a map of several is there already, from the same command and model."""
-    record = beside(scene.map_path, "predict.json")
+    record = beside(scene.map_path, RECORD)
     if not _is_of_these_settings(scene.map_path, own_config(scene, config)):
         return False
     if scene.source.path.stat().st_mtime > record.stat().st_mtime:
@@ -80,7 +81,7 @@ def _is_of_these_settings(
         config: What is asked for.
         whatever: Further settings that may differ.
     """
-    record = beside(map_path, "predict.json")
+    record = beside(map_path, RECORD)
     if config.overwrite or not (record.is_file() and map_path.is_file()):
         return False
     found, wanted = read_json(record), cli.config_dict(config)

@@ -26,6 +26,7 @@ from serving.options import (
 from serving.predict import PredictConfig
 from serving.raster_io import bounded_cache
 from serving.scene_prediction import Result, ScenePrediction
+from serving.targets import RECORD
 from serving.training_upsampling import difference
 
 
@@ -227,7 +228,7 @@ def _finish(scene: ScenePrediction, config: PredictConfig) -> None:
 
         found = verify(scene, regions=config.verify_regions, seed=config.seed)
     result = scene.finish()
-    cli.write_config(own_config(scene, config), beside(scene.map_path, "predict.json"))
+    cli.write_config(own_config(scene, config), beside(scene.map_path, RECORD))
     print_result(result)
     if result.applicability is not None and not result.applicability.applicable:
         print(f"warning: {result.applicability.warning(name)}", file=sys.stderr)

@@ -21,7 +21,7 @@ from serving.options import OutputOptions
 from serving.raster_io import BLOCK_PX
 from serving.scene_prediction import Result
 from serving.sources import Georeference, Source
-from serving.targets import check_targets
+from serving.targets import RECORD, check_targets
 
 ALIGNMENT_PX = 0.01
 """How far pixel corners may lie apart and still count as one grid."""
@@ -145,7 +145,7 @@ def merge(
         files.mkdir()
         tags = _shared_tags(maps, parts)
         counts = _write(files / path.name, store, grid, legend, tags, wanted)
-        write_json(beside(files / path.name, "predict.json"), record)
+        write_json(beside(files / path.name, RECORD), record)
         outputs.publish(files, path)
         store.remove()
         return Result(map_path=path, legend=legend, counts=counts)

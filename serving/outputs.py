@@ -17,6 +17,7 @@ from serving.map_picture import write_picture
 from serving.options import OutputOptions
 from serving.raster_io import BLOCK_PX, RasterStyle, write_cog
 from serving.sources import Georeference, Source
+from serving.targets import RECORD, former_targets
 
 UNCERTAIN_COLOR = "#9a9a9a"
 
@@ -25,8 +26,12 @@ def publish(folder: Path, map_path: Path) -> None:
     """Moves a map's files from `folder` to where they belong, the map itself last.
 
     So a run that is killed leaves all of them or its work folder, and no map stands beside files
-    of another.
+    of another: what an earlier map brought along and this one does not is removed.
     """
+    kept = {beside(map_path, RECORD), *(map_path.with_name(f.name) for f in folder.iterdir())}
+    for path in former_targets(map_path):
+        if path not in kept:
+            path.unlink(missing_ok=True)
     for file in sorted(folder.iterdir(), key=lambda f: f.name == map_path.name):
         file.replace(map_path.with_name(file.name))
 

@@ -118,8 +118,8 @@ class PredictConfig:
     """Address or file of a Dask scheduler that does it instead. The work is cut into a part for
     each worker that has joined, or into --jobs parts if those are more."""
     overwrite: bool = False
-    """Replace an existing map and files beside it, and discard an unfinished run of other
-    settings. A file of an input is never replaced."""
+    """Replace an existing map with all that its predict.json says it brought along, and discard
+    an unfinished run of other settings. A file of an input is never replaced."""
 
     def __post_init__(self) -> None:
         flag_ranges.within(self, 0, 1, "uncertain_below")

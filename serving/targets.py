@@ -3,10 +3,13 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from landcover_tf.errors import OutputError
-from landcover_tf.files import beside
+from landcover_tf.errors import ConfigError, OutputError
+from landcover_tf.files import beside, read_json
 from serving.options import OutputOptions
 from serving.sources import Source
+
+RECORD = "predict.json"
+"""The config that made a map."""
 
 
 def targets(map_path: Path, wanted: OutputOptions) -> list[Path]:
@@ -17,7 +20,7 @@ def targets(map_path: Path, wanted: OutputOptions) -> list[Path]:
         "probabilities.tif": wanted.probabilities,
     }
     names = [name for name, asked in flags.items() if asked]
-    names += ["areas.csv", "applicability.json", "predict.json"]
+    names += ["areas.csv", "applicability.json", RECORD]
     suffixes = {".qml": True, ".png": wanted.picture, ".gpkg": wanted.vector, ".json": wanted.stac}
     return [
         map_path,
@@ -25,6 +28,35 @@ def targets(map_path: Path, wanted: OutputOptions) -> list[Path]:
         *(beside(map_path, name) for name in names),
         *(map_path.with_suffix(suffix) for suffix, asked in suffixes.items() if asked),
     ]
+
+
+def former_targets(map_path: Path) -> list[Path]:
+    """Returns the files that the map which is there may have brought with it.
+
+    Its record tells. Without one they are unknown, and nothing else of such a name is the map's.
+    """
+    try:
+        record = read_json(beside(map_path, RECORD))
+    except ConfigError:
+        return []
+    if not isinstance(record, dict):
+        return []
+
+    def asked(name: str) -> bool:
+        return record.get(name) is True
+
+    single = not asked("mosaic")
+    return targets(
+        map_path,
+        OutputOptions(
+            confidence=asked("confidence"),
+            probabilities=asked("probabilities") and single,
+            entropy=asked("entropy") and single,
+            vector=asked("vector"),
+            stac=asked("stac"),
+            picture=asked("picture"),
+        ),
+    )
 
 
 def check_targets(
@@ -42,7 +74,7 @@ def check_targets(
         OutputError: A file is in the way.
     """
     paths = targets(map_path, wanted)
-    for path in paths:
+    for path in [*paths, *former_targets(map_path)]:
         for source in sources:
             if source.owns(path):
                 raise OutputError(

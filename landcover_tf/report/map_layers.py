@@ -37,7 +37,8 @@ class OpenLayers:
     """Open rasters, warped to the map's grid where theirs is another.
 
     Raises:
-        RasterError: The map is not uint8, or a raster cannot be placed on its grid.
+        RasterError: The map is not uint8, a raster cannot be placed on its grid, or confidence or
+            probabilities are of another model.
     """
 
     def __init__(self, layers: MapLayers, legend: Legend, stack: ExitStack) -> None:
@@ -68,6 +69,12 @@ class OpenLayers:
         if path is None:
             return None
         raster = self._stack.enter_context(rasterio.open(path))
+        models = [one.tags().get("model_sha256") for one in (self.map, raster)]
+        if all(models) and models[0] != models[1]:
+            raise RasterError(
+                f"{path} is of another model than {self.map.name} by the tag model_sha256; "
+                "remove it, or predict map and shares again"
+            )
         kind, scale = np.dtype(raster.dtypes[0]), raster.scales[0]
         if kind.kind in "iu" and scale == 1:
             scale = 1 / np.iinfo(kind).max

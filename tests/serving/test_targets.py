@@ -39,6 +39,27 @@ def test_what_is_checked_is_what_is_written(small_export: SmallExport, tmp_path:
     assert set(out.parent.iterdir()) == expected
 
 
+def test_a_map_leaves_nothing_of_the_one_that_it_replaces(
+    small_export: SmallExport, tmp_path: Path
+) -> None:
+    write_raster(tmp_path / "image.tif", 20, 20)
+    out = tmp_path / "out" / "lake.tif"
+    assert main(arguments(small_export, tmp_path / "image.tif", out, *ALL)) == 0
+    former = {path.name for path in out.parent.iterdir()}
+    (out.parent / "lake_applicability.json").write_text("{}")  # Of a model with statistics.
+    (out.parent / "lake_survey.gpkg").touch()
+    plain = ("--no-picture", "--no-stac", "--no-confidence")
+    assert main(arguments(small_export, tmp_path / "image.tif", out, *plain, "--overwrite")) == 0
+    gone = {"lake.png", "lake.json", "lake.gpkg", "lake_confidence.tif", "lake_entropy.tif"}
+    left = {path.name for path in out.parent.iterdir()}
+    assert left == former - gone - {"lake_probabilities.tif"} | {"lake_survey.gpkg"}
+
+    # Of this map no record says that it brought polygons, so these are someone's own.
+    (out.parent / "lake.gpkg").touch()
+    assert main(arguments(small_export, tmp_path / "image.tif", out, *plain, "--overwrite")) == 0
+    assert (out.parent / "lake.gpkg").exists()
+
+
 @pytest.mark.parametrize("name", ["scene.tif", "image.tif"])
 @pytest.mark.parametrize("flags", [(), ("--overwrite",)])
 def test_a_prepared_scene_keeps_its_files(

@@ -1,5 +1,6 @@
 import json
 import shutil
+from contextlib import ExitStack
 from dataclasses import replace
 
 import numpy as np
@@ -7,8 +8,9 @@ import pytest
 import rasterio
 from fakes.small_dataset import LEGEND, write_small_dataset
 
-from landcover_tf.errors import ConfigError
+from landcover_tf.errors import ConfigError, RasterError
 from landcover_tf.report import __main__ as report
+from landcover_tf.report.map_layers import MapLayers, OpenLayers
 from landcover_tf.report.map_section import map_provenance
 from landcover_tf.report.sections import dataset
 
@@ -88,6 +90,16 @@ def test_absent_probabilities_are_told(evaluated_run, tmp_path, capsys):
     assert report.main([*flags, "--map", str(path)]) == 0
     assert report.main(flags) == 0
     assert "inspector" not in capsys.readouterr().out
+
+
+def test_probabilities_of_another_model_are_refused(tmp_path):
+    path = write_map(tmp_path / "map.tif", model_sha256="a")
+    layers = MapLayers(map=path, probabilities=write_map(tmp_path / "p.tif", model_sha256="b"))
+    with ExitStack() as stack, pytest.raises(RasterError, match=r"p\.tif is of another model"):
+        OpenLayers(layers, LEGEND, stack)
+    same = replace(layers, probabilities=write_map(tmp_path / "q.tif", model_sha256="a"))
+    with ExitStack() as stack:
+        assert OpenLayers(same, LEGEND, stack).probabilities is not None
 
 
 def test_another_file_is_no_applicability(tmp_path):
