@@ -11,6 +11,7 @@ from typing import Any
 from landcover_tf.bands import BAND_NAMES
 from landcover_tf.errors import ModelError
 from landcover_tf.files import atomic_path, sha256_of
+from landcover_tf.models.weight_files import read_tensors
 from landcover_tf.progress import progress
 
 TIMEOUT_S = 30
@@ -175,7 +176,8 @@ def fetch(weights: PretrainedWeights, folder: Path | None = None) -> Path:
     """Returns the cached file of published weights, downloaded first where it is missing.
 
     A file whose publisher gives no hash is trusted at its first download, from an address that
-    names a fixed revision; its SHA-256 is kept beside it and checked from then on.
+    names a fixed revision, if it can be read; its SHA-256 is kept beside it and checked from then
+    on.
 
     Args:
         weights: What to fetch.
@@ -215,21 +217,45 @@ def _download(weights: PretrainedWeights, path: Path) -> None:
         response = urllib.request.urlopen(request, timeout=TIMEOUT_S)
     except (OSError, HTTPException) as error:
         raise _offline(weights, path, error) from error
-    with response, atomic_path(path) as temporary, temporary.open("wb") as file:
+    with response, atomic_path(path) as temporary:
         length = int(response.headers.get("Content-Length") or 0) or None
-        with progress(label=weights.file_name, total=length, unit="B", scale=True) as bar:
+        with (
+            temporary.open("wb") as file,
+            progress(label=weights.file_name, total=length, unit="B", scale=True) as bar,
+        ):
             while block := _read_block(response, weights, path):
                 digest.update(block)
                 file.write(block)
                 bar.update(len(block))
-        if not digest.hexdigest().startswith(weights.sha256):
-            raise ModelError(
-                f"{weights.url} gave a file whose SHA-256 begins {digest.hexdigest()[:8]}, "
-                f"expected {weights.sha256}; a proxy may have changed it, or it was cut off"
-            )
+        _check_download(weights, temporary, length, digest.hexdigest())
     if not weights.sha256:
         with atomic_path(path.with_name(f"{path.name}.sha256")) as note:
             note.write_text(digest.hexdigest() + "\n")
+
+
+def _check_download(
+    weights: PretrainedWeights, path: Path, length: int | None, sha256: str
+) -> None:
+    """Checks a download before it gets its name in the cache."""
+    size = path.stat().st_size
+    if length is not None and size != length:
+        raise ModelError(
+            f"the download of {weights.url} was cut off after {size:,} of {length:,} bytes; try "
+            "again"
+        )
+    if not sha256.startswith(weights.sha256):
+        raise ModelError(
+            f"{weights.url} gave a file whose SHA-256 begins {sha256[:8]}, expected "
+            f"{weights.sha256}; a proxy may have changed it, or it was cut off"
+        )
+    if not weights.sha256:
+        try:
+            read_tensors(path)
+        except ModelError as error:
+            raise ModelError(
+                f"{weights.url} gave a file that cannot be read as weights; a proxy may have "
+                "changed it, or it was cut off; try again"
+            ) from error
 
 
 def _read_block(response: Any, weights: PretrainedWeights, path: Path) -> bytes:

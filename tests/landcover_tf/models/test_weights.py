@@ -11,7 +11,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
+from safetensors.numpy import save, save_file
 
 from landcover_tf.bands import BAND_NAMES
 from landcover_tf.errors import ModelError
@@ -279,17 +279,19 @@ def test_depth_is_recognised(encoder):
 
 
 class _Quiet(http.server.BaseHTTPRequestHandler):
-    """Serves `content`, and 404 elsewhere."""
+    """Serves `content`, without its end as cut.pth, `tensors`, and 404 elsewhere."""
 
     content = b"weights"
+    tensors = save({"conv1.weight": np.zeros((64, 1, 7, 7), np.float32)})
 
     def do_GET(self) -> None:
-        found = self.path.endswith("w.pth")
-        self.send_response(200 if found else 404)
-        self.send_header("Content-Length", str(len(self.content) if found else 0))
+        files = {"/w.pth": self.content, "/cut.pth": self.content, "/w.safetensors": self.tensors}
+        content = files.get(self.path)
+        self.send_response(404 if content is None else 200)
+        self.send_header("Content-Length", str(len(content or b"")))
         self.end_headers()
-        if found:
-            self.wfile.write(self.content)
+        if content is not None:
+            self.wfile.write(content[:-2] if self.path == "/cut.pth" else content)
 
     def log_message(self, *_: object) -> None:
         return
@@ -339,12 +341,26 @@ def test_wrong_content_is_not_kept(address, tmp_path):
 
 
 def test_file_without_published_hash_is_pinned_by_its_first_download(address, tmp_path):
-    weights = published(f"{address}/w.pth", "")
+    weights = published(f"{address}/w.safetensors", "")
     path = pretrained.fetch(weights, tmp_path)
-    assert (tmp_path / "w.pth.sha256").read_text().strip() == SHA256
+    kept = (tmp_path / "w.safetensors.sha256").read_text().strip()
+    assert kept == hashlib.sha256(_Quiet.tensors).hexdigest()
     path.write_bytes(b"another")
     with pytest.raises(ModelError, match="damaged or not the published file"):
         pretrained.fetch(weights, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("cut.pth", r"cut off after 5 of 7 bytes; try again"),
+        ("w.pth", r"w\.pth gave a file that cannot be read as weights"),
+    ],
+)
+def test_what_is_no_whole_file_is_not_kept(address, tmp_path, name, message):
+    with pytest.raises(ModelError, match=message):
+        pretrained.fetch(published(f"{address}/{name}", ""), tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("path", ["http://127.0.0.1:9/w.pth", "missing.pth"])
