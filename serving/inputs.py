@@ -1,9 +1,12 @@
 """Which inputs and maps the paths of a command line stand for."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from landcover_tf.errors import ConfigError, RasterError
+from landcover_tf.errors import ConfigError, ProductError, RasterError
+from landcover_tf.sentinel2.container import UnreadableError
+from landcover_tf.sentinel2.discovery import left_out, open_products, superseded
 from landcover_tf.sentinel2.prepared import DOCUMENT
 
 RASTER_SUFFIXES = (".tif", ".tiff", ".vrt")
@@ -12,8 +15,9 @@ RASTER_SUFFIXES = (".tif", ".tiff", ".vrt")
 def find_inputs(paths: Sequence[Path], *, within: frozenset[Path] = frozenset()) -> list[Path]:
     """Returns the inputs that the given paths stand for.
 
-    A .txt file lists one path a line, relative to itself; a folder that is no product or scene
-    holds products, prepared scenes and GeoTIFFs.
+    A .txt file lists one path a line, relative to itself. A folder that is no product or scene
+    holds prepared scenes and GeoTIFFs, and products at any depth, of which those of a lower
+    baseline are left out, as `landcover prepare` does.
 
     Args:
         paths: What was given.
@@ -32,14 +36,8 @@ def find_inputs(paths: Sequence[Path], *, within: frozenset[Path] = frozenset())
             if path.resolve() in within:
                 raise RasterError(f"the list {path} names itself; remove that line")
             found += find_inputs(_listed(path), within=within | {path.resolve()})
-        elif path.is_dir() and not _is_one(path):
-            inside = sorted(p for p in path.iterdir() if p.name[0] != "." and _is_one(p))
-            if not inside:
-                raise RasterError(
-                    f"{path} holds no SAFE product, prepared scene or GeoTIFF; prepare scenes "
-                    "first, or name a raster"
-                )
-            found += inside
+        elif path.is_dir() and not _is_scene(path) and not any(path.glob("MTD_MSIL*.xml")):
+            found += _inside(path)
         else:
             found.append(path)
     if not found:
@@ -68,7 +66,7 @@ def map_paths(inputs: Sequence[Path], output_map: Path, *, mosaic: bool) -> list
             f"{output_map}; or pass --mosaic for one map"
         )
     folder = output_map.with_name(f"{output_map.stem}_scenes") if mosaic else output_map
-    names = [path.name.removesuffix(path.suffix) for path in inputs]
+    names = [_map_name(path) for path in inputs]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ConfigError(f"several inputs are called {', '.join(twice)}; their maps would collide")
@@ -83,12 +81,49 @@ def _listed(path: Path) -> list[Path]:
     return [path.parent / line for line in lines if line and line[0] != "#"]
 
 
-def _is_one(path: Path) -> bool:
-    """Returns whether a path is one input by its form, without opening it."""
-    if path.is_dir():
-        return (
-            (path / DOCUMENT).is_file()
-            or path.suffix == ".SAFE"
-            or bool(list(path.glob("MTD_MSIL*.xml")))
+def _inside(folder: Path) -> list[Path]:
+    """Returns the inputs in a folder; tells on stderr what looks like one and is left out."""
+    found = [
+        path
+        for path in folder.iterdir()
+        if path.name[0] != "."
+        and (_is_scene(path) or (path.is_file() and path.suffix.lower() in RASTER_SUFFIXES))
+    ]
+    found = sorted(found + _products_in(folder))
+    if not found:
+        raise RasterError(
+            f"{folder} holds no SAFE product, prepared scene or GeoTIFF; prepare scenes "
+            "first, or name a raster"
         )
-    return path.suffix.lower() in (*RASTER_SUFFIXES, ".zip")
+    return found
+
+
+def _products_in(folder: Path) -> list[Path]:
+    try:
+        products, unopened = open_products(folder)
+    except UnreadableError:
+        raise
+    except ProductError:
+        return []
+    found = [u.path for u in unopened if u.severity == "fatal"]  # Their prediction says why.
+    for other in unopened:
+        if other.severity != "fatal":
+            print(f"{other.severity}: {other.error}", file=sys.stderr)
+    replaced = superseded(products)
+    for product in products:
+        newer = replaced.get(str(product.path))
+        if newer is None:
+            found.append(product.path)
+        else:
+            print(f"note: {left_out(product, newer)}", file=sys.stderr)
+    return found
+
+
+def _is_scene(path: Path) -> bool:
+    return (path / DOCUMENT).is_file()
+
+
+def _map_name(path: Path) -> str:
+    """Returns the name of an input's folder: X of X.SAFE, X.SAFE.zip and X.tif."""
+    name = path.name if path.is_dir() else path.stem
+    return name[: -len(".SAFE")] if name.upper().endswith(".SAFE") else name

@@ -22,7 +22,7 @@ class PredictConfig:
     """Folder written by landcover_tf.export; the highest version in it is used."""
     input_image: tuple[Path, ...]
     """SAFE folder or zip, prepared scene, or raster with the model's bands; several of them, a
-    folder of them, or a .txt file with one path a line."""
+    folder of them with products at any depth, or a .txt file with one path a line."""
     output_map: Path
     """The map, a .tif file; for several inputs a folder, with one folder per input."""
 

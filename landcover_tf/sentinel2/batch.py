@@ -11,14 +11,13 @@ from landcover_tf.files import read_json, remove_leftovers, write_json
 from landcover_tf.legend import load_crosswalk
 from landcover_tf.progress import progress
 from landcover_tf.sentinel2 import prepared, scene_inputs
-from landcover_tf.sentinel2.checks import Finding, Severity, check_cloud_mask, check_product
+from landcover_tf.sentinel2.checks import Finding, check_cloud_mask, check_product
 from landcover_tf.sentinel2.clouds import load_s2cloudless, parse_values
-from landcover_tf.sentinel2.container import ForeignError, UnreadableError
-from landcover_tf.sentinel2.discovery import find_product_paths, superseded
+from landcover_tf.sentinel2.discovery import left_out, open_products, superseded
 from landcover_tf.sentinel2.label_checks import check_labels
 from landcover_tf.sentinel2.label_rasters import LabelRaster, find_label_rasters
 from landcover_tf.sentinel2.preparation import prepare_product
-from landcover_tf.sentinel2.safe import SafeProduct, open_product
+from landcover_tf.sentinel2.safe import SafeProduct
 from landcover_tf.sentinel2.settings import Job, Settings
 
 REPORT = "checks.json"
@@ -92,20 +91,11 @@ def _check_all(
     """Returns the products to prepare and everything the checks found."""
     truth = settings.ground_truth
     rasters = [] if truth is None else find_label_rasters(truth)
-    products: list[SafeProduct] = []
-    findings: list[Finding] = []
-    for path in find_product_paths(source):
-        try:
-            products.append(open_product(path))
-        except LandCoverError as error:
-            # A .zip of something else may lie among the products.
-            foreign = isinstance(error, ForeignError) and path.is_file() and path != source
-            severity: Severity = "note" if foreign else "fatal"
-            if isinstance(error, UnreadableError) and _is_plain_folder(path) and path != source:
-                severity = "warning"  # Nobody knows whether products are in it.
-            findings.append(
-                Finding(product=path.name, check="open", severity=severity, message=str(error))
-            )
+    products, unopened = open_products(source)
+    findings = [
+        Finding(product=u.path.name, check="open", severity=u.severity, message=str(u.error))
+        for u in unopened
+    ]
     if not products and not any(f.severity == "fatal" for f in findings):
         locked = "".join(f"; {f.message}" for f in findings if f.severity == "warning")
         raise ProductError(
@@ -121,8 +111,7 @@ def _check_all(
                     product=product.name,
                     check="duplicate",
                     severity="note",
-                    message=f"{product.path.name} is left out: {newer.path.name} is the same "
-                    f"sight, baseline {newer.baseline_text} against {product.baseline_text}",
+                    message=left_out(product, newer),
                 )
             )
     products = [p for p in products if str(p.path) not in replaced]
@@ -135,10 +124,6 @@ def _check_all(
         else:
             findings += _check(product, rasters, settings, options)
     return products, findings
-
-
-def _is_plain_folder(path: Path) -> bool:
-    return path.is_dir() and path.suffix.upper() != ".SAFE"
 
 
 def _check(

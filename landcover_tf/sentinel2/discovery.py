@@ -1,11 +1,13 @@
 """Which products a path holds, and which of them to use."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from landcover_tf.errors import ProductError
-from landcover_tf.sentinel2.container import UnreadableError, may_read
-from landcover_tf.sentinel2.safe import SafeProduct
+from landcover_tf.errors import LandCoverError, ProductError
+from landcover_tf.sentinel2.checks import Severity
+from landcover_tf.sentinel2.container import ForeignError, UnreadableError, may_read
+from landcover_tf.sentinel2.safe import SafeProduct, open_product
 
 
 def find_product_paths(path: str | Path) -> list[Path]:
@@ -33,6 +35,42 @@ def find_product_paths(path: str | Path) -> list[Path]:
             f"{path} holds no Sentinel-2 product; expected folders named *.SAFE, or .zip files"
         )
     return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unopened:
+    """What looked like a product and could not be opened as one."""
+
+    path: Path
+    error: LandCoverError
+    severity: Severity
+    """`note`: a .zip of something else among products; `warning`: a folder that may not be read
+    and may hold products; `fatal`: everything else."""
+
+
+def open_products(source: Path) -> tuple[list[SafeProduct], list[Unopened]]:
+    """Returns the products at `source`, as `find_product_paths` finds them, and the others.
+
+    Raises:
+        ProductError: Nothing there looks like a product.
+    """
+    products: list[SafeProduct] = []
+    unopened: list[Unopened] = []
+    for path in find_product_paths(source):
+        try:
+            products.append(open_product(path))
+        except LandCoverError as error:
+            severity = "fatal" if path == source else _severity(path, error)
+            unopened.append(Unopened(path=path, error=error, severity=severity))
+    return products, unopened
+
+
+def _severity(path: Path, error: LandCoverError) -> Severity:
+    if isinstance(error, ForeignError) and path.is_file():
+        return "note"
+    if isinstance(error, UnreadableError) and path.is_dir() and path.suffix.upper() != ".SAFE":
+        return "warning"
+    return "fatal"
 
 
 def _products_at(path: Path, seen: set[Path]) -> list[Path]:
@@ -83,6 +121,14 @@ def superseded(products: Sequence[SafeProduct]) -> dict[str, SafeProduct]:
         else:
             kept[part] = product
     return replaced
+
+
+def left_out(product: SafeProduct, newer: SafeProduct) -> str:
+    """Returns why a product is not used, for people."""
+    return (
+        f"{product.path} is left out: {newer.path} is the same sight, baseline "
+        f"{newer.baseline_text} against {product.baseline_text}"
+    )
 
 
 def _sight(product: SafeProduct) -> tuple[object, ...]:

@@ -1,11 +1,14 @@
 """What the paths of a command line stand for."""
 
+import zipfile
 from pathlib import Path
 
 import pytest
+from fakes.tiny_safe import write_safe, zip_safe
 from local_export import RAW, SmallExport, arguments, write_raster
 
-from serving.inputs import find_inputs
+from landcover_tf.errors import ConfigError
+from serving.inputs import find_inputs, map_paths
 from serving.predict import main
 
 
@@ -20,6 +23,36 @@ def test_several_inputs_need_a_folder(
     assert "must be a folder" in capsys.readouterr().err
     assert main(arguments(small_export, inputs, tmp_path / "out", *RAW)) == 0
     assert sorted(p.parent.name for p in (tmp_path / "out").glob("*/map.tif")) == ["a", "b"]
+
+
+def test_products_in_a_folder_are_those_that_prepare_takes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "in"
+    deep = write_safe(folder / "2025" / "09", tile="34SEJ")
+    old = write_safe(folder, baseline="05.10", discriminator="20250925T100000")
+    new = write_safe(folder)
+    zip_safe(new, folder / f"{new.name}.zip")
+    scene = folder / "scene.v2"
+    scene.mkdir()
+    (scene / "scene.json").write_text("{}")
+    write_raster(folder / "a.tif", 20, 20)
+    with zipfile.ZipFile(folder / "photos.zip", "w") as archive:
+        archive.writestr("a.jpg", "x")
+    found = find_inputs([folder])
+    assert found == sorted([deep, new, scene, folder / "a.tif"])
+    said = capsys.readouterr().err
+    assert f"note: {old} is left out: {new} is the same sight, baseline 05.11 against" in said
+    assert f"note: {new}.zip is left out: {new} is" in said
+    assert "photos.zip is not a Sentinel-2" in said
+    assert said.count("\n") == 3
+    names = [path.parent.name for path in map_paths(found, tmp_path / "maps", mosaic=False)]
+    assert names == [deep.stem, new.stem, "a", "scene.v2"]
+    both = [new, folder / f"{new.name}.zip"]
+    with pytest.raises(ConfigError, match=f"several inputs are called {new.stem};"):
+        map_paths(both, tmp_path / "maps", mosaic=False)
+    doubled = write_safe(tmp_path / "double.SAFE")
+    assert find_inputs([tmp_path / "double.SAFE", new]) == [doubled, new]
 
 
 @pytest.mark.parametrize(
