@@ -107,7 +107,8 @@ class RunFolder:
         if not self.is_finished():
             raise RunError(
                 f"the training run in {self.path} has not finished; continue it with "
-                f"`python -m landcover_tf.train --config {self.config}`"
+                # A copied folder's config names the original.
+                f"`python -m landcover_tf.train --config {self.config} --output-dir {self.path}`"
             )
         missing = [p.name for p in (self.dataset, self.model_spec, self.best_weights)
                    if not p.is_file()]  # fmt: skip
