@@ -155,6 +155,12 @@ def config_dict(config: Any) -> dict[str, Any]:
     return {f.name: _plain(getattr(config, f.name)) for f in dataclasses.fields(config)}
 
 
+def default_dict(config_class: type[Any]) -> dict[str, Any]:
+    """Returns the defaults of a config as plain JSON values, without the fields that have none."""
+    fields = dataclasses.fields(config_class)
+    return {f.name: _plain(f.default) for f in fields if f.default is not dataclasses.MISSING}
+
+
 def write_config(config: Any, path: str | Path) -> None:
     """Writes a config beside a program's output; `--config` on that file repeats the run."""
     write_json(path, config_dict(config))

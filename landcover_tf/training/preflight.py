@@ -110,9 +110,12 @@ def _check_run_folder(
 def _check_same_run(
     config: TrainConfig, info: DatasetInfo, augmentation: AugmentationSettings, run: RunFolder
 ) -> None:
-    before, now = run.read_config(), cli.config_dict(config)
+    # A setting that a newer version added had its default before.
+    before = cli.default_dict(TrainConfig) | run.read_config()
+    now = cli.config_dict(config)
     augmented = run.read_augmentation()
     if augmented is not None:
+        augmented = cli.default_dict(AugmentationSettings) | augmented
         # What a file says counts, not its name: it may have been moved, or edited.
         before, now = (
             values | {"augmentation": None} | {f"augmentation {k}": v for k, v in settings.items()}

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 from fakes.small_dataset import write_small_dataset
@@ -47,6 +48,21 @@ def test_runs_without_written_settings_are_told_by_the_name(begun, tmp_path):
     assert check(config).run == found.run
     with pytest.raises(RunError, match=r"augmentation \(was light, now standard\)"):
         check(begun("standard"))
+
+
+def test_a_setting_that_the_run_does_not_know_had_its_default(begun):
+    config = begun("light")
+    found = check(config)
+    write_settings(config, found)
+    for path, names in (
+        (found.run.config, ("clip_norm", "decoder_filters")),
+        (found.run.augmentation, ("paste_blend",)),
+    ):
+        values = json.loads(path.read_text())
+        path.write_text(json.dumps({k: v for k, v in values.items() if k not in names}))
+    assert check(config).run == found.run
+    with pytest.raises(RunError, match=r"config: clip_norm \(was 1\.0, now 0\.5\); "):
+        check(replace(config, clip_norm=0.5))
 
 
 def test_a_wrong_augmentation_file_leaves_no_run(begun, tmp_path, capsys):
