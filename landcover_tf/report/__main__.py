@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from landcover_tf import cli
 from landcover_tf.dataset_info import DatasetInfo
 from landcover_tf.errors import ConfigError
-from landcover_tf.files import beside, read_json
+from landcover_tf.files import beside, read_json, sha256_of
 from landcover_tf.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def _program(config: ReportConfig) -> None:
     page = Page(
         title=f"Land cover: {run.path.name}",
         subtitle=f"Trained on dataset {info.name}, legend {info.legend.name}.",
-        cards=[*_map_cards(config.assessment), *_cards(scores)],
+        cards=[*_map_cards(config.assessment, config.map), *_cards(scores)],
         sections=_sections(config, run, info, scores),
         viewer=_viewer(config, info, output),
     )
@@ -109,8 +109,8 @@ def _scores(folder: Path) -> dict[str, Any]:
     return values
 
 
-def _map_cards(assessments: tuple[Path, ...]) -> list[Any]:
-    """Returns the accuracy of the map as estimated from probability samples."""
+def _map_cards(assessments: tuple[Path, ...], shown_map: Path | None) -> list[Any]:
+    """Returns the accuracy of maps as estimated from probability samples."""
     from landcover_tf.accuracy import assessment_tables
     from landcover_tf.report.page import Card
 
@@ -120,7 +120,9 @@ def _map_cards(assessments: tuple[Path, ...]) -> list[Any]:
         assessment_tables.check(values, str(path))
         if values.get("probability_sample"):
             text = assessment_tables.number(values["overall_accuracy"])
-            label = f"accuracy of the map, {100 * values['confidence']:g} % interval"
+            shown = shown_map is not None and values["map_sha256"] == sha256_of(shown_map)
+            name = "the map" if shown else values["map"]
+            label = f"accuracy of {name}, {100 * values['confidence']:g} % interval"
             cards.append(Card(value=text, label=label))
     return cards
 
@@ -145,14 +147,12 @@ def _sections(
     config: ReportConfig, run: RunFolder, info: DatasetInfo, scores: dict[str, Any]
 ) -> list[Any]:
     from landcover_tf.report import sections
+    from landcover_tf.report.assessment_sections import assessments
     from landcover_tf.report.map_section import map_provenance
 
     folder = run.evaluation(config.split)
     found = [
-        *(
-            sections.assessment(read_json(path), str(path), path.parent)
-            for path in config.assessment
-        ),
+        *assessments(config.assessment, config.map),
         sections.accuracy(scores, info.legend),
         sections.pictures(
             folder,

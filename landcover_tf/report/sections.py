@@ -11,7 +11,6 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from landcover_tf.accuracy import assessment_files, assessment_sentences, assessment_tables
 from landcover_tf.colour_vision import closest_pairs
 from landcover_tf.dataset_info import DatasetInfo
 from landcover_tf.legend import Legend
@@ -145,32 +144,6 @@ def accuracy(scores: Mapping[str, Any], legend: Legend) -> Section:
             ),
         ],
     )  # fmt: skip
-
-
-def assessment(values: Any, where: str, folder: Path) -> Section:
-    """Returns what `landcover assess` found about the map: sentences, tables, picture.
-
-    Args:
-        values: Content of an estimate.json or a compare.json.
-        where: That file, for the error message.
-        folder: Where its picture lies.
-
-    Raises:
-        ConfigError: The file is something else.
-    """
-    assessment_tables.check(values, where)
-    picture = folder / assessment_files.PICTURE
-    title = assessment_tables.title(values)
-    return Section(
-        id=f"assessment-{values['kind']}",
-        title=title,
-        paragraphs=assessment_sentences.sentences(values),
-        tables=[
-            Table(header=table.header, rows=table.rows, caption=table.caption)
-            for table in assessment_tables.tables(values)
-        ],
-        pictures=[Picture.from_file(picture, title)] if picture.is_file() else [],
-    )
 
 
 def learning(history: Path) -> Section | None:

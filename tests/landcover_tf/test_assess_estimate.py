@@ -27,7 +27,7 @@ from rasterio.warp import transform
 from landcover_tf.accuracy.probabilities import calibration
 from landcover_tf.geopackage import Layer, point_blob, read_points, write_layer
 from landcover_tf.legend import IGNORED, load_legend
-from landcover_tf.report.sections import assessment
+from landcover_tf.report.assessment_sections import assessments
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ def test_the_report_counts_pixels_left_out_and_tells_the_design(world):
     codes[60:, :90] = 255
     write(world / "map.tif", codes, tags={"legend": "landcover9"})
     folder = design(world, "--samples", 300, "--exclude-codes", 255, "--seed", 7)
-    _, values = estimate(world, label(folder, world / "truth.tif"))
+    estimate(world, label(folder, world / "truth.tif"))
     expected = [
         # 120 x 120 px, of which 60 x 90 are uncertain and 10 x 20 empty.
         "Of the map's 14,400 pixels, 8,800 (61.1 %) have a class of legend landcover9; 200 (1.4 %) "
@@ -116,8 +116,8 @@ def test_the_report_counts_pixels_left_out_and_tells_the_design(world):
     ]
     text = (world / "result" / "report.md").read_text()
     assert all(f"\n{sentence}\n" in text for sentence in expected)
-    paragraphs = assessment(values, "estimate.json", world / "result").paragraphs
-    assert set(expected) <= set(paragraphs)
+    (section,) = assessments([world / "result" / "estimate.json"], None)
+    assert set(expected) <= set(section.paragraphs)
     write(world / "map.tif", read(world / "truth.tif"))
     estimate(world, folder / "points.gpkg")
     text = (world / "result" / "report.md").read_text()

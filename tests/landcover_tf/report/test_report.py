@@ -4,8 +4,10 @@ import urllib.request
 from html.parser import HTMLParser
 from threading import Thread
 
+import numpy as np
 import pytest
 import rasterio
+from fakes.assessed_map import design, estimate, label, make_world, write
 
 from landcover_tf import assess, evaluate
 from landcover_tf.report import __main__ as report
@@ -75,17 +77,38 @@ def test_assessments_of_the_map_come_before_the_scores(page, tiny_run, prepared_
     output = tmp_path / "report.html"
     files = [sample / "assessment" / "estimate.json", tmp_path / "comparison" / "compare.json"]
     arguments = ["--run-dir", str(tiny_run), "--output", str(output), "--assessment"]
-    assert report.main([*arguments, *map(str, files)]) == 0
+    assert report.main([*arguments, *map(str, files), "--map", labels]) == 0
     text = output.read_text()
     anchors = Anchors()
     anchors.feed(text)
     assert {"assessment-estimate", "assessment-compare"} <= anchors.ids
+    assert "another file" not in text
     assert text.index('id="assessment-estimate"') < text.index('<section id="accuracy"')
     assert "Overall accuracy is 1.000 [1.000, 1.000]" in text
     assert "<b>1.000 [1.000, 1.000]</b><span>accuracy of the map, 95 % interval</span>" in text
     assert "All of them lie in one square of 5,000 m, so there are no intervals." in text
     assert "Share found, by size of the reference&#39;s objects" in text
     assert all(source.startswith("data:") for source in anchors.sources)
+
+
+def test_assessments_of_other_maps_are_not_those_of_the_map_shown(evaluated_run, tmp_path):
+    make_world(tmp_path)
+    path = label(design(tmp_path, "--samples", 150), tmp_path / "truth.tif")
+    assert estimate(tmp_path, path)[0] == 0
+    # The viewer shows a map of the run's legend, of which 10 is the only class of the world.
+    shown = write(tmp_path / "shown.tif", np.full((4, 5), 10, np.uint8))
+    result = str(tmp_path / "result" / "estimate.json")
+    output = tmp_path / "report.html"
+    arguments = ["--run-dir", str(evaluated_run), "--output", str(output), "--assessment", result,
+                 result, "--map"]  # fmt: skip
+    assert report.main([*arguments, str(shown)]) == 0
+    text = output.read_text()
+    anchors = Anchors()
+    anchors.feed(text)
+    assert {"assessment-estimate", "assessment-estimate-2"} <= anchors.ids
+    assert text.count("<span>accuracy of map.tif, 95 % interval</span>") == 2
+    assert "<h2>Accuracy and area of the map: map.tif, points.gpkg</h2>" in text
+    assert text.count("The viewer of this page shows another file, shown.tif: these") == 2
 
 
 def test_a_map_of_another_legend_is_refused(page, tiny_run, prepared_scenes, tmp_path, capsys):
