@@ -16,6 +16,12 @@ from landcover_tf.upsampling import Upsampling
 
 SCHEMA_VERSION = 1
 FILE_NAME = "dataset.json"
+FORMULAS = {
+    "reflectance": "stored * scale + offset, with the scale and offset of each band",
+    "has data": "(validity & 1) == 0",
+    "usable": "(validity & invalid_bits) == 0",
+}
+"""How a record's values are meant, for people who read dataset.json."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +31,19 @@ class BandInfo:
     name: str
     scale: float = 1.0
     offset: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureInfo:
+    """A feature of a record, described for readers that do not have this software."""
+
+    name: str
+    type: str
+    """Which list of tf.train.Feature holds it: `bytes_list` or `int64_list`."""
+    dtype: str
+    """NumPy name of the values' type, or `utf-8`."""
+    shape: tuple[int, ...]
+    meaning: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +115,10 @@ class DatasetInfo:
     """How the coarse bands of prepared scenes came to 10 m; None where nothing tells."""
     build_config: Mapping[str, Any] = field(default_factory=dict)
     software: Mapping[str, str] = field(default_factory=dict)
+    features: tuple[FeatureInfo, ...] = ()
+    """What a record holds; empty in datasets that do not say it yet, and the same there."""
+    validity_bits: Mapping[str, int] = field(default_factory=dict)
+    """Bit of each kind of invalid pixel in `validity`, likewise."""
     schema_version: int = SCHEMA_VERSION
 
     @property
@@ -202,6 +225,9 @@ class DatasetInfo:
             "bands": [asdict(band) for band in self.bands],
             "dtype": self.dtype,
             "byte_order": "little",
+            "features": [asdict(feature) for feature in self.features],
+            "validity_bits": dict(self.validity_bits),
+            "formulas": FORMULAS,
             "nodata": self.nodata,
             "resolution_m": self.resolution_m,
             "invalid_bits": self.invalid_bits,
@@ -266,4 +292,9 @@ class DatasetInfo:
             upsampling=Upsampling.from_dict(values.get("upsampling")),
             build_config=values["build_config"],
             software=values["software"],
+            features=tuple(
+                FeatureInfo(**(feature | {"shape": tuple(feature["shape"])}))
+                for feature in values.get("features", ())
+            ),
+            validity_bits=values.get("validity_bits", {}),
         )

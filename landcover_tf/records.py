@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from landcover_tf.dataset_info import FeatureInfo
 from landcover_tf.errors import DatasetError
 from landcover_tf.example_proto import decode_example, encode_example
 from landcover_tf.grid import Window
@@ -100,6 +101,30 @@ def _parts(patch: Patch, image: bytes, label: bytes, validity: bytes) -> list[by
             "validity": validity,
             "window": (window.row_off, window.col_off, window.height, window.width),
         }
+    )
+
+
+def features(*, patch_size: int, bands: int, dtype: str) -> tuple[FeatureInfo, ...]:
+    """Returns what a record holds, for `dataset.json`, in the order of `encode`."""
+    size = (patch_size, patch_size)
+    described: tuple[tuple[str, str, str, tuple[int, ...], str], ...] = (
+        ("band_names", "bytes_list", "utf-8", (), "names of the bands, separated by commas"),
+        ("crs", "bytes_list", "utf-8", (), "EPSG:n or WKT; empty where the raster has none"),
+        ("image_dtype", "bytes_list", "utf-8", (), "NumPy name of the image's dtype"),
+        ("image_shape", "int64_list", "int64", (3,), "rows, columns, bands of the image"),
+        ("image", "bytes_list", dtype, (*size, bands), "stored values, raw, little-endian"),
+        ("key", "bytes_list", "utf-8", (), "unique name of the patch"),
+        ("label", "bytes_list", "uint8", size, "legend codes, raw; its no data is unlabelled"),
+        ("product", "bytes_list", "utf-8", (), "product or raster that the patch was cut from"),
+        ("transform", "bytes_list", "utf-8", (), "a,b,c,d,e,f: x = a col + b row + c, y = d col "
+         "+ e row + f from the patch's upper left corner"),
+        ("validity", "bytes_list", "uint8", size, "validity_bits, raw; 0 is a clear pixel"),
+        ("window", "int64_list", "int64", (4,), "first row, first column, height and width in "
+         "the raster; beyond its edge is no data"),
+    )  # fmt: skip
+    return tuple(
+        FeatureInfo(name=name, type=kind, dtype=values, shape=shape, meaning=meaning)
+        for name, kind, values, shape, meaning in described
     )
 
 

@@ -15,7 +15,7 @@ import tyro
 from rasterio.io import MemoryFile
 
 from landcover_tf import cli
-from landcover_tf.dataset_info import DatasetInfo
+from landcover_tf.dataset_info import FORMULAS, DatasetInfo
 from landcover_tf.files import atomic_path
 from landcover_tf.patch_index import PatchEntry, read_index
 from landcover_tf.sentinel2.validity import ValidityBit
@@ -93,6 +93,8 @@ def write_card(folder: Path, info: DatasetInfo, entries: Sequence[PatchEntry], p
         groups[entry.split].add(entry.group)
     page = environment.from_string(template).render(
         info=info,
+        formulas=FORMULAS,
+        invalid=[name for name, bit in info.validity_bits.items() if bit & info.invalid_bits],
         split_method=info.build_config.get("split", "an unknown method"),
         dropped=info.build_config.get("dropped_patches", {}),
         groups=set().union(*groups.values()),
