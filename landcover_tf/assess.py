@@ -195,12 +195,13 @@ def main(argv: list[str] | None = None) -> int:
         print(USAGE)
         return 0 if arguments else 2
     name, flags = arguments[0], arguments[1:]
+    prog = cli.command("landcover assess", argv)
     if name == "design":
-        return cli.run(DesignConfig, _design, flags, prog="landcover assess design")
+        return cli.run(DesignConfig, _design, flags, prog=f"{prog} design")
     if name == "estimate":
-        return cli.run(EstimateConfig, _estimate, flags, prog="landcover assess estimate")
+        return cli.run(EstimateConfig, _estimate, flags, prog=f"{prog} estimate")
     if name == "compare":
-        return cli.run(CompareConfig, _compare, flags, prog="landcover assess compare")
+        return cli.run(CompareConfig, _compare, flags, prog=f"{prog} compare")
     print(f"error: no part {name!r}\n\n{USAGE}", file=sys.stderr)
     return 2
 

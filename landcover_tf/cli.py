@@ -39,7 +39,7 @@ def run(
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # Inherited by worker processes.
     try:
-        config = parse(config_class, argv, prog=prog)
+        config = parse(config_class, argv, prog=command(prog, argv))
         return program(config) or 0
     except LandCoverError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -55,13 +55,26 @@ def run(
         return error.code if isinstance(error.code, int) else 2
 
 
+def command(prog: str, argv: list[str] | None) -> str:
+    """Returns how a program was started: `prog`, or `python -m MODULE` where it was run so.
+
+    Args:
+        prog: The command, such as `landcover prepare`.
+        argv: What the program got; None where it reads `sys.argv`.
+    """
+    spec = sys.modules["__main__"].__spec__
+    if argv is not None or spec is None:
+        return prog
+    return f"python -m {spec.name.removesuffix('.__main__')}"
+
+
 def parse(config_class: type[Config], argv: list[str] | None = None, *, prog: str) -> Config:
     """Returns `config_class` from defaults, then `--config FILE`, then flags.
 
     Args:
         config_class: A frozen dataclass with a docstring under each field.
         argv: Arguments without the program name; None reads `sys.argv`.
-        prog: The program's name for usage and messages.
+        prog: The command that runs the program, for usage and messages.
 
     Raises:
         ConfigError: The config file has an unknown key or a value was refused.

@@ -58,7 +58,7 @@ class EvaluateConfig:
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the program and returns its exit code."""
-    return cli.run(EvaluateConfig, _program, argv, prog="landcover_tf.evaluate")
+    return cli.run(EvaluateConfig, _program, argv, prog="landcover evaluate")
 
 
 def _program(config: EvaluateConfig) -> None:

@@ -49,7 +49,7 @@ class ExportConfig:
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the program and returns its exit code."""
-    return cli.run(ExportConfig, _program, argv, prog="landcover_tf.export")
+    return cli.run(ExportConfig, _program, argv, prog="landcover export")
 
 
 def _program(config: ExportConfig) -> None:

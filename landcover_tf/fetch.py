@@ -82,7 +82,7 @@ class FetchConfig:
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the program; returns its exit code."""
-    return cli.run(FetchConfig, _program, argv, prog="landcover_tf.fetch")
+    return cli.run(FetchConfig, _program, argv, prog="landcover fetch")
 
 
 def _program(config: FetchConfig) -> int:

@@ -50,7 +50,7 @@ class Reference:
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the program and returns its exit code."""
-    return cli.run(MonitorConfig, _program, argv, prog="landcover_tf.monitor")
+    return cli.run(MonitorConfig, _program, argv, prog="landcover monitor")
 
 
 def load_reference(path: Path) -> Reference:

@@ -73,7 +73,7 @@ class PrepareConfig:
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the program and returns its exit code."""
-    return cli.run(PrepareConfig, _prepare, argv, prog="landcover_tf.prepare")
+    return cli.run(PrepareConfig, _prepare, argv, prog="landcover prepare")
 
 
 def _prepare(config: PrepareConfig) -> int:

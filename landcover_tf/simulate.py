@@ -50,7 +50,7 @@ class SimulateConfig:
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the program; returns its exit code."""
-    return cli.run(SimulateConfig, _program, argv, prog="landcover_tf.simulate")
+    return cli.run(SimulateConfig, _program, argv, prog="landcover simulate")
 
 
 def _program(config: SimulateConfig) -> None:

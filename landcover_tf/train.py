@@ -12,7 +12,7 @@ __all__ = ["TrainConfig", "main"]
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the program and returns its exit code: 143 when it was asked to stop, state saved."""
-    return cli.run(TrainConfig, _program, argv, prog="landcover_tf.train")
+    return cli.run(TrainConfig, _program, argv, prog="landcover train")
 
 
 def _program(config: TrainConfig) -> int:

@@ -140,7 +140,7 @@ class PredictConfig:
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the program and returns its exit code."""
-    return cli.run(PredictConfig, _program, argv, prog="serving.predict")
+    return cli.run(PredictConfig, _program, argv, prog="landcover predict")
 
 
 def _program(config: PredictConfig) -> None:

@@ -8,7 +8,7 @@ from tfrecords_builder.config import BuildConfig
 
 def main(argv: list[str] | None = None) -> int:
     """Returns the exit code of a build."""
-    return cli.run(BuildConfig, _program, argv, prog="tfrecords_builder")
+    return cli.run(BuildConfig, _program, argv, prog="landcover build")
 
 
 def _program(config: BuildConfig) -> None:

@@ -90,7 +90,7 @@ class _Facts:
 
 def main(argv: list[str] | None = None) -> int:
     """Returns 0 when the splits are clean, 1 on a leak."""
-    return cli.run(AuditConfig, _program, argv, prog="tfrecords_builder.audit")
+    return cli.run(AuditConfig, _program, argv, prog="landcover audit")
 
 
 def audit(folder: Path, *, min_distance_px: float | None = None) -> Audit:

@@ -72,7 +72,7 @@ class CardConfig:
 
 def main(argv: list[str] | None = None) -> int:
     """Returns the exit code of writing the page."""
-    return cli.run(CardConfig, _program, argv, prog="tfrecords_builder.card")
+    return cli.run(CardConfig, _program, argv, prog="python -m tfrecords_builder.card")
 
 
 def write_card(folder: Path, info: DatasetInfo, entries: Sequence[PatchEntry], path: Path) -> None:

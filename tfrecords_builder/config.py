@@ -23,7 +23,7 @@ InvalidPixel = Literal[
 class BuildConfig:
     """Builds sharded TFRecords with dataset.json from prepared scenes or image/label rasters.
 
-    The data folder holds prepared scenes (the output of landcover_tf.prepare), or `images/` and
+    The data folder holds prepared scenes (the output of `landcover prepare`), or `images/` and
     `labels/` with rasters of the same names, or a `pairs.csv` with the columns image, label and,
     as needed, group, split, validity, product.
     """

@@ -54,7 +54,7 @@ class InspectConfig:
 
 def main(argv: list[str] | None = None) -> int:
     """Returns the exit code of a look at a dataset."""
-    return cli.run(InspectConfig, _program, argv, prog="tfrecords_builder.inspect")
+    return cli.run(InspectConfig, _program, argv, prog="landcover inspect")
 
 
 def find_patch(folder: Path, info: DatasetInfo, key: str) -> "tuple[PatchEntry, Patch]":

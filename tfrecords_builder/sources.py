@@ -64,7 +64,7 @@ def find_sources(data_dir: Path) -> list[Source]:
     else:
         raise DatasetError(
             f"{data_dir} holds no input: expected prepared scenes (folders with scene.json, from "
-            "landcover_tf.prepare), or the folders images/ and labels/, or a pairs.csv"
+            "`landcover prepare`), or the folders images/ and labels/, or a pairs.csv"
         )
     if not sources:
         raise DatasetError(f"{data_dir} names no image; there is nothing to build")
@@ -76,7 +76,7 @@ def find_sources(data_dir: Path) -> list[Source]:
 def _prepared_scene(scene: PreparedScene) -> Source:
     if not scene.has_labels:
         raise DatasetError(
-            f"scene {scene.folder} has no labels.tif; run landcover_tf.prepare with --ground-truth"
+            f"scene {scene.folder} has no labels.tif; run `landcover prepare` with --ground-truth"
         )
     return Source(
         id=scene.folder.name,

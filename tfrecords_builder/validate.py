@@ -65,7 +65,7 @@ class _State:
 
 def main(argv: list[str] | None = None) -> int:
     """Returns 0 when the dataset is sound, 1 when something is wrong."""
-    return cli.run(ValidateConfig, _program, argv, prog="tfrecords_builder.validate")
+    return cli.run(ValidateConfig, _program, argv, prog="landcover validate")
 
 
 def validate(folder: Path) -> Findings:

@@ -68,7 +68,7 @@ class TuneConfig:
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the program and returns its exit code: 143 or 130 when a training was asked to stop."""
-    return cli.run(TuneConfig, _program, argv, prog="tuning")
+    return cli.run(TuneConfig, _program, argv, prog="landcover tune")
 
 
 def _program(config: TuneConfig) -> int:

@@ -60,7 +60,7 @@ class ExperimentsConfig:
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the program and returns its exit code: 1 when an experiment failed."""
-    return cli.run(ExperimentsConfig, _program, argv, prog="tuning.experiments")
+    return cli.run(ExperimentsConfig, _program, argv, prog="landcover experiments")
 
 
 def read_experiments(path: Path) -> dict[str, dict[str, Any]]:

@@ -45,7 +45,7 @@ class SheetConfig:
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the program; returns its exit code."""
-    return cli.run(SheetConfig, _program, argv, prog="landcover_tf.input_pipeline.sheet")
+    return cli.run(SheetConfig, _program, argv, prog="python -m landcover_tf.input_pipeline.sheet")
 
 
 def _program(config: SheetConfig) -> None:

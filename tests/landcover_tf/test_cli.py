@@ -91,6 +91,25 @@ def test_help_imports_no_tensorflow(name):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.parametrize("name", sorted(landcover.PROGRAMS))
+def test_usage_and_errors_name_the_command(name, capsys):
+    parts = ["assess", "design"] if name == "assess" else [name]
+    assert landcover.main([*parts, "--help"]) == 0
+    named = " ".join(["landcover", *parts])
+    assert capsys.readouterr().out.startswith(f"usage: {named} ")
+    assert landcover.main([*parts, "--no-such-flag", "1"]) == 2
+    assert f"{named} --help" in " ".join(capsys.readouterr().err.replace("│", " ").split())
+
+
+@pytest.mark.parametrize(
+    "words", [["landcover_tf.simulate"], ["tuning"], ["landcover_tf.assess", "design"]]
+)
+def test_usage_names_the_module_where_it_was_run(words):
+    command = [sys.executable, "-m", *words, "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith(f"usage: python -m {' '.join(words)} ")
+
+
 def test_atomic_writes_leave_nothing_behind(tmp_path):
     with pytest.raises(KeyError), atomic_path(tmp_path / "new" / "a.txt") as temporary:
         temporary.write_text("half")
