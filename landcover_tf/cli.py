@@ -24,6 +24,18 @@ from landcover_tf.files import write_json
 
 Config = TypeVar("Config")
 
+# What programs find, beside the settings that they were run with.
+SETTINGS_BESIDE = {
+    "run.json": "config.json",
+    "scores.json": "config.json",
+    "dataset.json": "config.json",
+    "design.json": "assess_design.json",
+    "estimate.json": "assess_estimate.json",
+    "compare.json": "assess_compare.json",
+    "checks.json": "prepare.json",
+}
+"""By the name of a result file, that of the file in its folder which `--config` takes."""
+
 
 def run(
     config_class: type[Config],
@@ -120,6 +132,11 @@ def flags_of_file(path: Path, config_class: type[Any]) -> list[str]:
     flags: list[str] = []
     for key, value in _flat(table).items():
         name = key.replace("-", "_")
+        if name not in fields and path.name in SETTINGS_BESIDE:
+            raise ConfigError(
+                f"{path} holds results and no settings; give --config "
+                f"{path.with_name(SETTINGS_BESIDE[path.name])}"
+            )
         if name not in fields:
             raise ConfigError(
                 f"config {path} has unknown key {key!r}; expected one of "
@@ -175,7 +192,10 @@ def default_dict(config_class: type[Any]) -> dict[str, Any]:
 
 
 def write_config(config: Any, path: str | Path) -> None:
-    """Writes a config beside a program's output; `--config` on that file repeats the run."""
+    """Writes a config beside a program's output; `--config` on that file repeats the run.
+
+    Its paths are as they were given: relative ones hold in the folder of the run only.
+    """
     write_json(path, config_dict(config))
 
 

@@ -48,6 +48,17 @@ def test_an_unknown_key_names_file_and_key(tmp_path):
         cli.parse(Config, ["--config", str(path)], prog="x")
 
 
+@pytest.mark.parametrize(
+    ("name", "settings"), [("run.json", "config.json"), ("design.json", "assess_design.json")]
+)
+def test_a_file_of_results_names_that_of_the_settings(tmp_path, name, settings):
+    path = tmp_path / name
+    path.write_text(json.dumps({"status": "finished", "config": {"data_dir": "a"}}))
+    message = rf"{name} holds results and no settings; give --config .*/{settings}$"
+    with pytest.raises(ConfigError, match=message):
+        cli.parse(Config, ["--config", str(path)], prog="x")
+
+
 @pytest.mark.parametrize("text", ["{", '{"a" 1}', "[1]", '"a"'])
 def test_a_malformed_file_is_named(tmp_path, text):
     path = tmp_path / "config.json"
