@@ -19,6 +19,7 @@ from serving.band_content import BASE_LAYERS
 from serving.bands_on_disk import BandStore
 from serving.options import OutputOptions
 from serving.raster_io import BLOCK_PX
+from serving.raster_views import open_raster
 from serving.scene_prediction import Result
 from serving.sources import Georeference, Source
 from serving.targets import RECORD, check_targets
@@ -127,42 +128,51 @@ def merge(
             never stands beside settings of another.
 
     Raises:
+        RasterError: A map or its confidence cannot be read.
         OutputError: The disk refuses.
     """
-    maps = [rasterio.open(part) for part in parts]
-    levels = [rasterio.open(beside(part, "confidence.tif")) for part in parts]
     try:
-        grids = [
-            Georeference(height=d.height, width=d.width, crs=d.crs, transform=d.transform)
-            for d in maps
-        ]
+        grids, tags = _headers(parts)
         grid, placed = place(grids, [str(part) for part in parts])
         work = _work_folder(path)
         spans = [(r, min(r + BLOCK_PX, grid.height)) for r in range(0, grid.height, BLOCK_PX)]
         store = BandStore(work, BASE_LAYERS, spans)
-        store.fill(_merged(maps, levels, placed, grid, legend))
+        store.fill(_merged(parts, placed, grid, legend))
         files = work / "files"
         files.mkdir()
-        tags = _shared_tags(maps, parts)
-        counts = _write(files / path.name, store, grid, legend, tags, wanted)
+        shared = _shared_tags(tags, parts)
+        counts = _write(files / path.name, store, grid, legend, shared, wanted)
         write_json(beside(files / path.name, RECORD), record)
         outputs.publish(files, path)
         store.remove()
         return Result(map_path=path, legend=legend, counts=counts)
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error}") from error
-    finally:
-        for dataset in (*maps, *levels):
-            dataset.close()
 
 
 def _work_folder(path: Path) -> Path:
     return path.with_name(f".{path.name}.work")
 
 
+def _headers(parts: Sequence[Path]) -> tuple[list[Georeference], list[dict[str, str]]]:
+    """Returns the grid and the tags of each map."""
+    grids, tags = [], []
+    for part in parts:
+        with open_raster(part) as dataset:
+            grids.append(
+                Georeference(
+                    height=dataset.height,
+                    width=dataset.width,
+                    crs=dataset.crs,
+                    transform=dataset.transform,
+                )
+            )
+            tags.append(dataset.tags())
+    return grids, tags
+
+
 def _merged(
-    maps: Sequence[rasterio.DatasetReader],
-    levels: Sequence[rasterio.DatasetReader],
+    parts: Sequence[Path],
     placed: Sequence[Placed],
     grid: Georeference,
     legend: Legend,
@@ -172,7 +182,7 @@ def _merged(
         classes = np.full((rows, grid.width), legend.nodata, np.uint8)
         confidence = np.full((rows, grid.width), IGNORED, np.uint8)
         best = np.full((rows, grid.width), -1, np.int16)
-        for class_map, level, where in zip(maps, levels, placed, strict=True):
+        for path, where in zip(parts, placed, strict=True):
             first, last = max(start, where.row_off), min(start + rows, where.row_off + where.height)
             if first >= last:
                 continue
@@ -181,7 +191,7 @@ def _merged(
                 slice(first - start, last - start),
                 slice(where.col_off, where.col_off + where.width),
             )
-            codes, value = class_map.read(1, window=window), level.read(1, window=window)
+            codes, value = (_read(p, window) for p in (path, beside(path, "confidence.tif")))
             better = (codes != legend.nodata) & (value.astype(np.int16) > best[part])
             classes[part][better] = codes[better]
             confidence[part][better] = value[better]
@@ -189,9 +199,15 @@ def _merged(
         yield np.stack([classes, confidence])
 
 
-def _shared_tags(maps: Sequence[rasterio.DatasetReader], parts: Sequence[Path]) -> dict[str, str]:
+def _read(path: Path, window: RasterioWindow) -> np.ndarray:
+    """Returns a window of a part, which is open no longer: there may be more than can be."""
+    with open_raster(path) as dataset:
+        return np.asarray(dataset.read(1, window=window))
+
+
+def _shared_tags(found: Sequence[dict[str, str]], parts: Sequence[Path]) -> dict[str, str]:
     """Returns the provenance that all maps have in common, and their names."""
-    first, *others = [dataset.tags() for dataset in maps]
+    first, *others = found
     shared = {k: v for k, v in first.items() if all(tags.get(k) == v for tags in others)}
     return shared | {"source": ", ".join(part.parent.name for part in parts)}
 

@@ -53,7 +53,7 @@ class ScenePrediction:
     def __init__(
         self, path: Path, map_path: Path, engine: Engine, options: PredictionOptions
     ) -> None:
-        """Opens the raster and lays the windows.
+        """Reads the raster's header and lays the windows.
 
         Raises:
             LandCoverError: Raster, model and options do not fit together.
@@ -77,6 +77,8 @@ class ScenePrediction:
             self.content.layers,
             [self.layout.band(i) for i in range(len(self.layout.rows))],
         )
+        # A batch of more rasters than a process may hold open is planned as a whole.
+        self.source.close()
 
     @property
     def legend(self) -> Legend:
@@ -103,6 +105,8 @@ class ScenePrediction:
             )
         except OSError as error:
             raise OutputError(f"cannot write beside {self.map_path}: {error}") from error
+        finally:
+            self.source.close()
 
     def unfinished_rows(self) -> list[int]:
         """Returns the window rows whose band is not on disk yet."""

@@ -1,10 +1,10 @@
 """Rasters to predict on, all read as one thing: stored values in the model's bands and units."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import rasterio
@@ -100,7 +100,7 @@ class Source(Protocol):
         """Returns whether a path is that of a file which the raster consists of."""
 
     def close(self) -> None:
-        """Closes the files."""
+        """Closes the files; reading opens them again."""
 
 
 def open_source(path: str | Path, info: ModelInfo, options: SourceOptions) -> Source:
@@ -153,38 +153,32 @@ class RasterSource:
         self.name = name or path.stem
         self.tags: Mapping[str, str] = dict(tags or {}) | {"source": self.name}
         self.upsampling: Upsampling | None = upsampling
-        self._info = info
-        dataset = open_raster(path)
-        files = [path, description, validity_path, *dataset.files]
+        self._info, self._resample = info, options.resample
+        self._validity_path = validity_path
+        self._rasters: _OpenRasters | None = None
+        with open_raster(path) as unscaled:
+            files = [path, description, validity_path, *unscaled.files]
         self._files = {Path(file).resolve() for file in files if file is not None}
-        self._dataset = resampled(dataset, info.resolution_m, path, resample=options.resample)
-        self._validity = None
-        if validity_path is not None:
-            self._validity = resampled(
-                open_raster(validity_path),
-                info.resolution_m,
-                validity_path,
-                resample=options.resample,
-            )
+        dataset = self._opened().image
         self.grid = Georeference(
-            height=self._dataset.height,
-            width=self._dataset.width,
-            crs=self._dataset.crs,
-            transform=self._dataset.transform,
+            height=dataset.height,
+            width=dataset.width,
+            crs=dataset.crs,
+            transform=dataset.transform,
         )
-        self._indexes = _band_indexes(self._dataset, info, options, path)
-        self._conversion = _conversion(self._dataset, self._indexes, info, path)
-        self._has_mask, self._alpha = has_mask(self._dataset), alpha_band(self._dataset)
+        self._indexes = _band_indexes(dataset, info, options, path)
+        self._conversion = _conversion(dataset, self._indexes, info, path)
+        self._has_mask, self._alpha = has_mask(dataset), alpha_band(dataset)
         # Strips hold all columns: each window beside the first would decode them once more.
-        self.sequential = self._dataset.block_shapes[0][1] >= self._dataset.width
+        self.sequential = dataset.block_shapes[0][1] >= dataset.width
 
     def read(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
-        place = rasterio_window(window)
+        place, rasters = rasterio_window(window), self._opened()
         try:
-            planes = self._dataset.read(self._indexes, window=place)
+            planes = rasters.image.read(self._indexes, window=place)
             validity = np.zeros((window.height, window.width), np.uint8)
-            if self._validity is not None:
-                validity |= self._validity.read(1, window=place)
+            if rasters.validity is not None:
+                validity |= rasters.validity.read(1, window=place)
             validity |= self._masked(window=place)
         except (RasterioError, rasterio._err.CPLE_BaseError) as error:
             raise RasterError(
@@ -192,7 +186,8 @@ class RasterSource:
                 "repair the file and run again, finished rows are kept"
             ) from error
         image = np.ascontiguousarray(np.moveaxis(planes, 0, -1))
-        return finish_pixels(image, validity, self._dataset.nodata, self._info, self._conversion)
+        nodata = rasters.image.nodata
+        return finish_pixels(image, validity, nodata, self._info, self._conversion)
 
     def preview(self, shape: tuple[int, int]) -> tuple[np.ndarray, tuple[str, ...], np.ndarray]:
         from landcover_tf.pictures import TRUE_COLOUR
@@ -202,13 +197,14 @@ class RasterSource:
             names = TRUE_COLOUR
         positions = [self._info.band_names.index(name) for name in names]
         indexes = [self._indexes[position] for position in positions]
-        planes = self._dataset.read(indexes, out_shape=(len(indexes), *shape))
+        dataset = self._opened().image
+        planes = dataset.read(indexes, out_shape=(len(indexes), *shape))
         validity = np.zeros(shape, np.uint8)
         validity |= self._masked(out_shape=shape)
         image, validity = finish_pixels(
             np.moveaxis(planes, 0, -1).copy(),
             validity,
-            self._dataset.nodata,
+            dataset.nodata,
             self._info,
             self._conversion and self._conversion.of_bands(positions),
         )
@@ -219,16 +215,43 @@ class RasterSource:
 
     def _masked(self, **place: Any) -> np.ndarray:
         """Returns what the raster's own mask leaves out, bool [height, width] or []."""
+        dataset = self._opened().image
         if self._alpha is not None:
-            return np.asarray(self._dataset.read(self._alpha, **place) == 0)
+            return np.asarray(dataset.read(self._alpha, **place) == 0)
         if self._has_mask:
-            return np.asarray(self._dataset.dataset_mask(**place) == 0)
+            return np.asarray(dataset.dataset_mask(**place) == 0)
         return np.asarray(False)
 
     def close(self) -> None:
-        self._dataset.close()
-        if self._validity is not None:
-            self._validity.close()
+        if self._rasters is not None:
+            self._rasters.stack.close()
+            self._rasters = None
+
+    def _opened(self) -> "_OpenRasters":
+        """Returns the rasters, opened anew after `close`."""
+        if self._rasters is None:
+            # A raster opened outside of an environment brings one along, which would end with it,
+            # in another thread than it began.
+            with rasterio.Env(), ExitStack() as stack:
+                image = self._enter(stack, self.path)
+                path = self._validity_path
+                validity = None if path is None else self._enter(stack, path)
+                self._rasters = _OpenRasters(image, validity, stack.pop_all())
+        return self._rasters
+
+    def _enter(self, stack: ExitStack, path: Path) -> rasterio.DatasetReader:
+        dataset = stack.enter_context(open_raster(path))
+        view = resampled(dataset, self._info.resolution_m, path, resample=self._resample)
+        return view if view is dataset else stack.enter_context(view)
+
+
+class _OpenRasters(NamedTuple):
+    """What is open of a source."""
+
+    image: rasterio.DatasetReader
+    validity: rasterio.DatasetReader | None
+    stack: ExitStack
+    """Closes them."""
 
 
 def _open_prepared(folder: Path, info: ModelInfo, options: SourceOptions) -> RasterSource:

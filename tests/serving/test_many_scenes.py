@@ -1,6 +1,7 @@
 """Several inputs in one run, and runs that were killed while they wrote their files."""
 
 import os
+import resource
 import signal
 import sqlite3
 import subprocess
@@ -9,16 +10,20 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pystac
 import pytest
 import rasterio
 from local_export import BLEND, SmallExport, arguments, linked_export, write_raster
+from rasterio import Affine
 
 from landcover_tf.errors import OutputError
+from landcover_tf.legend import load_legend
 from landcover_tf.model_info import Calibration
 from serving.engines import Engine
 from serving.many_scenes import compute_rows, rows_job
-from serving.options import NetworkOptions, PredictionOptions
+from serving.mosaic import merge
+from serving.options import NetworkOptions, OutputOptions, PredictionOptions
 from serving.predict import main
 from serving.scene_prediction import ScenePrediction
 
@@ -122,6 +127,50 @@ def test_workers_make_the_map_that_was_begun_or_none(
     replace(export.info, nodata=1).save(export.folder)
     with pytest.raises(OutputError, match=r"with other settings \(model\) than the run"):
         compute_rows(rows_job(scene, (0,)))
+
+
+def test_more_inputs_than_may_be_open_are_planned(
+    small_export: SmallExport, tmp_path: Path
+) -> None:
+    write_raster(tmp_path / "a.tif", 40, 40)
+    open_before = len(list(Path("/dev/fd").iterdir()))
+    scenes = [
+        prediction(small_export, tmp_path / "a.tif", tmp_path / f"{number}.tif")
+        for number in range(3)
+    ]
+    for scene in scenes:
+        scene.prepare()
+    assert len(list(Path("/dev/fd").iterdir())) == open_before
+    for scene in scenes:
+        scene.compute([0])
+        assert scene.store.finished(0)
+
+
+def test_more_maps_than_may_be_open_are_merged(tmp_path: Path) -> None:
+    legend = load_legend("landcover9")
+    parts = [tmp_path / str(number) / "map.tif" for number in range(40)]
+    for number, part in enumerate(parts):
+        part.parent.mkdir()
+        for file, value in ((part, 10), (part.with_name("confidence.tif"), 100 + number)):
+            transform = Affine(10, 0, 600_000 + 80 * number, 0, -10, 4_200_000)
+            with rasterio.open(
+                file, "w", driver="GTiff", width=16, height=16, count=1, dtype="uint8",
+                crs="EPSG:32634", transform=transform,
+            ) as dataset:  # fmt: skip
+                dataset.write(np.full((1, 16, 16), value, np.uint8))
+    wanted = OutputOptions(picture=False, stac=False)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(
+        resource.RLIMIT_NOFILE, (len(list(Path("/dev/fd").iterdir())) + 20, limits[1])
+    )
+    try:
+        found = merge(parts, legend, tmp_path / "all.tif", wanted, {})
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert found.counts[10] == 16 * (39 * 8 + 16)
+    with rasterio.open(tmp_path / "all_confidence.tif") as dataset:
+        # Each but the last keeps the 8 columns that no more confident one covers.
+        assert dataset.read(1)[0, ::8].tolist() == [*range(100, 140), 139]
 
 
 def test_finished_maps_stay_when_an_input_joins_and_not_when_one_is_replaced(
