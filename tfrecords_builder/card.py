@@ -1,6 +1,7 @@
 """`dataset.html`, the dataset on one page: `python -m tfrecords_builder.card DATASET`."""
 
 import base64
+import math
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from landcover_tf.files import atomic_path
 from landcover_tf.patch_index import PatchEntry, read_index
 from landcover_tf.sentinel2.validity import ValidityBit
 from tfrecords_builder.rasters import without_georeference_warning
+from tfrecords_builder.reading import record_at, stored_patches
 
 FILE_NAME = "dataset.html"
 SAMPLES = 6
@@ -100,7 +102,7 @@ def write_card(folder: Path, info: DatasetInfo, entries: Sequence[PatchEntry], p
         groups=set().union(*groups.values()),
         groups_of_split={name: sorted(members) for name, members in groups.items()},
         colours=SPLIT_COLOURS,
-        maps=_maps(info, entries),
+        maps=_maps(folder, info, entries),
         histograms=_band_histograms(info),
         band_rows=_band_rows(info),
         samples=_samples(folder, info),
@@ -116,20 +118,20 @@ def _program(config: CardConfig) -> None:
     print(f"wrote {path}")
 
 
-def _maps(info: DatasetInfo, entries: Sequence[PatchEntry]) -> list[DrawnMap]:
+def _maps(folder: Path, info: DatasetInfo, entries: Sequence[PatchEntry]) -> list[DrawnMap]:
     """Returns the patches in each of their coordinate systems; none when they have none."""
-    side = info.patch_grid.patch_size * (info.resolution_m or 1e-4)
     maps = []
     for crs in sorted({entry.crs for entry in entries} - {""})[:MAPS]:
         members = [entry for entry in entries if entry.crs == crs]
-        left, right = (f(e.x for e in members) + d * side / 2 for f, d in ((min, -1), (max, 1)))
-        bottom, top = (f(e.y for e in members) + d * side / 2 for f, d in ((min, -1), (max, 1)))
+        across, down = _patch_sides(folder, info, members)
+        left, right = (f(e.x for e in members) + d * across / 2 for f, d in ((min, -1), (max, 1)))
+        bottom, top = (f(e.y for e in members) + d * down / 2 for f, d in ((min, -1), (max, 1)))
         scale = MAP_UNITS / max(right - left, top - bottom)
-        width = f"{side * scale:.1f}"
+        width, height = f"{across * scale:.1f}", f"{down * scale:.1f}"
         squares: dict[str, list[str]] = {name: [] for name in info.splits}
         for e in members:
-            x, y = (e.x - side / 2 - left) * scale, (top - e.y - side / 2) * scale
-            squares[e.split].append(f"M{x:.1f} {y:.1f}h{width}v{width}h-{width}z")
+            x, y = (e.x - across / 2 - left) * scale, (top - e.y - down / 2) * scale
+            squares[e.split].append(f"M{x:.1f} {y:.1f}h{width}v{height}h-{width}z")
         maps.append(
             DrawnMap(
                 crs=crs,
@@ -140,6 +142,16 @@ def _maps(info: DatasetInfo, entries: Sequence[PatchEntry]) -> list[DrawnMap]:
             )
         )
     return maps
+
+
+def _patch_sides(
+    folder: Path, info: DatasetInfo, members: Sequence[PatchEntry]
+) -> tuple[float, float]:
+    """Returns width and height of a patch in the unit of its CRS: metres, feet or degrees."""
+    nearest = min(members, key=lambda entry: entry.position)
+    a, b, _, d, e, _ = record_at(folder, info, nearest.shard, nearest.position).transform
+    size = info.patch_grid.patch_size
+    return size * math.hypot(a, d), size * math.hypot(b, e)
 
 
 def _band_histograms(info: DatasetInfo) -> list[DrawnHistogram]:
@@ -186,7 +198,6 @@ def _band_rows(info: DatasetInfo) -> list[list[str]]:
 def _samples(folder: Path, info: DatasetInfo) -> dict[str, str]:
     """Returns a picture of each split: images above their labels."""
     from landcover_tf.pictures import class_picture, composite
-    from tfrecords_builder.reading import stored_patches
 
     pictures = {}
     step = -(-info.patch_grid.patch_size // SAMPLE_PX)

@@ -40,7 +40,8 @@ class BuildConfig:
     patch_overlap: int = 96
     """Pixels that neighbouring patches share."""
     min_valid_fraction: float = 0.25
-    """Least share of usable pixels, of a patch's part inside the raster; others are dropped."""
+    """Least share of usable pixels, of a patch's part inside the raster, however small that is;
+    others are dropped."""
     min_labelled_fraction: float = 0.1
     """Least share of usable pixels that carry a label; others are dropped."""
     invalid: tuple[InvalidPixel, ...] = (
@@ -77,7 +78,9 @@ class BuildConfig:
     test_fraction: float = 0.15
     """Share of the test split."""
     block_size_m: float = 5000.0
-    """Side of a block in metres."""
+    """Side of a block in metres. In degrees, feet or several coordinate systems, blocks are those
+    of the equal-area grid EPSG:6933, which far from 30 degrees of latitude are no squares: 5 km
+    are 2.9 km wide and 8.7 km high at 60 degrees."""
     block_size_px: int | None = None
     """Side of a block in pixels instead; the only choice for rasters without a CRS."""
     gap_px: int | None = None

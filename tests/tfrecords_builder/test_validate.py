@@ -4,12 +4,15 @@ import re
 import numpy as np
 import pytest
 import rasterio
+from builder_inputs import arguments, write_pairs
+from rasterio.transform import from_origin
 
 from landcover_tf.dataset_info import DatasetInfo
 from landcover_tf.legend import load_legend
 from landcover_tf.patch_index import read_index
 from landcover_tf.records import encode, write_shard
 from tfrecords_builder import card, inspect, validate
+from tfrecords_builder.__main__ import main as build
 from tfrecords_builder.mismatch import LabelShift, OddSpectra
 from tfrecords_builder.reading import stored_patches
 
@@ -181,6 +184,21 @@ def test_the_card_shows_splits_classes_and_patches(built, tmp_path):
     assert "http" not in page
     assert card.main([str(built), "--output", str(tmp_path / "again.html")]) == 0
     assert (tmp_path / "again.html").read_text() == page
+
+
+def test_patches_in_degrees_are_drawn_in_their_size(tmp_path):
+    data = write_pairs(tmp_path / "data", scenes=1)
+    for folder in ("images", "labels"):
+        with rasterio.open(data / folder / "s0.tif", "r+") as raster:
+            raster.crs, raster.transform = "EPSG:4326", from_origin(10, 50, 1.5e-4, 1e-4)
+    assert build(arguments(data, tmp_path / "o")) == 0
+    page = (tmp_path / "o" / "dataset.html").read_text()
+    corners = re.search(r"EPSG:4326, ([\d.]+), ([\d.]+) to ([\d.]+), ([\d.]+)<", page)
+    left, bottom, right, top = map(float, corners.groups())
+    sides = {tuple(map(float, s)) for s in re.findall(r"h([\d.]+)v([\d.]+)h-[\d.]+z", page)}
+    (drawn,) = sides
+    scale = 600 / max(right - left, top - bottom)
+    assert drawn == pytest.approx((32 * 1.5e-4 * scale, 32 * 1e-4 * scale), abs=0.06)
 
 
 def test_programs_answer_without_tensorflow():
