@@ -15,7 +15,7 @@ import sys
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_type_hints
 
 import tyro
 
@@ -142,6 +142,7 @@ def flags_of_file(path: Path, config_class: type[Any]) -> list[str]:
                 f"config {path} has unknown key {key!r}; expected one of "
                 f"{', '.join(sorted(fields))}"
             )
+        _require_value(config_class, name, value, f"config {path}")
         flags += _flags(f"--{_dashed(name)}", value)
     return flags
 
@@ -161,6 +162,8 @@ def from_dict(config_class: type[Config], values: dict[str, Any], where: str) ->
     unknown = values.keys() - {f.name for f in fields}
     if unknown:
         raise ConfigError(f"{where}: unknown {', '.join(sorted(unknown))}")
+    for name, value in values.items():
+        _require_value(config_class, name, value, where)
     flags = [flag for name, value in values.items() for flag in _flags(f"--{_dashed(name)}", value)]
     return _of_flags(config_class, flags, where)
 
@@ -227,6 +230,15 @@ def _flat(table: dict[str, Any]) -> dict[str, Any]:
     for key, value in table.items():
         flat |= _flat(value) if isinstance(value, dict) else {key: value}
     return flat
+
+
+def _require_value(config_class: type[Any], name: str, value: Any, where: str) -> None:
+    """Raises ConfigError for None, JSON's null, where a field must have a value."""
+    if value is None and type(None) not in get_args(get_type_hints(config_class)[name]):
+        raise ConfigError(
+            f"{where} has null for {name!r}, which needs a value; give one, or leave the key out "
+            "for the flag or the default"
+        )
 
 
 def _flags(flag: str, value: Any) -> list[str]:

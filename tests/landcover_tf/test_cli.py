@@ -59,6 +59,18 @@ def test_a_file_of_results_names_that_of_the_settings(tmp_path, name, settings):
         cli.parse(Config, ["--config", str(path)], prog="x")
 
 
+def test_null_is_no_value_but_for_what_may_have_none(tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text('{"data_dir": "a", "name": null}')
+    assert cli.parse(Config, ["--config", str(path)], prog="x").name is None
+    path.write_text('{"data_dir": null}')
+    message = r"config\.json has null for 'data_dir', which needs a value"
+    with pytest.raises(ConfigError, match=message):
+        cli.parse(Config, ["--config", str(path), "--data-dir", "a"], prog="x")
+    with pytest.raises(ConfigError, match="the trial has null for 'data_dir'"):
+        cli.from_dict(Config, {"data_dir": None}, "the trial")
+
+
 @pytest.mark.parametrize("text", ["{", '{"a" 1}', "[1]", '"a"'])
 def test_a_malformed_file_is_named(tmp_path, text):
     path = tmp_path / "config.json"
