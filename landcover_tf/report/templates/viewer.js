@@ -129,7 +129,7 @@
   });
   const marked = new ol.source.Vector();
   const outline = (color, width) => new ol.style.Style({ stroke: new ol.style.Stroke({ color, width }) });
-  const marker = new ol.layer.Vector({ source: marked, style: [outline("#fff", 5), outline("#e6007e", 2.5)] });
+  const marker = new ol.layer.Vector({ source: marked, zIndex: 99, style: [outline("#fff", 5), outline("#e6007e", 2.5)] });
   const map = new ol.Map({
     target: "viewer-map",
     layers: [...kinds.map(([kind]) => layers[kind]), marker],
@@ -139,6 +139,29 @@
   if (pyramid.pixel_m) map.addControl(new ol.control.ScaleLine({ minWidth: 90 }));
   const fit = () => view.fit(extent, { padding: [8, 8, 8, 8] });
   fit();
+
+  // From the bottom: the image, then what was ticked, the last one on top, then the swiped layer.
+  const boxes = {};
+  const ticked = [];
+  let borrowed = "";
+  function stack() {
+    ["image", ...ticked, swipeKind.value].forEach((kind, i) => layers[kind]?.setZIndex(i));
+  }
+  function show(kind, visible) {
+    layers[kind].setVisible(visible);
+    boxes[kind].checked = visible;
+    if (ticked.includes(kind)) ticked.splice(ticked.indexOf(kind), 1);
+    if (visible && kind !== "image") ticked.push(kind);
+  }
+  // A layer that only the swipe shows goes when the swipe does.
+  function swipeOver(kind) {
+    if (borrowed) show(borrowed, false);
+    borrowed = kind && !layers[kind].getVisible() ? kind : "";
+    if (borrowed) show(kind, true);
+    swipeKind.value = kind;
+    stack();
+    redraw();
+  }
 
   // Swipe: the chosen layer is drawn only left of the handle.
   const swipe = document.getElementById("viewer-swipe");
@@ -166,7 +189,7 @@
     map.render();
   };
   swipe.addEventListener("input", redraw);
-  swipeKind.addEventListener("change", redraw);
+  swipeKind.addEventListener("change", () => swipeOver(swipeKind.value));
   handle.addEventListener("pointerdown", (event) => {
     handle.setPointerCapture(event.pointerId);
     event.preventDefault();
@@ -187,8 +210,14 @@
       `<label><input type="checkbox" data-layer="${kind}"> ${title}</label>` +
       `<input type="range" min="0" max="100" value="100" data-opacity="${kind}" aria-label="Opacity of ${title}">`;
     const [box, range] = row.querySelectorAll("input");
-    box.checked = layers[kind].getVisible();
-    box.addEventListener("change", () => layers[kind].setVisible(box.checked));
+    boxes[kind] = box;
+    show(kind, layers[kind].getVisible());
+    box.addEventListener("change", () => {
+      if (borrowed === kind) borrowed = "";
+      show(kind, box.checked);
+      if (!box.checked && swipeKind.value === kind) swipeOver("");
+      stack();
+    });
     range.addEventListener("input", () => layers[kind].setOpacity(range.value / 100));
     panel.append(row);
     if (kind === "confidence") {
@@ -200,6 +229,7 @@
     }
     swipeKind.append(new Option(title, kind));
   }
+  stack();
 
   const list = document.getElementById("viewer-classes");
   const percent = (x) => (100 * x).toFixed(x < 0.1 ? 1 : 0) + " %";
@@ -288,11 +318,11 @@
     inspector.dataset.probabilities = values.join(",");
   }
 
-  map.on("singleclick", (event) => show(event.coordinate));
-  const show = (coordinate) => inspect(coordinate).catch(() => {
+  map.on("singleclick", (event) => inspectAt(event.coordinate));
+  const inspectAt = (coordinate) => inspect(coordinate).catch(() => {
     inspector.textContent = "This pixel's tile is missing.";
   });
-  const inspectCentre = () => show(view.getCenter());
+  const inspectCentre = () => inspectAt(view.getCenter());
   document.getElementById("viewer-centre").addEventListener("click", inspectCentre);
   document.getElementById("viewer-reset").addEventListener("click", fit);
   target.addEventListener("keydown", (event) => {

@@ -211,6 +211,71 @@ def test_classes_opacity_and_swipe_change_what_is_seen(halves):
     expect(halves, BACKGROUND, BACKGROUND)
 
 
+YELLOW = (253, 231, 37)
+"""The end of the colour ramp, for a confidence of 1."""
+
+
+@pytest.fixture
+def opaque_layers(tmp_path, browser):
+    """A tab with a map of 20, a reference of 60, an image and a confidence of 1 everywhere."""
+    shape = (300, 400)
+    image = np.random.default_rng(0).integers(900, 4000, (3, *shape)).astype(np.uint16)
+    page(
+        MapLayers(
+            map=write(tmp_path / "map.tif", np.full(shape, 20, np.uint8)),
+            image=write(tmp_path / "image.tif", image, ("B02", "B03", "B04")),
+            reference=write(tmp_path / "reference.tif", np.full(shape, 60, np.uint8)),
+            confidence=write(tmp_path / "confidence.tif", np.full(shape, 255, np.uint8)),
+        ),
+        tmp_path,
+    )
+    tab = browser.new_page(viewport={"width": 1200, "height": 1000})
+    tab.goto((tmp_path / "report.html").as_uri())
+    tab.wait_for_function("window.landcoverViewer")
+    tab.evaluate("landcoverViewer.view.setResolution(1)")
+    return tab
+
+
+def test_a_ticked_layer_lies_above_the_others(opaque_layers):
+    tab, mapped, reference = opaque_layers, rgb(20), rgb(60)
+    expect(tab, mapped, mapped)
+    tab.check("[data-layer=reference]")
+    expect(tab, reference, reference)
+    tab.check("[data-layer=confidence]")
+    expect(tab, YELLOW, YELLOW)
+    tab.uncheck("[data-layer=confidence]")
+    expect(tab, reference, reference)
+    tab.uncheck("[data-layer=map]")
+    tab.check("[data-layer=map]")
+    expect(tab, mapped, mapped)
+    # The image is the ground of all others, whenever it is ticked.
+    tab.uncheck("[data-layer=image]")
+    tab.check("[data-layer=image]")
+    expect(tab, mapped, mapped)
+
+
+def test_a_swiped_layer_is_shown_on_top_while_it_is_swiped(opaque_layers):
+    tab, mapped, reference = opaque_layers, rgb(20), rgb(60)
+    tab.select_option("#viewer-swipe-layer", "reference")
+    expect(tab, reference, mapped)
+    assert tab.is_checked("[data-layer=reference]")
+    tab.select_option("#viewer-swipe-layer", "confidence")
+    expect(tab, YELLOW, mapped)
+    assert not tab.is_checked("[data-layer=reference]")
+    tab.select_option("#viewer-swipe-layer", "image")
+    for _ in range(50):
+        left, right = colours(tab)
+        if left != mapped and right == mapped:
+            break
+        tab.wait_for_timeout(100)
+    assert left != mapped and right == mapped
+    tab.select_option("#viewer-swipe-layer", "confidence")
+    tab.uncheck("[data-layer=confidence]")
+    expect(tab, mapped, mapped)
+    assert tab.input_value("#viewer-swipe-layer") == ""
+    assert tab.locator(".swipe-handle").is_hidden()
+
+
 def test_the_keyboard_moves_the_map_and_inspects_its_middle(halves):
     halves.evaluate("landcoverViewer.view.setResolution(0.25)")
     halves.focus("#viewer-map")
