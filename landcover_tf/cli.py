@@ -104,7 +104,7 @@ def parse(config_class: type[Config], argv: list[str] | None = None, *, prog: st
     try:
         return tyro.cli(
             config_class,
-            args=flags,
+            args=_without_flags(config_class, flags),
             prog=prog,
             description=description,
             config=(tyro.conf.OmitArgPrefixes,),
@@ -200,6 +200,24 @@ def write_config(config: Any, path: str | Path) -> None:
     Its paths are as they were given: relative ones hold in the folder of the run only.
     """
     write_json(path, config_dict(config))
+
+
+def _without_flags(config_class: type[Any], flags: list[str]) -> list[str]:
+    """Returns flags where those of positional fields, `--data-dir X`, are positions: `X`."""
+    hints = get_type_hints(config_class, include_extras=True)
+    named = {
+        f"--{_dashed(name)}"
+        for name, hint in hints.items()
+        if tyro.conf.Positional in getattr(hint, "__metadata__", ())
+    }
+    plain = []
+    for flag in flags:
+        name, equals, value = flag.partition("=")
+        if name not in named:
+            plain.append(flag)
+        elif equals:
+            plain.append(value)
+    return plain
 
 
 def _of_flags(config_class: type[Config], flags: list[str], where: str) -> Config:

@@ -31,8 +31,8 @@ class AuditConfig:
     Exit code 1 when two splits share ground or image content, or come nearer than the gap.
     """
 
-    dataset: Annotated[Path, tyro.conf.Positional]
-    """Folder with dataset.json."""
+    data_dir: Annotated[Path, tyro.conf.Positional]
+    """Folder with dataset.json; also as --data-dir."""
     report: Path | None = None
     """JSON file to write the findings to."""
     min_distance_px: float | None = None
@@ -126,7 +126,7 @@ def audit(folder: Path, *, min_distance_px: float | None = None) -> Audit:
 
 
 def _program(config: AuditConfig) -> int:
-    found = audit(config.dataset, min_distance_px=config.min_distance_px)
+    found = audit(config.data_dir, min_distance_px=config.min_distance_px)
     if config.report is not None:
         write_json(config.report, asdict(found))
     print(_text(found))

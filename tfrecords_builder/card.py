@@ -66,8 +66,8 @@ class DrawnHistogram:
 class CardConfig:
     """Writes dataset.html again: splits on a map, classes, bands and sample patches."""
 
-    dataset: Annotated[Path, tyro.conf.Positional]
-    """Folder with dataset.json."""
+    data_dir: Annotated[Path, tyro.conf.Positional]
+    """Folder with dataset.json; also as --data-dir."""
     output: Path | None = None
     """HTML file to write; DATASET/dataset.html by default."""
 
@@ -112,9 +112,9 @@ def write_card(folder: Path, info: DatasetInfo, entries: Sequence[PatchEntry], p
 
 
 def _program(config: CardConfig) -> None:
-    info = DatasetInfo.load(config.dataset)
-    path = config.output or config.dataset / FILE_NAME
-    write_card(config.dataset, info, read_index(config.dataset), path)
+    info = DatasetInfo.load(config.data_dir)
+    path = config.output or config.data_dir / FILE_NAME
+    write_card(config.data_dir, info, read_index(config.data_dir), path)
     print(f"wrote {path}")
 
 

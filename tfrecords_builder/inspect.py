@@ -32,8 +32,8 @@ class InspectConfig:
     beside it as NAME.label.tif (with the legend's colours) and NAME.validity.tif.
     """
 
-    dataset: Annotated[Path, tyro.conf.Positional]
-    """Folder with dataset.json."""
+    data_dir: Annotated[Path, tyro.conf.Positional]
+    """Folder with dataset.json; also as --data-dir."""
     key: str | None = None
     """Key of the record; without it, records are listed."""
     to_geotiff: Path | None = None
@@ -115,13 +115,13 @@ def write_picture(patch: Patch, info: DatasetInfo, path: Path) -> None:
 
 
 def _program(config: InspectConfig) -> int:
-    info = DatasetInfo.load(config.dataset)
+    info = DatasetInfo.load(config.data_dir)
     if config.key is None:
         if config.to_geotiff or config.png:
             raise DatasetError("--to-geotiff and --png need the --key of a record")
         _list(config, info)
         return 0
-    entry, patch = find_patch(config.dataset, info, config.key)
+    entry, patch = find_patch(config.data_dir, info, config.key)
     print(_description(entry, patch, info))
     if config.to_geotiff:
         for path in write_geotiffs(patch, info, config.to_geotiff):
@@ -135,7 +135,7 @@ def _program(config: InspectConfig) -> int:
 def _list(config: InspectConfig, info: DatasetInfo) -> None:
     if config.split is not None:
         info.split(config.split)
-    entries = read_index(config.dataset, config.split)
+    entries = read_index(config.data_dir, config.split)
     for entry in entries[: config.limit]:
         largest = max(entry.class_pixels, key=lambda code: entry.class_pixels[code], default=None)
         names = dict(zip(info.legend.codes, info.legend.names, strict=True))

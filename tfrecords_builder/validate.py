@@ -33,8 +33,8 @@ class ValidateConfig:
     Exit code 1 when something is wrong; hints, which may be right, do not change it.
     """
 
-    dataset: Annotated[Path, tyro.conf.Positional]
-    """Folder with dataset.json."""
+    data_dir: Annotated[Path, tyro.conf.Positional]
+    """Folder with dataset.json; also as --data-dir."""
     report: Path | None = None
     """JSON file to write the findings to."""
     limit: int = 20
@@ -106,7 +106,7 @@ def validate(folder: Path) -> Findings:
 
 
 def _program(config: ValidateConfig) -> int:
-    found = validate(config.dataset)
+    found = validate(config.data_dir)
     if config.report is not None:
         write_json(config.report, asdict(found))
     for title, sentences in (("PROBLEM", found.problems), ("hint", found.hints)):

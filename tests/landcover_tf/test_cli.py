@@ -10,6 +10,7 @@ from landcover_tf import __main__ as landcover
 from landcover_tf import cli
 from landcover_tf.errors import ConfigError, LandCoverError
 from landcover_tf.files import atomic_folder, atomic_path, read_json
+from tfrecords_builder.inspect import InspectConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +78,17 @@ def test_a_malformed_file_is_named(tmp_path, text):
     path.write_text(text)
     with pytest.raises(ConfigError, match=r"config\.json is malformed"):
         cli.parse(Config, ["--config", str(path)], prog="x")
+
+
+@pytest.mark.parametrize(
+    "words", [["data"], ["--data-dir", "data"], ["--data-dir=data"], ["--limit", "3", "data"]]
+)
+def test_a_positional_may_be_given_by_its_flag(words, tmp_path):
+    parsed = cli.parse(InspectConfig, [*words, "--split", "val"], prog="x")
+    assert (parsed.data_dir, parsed.split) == (Path("data"), "val")
+    path = tmp_path / "config.json"
+    path.write_text('{"data_dir": "data", "split": "val"}')
+    assert cli.parse(InspectConfig, ["--config", str(path)], prog="x").data_dir == Path("data")
 
 
 def test_exit_codes(capsys):
