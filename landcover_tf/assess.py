@@ -122,7 +122,7 @@ class EstimateConfig:
     landcover9."""
     exclude_codes: tuple[int, ...] = ()
     """Map codes to treat as no data; those of the design by default."""
-    confidence: float = 0.95
+    confidence_level: float = 0.95
     """Of the intervals."""
     rows_per_strip: int = 512
     """Map rows in memory."""
@@ -138,7 +138,7 @@ class EstimateConfig:
             raise ConfigError("the strata come from --design or from --strata-map, not from both")
         if self.strata_legend and not self.strata_map:
             raise ConfigError("--strata-legend is that of --strata-map, which is not given")
-        flag_ranges.within(self, 0, 1, "confidence", ends="()")
+        flag_ranges.within(self, 0, 1, "confidence_level", ends="()")
         flag_ranges.at_least(self, 1, "rows_per_strip")
 
 
@@ -176,7 +176,7 @@ class CompareConfig:
     landcover9."""
     exclude_codes: tuple[int, ...] = ()
     """Map codes to treat as no data, such as that of uncertain pixels."""
-    confidence: float = 0.95
+    confidence_level: float = 0.95
     """Of the intervals."""
     rows_per_strip: int = 512
     """Map rows in memory; the result does not depend on it."""
@@ -185,7 +185,7 @@ class CompareConfig:
         flag_ranges.at_least(self, 0, "seed")
         flag_ranges.at_least(self, 1, "bootstrap_samples", "rows_per_strip")
         flag_ranges.above_zero(self, "block_m")
-        flag_ranges.within(self, 0, 1, "confidence", ends="()")
+        flag_ranges.within(self, 0, 1, "confidence_level", ends="()")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -268,7 +268,7 @@ def _estimate(config: EstimateConfig) -> None:
             probability_sample=not config.not_a_probability_sample,
             leave_out_strata=config.leave_out_strata,
             probabilities=config.probabilities,
-            confidence=config.confidence,
+            confidence=config.confidence_level,
             rows_per_strip=config.rows_per_strip,
         )
     )
@@ -307,7 +307,7 @@ def _compare(config: CompareConfig) -> None:
             )
     values = compare_values(
         class_map, found, excluded=pixels.excluded, block_px=block_px,
-        samples=config.bootstrap_samples, seed=config.seed, confidence=config.confidence,
+        samples=config.bootstrap_samples, seed=config.seed, confidence=config.confidence_level,
     )  # fmt: skip
     values["reference"] = config.reference_map.name
     values["reference_legend"] = crosswalk.source
