@@ -1,6 +1,7 @@
 """Epochs and steps: training, validation, and the state that survives an interruption."""
 
 import math
+import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -26,6 +27,7 @@ from landcover_tf.training.state import (
     Progress,
     Row,
     best_on_disk,
+    is_readable,
     load_state,
     save_best,
     save_state,
@@ -86,7 +88,8 @@ class Loop:
         """Goes on from the state in the run folder.
 
         Raises:
-            RunError: The state is damaged or of another model.
+            RunError: The state is damaged or of another model, or the best weights are lost and
+                no epoch is left to make new ones.
         """
         arrays, self.progress = load_state(self.run.state)
         self._free_stages(self.progress.epoch)
@@ -279,10 +282,25 @@ class Loop:
             self._stages = stages
 
     def _trust_best_on_disk(self) -> None:
+        state = self.progress
         # The weights may be newer than the state, if the process died between the two files.
         found = best_on_disk(self.run.best_weights)
-        if found and (self.progress.best is None or found.score > self.progress.best):
-            self.progress.best, self.progress.best_epoch = found.score, found.epoch
+        if found and (state.best is None or found.score > state.best):
+            state.best, state.best_epoch = found.score, found.epoch
+        if state.best is not None and not is_readable(self.run.best_weights):
+            self._forget_best()
+
+    def _forget_best(self) -> None:
+        state = self.progress
+        lost = f"{self.run.best_weights}, the weights of epoch {state.best_epoch}, cannot be read"
+        if state.stopped or state.epoch >= self.config.epochs:
+            raise RunError(
+                f"{lost}, and no epoch is left to make new ones; remove the run folder and train "
+                "again"
+            )
+        if self.devices.chief:
+            print(f"warning: {lost}; the best of the epochs to come is kept", file=sys.stderr)
+        state.best = state.best_epoch = None
 
     def _keep_bad_batch(self, batches: list[Any]) -> None:
         local = self.devices.strategy.experimental_local_results

@@ -89,8 +89,7 @@ def save_state(path: Path, arrays: dict[str, np.ndarray], progress: Progress) ->
             save_file(ordered, temporary, metadata=metadata)
         except SafetensorError as error:  # It wraps what the disk says.
             raise OutputError(f"cannot write {path}: {error}") from error
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
+        _write_through(temporary)
 
 
 def load_state(path: Path) -> tuple[dict[str, np.ndarray], Progress]:
@@ -113,7 +112,10 @@ def load_state(path: Path) -> tuple[dict[str, np.ndarray], Progress]:
 
 
 def save_best(path: Path, model: Any, best: Best) -> None:
-    """Writes the weights with what they scored inside, so that both are always of one epoch."""
+    """Writes the weights with what they scored inside, so that both are always of one epoch.
+
+    They are on the disk itself before the old ones go, and before the state tells of them.
+    """
     with atomic_path(path) as temporary:
         # Keras insists on the double suffix.
         named = temporary.with_name(temporary.name.removesuffix(".h5") + ".weights.h5")
@@ -121,9 +123,19 @@ def save_best(path: Path, model: Any, best: Best) -> None:
             model.save_weights(named)
             with h5py.File(named, "r+") as file:
                 file.attrs[_BEST] = json.dumps(asdict(best))
+            _write_through(named)
             named.replace(temporary)
         finally:
             named.unlink(missing_ok=True)
+
+
+def is_readable(path: Path) -> bool:
+    """Returns whether there is a file of weights that opens; a cut one does not."""
+    try:
+        with h5py.File(path, "r"):
+            return True
+    except OSError:
+        return False
 
 
 def best_on_disk(path: Path) -> Best | None:
@@ -153,3 +165,8 @@ def best_row(path: Path, progress: Progress) -> Row | None:
     if best is not None and best.row:
         return best.row
     return next((row for row in progress.history if row["epoch"] == progress.best_epoch), None)
+
+
+def _write_through(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())

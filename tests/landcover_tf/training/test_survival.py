@@ -19,7 +19,15 @@ from fakes.small_loop import PowerCutError, settings, small_loop
 from landcover_tf.errors import RunError
 from landcover_tf.training.interruption import StopRequest
 from landcover_tf.training.loop import Loop
-from landcover_tf.training.state import Best, best_on_disk, best_row, load_state, save_best
+from landcover_tf.training.state import (
+    Best,
+    Progress,
+    best_on_disk,
+    best_row,
+    load_state,
+    save_best,
+    save_state,
+)
 
 CLOCKS = ("seconds", "patches_per_second")
 
@@ -163,6 +171,30 @@ def test_best_weights_are_never_replaced_by_worse_ones(data_dir, tmp_path):
     assert (again.progress.best, again.progress.best_epoch) == (1.5, 2)
     # The history has epoch 2 as it was trained again; these weights are not its.
     assert best_row(again.run.best_weights, again.progress) == row
+
+
+def test_lost_best_weights_are_replaced_by_those_of_the_epochs_to_come(data_dir, tmp_path, capsys):
+    config = settings(data_dir, tmp_path / "run")
+    loop = small_loop(config)
+    loop.stepper.dies_at = 4
+    with pytest.raises(PowerCutError):
+        loop.train(StopRequest())
+    whole = loop.run.best_weights.read_bytes()
+    loop.run.best_weights.write_bytes(whole[: len(whole) // 2])
+    loop.restore()
+    assert "best.weights.h5, the weights of epoch 1, cannot be read" in capsys.readouterr().err
+    loop.run.best_weights.unlink()
+    # Better than all epochs to come.
+    save_state(loop.run.state, loop.stepper.state(), Progress(epoch=1, best=1.5, best_epoch=1))
+    again = small_loop(config)
+    again.restore()
+    assert again.train(StopRequest())
+    best = best_on_disk(again.run.best_weights)
+    assert best.score == max(row["val_mean_iou"] for row in again.progress.history)
+    assert again.progress.best_epoch == best.epoch > 1
+    again.run.best_weights.unlink()
+    with pytest.raises(RunError, match="no epoch is left to make new ones; remove the run folder"):
+        again.restore()
 
 
 def test_the_profiled_steps_are_those_of_the_process(data_dir, tmp_path):
