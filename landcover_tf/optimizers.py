@@ -20,6 +20,8 @@ al. 2024, https://kellerjordan.github.io/posts/muon)."""
 NEWTON_SCHULZ_STEPS = 5
 INITIAL_LOSS_SCALE = 2.0**15
 """What Keras begins with, too (`keras.optimizers.LossScaleOptimizer`)."""
+LOSS_SCALE = "loss_scale"
+"""Name of the scale in the state; only float16 has one."""
 HEAD = "logits"
 """Layer that gives the classes. Its kernel is no map between features, and Muon's authors leave
 it to AdamW."""
@@ -103,25 +105,27 @@ class PartedOptimizer:
             for number, variable in enumerate(optimizer.variables)
         }
         if self.scale_loss:
-            values["loss_scale"] = self._scale()
+            values[LOSS_SCALE] = self._scale()
         return values
 
     def restore(self, values: Mapping[str, np.ndarray]) -> None:
         """Sets the variables of the built parts.
 
+        The scale of the loss belongs to the device, not to the training: one that is not needed
+        here is left out, and one that is missing begins anew.
+
         Raises:
             ValueError: The names or shapes are of another optimizer or other variables.
         """
-        expected = self.state()
-        if expected.keys() != values.keys():
-            odd = sorted(expected.keys() ^ values.keys())[:3]
+        odd = sorted((self.state().keys() ^ values.keys()) - {LOSS_SCALE})[:3]
+        if odd:
             raise ValueError(f"optimizer state does not fit: {', '.join(odd)}")
         for part, optimizer in self.optimizers.items():
             if optimizer.built:
                 for number, variable in enumerate(optimizer.variables):
                     variable.assign(values[f"{part}/{number}/{variable.name}"])
-        if self.scale_loss:
-            scale, counter = values["loss_scale"]
+        if self.scale_loss and LOSS_SCALE in values:
+            scale, counter = values[LOSS_SCALE]
             self._together.dynamic_scale.assign(float(scale))
             self._together.step_counter.assign(int(counter))
 

@@ -15,6 +15,7 @@ from landcover_tf.distributed import Devices
 from landcover_tf.errors import RunError
 from landcover_tf.files import atomic_path, json_number
 from landcover_tf.models.unet import freeze_encoder
+from landcover_tf.optimizers import LOSS_SCALE
 from landcover_tf.progress import progress as progress_bar
 from landcover_tf.run_folder import RunFolder
 from landcover_tf.schedules import Plateau, Schedule
@@ -97,6 +98,7 @@ class Loop:
             self.stepper.restore(arrays)
         except ValueError as error:
             raise RunError(f"{self.run.state}: {error}; choose another --output-dir") from error
+        self._tell_of_other_precision(f"optimizer/{LOSS_SCALE}" in arrays)
         if self.progress.plateau:
             self.plateau.restore(self.progress.plateau)
         self._trust_best_on_disk()
@@ -280,6 +282,12 @@ class Loop:
             freeze_encoder(self.stepper.model, trainable_stages=stages)
             self.stepper.retrace()
             self._stages = stages
+
+    def _tell_of_other_precision(self, scaled_before: bool) -> None:
+        scaled = self.stepper.optimizer.scale_loss
+        if scaled != scaled_before and self.devices.chief:
+            names = {True: "float16", False: "another precision than float16"}
+            print(f"the run was trained in {names[scaled_before]} and goes on in {names[scaled]}")
 
     def _trust_best_on_disk(self) -> None:
         state = self.progress

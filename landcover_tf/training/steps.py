@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from landcover_tf.metrics import confusion
-from landcover_tf.optimizers import PartedOptimizer
+from landcover_tf.optimizers import LOSS_SCALE, PartedOptimizer
 
 Batch = tuple[tf.Tensor, tf.Tensor]
 
@@ -134,8 +134,8 @@ class Stepper:
         Raises:
             ValueError: It is the state of another model or optimizer.
         """
-        if self.state().keys() != values.keys():
-            odd = sorted(self.state().keys() ^ values.keys())[:3]
+        odd = sorted((self.state().keys() ^ values.keys()) - {f"optimizer/{LOSS_SCALE}"})[:3]
+        if odd:
             raise ValueError(f"state does not fit the model: {', '.join(odd)}")
         for variable in self.model.variables:
             variable.assign(values[f"model/{variable.path}"])

@@ -42,7 +42,7 @@ def settings(data_dir, output_dir, **changes) -> TrainConfig:
     return TrainConfig(**(values | changes))
 
 
-def small_loop(config: TrainConfig, *, seed: int = 0, **keywords) -> Loop:
+def small_loop(config: TrainConfig, *, seed: int = 0, scale_loss: bool = False, **keywords) -> Loop:
     """Returns the real loop around a network of 500 weights that `seed` initializes."""
     found = check(config)
     cli.write_config(config, found.run.config)
@@ -60,7 +60,13 @@ def small_loop(config: TrainConfig, *, seed: int = 0, **keywords) -> Loop:
     stepper = DyingStepper(
         model,
         SegmentationLoss(kind="ce_dice"),
-        PartedOptimizer("adamw", weight_decay=0.01, part_of=lambda v: "all", factors={"all": 1.0}),
+        PartedOptimizer(
+            "adamw",
+            weight_decay=0.01,
+            part_of=lambda v: "all",
+            factors={"all": 1.0},
+            scale_loss=scale_loss,
+        ),
         strategy=devices.strategy,
         clip_norm=config.clip_norm,
         accumulation=config.gradient_accumulation,

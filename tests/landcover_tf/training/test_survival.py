@@ -197,6 +197,21 @@ def test_lost_best_weights_are_replaced_by_those_of_the_epochs_to_come(data_dir,
         again.restore()
 
 
+@pytest.mark.parametrize("scaled", [False, True])
+def test_a_run_goes_on_in_the_precision_of_another_device(data_dir, tmp_path, capsys, scaled):
+    config = settings(data_dir, tmp_path / "run")
+    # float16 is what scales the loss.
+    begun, other = (small_loop(config, scale_loss=scale) for scale in (scaled, not scaled))
+    begun.stepper.model.get_layer("logits").bias.assign([1.0, 2.0, 3.0])
+    begun.save()
+    other.restore()
+    assert other.stepper.model.get_layer("logits").bias.numpy().tolist() == [1, 2, 3]
+    names = ["float16", "another precision than float16"][:: 1 if scaled else -1]
+    assert f"trained in {names[0]} and goes on in {names[1]}" in capsys.readouterr().out
+    state = other.stepper.state()
+    assert ("optimizer/loss_scale" in state) == (not scaled)
+
+
 def test_the_profiled_steps_are_those_of_the_process(data_dir, tmp_path):
     loop = small_loop(settings(data_dir, tmp_path / "run", profile_steps=(1, 1)))
     loop.progress.epoch = 2  # As if it went on with a run.
