@@ -52,7 +52,8 @@ def choose_devices(kind: StrategyKind) -> Devices:
     `auto` follows TF_CONFIG if it names several workers, otherwise takes all GPUs.
 
     Raises:
-        ConfigError: TF_CONFIG is malformed, or several hosts were asked for without it.
+        ConfigError: TF_CONFIG is malformed, its workers cannot be joined, or several hosts were
+            asked for without it.
     """
     task = _task()
     if kind == "multi-worker" and task is None:
@@ -63,7 +64,7 @@ def choose_devices(kind: StrategyKind) -> Devices:
         )
     if kind in ("auto", "multi-worker") and task is not None:
         workers, index = task
-        return Devices(tf.distribute.MultiWorkerMirroredStrategy(), workers, index == 0)
+        return Devices(_multi_worker_strategy(), workers, index == 0)
     gpus = tf.config.list_logical_devices("GPU")
     if kind == "mirrored" or (kind == "auto" and len(gpus) > 1):
         names = [d.name for d in gpus or tf.config.list_logical_devices("CPU")]
@@ -72,6 +73,19 @@ def choose_devices(kind: StrategyKind) -> Devices:
             del os.environ["TF_CONFIG"]
         return Devices(tf.distribute.MirroredStrategy(names))
     return Devices(tf.distribute.get_strategy())
+
+
+def _multi_worker_strategy() -> tf.distribute.Strategy:
+    try:
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    except tf.errors.OpError as error:
+        values = json.loads(os.environ["TF_CONFIG"])
+        index = int(values["task"]["index"])
+        raise ConfigError(
+            f"cannot serve as worker {index} of TF_CONFIG at {values['cluster']['worker'][index]} "
+            f"({error.message.splitlines()[0]}); another program may have its port: end that, or "
+            "name another port in TF_CONFIG on all workers"
+        ) from error
 
 
 def _task() -> tuple[int, int] | None:

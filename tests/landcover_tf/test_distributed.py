@@ -148,6 +148,22 @@ def test_two_devices_train_as_one(data_dir, tmp_path, alone):
     assert_same(found, alone)
 
 
+def test_a_worker_whose_port_is_taken_is_told(tmp_path):
+    with socket.create_server(("", 0)) as other:
+        taken = f"127.0.0.1:{other.getsockname()[1]}"
+        cluster = {"worker": [taken, "127.0.0.1:9"]}
+        task = {"cluster": cluster, "task": {"type": "worker", "index": 0}}
+        process = subprocess.run(
+            [sys.executable, "-c", "from landcover_tf.distributed import choose_devices\n"
+             "from landcover_tf.errors import ConfigError\n"
+             "try: choose_devices('auto')\nexcept ConfigError as error: print(error)"],
+            env={**os.environ, "CUDA_VISIBLE_DEVICES": "", "TF_CONFIG": json.dumps(task)},
+            capture_output=True, text=True, timeout=300,
+        )  # fmt: skip
+    assert process.returncode == 0, process.stderr[-3000:]
+    assert f"cannot serve as worker 0 of TF_CONFIG at {taken}" in process.stdout
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
