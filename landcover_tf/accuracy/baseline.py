@@ -109,19 +109,34 @@ class Baseline:
         """
         where = np.ones(image.shape[:2], bool) if where is None else where
         classes = np.full(image.shape[:2], IGNORED, np.uint8)
-        if where.any():
-            features = pixel_features(image, self.context)[where]
-            classes[where] = self.classes[self._indices(features)]
+        number = int(self.classes[-1]) + 1
+        classes[where] = self.probabilities(image, where, number).argmax(axis=1)
         return classes
 
-    def _indices(self, features: np.ndarray) -> np.ndarray:
+    def probabilities(self, image: np.ndarray, where: np.ndarray, number: int) -> np.ndarray:
+        """Returns the probability of every class, 0 for those that no training pixel had.
+
+        Args:
+            image: Reflectance, float32 [height, width, bands].
+            where: Pixels to classify, bool [height, width].
+            number: Classes of the legend.
+
+        Returns:
+            float64 [pixels, number], pixels in the order of `image[where]`.
+        """
+        result = np.zeros((int(where.sum()), number))
+        if len(result):
+            features = pixel_features(image, self.context)[where]
+            result[:, self.classes] = self._shares(features)
+        return result
+
+    def _shares(self, features: np.ndarray) -> np.ndarray:
         if self.kind == "lightgbm":
             # The booster itself: the scikit-learn wrapper warns about absent column names.
-            probability = self.classifier.booster_.predict(features)
-            if probability.ndim == 1:  # Two classes: the second one's probability.
-                return np.asarray(probability > 0.5, np.intp)
-            return np.asarray(np.argmax(probability, axis=1))
-        return np.asarray(np.searchsorted(self.classes, self.classifier.predict(features)))
+            shares = np.asarray(self.classifier.booster_.predict(features))
+            # Of two classes it gives the second one's alone.
+            return np.stack([1 - shares, shares], axis=1) if shares.ndim == 1 else shares
+        return np.asarray(self.classifier.predict_proba(features))
 
 
 def fit_baseline(

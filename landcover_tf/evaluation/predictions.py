@@ -49,6 +49,9 @@ class SplitPrediction:
     before_by_class: Reliability
     """Reliability of the probability of each class, [classes, bins]."""
     after_by_class: Reliability
+    baseline_reliability: Reliability | None
+    """Reliability of the baseline's probabilities, None without one."""
+    baseline_by_class: Reliability | None
     shown: tuple[Shown, ...]
     """The first patches with a label."""
 
@@ -116,7 +119,7 @@ def predict_split(
     """
     classes = len(info.legend.classes)
     network, trees, shown = [], [], []
-    before, after = _Judgement(classes), _Judgement(classes)
+    before, after, of_trees = _Judgement(classes), _Judgement(classes), _Judgement(classes)
     size = info.patch_grid.patch_size
     regions = repeat(None) if entries is None else own_regions(entries, size)
     for image, label in batches:
@@ -126,11 +129,13 @@ def predict_split(
             truth = _owned(label[i], next(regions))
             network.append(confusion_matrix(truth, predicted[i], classes))
             known = truth != IGNORED
-            before.add(outputs[i][known], truth[known])
-            after.add(calibrated[i][known], truth[known])
+            before.add(softmax(outputs[i][known]), truth[known])
+            after.add(softmax(calibrated[i][known]), truth[known])
             if baseline is not None:
-                guess = baseline.predict(image[i], known)
-                trees.append(confusion_matrix(truth, guess, classes))
+                probability = baseline.probabilities(image[i], known, classes)
+                of_trees.add(probability, truth[known])
+                guess = probability.argmax(axis=-1).astype(np.uint8)
+                trees.append(confusion_matrix(truth[known], guess, classes))
             if known.any() and len(shown) < pictures:
                 shown.append(_shown(image[i], label[i], predicted[i], baseline))
     return SplitPrediction(
@@ -140,6 +145,8 @@ def predict_split(
         after=after.top,
         before_by_class=before.by_class,
         after_by_class=after.by_class,
+        baseline_reliability=of_trees.top if trees else None,
+        baseline_by_class=of_trees.by_class if trees else None,
         shown=tuple(shown),
     )
 
@@ -174,8 +181,7 @@ class _Judgement:
         self.top = Reliability.of(np.zeros(0), np.zeros(0, bool))
         self.by_class = Reliability.by_class(np.zeros((0, classes)), np.zeros(0, int))
 
-    def add(self, logits: np.ndarray, label: np.ndarray) -> None:
-        probability = softmax(logits)
+    def add(self, probability: np.ndarray, label: np.ndarray) -> None:
         correct = probability.argmax(axis=-1) == label
         self.top += Reliability.of(probability.max(axis=-1), correct)
         self.by_class += Reliability.by_class(probability, label)

@@ -17,8 +17,10 @@ from landcover_tf.legend import IGNORED, Legend
 from landcover_tf.pictures import class_picture, composite, save_figure, save_panels
 
 TITLES = {"overall_accuracy": "overall accuracy", "mean_iou": "mean IoU", "mean_f1": "mean F1"}
-SERIES = (("as trained", "tab:orange"), ("calibrated", "tab:blue"))
-"""Names and colours of the reliability before and after calibration."""
+SERIES = (
+    ("as trained", "tab:orange"), ("calibrated", "tab:blue"), ("per-pixel baseline", "0.45"),
+)  # fmt: skip
+"""Names and colours of the reliabilities: before calibration, after it, and of the baseline."""
 
 
 def table(judged: Sequence[Judged], differences: dict[str, Interval] | None, legend: Legend) -> str:
@@ -80,18 +82,22 @@ def write_matrix(path: Path, matrix: np.ndarray, legend: Legend) -> None:
     _write_csv(path, ["truth \\ predicted", *legend.names], rows)
 
 
-def draw_reliability(path: Path, before: Reliability, after: Reliability) -> None:
-    """Draws accuracy against confidence, and how often each confidence occurs."""
+def draw_reliability(path: Path, reliabilities: Sequence[Reliability | None]) -> None:
+    """Draws accuracy against confidence, and how often each confidence occurs.
+
+    Args:
+        path: PNG to write.
+        reliabilities: In the order of `SERIES`; None is left out.
+    """
     figure = Figure(figsize=(8.6, 3.8), layout="constrained")
     left, right = figure.subplots(1, 2)
     left.plot([0, 1], [0, 1], color="0.7", lw=1)
-    edges = np.linspace(0, 1, len(before.count) + 1)
-    for reliability, (name, color) in zip((before, after), SERIES, strict=True):
+    for reliability, (name, color) in _drawn(reliabilities):
         label = f"{name}, ECE {reliability.error:.3f}"
         left.plot(reliability.mean_confidence, reliability.accuracy, "o-", color=color, ms=4,
                   label=label)  # fmt: skip
         share = reliability.count / max(reliability.count.sum(), 1)
-        right.stairs(share, edges, color=color, label=name)
+        right.stairs(share, np.linspace(0, 1, len(share) + 1), color=color, label=name)
     left.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
     right.set(xlabel="confidence", ylabel="share of pixels", xlim=(0, 1))
     for axis in (left, right):
@@ -101,9 +107,15 @@ def draw_reliability(path: Path, before: Reliability, after: Reliability) -> Non
 
 
 def draw_reliability_by_class(
-    path: Path, before: Reliability, after: Reliability, legend: Legend
+    path: Path, reliabilities: Sequence[Reliability | None], legend: Legend
 ) -> None:
-    """Draws how often a class is the truth against its probability, one panel per class."""
+    """Draws how often a class is the truth against its probability, one panel per class.
+
+    Args:
+        path: PNG to write.
+        reliabilities: By class, in the order of `SERIES`; None is left out.
+        legend: Names of the classes.
+    """
     columns = min(len(legend.names), 4)
     rows = -(-len(legend.names) // columns)
     figure = Figure(figsize=(2.5 * columns, 2.6 * rows), layout="constrained")
@@ -112,7 +124,7 @@ def draw_reliability_by_class(
         axis.set_axis_off()
     for i, (axis, land_cover) in enumerate(zip(axes, legend.classes, strict=False)):
         axis.plot([0, 1], [0, 1], color="0.7", lw=1)
-        for reliability, (name, color) in zip((before, after), SERIES, strict=True):
+        for reliability, (name, color) in _drawn(reliabilities):
             label = f"{name}, ECE {reliability.error[i]:.3f}"
             axis.plot(reliability.mean_confidence[i], reliability.accuracy[i], "o-", color=color,
                       ms=3, lw=1, label=label)  # fmt: skip
@@ -144,6 +156,13 @@ def draw_predictions(
             guess = _where_known(codes[patch.baseline], patch.label, legend)
             panels.append(("per-pixel baseline", guess))
     save_panels(path, panels, legend=legend, columns=len(panels) // len(patches), panel_inches=2.6)
+
+
+def _drawn(
+    reliabilities: Sequence[Reliability | None],
+) -> list[tuple[Reliability, tuple[str, str]]]:
+    pairs = zip(reliabilities, SERIES, strict=True)
+    return [(reliability, how) for reliability, how in pairs if reliability is not None]
 
 
 def _where_known(codes: np.ndarray, label: np.ndarray, legend: Legend) -> np.ndarray:

@@ -96,13 +96,13 @@ def evaluate_run(run: RunFolder, folder: Path, settings: Settings) -> str:
         "bootstrap_samples": settings.bootstrap_samples,
         "data_hash": info.data_hash,
         "unet": judged[0].to_dict(info.legend.names),
-        "baseline": _baseline_values(baseline, judged, info),
+        "baseline": _baseline_values(baseline, judged, found, info),
         "difference": differences and {name: i.to_dict() for name, i in differences.items()},
         "calibration": calibration | _calibration_errors(found, info),
         "software": provenance.software_versions(),
     }  # fmt: skip
     text = _header(values) + "\n\n" + report.table(judged, differences, info.legend)
-    text += f"\n\n{_calibration_line(values['calibration'])}"
+    text += f"\n\n{_calibration_line(values['calibration'], values['baseline'])}"
     _write(run.evaluation(settings.split), values, text, found, judged, info)
     return text
 
@@ -148,15 +148,20 @@ def _baseline(info: DatasetInfo, folder: Path, settings: Settings) -> Baseline |
 
 
 def _baseline_values(
-    baseline: Baseline | None, judged: list[Judged], info: DatasetInfo
+    baseline: Baseline | None, judged: list[Judged], found: SplitPrediction, info: DatasetInfo
 ) -> dict[str, Any] | None:
-    if baseline is None:
+    if baseline is None or found.baseline_reliability is None or found.baseline_by_class is None:
         return None
+    errors = zip(info.legend.names, found.baseline_by_class.error, strict=True)
     return {
         "kind": baseline.kind,
         "features": feature_names(info.band_names, baseline.context),
         "training_pixels": baseline.training_pixels,
         "fit_seconds": round(baseline.seconds, 2),
+        "calibration": {
+            "ece": json_number(found.baseline_reliability.error),
+            "by_class": {name: {"ece": json_number(error)} for name, error in errors},
+        },
     } | judged[1].to_dict(info.legend.names)
 
 
@@ -176,16 +181,21 @@ def _header(values: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _calibration_line(values: dict[str, Any]) -> str:
-    def number(name: str) -> str:
-        return "-" if values[name] is None else f"{values[name]:.3f}"
+def _calibration_line(values: dict[str, Any], baseline: dict[str, Any] | None) -> str:
+    def number(value: float | None) -> str:
+        return "-" if value is None else f"{value:.3f}"
 
+    line = f"calibration error {number(values['ece'])}, "
     if values["method"] == "none":
-        return f"calibration error {number('ece')}, not corrected"
-    return (
-        f"calibration error {number('ece')}, with {Calibration.from_dict(values)} "
-        f"(fitted on the run's validation split) {number('ece_calibrated')}"
-    )
+        line += "not corrected"
+    else:
+        line += (
+            f"with {Calibration.from_dict(values)} (fitted on the run's validation split) "
+            f"{number(values['ece_calibrated'])}"
+        )
+    if baseline is not None:
+        line += f"; of the per-pixel baseline {number(baseline['calibration']['ece'])}"
+    return line
 
 
 def _write(
@@ -208,10 +218,10 @@ def _write(
             legend.names,
             title=f"{classifier.name} on {values['split']}",
         )
-    report.draw_reliability(folder / "reliability.png", found.before, found.after)
-    report.draw_reliability_by_class(
-        folder / "reliability_by_class.png", found.before_by_class, found.after_by_class, legend
-    )
+    top = (found.before, found.after, found.baseline_reliability)
+    report.draw_reliability(folder / "reliability.png", top)
+    by_class = (found.before_by_class, found.after_by_class, found.baseline_by_class)
+    report.draw_reliability_by_class(folder / "reliability_by_class.png", by_class, legend)
     report.draw_predictions(folder / "predictions.png", found.shown, legend, info.band_names)
     (folder / "table.txt").write_text(text + "\n")
     # Last, because its presence says that the evaluation is complete.

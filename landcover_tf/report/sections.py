@@ -110,6 +110,7 @@ def accuracy(scores: Mapping[str, Any], legend: Legend) -> Section:
             ("mean_f1", "macro F1"),
         )
     ]
+    totals.append(("calibration error", *_calibration_errors(scores)))
     classes = []
     for name in legend.names:
         own = scores["unet"]["classes"][name]
@@ -144,6 +145,18 @@ def accuracy(scores: Mapping[str, Any], legend: Legend) -> Section:
             ),
         ],
     )  # fmt: skip
+
+
+def _calibration_errors(scores: Mapping[str, Any]) -> list[str]:
+    """Returns the error of the network's probabilities, and of the baseline's if there is one."""
+    own = scores["calibration"]
+    text = _number(own["ece"])
+    if own["method"] != "none":
+        text += f", calibrated {_number(own['ece_calibrated'])}"
+    if not scores.get("baseline"):
+        return [text]
+    # Evaluations of earlier versions lack that of the baseline.
+    return [text, _number(scores["baseline"].get("calibration", {}).get("ece"))]
 
 
 def learning(history: Path) -> Section | None:
