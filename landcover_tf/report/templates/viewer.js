@@ -130,8 +130,22 @@
   const marked = new ol.source.Vector();
   const outline = (color, width) => new ol.style.Style({ stroke: new ol.style.Stroke({ color, width }) });
   const marker = new ol.layer.Vector({ source: marked, zIndex: 99, style: [outline("#fff", 5), outline("#e6007e", 2.5)] });
+  // The wheel scrolls the page, unless someone works with the map or holds Ctrl.
+  const target = document.getElementById("viewer-map");
+  const hint = document.getElementById("viewer-hint");
+  let hintTimer = 0;
+  function wheelZooms({ originalEvent }) {
+    if (originalEvent.ctrlKey || originalEvent.metaKey || target.contains(document.activeElement)) return true;
+    hint.hidden = false;
+    clearTimeout(hintTimer);
+    hintTimer = setTimeout(() => { hint.hidden = true; }, 1500);
+    return false;
+  }
   const map = new ol.Map({
-    target: "viewer-map",
+    target,
+    interactions: ol.interaction.defaults
+      .defaults({ mouseWheelZoom: false })
+      .extend([new ol.interaction.MouseWheelZoom({ condition: wheelZooms })]),
     layers: [...kinds.map(([kind]) => layers[kind]), marker],
     view,
     controls: ol.control.defaults.defaults({ attribution: false, rotate: false }),
@@ -179,7 +193,6 @@
       if (swipeKind.value === kind) context.restore();
     });
   }
-  const target = map.getTargetElement();
   const handle = document.createElement("div");
   handle.className = "swipe-handle";
   target.append(handle);
@@ -318,7 +331,12 @@
     inspector.dataset.probabilities = values.join(",");
   }
 
-  map.on("singleclick", (event) => inspectAt(event.coordinate));
+  const narrow = window.matchMedia("(max-width: 820px)");
+  map.on("singleclick", async (event) => {
+    await inspectAt(event.coordinate);
+    // On a narrow page the answer stands under the map, which may fill the screen.
+    if (narrow.matches) inspector.closest("fieldset").scrollIntoView({ block: "nearest" });
+  });
   const inspectAt = (coordinate) => inspect(coordinate).catch(() => {
     inspector.textContent = "This pixel's tile is missing.";
   });

@@ -276,6 +276,53 @@ def test_a_swiped_layer_is_shown_on_top_while_it_is_swiped(opaque_layers):
     assert tab.locator(".swipe-handle").is_hidden()
 
 
+def test_a_tap_shows_the_pixel_on_the_screen_of_a_phone(layers, tmp_path, browser):
+    page(layers, tmp_path)
+    phone = browser.new_context(
+        viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True
+    )
+    tab = phone.new_page()
+    tab.goto((tmp_path / "report.html").as_uri())
+    tab.wait_for_function("window.landcoverViewer")
+    assert tab.locator("#viewer .for-touch").first.is_visible()
+    assert tab.locator("#viewer .for-mouse").first.is_hidden()
+    tab.locator("#viewer-map").scroll_into_view_if_needed()
+    place = tab.locator("#viewer-map").bounding_box()
+    tab.touchscreen.tap(place["x"] + place["width"] / 2, place["y"] + place["height"] / 2)
+    tab.wait_for_function("document.getElementById('viewer-inspector').dataset.probabilities")
+    tab.wait_for_timeout(100)
+    box = tab.locator("#viewer-inspector").bounding_box()
+    assert box["y"] > 0 and box["y"] + box["height"] <= 844
+    for row in ("label:has([data-layer=map])", "label:has([data-class='20'])", "#viewer-none"):
+        assert tab.locator(row).bounding_box()["height"] >= 44
+    phone.close()
+
+
+def test_the_wheel_scrolls_the_page_until_someone_works_with_the_map(opaque_layers):
+    tab = opaque_layers
+    tab.set_viewport_size({"width": 1200, "height": 500})
+    tab.wait_for_timeout(300)  # A resolution that the smaller map allows is chosen.
+    before = tab.evaluate("landcoverViewer.view.getResolution()")
+    place = tab.locator("#viewer-map").bounding_box()
+    x, y = place["x"] + 300, place["y"] + 100
+    tab.mouse.move(x, y)
+    tab.mouse.wheel(0, 40)
+    tab.wait_for_function("scrollY > 0")
+    assert tab.evaluate("landcoverViewer.view.getResolution()") == before
+    assert tab.locator("#viewer-hint").is_visible()
+    tab.locator("#viewer-hint").wait_for(state="hidden")
+    tab.keyboard.down("Control")
+    tab.mouse.wheel(0, -100)
+    tab.keyboard.up("Control")
+    tab.wait_for_function(f"landcoverViewer.view.getResolution() < {before}")
+    tab.wait_for_function("!landcoverViewer.view.getAnimating()")
+    before = tab.evaluate("landcoverViewer.view.getResolution()")
+    tab.mouse.click(x, y)
+    tab.mouse.wheel(0, -100)
+    tab.wait_for_function(f"landcoverViewer.view.getResolution() < {before}")
+    assert tab.locator("#viewer-hint").is_hidden()
+
+
 def test_the_keyboard_moves_the_map_and_inspects_its_middle(halves):
     halves.evaluate("landcoverViewer.view.setResolution(0.25)")
     halves.focus("#viewer-map")
