@@ -14,8 +14,11 @@ from landcover_tf.files import atomic_path, read_json
 from landcover_tf.grid import PatchGrid, Window
 from landcover_tf.legend import Crosswalk
 from landcover_tf.sentinel2.validity import ValidityBit
-from tfrecords_builder.pixels import open_raster
+from tfrecords_builder.pixels import Pixels, open_raster
 from tfrecords_builder.rasters import SourceRaster
+
+_Contents = tuple[int, int, float, float, dict[str, int]]
+"""First row and column of a window, shares of usable and of labelled pixels, pixels of classes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +136,7 @@ def read_scan(job: SceneJob) -> Scan:
 def _scan_raster(job: SceneJob, number: int) -> dict[str, Any]:
     raster, crosswalk = job.rasters[number], job.crosswalks[number]
     unknown: set[int] = set()
-    patches: list[tuple[int, int, float, float, dict[str, int]]] = []
+    patches: list[_Contents] = []
     problem = None
     nodata_px = seen_rows = 0
     try:
@@ -143,28 +146,9 @@ def _scan_raster(job: SceneJob, number: int) -> dict[str, Any]:
                 unknown |= pixels.unknown_codes
                 new = slice(seen_rows - strip.row_off, raster.height - strip.row_off)
                 seen_rows = strip.row_end
-                nodata_px += int(
-                    np.count_nonzero(
-                        pixels.validity[new, : raster.width] & np.uint8(ValidityBit.NODATA)
-                    )
-                )
-                usable = (pixels.validity & np.uint8(job.invalid_bits)) == 0
-                codes = np.where(usable, pixels.label, np.uint8(crosswalk.target.nodata))
-                for window in windows:
-                    part = part_of(window, strip)
-                    inside = window.clip(raster.height, raster.width)
-                    area = inside.height * inside.width if inside else 1
-                    counts = np.bincount(codes[part].ravel(), minlength=256)
-                    counts[crosswalk.target.nodata] = 0
-                    patches.append(
-                        (
-                            window.row_off,
-                            window.col_off,
-                            round(np.count_nonzero(usable[part]) / area, 6),
-                            round(int(counts.sum()) / area, 6),
-                            {str(code): int(counts[code]) for code in np.flatnonzero(counts)},
-                        )
-                    )
+                has_none = pixels.validity[new, : raster.width] & np.uint8(ValidityBit.NODATA)
+                nodata_px += int(np.count_nonzero(has_none))
+                patches += _strip_contents(job, number, strip, windows, pixels)
     except LandCoverError as error:
         problem = str(error)
     if problem is None and not any(patch[2] for patch in patches):
@@ -176,6 +160,27 @@ def _scan_raster(job: SceneJob, number: int) -> dict[str, Any]:
         "nodata_px": nodata_px,
         "patches": patches,
     }
+
+
+def _strip_contents(
+    job: SceneJob, number: int, strip: Window, windows: Sequence[Window], pixels: Pixels
+) -> Iterator[_Contents]:
+    raster, nodata = job.rasters[number], job.crosswalks[number].target.nodata
+    usable = (pixels.validity & np.uint8(job.invalid_bits)) == 0
+    codes = np.where(usable, pixels.label, np.uint8(nodata))
+    for window in windows:
+        part = part_of(window, strip)
+        inside = window.clip(raster.height, raster.width)
+        area = inside.height * inside.width if inside else 1
+        counts = np.bincount(codes[part].ravel(), minlength=256)
+        counts[nodata] = 0
+        yield (
+            window.row_off,
+            window.col_off,
+            round(np.count_nonzero(usable[part]) / area, 6),
+            round(int(counts.sum()) / area, 6),
+            {str(code): int(counts[code]) for code in np.flatnonzero(counts)},
+        )
 
 
 def strips(windows: Iterable[Window]) -> Iterator[tuple[Window, list[Window]]]:

@@ -4,7 +4,6 @@ Everything is made in a hidden work folder inside the output folder. Shards move
 done and dataset.json comes last, so what was killed half-way never looks finished.
 """
 
-import hashlib
 import json
 import math
 import shutil
@@ -19,10 +18,10 @@ from typing import TypeVar
 
 from landcover_tf.band_statistics import BandStatistics
 from landcover_tf.cli import write_config
-from landcover_tf.dataset_info import FILE_NAME, DatasetInfo, SplitInfo
-from landcover_tf.errors import DatasetError, LabelError, OutputError, RasterError
+from landcover_tf.dataset_info import DatasetInfo, SplitInfo
+from landcover_tf.errors import DatasetError, LabelError, RasterError
 from landcover_tf.executors import executor, run_jobs, usable_cores
-from landcover_tf.files import atomic_path, read_json, sha256_of, write_json
+from landcover_tf.files import atomic_path
 from landcover_tf.normalizer import Normalizer
 from landcover_tf.patch_index import PatchEntry, write_index
 from landcover_tf.provenance import software_versions
@@ -37,8 +36,8 @@ from tfrecords_builder.cutting import CutResult
 from tfrecords_builder.planning import BuildInput, Plan, cuts_of, make_plan, understand
 from tfrecords_builder.shards import PlannedRecord, ShardJob
 from tfrecords_builder.splits import salted_hash
+from tfrecords_builder.work_folder import open_work_folder, require_free
 
-WORK_FOLDER = ".build"
 DROPPED_NAME = "dropped.jsonl"
 CONFIG_NAME = "config.json"
 
@@ -51,9 +50,9 @@ def build(config: BuildConfig) -> DatasetInfo:
     Raises:
         LandCoverError: The input is unfit, the output folder is taken, or the disk refuses.
     """
-    _require_free(config)
+    require_free(config)
     found = understand(config)
-    work = _open_work_folder(config, found)
+    work = open_work_folder(config, found)
     try:
         made = _make(config, found, work)
     except (DatasetError, LabelError, RasterError):
@@ -180,68 +179,6 @@ def _processes(config: BuildConfig, found: BuildInput, scene_jobs: int) -> int:
         return config.jobs
     pixels = sum(raster.height * raster.width for raster in found.rasters)
     return min(usable_cores(), max(scene_jobs, math.ceil(pixels / cutting.BAND_PX)))
-
-
-def _require_free(config: BuildConfig) -> None:
-    output = config.output_dir
-    if (output / FILE_NAME).exists():
-        raise OutputError(
-            f"{output} holds a finished dataset already; choose another --output-dir or remove it"
-        )
-    if not output.exists():
-        return
-    if not output.is_dir():
-        raise OutputError(f"--output-dir {output} is a file")
-    names = {path.name for path in output.iterdir()}
-    if WORK_FOLDER in names:
-        if not config.resume:
-            raise OutputError(
-                f"{output} holds an unfinished build; add --resume to continue it, or remove it"
-            )
-    elif names:
-        raise OutputError(f"{output} is not empty; choose another --output-dir")
-
-
-def _open_work_folder(config: BuildConfig, found: BuildInput) -> Path:
-    """Returns the work folder; one that is there belongs to the same settings and input."""
-    work = config.output_dir / WORK_FOLDER
-    settings = json.loads(json.dumps(config.build_settings() | {"input": _fingerprint(found)}))
-    if config.zones is not None:
-        settings["content of --zones"] = _digest_of_zones(config.zones)
-    path = work / "build.json"
-    if path.is_file():
-        before = read_json(path)
-        changed = sorted(
-            k for k in before.keys() | settings.keys() if before.get(k) != settings.get(k)
-        )
-        if changed:
-            raise OutputError(
-                f"the unfinished build in {config.output_dir} had other settings or input "
-                f"({', '.join(changed)}); repeat them, or remove the folder"
-            )
-    else:
-        write_json(path, settings)
-    return work
-
-
-def _fingerprint(found: BuildInput) -> str:
-    """Returns a digest of the input files' names, sizes and times, headers, and legends."""
-    digest = hashlib.sha256()
-    for raster, crosswalk in zip(found.rasters, found.crosswalks, strict=True):
-        source = raster.source
-        for path in filter(None, (source.image, source.label, source.validity)):
-            status = path.stat()
-            digest.update(f"{path} {status.st_size} {status.st_mtime_ns}\n".encode())
-        # The header too: GDAL keeps no data and scales in a file beside the raster at times.
-        digest.update(f"{raster} {crosswalk.target} {sorted(crosswalk.codes.items())}\n".encode())
-    return digest.hexdigest()[:16]
-
-
-def _digest_of_zones(path: Path) -> str:
-    try:
-        return sha256_of(path)[:16]
-    except OSError as error:
-        raise DatasetError(f"cannot read --zones {path}: {error.strerror or error}") from error
 
 
 def _shard_jobs(

@@ -1,0 +1,85 @@
+"""The folder that a build works in, and whether one that is there may be taken up again."""
+
+import hashlib
+import json
+from pathlib import Path
+
+from landcover_tf.dataset_info import FILE_NAME
+from landcover_tf.errors import DatasetError, OutputError
+from landcover_tf.files import read_json, sha256_of, write_json
+from tfrecords_builder.config import BuildConfig
+from tfrecords_builder.planning import BuildInput
+
+WORK_FOLDER = ".build"
+
+
+def require_free(config: BuildConfig) -> None:
+    """Checks that the output folder is new, empty, or that of a build to resume.
+
+    Raises:
+        OutputError: It is not.
+    """
+    output = config.output_dir
+    if (output / FILE_NAME).exists():
+        raise OutputError(
+            f"{output} holds a finished dataset already; choose another --output-dir or remove it"
+        )
+    if not output.exists():
+        return
+    if not output.is_dir():
+        raise OutputError(f"--output-dir {output} is a file")
+    names = {path.name for path in output.iterdir()}
+    if WORK_FOLDER in names:
+        if not config.resume:
+            raise OutputError(
+                f"{output} holds an unfinished build; add --resume to continue it, or remove it"
+            )
+    elif names:
+        raise OutputError(f"{output} is not empty; choose another --output-dir")
+
+
+def open_work_folder(config: BuildConfig, found: BuildInput) -> Path:
+    """Returns the work folder; one that is there belongs to the same settings and input.
+
+    Raises:
+        DatasetError: The zones cannot be read.
+        OutputError: The unfinished build had other settings or input.
+    """
+    work = config.output_dir / WORK_FOLDER
+    settings = json.loads(json.dumps(config.build_settings() | {"input": _fingerprint(found)}))
+    if config.zones is not None:
+        settings["content of --zones"] = _digest_of_zones(config.zones)
+    path = work / "build.json"
+    if path.is_file():
+        before = read_json(path)
+        changed = sorted(
+            k for k in before.keys() | settings.keys() if before.get(k) != settings.get(k)
+        )
+        if changed:
+            raise OutputError(
+                f"the unfinished build in {config.output_dir} had other settings or input "
+                f"({', '.join(changed)}); repeat them, or remove the folder"
+            )
+    else:
+        write_json(path, settings)
+    return work
+
+
+def _fingerprint(found: BuildInput) -> str:
+    """Returns a digest of the input files' names, sizes and times, headers, and legends."""
+    digest = hashlib.sha256()
+    for raster, crosswalk in zip(found.rasters, found.crosswalks, strict=True):
+        source = raster.source
+        for path in filter(None, (source.image, source.label, source.validity)):
+            status = path.stat()
+            digest.update(f"{path} {status.st_size} {status.st_mtime_ns}\n".encode())
+        # The header too: GDAL keeps no data and scales in a file beside the raster at times.
+        digest.update(f"{raster} {crosswalk.target} {sorted(crosswalk.codes.items())}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def _digest_of_zones(path: Path) -> str:
+    try:
+        return sha256_of(path)[:16]
+    except OSError as error:
+        raise DatasetError(f"cannot read --zones {path}: {error.strerror or error}") from error
