@@ -1,6 +1,7 @@
 """Finished row bands on disk: what a killed run leaves for the next one to continue from."""
 
 import json
+import secrets
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from landcover_tf.errors import OutputError
 from landcover_tf.files import atomic_path, write_json
 
 SETTINGS_FILE = "settings.json"
+RUN_FILE = "run.txt"
 
 # EOFError is NumPy's for an empty file.
 _UNREADABLE = (OSError, ValueError, EOFError)
@@ -79,7 +81,24 @@ class BandStore:
                 )
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
+        with atomic_path(self.folder / RUN_FILE) as temporary:
+            temporary.write_text(secrets.token_hex(16))
         write_json(path, wanted)
+
+    def began(self) -> float | None:
+        """Returns when these bands were begun in seconds since the epoch; None if they were not."""
+        try:
+            return (self.folder / RUN_FILE).stat().st_mtime
+        except OSError:
+            return None
+
+    @property
+    def run(self) -> str:
+        """What tells the run that began these bands, and all that continued it, from any other."""
+        try:
+            return (self.folder / RUN_FILE).read_text()
+        except OSError:
+            return ""
 
     def require(self, settings: Mapping[str, Any]) -> None:
         """Refuses bands of other settings than those that `prepare` stored.

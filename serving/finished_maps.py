@@ -12,7 +12,7 @@ from landcover_tf.files import beside, read_json
 from serving.mosaic import is_unfinished, scenes_of
 from serving.predict import PredictConfig
 from serving.scene_prediction import ScenePrediction
-from serving.targets import RECORD
+from serving.targets import APPLICABILITY, RECORD, targets
 
 NOT_IN_THE_MAP = (
     "overwrite",
@@ -26,21 +26,59 @@ NOT_IN_THE_MAP = (
 """Settings that two runs of the same map may differ in."""
 
 
-def is_finished(scene: ScenePrediction, config: PredictConfig) -> bool:
-    """Returns whether a map of several is there already, from the same command and model."""
+def batch_began(scenes: Sequence[ScenePrediction]) -> float | None:
+    """Returns when the batch began that the first unfinished one of these scenes belongs to.
+
+    A batch prepares all its scenes before it computes the first, so what it finished is younger.
+
+    Returns:
+        Seconds since the epoch; None if no scene is unfinished.
+    """
+    times = (scene.store.began() for scene in scenes)
+    return min((time for time in times if time is not None), default=None)
+
+
+def is_finished(scene: ScenePrediction, config: PredictConfig, began: float | None = None) -> bool:
+    """Returns whether a map of several is there already, with all files that are asked for.
+
+    Args:
+        scene: What is asked for.
+        config: The command.
+        began: With `--overwrite`, when the batch began that this command continues; older maps
+            are to be replaced.
+    """
+    if not _is_current(scene, config, began) or missing_files(scene):
+        return False
+    print(f"map: {scene.map_path} (finished by an earlier run)")
+    return True
+
+
+def is_incomplete(scene: ScenePrediction, config: PredictConfig) -> bool:
+    """Returns whether a finished map of the same command has lost files, so that it may be made
+    again without `--overwrite`."""
+    return _is_current(scene, config, None) and bool(missing_files(scene))
+
+
+def missing_files(scene: ScenePrediction) -> list[Path]:
+    """Returns the files asked for that are not there."""
+    # A model without statistics of its training data leaves none about the scene.
+    optional = beside(scene.map_path, APPLICABILITY)
+    wanted = targets(scene.map_path, scene.options.outputs)
+    return [path for path in wanted if path != optional and not path.exists()]
+
+
+def _is_current(scene: ScenePrediction, config: PredictConfig, began: float | None) -> bool:
+    """Returns whether a map is there, from the same command, input and model."""
     record = beside(scene.map_path, RECORD)
-    if not _is_of_these_settings(scene.map_path, own_config(scene, config)):
+    if not _is_of_these_settings(scene.map_path, own_config(scene, config), began=began):
         return False
     if scene.source.path.stat().st_mtime > record.stat().st_mtime:
         return False
     try:
         with rasterio.open(scene.map_path) as dataset:
-            same = dataset.tags().get("model_sha256") == scene.engine.model_hash
+            return bool(dataset.tags().get("model_sha256") == scene.engine.model_hash)
     except RasterioIOError:
         return False
-    if same:
-        print(f"map: {scene.map_path} (finished by an earlier run)")
-    return same
 
 
 def own_config(scene: ScenePrediction, config: PredictConfig) -> PredictConfig:
@@ -59,6 +97,11 @@ def is_merged(scenes: Sequence[ScenePrediction], config: PredictConfig) -> bool:
     path = config.output_map
     if is_unfinished(path) or not _is_of_these_settings(path, config):
         return False
+    # Entropy and probabilities stay with the single maps.
+    wanted = replace(scenes[0].options.outputs, entropy=False, probabilities=False)
+    optional = beside(path, APPLICABILITY)
+    if not all(file.exists() for file in targets(path, wanted) if file != optional):
+        return False
     newest = max(scene.map_path.stat().st_mtime for scene in scenes)
     return scenes_of(path) == _names(scenes) and path.stat().st_mtime >= newest
 
@@ -72,7 +115,11 @@ def grows(scenes: Sequence[ScenePrediction], config: PredictConfig) -> bool:
 
 
 def _is_of_these_settings(
-    map_path: Path, config: PredictConfig, *, whatever: tuple[str, ...] = ()
+    map_path: Path,
+    config: PredictConfig,
+    *,
+    whatever: tuple[str, ...] = (),
+    began: float | None = None,
 ) -> bool:
     """Returns whether a map is there, was made as `config` says and is not to be made anew.
 
@@ -80,9 +127,12 @@ def _is_of_these_settings(
         map_path: The map; its settings lie beside it.
         config: What is asked for.
         whatever: Further settings that may differ.
+        began: Since when a map is not to be overwritten; None if all are.
     """
     record = beside(map_path, RECORD)
-    if config.overwrite or not (record.is_file() and map_path.is_file()):
+    if not (record.is_file() and map_path.is_file()):
+        return False
+    if config.overwrite and (began is None or record.stat().st_mtime < began):
         return False
     found, wanted = read_json(record), cli.config_dict(config)
     free = (*NOT_IN_THE_MAP, *whatever)

@@ -8,11 +8,18 @@ from pathlib import Path
 from landcover_tf import cli
 from landcover_tf.errors import LandCoverError, ProductError, RasterError
 from landcover_tf.executors import executor, finished, places, result_of
-from landcover_tf.files import beside
 from landcover_tf.pixel_sizes import NO_AREA
 from landcover_tf.progress import progress
 from serving.engines import Engine, chosen_engine
-from serving.finished_maps import grows, is_finished, is_merged, own_config
+from serving.finished_maps import (
+    batch_began,
+    grows,
+    is_finished,
+    is_incomplete,
+    is_merged,
+    missing_files,
+    own_config,
+)
 from serving.inputs import find_inputs, map_paths
 from serving.map_picture import check_truth
 from serving.mosaic import check_mosaic, merge
@@ -26,7 +33,6 @@ from serving.options import (
 from serving.predict import PredictConfig
 from serving.raster_io import bounded_cache
 from serving.scene_prediction import Result, ScenePrediction
-from serving.targets import RECORD
 from serving.training_upsampling import difference
 
 
@@ -65,7 +71,8 @@ def predict_all(config: PredictConfig) -> None:
 
         return print_plans(scenes)
     several = len(scenes) > 1 or config.mosaic
-    unfinished = [s for s in scenes if not (several and is_finished(s, config))]
+    began = batch_began(scenes)
+    unfinished = [s for s in scenes if not (several and is_finished(s, config, began))]
     if config.mosaic:
         if not unfinished and is_merged(scenes, config):
             print(f"map: {config.output_map} (finished by an earlier run)")
@@ -73,7 +80,7 @@ def predict_all(config: PredictConfig) -> None:
         sources = [scene.source for scene in scenes]
         overwrite = config.overwrite or grows(scenes, config)
         check_mosaic(sources, config.output_map, options.outputs, overwrite=overwrite)
-    _begin(unfinished, engine, config)
+    _begin(unfinished, engine, config, several=several)
     with bounded_cache():
         _predict(unfinished, config, total=len(scenes))
         if config.mosaic:
@@ -173,7 +180,9 @@ def compute_rows(job: RowsJob) -> None:
         scene.source.close()
 
 
-def _begin(scenes: Sequence[ScenePrediction], engine: Engine, config: PredictConfig) -> None:
+def _begin(
+    scenes: Sequence[ScenePrediction], engine: Engine, config: PredictConfig, *, several: bool
+) -> None:
     """Tells what will run, and prepares the scenes for it."""
     if config.server is not None:
         print(f"predicting on {engine.backend.name}")  # Or its failure, before anything is written.
@@ -190,7 +199,10 @@ def _begin(scenes: Sequence[ScenePrediction], engine: Engine, config: PredictCon
             print(f"the map of {scene.source.path} gets no hectares: {NO_AREA}")
         if untrained := difference(scene.source, engine.info):
             print(f"warning: {untrained}", file=sys.stderr)
-        scene.prepare()
+        incomplete = several and is_incomplete(scene, config)
+        if incomplete:
+            print(f"{missing_files(scene)[0]} is missing, so its map is made again")
+        scene.prepare(replace=incomplete)
 
 
 def _predict(scenes: Sequence[ScenePrediction], config: PredictConfig, *, total: int) -> None:
@@ -227,8 +239,7 @@ def _finish(scene: ScenePrediction, config: PredictConfig) -> None:
         from serving.verification import verify
 
         found = verify(scene, regions=config.verify_regions, seed=config.seed)
-    result = scene.finish()
-    cli.write_config(own_config(scene, config), beside(scene.map_path, RECORD))
+    result = scene.finish(cli.config_dict(own_config(scene, config)))
     print_result(result)
     if result.applicability is not None and not result.applicability.applicable:
         print(f"warning: {result.applicability.warning(name)}", file=sys.stderr)

@@ -119,7 +119,8 @@ class PredictConfig:
     each worker that has joined, or into --jobs parts if those are more."""
     overwrite: bool = False
     """Replace an existing map with all that its predict.json says it brought along, and discard
-    an unfinished run of other settings. A file of an input is never replaced."""
+    an unfinished run of other settings. A file of an input is never replaced. The same command
+    continues a batch that was interrupted: maps that it had finished stay."""
 
     def __post_init__(self) -> None:
         flag_ranges.within(self, 0, 1, "uncertain_below")

@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -29,7 +30,7 @@ from serving.raster_io import BLOCK_PX, WindowReader
 from serving.sampling import Sampler
 from serving.sources import Source, open_source
 from serving.stored_values import NODATA
-from serving.targets import check_targets
+from serving.targets import APPLICABILITY, RECORD, check_targets
 from serving.windows import Layout
 
 CLOUD_BITS = ValidityBit.CLOUD | ValidityBit.CIRRUS | ValidityBit.SHADOW | ValidityBit.BUFFER
@@ -86,15 +87,18 @@ class ScenePrediction:
         legend = self.engine.info.legend
         return outputs.with_uncertain(legend) if self.options.uncertain_below > 0 else legend
 
-    def prepare(self) -> None:
+    def prepare(self, *, replace: bool = False) -> None:
         """Checks the output paths and takes over what an earlier, killed run finished.
+
+        Args:
+            replace: Files that are there may be replaced, whatever the options say.
 
         Raises:
             OutputError: A file to be written exists or is the input's, or an unfinished run of
                 other settings exists.
         """
         # Files beside a work folder are of a run that was killed while it wrote them.
-        overwrite = self.options.overwrite or self.work.exists()
+        overwrite = replace or self.options.overwrite or self.work.exists()
         check_targets(self.map_path, self.options.outputs, [self.source], overwrite=overwrite)
         try:
             self.map_path.parent.mkdir(parents=True, exist_ok=True)
@@ -145,8 +149,11 @@ class ScenePrediction:
             excluded_bits=self.excluded_bits,
         )
 
-    def finish(self) -> Result:
+    def finish(self, record: Mapping[str, Any] | None = None) -> Result:
         """Cleans the map and writes all files; the finished bands are then deleted.
+
+        Args:
+            record: The settings that make this map, for the record beside it.
 
         Raises:
             OutputError: The disk refuses.
@@ -157,6 +164,8 @@ class ScenePrediction:
             shutil.rmtree(files, ignore_errors=True)
             files.mkdir()
             result = self._write_files(final, files / self.map_path.name)
+            if record is not None:
+                write_json(beside(files / self.map_path.name, RECORD), record)
             outputs.publish(files, self.map_path)
             if self.options.outputs.request_log is not None:
                 self._log(self.options.outputs.request_log, result.counts)
@@ -242,7 +251,7 @@ class ScenePrediction:
         files += outputs.write_areas_and_style(path, counts, legend, grid)
         applicability = assess(self.store.samples(), info)
         if applicability is not None:
-            files.append(beside(path, "applicability.json"))
+            files.append(beside(path, APPLICABILITY))
             write_json(files[-1], applicability.to_dict())
         known = {} if applicability is None else {"applicable": applicability.applicable}
         outputs.write_companions(
@@ -269,6 +278,7 @@ class ScenePrediction:
             model=f"{info.name}/{info.version}",
             windows=self.layout.count,
             class_pixels={code: counts[code] for code in info.class_codes if counts[code]},
+            run=self.store.run,
             statistics=BandStatistics.from_pixels(np.concatenate(samples), info.band_names),
         )
 

@@ -8,6 +8,7 @@ from landcover_tf.files import beside, read_json
 from serving.options import OutputOptions
 from serving.sources import Source
 
+APPLICABILITY = "applicability.json"
 RECORD = "predict.json"
 """The config that made a map."""
 
@@ -20,7 +21,7 @@ def targets(map_path: Path, wanted: OutputOptions) -> list[Path]:
         "probabilities.tif": wanted.probabilities,
     }
     names = [name for name, asked in flags.items() if asked]
-    names += ["areas.csv", "applicability.json", RECORD]
+    names += ["areas.csv", APPLICABILITY, RECORD]
     suffixes = {".qml": True, ".png": wanted.picture, ".gpkg": wanted.vector, ".json": wanted.stac}
     return [
         map_path,

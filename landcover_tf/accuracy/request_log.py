@@ -36,6 +36,7 @@ def append_map(
     windows: int,
     class_pixels: Mapping[int, int],
     statistics: BandStatistics,
+    run: str = "",
 ) -> None:
     """Appends one line about a finished map.
 
@@ -45,6 +46,8 @@ def append_map(
         windows: Windows that the map was made of.
         class_pixels: Pixels of each legend code, without no data.
         statistics: A sample of the pixels that got a class, stored units.
+        run: What tells the run from others, so that one that was killed after it had written its
+            line, and was continued, counts once; may be empty.
 
     Raises:
         OutputError: The file cannot be written.
@@ -52,6 +55,7 @@ def append_map(
     line = {
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "model": model,
+        "run": run,
         "windows": windows,
         "class_pixels": {str(code): n for code, n in sorted(class_pixels.items())},
         "statistics": statistics.to_dict(),
@@ -66,7 +70,7 @@ def append_map(
 
 
 def read_log(path: Path) -> Served:
-    """Returns the sum of a log's lines.
+    """Returns the sum of a log's lines; a run counts once.
 
     Raises:
         DatasetError: It is missing, empty, or a line is not of this format; the line is named.
@@ -77,12 +81,16 @@ def read_log(path: Path) -> Served:
         raise DatasetError(f"cannot read the request log {path}: {error}") from error
     times: list[str] = []
     models: set[str] = set()
+    runs: set[str] = set()
     windows = 0
     statistics: BandStatistics | None = None
     class_pixels: Counter[int] = Counter()
     for number, line in enumerate(lines, start=1):
         try:
             entry = json.loads(line)
+            if (run := entry.get("run", "")) and run in runs:
+                continue
+            runs.add(run)
             own = BandStatistics.from_dict(entry["statistics"])
             if not np.isfinite(own.std).all():
                 raise ValueError("no pixels")

@@ -17,14 +17,15 @@ import rasterio
 from local_export import BLEND, SmallExport, arguments, linked_export, write_raster
 from rasterio import Affine
 
+from landcover_tf import cli
 from landcover_tf.errors import OutputError
 from landcover_tf.legend import load_legend
 from landcover_tf.model_info import Calibration
 from serving.engines import Engine
-from serving.many_scenes import compute_rows, rows_job
+from serving.many_scenes import compute_rows, options_of, rows_job
 from serving.mosaic import merge
 from serving.options import NetworkOptions, OutputOptions, PredictionOptions
-from serving.predict import main
+from serving.predict import PredictConfig, main
 from serving.scene_prediction import ScenePrediction
 
 PLAIN = ("--no-picture", "--no-stac")
@@ -127,6 +128,56 @@ def test_workers_make_the_map_that_was_begun_or_none(
     replace(export.info, nodata=1).save(export.folder)
     with pytest.raises(OutputError, match=r"with other settings \(model\) than the run"):
         compute_rows(rows_job(scene, (0,)))
+
+
+def test_a_finished_map_that_has_lost_a_file_is_made_again(
+    small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = [tmp_path / "a.tif", tmp_path / "b.tif"]
+    for image in images:
+        write_raster(image, 40, 40)
+    mosaic = tmp_path / "both.tif"
+    command = arguments(small_export, images, mosaic, *PLAIN, "--mosaic")
+    assert main(command) == 0
+    lost = [tmp_path / "both_scenes" / "a" / "confidence.tif", tmp_path / "both_areas.csv"]
+    for file in lost:
+        capsys.readouterr()
+        file.unlink()
+        assert main(command) == 0
+        said = capsys.readouterr().out
+        assert ("a/confidence.tif is missing, so its map is made again" in said) == (
+            file is lost[0]
+        )
+        assert "b/map.tif (finished by an earlier run)" in said
+        assert file.exists()
+
+
+def test_an_overwriting_batch_that_was_killed_goes_on(
+    small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = [tmp_path / f"{name}.tif" for name in "abc"]
+    for image in images:
+        write_raster(image, 40, 40)
+    maps = tmp_path / "maps"
+    command = arguments(small_export, images, maps, *PLAIN, "--overwrite", "--engine", "tensorflow")
+    assert main(command) == 0
+    capsys.readouterr()
+    # A batch that was killed when it had finished the first of three: work on the other two.
+    for name in "bc":
+        options = options_of(cli.parse(PredictConfig, command, prog="predict"))
+        engine = Engine(small_export.folder, options)
+        ScenePrediction(
+            tmp_path / f"{name}.tif", maps / name / "map.tif", engine, options
+        ).prepare()
+    now = time.time()
+    os.utime(maps / "a" / "predict.json", (now + 1, now + 1))
+    assert main(command) == 0
+    said = capsys.readouterr().out
+    assert said.count("(finished by an earlier run)") == 1
+    assert "a/map.tif (finished by an earlier run)" in said
+    # Nothing is unfinished now, so all are to be overwritten.
+    assert main(command) == 0
+    assert "(finished by an earlier run)" not in capsys.readouterr().out
 
 
 def test_more_inputs_than_may_be_open_are_planned(

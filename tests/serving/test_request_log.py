@@ -1,6 +1,7 @@
 """A map's line in the request log, and what `landcover monitor` makes of it."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,8 +11,12 @@ import rasterio
 from local_export import BANDS, SmallExport, write_raster
 
 from landcover_tf import monitor
+from landcover_tf.accuracy.request_log import read_log
 from landcover_tf.band_statistics import BandStatistics
+from serving.engines import Engine
+from serving.options import NetworkOptions, OutputOptions, PredictionOptions
 from serving.predict import main
+from serving.scene_prediction import ScenePrediction
 
 FLAGS = ("--engine", "tensorflow", "--no-picture", "--no-stac")
 
@@ -87,3 +92,33 @@ def test_a_log_that_cannot_be_written_is_named(
     asked = ("--request-log", str(tmp_path / "file" / "requests.jsonl"))
     assert main(["--model-path", str(small_export.folder), *paths, *FLAGS, *asked]) == 2
     assert "cannot write the request log" in capsys.readouterr().err
+
+
+def test_a_run_that_was_killed_after_its_line_counts_once(
+    small_export: SmallExport, tmp_path: Path
+) -> None:
+    write_raster(tmp_path / "scene.tif", 40, 40)
+    log, out = tmp_path / "log.jsonl", tmp_path / "out" / "map.tif"
+    options = PredictionOptions(
+        network=NetworkOptions(engine="tensorflow"),
+        outputs=OutputOptions(picture=False, stac=False, request_log=log),
+    )
+
+    def scene() -> ScenePrediction:
+        engine = Engine(small_export.folder, options)
+        found = ScenePrediction(tmp_path / "scene.tif", out, engine, options)
+        found.prepare()
+        found.compute(found.unfinished_rows())
+        return found
+
+    first = scene()
+    shutil.copytree(first.work, tmp_path / "kept")
+    first.finish()
+    shutil.copytree(tmp_path / "kept", first.work)  # As if it had not come to remove it.
+    scene().finish()
+    assert len(log.read_text().splitlines()) == 2
+    assert read_log(log).maps == 1
+    assert sum(read_log(log).class_pixels.values()) == 1600
+    shutil.rmtree(out.parent)
+    scene().finish()
+    assert read_log(log).maps == 2
