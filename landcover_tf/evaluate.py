@@ -8,6 +8,7 @@ from typing import Literal
 
 from landcover_tf import cli, flag_ranges
 from landcover_tf.errors import ConfigError
+from landcover_tf.files import require_writable
 from landcover_tf.quiet import start_tensorflow
 from landcover_tf.run_folder import RunFolder
 
@@ -64,6 +65,7 @@ def main(argv: list[str] | None = None) -> int:
 def _program(config: EvaluateConfig) -> None:
     run = RunFolder(config.run_dir)
     run.require_finished()
+    require_writable(run.evaluation(config.split))
     folder = config.data_dir or Path(run.read_config()["data_dir"])
 
     os.environ["KERAS_BACKEND"] = "tensorflow"

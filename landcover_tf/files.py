@@ -4,6 +4,7 @@ import glob
 import hashlib
 import json
 import math
+import os
 import secrets
 import shutil
 import time
@@ -97,6 +98,20 @@ def require_space(folder: str | Path, needed_bytes: float, what: str) -> None:
         raise OutputError(
             f"{folder} has {free / 1e9:.1f} GB free, {what} needs {needed_bytes / 1e9:.1f} GB"
         )
+
+
+def require_writable(folder: str | Path) -> None:
+    """Refuses work whose output could not be written, before it begins; makes nothing.
+
+    Raises:
+        OutputError: The folder, or the nearest one above it that is there, cannot be written.
+    """
+    folder = Path(folder)
+    place = next(p for p in (folder, *folder.parents) if p.exists())
+    if not place.is_dir():
+        raise OutputError(f"cannot write into {folder}: {place} is no folder")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise OutputError(f"cannot write into {folder}: no permission to write into {place}")
 
 
 def remove_leftovers(path: str | Path, *, idle_s: float = 900.0) -> None:

@@ -139,6 +139,14 @@ class RunFolder:
         """
         return self._read(self.summary)
 
+    def calibration_values(self) -> dict[str, Any] | None:
+        """Returns the contents of `calibration.json`, None without it.
+
+        Raises:
+            RunError: It holds no JSON object.
+        """
+        return self._read(self.calibration) if self.calibration.is_file() else None
+
     def read_calibration(self, classes: int, data_hash: str) -> Calibration:
         """Returns the fitted calibration, one that changes nothing when there is none.
 
@@ -150,9 +158,9 @@ class RunFolder:
             RunError: `calibration.json` is malformed, or was fitted for other classes, weights or
                 data than the run's.
         """
-        if not self.calibration.is_file():
+        values = self.calibration_values()
+        if values is None:
             return Calibration()
-        values = self._read(self.calibration)
         own = {"weights_sha256": sha256_of(self.best_weights), "data_hash": data_hash}
         if any(values.get(name) != value for name, value in own.items()):
             raise RunError(

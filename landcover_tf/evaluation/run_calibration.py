@@ -14,7 +14,7 @@ from landcover_tf.accuracy.calibration import (
 )
 from landcover_tf.dataset_info import DatasetInfo
 from landcover_tf.evaluation.predictions import Logits, patches, sample_logits
-from landcover_tf.files import json_number, read_json, sha256_of, write_json
+from landcover_tf.files import json_number, sha256_of, write_json
 from landcover_tf.model_info import Calibration
 from landcover_tf.run_folder import RunFolder
 
@@ -49,9 +49,12 @@ def run_calibration(
         method: How to fit; "none" corrects nothing.
         batch_size: Patches per step.
         seed: Decides the pixels.
+
+    Raises:
+        RunError: The kept calibration is malformed.
     """
     fitted_for = {"weights_sha256": sha256_of(run.best_weights), "data_hash": trained_on.data_hash}
-    kept = _kept(run, fitted_for)
+    kept = _kept(run, fitted_for, len(trained_on.legend.classes))
     if info.data_hash != trained_on.data_hash:
         return kept if kept and method != "none" else _numbers(Calibration()) | fitted_for
     if kept and kept.get("method") == method:
@@ -68,12 +71,13 @@ def run_calibration(
     return values
 
 
-def _kept(run: RunFolder, fitted_for: dict[str, str]) -> dict[str, Any] | None:
+def _kept(run: RunFolder, fitted_for: dict[str, str], classes: int) -> dict[str, Any] | None:
     """Returns the calibration in the run folder if it is one of these weights and data."""
-    if not run.calibration.is_file():
+    values = run.calibration_values()
+    if values is None or any(values.get(k) != v for k, v in fitted_for.items()):
         return None
-    values = dict(read_json(run.calibration))
-    return values if all(values.get(k) == v for k, v in fitted_for.items()) else None
+    run.read_calibration(classes, fitted_for["data_hash"])  # Tells what is malformed.
+    return values
 
 
 def _fitted(method: CalibrationMethod, logits: np.ndarray, label: np.ndarray) -> Calibration:

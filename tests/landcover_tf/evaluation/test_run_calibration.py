@@ -7,6 +7,7 @@ import pytest
 from fakes.small_dataset import write_small_dataset
 
 from landcover_tf import evaluate
+from landcover_tf.errors import RunError
 from landcover_tf.evaluation.predictions import sample_logits
 from landcover_tf.evaluation.run_calibration import run_calibration
 from landcover_tf.files import write_json
@@ -59,6 +60,22 @@ def test_a_calibration_of_other_data_or_weights_is_fitted_anew(run, datasets, st
     assert calibrated(run, datasets, "temperature", other=True)["method"] == "none"
     np.testing.assert_allclose(calibrated(run, datasets, "temperature")["scale"], own["scale"])
     assert json.loads(run.calibration.read_text()) == own
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda values: [values], "must hold a JSON object"),
+        (lambda values: values | {"scale": [1, 2]}, "2 factors and 1 offsets for 3 classes"),
+        (lambda values: {k: values[k] for k in values if k != "scale"}, "delete it and evaluate"),
+    ],
+)
+def test_a_malformed_calibration_is_told(run, datasets, change, message):
+    own = calibrated(run, datasets, "temperature")
+    write_json(run.calibration, change(own))
+    for other in (False, True):
+        with pytest.raises(RunError, match=message):
+            calibrated(run, datasets, "temperature", other=other)
 
 
 def test_sparse_labels_give_as_many_pixels():
