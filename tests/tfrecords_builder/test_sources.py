@@ -98,5 +98,5 @@ def test_prepared_scenes_carry_their_provenance(prepared_scenes, tmp_path):
     scene = tmp_path / "scene"
     shutil.copytree(sources[0].image.parent, scene)
     (scene / "labels.tif").unlink()
-    with pytest.raises(DatasetError, match=r"has no labels\.tif; run landcover_tf\.prepare"):
+    with pytest.raises(DatasetError, match=r"has no labels\.tif; run `landcover prepare`"):
         find_sources(scene)
