@@ -80,10 +80,22 @@ def finish_pixels(
         image = converter.apply(image, dtype)
         # A dark pixel that lands on the no-data value would vanish inside the model.
         vanished = _all_equal(image, info.nodata) & ~missing
-        image[vanished] = info.nodata + 1
+        image[vanished] = _beside_nodata(info)
     if missing.any():
         image[missing] = info.nodata
     return image, validity
+
+
+def _beside_nodata(info: ModelInfo) -> np.ndarray:
+    """Returns the stored value that looks like the no-data value and is another."""
+    dtype = np.dtype(info.dtype)
+    if dtype.kind in "iu":
+        step = 1 if info.nodata < np.iinfo(dtype).max else -1
+        return np.array(info.nodata + step, dtype)
+    # A millionth of reflectance: the next number above 0 is one that processors take for 0.
+    nodata = np.float32(info.nodata)
+    found = nodata + np.float32(1e-6 / info.bands[0].scale)
+    return np.asarray(found if found != nodata else np.nextafter(nodata, np.float32(np.inf)))
 
 
 def _can_be_data(value: float, stored: np.dtype[Any], target: np.dtype[Any]) -> bool:

@@ -21,6 +21,7 @@ from local_export import (
 from rasterio import Affine
 from rasterio.enums import ColorInterp
 
+from landcover_tf.dataset_info import BandInfo
 from landcover_tf.errors import RasterError
 from landcover_tf.grid import Window
 from serving.predict import main
@@ -193,3 +194,40 @@ def test_a_raster_without_cloud_bits_cannot_leave_clouds_out(tmp_path: Path) -> 
     write_raster(tmp_path / "scene.tif", 20, 20)
     with pytest.raises(RasterError, match=r"scene.tif does not say where clouds are"):
         open_source(tmp_path / "scene.tif", model_info(), SourceOptions(mask_clouds=True))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "nodata", "reflectance"),
+    [
+        ("float32", 0.0, 1e-6),
+        ("float32", -9999.0, 0.0),
+        ("uint16", 0, 1e-4),
+        ("uint16", 65535, 0.0),
+    ],
+)
+def test_a_dark_pixel_stays_dark_beside_the_value_for_no_data(
+    tmp_path: Path, dtype: str, nodata: float, reflectance: float
+) -> None:
+    scale = 1.0 if dtype == "float32" else 1e-4
+    bands = tuple(BandInfo(name=name, scale=scale, offset=0.0) for name in BANDS)
+    info = model_info(dtype=dtype, nodata=nodata, bands=bands)
+    # Counts of another offset: 1000 is reflectance 0.
+    image = np.full((4, 8, 8), 1000, np.uint16)
+    image[:, :2] = 0
+    write(tmp_path / "scene.tif", image, nodata=0)
+    with rasterio.open(tmp_path / "scene.tif", "r+") as dataset:
+        dataset.scales, dataset.offsets = (1e-4,) * 4, (-0.1,) * 4
+    source = open_source(tmp_path / "scene.tif", info, SourceOptions())
+    found, validity = source.read(Window(row_off=0, col_off=0, height=8, width=8))
+    assert (found[:2] == nodata).all() and (validity[:2] == 1).all()
+    assert (found[2:] != nodata).all() and (validity[2:] == 0).all()
+    assert found[2:].astype(float) * scale == pytest.approx(reflectance, rel=1e-3, abs=1e-9)
+
+
+def test_a_value_that_saturates_at_no_data_is_kept_apart(tmp_path: Path) -> None:
+    bands = tuple(BandInfo(name=name, scale=1e-4, offset=0.0) for name in BANDS)
+    info = model_info(nodata=65535, bands=bands)
+    write(tmp_path / "scene.tif", np.full((4, 8, 8), 9.0, np.float32))
+    source = open_source(tmp_path / "scene.tif", info, SourceOptions())
+    found, _ = source.read(Window(row_off=0, col_off=0, height=8, width=8))
+    assert (found == 65534).all()
