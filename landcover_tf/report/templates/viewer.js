@@ -134,7 +134,8 @@
   const target = document.getElementById("viewer-map");
   const hint = document.getElementById("viewer-hint");
   let hintTimer = 0;
-  function wheelZooms({ originalEvent }) {
+  function wheelZooms({ type, originalEvent }) {
+    if (type !== "wheel") return false; // OpenLayers asks at every event.
     if (originalEvent.ctrlKey || originalEvent.metaKey || target.contains(document.activeElement)) return true;
     hint.hidden = false;
     clearTimeout(hintTimer);

@@ -303,11 +303,14 @@ def test_the_wheel_scrolls_the_page_until_someone_works_with_the_map(opaque_laye
     tab.set_viewport_size({"width": 1200, "height": 500})
     tab.wait_for_timeout(300)  # A resolution that the smaller map allows is chosen.
     before = tab.evaluate("landcoverViewer.view.getResolution()")
-    place = tab.locator("#viewer-map").bounding_box()
-    x, y = place["x"] + 300, place["y"] + 100
+    tab.evaluate("document.getElementById('viewer-map').scrollIntoView()")
+    place, top = tab.locator("#viewer-map").bounding_box(), tab.evaluate("scrollY")
+    x, y = place["x"] + 300, place["y"] + 200
     tab.mouse.move(x, y)
+    tab.mouse.move(x + 5, y)
+    assert tab.locator("#viewer-hint").is_hidden()
     tab.mouse.wheel(0, 40)
-    tab.wait_for_function("scrollY > 0")
+    tab.wait_for_function(f"scrollY > {top}")
     assert tab.evaluate("landcoverViewer.view.getResolution()") == before
     assert tab.locator("#viewer-hint").is_visible()
     tab.locator("#viewer-hint").wait_for(state="hidden")
