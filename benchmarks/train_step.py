@@ -6,9 +6,11 @@ Every case runs in a process of its own, so that its peak of memory is its own: 
 training step (weighted cross-entropy and Dice, AdamW, clipped gradients) on one batch of random
 patches. The first steps, in which everything is compiled, are told apart; the rate is that of the
 median step after them. On CPUs, the automatic choice is also timed with TensorFlow's own kernels
-instead of oneDNN's. Where there is a GPU, the cases run on it, in float16 instead of bfloat16,
-and the table shows its memory. Operations are counted in the graph of the forward pass, and three
-times those are taken for a step.
+instead of oneDNN's. Then as many steps take their batches from the training's own pipeline, which
+reads shards of random patches and augments them as `train` does by default: the input-bound share
+is the part of such a step that it waits for its batch. Where there is a GPU, the cases run on it,
+in float16 instead of bfloat16, and the table shows its memory. Operations are counted in the graph
+of the forward pass, and three times those are taken for a step.
 """
 
 import argparse
@@ -18,6 +20,7 @@ import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -26,6 +29,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 
+from benchmarks.train_step_input import input_waits, training_batches, write_random_dataset
 from landcover_tf.files import write_json
 from landcover_tf.provenance import hardware, software_versions
 from landcover_tf.quiet import start_tensorflow
@@ -33,6 +37,8 @@ from landcover_tf.quiet import start_tensorflow
 PRECISIONS = {"cpu": ("float32", "bfloat16"), "gpu": ("float32", "float16")}
 WARM_UP = 2
 CLASSES = 8
+DATASET_PATCHES = 32
+"""Least number of random patches; those of 256 px are 1.8 MB each and stay in the page cache."""
 
 
 def main() -> None:
@@ -45,10 +51,31 @@ def main() -> None:
     parser.add_argument("--peak-tflops", type=float, help="of the GPU, for the share of its peak")
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results/train_step.json"))
     parser.add_argument("--case", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--dataset", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.case:
         print(json.dumps(run_case(*arguments.case, arguments)))
         return
+    with tempfile.TemporaryDirectory() as folder:
+        arguments.dataset = Path(folder)
+        patches = max(DATASET_PATCHES, 4 * arguments.batch_size)
+        write_random_dataset(arguments.dataset, patches=patches, patch_size=arguments.patch_size)
+        rows = measure(arguments)
+    write_json(
+        arguments.output,
+        {
+            "encoder": arguments.encoder,
+            "batch_size": arguments.batch_size,
+            "patch_size": arguments.patch_size,
+            "rows": rows,
+            "hardware": hardware(),
+            "software": software_versions(),
+        },
+    )
+
+
+def measure(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """Returns the rows of all cases, printed as they come."""
     automatic = _child(["auto", "auto"], arguments, steps=0)
     chosen = (automatic["precision"], automatic["jit"], "on")
     cases = [(p, jit, "on") for p in PRECISIONS[automatic["device"]] for jit in ("off", "on")]
@@ -63,17 +90,7 @@ def main() -> None:
         print(format_row(row, arguments.peak_tflops), flush=True)
     fastest = max(rows, key=lambda row: row["images_per_s"])
     print(f"auto takes the fastest: {'yes' if fastest['automatic'] else 'no'}")
-    write_json(
-        arguments.output,
-        {
-            "encoder": arguments.encoder,
-            "batch_size": arguments.batch_size,
-            "patch_size": arguments.patch_size,
-            "rows": rows,
-            "hardware": hardware(),
-            "software": software_versions(),
-        },
-    )
+    return rows
 
 
 def run_case(precision: str, jit: str, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -100,6 +117,10 @@ def run_case(precision: str, jit: str, arguments: argparse.Namespace) -> dict[st
         float(loss)  # Waits for the device.
         seconds.append(time.perf_counter() - started)
     step_s = statistics.median(seconds[WARM_UP:])
+    peak_gib = peak_bytes(chosen["device"]) / 2**30  # Without the pipeline's.
+    batches = training_batches(
+        arguments.dataset, batch_size=arguments.batch_size, patch_size=arguments.patch_size
+    )
     return {
         **chosen,
         "images_per_s": arguments.batch_size / step_s,
@@ -107,7 +128,8 @@ def run_case(precision: str, jit: str, arguments: argparse.Namespace) -> dict[st
         "steps_s": seconds[WARM_UP:],
         "warm_up_s": sum(seconds[:WARM_UP]),
         "tflops": operations / step_s / 1e12,
-        "peak_gib": peak_bytes(chosen["device"]) / 2**30,
+        "peak_gib": peak_gib,
+        **input_waits(stepper, batches, steps=arguments.steps, warm_up=WARM_UP),
     }
 
 
@@ -191,6 +213,7 @@ def format_row(row: dict[str, Any], peak_tflops: float | None) -> str:
     return (
         f"{row['device']} {row['precision']:<9} XLA {row['jit']:<3}  {kernels}"
         f"{row['images_per_s']:6.2f} images/s  {row['tflops']:.3f} TFLOP/s{share}  "
+        f"input-bound {row['input_bound_fraction']:.1%}  "
         f"first steps {row['warm_up_s']:5.1f} s  peak {row['peak_gib']:.2f} GiB"
         f"{'  <- auto' if row['automatic'] else ''}"
     )
@@ -200,7 +223,7 @@ def _child(
     case: list[str], arguments: argparse.Namespace, *, steps: int, onednn: str = "on"
 ) -> dict[str, Any]:
     command = [sys.executable, "-m", "benchmarks.train_step", "--case", *case]
-    for name in ("encoder", "batch_size", "patch_size"):
+    for name in ("encoder", "batch_size", "patch_size", "dataset"):
         command += [f"--{name.replace('_', '-')}", str(getattr(arguments, name))]
     done = subprocess.run(
         [*command, "--steps", str(steps)], stdout=subprocess.PIPE, text=True, check=False,
