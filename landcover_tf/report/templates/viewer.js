@@ -294,9 +294,11 @@
     const [a, b, c0, d, e, f0] = pyramid.transform;
     const x = a * (col + 0.5) + b * (row + 0.5) + c0;
     const y = d * (col + 0.5) + e * (row + 0.5) + f0;
+    // Degrees need more digits than metres: a tenth of a pixel.
+    const digits = Math.max(1, Math.ceil(-Math.log10(Math.hypot(a, d) / 10)));
     const lines = [
       ["Pixel", `row ${row}, column ${col}`],
-      [pyramid.crs || "Position", `${x.toFixed(1)}, ${y.toFixed(1)}`],
+      [pyramid.crs || "Position", `${x.toFixed(digits)}, ${y.toFixed(digits)}`],
       ["Map", `${code} ${className(code)}`],
     ];
     if (pyramid.confidence && code !== nodata) lines.push(["Confidence", percent(confidence / 255)]);

@@ -326,6 +326,22 @@ def test_the_wheel_scrolls_the_page_until_someone_works_with_the_map(opaque_laye
     assert tab.locator("#viewer-hint").is_hidden()
 
 
+@pytest.mark.parametrize(
+    ("pixel", "crs", "shown"),
+    # Centre of row 2 and column 3: the corner and 3.5 and 2.5 pixels.
+    [(1e-4, "EPSG:4326", "15.00035, 45.99975"), (10, "EPSG:32633", "50.0, 21.0")],
+)
+def test_positions_have_the_digits_that_pixels_need(tmp_path, browser, pixel, crs, shown):
+    place = from_origin(15, 46, pixel, pixel)
+    path = write(tmp_path / "map.tif", np.full((4, 5), 20, np.uint8), crs=crs, transform=place)
+    page(MapLayers(map=path), tmp_path)
+    tab = browser.new_page()
+    tab.goto((tmp_path / "report.html").as_uri())
+    tab.wait_for_function("window.landcoverViewer")
+    tab.evaluate("landcoverViewer.inspect([3.5, -2.5])")
+    assert shown in tab.text_content("#viewer-inspector")
+
+
 def test_the_keyboard_moves_the_map_and_inspects_its_middle(halves):
     halves.evaluate("landcoverViewer.view.setResolution(0.25)")
     halves.focus("#viewer-map")
