@@ -16,6 +16,7 @@ from landcover_tf.grid import PatchGrid
 from landcover_tf.legend import load_legend
 from landcover_tf.model_info import Calibration, ModelInfo, ModelSpec
 from landcover_tf.normalizer import Normalizer
+from landcover_tf.upsampling import Upsampling
 
 LEGEND = load_legend("landcover9")
 SCALE = tuple(np.linspace(0.4, 1.6, len(LEGEND.codes)).tolist())
@@ -49,6 +50,7 @@ def run(tmp_path_factory):
         normalizer=normalizer,
         splits={"train": SplitInfo(shards=(), class_pixels={10: 300, 20: 100})},
         products=(),
+        upsampling=Upsampling(sharpening="glp"),
     )
     dataset.save(folder)
     spec = ModelSpec(
@@ -83,6 +85,7 @@ def test_the_contract_says_what_the_run_was(exported):
     assert info.band_names == BAND_NAMES
     assert info.class_codes == LEGEND.codes and info.legend == LEGEND
     assert (info.patch_size, info.size_multiple) == (64, 32)
+    assert info.upsampling == Upsampling(sharpening="glp")
     assert info.margin_px > 0 and info.receptive_field_px > 32
     assert info.calibration == Calibration(method="vector", scale=SCALE, bias=BIAS)
     assert info.class_fractions == {"10": 0.75, "20": 0.25}
