@@ -1,10 +1,11 @@
 """The files that a scene is made of beside its product, told apart by content."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from landcover_tf.errors import LabelError
+from landcover_tf.errors import LabelError, RasterError
 from landcover_tf.files import sha256_of
 from landcover_tf.legend import load_crosswalk
 from landcover_tf.sentinel2.clouds import mask_of
@@ -21,20 +22,23 @@ def files_of(
 ) -> dict[str, list[Path] | None]:
     """Returns the files that a product needs, by the setting that names them; None without one.
 
+    A cloud mask that is not there is left out; reading it tells.
+
     Args:
         product: Its metadata has been read.
         settings: How the scene is made.
         rasters: All label rasters of `settings.ground_truth`.
-
-    Raises:
-        RasterError: The folder of cloud masks has none for the product.
     """
     grid = product.grids[10]
     own = rasters_of(rasters, product.name, product.crs, grid.transform, grid.height, grid.width)
-    mask = settings.cloud_mask
+    masks = None
+    if settings.cloud_mask is not None:
+        with suppress(RasterError):
+            masks = [mask_of(settings.cloud_mask, product)]
+        masks = [path for path in masks or () if path.is_file()]
     return {
         "ground_truth": None if settings.ground_truth is None else [r.path for r in own],
-        "cloud_mask": None if mask is None else [mask_of(mask, product)],
+        "cloud_mask": masks,
     }
 
 
@@ -54,6 +58,8 @@ def changes(
 ) -> list[str]:
     """Returns the settings whose files hold other content than when a scene was made.
 
+    Cloud masks that were removed since have not changed.
+
     Args:
         before: What `describe` returned then.
         files: What `files_of` returns now.
@@ -62,6 +68,8 @@ def changes(
     changed = []
     for name, paths in files.items():
         known = before.get(name)
+        if known and name == "cloud_mask" and paths == []:
+            continue
         if (known is None) != (paths is None) or not _same(known or (), paths or ()):
             then, now = (
                 None if paths is None else ", ".join(Path(p).name for p in paths)

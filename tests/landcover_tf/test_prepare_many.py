@@ -117,6 +117,9 @@ def test_files_count_by_content_and_not_by_path(tmp_path, capsys, monkeypatch):
         capsys.readouterr()
         assert prepare(same, *files[:3], copied) == 0
         assert "finished before, skipped" in capsys.readouterr().out
+    moved = mask.rename(tmp_path / "away.tif")
+    assert prepare(truth) == 0
+    moved.rename(mask)
     codes[0] = 20
     write_labels(truth, codes)
     assert prepare(truth) == 2
