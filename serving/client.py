@@ -89,6 +89,15 @@ class ServerBackend:
         self._threads.shutdown(cancel_futures=True)
         self._transport.close()
 
+    def prepare(self, shape: tuple[int, ...], *, deciding: bool) -> None:
+        """Compares the served model with `model.json`; a server loads its models itself.
+
+        Raises:
+            ServerError: The server is away, or serves another model.
+        """
+        del shape, deciding
+        self.check()
+
     def probabilities(self, batch: np.ndarray) -> np.ndarray:
         """Returns class probabilities, float32 [batch, height, width, classes].
 

@@ -31,10 +31,9 @@ def chosen_engine(options: NetworkOptions) -> str:
 
 
 def open_backend(folder: Path, info: ModelInfo, options: NetworkOptions) -> Backend:
-    """Returns the engine, ready to run the export in `folder`.
+    """Returns the engine for the export in `folder`, which local engines load when first needed.
 
     Raises:
-        ModelError: The engine cannot load the export.
         ServerError: No server answers, or it serves another model.
     """
     backend = _open_engine(folder, info, options)
@@ -72,6 +71,11 @@ class Augmented:
         self._backend = backend
         self.name = f"{backend.name}, 8 orientations"
 
+    def prepare(self, shape: tuple[int, ...], *, deciding: bool) -> None:
+        """Prepares the engine for batches of a shape; it never decides itself."""
+        del deciding
+        self._backend.prepare(shape, deciding=False)
+
     def probabilities(self, batch: np.ndarray) -> np.ndarray:
         """Returns mean class probabilities, float32 [batch, height, width, classes]."""
         return mean_over_orientations(self._backend.probabilities, batch)
@@ -92,7 +96,7 @@ def _open_engine(folder: Path, info: ModelInfo, options: NetworkOptions) -> Back
     if engine == "openvino":
         from serving.openvino_model import OpenVinoModel
 
-        return OpenVinoModel(folder, info, precision=options.precision)
+        return OpenVinoModel(folder, precision=options.precision)
     from serving.local_model import TensorFlowModel
 
     return TensorFlowModel(folder, info, precision=options.precision)

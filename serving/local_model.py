@@ -1,5 +1,6 @@
 """The exported SavedModel run by TensorFlow in this process."""
 
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,31 +28,44 @@ class TensorFlowModel:
     """
 
     def __init__(self, folder: Path, info: ModelInfo, *, precision: Precision = "float32") -> None:
-        """Loads an export.
+        """Notes an export, which is loaded when first needed.
 
         Args:
             folder: Version folder of the export.
             info: Its contract.
             precision: `bf16` lets convolutions run in bfloat16, which changes results slightly.
-
-        Raises:
-            ModelError: TensorFlow cannot load it.
         """
+        self.name = f"tensorflow {precision}"
+        self._folder = folder
+        self._info = info
+        self._precision = precision
+        self._functions: dict[tuple[str, tuple[int, ...]], Any] = {}
+
+    @cached_property
+    def _tf(self) -> Any:
         start_tensorflow()
         import tensorflow as tf
 
-        self.name = f"tensorflow {precision}"
-        self._tf = tf
-        self._info = info
-        self._precision = precision
         for gpu in tf.config.list_physical_devices("GPU"):
             tf.config.experimental.set_memory_growth(gpu, True)
+        return tf
+
+    @cached_property
+    def _module(self) -> Any:
         try:
-            self._module = tf.saved_model.load(str(folder))
-            self._signature = self._module.signatures["serving_default"]
+            module = self._tf.saved_model.load(str(self._folder))
+            module.signatures["serving_default"]
         except (OSError, KeyError, ValueError) as error:
-            raise ModelError(f"{folder} is not a loadable export: {error}") from error
-        self._functions: dict[tuple[str, tuple[int, ...]], Any] = {}
+            raise ModelError(f"{self._folder} is not a loadable export: {error}") from error
+        return module
+
+    def prepare(self, shape: tuple[int, ...], *, deciding: bool) -> None:
+        """Loads TensorFlow and the export, and traces the function for batches of a shape.
+
+        Raises:
+            ModelError: TensorFlow cannot load the export.
+        """
+        self._function("decide" if deciding else "probabilities", shape)
 
     def probabilities(self, batch: np.ndarray) -> np.ndarray:
         """Returns class probabilities, float32 [batch, height, width, classes]."""
@@ -62,13 +76,7 @@ class TensorFlowModel:
         return self._run("decide", batch)
 
     def _run(self, what: str, batch: np.ndarray) -> np.ndarray:
-        key = (what, batch.shape)
-        if key not in self._functions:
-            # Each function holds its own folded weights.
-            if len(self._functions) >= KEPT_SHAPES:
-                self._functions.clear()
-            self._functions[key] = self._compile(what, batch.shape)
-        run, values = self._functions[key], self._tf.constant(batch)
+        run, values = self._function(what, batch.shape), self._tf.constant(batch)
         if self._precision == "float32":
             return run(values).numpy()
         # The switch is global and read at every call, by other models in this process as well.
@@ -79,6 +87,14 @@ class TensorFlowModel:
         finally:
             switch({_BFLOAT16_OPTION: False})
 
+    def _function(self, what: str, shape: tuple[int, ...]) -> Any:
+        if (what, shape) not in self._functions:
+            # Each function holds its own folded weights.
+            if len(self._functions) >= KEPT_SHAPES:
+                self._functions.clear()
+            self._functions[what, shape] = self._compile(what, shape)
+        return self._functions[what, shape]
+
     def _compile(self, what: str, shape: tuple[int, ...]) -> Any:
         tf = self._tf
         body = self._probabilities if what == "probabilities" else self._decision
@@ -86,7 +102,7 @@ class TensorFlowModel:
         return tf.function(body).get_concrete_function(spec)
 
     def _probabilities(self, image: Any) -> Any:
-        return self._signature(image=image)["probabilities"]
+        return self._module.signatures["serving_default"](image=image)["probabilities"]
 
     def _decision(self, image: Any) -> Any:
         tf = self._tf

@@ -1,12 +1,12 @@
 """The exported SavedModel run by OpenVINO, the fastest engine measured on CPUs."""
 
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from landcover_tf.errors import ModelError
-from landcover_tf.model_info import ModelInfo
 from landcover_tf.quiet import import_openvino
 from serving.band_content import LEVELS
 from serving.local_model import KEPT_SHAPES
@@ -18,21 +18,17 @@ Answer = Literal["probabilities", "decision"]
 class OpenVinoModel:
     """An export converted in memory and compiled once per input shape."""
 
-    def __init__(self, folder: Path, info: ModelInfo, *, precision: Precision = "float32") -> None:
-        """Converts an export.
+    def __init__(self, folder: Path, *, precision: Precision = "float32") -> None:
+        """Notes an export, which is converted when first needed.
 
         Args:
             folder: Version folder of the export.
-            info: Its contract.
             precision: `bf16` runs convolutions in bfloat16 where the processor has it; without
                 it OpenVINO computes in float32, and `name` says so.
-
-        Raises:
-            ModelError: OpenVINO cannot convert it.
         """
         openvino = import_openvino()
         self._openvino = openvino
-        self._info = info
+        self._folder = folder
         self._core = openvino.Core()
         if "BF16" not in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             precision = "float32"
@@ -41,11 +37,22 @@ class OpenVinoModel:
             "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
             "PERFORMANCE_HINT": "LATENCY",
         }
-        try:
-            self._model = _converted(openvino, folder)
-        except (RuntimeError, OSError) as error:
-            raise ModelError(f"OpenVINO cannot convert {folder}: {error}") from error
         self._compiled: dict[tuple[Answer, tuple[int, ...]], Any] = {}
+
+    @cached_property
+    def _model(self) -> Any:
+        try:
+            return _converted(self._openvino, self._folder)
+        except (RuntimeError, OSError) as error:
+            raise ModelError(f"OpenVINO cannot convert {self._folder}: {error}") from error
+
+    def prepare(self, shape: tuple[int, ...], *, deciding: bool) -> None:
+        """Converts and compiles for batches of a shape.
+
+        Raises:
+            ModelError: OpenVINO cannot convert the export.
+        """
+        self._request("decision" if deciding else "probabilities", shape)
 
     def probabilities(self, batch: np.ndarray) -> np.ndarray:
         """Returns class probabilities, float32 [batch, height, width, classes]."""

@@ -6,8 +6,8 @@ number of rows.
 
 import queue
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -27,6 +27,17 @@ class Backend(Protocol):
     """An engine that runs the exported network on batches of one fixed shape."""
 
     name: str
+
+    def prepare(self, shape: tuple[int, ...], *, deciding: bool) -> None:
+        """Loads and compiles what the first batch would else wait for.
+
+        Args:
+            shape: Of the batches to come, [batch, height, width, bands].
+            deciding: Whether they are given to `decide` rather than to `probabilities`.
+
+        Raises:
+            ModelError: The engine cannot load the export.
+        """
 
     def probabilities(self, batch: np.ndarray) -> np.ndarray:
         """Returns class probabilities, float32 [batch, height, width, classes].
@@ -74,6 +85,7 @@ class Predictor:
         merger: Callable[[Layout], Merger],
         content: BandContent,
         batch_size: int,
+        bands: int,
         excluded_bits: int,
     ) -> None:
         """Prepares a run.
@@ -86,6 +98,7 @@ class Predictor:
                 all windows or those of some columns.
             content: What to keep.
             batch_size: Windows per call of the network.
+            bands: Bands of a window.
             excluded_bits: Validity bits whose pixels get no class.
         """
         self._layout = layout
@@ -94,6 +107,7 @@ class Predictor:
         self._merger = merger
         self._content = content
         self._batch_size = batch_size
+        self._bands = bands
         self._excluded_bits = excluded_bits
         self._sampler = Sampler(layout, excluded_bits)
 
@@ -115,8 +129,9 @@ class Predictor:
         wanted = set(rows)
         with _Writer(store, self._content) as writer:
             merger = self._merger(self._layout)
-            # Closed at once on an error: the reader thread must not outlive the raster.
-            with closing(prefetch(self._items(self.rows_to_compute(rows)), depth=1)) as items:
+            with prefetched(self._items(self.rows_to_compute(rows)), depth=1) as items:
+                # Takes seconds, in which the first window is read.
+                self._backend.prepare(self._batch_shape, deciding=self._deciding)
                 for item in items:
                     if isinstance(item, Step):
                         self._compute(item, merger)
@@ -187,17 +202,28 @@ class Predictor:
         batch = images[0][None] if len(images) == 1 else np.stack(images)
         return Step(row=row, cols=tuple(col for col, _ in waiting), images=batch)
 
+    @property
+    def _deciding(self) -> bool:
+        """Whether the backend decides, which needs whole probabilities in one window."""
+        return self._content.decision_only and self._layout.mode == "exact"
+
+    @property
+    def _batch_shape(self) -> tuple[int, ...]:
+        layout = self._layout
+        return self._batch_size, layout.window_height, layout.window_width, self._bands
+
     def _compute(self, step: Step, merger: Merger) -> None:
-        decide = self._content.decision_only and self._layout.mode == "exact"
-        compute = self._backend.decide if decide else self._backend.probabilities
+        compute = self._backend.decide if self._deciding else self._backend.probabilities
         for col, values in zip(step.cols, compute(step.images), strict=False):
             merger.add(step.row, col, values)
 
 
-def prefetch(items: Iterable[Item], depth: int) -> Generator[Item]:
-    """Yields `items`, made by a thread that is at most `depth` items ahead.
+@contextmanager
+def prefetched(items: Iterable[Item], depth: int) -> Iterator[Iterator[Item]]:
+    """Gives `items`, made by a thread that starts at once and is at most `depth` items ahead.
 
-    An error of the thread is raised here; the thread ends when the caller stops early.
+    An error of the thread is raised where its item would be taken. The thread ends with the
+    context: it must not outlive what it reads from.
     """
     ready: queue.Queue[tuple[Item | None, BaseException | None]] = queue.Queue()
     # Room is taken before an item is made, so that no finished item waits outside the count.
@@ -214,9 +240,7 @@ def prefetch(items: Iterable[Item], depth: int) -> Generator[Item]:
         except BaseException as error:
             ready.put((None, error))
 
-    thread = threading.Thread(target=produce, name="reader", daemon=True)
-    thread.start()
-    try:
+    def take() -> Iterator[Item]:
         while True:
             item, error = ready.get()
             if error is not None:
@@ -225,6 +249,11 @@ def prefetch(items: Iterable[Item], depth: int) -> Generator[Item]:
                 return
             room.release()
             yield item
+
+    thread = threading.Thread(target=produce, name="reader", daemon=True)
+    thread.start()
+    try:
+        yield take()
     finally:
         stopped.set()
         thread.join()

@@ -175,7 +175,7 @@ def make_plan(scene: "ScenePrediction", batch_seconds: float) -> Plan:
     layout, content, options = scene.layout, scene.content, scene.options.network
     batch = batch_size(layout, options)
     # Class and confidence after the votes, and once more when small objects have been removed.
-    cleaned = 4 if scene.cleaning.removes_objects else 2
+    cleaned = 2 * scene.cleaning.votes + 2 * scene.cleaning.removes_objects
     memory = memory_model(scene.source, scene.engine.info, options, content)
     return Plan(
         layout=layout,

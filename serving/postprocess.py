@@ -59,16 +59,21 @@ class Cleaning:
         return sizes
 
     @property
+    def votes(self) -> bool:
+        """Whether neighbourhoods vote before objects are removed."""
+        return self.refine != "none" or self.majority > 1
+
+    @property
     def removes_objects(self) -> bool:
         """Whether any object can be removed."""
         return bool(self.least_sizes.max() > 1)
 
 
 def clean(store: BandStore, cleaning: Cleaning, folder: Path, *, block_rows: int) -> BandStore:
-    """Returns a store of the cleaned map, with the layers dense class and confidence.
+    """Returns a store of the cleaned map, whose first layers are dense class and confidence.
 
     Args:
-        store: The network's bands.
+        store: The network's bands, which are returned where nothing is to be done.
         cleaning: What to do.
         folder: Where the cleaned blocks are written.
         block_rows: Rows of a block; memory holds a few blocks.
@@ -79,15 +84,18 @@ def clean(store: BandStore, cleaning: Cleaning, folder: Path, *, block_rows: int
     spans = [
         (row, min(row + block_rows, store.height)) for row in range(0, store.height, block_rows)
     ]
-    voted = BandStore(folder / "voted", store.layers[:2], spans)
-    voted.fill(refined(store.blocks(needed, block_rows), cleaning))
+    voted = store
+    if cleaning.votes:
+        voted = BandStore(folder / "voted", store.layers[:2], spans)
+        voted.fill(refined(store.blocks(needed, block_rows), cleaning))
     if not cleaning.removes_objects:
         return voted
     final = BandStore(folder / "final", store.layers[:2], spans)
     final.fill(
         without_small_objects(lambda: voted.blocks([0, 1], block_rows), cleaning.least_sizes)
     )
-    voted.remove()
+    if voted is not store:
+        voted.remove()
     return final
 
 

@@ -47,7 +47,9 @@ class WindowReader:
         image, validity = np.empty(0), np.full((window.height, window.width), NODATA, np.uint8)
         for start, part, bits in self._parts(inside):
             if not image.size:
-                image = np.full((*validity.shape, part.shape[-1]), self._nodata, part.dtype)
+                image = np.empty((*validity.shape, part.shape[-1]), part.dtype)
+                if inside != window:
+                    image.fill(self._nodata)
             top = start - window.row_off
             place = slice(top, top + len(part)), slice(left, left + inside.width)
             image[place], validity[place] = part, bits

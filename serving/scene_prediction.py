@@ -146,6 +146,7 @@ class ScenePrediction:
             ),
             content=self.content,
             batch_size=batch_size(self.layout, self.options.network),
+            bands=len(self.engine.info.bands),
             excluded_bits=self.excluded_bits,
         )
 

@@ -275,7 +275,7 @@ def test_openvino_agrees_with_tensorflow(small_export: SmallExport) -> None:
 
     batch = np.random.default_rng(5).integers(1001, 6000, (2, 64, 96, 4)).astype(np.uint16)
     first = TensorFlowModel(small_export.folder, small_export.info)
-    second = OpenVinoModel(small_export.folder, small_export.info)
+    second = OpenVinoModel(small_export.folder)
     expected = first.probabilities(batch)
     np.testing.assert_allclose(second.probabilities(batch), expected, atol=1e-5)
     for engine in (first, second):
@@ -291,9 +291,8 @@ def test_openvino_leaves_nothing_in_the_home_folder(
 ) -> None:
     # Its telemetry would keep a number for the user there, and send it at each use.
     code = (
-        "import sys; from pathlib import Path; from landcover_tf.model_info import ModelInfo; "
-        "from serving.openvino_model import OpenVinoModel; folder = Path(sys.argv[1]); "
-        "OpenVinoModel(folder, ModelInfo.load(folder))"
+        "import sys; from pathlib import Path; from serving.openvino_model import OpenVinoModel; "
+        "OpenVinoModel(Path(sys.argv[1])).prepare((1, 64, 64, 4), deciding=True)"
     )
     environment = {k: v for k, v in os.environ.items() if k != "CI"} | {"HOME": str(tmp_path)}
     command = [sys.executable, "-c", code, str(small_export.folder)]

@@ -386,7 +386,7 @@ def test_a_run_killed_while_it_wrote_its_files_continues_to_the_same_bytes(
     small_export: SmallExport, tmp_path: Path, moment: str
 ) -> None:
     write_raster(tmp_path / "scene.tif", 900, 600)
-    flags = (*BLEND, "--vector")
+    flags = (*BLEND, "--vector", "--majority", "3")
     whole, killed = tmp_path / "whole" / "map.tif", tmp_path / "killed" / "map.tif"
     assert main(arguments(small_export, [tmp_path / "scene.tif"], whole, *flags)) == 0
     command = arguments(small_export, [tmp_path / "scene.tif"], killed, *flags)
