@@ -61,8 +61,8 @@ class ServerBackend:
         """Prepares a client.
 
         Args:
-            url: http://host:8501, grpc://host:8500, or https and grpcs; /v1/models/NAME may
-                follow when the server uses another name than `info`.
+            url: http://host:8501, grpc://host:8500, or https and grpcs, also of a proxy with a
+                path; /v1/models/NAME may follow when the server uses another name than `info`.
             info: The model that must be served; its version is asked for in every request, so a
                 roll-forward on the server never mixes two models in one map.
             settings: Limits.

@@ -88,9 +88,10 @@ class Augmented:
 def _open_engine(folder: Path, info: ModelInfo, options: NetworkOptions) -> Backend:
     engine = chosen_engine(options)
     if engine == "server":
-        from serving.client import ServerBackend
+        from serving.client import ClientSettings, ServerBackend
 
-        client = ServerBackend(str(options.server), info)
+        settings = ClientSettings(timeout_s=options.server_timeout_s)
+        client = ServerBackend(str(options.server), info, settings=settings)
         client.check()
         return client
     if engine == "openvino":

@@ -18,6 +18,7 @@ NOT_IN_THE_MAP = (
     "overwrite",
     "jobs",
     "scheduler",
+    "server_timeout",
     "verify",
     "verify_regions",
     "seed",

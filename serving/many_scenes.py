@@ -103,6 +103,7 @@ def options_of(config: PredictConfig) -> PredictionOptions:
             engine=config.engine,
             precision=config.precision,
             server=config.server,
+            server_timeout_s=config.server_timeout,
             memory_gb=config.memory_gb,
         ),
         source=SourceOptions(

@@ -29,6 +29,7 @@ class NetworkOptions:
     engine: EngineName = "auto"
     precision: Precision = "float32"
     server: str | None = None
+    server_timeout_s: float = 60.0
     memory_gb: float = 4.0
 
 

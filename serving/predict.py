@@ -52,7 +52,10 @@ class PredictConfig:
     warning tells."""
     server: str | None = None
     """URL of a TensorFlow Serving model instead of a local engine: http(s)://HOST:PORT for REST,
-    grpc://HOST:PORT for gRPC."""
+    grpc(s)://HOST:PORT for gRPC. A token in the environment variable LANDCOVER_SERVER_TOKEN is sent
+    along."""
+    server_timeout: float = 60.0
+    """Longest wait for one answer of the server, in seconds."""
     memory_gb: float = 4.0
     """Memory that windows are chosen for, in GiB; each process of --jobs may take as much."""
 
@@ -124,7 +127,7 @@ class PredictConfig:
 
     def __post_init__(self) -> None:
         flag_ranges.within(self, 0, 1, "uncertain_below")
-        flag_ranges.above_zero(self, "memory_gb")
+        flag_ranges.above_zero(self, "memory_gb", "server_timeout")
         flag_ranges.at_least(self, 1, "batch_size", "verify_regions", "jobs")
         flag_ranges.at_least(self, 0, "seed", "margin")
         if not 0 <= self.patch_overlap < self.patch_size:

@@ -1,6 +1,8 @@
 """What every way to a model server shares: addresses, signatures, failures, and retries."""
 
+import os
 import random
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +15,10 @@ from landcover_tf.errors import ServerError
 
 Answer = TypeVar("Answer")
 
-SCHEMES = ("http", "https", "grpc", "grpcs")
+DEFAULT_PORTS = {"http": 8501, "https": 443, "grpc": 8500, "grpcs": 443}
+TOKEN_VARIABLE = "LANDCOVER_SERVER_TOKEN"
+"""Environment variable with the bearer token of a proxy that asks for one."""
+LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +29,8 @@ class Address:
     """http, https, grpc or grpcs."""
     host: str
     """host:port."""
+    prefix: str = ""
+    """Path of a proxy before /v1/models, such as /landcover."""
     model: str | None = None
     """Model name, if the URL has one."""
 
@@ -34,33 +41,75 @@ class Address:
 
     @staticmethod
     def parse(url: str) -> "Address":
-        """Returns the address in `http://host:8501`, `grpc://host:8500` or with
-        `/v1/models/NAME` behind it.
+        """Returns the address in `http://host:8501`, `grpc://host:8500`, or of a proxy in
+        `https://host/prefix`; `/v1/models/NAME` may follow.
+
+        Without a port it is TensorFlow Serving's own, and 443 of an encrypted connection.
 
         Raises:
             ServerError: It is none of these.
         """
         expected = (
-            f"expected a server URL such as http://localhost:8501 (REST) or grpc://localhost:8500, "
-            f"got {url!r}"
+            "expected a server URL such as http://localhost:8501 (REST), grpc://localhost:8500 or "
+            f"https://host/prefix, got {_without_credentials(url)!r}"
         )
         try:
             parts = urlsplit(url)
             port = parts.port
         except ValueError:
             raise ServerError(expected) from None
-        names = [name for name in parts.path.split("/") if name]
-        if parts.scheme not in SCHEMES or not parts.hostname:
+        if parts.scheme not in DEFAULT_PORTS or not parts.hostname:
             raise ServerError(expected)
-        if names and (len(names) != 3 or names[:2] != ["v1", "models"]):
-            raise ServerError(f"{expected}; only /v1/models/NAME may follow the port")
-        default = 8500 if parts.scheme.startswith("grpc") else 8501
+        if "@" in parts.netloc:
+            raise ServerError(
+                f"{expected}; a name and a password would stand in the tags of the map, put a "
+                f"token into the environment variable {TOKEN_VARIABLE}"
+            )
+        if parts.query or parts.fragment:
+            raise ServerError(f"{expected}; nothing may follow a ? or #")
+        prefix, model = _split_path(parts.path, expected)
+        if prefix and parts.scheme.startswith("grpc"):
+            raise ServerError(f"{expected}; gRPC knows no path before /v1/models/NAME")
         host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-        return Address(
-            scheme=parts.scheme,
-            host=f"{host}:{port or default}",
-            model=names[2] if names else None,
-        )
+        port = port or DEFAULT_PORTS[parts.scheme]
+        return Address(scheme=parts.scheme, host=f"{host}:{port}", prefix=prefix, model=model)
+
+    def token(self) -> str | None:
+        """Returns the token to send with every request; None if the environment has none.
+
+        Raises:
+            ServerError: It is no token, or would travel unencrypted to another machine.
+        """
+        token = os.environ.get(TOKEN_VARIABLE, "").strip()
+        if not token:
+            return None
+        if not re.fullmatch(r"[!-~]+", token):
+            raise ServerError(f"{TOKEN_VARIABLE} must be one word of ASCII characters")
+        if not self.secure and self.host.rpartition(":")[0] not in LOOPBACK:
+            raise ServerError(
+                f"{self.scheme}://{self.host} would get the token of {TOKEN_VARIABLE} unencrypted; "
+                f"use {self.scheme}s://, or unset the variable"
+            )
+        return token
+
+
+def _without_credentials(url: str) -> str:
+    """Returns a URL as it may be shown."""
+    return re.sub(r"//[^/?#]*@", "//", url)
+
+
+def _split_path(path: str, expected: str) -> tuple[str, str | None]:
+    """Returns the prefix and the model's name in a path, [/prefix][/v1/models/NAME]."""
+    names = [name for name in path.split("/") if name]
+    model = None
+    if "models" in names:
+        if names[-3:-1] != ["v1", "models"]:
+            raise ServerError(f"{expected}; the path must end in /v1/models/NAME or before it")
+        model = names[-1]
+        names = names[:-3]
+    if any(":" in name for name in (*names, model or "")):
+        raise ServerError(f"{expected}; the path must end in /v1/models/NAME or before it")
+    return "".join(f"/{name}" for name in names), model
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ import numpy as np
 import requests
 
 from landcover_tf.errors import ServerError
-from serving.protocol import Address, Signature, TensorInfo, UnavailableError
+from serving.protocol import TOKEN_VARIABLE, Address, Signature, TensorInfo, UnavailableError
 from serving.tensors import little_endian, parse_tensor
 
 BUSY = (429, 503)
@@ -25,11 +25,14 @@ class RestTransport:
     def __init__(
         self, address: Address, *, model: str, version: int, timeout_s: float, connections: int
     ) -> None:
-        self._base = f"{address.scheme}://{address.host}/v1/models/{model}"
+        self._base = f"{address.scheme}://{address.host}{address.prefix}/v1/models/{model}"
         self._versioned = f"{self._base}/versions/{version}"
         self.where = self._versioned
         self._timeout_s = timeout_s
         self._session = requests.Session()
+        token = address.token()
+        if token is not None:
+            self._session.auth = _Bearer(token)
         adapter = requests.adapters.HTTPAdapter(pool_maxsize=connections)
         self._session.mount(f"{address.scheme}://", adapter)
 
@@ -112,9 +115,22 @@ class RestTransport:
             raise UnavailableError(f"{url} is busy (HTTP {code}): {message}")
         if code == requests.codes.not_found:
             message += f"; see {self._base} for the versions that are served"
+        elif code in (requests.codes.unauthorized, requests.codes.forbidden):
+            message += f"; is the right token in {TOKEN_VARIABLE}?"
         elif code == requests.codes.request_entity_too_large:
             message += "; send smaller batches or windows"
         raise ServerError(f"{url} answered HTTP {code}: {message}")
+
+
+class _Bearer(requests.auth.AuthBase):
+    """Adds a token; a header of the session would give way to what ~/.netrc says."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = f"Bearer {self._token}"
+        return request
 
 
 def _refuse_constant(name: str) -> NoReturn:

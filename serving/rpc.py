@@ -6,7 +6,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from landcover_tf.errors import ServerError
-from serving.protocol import Address, Signature, TensorInfo, UnavailableError
+from serving.protocol import TOKEN_VARIABLE, Address, Signature, TensorInfo, UnavailableError
 from serving.tensors import DTYPE_NUMBERS, DTYPES, little_endian
 
 # The client's default limit of 4 MB breaks on two patches with probabilities; the server
@@ -42,6 +42,8 @@ class RpcTransport:
             if address.secure
             else grpc.insecure_channel(address.host, OPTIONS)
         )
+        token = address.token()
+        self._sent = None if token is None else (("authorization", f"Bearer {token}"),)
         self._stub = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
 
     def signatures(self) -> Mapping[str, Signature]:
@@ -95,7 +97,7 @@ class RpcTransport:
 
     def _call(self, method: Any, request: Any) -> Any:
         try:
-            return method(request, timeout=self._timeout_s)
+            return method(request, timeout=self._timeout_s, metadata=self._sent)
         except self._grpc.RpcError as error:
             self._refuse(error, request.ByteSize())
 
@@ -109,6 +111,8 @@ class RpcTransport:
             "or send smaller batches",
             codes.RESOURCE_EXHAUSTED: f"; the request had {sent_bytes:,} bytes, send smaller "
             "batches or windows",
+            codes.UNAUTHENTICATED: f"; is the right token in {TOKEN_VARIABLE}?",
+            codes.PERMISSION_DENIED: f"; is the right token in {TOKEN_VARIABLE}?",
             codes.UNIMPLEMENTED: "; is this the gRPC port of TensorFlow Serving (8500)?",
         }
         if code == codes.FAILED_PRECONDITION and "different shapes" in text:

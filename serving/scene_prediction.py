@@ -180,7 +180,7 @@ class ScenePrediction:
         status = self.source.path.stat()
         network = asdict(self.options.network)
         # Their effect stands in the layout and the engine's name; a server may move.
-        for irrelevant in ("memory_gb", "engine", "mode", "server"):
+        for irrelevant in ("memory_gb", "engine", "mode", "server", "server_timeout_s"):
             network.pop(irrelevant)
         return {
             "model": self.engine.model_hash,

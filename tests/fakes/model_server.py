@@ -41,6 +41,10 @@ class Behaviour:
     """Wait before each prediction."""
     meeting: threading.Barrier | None = None
     """Where predictions wait for each other before any is made."""
+    token: str | None = None
+    """Bearer token to ask for, as a proxy does."""
+    prefix: str = ""
+    """Path that a proxy puts before that of every REST request."""
     failures: list[str] = field(default_factory=list)
     """Taken one by one by the next requests: busy, exhausted, drop, cut, nan, garbage, joined."""
 
@@ -117,6 +121,11 @@ class ModelServer:
         with self._lock:
             return self.behaviour.failures.pop(0) if self.behaviour.failures else None
 
+    def admits(self, authorization: str | None) -> bool:
+        """Returns whether a request with this header is one of a proxy's users."""
+        token = self.behaviour.token
+        return token is None or authorization == f"Bearer {token}"
+
     def find(self, name: str, version: int | None) -> tuple[int, Servable]:
         """Returns the asked or the latest version."""
         asked = f"Specific({name}, {version})" if version is not None else f"Latest({name})"
@@ -173,6 +182,7 @@ class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
         self._server = server
 
     def Predict(self, request, context):  # noqa: N802 - the service's name
+        self._require_token(context)
         spec = request.model_spec
         failure = self._server.take_failure()
         if failure in ("busy", "drop"):
@@ -203,6 +213,7 @@ class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
         return response
 
     def GetModelMetadata(self, request, context):  # noqa: N802
+        self._require_token(context)
         spec = request.model_spec
         if list(request.metadata_field) != ["signature_def"]:
             message = "Metadata field is not supported"
@@ -216,6 +227,11 @@ class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
         response.model_spec.version.value = number
         response.metadata["signature_def"].Pack(signatures)
         return response
+
+    def _require_token(self, context) -> None:
+        sent = dict(context.invocation_metadata()).get("authorization")
+        if not self._server.admits(sent):
+            context.abort(grpc.StatusCode.UNAUTHENTICATED, "no valid token")
 
 
 class _Models(model_service_pb2_grpc.ModelServiceServicer):

@@ -27,6 +27,21 @@ class RestHandler(BaseHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
         """Keeps the test output clean."""
 
+    def parse_request(self) -> bool:
+        """Does what a proxy in front does: takes its prefix away and asks for a token."""
+        if not super().parse_request():
+            return False
+        behaviour = self.model_server.behaviour
+        if not self.path.startswith(behaviour.prefix):
+            self._error(404, "Not Found")
+            return False
+        self.path = self.path.removeprefix(behaviour.prefix)
+        if not self.model_server.admits(self.headers.get("Authorization")):
+            self.close_connection = True
+            self._error(401, "no valid token")
+            return False
+        return True
+
     def do_GET(self) -> None:
         if not (match := self.STATUS.fullmatch(self.path)) or not match[1]:
             return self._error(400, f"Malformed request: GET {self.path}")

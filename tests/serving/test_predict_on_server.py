@@ -93,3 +93,13 @@ def test_a_broken_answer_leaves_no_map_and_another_server_continues(
         assert predict(model, tmp_path, "--server", server.rest_url) == 0
         assert 0 < len(server.predictions) < 20 and first
     assert (tmp_path / "map.tif").exists()
+
+
+def test_a_slow_server_is_waited_for_as_long_as_asked(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with ModelServer(model) as server:
+        server.behaviour.delay_s = 5
+        asked = ("--server", server.rest_url, "--server-timeout", "0.5")
+        assert predict(model, tmp_path, *asked) == 2
+    assert "did not answer within 0.5 s" in capsys.readouterr().err
