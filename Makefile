@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-all lint format clean install
+.PHONY: demo test test-all notebook lint format clean install
 
 install: $(STAMP)
 
@@ -31,6 +31,10 @@ test: $(STAMP)
 
 test-all: $(STAMP)
 	$(PYTEST) -m "slow or not slow"
+
+# The notebook of the examples, from its first cell to its last.
+notebook: $(STAMP)
+	$(BIN)/python -m pytest -m slow tests/test_walkthrough.py
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .
