@@ -1,6 +1,7 @@
 """How fast are records written and read, against plain files with the same bytes?
 
-    python -m benchmarks.records
+    python -m benchmarks.records            # measures and writes --output
+    python -m benchmarks.records --tables   # prints the tables of docs/records.md from that file
 
 Simulates and prepares scenes, then measures in patches per second:
 
@@ -22,6 +23,7 @@ disturbs far less.
 
 import argparse
 import gzip
+import json
 import os
 import shutil
 import tempfile
@@ -51,6 +53,16 @@ from benchmarks.records_work import (
 from landcover_tf.files import write_json
 from landcover_tf.provenance import hardware, software_versions
 
+GZIP_COSTS = (
+    (
+        "build, fixed costs in",
+        "build, 1 process, with fixed costs",
+        "gzip: build, 1 process, fixed costs in",
+    ),
+    ("read plain files", "read plain files as bytes, 1 thread", "gzip: read plain files, 1 thread"),
+    ("evaluation pipeline", "evaluation pipeline, vs bytes", "gzip: evaluation pipeline"),
+)
+"""Rows of the second table: its name of them, and theirs in the first."""
 SMALL_PX = 420
 """Side of the scene that shows the fixed costs of a build: nine patches."""
 
@@ -63,7 +75,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--scenes", type=Path, help="prepared scenes to use instead")
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results/records.json"))
+    parser.add_argument("--tables", action="store_true", help="measure nothing, see above")
     arguments = parser.parse_args()
+    if arguments.tables:
+        print(markdown_tables(json.loads(arguments.output.read_text())))
+        return
     with tempfile.TemporaryDirectory() as folder:
         report = measure(Path(folder), arguments)
     print_table(report["rows"])
@@ -210,6 +226,33 @@ def print_table(rows: list[dict[str, Any]]) -> None:
             f"{one['what']:42} {one['patches_per_s']:10.1f} {ratio:>7} {aim:>6} "
             f"{one['cpu_ms']:8.2f} {cpu_ratio:>7}"
         )
+
+
+def markdown_tables(report: dict[str, Any]) -> str:
+    """Returns the tables of docs/records.md: all rows, then what gzip changes."""
+    lines = ["| | patches/s | ratio | aim | processor ms a patch |"]
+    lines.append("|---|---|---|---|---|")
+    for one in report["rows"]:
+        ratio = "" if one["ratio"] is None else f"{one['ratio']:.2f}"
+        aim = "" if one["aim"] is None else f"{one['aim']:g}"
+        rate, spent = _three_digits(one["patches_per_s"]), _three_digits(one["cpu_ms"])
+        lines.append(f"| {one['what']} | {rate} | {ratio} | {aim} | {spent} |")
+    spent = {one["what"]: one["cpu_ms"] for one in report["rows"]}
+    size = report["bytes_per_patch"]
+    lines += ["", "| | none | gzip |", "|---|---|---|"]
+    share = size["gzip"] / size["none"]
+    lines.append(
+        f"| MB a patch | {size['none'] / 1e6:.2f} | {size['gzip'] / 1e6:.2f} ({share:.0%}) |"
+    )
+    for name, none, zipped in GZIP_COSTS:
+        cells = (f"{_three_digits(spent[what])} ms" for what in (none, zipped))
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _three_digits(value: float) -> str:
+    """Returns a figure without the digits that another run would change."""
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _bytes_per_patch(info: Any) -> float:

@@ -94,8 +94,8 @@ class BuildConfig:
     """Kind of the normalizer stored in dataset.json and built into the model: reflectance clips
     to 0..1, as pretrained encoders expect; log suits encoders that start from random weights."""
     compression: Literal["none", "gzip"] = "none"
-    """Compression of the shards; gzip takes two thirds of the space and twice the time to read into
-    batches, see docs/records.md."""
+    """Compression of the shards; gzip makes them smaller and everything else slower,
+    docs/records.md says by how much."""
     shard_size_mb: float = 128.0
     """Aimed size of a shard in MB before compression."""
     seed: int = 0
