@@ -41,12 +41,7 @@ def sentences(values: Mapping[str, Any]) -> list[str]:
         )
     for code, pixels in values["strata_left_out"].items():
         found.append(f"Stratum {code} ({pixels:,} px) is left out of every figure.")
-    sure = [c["name"] for c in values["classes"] if _certain(c["users_accuracy"])]
-    if sure:
-        found.append(
-            f"No error was found among the points of {', '.join(sure)}: an interval of zero "
-            "means few points rather than perfection (with n points up to about 3/n may be wrong)."
-        )
+    found += _certainty_sentences(values)
     return [first, *found]
 
 
@@ -185,5 +180,38 @@ def _calibration_sentences(found: Mapping[str, Any] | None) -> list[str]:
     ]
 
 
+def _certainty_sentences(values: Mapping[str, Any]) -> list[str]:
+    """Returns what intervals of zero width mean, and areas of classes that no point has."""
+    if all(s["points"] >= s["pixels"] for s in values["strata"]):
+        return []  # Every pixel was labelled: such figures are certain.
+    names = {
+        "users_accuracy": "user's accuracy",
+        "producers_accuracy": "producer's accuracy",
+        "f1": "F1",
+        "iou": "IoU",
+        "area_fraction": "the area",
+    }
+    classes = values["classes"]
+    sure = ["overall accuracy"] if _certain(values["overall_accuracy"]) else []
+    for key, name in names.items():
+        of = [c["name"] for c in classes if _certain(c[key])]
+        sure += [f"{name} of {', '.join(of)}"] if of else []
+    found = []
+    if sure:
+        found.append(
+            f"Intervals have no width for {'; '.join(sure)}: no point speaks against the value, "
+            "which means few points rather than certainty (of n points, up to about 3/n may be "
+            "otherwise)."
+        )
+    unmet = [c["name"] for c in classes if c["area_fraction"]["value"] == 0]
+    if unmet:
+        found.append(
+            f"No point has {', '.join(unmet)} in the reference: of their areas an upper bound is "
+            f"given, which holds with {100 * values['confidence']:g} % confidence (rule of three)."
+        )
+    return found
+
+
 def _certain(figure: Mapping[str, float | None]) -> bool:
-    return figure["value"] == 1.0 and not figure["standard_error"]
+    """Returns whether a figure is 0 or 1 without error, and no bound says how far from it."""
+    return figure["value"] in (0, 1) and figure["low"] == figure["high"]

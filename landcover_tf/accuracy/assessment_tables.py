@@ -97,14 +97,21 @@ def _estimate_tables(values: Mapping[str, Any]) -> list[TextTable]:
     return found
 
 
+def _area(figure: Mapping[str, float | None], digits: int) -> str:
+    """Returns an area with its interval, or the upper bound of one that no point has."""
+    if figure["value"] == 0 and figure["high"]:
+        return f"< {figure['high']:,.{digits}f}"
+    return number(figure, digits)
+
+
 def _area_table(classes: Sequence[Mapping[str, Any]]) -> TextTable:
     known = None not in (classes[0]["area_ha"], classes[0]["mapped_area_ha"])
     counted = classes[0]["mapped_pixels"] is not None
     rows: list[tuple[str, ...]] = []
     for c in classes:
-        share = number(c["area_fraction"], 4)
+        share = _area(c["area_fraction"], 4)
         if known:
-            rows.append((c["name"], number(c["mapped_area_ha"], 1), number(c["area_ha"], 1), share))
+            rows.append((c["name"], number(c["mapped_area_ha"], 1), _area(c["area_ha"], 1), share))
         elif counted:
             rows.append((c["name"], f"{c['mapped_pixels']:,}", share))
         else:

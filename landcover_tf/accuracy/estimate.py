@@ -6,7 +6,7 @@ Y = sum_h N_h mean_h(y) (Stehman 2014, International Journal of Remote Sensing 3
 itself, it is term by term the estimators of Olofsson et al. (2014), equations 1 to 11.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import Any
 
@@ -43,6 +43,8 @@ class Estimate:
     standard_error: float
     half_width: float
     """Half the confidence interval; the normal interval is symmetric."""
+    bound: float | None = None
+    """Upper limit instead, where no point has what is counted and the normal interval is zero."""
 
     def to_dict(self, factor: float = 1.0, upper: float = 1.0) -> dict[str, float | None]:
         """Returns plain values for JSON; the interval is cut where the figure cannot be.
@@ -52,7 +54,7 @@ class Estimate:
             upper: Largest possible value.
         """
         value, half = self.value * factor, self.half_width * factor
-        high = value + half
+        high = value + half if self.bound is None else self.bound * factor
         return {
             "value": json_number(value),
             "standard_error": json_number(self.standard_error * factor),
@@ -78,7 +80,8 @@ class Accuracy:
     f1: list[Estimate]
     iou: list[Estimate]
     area: list[Estimate]
-    """Share of the mapped area that the class really covers."""
+    """Share of the mapped area that the class really covers; of a class that no point has,
+    an upper bound is known."""
     mapped: list[Estimate]
     """Share of the mapped area that the map gives the class; without error where the strata are
     the map's own classes."""
@@ -119,6 +122,8 @@ def assess(sample: Sample, classes: int, *, confidence: float = 0.95) -> Accurac
     where = (sample.mapped[inside], sample.reference[inside])
     np.add.at(counts, where, 1)
     np.add.at(cells, where, weight[inside])
+    unmet = min(_unmet_pixels(sample, confidence) / weight.sum(), 1.0)
+    area = ratios(reference, np.repeat(domain, classes, axis=1))
     return Accuracy(
         counts=counts,
         proportions=cells / weight.sum(),
@@ -128,11 +133,27 @@ def assess(sample: Sample, classes: int, *, confidence: float = 0.95) -> Accurac
         producers=ratios(both, reference),
         f1=ratios(2.0 * both, sums),
         iou=ratios(both, either),
-        area=ratios(reference, np.repeat(domain, classes, axis=1)),
+        area=[
+            estimate if met else replace(estimate, bound=unmet)
+            for estimate, met in zip(area, counts.sum(axis=0) > 0, strict=True)
+        ],
         mapped=ratios(mapped, np.repeat(domain, classes, axis=1)),
         mean_f1=mean(2.0 * both, sums),
         mean_iou=mean(both, either),
     )
+
+
+def _unmet_pixels(sample: Sample, confidence: float) -> float:
+    """Returns how many pixels a class may have that none of the points has.
+
+    With n points, none of which has it, a share of -ln(1 - confidence) / n is as improbable as the
+    confidence says (at 95 % the rule of three; Hanley and Lippman-Hand 1983, Journal of the
+    American Medical Association 249, page 1743). Of several strata, the class has most pixels if it
+    lies in the one whose points stand for most. Strata labelled completely have none of it.
+    """
+    stands_for = sample.pixels / np.maximum(sample.points, 1)
+    unknown = stands_for[sample.points < sample.pixels]
+    return float(-np.log(1 - confidence) * unknown.max(initial=0.0))
 
 
 def _ratios(

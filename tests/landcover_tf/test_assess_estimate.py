@@ -300,6 +300,25 @@ def test_a_stratum_can_be_left_out_and_the_report_says_so(world):
     assert "Stratum 60" in (world / "result" / "report.md").read_text()
 
 
+def test_every_interval_without_width_is_explained(world):
+    """Water is always found, and the map's woods are all wrong."""
+    path = label(design(world, "--samples", 300), world / "map.tif")
+    change(path, "UPDATE points SET reference = 10 WHERE stratum = 20")
+    code, values = estimate(world, path)
+    assert code == 0
+    text = (world / "result" / "report.md").read_text()
+    expected = (
+        "Intervals have no width for user's accuracy of agricultural areas, forests, water bodies; "
+        "producer's accuracy of water bodies; F1 of forests, water bodies; "
+        "IoU of forests, water bodies: no point speaks against"
+    )
+    assert expected in text
+    unmet = [c["name"] for c in values["classes"] if c["code"] not in (10, 60)]
+    assert f"No point has {', '.join(unmet)} in the reference" in text
+    woods = values["classes"][1]["area_ha"]
+    assert f"| < {woods['high']:.1f} | < " in text
+
+
 def test_strata_where_the_map_has_no_class_cannot_be_estimated(world, capsys):
     # Stratum 60 is where the map has no data.
     write(world / "strata.tif", np.where(read(world / "map.tif") == 0, 60, 10).astype(np.uint8),

@@ -188,6 +188,22 @@ def test_a_class_that_nobody_found_has_no_accuracy_but_an_area_of_zero():
     assert found.users[2].to_dict()["low"] is None
 
 
+def test_the_area_of_a_class_that_no_point_has_is_bounded():
+    """Of 20 points that stand for 50 pixels each and 12 for 25 each, in 1300 pixels."""
+    counts = np.array([[18, 2, 0], [1, 11, 0], [0, 0, 0]])
+    found = assess(sample_of(counts, [1000, 300, 0]), 3)
+    # ln(0.05) = -2.9957; at worst the class is in the stratum whose points stand for 50 pixels.
+    expected = 2.9957 * 50 / 1300
+    area = found.area[2].to_dict()
+    assert (area["value"], area["low"]) == (0, 0)
+    assert area["high"] == pytest.approx(expected, rel=1e-4)
+    assert found.area[0].bound is None
+    # If that much of the stratum had it, 20 points would miss it one time in twenty at most.
+    assert (1 - expected * 1300 / 1000) ** 20 <= 0.05
+    complete = assess(sample_of(counts, [20, 12, 0]), 3)
+    assert complete.area[2].to_dict()["high"] == 0
+
+
 def test_a_stratum_labelled_completely_has_no_sampling_error():
     counts = np.array([[3, 1], [2, 8]])
     found = assess(sample_of(counts, [4, 10]), 2)
