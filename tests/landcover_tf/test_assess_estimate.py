@@ -298,6 +298,14 @@ def test_a_stratum_can_be_left_out_and_the_report_says_so(world):
     assert values["strata_left_out"] == {"60": pixels}
     assert values["assessed_area_ha"] == pytest.approx(142 - pixels * 0.01)
     assert "Stratum 60" in (world / "result" / "report.md").read_text()
+    # Where the map is right, table and picture show the same areas on the map and estimated.
+    change(path, "UPDATE points SET reference = stratum")
+    _, values = estimate(world, path, "--leave-out-strata", 60)
+    for land_cover in values["classes"]:
+        for mapped, area in (("mapped_fraction", "area_fraction"), ("mapped_area_ha", "area_ha")):
+            assert land_cover[mapped]["value"] == pytest.approx(land_cover[area]["value"])
+    text = (world / "result" / "report.md").read_text()
+    assert f"{14_200 - pixels:,} of the 14,200 pixels that the map classifies" in text
 
 
 def test_every_interval_without_width_is_explained(world):
