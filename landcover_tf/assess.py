@@ -91,6 +91,8 @@ class EstimateConfig:
     """Class map of one uint8 band."""
     reference: Path
     """Labelled points: GeoPackage, or CSV with x and y (or lon and lat)."""
+    layer: str | None = None
+    """Layer of the GeoPackage; by default its only one of points."""
     output_dir: Path | None = None
     """Receives estimate.json, tables, report.md and a picture; `assessment` beside the points by
     default."""
@@ -258,6 +260,7 @@ def _estimate(config: EstimateConfig) -> None:
             legend=config.legend,
             exclude_codes=config.exclude_codes,
             reference=config.reference,
+            layer=config.layer,
             reference_column=config.reference_column,
             reference_legend=config.reference_legend,
             points_crs=config.points_crs,

@@ -119,17 +119,22 @@ def polygon_blob(rings: Sequence[Sequence[tuple[float, float]]], srs_id: int) ->
     return header + b"".join(body)
 
 
-def read_points(path: Path) -> PointTable:
-    """Returns the points of a GeoPackage's only point layer.
+def read_points(path: Path, layer: str | None = None) -> PointTable:
+    """Returns the points of a layer of a GeoPackage.
+
+    Args:
+        path: GeoPackage.
+        layer: Name of the layer; the only layer of points by default, or the only one of any
+            geometry where none is declared as points.
 
     Raises:
-        SampleError: The file is no GeoPackage, has no or several point layers, or a feature of
-            the layer is not one point.
+        SampleError: The file is no GeoPackage, has no such layer or several, or a feature of the
+            layer is not one point.
     """
     try:
         connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
         try:
-            return _read(connection, path)
+            return _read(connection, path, layer)
         finally:
             connection.close()
     except sqlite3.Error as error:
@@ -175,15 +180,8 @@ def _create(connection: sqlite3.Connection, layer: Layer) -> None:
     )
 
 
-def _read(connection: sqlite3.Connection, path: Path) -> PointTable:
-    layers = connection.execute(
-        "SELECT table_name, column_name, srs_id FROM gpkg_geometry_columns "
-        "WHERE upper(geometry_type_name) IN ('POINT', 'MULTIPOINT')"
-    ).fetchall()
-    if len(layers) != 1:
-        found = ", ".join(row[0] for row in layers) or "none"
-        raise SampleError(f"{path} must have one layer of points, it has: {found}")
-    table, geometry, srs_id = layers[0]
+def _read(connection: sqlite3.Connection, path: Path, layer: str | None) -> PointTable:
+    table, geometry, srs_id = _layer(connection, path, layer)
     quoted = table.replace('"', '""')
     cursor = connection.execute(f'SELECT * FROM "{quoted}"')
     names = [column[0] for column in cursor.description]
@@ -199,6 +197,28 @@ def _read(connection: sqlite3.Connection, path: Path) -> PointTable:
         xs.append(x)
         ys.append(y)
     return PointTable(rows=rows, x=xs, y=ys, crs=_crs(connection, srs_id, path))
+
+
+def _layer(connection: sqlite3.Connection, path: Path, layer: str | None) -> tuple[str, str, int]:
+    """Returns table, geometry column and reference system of the layer of points."""
+    rows = connection.execute(
+        "SELECT table_name, column_name, srs_id, upper(geometry_type_name) "
+        "FROM gpkg_geometry_columns"
+    ).fetchall()
+    points = [row[:3] for row in rows if row[3] in ("POINT", "MULTIPOINT")]
+    # Some programs declare no type; whether the features are points is seen when they are read.
+    points = points or [row[:3] for row in rows if row[3] == "GEOMETRY"]
+    if layer is not None:
+        points = [row[:3] for row in rows if row[0] == layer]
+    if len(points) == 1:
+        table, geometry, srs_id = points[0]
+        return table, geometry, srs_id
+    if layer is not None:
+        names = ", ".join(row[0] for row in rows) or "none"
+        raise SampleError(f"{path} has no layer {layer!r}; its layers are: {names}")
+    found = ", ".join(row[0] for row in points) or "none"
+    advice = "; name the one to use with --layer" if points else ""
+    raise SampleError(f"{path} must have one layer of points, it has: {found}{advice}")
 
 
 def _crs(connection: sqlite3.Connection, srs_id: int, path: Path) -> CRS | None:

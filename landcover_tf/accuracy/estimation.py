@@ -27,6 +27,7 @@ class Survey:
     legend: str | None
     exclude_codes: tuple[int, ...]
     reference: Path
+    layer: str | None
     reference_column: str
     reference_legend: str | None
     points_crs: str | None
@@ -58,9 +59,12 @@ def estimate_survey(survey: Survey) -> dict[str, Any]:
     points = load_points(
         survey.reference,
         class_map.legend,
+        layer=survey.layer,
         column=survey.reference_column,
         crs=survey.points_crs,
         crs_of_x_y=design.crs if design else None,
+        # Only a record's strata are found by it; elsewhere it may hold what it likes.
+        with_stratum=design is not None,
     )
     basis = design or _strata_map(survey, class_map)
     # Records of older versions do not say where their pixels lie.

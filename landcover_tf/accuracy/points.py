@@ -17,7 +17,7 @@ from landcover_tf.legend import Legend
 UNLABELLED = -1
 GEOGRAPHIC = "EPSG:4326"
 _PAIRS = (("x", "y"), ("lon", "lat"), ("longitude", "latitude"))
-"""Columns that hold a position; all but the first are degrees."""
+"""Columns that hold a position, in small or capital letters; all but the first are degrees."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -34,7 +34,8 @@ class ReferencePoints:
     reference: np.ndarray
     """Code as in the file, UNLABELLED where it is empty, int64 [points]."""
     stratum: np.ndarray | None
-    """Code of the stratum, int64 [points]; None without such a column."""
+    """Code of the stratum, int64 [points]; None without such a column or where it is not asked
+    for."""
 
 
 def load_points(
@@ -44,29 +45,35 @@ def load_points(
     column: str = "reference",
     crs: str | None = None,
     crs_of_x_y: str | None = None,
+    layer: str | None = None,
+    with_stratum: bool = True,
 ) -> ReferencePoints:
     """Returns the points of a file.
 
     Args:
-        path: GeoPackage with one layer of points, or CSV with columns x and y, or lon and lat.
+        path: GeoPackage, or CSV with columns x and y, or lon and lat.
         legend: Whose class names may stand for codes.
         column: Column of the reference class.
         crs: Reference system of a CSV file's positions, or of a GeoPackage that names none.
         crs_of_x_y: That of columns x and y when `crs` is None.
+        layer: Layer of a GeoPackage that has several of points.
+        with_stratum: Read the column `stratum`, if there is one.
 
     Raises:
-        SampleError: The file has no points, lacks a column, names another reference system than
-            `crs`, or a value cannot be read.
+        SampleError: The file has no points, lacks a column or the layer, names another reference
+            system than `crs`, or a value cannot be read.
     """
     if not path.is_file():
         raise SampleError(f"{path} does not exist; expected reference points, .gpkg or .csv")
     if path.suffix.lower() == ".csv":
+        if layer is not None:
+            raise SampleError(f"--layer {layer} is that of a GeoPackage, {path} is a table")
         table, x, y, system = _read_csv(path, crs, crs_of_x_y)
         rows: Sequence[Mapping[str, Any]] = table
     elif path.suffix.lower() == ".gpkg":
-        layer = read_points(path)
-        rows, system = layer.rows, _layer_system(layer.crs, crs, path)
-        x, y = np.array(layer.x, float), np.array(layer.y, float)
+        points = read_points(path, layer)
+        rows, system = points.rows, _layer_system(points.crs, crs, path)
+        x, y = np.array(points.x, float), np.array(points.y, float)
     else:
         raise SampleError(f"{path} must be a GeoPackage (.gpkg) or a table (.csv)")
     if not rows:
@@ -79,13 +86,14 @@ def load_points(
     identify = next((name for name in ("id", "fid") if name in rows[0]), None)
     ids = tuple(str(row[identify]) if identify else str(i) for i, row in enumerate(rows, 1))
     codes = {name: code for name, code in zip(legend.names, legend.codes, strict=True)}
+    with_stratum &= "stratum" in rows[0]
     return ReferencePoints(
         ids=ids,
         x=x,
         y=y,
         crs=system,
         reference=_codes(rows, column, codes, ids, path),
-        stratum=_codes(rows, "stratum", codes, ids, path) if "stratum" in rows[0] else None,
+        stratum=_codes(rows, "stratum", codes, ids, path) if with_stratum else None,
     )
 
 
@@ -114,11 +122,12 @@ def _read_csv(
         raise SampleError(
             f"{path}: points {listed(ragged)} (counted from 1) have not as many cells as the header"
         )
-    pair = next((p for p in _PAIRS if set(p) <= set(rows[0])), None)
+    columns = {name.strip().lower(): name for name in rows[0]}
+    pair = next((p for p in _PAIRS if set(p) <= set(columns)), None)
     if pair is None:
         raise SampleError(f"{path} needs columns x and y, or lon and lat; it has {[*rows[0]]}")
     try:
-        x, y = (np.array([float(row[name]) for row in rows]) for name in pair)
+        x, y = (np.array([float(row[columns[name]]) for row in rows]) for name in pair)
     except (TypeError, ValueError) as error:
         raise SampleError(f"{path} has a position that is not a number: {error}") from error
     wanted = crs or (crs_of_x_y if pair == _PAIRS[0] else GEOGRAPHIC)

@@ -258,6 +258,41 @@ def test_a_table_that_a_spreadsheet_saved(world, capsys):
     assert "points 3, 7 (counted from 1) have not as many cells" in capsys.readouterr().err
 
 
+def test_a_column_stratum_that_is_not_needed_may_hold_anything(world, capsys):
+    points = read_points(label(design(world, "--samples", 300), world / "truth.tif"))
+    lines = ["X,Y,stratum,reference"]
+    for row, x, y in zip(points.rows, points.x, points.y, strict=True):
+        lines.append(f"{x},{y},dark wood,{row['reference']}")
+    path = world / "points.csv"
+    path.write_text("\n".join(lines))
+    code, values = estimate(world, path, "--strata-map", world / "map.tif")
+    assert code == 0
+    assert values["points"]["used"] == 300
+    assert estimate(world, path, "--not-a-probability-sample")[0] == 0
+    assert estimate(world, path, "--design", world / "sample" / "design.json")[0] == 2
+    assert "point 1 has stratum 'dark wood'" in capsys.readouterr().err
+    assert estimate(world, path, "--not-a-probability-sample", "--layer", "points")[0] == 2
+    assert "--layer points is that of a GeoPackage" in capsys.readouterr().err
+
+
+def test_the_layer_of_a_geopackage_with_several(world, capsys):
+    path = label(design(world, "--samples", 300), world / "truth.tif")
+    _, expected = estimate(world, path)
+    change(path, "UPDATE gpkg_geometry_columns SET geometry_type_name = 'GEOMETRY'")
+    assert estimate(world, path) == (0, expected)
+    change(path, "UPDATE gpkg_geometry_columns SET geometry_type_name = 'POINT'")
+    change(path, "CREATE TABLE notes (fid INTEGER PRIMARY KEY, geom POINT)")
+    contents = "gpkg_contents (table_name, data_type, identifier, last_change, srs_id)"
+    date = "2020-01-01T00:00:00Z"
+    change(path, f"INSERT INTO {contents} VALUES ('notes', 'features', 'notes', ?, 32634)", date)
+    change(path, "INSERT INTO gpkg_geometry_columns VALUES ('notes', 'geom', 'POINT', 32634, 0, 0)")
+    assert estimate(world, path)[0] == 2
+    assert "it has: points, notes; name the one to use with --layer" in capsys.readouterr().err
+    assert estimate(world, path, "--layer", "points") == (0, expected)
+    assert estimate(world, path, "--layer", "point")[0] == 2
+    assert "has no layer 'point'; its layers are: points, notes" in capsys.readouterr().err
+
+
 def test_a_place_that_is_not_on_earth_is_outside_the_map(world):
     (world / "points.csv").write_text(
         "id,lon,lat,reference\na,21,95,10\nb,nan,39.7,10\nc,21.005,39.745,10\n"
