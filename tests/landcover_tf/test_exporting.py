@@ -31,6 +31,7 @@ def folder(tmp_path_factory, info, network):
     check = write_export(network, info, path, check_images=stored_images(2, 64, info))
     assert check.pixels == 2 * 64 * 64
     assert check.max_probability_difference <= 1e-5
+    assert check.different_classes == 0
     return path
 
 
@@ -190,6 +191,15 @@ def test_an_existing_version_is_never_overwritten(folder, info, network):
 def test_a_differing_model_is_named_and_not_written(tmp_path, folder, info, network, images):
     other = small_network(info, seed=9)
     with pytest.raises(ModelError, match="differs from the Keras model: probabilities by"):
+        check_export(folder, other, info, images)
+
+
+def test_a_difference_beyond_rounding_is_refused(folder, info, images):
+    other = small_network(info)
+    kernel, bias = other.get_layer("logits").get_weights()
+    bias[0] += 3e-4  # At a temperature of 1.5 at most 5e-5 in probability.
+    other.get_layer("logits").set_weights([kernel, bias])
+    with pytest.raises(ModelError, match=r"probabilities by \d.*e-05"):
         check_export(folder, other, info, images)
 
 
