@@ -99,10 +99,11 @@ class EstimateConfig:
     design: Path | None = None
     """Record of the sampling design; design.json beside the points by default."""
     strata_map: Path | None = None
-    """Map in whose classes the points were drawn at random; instead of a design record."""
+    """Map in whose classes the points were drawn at random; instead of a design record. Each of
+    its codes is a stratum, known to its legend or not."""
     strata_legend: str | None = None
-    """Name or TOML file of that map's legend; by default the one that its tags name, or else
-    landcover9."""
+    """Name or TOML file of that map's legend, which says what is no data; by default the one
+    that its tags name, or else landcover9."""
     not_a_probability_sample: bool = False
     """The points were not drawn at random: report agreement with them, no areas, no intervals."""
     leave_out_strata: tuple[int, ...] = ()

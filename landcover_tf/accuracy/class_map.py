@@ -160,9 +160,7 @@ class ClassMap:
         Raises:
             RasterError: The map has codes that its legend does not know.
         """
-        counts = np.zeros(256, np.int64)
-        for window in self.strips(rows):
-            counts += np.bincount(self._read(window).ravel(), minlength=256)
+        counts = self._counts(rows)
         known = {self.legend.nodata, *self.legend.codes, *self.excluded}
         unknown = {int(c): int(counts[c]) for c in np.flatnonzero(counts) if int(c) not in known}
         if unknown:
@@ -178,12 +176,24 @@ class ClassMap:
             excluded=excluded,
         )
 
+    def count_codes(self, rows: int) -> dict[int, int]:
+        """Returns the pixels of each code that occurs, known to the legend or not, but no data."""
+        counts = self._counts(rows)
+        without = (self.legend.nodata, *self.excluded)
+        return {int(c): int(counts[c]) for c in np.flatnonzero(counts) if c not in without}
+
     def same_grid(self, height: int, width: int, crs: CRS | None, transform: Affine) -> bool:
         """Returns whether another raster has the pixels of this one."""
         return (
             (height, width, crs) == (self.height, self.width, self.crs)
             and transform.almost_equals(self.transform, precision=1e-6)
         )  # fmt: skip
+
+    def _counts(self, rows: int) -> np.ndarray:
+        counts = np.zeros(256, np.int64)
+        for window in self.strips(rows):
+            counts += np.bincount(self._read(window).ravel(), minlength=256)
+        return counts
 
     def _read(self, window: Window) -> np.ndarray:
         with rasterio.open(self.path) as raster:

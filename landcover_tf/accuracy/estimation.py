@@ -138,7 +138,8 @@ def _strata(
     """
     if isinstance(basis, ClassMap):
         stratum = from_map(points, basis)
-        sizes, source = basis.count(survey.rows_per_strip).classes, basis.path.name
+        # A stratum needs no name: points may have been drawn from codes that the legend lacks.
+        sizes, source = basis.count_codes(survey.rows_per_strip), basis.path.name
     else:
         stratum = from_record(points, class_map, same_map=same_map)
         sizes, source = basis.pixels, f"{basis.map} of the sampling design"

@@ -126,17 +126,17 @@ def test_points_of_a_finer_sample_that_share_a_pixel_are_no_duplicates(world):
     assert values["points"]["excluded"] == {}
 
 
-def test_strata_may_have_their_own_reference_system_and_legend(world, capsys):
+def test_strata_may_have_their_own_reference_system_and_legend(world):
     path = label(design(world, "--samples", 300), world / "truth.tif")
     (path.parent / "design.json").unlink()
     foreign = np.zeros(256, np.uint8)
     foreign[[10, 20, 60]] = [40, 95, 100]
     strata = write_in_zone_35(world / "strata.tif", foreign[read(world / "truth.tif")])
     arguments = ("--strata-map", world / "strata.tif")
-    assert estimate(world, path, *arguments)[0] == 2
-    assert "does not know" in capsys.readouterr().err
     code, values = estimate(world, path, *arguments, "--strata-legend", "worldcover")
     assert code == 0
+    # The strata need no names, only what is no data.
+    assert estimate(world, path, *arguments) == (0, values)
     with rasterio.open(world / "strata.tif") as raster:
         table = list(zip(read_points(path).x, read_points(path).y, strict=True))
         x, y = transform("EPSG:32634", "EPSG:32635", *zip(*table, strict=True))
@@ -144,6 +144,28 @@ def test_strata_may_have_their_own_reference_system_and_legend(world, capsys):
     for stratum in values["strata"]:
         assert stratum["points"] == drawn.count(stratum["code"])
         assert stratum["pixels"] == (strata == stratum["code"]).sum()
+
+
+def test_codes_outside_of_the_legend_are_strata_like_others(world, capsys):
+    path = label(design(world, "--samples", 300), world / "truth.tif")
+    codes = read(world / "map.tif").copy()
+    codes[40:44] = 255
+    write(world / "strata.tif", codes, tags={"legend": "landcover9"})
+    arguments = ("--strata-map", world / "strata.tif")
+    code, values = estimate(world, path, *arguments)
+    assert code == 0
+    assert values["strata"][-1]["code"] == 255
+    assert values["strata"][-1]["pixels"] == 4 * SIZE
+    # Points were drawn from the others only.
+    rows = np.round((4_399_995 - np.array(read_points(path).y)) / 10)
+    ids = np.flatnonzero((rows >= 40) & (rows < 44)) + 1
+    change(path, f"DELETE FROM points WHERE id IN ({', '.join(map(str, ids))})")
+    assert estimate(world, path, *arguments)[0] == 2
+    assert "stratum 255 (480 px) has no labelled point" in capsys.readouterr().err
+    code, values = estimate(world, path, *arguments, "--leave-out-strata", 255)
+    assert code == 0
+    assert values["strata_left_out"] == {"255": 480}
+    assert values["map_pixels"]["in_strata"] == 14_200 - 480
 
 
 def test_points_of_a_table_are_in_the_systems_of_their_design(world):
