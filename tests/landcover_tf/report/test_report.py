@@ -7,7 +7,7 @@ from threading import Thread
 import numpy as np
 import pytest
 import rasterio
-from fakes.assessed_map import design, estimate, label, make_world, write
+from fakes.assessed_map import design, estimate, label, make_world, read, write
 
 from landcover_tf import assess, evaluate
 from landcover_tf.report import __main__ as report
@@ -93,9 +93,10 @@ def test_assessments_of_the_map_come_before_the_scores(page, tiny_run, prepared_
 
 def test_assessments_of_other_maps_are_not_those_of_the_map_shown(evaluated_run, tmp_path):
     make_world(tmp_path)
+    # Without tags it may be shown by a run of any legend.
+    assessed = write(tmp_path / "map.tif", read(tmp_path / "map.tif"))
     path = label(design(tmp_path, "--samples", 150), tmp_path / "truth.tif")
     assert estimate(tmp_path, path)[0] == 0
-    # The viewer shows a map of the run's legend, of which 10 is the only class of the world.
     shown = write(tmp_path / "shown.tif", np.full((4, 5), 10, np.uint8))
     result = str(tmp_path / "result" / "estimate.json")
     output = tmp_path / "report.html"
@@ -109,6 +110,10 @@ def test_assessments_of_other_maps_are_not_those_of_the_map_shown(evaluated_run,
     assert text.count("<span>accuracy of map.tif, 95 % interval</span>") == 2
     assert "<h2>Accuracy and area of the map: map.tif, points.gpkg</h2>" in text
     assert text.count("The viewer of this page shows another file, shown.tif: these") == 2
+    assert report.main([*arguments, str(assessed)]) == 0
+    text = output.read_text()
+    assert text.count("<span>accuracy of the map, 95 % interval</span>") == 2
+    assert "another file" not in text
 
 
 def test_a_map_of_another_legend_is_refused(page, tiny_run, prepared_scenes, tmp_path, capsys):
