@@ -43,7 +43,10 @@ def write_assessment(folder: Path, values: Mapping[str, Any]) -> Path:
 
 def markdown(values: Mapping[str, Any]) -> str:
     """Returns the report: what was done, what was left out, every table, the picture."""
-    lines = [f"# {title(values)}", "", f"Map `{values['map']}`, SHA-256 {values['map_sha256']}."]
+    files = (
+        f"Map `{values['map']}`, SHA-256 {values['map_sha256']}; reference `{values['reference']}`."
+    )
+    lines = [f"# {title(values)}", "", files]
     lines += ["", *(f"{sentence}\n" for sentence in sentences(values))]
     lines.append(f"![Scores by class]({PICTURE})")
     for table in tables(values):

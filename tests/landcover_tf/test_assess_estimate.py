@@ -116,6 +116,7 @@ def test_the_report_counts_pixels_left_out_and_tells_the_design(world):
     ]
     text = (world / "result" / "report.md").read_text()
     assert all(f"\n{sentence}\n" in text for sentence in expected)
+    assert "; reference `points.gpkg`.\n" in text
     (section,) = assessments([world / "result" / "estimate.json"], None)
     assert set(expected) <= set(section.paragraphs)
     write(world / "map.tif", read(world / "truth.tif"))

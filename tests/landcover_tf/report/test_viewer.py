@@ -54,7 +54,10 @@ def layers(tmp_path_factory):
 def page(layers, folder, name="report"):
     pyramid = build_pyramid(layers, folder / f"{name}_tiles", LEGEND)
     section = Section(
-        id="t", title="Table", tables=[Table(header=("class", "F1"), rows=[("<b>", "1")])]
+        id="t",
+        title="Table",
+        paragraphs=["0a" * 32],
+        tables=[Table(header=("class", "F1"), rows=[("<b>", "1")])],
     )
     write_page(
         Page(
