@@ -87,7 +87,7 @@ def write_page(page: Page, path: Path) -> None:
         sections=page.sections,
         viewer=_script_safe(page.viewer) if page.viewer else "",
         viewer_folder=(page.viewer or {}).get("pyramid", {}).get("folder", ""),
-        viewer_js=(folder / "templates" / "viewer.js").read_text(),
+        viewer_js=[(folder / "templates" / n).read_text() for n in ("tiles.js", "viewer.js")],
         style=(folder / "templates" / "style.css").read_text(),
         vendor_js=(folder / "vendor" / "ol.js").read_text(),
         vendor_css=(folder / "vendor" / "ol.css").read_text(),
