@@ -19,7 +19,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"):
         os.environ.setdefault(name, "1")
 
-# They take a minute or more each, for the networks that they train.
+# They take a minute or more each, for the networks that they train; the longest first.
 LONGEST = ("test_search.py", "test_train_and_evaluate.py", "test_distributed.py",
            "test_many_scenes.py", "test_report.py", "test_predict_runs.py",
            "test_survival.py")  # fmt: skip
@@ -28,7 +28,8 @@ SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begins the longest files first, so that no process ends long after the others."""
-    items.sort(key=lambda item: item.path.name not in LONGEST)
+    place = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.name, len(LONGEST)))
 
 
 @pytest.fixture(scope="session")
