@@ -1,7 +1,7 @@
 """Many windows at a bounded rate: none lost, none answered twice, latencies printed."""
 
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 
 import numpy as np
@@ -89,18 +89,13 @@ def test_two_clients_at_once(served):
     """Two maps at the same time do not get each other's windows."""
     server, info = served
     allowed = 0 if isinstance(server, ModelServer) else 1e-6
-    wrong = []
 
-    def work(offset: int) -> None:
+    def wrong(offset: int) -> list[int]:
         own = [unique_window(offset + i, info) for i in range(5)]
         with ServerBackend(server.url("grpc"), info) as client:
             once = [client.probabilities(window) for window in own]
             again = [answer["probabilities"] for answer in client.stream(own, ("probabilities",))]
-        wrong.extend(i for i in range(5) if np.abs(again[i] - once[i]).max() > allowed)
+        return [i for i in range(5) if np.abs(again[i] - once[i]).max() > allowed]
 
-    threads = [threading.Thread(target=work, args=(offset,)) for offset in (0, 5000)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert wrong == []
+    with ThreadPoolExecutor(2) as clients:
+        assert list(clients.map(wrong, (0, 5000))) == [[], []]
