@@ -73,7 +73,7 @@ def closest_pairs(legend: Legend) -> list[ColourPair]:
     for vision in _SIMULATION:
         lab = rgb2lab(simulate(colours, vision)[None])[0]
         candidates = [
-            (float(deltaE_ciede2000(lab[i], lab[j])), i, j)  # type: ignore[no-untyped-call]
+            (float(deltaE_ciede2000(lab[i], lab[j])), i, j)
             for i, j in combinations(range(len(colours)), 2)
         ]
         if candidates:

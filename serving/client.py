@@ -2,7 +2,7 @@
 
 import json
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -216,7 +216,7 @@ def _transport(
     )
 
 
-def _signature_problems(signatures: dict[str, Signature], info: ModelInfo) -> list[str]:
+def _signature_problems(signatures: Mapping[str, Signature], info: ModelInfo) -> list[str]:
     missing = [name for name in info.signatures if name not in signatures]
     if missing:
         have = ", ".join(sorted(s for s in signatures if not s.startswith("__"))) or "none"

@@ -3,6 +3,7 @@
 import importlib.util
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -14,8 +15,8 @@ from serving.options import NetworkOptions, PredictionOptions
 from serving.pipeline import Backend
 
 
-def chosen_engine(options: NetworkOptions) -> str:
-    """Returns the engine's name: server, openvino or tensorflow.
+def chosen_engine(options: NetworkOptions) -> Literal["server", "openvino", "tensorflow"]:
+    """Returns the name of the engine to run.
 
     Raises:
         ConfigError: OpenVINO was asked for and is not installed.

@@ -28,11 +28,11 @@ from serving.options import (
     NetworkOptions,
     OutputOptions,
     PredictionOptions,
-    SourceOptions,
 )
 from serving.predict import PredictConfig
 from serving.raster_io import bounded_cache
 from serving.scene_prediction import Result, ScenePrediction
+from serving.sources import SourceOptions
 from serving.training_upsampling import difference
 
 
@@ -152,8 +152,9 @@ def rows_job(scene: ScenePrediction, rows: tuple[int, ...]) -> RowsJob:
     """Returns the job of some rows, with all that a worker might choose otherwise decided."""
     options = scene.options
     network = replace(options.network, mode=scene.layout.mode)
-    if network.server is None:
-        network = replace(network, engine=chosen_engine(network))
+    engine = chosen_engine(network)
+    if engine != "server":
+        network = replace(network, engine=engine)
     return RowsJob(
         model_path=scene.engine.folder.absolute(),
         path=scene.source_path.absolute(),

@@ -66,7 +66,7 @@ def place(grids: Sequence[Georeference], names: Sequence[str]) -> tuple[Georefer
     """
     first = grids[0]
     for grid, name in zip(grids, names, strict=True):
-        if grid.crs is None:
+        if grid.crs is None or first.crs is None:
             raise RasterError(f"{name} has no CRS, so its place in a mosaic is unknown")
         if grid.crs != first.crs:
             raise RasterError(

@@ -46,7 +46,7 @@ def without_small_objects(
 
 def label_objects(classes: np.ndarray) -> np.ndarray:
     """Returns 4-connected objects of equal class, int [rows, width]; 0 where there is no data."""
-    return measure.label(classes, background=IGNORED, connectivity=1)
+    return np.asarray(measure.label(classes, background=IGNORED, connectivity=1))
 
 
 def fill_removed(classes: np.ndarray, removed: np.ndarray, rounds: int) -> np.ndarray:

@@ -192,19 +192,19 @@ def box_sum(values: np.ndarray, window: int, *, limit: int) -> np.ndarray:
 
 
 def _running_sum(padded: np.ndarray, window: int, axis: int) -> np.ndarray:
-    """Sums runs of `window` values by adding runs whose lengths are powers of two."""
+    """Sums runs of `window` values, odd, by adding runs whose lengths are powers of two."""
     length = padded.shape[axis] - window + 1
-    power, size, offset, total = padded, 1, 0, None
-    while True:
-        if window & size:
-            part = _along(power, axis, offset, offset + length)
-            total = part.copy() if total is None else total + part
-            offset += size
-        if size * 2 > window:
-            return total
+    # An odd window has a run of one value, the first.
+    power, size, offset = padded, 1, 1
+    total = _along(padded, axis, 0, length).copy()
+    while size * 2 <= window:
         count = power.shape[axis]
         power = _along(power, axis, 0, count - size) + _along(power, axis, size, count)
         size *= 2
+        if window & size:
+            total += _along(power, axis, offset, offset + length)
+            offset += size
+    return total
 
 
 def _along(values: np.ndarray, axis: int, start: int, stop: int) -> np.ndarray:

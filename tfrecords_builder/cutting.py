@@ -212,7 +212,7 @@ class _Counted:
             now[part_of(patch.window, strip)] = True
         new = now & ~before
         before |= now
-        return new
+        return np.asarray(new)
 
     def _rows_at(self, split: str, row_off: int) -> np.ndarray:
         """Returns the flags of the patch-high strip at `row_off`, bool [patch_size, width]."""

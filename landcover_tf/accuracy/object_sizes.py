@@ -47,7 +47,7 @@ class ObjectSizes:
             mapped: Dense classes of the map, same shape.
         """
         # Regions of equal value; IGNORED is the background and gets label 0.
-        regions = label(reference, background=IGNORED, connectivity=1)  # type: ignore[no-untyped-call]
+        regions = label(reference, background=IGNORED, connectivity=1)
         number = int(regions.max())
         columns = self._classes + 1
         where = np.where(mapped == IGNORED, self._classes, mapped).astype(np.int64)

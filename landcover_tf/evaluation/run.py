@@ -86,7 +86,10 @@ def evaluate_run(run: RunFolder, folder: Path, settings: Settings) -> str:
     if found.baseline is not None:
         judged.append(judge("per-pixel baseline", found.baseline, blocks, **how))
         differences = difference(found.network, found.baseline, blocks, **how)
-    values = {
+    differences_values = (
+        None if differences is None else {name: i.to_dict() for name, i in differences.items()}
+    )
+    values: dict[str, Any] = {
         "split": settings.split,
         "patches": len(found.network),
         "pixels": judged[0].scores.pixels,
@@ -97,7 +100,7 @@ def evaluate_run(run: RunFolder, folder: Path, settings: Settings) -> str:
         "data_hash": info.data_hash,
         "unet": judged[0].to_dict(info.legend.names),
         "baseline": _baseline_values(baseline, judged, found, info),
-        "difference": differences and {name: i.to_dict() for name, i in differences.items()},
+        "difference": differences_values,
         "calibration": calibration | _calibration_errors(found, info),
         "software": provenance.software_versions(),
     }  # fmt: skip
@@ -122,8 +125,8 @@ def _calibration_errors(found: SplitPrediction, info: DatasetInfo) -> dict[str, 
     """Returns the calibration errors on the split, of the confidence and by class."""
     pairs = zip(found.before_by_class.error, found.after_by_class.error, strict=True)
     return {
-        "ece": json_number(found.before.error),
-        "ece_calibrated": json_number(found.after.error),
+        "ece": json_number(float(found.before.error)),
+        "ece_calibrated": json_number(float(found.after.error)),
         "by_class": {
             name: {"ece": json_number(before), "ece_calibrated": json_number(after)}
             for name, (before, after) in zip(info.legend.names, pairs, strict=True)
@@ -159,7 +162,7 @@ def _baseline_values(
         "training_pixels": baseline.training_pixels,
         "fit_seconds": round(baseline.seconds, 2),
         "calibration": {
-            "ece": json_number(found.baseline_reliability.error),
+            "ece": json_number(float(found.baseline_reliability.error)),
             "by_class": {name: {"ece": json_number(error)} for name, error in errors},
         },
     } | judged[1].to_dict(info.legend.names)
