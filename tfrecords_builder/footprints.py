@@ -16,6 +16,8 @@ COMMON_CRS = "EPSG:6933"
 # 2 pi a cos(30) / sqrt(1 - (e sin(30))^2) on WGS 84; NSIDC has half of it, 17367530.45 m.
 COMMON_WIDTH_M = 34735060.8903
 TOLERANCE_PX = 1e-3
+PAIRS_AT_ONCE = 2**20
+"""Pairs of patches in memory while the least distance is searched."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,22 +116,48 @@ class Footprints:
         return np.asarray(np.minimum(self.pixel[pairs[:, 0]], self.pixel[pairs[:, 1]]))
 
     def _least(self, first: np.ndarray, second: np.ndarray) -> float:
-        """Returns the least distance of two sets; the nearest centres bound the search."""
-        tree = cKDTree(self.centers[first])
-        _, nearest = tree.query(self.centers[second], k=1)
-        bound = self.distance(np.column_stack([first[nearest], second])).min()
-        both = np.concatenate([first, second])
-        side = np.repeat([0, 1], [len(first), len(second)])
-        nearer = both[self.subset(both).close_pairs(max(float(bound), 0.0), side)]
-        distances = self.distance(nearer)
-        return max(min(float(bound), float(distances.min(initial=np.inf))), 0.0)
+        """Returns the least distance of two sets, from ever more of the nearest centres.
+
+        Only pairs of one from each set are looked at, `PAIRS_AT_ONCE` at a time.
+        """
+        many, few = (first, second) if len(first) > len(second) else (second, first)
+        # In the largest pixels, centres are as far apart as the rectangles' distance in their own
+        # pixels and half of both diagonals, or nearer.
+        pixel = np.maximum(self.pixel[many].max(axis=0), self.pixel[few].max(axis=0))
+        sizes = (self.bounds[:, 2:] - self.bounds[:, :2]) / pixel
+        slack = float(np.hypot(*(sizes[many].max(axis=0) + sizes[few].max(axis=0)) / 2))
+        centers = self.centers / pixel
+        tree = cKDTree(centers[many])
+        least, seen = np.inf, 0
+        while len(few) and seen < len(many):
+            ranks = np.arange(seen + 1, min(max(2 * seen, 1), len(many)) + 1)
+            farthest = np.empty(len(few))
+            step = max(PAIRS_AT_ONCE // int(ranks[-1]), 1)
+            for start in range(0, len(few), step):
+                part = few[start : start + step]
+                apart, nearest = tree.query(centers[part], k=ranks)
+                pairs = np.column_stack([many[nearest].ravel(), np.repeat(part, len(ranks))])
+                least = min(least, float(self.distance(pairs).min()))
+                farthest[start : start + step] = apart[:, -1]
+            if least <= 0:
+                return 0.0
+            few, seen = few[farthest - slack < least], int(ranks[-1])
+        return least
 
     def _near(self, members: np.ndarray, distance_px: float, groups: np.ndarray) -> np.ndarray:
         """Returns a superset of the close pairs, from the distance of centres alone."""
-        bounds = self.bounds[members]
+        bounds, centers = self.bounds[members], self.centers[members]
         largest = (bounds[:, 2:] - bounds[:, :2]).max()
         reach = largest + distance_px * self.pixel[members].max()
-        pairs = cKDTree(self.centers[members]).query_pairs(reach, p=np.inf, output_type="ndarray")
+        sides = [np.flatnonzero(groups == group) for group in np.unique(groups)[:3]]
+        if len(sides) == 2:
+            # Two trees do not meet the pairs within a group, which are most of all.
+            trees = [cKDTree(centers[side]) for side in sides]
+            found = trees[0].sparse_distance_matrix(
+                trees[1], reach, p=np.inf, output_type="ndarray"
+            )
+            return np.column_stack([sides[0][found["i"]], sides[1][found["j"]]])
+        pairs = cKDTree(centers).query_pairs(reach, p=np.inf, output_type="ndarray")
         return np.asarray(pairs[groups[pairs[:, 0]] != groups[pairs[:, 1]]])
 
 

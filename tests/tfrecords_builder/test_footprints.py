@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
+from fakes.traced_memory import peak_bytes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rasterio.warp import transform
 
-from tfrecords_builder.footprints import PatchPlace, locate
+from tfrecords_builder.footprints import Footprints, PatchPlace, locate
 
 UTM33 = "EPSG:32633"
 
@@ -57,6 +58,49 @@ def test_close_pairs_and_distance_agree_with_brute_force(corners, distance, seed
         assert found == {pair for pair, d in apart.items() if d < distance - 1e-6}
     least = min(apart.values(), default=None)
     assert prints.min_distance(groups) == (None if least is None else pytest.approx(least))
+
+
+def rectangles(random, count, *, across_m, east_m=0.0):
+    """Rectangles of unequal sides and pixels in a square."""
+    corner = random.uniform(0, across_m, (count, 2)) + np.array([east_m, 0])
+    pixel = random.choice([10.0, 20.0], (count, 2))
+    return np.column_stack([corner, corner + pixel * random.integers(1, 40, (count, 2))]), pixel
+
+
+def of_two_groups(one, other):
+    bounds, pixel = (np.concatenate(parts) for parts in zip(one, other, strict=True))
+    prints = Footprints(world=np.zeros(len(bounds), int), bounds=bounds, pixel=pixel)
+    return prints, np.repeat([0, 1], [len(one[0]), len(other[0])])
+
+
+@pytest.mark.parametrize("apart_m", [-900, 500, 10_000, 1_000_000])
+@pytest.mark.parametrize("counts", [(60, 60), (90, 7), (1, 80)])
+def test_the_least_distance_of_unequal_rectangles_is_that_of_brute_force(counts, apart_m):
+    random = np.random.default_rng(len(str(apart_m)) * counts[0])
+    one = rectangles(random, counts[0], across_m=2000)
+    other = rectangles(random, counts[1], across_m=2000, east_m=2800 + apart_m)
+    prints, groups = of_two_groups(one, other)
+    every = np.array([(i, j) for i in np.flatnonzero(groups == 0) for j in np.flatnonzero(groups)])
+    expected = max(prints.distance(every).min(), 0)
+    assert prints.min_distance(groups) == pytest.approx(expected)
+
+
+def test_splits_far_apart_are_searched_without_all_of_their_pairs():
+    random = np.random.default_rng(0)
+    one = rectangles(random, 3000, across_m=50_000)
+    prints, groups = of_two_groups(one, rectangles(random, 3000, across_m=50_000, east_m=9e5))
+    prints.min_distance(groups)
+    # 9 million pairs between the groups, as many within them, of two int64 each.
+    assert peak_bytes(lambda: prints.min_distance(groups)) < 4e6
+
+
+def test_pairs_within_a_group_take_no_memory():
+    random = np.random.default_rng(0)
+    # All in one place, as the dates of a tile.
+    one = rectangles(random, 2000, across_m=10)
+    prints, groups = of_two_groups(one, rectangles(random, 2, across_m=10, east_m=1000))
+    assert len(prints.close_pairs(0, groups)) == 0
+    assert peak_bytes(lambda: prints.close_pairs(0, groups)) < 2e6
 
 
 def test_shared_pixels_are_counted():
