@@ -21,12 +21,12 @@ from landcover_tf.files import write_json
 from landcover_tf.grid import PatchGrid, Window
 from landcover_tf.progress import progress
 from landcover_tf.provenance import hardware, software_versions
+from landcover_tf.sentinel2.validity import ValidityBit, has_bit
 from serving.blending import BlendMerger, patch_weights
 from serving.engines import Engine
 from serving.options import NetworkOptions, PredictionOptions
 from serving.raster_io import WindowReader
 from serving.sources import Source, SourceOptions, open_source
-from serving.stored_values import NODATA
 from serving.windows import Layout, Span, blend_layout
 
 USUAL_FLOOR = 0.2
@@ -132,7 +132,7 @@ def untiled(source: Source, engine: Engine) -> tuple[np.ndarray, np.ndarray]:
     )
     image, validity = WindowReader(source, engine.info.nodata).read(padded)
     probabilities = engine.backend.probabilities(image[None])[0]
-    return probabilities[:height, :width], (validity[:height, :width] & NODATA) == 0
+    return probabilities[:height, :width], ~has_bit(validity[:height, :width], ValidityBit.NODATA)
 
 
 def blended(

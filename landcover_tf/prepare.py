@@ -46,6 +46,7 @@ class PrepareConfig:
     """Distance around clouds and their shadows that counts as doubtful, in m."""
     cloud_shadows: bool = True
     """Project cloud shadows where the source of clouds has none."""
+    # TOA reflectance; the default of like methods (rgeeExtra).
     shadow_nir_reflectance: float = 0.15
     """B08 reflectance below which a pixel in reach of a cloud counts as its shadow."""
     s2cloudless_resolution_m: Literal[60, 120] = 120

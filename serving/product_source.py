@@ -15,18 +15,17 @@ from landcover_tf.executors import usable_cores
 from landcover_tf.grid import Window
 from landcover_tf.model_info import ModelInfo
 from landcover_tf.pictures import TRUE_COLOUR
-from landcover_tf.sentinel2 import clouds, resample
+from landcover_tf.prepare import PrepareConfig
+from landcover_tf.sentinel2 import clouds
 from landcover_tf.sentinel2.band_reader import GDAL_CACHE_BYTES
 from landcover_tf.sentinel2.quality import read_product_clouds, read_quality_bits
 from landcover_tf.sentinel2.safe import SafeProduct, open_product
 from landcover_tf.sentinel2.scene import STORED_NODATA, STORED_OFFSET, STORED_SCALE, Scene
+from landcover_tf.sentinel2.validity import ValidityBit, has_bit
 from landcover_tf.upsampling import Upsampling
 from serving.raster_io import STRIP_ROWS
 from serving.sources import Georeference
 from serving.stored_values import Conversion, finish_pixels
-
-CLOUD_BUFFER_M = 250.0
-"""Width of the doubtful rim around clouds, as `landcover prepare` draws it."""
 
 
 class ProductSource:
@@ -87,7 +86,7 @@ class ProductSource:
             scene, validity = self._opened()
             known = validity.rows(window.row_off, window.row_end)
             known = known[:, window.col_off : window.col_end]
-            blank = (known & 1) > 0
+            blank = has_bit(known, ValidityBit.NODATA)
             fine = scene.read_fine(window)
             planes, bits = scene.compose(window, fine, blank if blank.any() else None)
         image = np.empty((*bits.shape, len(self._indexes)), planes.dtype)
@@ -137,7 +136,7 @@ class ProductSource:
         if self._method.sharpening == "none":
             return None
         found = read_product_clouds(self._product)
-        return None if found is None else found.opaque | found.cirrus
+        return None if found is None else found.cloudy
 
 
 class _PackedRows:
@@ -157,6 +156,7 @@ class _PackedRows:
 
 
 def _add_cloud_bits(product: SafeProduct, validity: np.ndarray) -> None:
+    """Adds the bits of clouds and shadows as `landcover prepare` finds them by default."""
     found = read_product_clouds(product)
     if found is None:
         raise RasterError(
@@ -168,12 +168,11 @@ def _add_cloud_bits(product: SafeProduct, validity: np.ndarray) -> None:
         product,
         green=_reflectance_60m(product, "B03"),
         nir=_reflectance_60m(product, "B08"),
-        buffer_m=CLOUD_BUFFER_M,
-        shadows=True,
+        buffer_m=PrepareConfig.cloud_buffer_m,
+        shadows=PrepareConfig.cloud_shadows,
+        dark_reflectance=PrepareConfig.shadow_nir_reflectance,
     )
-    for start in range(0, len(bits), 256):
-        rows = slice(start * 6, (start + 256) * 6)
-        validity[rows] |= resample.repeat(bits[start : start + 256], 6)
+    clouds.add_coarse_bits(validity, bits)
 
 
 def _reflectance_60m(product: SafeProduct, name: str) -> np.ndarray:

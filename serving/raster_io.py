@@ -16,8 +16,8 @@ from rasterio.windows import Window as RasterioWindow
 from landcover_tf.errors import OutputError
 from landcover_tf.grid import Window
 from landcover_tf.sentinel2.band_reader import GDAL_CACHE_BYTES
+from landcover_tf.sentinel2.validity import ValidityBit
 from serving.sources import Georeference, Source
-from serving.stored_values import NODATA
 
 BLOCK_PX = 512
 """Tile size of written rasters; row blocks of this height write each tile once."""
@@ -44,7 +44,8 @@ class WindowReader:
         if inside is None:
             raise ValueError(f"{window} lies outside the raster")
         left = inside.col_off - window.col_off
-        image, validity = np.empty(0), np.full((window.height, window.width), NODATA, np.uint8)
+        image = np.empty(0)
+        validity = np.full((window.height, window.width), ValidityBit.NODATA, np.uint8)
         for start, part, bits in self._parts(inside):
             if not image.size:
                 image = np.empty((*validity.shape, part.shape[-1]), part.dtype)

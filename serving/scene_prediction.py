@@ -29,7 +29,6 @@ from serving.postprocess import Cleaning, clean
 from serving.raster_io import BLOCK_PX, WindowReader
 from serving.sampling import Sampler
 from serving.sources import Source, open_source
-from serving.stored_values import NODATA
 from serving.targets import APPLICABILITY, RECORD, check_targets
 from serving.windows import Layout
 
@@ -219,7 +218,8 @@ class ScenePrediction:
     @property
     def excluded_bits(self) -> int:
         """Validity bits of pixels that get no class."""
-        return NODATA | (int(CLOUD_BITS) if self.options.source.mask_clouds else 0)
+        clouds = CLOUD_BITS if self.options.source.mask_clouds else 0
+        return int(ValidityBit.NODATA | clouds)
 
     def _merger(self, layout: Layout, *, decisions: bool) -> Merger:
         options = self.options.network

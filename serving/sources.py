@@ -21,9 +21,10 @@ from landcover_tf.model_info import ModelInfo
 from landcover_tf.pixel_sizes import pixel_area_m2
 from landcover_tf.raster_windows import rasterio_window
 from landcover_tf.sentinel2 import prepared
+from landcover_tf.sentinel2.validity import ValidityBit, has_bit
 from landcover_tf.upsampling import Resampling, Sharpening, Upsampling
 from serving.raster_views import alpha_band, has_mask, open_raster, resampled
-from serving.stored_values import NODATA, Conversion, finish_pixels
+from serving.stored_values import Conversion, finish_pixels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,7 +209,7 @@ class RasterSource:
             self._info,
             self._conversion and self._conversion.of_bands(positions),
         )
-        return image, names, (validity & NODATA) == 0
+        return image, names, ~has_bit(validity, ValidityBit.NODATA)
 
     def owns(self, path: Path) -> bool:
         return path.resolve() in self._files

@@ -8,9 +8,7 @@ import numpy as np
 
 from landcover_tf.dataset_info import BandInfo
 from landcover_tf.model_info import ModelInfo
-
-NODATA = 1
-"""Validity bit of pixels without data."""
+from landcover_tf.sentinel2.validity import ValidityBit, has_bit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +71,7 @@ def finish_pixels(
     for value in {nodata, info.nodata if conversion is None else None}:
         if value is not None:
             validity |= _all_equal(image, value)
-    missing = (validity & NODATA) > 0
+    missing = has_bit(validity, ValidityBit.NODATA)
     if conversion is not None or image.dtype != dtype:
         image = np.where(missing[..., None], 0, image) if image.dtype.kind == "f" else image
         converter = conversion or Conversion(factor=np.ones(1), term=np.zeros(1))

@@ -14,6 +14,7 @@ from rasterio.transform import Affine
 from rasterio.warp import reproject
 
 from landcover_tf.errors import ConfigError, RasterError
+from landcover_tf.sentinel2 import resample
 from landcover_tf.sentinel2.quality import ProductClouds
 from landcover_tf.sentinel2.safe import SafeProduct
 from landcover_tf.sentinel2.validity import (
@@ -29,8 +30,6 @@ PIXEL_M = 60.0
 
 # The ten bands s2cloudless was trained on, in its order (sentinel2-cloud-detector README).
 S2CLOUDLESS_BANDS = ("B01", "B02", "B04", "B05", "B08", "B8A", "B09", "B10", "B11", "B12")
-# TOA reflectance below which a pixel can be shadow; the default of like methods (rgeeExtra).
-DARK_REFLECTANCE = 0.15
 # Skylight is blue, so shaded towns are brighter in green than in the near infrared, as water is.
 # They keep 0.07 and more in B08; of the water in a real scene (T33UUB, 27 May 2017) 99 % has less
 # than 0.058.
@@ -50,9 +49,14 @@ class CloudMask:
     """Share of the tile that the source tells about; the rest counts as clear."""
 
     @property
+    def cloudy(self) -> np.ndarray:
+        """Where opaque cloud or cirrus is, bool [height, width]."""
+        return np.asarray(self.opaque | self.cirrus)
+
+    @property
     def cloud_fraction(self) -> float:
         """Share of the tile under opaque cloud or cirrus."""
-        return float((self.opaque | self.cirrus).mean())
+        return float(self.cloudy.mean())
 
     @staticmethod
     def none(height: int, width: int) -> "CloudMask":
@@ -237,8 +241,8 @@ def cloud_bits(
     green: np.ndarray,
     nir: np.ndarray,
     buffer_m: float,
-    shadows: bool = True,
-    dark_reflectance: float = DARK_REFLECTANCE,
+    shadows: bool,
+    dark_reflectance: float,
 ) -> np.ndarray:
     """Returns CLOUD, CIRRUS, SHADOW, SNOW and BUFFER bits on the 60 m grid.
 
@@ -254,7 +258,7 @@ def cloud_bits(
     Returns:
         uint8 [height, width].
     """
-    cloudy = clouds.opaque | clouds.cirrus
+    cloudy = clouds.cloudy
     shadow = clouds.shadow if clouds.shadow is not None else np.zeros_like(cloudy)
     if clouds.shadow is None and shadows:
         # NDWI = (green - nir) / (green + nir) >= 0 without dividing.
@@ -279,6 +283,19 @@ def cloud_bits(
     ):
         bits[marked] |= np.uint8(bit)
     return bits
+
+
+def add_coarse_bits(validity: np.ndarray, bits: np.ndarray) -> None:
+    """Adds bits of the 60 m grid to those of the 10 m grid.
+
+    Args:
+        validity: uint8 [6 * height, 6 * width]; changed in place.
+        bits: uint8 [height, width].
+    """
+    # In parts: the bits of a whole tile, repeated, would be as large as its validity.
+    for start in range(0, len(bits), 256):
+        rows = slice(start * 6, (start + 256) * 6)
+        validity[rows] |= resample.repeat(bits[start : start + 256], 6)
 
 
 def _shrink(image: np.ndarray, factor: int) -> np.ndarray:

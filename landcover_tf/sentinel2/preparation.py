@@ -24,7 +24,7 @@ from landcover_tf.sentinel2.quicklook import save_quicklook
 from landcover_tf.sentinel2.safe import SafeProduct, open_product
 from landcover_tf.sentinel2.scene import STORED_NODATA, STORED_OFFSET, STORED_SCALE, Scene
 from landcover_tf.sentinel2.settings import Job
-from landcover_tf.sentinel2.validity import ValidityBit, fractions_of_counts
+from landcover_tf.sentinel2.validity import ValidityBit, fractions_of_counts, has_bit
 
 STRIP_ROWS = 1024
 """Rows of a strip: one row of inner tiles of the 10 m JP2 files, two rows of output tiles."""
@@ -68,12 +68,11 @@ class _Preparation:
         inputs = self._inputs()
         product_clouds = read_product_clouds(self.product)
         validity = read_quality_bits(self.product, threads=self.job.threads)
-        cloudy = None if product_clouds is None else product_clouds.opaque | product_clouds.cirrus
         with Scene(
             self.product,
             resampling=self.settings.resampling,
             sharpening=self.settings.sharpening,
-            cloudy_60m=cloudy,
+            cloudy_60m=None if product_clouds is None else product_clouds.cloudy,
             threads=self.job.threads,
         ) as scene:
             scene.load()
@@ -122,7 +121,7 @@ class _Preparation:
                 fine = coming.result()
                 if i + 1 < len(strips):
                     coming = decoder.submit(scene.read_fine, strips[i + 1])
-                invalid = (validity[strip.slices] & ValidityBit.NODATA) != 0
+                invalid = has_bit(validity[strip.slices], ValidityBit.NODATA)
                 planes, bits = scene.compose(strip, fine, invalid if invalid.any() else None)
                 image.write(
                     planes,
@@ -177,7 +176,7 @@ class _Preparation:
             path = clouds.mask_of(settings.cloud_mask, product)
             found["mask"] = clouds.read_cloud_mask(path, product, values)
         if settings.cloud_source == "s2cloudless":
-            nodata = (validity & ValidityBit.NODATA).astype(np.float32)
+            nodata = has_bit(validity, ValidityBit.NODATA).astype(np.float32)
             found["s2cloudless"] = clouds.detect_s2cloudless(
                 self.means,
                 resample.block_mean(nodata, 6) == 0,
@@ -204,9 +203,7 @@ class _Preparation:
             shadows=self.settings.cloud_shadows,
             dark_reflectance=self.settings.shadow_nir_reflectance,
         )
-        for start in range(0, len(bits), 256):
-            rows = slice(start * 6, (start + 256) * 6)
-            validity[rows] |= resample.repeat(bits[start : start + 256], 6)
+        clouds.add_coarse_bits(validity, bits)
 
     def _write_raster(self, name: str, pixels: np.ndarray, *, nodata: int | None) -> None:
         with prepared.create_raster(

@@ -54,6 +54,11 @@ class ProductClouds:
     snow: np.ndarray
     """All False before baseline 04.00, whose masks have no snow."""
 
+    @property
+    def cloudy(self) -> np.ndarray:
+        """Where opaque cloud or cirrus is, bool [height, width]."""
+        return np.asarray(self.opaque | self.cirrus)
+
 
 def read_product_clouds(product: SafeProduct) -> ProductClouds | None:
     """Returns MSK_CLASSI or MSK_CLOUDS, or None if the product has neither."""

@@ -9,7 +9,7 @@ import rasterio
 from landcover_tf import pictures
 from landcover_tf.legend import load_legend
 from landcover_tf.sentinel2 import prepared
-from landcover_tf.sentinel2.validity import ValidityBit, usable
+from landcover_tf.sentinel2.validity import ValidityBit, has_bit, usable
 
 LARGEST_SIDE_PX = 900
 
@@ -58,7 +58,7 @@ def save_quicklook(
     else:
         reflectance = _read_decimated(folder, step)
     bits = validity[::step, ::step][: reflectance.shape[0], : reflectance.shape[1]]
-    has_data = (bits & ValidityBit.NODATA) == 0
+    has_data = ~has_bit(bits, ValidityBit.NODATA)
     clear = usable(bits)
     if clear.any():
         # Clouds would take the whole range of the stretch; they may as well be plain white.
@@ -89,7 +89,7 @@ def validity_picture(bits: np.ndarray) -> np.ndarray:
     """Returns the bits as colours, uint8 [height, width, 3]; good pixels are green."""
     picture = np.full((*bits.shape, 3), (120, 190, 120), np.uint8)
     for bit, colour in _BIT_COLOURS:
-        picture[(bits & bit) != 0] = colour
+        picture[has_bit(bits, bit)] = colour
     return picture
 
 

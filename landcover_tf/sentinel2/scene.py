@@ -12,7 +12,7 @@ from landcover_tf.sentinel2.band_reader import BandReader
 from landcover_tf.sentinel2.pan_fit import fit_pans
 from landcover_tf.sentinel2.pansharpen import PREDICTORS, RELATIVE_SIGMA_PX, Pan
 from landcover_tf.sentinel2.safe import SafeProduct
-from landcover_tf.sentinel2.validity import ValidityBit, set_bit
+from landcover_tf.sentinel2.validity import ValidityBit, has_bit, set_bit
 from landcover_tf.upsampling import Resampling, Sharpening
 
 STORED_SCALE = 1e-4
@@ -181,7 +181,7 @@ class Scene:
             dn = self.bands.read(name, covering)
             if not self.bands.is_plain(dn).all():
                 self._flag(resample.crop(resample.repeat(dn, ratio), covering, ratio, window), bits)
-        nodata = (bits & ValidityBit.NODATA) != 0
+        nodata = has_bit(bits, ValidityBit.NODATA)
         if nodata.any():
             planes[:, nodata] = STORED_NODATA
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from landcover_tf.sentinel2.checks import Finding
-from landcover_tf.sentinel2.clouds import DARK_REFLECTANCE, CloudSource
+from landcover_tf.sentinel2.clouds import CloudSource
 from landcover_tf.upsampling import Resampling, Sharpening
 
 
@@ -20,7 +20,7 @@ class Settings:
     cloud_mask_values: tuple[str, ...] = ("0=clear", "1=cloud", "2=cirrus", "3=shadow")
     cloud_buffer_m: float = 250.0
     cloud_shadows: bool = True
-    shadow_nir_reflectance: float = DARK_REFLECTANCE
+    shadow_nir_reflectance: float = 0.15
     s2cloudless_resolution_m: int = 120
     ground_truth: Path | None = None
     source_legend: str = "landcover9"

@@ -42,6 +42,12 @@ def set_bit(bits: np.ndarray, marked: np.ndarray, bit: ValidityBit) -> None:
     bits |= marked.view(np.uint8) * np.uint8(bit)
 
 
+def has_bit(bits: np.ndarray, bit: ValidityBit) -> np.ndarray:
+    """Returns True where `bit` is set in `bits` (uint8), bool of the same shape."""
+    # As it is, a member of the enumeration would make the array int64, eight times as large.
+    return np.asarray((bits & np.uint8(bit)) != 0)
+
+
 def usable(validity: np.ndarray, invalid_bits: int = INVALID_FOR_TRAINING) -> np.ndarray:
     """Returns True where none of `invalid_bits` is set, bool of the same shape."""
     return np.asarray((validity & np.uint8(invalid_bits)) == 0)

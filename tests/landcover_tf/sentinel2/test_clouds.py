@@ -10,7 +10,13 @@ from rasterio.transform import Affine
 
 from landcover_tf.errors import ConfigError, RasterError
 from landcover_tf.sentinel2 import clouds
-from landcover_tf.sentinel2.clouds import CloudMask, cloud_bits, parse_values, read_cloud_mask
+from landcover_tf.sentinel2.clouds import (
+    CloudMask,
+    add_coarse_bits,
+    cloud_bits,
+    parse_values,
+    read_cloud_mask,
+)
 from landcover_tf.sentinel2.resample import block_mean
 from landcover_tf.sentinel2.safe import open_product
 from landcover_tf.sentinel2.simulation.scene import make_scene
@@ -46,7 +52,7 @@ def bits_of(clouds_found, product, *, green=0.05, nir=0.3, buffer_m=0.0, **optio
         green=np.full(shape, green, np.float32),
         nir=np.full(shape, nir, np.float32),
         buffer_m=buffer_m,
-        **options,
+        **({"shadows": True, "dark_reflectance": 0.15} | options),
     )
 
 
@@ -90,6 +96,13 @@ def test_shaded_towns_are_not_taken_for_water(product):
     assert not turbid.any()
 
 
+def test_coarse_bits_join_those_of_the_six_by_six_pixels_below():
+    coarse = np.random.default_rng(0).choice([0, 8, 32], (300, 2)).astype(np.uint8)
+    validity = np.full((1800, 12), 1, np.uint8)
+    add_coarse_bits(validity, coarse)
+    assert np.array_equal(validity, np.kron(coarse, np.ones((6, 6), np.uint8)) | 1)
+
+
 def test_shadows_of_simulated_clouds_are_found_over_every_land():
     """The simulator knows its shadows; their soft edges are left to the buffer."""
     found = {"town": [], "water": []}
@@ -101,7 +114,9 @@ def test_shadows_of_simulated_clouds_are_found_over_every_land():
         )
         sun = SimpleNamespace(sun_zenith_deg=scene.sun.zenith, sun_azimuth_deg=scene.sun.azimuth)
         green, nir = (block_mean(scene.reflectance(name), 6) for name in ("B03", "B08"))
-        bits = cloud_bits(clear, sun, green=green, nir=nir, buffer_m=250.0)
+        bits = cloud_bits(
+            clear, sun, green=green, nir=nir, buffer_m=250.0, shadows=True, dark_reflectance=0.15
+        )
         shade = block_mean(weather.shadow, 6)
         shaded = (shade > 0.3) & ~clear.opaque & ~clear.cirrus
         shadow = (bits & ValidityBit.SHADOW) != 0

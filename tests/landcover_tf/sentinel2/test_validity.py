@@ -10,6 +10,7 @@ from landcover_tf.sentinel2.validity import (
     ValidityBit,
     dilate,
     fractions_of_counts,
+    has_bit,
     opened,
     project_shadow,
     usable,
@@ -25,6 +26,11 @@ def test_snow_stays_usable():
     values = np.array([0, 1, 2, 4, 8, 16, 32, 64, 128, 65], np.uint8)
     assert usable(values).tolist() == [True] + [False] * 6 + [True, False, False]
     assert usable(values, 1).sum() == 8
+
+
+def test_a_bit_is_found_beside_others():
+    values = np.array([0, 1, 32, 33, 223], np.uint8)
+    assert has_bit(values, ValidityBit.SHADOW).tolist() == [False, False, True, True, False]
 
 
 def test_fractions():
