@@ -137,8 +137,8 @@ class BandStatistics:
 
     def bin_centers(self, band: int) -> np.ndarray:
         """Returns the middle of the values that each bin of a band can hold, float64 [bins]."""
-        numbers = np.array([number for number, _ in self.histogram[band].bins], float)
-        return np.asarray(numbers * self.histogram[band].width + self._last_of_bin(band) / 2)
+        histogram = self.histogram[band]
+        return np.asarray(histogram.numbers * histogram.width + self._last_of_bin(band) / 2)
 
     def _last_of_bin(self, band: int) -> float:
         """Returns how far the largest value of a bin is from the smallest; integers have steps."""

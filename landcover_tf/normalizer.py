@@ -154,7 +154,7 @@ def _log_moments(
     """
     moments = []
     for band, (unit, start) in enumerate(zip(scale, offset, strict=True)):
-        pixels = [count for _, count in statistics.histogram[band].bins]
+        pixels = statistics.histogram[band].counts
         reflectance = statistics.bin_centers(band) * unit + start
         logarithm = np.log(np.clip(reflectance, 0, LOG_CEILING) + LOG_OFFSET)
         mean = np.average(logarithm, weights=pixels)

@@ -161,13 +161,13 @@ def _band_histograms(info: DatasetInfo) -> list[DrawnHistogram]:
     limits = np.stack([statistics.percentile(0.1), statistics.percentile(99.9)], axis=1)
     drawn = []
     for band, histogram, limit in zip(info.bands, statistics.histogram, limits, strict=True):
-        numbers, counts = np.array(histogram.bins).reshape(-1, 2).T
-        low, high = np.floor(limit / histogram.width).astype(int)
+        numbers, counts = histogram.numbers, histogram.counts
+        low, high = np.floor(limit / histogram.width)
         # Bars hold equally many bins, or they would stand out by that alone.
         of_bar = -(-(high - low + 1) // HISTOGRAM_BARS)
-        bars = -(-(high - low + 1) // of_bar)
+        bars = int(-(-(high - low + 1) // of_bar))
         shown = (numbers >= low) & (numbers < low + bars * of_bar)
-        heights = np.bincount((numbers[shown] - low) // of_bar, counts[shown], bars)
+        heights = np.bincount(((numbers[shown] - low) // of_bar).astype(int), counts[shown], bars)
         steps = "".join(
             f"V{100 * (1 - height / heights.max()):.1f}h{100 / bars:.3f}" for height in heights
         )

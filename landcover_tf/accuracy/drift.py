@@ -8,6 +8,7 @@ import numpy as np
 
 from landcover_tf.band_statistics import BandStatistics
 from landcover_tf.errors import DatasetError
+from landcover_tf.histograms import Histogram
 
 BINS = 10
 FLOOR = 1e-4
@@ -133,11 +134,12 @@ def outside_fraction(images: np.ndarray, statistics: BandStatistics, nodata: flo
 
 def _band_drift(expected: BandStatistics, observed: BandStatistics, band: int) -> BandDrift:
     width = max(expected.histogram[band].width, observed.histogram[band].width)
-    histograms = [s.histogram[band].widened(width).bins for s in (expected, observed)]
+    histograms = [s.histogram[band].widened(width) for s in (expected, observed)]
     edges = _decile_edges(histograms[0])
     shares = [_shares(histogram, edges) for histogram in histograms]
     low, high = expected.minimum[band] // width, expected.maximum[band] // width
-    outside = sum(count for number, count in histograms[1] if not low <= number <= high)
+    numbers = histograms[1].numbers
+    outside = histograms[1].counts[(numbers < low) | (numbers > high)].sum()
     return BandDrift(
         name=expected.names[band],
         stability_index=stability_index(*shares),
@@ -145,23 +147,21 @@ def _band_drift(expected: BandStatistics, observed: BandStatistics, band: int) -
         observed_mean=float(observed.mean[band]),
         expected_std=float(expected.std[band]),
         observed_std=float(observed.std[band]),
-        outside_fraction=outside / observed.count,
+        outside_fraction=float(outside / observed.count),
         expected=tuple(shares[0].tolist()),
         observed=tuple(shares[1].tolist()),
     )
 
 
-def _decile_edges(histogram: tuple[tuple[int, int], ...]) -> np.ndarray:
+def _decile_edges(histogram: Histogram) -> np.ndarray:
     """Returns the bin numbers at which each tenth of the pixels ends, without repetition."""
-    numbers = np.array([number for number, _ in histogram])
-    cumulated = np.cumsum([count for _, count in histogram], dtype=float)
+    cumulated = np.cumsum(histogram.counts, dtype=float)
     targets = np.arange(1, BINS) / BINS * cumulated[-1]
-    return np.unique(numbers[np.searchsorted(cumulated, targets)])
+    return np.unique(histogram.numbers[np.searchsorted(cumulated, targets)])
 
 
-def _shares(histogram: tuple[tuple[int, int], ...], edges: np.ndarray) -> np.ndarray:
-    numbers = np.array([number for number, _ in histogram])
-    counts = np.array([count for _, count in histogram], float)
+def _shares(histogram: Histogram, edges: np.ndarray) -> np.ndarray:
+    counts = histogram.counts.astype(float)
     # A pixel belongs to the first edge at or above its bin; beyond the last edge to the rest.
-    places = np.searchsorted(edges, numbers)
+    places = np.searchsorted(edges, histogram.numbers)
     return np.asarray(np.bincount(places, counts, minlength=len(edges) + 1) / counts.sum())
