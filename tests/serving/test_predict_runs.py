@@ -1,17 +1,17 @@
 """Killed, parallel, merged and planned predictions."""
 
 import os
-import signal
+import shutil
 import sqlite3
 import struct
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import rasterio
+from fakes.killed_program import run_killed
 from local_export import BLEND, RAW, SmallExport, arguments, write_raster
 
 from serving import plan
@@ -56,29 +56,31 @@ def test_unfit_settings_are_refused_in_one_sentence(
 def test_a_killed_run_continues_to_the_same_bytes(
     small_export: SmallExport, tmp_path: Path, mode: str
 ) -> None:
-    write_raster(tmp_path / "scene.tif", 1500, 300)
+    images = [tmp_path / "scene.tif"]
+    write_raster(images[0], 400, 150)
     room = 144 * 144 * plan.ACTIVATION_BYTES_PER_PX["tensorflow", "float32"]
     small = ("--memory-gb", str((plan.ENGINE_BYTES["tensorflow"] + room) / 2**30))
     flags = (*RAW, *(BLEND if mode == "blend" else ("--mode", "exact", *small)))
-    whole, killed = tmp_path / "whole" / "map.tif", tmp_path / "killed" / "map.tif"
-    assert main(arguments(small_export, [tmp_path / "scene.tif"], whole, *flags)) == 0
-    command = arguments(small_export, [tmp_path / "scene.tif"], killed, *flags)
-    process = subprocess.Popen([sys.executable, "-m", "serving.predict", *command])
-    bands = killed.with_name(".map.tif.work") / "network"
-    deadline = time.monotonic() + 120
-    while len(list(bands.glob("band_*.npy"))) < 2 and time.monotonic() < deadline:
-        assert process.poll() is None
-        time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    done = len(list(bands.glob("band_*.npy")))
+    whole, killed, marked = (tmp_path / n / "map.tif" for n in ("whole", "killed", "marked"))
+    assert main(arguments(small_export, images, whole, *flags)) == 0
+    command = arguments(small_export, images, killed, *flags)
+    run_killed("serving.predict", command, entering="serving.bands_on_disk.BandStore.write", call=3)
+    work = killed.with_name(".map.tif.work") / "network"
+    assert [p.name for p in sorted(work.glob("band_*"))] == ["band_00000.npy", "band_00001.npy"]
     assert not killed.exists()
-    kept = {p.name: p.stat().st_mtime_ns for p in bands.glob("band_*.npy")}
+    shutil.copytree(killed.parent, marked.parent)
     assert main(command) == 0
     for name in ("map.tif", "confidence.tif", "areas.csv"):
         assert (killed.parent / name).read_bytes() == (whole.parent / name).read_bytes()
-    assert done >= 2
-    assert kept
+    # What was finished is used, not made again: a mark in it reaches the map.
+    finished = marked.with_name(".map.tif.work") / "network" / "band_00001.npy"
+    band = np.load(finished)
+    band[0, 0] = 3
+    np.save(finished, band)
+    assert main(arguments(small_export, images, marked, *flags)) == 0
+    different = (read(marked) != read(whole)).any(axis=1)
+    (row,) = np.flatnonzero(different)
+    assert (read(marked)[row] == small_export.info.class_codes[3]).all()
 
 
 def test_an_unfinished_run_of_other_settings_is_not_mixed_in(
