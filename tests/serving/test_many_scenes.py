@@ -2,10 +2,7 @@
 
 import os
 import resource
-import signal
 import sqlite3
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +11,7 @@ import numpy as np
 import pystac
 import pytest
 import rasterio
+from fakes.killed_program import run_killed
 from local_export import BLEND, SmallExport, arguments, linked_export, write_raster
 from rasterio import Affine
 
@@ -313,20 +311,17 @@ def test_a_mosaic_asked_for_again_is_there_and_one_more_input_is_merged_in(
 def test_a_mosaic_killed_while_it_was_merged_takes_over_all_maps(
     small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    images, out = overlapping(tmp_path, size=600), tmp_path / "killed" / "m.tif"
+    images, out = overlapping(tmp_path), tmp_path / "killed" / "m.tif"
     flags = (*PLAIN, "--mosaic", "--vector")
     whole = tmp_path / "whole" / "m.tif"
     assert main(arguments(small_export, images, whole, *flags)) == 0
     command = arguments(small_export, images, out, *flags)
-    process = subprocess.Popen([sys.executable, "-m", "serving.predict", *command])
-    deadline = time.monotonic() + 120
+    # The fourth map to be given its companions, after those of the scenes.
+    companions = "serving.outputs.write_companions"
+    run_killed("serving.predict", command, entering=companions, call=4)
     work = out.with_name(".m.tif.work")
-    while not (work / "files" / "m.tif").exists() and time.monotonic() < deadline:
-        assert process.poll() is None
-        time.sleep(0.001)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert work.exists() and not out.exists()
+    assert (work / "files" / "m.tif").exists()
+    assert not out.exists()
     capsys.readouterr()
     assert main(command) == 0
     assert capsys.readouterr().out.count("map.tif (finished by an earlier run)") == 3
@@ -374,31 +369,27 @@ def test_a_mosaic_that_cannot_be_written_is_told(
 
 
 @pytest.mark.parametrize(
-    "moment",
+    ("entering", "call", "there"),
     [
-        pytest.param("voted", marks=pytest.mark.slow),
-        pytest.param("final", marks=pytest.mark.slow),
-        "files/map.tif",
-        pytest.param("files/map.tif.aux.xml", marks=pytest.mark.slow),
+        # Of the map's two blocks the first has voted.
+        pytest.param("postprocess.label_vote", 2, "voted/band_00000.npy", marks=pytest.mark.slow),
+        # After the bands of 18 rows of patches and the two blocks that have voted.
+        pytest.param("bands_on_disk.BandStore.write", 22, "final/band_00000.npy",
+                     marks=pytest.mark.slow),
+        pytest.param("outputs.write_levels", 1, "files/map.tif", marks=pytest.mark.slow),
+        ("outputs.publish", 1, "files/map.gpkg"),
     ],
-)
+)  # fmt: skip
 def test_a_run_killed_while_it_wrote_its_files_continues_to_the_same_bytes(
-    small_export: SmallExport, tmp_path: Path, moment: str
+    small_export: SmallExport, tmp_path: Path, entering: str, call: int, there: str
 ) -> None:
-    write_raster(tmp_path / "scene.tif", 900, 600)
+    write_raster(tmp_path / "scene.tif", 600, 100)
     flags = (*BLEND, "--vector", "--majority", "3")
     whole, killed = tmp_path / "whole" / "map.tif", tmp_path / "killed" / "map.tif"
     assert main(arguments(small_export, [tmp_path / "scene.tif"], whole, *flags)) == 0
     command = arguments(small_export, [tmp_path / "scene.tif"], killed, *flags)
-    process = subprocess.Popen([sys.executable, "-m", "serving.predict", *command])
-    deadline = time.monotonic() + 120
-    work = killed.parent / ".map.tif.work"
-    while not (work / moment).exists() and time.monotonic() < deadline:
-        assert process.poll() is None
-        time.sleep(0.001)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert work.exists()
+    run_killed("serving.predict", command, entering=f"serving.{entering}", call=call)
+    assert (killed.parent / ".map.tif.work" / there).exists()
     assert not killed.exists()
     assert main(command) == 0
     names = sorted(path.name for path in whole.parent.iterdir() if path.name != "predict.json")
