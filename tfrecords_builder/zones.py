@@ -1,8 +1,7 @@
 """Zones drawn by the user: polygons of a GeoJSON file, or numbers in a raster."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -79,13 +78,16 @@ def _polygon_zones(places: Sequence[PatchPlace], path: Path) -> list[Zone | None
             f"{path} names the CRS {named!r}, which GDAL does not know; name it like EPSG:32633, "
             "or leave crs out for degrees"
         ) from error
-    centers = _centers(places, named)
-    found: list[Zone | None] = [None] * len(places)
-    for zone, rings in shapes:
-        for number in np.flatnonzero(_inside(centers, rings)):
+    # The dates of a tile have the same centres.
+    centers, center_of = np.unique(_centers(places, named), axis=0, return_inverse=True)
+    found: list[Zone | None] = [None] * len(centers)
+    for zone, inside in zip(
+        (zone for zone, _ in shapes), inside_of([r for _, r in shapes], centers), strict=True
+    ):
+        for number in inside:
             if found[number] is None:
                 found[number] = zone
-    return found
+    return [found[number] for number in center_of.ravel()]
 
 
 def _zone(path: Path, number: int, feature: dict[str, Any]) -> Zone:
@@ -122,16 +124,34 @@ def _rings(geometry: dict[str, Any]) -> list[np.ndarray]:
     return [ring[:, :2] for ring in rings]
 
 
-def _inside(points: np.ndarray, rings: Sequence[np.ndarray]) -> np.ndarray:
-    """Returns which points lie inside, bool [points]: a ray to the right meets an odd number."""
-    inside = np.zeros(len(points), bool)
-    x, y = points.T
-    for ring in rings:
-        for (x0, y0), (x1, y1) in pairwise(ring):
-            crosses = (y0 > y) != (y1 > y)
-            if crosses.any():
-                inside ^= crosses & (x < (x1 - x0) * (y - y0) / (y1 - y0) + x0)
-    return inside
+def inside_of(shapes: Sequence[Sequence[np.ndarray]], points: np.ndarray) -> Iterator[np.ndarray]:
+    """Yields which points lie inside each shape, given by its rings; ascending, int [inside].
+
+    A ray to the right of such a point meets an odd number of edges. An edge is compared with the
+    points between the heights of its ends only.
+    """
+    upwards = np.argsort(points[:, 1], kind="stable")
+    x, y = points[upwards].T
+    for rings in shapes:
+        inside = np.zeros(len(points), bool)
+        for ring in rings:
+            spans = edge_spans(ring, y)
+            for edge in np.flatnonzero(spans[:, 0] < spans[:, 1]):
+                (x0, y0), (x1, y1) = ring[edge : edge + 2]
+                span = slice(*spans[edge])
+                inside[span] ^= x[span] < (x1 - x0) * (y[span] - y0) / (y1 - y0) + x0
+        yield np.sort(upwards[inside])
+
+
+def edge_spans(ring: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Returns the points that are as high as each edge of a ring: first and end, int [edges, 2].
+
+    Args:
+        ring: Positions, float64 [edges + 1, 2].
+        y: Heights of the points, ascending, float64 [points].
+    """
+    place = np.searchsorted(y, ring[:, 1])
+    return np.sort(np.column_stack([place[:-1], place[1:]]), axis=1)
 
 
 def _raster_zones(places: Sequence[PatchPlace], path: Path) -> list[Zone | None]:

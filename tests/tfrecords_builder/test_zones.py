@@ -1,0 +1,47 @@
+"""Which points lie in which polygon."""
+
+from itertools import pairwise
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tfrecords_builder.zones import edge_spans, inside_of
+
+points_on_a_grid = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=3, max_size=7)
+
+
+def brute_force(points, rings):
+    """Every point against every edge, by the even-odd rule."""
+    found = []
+    for number, (x, y) in enumerate(points):
+        edges = [edge for ring in rings for edge in pairwise(ring)]
+        met = [
+            (y0 > y) != (y1 > y) and x < (x1 - x0) * (y - y0) / (y1 - y0) + x0
+            for (x0, y0), (x1, y1) in edges
+        ]
+        if sum(met) % 2:
+            found.append(number)
+    return found
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    shapes=st.lists(st.lists(points_on_a_grid, min_size=1, max_size=2), max_size=3),
+    points=st.lists(st.tuples(st.integers(-1, 14), st.integers(-1, 14)), max_size=20),
+)
+def test_points_inside_polygons_agree_with_brute_force(shapes, points):
+    # Half steps: some points lie as high as a corner, or on an edge.
+    where = np.array(points, float).reshape(-1, 2) / 2
+    closed = [[np.array([*ring, ring[0]], float) for ring in rings] for rings in shapes]
+    found = [inside.tolist() for inside in inside_of(closed, where)]
+    assert found == [brute_force(where, rings) for rings in closed]
+
+
+def test_edges_are_compared_with_points_of_their_height_only():
+    angle = np.linspace(0, 2 * np.pi, 2001)
+    circle = np.column_stack([np.cos(angle), np.sin(angle)])
+    y = np.sort(np.random.default_rng(0).uniform(-100, 100, 10_000))
+    spans = edge_spans(circle, y)
+    # A hundredth of the points is as high as the circle, and meets two of its 2000 edges.
+    assert np.diff(spans).sum() == 2 * np.count_nonzero(np.abs(y) < 1)
