@@ -95,8 +95,9 @@ def network_alone(
     time of an ordinary batch. `network_s` holds that of every batch.
     """
     from serving.engines import Engine
+    from serving.layouts import batch_size
     from serving.options import NetworkOptions, PredictionOptions
-    from serving.plan import batch_size, example_batch
+    from serving.plan import example_batch
     from serving.scene_prediction import ScenePrediction
 
     network = NetworkOptions(

@@ -26,7 +26,8 @@ from serving.blending import BlendMerger, patch_weights
 from serving.engines import Engine
 from serving.options import NetworkOptions, PredictionOptions
 from serving.raster_io import WindowReader
-from serving.sources import Source, SourceOptions, open_source
+from serving.source import Source, SourceOptions
+from serving.sources import open_source
 from serving.windows import Layout, Span, blend_layout
 
 USUAL_FLOOR = 0.2

@@ -9,8 +9,8 @@ from rasterio.errors import RasterioIOError
 
 from landcover_tf import cli
 from landcover_tf.files import beside, read_json
+from serving.config import PredictConfig
 from serving.mosaic import is_unfinished, scenes_of
-from serving.predict import PredictConfig
 from serving.scene_prediction import ScenePrediction
 from serving.targets import APPLICABILITY, RECORD, targets
 

@@ -10,6 +10,7 @@ from landcover_tf.errors import LandCoverError, ProductError, RasterError
 from landcover_tf.executors import executor, finished, places, result_of
 from landcover_tf.pixel_sizes import NO_AREA
 from landcover_tf.progress import progress
+from serving.config import PredictConfig
 from serving.engines import Engine, chosen_engine
 from serving.finished_maps import (
     batch_began,
@@ -23,16 +24,9 @@ from serving.finished_maps import (
 from serving.inputs import find_inputs, map_paths
 from serving.map_picture import check_truth
 from serving.mosaic import check_mosaic, merge
-from serving.options import (
-    CleaningOptions,
-    NetworkOptions,
-    OutputOptions,
-    PredictionOptions,
-)
-from serving.predict import PredictConfig
+from serving.options import PredictionOptions, options_of
 from serving.raster_io import bounded_cache
 from serving.scene_prediction import Result, ScenePrediction
-from serving.sources import SourceOptions
 from serving.training_upsampling import difference
 
 
@@ -87,53 +81,6 @@ def predict_all(config: PredictConfig) -> None:
             maps, record = [scene.map_path for scene in scenes], cli.config_dict(config)
             legend = scenes[0].legend
             print_result(merge(maps, legend, config.output_map, options.outputs, record))
-
-
-def options_of(config: PredictConfig) -> PredictionOptions:
-    """Returns the options that the flags stand for."""
-    return PredictionOptions(
-        network=NetworkOptions(
-            mode=config.mode,
-            patch_size=config.patch_size,
-            patch_overlap=config.patch_overlap,
-            weighting=config.weighting,
-            batch_size=config.batch_size,
-            margin_px=config.margin,
-            tta=config.tta,
-            engine=config.engine,
-            precision=config.precision,
-            server=config.server,
-            server_timeout_s=config.server_timeout,
-            memory_gb=config.memory_gb,
-        ),
-        source=SourceOptions(
-            assume_bands=config.assume_bands,
-            resample=config.resample,
-            resampling=config.resampling,
-            sharpening=config.sharpening,
-            mask_clouds=config.mask_clouds,
-        ),
-        cleaning=CleaningOptions(
-            refine=config.refine,
-            refine_window=config.refine_window,
-            majority=config.majority,
-            min_object_px=config.min_object_size,
-            sieve=config.sieve,
-        ),
-        outputs=OutputOptions(
-            # A mosaic is decided by confidence.
-            confidence=config.confidence or config.mosaic,
-            probabilities=config.probabilities,
-            entropy=config.entropy,
-            vector=config.vector,
-            stac=config.stac,
-            picture=config.picture,
-            truth=config.truth,
-            request_log=config.request_log,
-        ),
-        uncertain_below=config.uncertain_below,
-        overwrite=config.overwrite,
-    )
 
 
 def print_result(result: Result) -> None:

@@ -12,7 +12,7 @@ from landcover_tf.legend import IGNORED, Legend
 from landcover_tf.pixel_sizes import pixel_sides_m
 from landcover_tf.sentinel2.label_rasters import open_codes
 from serving.band_content import LEVELS
-from serving.sources import Source
+from serving.source import Source
 
 PICTURE_PX = 900
 """Longest side of a panel."""

@@ -21,7 +21,7 @@ from serving.options import OutputOptions
 from serving.raster_io import BLOCK_PX
 from serving.raster_views import open_raster
 from serving.scene_prediction import Result
-from serving.sources import Georeference, Source
+from serving.source import Georeference, Source
 from serving.targets import RECORD, check_targets
 
 ALIGNMENT_PX = 0.01

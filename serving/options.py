@@ -7,8 +7,9 @@ from typing import Literal
 from landcover_tf.errors import ConfigError
 from landcover_tf.legend import Legend
 from serving.blending import Weighting
+from serving.config import PredictConfig
 from serving.postprocess import Cleaning, Refinement
-from serving.sources import SourceOptions
+from serving.source import SourceOptions
 
 EngineName = Literal["auto", "tensorflow", "openvino"]
 Precision = Literal["float32", "bf16"]
@@ -97,3 +98,50 @@ class PredictionOptions:
     uncertain_below: float = 0.0
     """Confidence under which a pixel becomes `uncertain`; 0 is off."""
     overwrite: bool = False
+
+
+def options_of(config: PredictConfig) -> PredictionOptions:
+    """Returns the options that the flags stand for."""
+    return PredictionOptions(
+        network=NetworkOptions(
+            mode=config.mode,
+            patch_size=config.patch_size,
+            patch_overlap=config.patch_overlap,
+            weighting=config.weighting,
+            batch_size=config.batch_size,
+            margin_px=config.margin,
+            tta=config.tta,
+            engine=config.engine,
+            precision=config.precision,
+            server=config.server,
+            server_timeout_s=config.server_timeout,
+            memory_gb=config.memory_gb,
+        ),
+        source=SourceOptions(
+            assume_bands=config.assume_bands,
+            resample=config.resample,
+            resampling=config.resampling,
+            sharpening=config.sharpening,
+            mask_clouds=config.mask_clouds,
+        ),
+        cleaning=CleaningOptions(
+            refine=config.refine,
+            refine_window=config.refine_window,
+            majority=config.majority,
+            min_object_px=config.min_object_size,
+            sieve=config.sieve,
+        ),
+        outputs=OutputOptions(
+            # A mosaic is decided by confidence.
+            confidence=config.confidence or config.mosaic,
+            probabilities=config.probabilities,
+            entropy=config.entropy,
+            vector=config.vector,
+            stac=config.stac,
+            picture=config.picture,
+            truth=config.truth,
+            request_log=config.request_log,
+        ),
+        uncertain_below=config.uncertain_below,
+        overwrite=config.overwrite,
+    )

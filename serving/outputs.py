@@ -16,7 +16,7 @@ from serving.bands_on_disk import BandStore
 from serving.map_picture import write_picture
 from serving.options import OutputOptions
 from serving.raster_io import BLOCK_PX, RasterStyle, write_cog
-from serving.sources import Georeference, Source
+from serving.source import Georeference, Source
 from serving.targets import RECORD, former_targets
 
 UNCERTAIN_COLOR = "#9a9a9a"

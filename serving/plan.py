@@ -1,130 +1,17 @@
-"""The layout that fits a raster and the memory, and what a run will cost."""
+"""What a run will do and cost, told before it."""
 
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from landcover_tf.grid import PatchGrid
 from landcover_tf.model_info import ModelInfo
 from serving.band_content import BandContent
-from serving.engines import chosen_engine
-from serving.options import NetworkOptions
+from serving.layouts import batch_size, memory_model
 from serving.pipeline import Backend
-from serving.raster_io import STRIP_ROWS
-from serving.sources import Source
-from serving.windows import Layout, blend_layout, exact_layout
-
-if TYPE_CHECKING:
-    from serving.scene_prediction import ScenePrediction
-
-# Peak memory of a ResNet-50 U-Net measured on windows of 2048 px and more: what the engine holds
-# per pixel of a batch besides its output, by engine and precision, and what the process holds
-# beside that once the model is loaded, GDAL's full cache among it. OpenVINO in float32 had 171 and
-# 204 bytes on a processor with AVX2; the rest is reserve.
-ACTIVATION_BYTES_PER_PX = {
-    ("openvino", "float32"): 230,
-    ("openvino", "bf16"): 200,
-    ("tensorflow", "float32"): 800,
-    ("tensorflow", "bf16"): 460,
-    ("server", "float32"): 800,
-    ("server", "bf16"): 800,
-}
-ENGINE_BYTES = {"tensorflow": 2300 * 2**20, "openvino": 1100 * 2**20, "server": 600 * 2**20}
-WINDOWS_IN_FLIGHT = 2
-"""Windows held at once: one in the network, one read ahead."""
-STRIPS_IN_THE_MAKING = 3
-"""Room that a strip takes while it is decoded and arranged, in strips."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class MemoryModel:
-    """Peak memory of a run in bytes, estimated."""
-
-    engine: str
-    precision: str
-    bands: int
-    stored_bytes: int
-    """Bytes of a stored value."""
-    channels: int
-    """Bytes per pixel that leave the engine."""
-    raster_width: int
-    sequential: bool
-    orientations: bool = False
-    """Whether windows run in eight orientations."""
-
-    def bytes_of(self, height: int, width: int, batch: int = 1) -> int:
-        """Returns the peak for windows of that size."""
-        pixels = height * width * batch
-        activations = ACTIVATION_BYTES_PER_PX[self.engine, self.precision]
-        stored = self.bands * self.stored_bytes
-        # The engine's output, and what is made of it.
-        per_px = activations + 2 * self.channels + WINDOWS_IN_FLIGHT * stored
-        if self.orientations:
-            per_px += stored + 2 * self.channels  # A turned window, its output, and their sum.
-            if self.engine == "openvino" and height != width:
-                per_px += activations  # A quarter turn of another shape is compiled by itself.
-        band = height * self.raster_width * self.channels * 2
-        strips = 0
-        if self.sequential:
-            rows = height + STRIPS_IN_THE_MAKING * STRIP_ROWS
-            strips = rows * self.raster_width * (stored + 1)
-        return int(ENGINE_BYTES[self.engine] + per_px * pixels + band + strips)
-
-
-def choose_layout(
-    source: Source, info: ModelInfo, options: NetworkOptions, content: BandContent
-) -> Layout:
-    """Returns the layout of the mode asked for; `auto` takes the one that computes less.
-
-    Exact windows need memory for a wide margin; where they do not fit, patches are blended. A
-    server gets patches, because it may batch requests of equal shape and limit their size.
-
-    Raises:
-        ConfigError: Sizes are off the stride grid or exact mode does not fit the memory.
-    """
-    height, width = source.grid.height, source.grid.width
-    grid = PatchGrid(patch_size=options.patch_size, patch_overlap=options.patch_overlap)
-    blended = None
-    if options.mode != "exact":
-        blended = blend_layout(height, width, grid, info.size_multiple)
-    if blended is not None and (options.mode == "blend" or options.server is not None):
-        return blended
-    memory = memory_model(source, info, options, content)
-    exact = exact_layout(
-        height,
-        width,
-        margin_px=info.margin_px if options.margin_px is None else options.margin_px,
-        align=info.size_multiple,
-        memory_bytes=memory.bytes_of,
-        limit_bytes=int(options.memory_gb * 2**30),
-        required=options.mode == "exact",
-    )
-    if exact is None or (
-        blended is not None and blended.computed_fraction < exact.computed_fraction
-    ):
-        if blended is None:
-            raise ValueError("neither layout was made")
-        return blended
-    return exact
-
-
-def memory_model(
-    source: Source, info: ModelInfo, options: NetworkOptions, content: BandContent
-) -> MemoryModel:
-    """Returns the memory model of a run."""
-    return MemoryModel(
-        engine=chosen_engine(options),
-        precision=options.precision,
-        bands=len(info.bands),
-        stored_bytes=np.dtype(info.dtype).itemsize,
-        channels=2 if content.decision_only and not options.tta else 4 * content.classes,
-        raster_width=source.grid.width,
-        sequential=source.sequential,
-        orientations=options.tta,
-    )
+from serving.scene_prediction import ScenePrediction
+from serving.windows import Layout
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,7 +45,7 @@ class Plan:
         return "\n".join(f"{name:>13}  {value}" for name, value in lines)
 
 
-def print_plans(scenes: "Sequence[ScenePrediction]") -> None:
+def print_plans(scenes: Sequence[ScenePrediction]) -> None:
     """Prints the plan of every scene, without writing anything."""
     known: dict[tuple[int, ...], float] = {}
     for scene in scenes:
@@ -170,7 +57,7 @@ def print_plans(scenes: "Sequence[ScenePrediction]") -> None:
         print(f"{scene.source.path} -> {scene.map_path}\n{make_plan(scene, known[shape])}")
 
 
-def make_plan(scene: "ScenePrediction", batch_seconds: float) -> Plan:
+def make_plan(scene: ScenePrediction, batch_seconds: float) -> Plan:
     """Returns the plan of a run whose batches take so long."""
     layout, content, options = scene.layout, scene.content, scene.options.network
     batch = batch_size(layout, options)
@@ -185,11 +72,6 @@ def make_plan(scene: "ScenePrediction", batch_seconds: float) -> Plan:
         # Batches never mix window rows.
         network_seconds=batch_seconds * len(layout.rows) * -(-len(layout.cols) // batch),
     )
-
-
-def batch_size(layout: Layout, options: NetworkOptions) -> int:
-    """Returns the windows per call of the network: large ones go one by one."""
-    return 1 if layout.mode == "exact" else options.batch_size
 
 
 def calibrate(

@@ -24,7 +24,7 @@ from landcover_tf.sentinel2.scene import STORED_NODATA, STORED_OFFSET, STORED_SC
 from landcover_tf.sentinel2.validity import ValidityBit, has_bit
 from landcover_tf.upsampling import Upsampling
 from serving.raster_io import STRIP_ROWS
-from serving.sources import Georeference
+from serving.source import Georeference
 from serving.stored_values import Conversion, finish_pixels
 
 

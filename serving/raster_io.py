@@ -17,7 +17,7 @@ from landcover_tf.errors import OutputError
 from landcover_tf.grid import Window
 from landcover_tf.sentinel2.band_reader import GDAL_CACHE_BYTES
 from landcover_tf.sentinel2.validity import ValidityBit
-from serving.sources import Georeference, Source
+from serving.source import Georeference, Source
 
 BLOCK_PX = 512
 """Tile size of written rasters; row blocks of this height write each tile once."""

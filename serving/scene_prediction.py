@@ -22,13 +22,14 @@ from serving.band_content import BandContent
 from serving.bands_on_disk import BandStore
 from serving.blending import BlendMerger, CropMerger, Merger, patch_weights
 from serving.engines import Engine, chosen_engine
+from serving.layouts import batch_size, choose_layout
 from serving.options import PredictionOptions
 from serving.pipeline import Backend, Predictor
-from serving.plan import batch_size, choose_layout
 from serving.postprocess import Cleaning, clean
 from serving.raster_io import BLOCK_PX, WindowReader
 from serving.sampling import Sampler
-from serving.sources import Source, open_source
+from serving.source import Source
+from serving.sources import open_source
 from serving.targets import APPLICABILITY, RECORD, check_targets
 from serving.windows import Layout
 

@@ -2,14 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import rasterio
-from rasterio import Affine
-from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
 from rasterio.errors import RasterioError
 
@@ -18,90 +15,14 @@ from landcover_tf.dataset_info import BandInfo
 from landcover_tf.errors import RasterError
 from landcover_tf.grid import Window
 from landcover_tf.model_info import ModelInfo
-from landcover_tf.pixel_sizes import pixel_area_m2
 from landcover_tf.raster_windows import rasterio_window
 from landcover_tf.sentinel2 import prepared
 from landcover_tf.sentinel2.validity import ValidityBit, has_bit
-from landcover_tf.upsampling import Resampling, Sharpening, Upsampling
+from landcover_tf.upsampling import Upsampling
+from serving.product_source import ProductSource
 from serving.raster_views import alpha_band, has_mask, open_raster, resampled
+from serving.source import Georeference, Source, SourceOptions
 from serving.stored_values import Conversion, finish_pixels
-
-
-@dataclass(frozen=True, kw_only=True)
-class SourceOptions:
-    """What to do with rasters that do not say, or do not have, what the model expects."""
-
-    assume_bands: tuple[str, ...] = ()
-    """Names of an unnamed raster's bands in order; ("model",) takes the model's own."""
-    resample: bool = False
-    """Resample a raster of another resolution to the model's."""
-    resampling: Resampling | None = None
-    """How the 20 m and 60 m bands of a product come to 10 m; None is as the model was trained."""
-    sharpening: Sharpening | None = None
-    """Their detail; None is as the model was trained."""
-    mask_clouds: bool = False
-    """Leave out clouds and shadows: those of a product, or of a prepared scene's validity."""
-
-    def upsampling(self, trained: Upsampling | None) -> Upsampling:
-        """Returns how the coarse bands of a product come to 10 m for a model."""
-        default = trained or Upsampling()
-        return Upsampling(
-            resampling=self.resampling or default.resampling,
-            sharpening=self.sharpening or default.sharpening,
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Georeference:
-    """The pixel grid that a map inherits."""
-
-    height: int
-    width: int
-    crs: CRS | None
-    transform: Affine
-
-    @property
-    def pixel_area_m2(self) -> float | None:
-        """Area of each pixel on the ground; None where they have no common one."""
-        return pixel_area_m2(self.transform, self.crs, (self.height, self.width))
-
-
-class Source(Protocol):
-    """A raster opened for prediction; one thread uses it at a time."""
-
-    path: Path
-    name: str
-    """Product id or file stem."""
-    grid: Georeference
-    tags: Mapping[str, str]
-    """Provenance that the map repeats: product, baseline, sensing time."""
-    sequential: bool
-    """True where reading rows twice is expensive, so that they are kept instead."""
-    upsampling: Upsampling | None
-    """How its 20 m and 60 m bands came to 10 m; None where nothing tells."""
-
-    def read(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the pixels of a window inside the raster.
-
-        Returns:
-            Stored values in the model's bands, units and dtype [height, width, bands], with
-            all bands at the model's no-data value where there is no data; and validity bits,
-            uint8 [height, width].
-        """
-
-    def preview(self, shape: tuple[int, int]) -> tuple[np.ndarray, tuple[str, ...], np.ndarray]:
-        """Returns pixels to look at, decimated to `shape`.
-
-        Returns:
-            Values of any scale [height, width, bands]; names of those bands; True where there
-            is data, bool [height, width].
-        """
-
-    def owns(self, path: Path) -> bool:
-        """Returns whether a path is that of a file which the raster consists of."""
-
-    def close(self) -> None:
-        """Closes the files; reading opens them again."""
 
 
 def open_source(path: str | Path, info: ModelInfo, options: SourceOptions) -> Source:
@@ -119,8 +40,6 @@ def open_source(path: str | Path, info: ModelInfo, options: SourceOptions) -> So
     if (path / prepared.DOCUMENT).is_file():
         return _open_prepared(path, info, options)
     if path.is_dir() or path.suffix.lower() == ".zip":
-        from serving.product_source import ProductSource
-
         return ProductSource(
             path,
             info,

@@ -6,7 +6,7 @@ from pathlib import Path
 from landcover_tf.errors import ConfigError, OutputError
 from landcover_tf.files import beside, read_json
 from serving.options import OutputOptions
-from serving.sources import Source
+from serving.source import Source
 
 APPLICABILITY = "applicability.json"
 RECORD = "predict.json"

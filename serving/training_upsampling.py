@@ -2,7 +2,7 @@
 
 from landcover_tf.model_info import ModelInfo
 from landcover_tf.upsampling import any_coarse
-from serving.sources import Source
+from serving.source import Source
 
 
 def difference(source: Source, info: ModelInfo) -> str | None:

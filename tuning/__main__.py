@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 from landcover_tf import cli, flag_ranges
 from landcover_tf.errors import ConfigError, RunError
 from landcover_tf.files import read_json
-from tuning.search import TunerKind
-from tuning.trials import MONITORS, Objective, TrialRecord
+from tuning.trials import MONITORS, Objective, TrialRecord, TunerKind
 
 if TYPE_CHECKING:
     from tuning.search import Search

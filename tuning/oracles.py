@@ -5,14 +5,12 @@ two writes would leave half a file, or a trial that counts but never runs.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from keras_tuner import Objective, oracles
 
 from landcover_tf.files import write_json
-
-if TYPE_CHECKING:
-    from tuning.search import TunerKind
+from tuning.trials import TunerKind
 
 
 class _Durable:
@@ -47,7 +45,7 @@ class HyperbandOracle(_Durable, oracles.HyperbandOracle):  # type: ignore[misc]
 
 
 def oracle_of(
-    kind: "TunerKind",
+    kind: TunerKind,
     *,
     objective: str,
     hyperparameters: Any,

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from landcover_tf.dataset_info import DatasetInfo
 from landcover_tf.errors import ConfigError, OutputError, RunError
@@ -23,6 +23,7 @@ from tuning.trials import (
     MONITORS,
     Objective,
     TrialRecord,
+    TunerKind,
     new_folder,
     read_records,
     run_trial,
@@ -34,8 +35,6 @@ EPOCHS_KEY = "tuner/epochs"
 """Hyperband's own value: for how many epochs a trial is trained."""
 IDLE_SECONDS = 1.0
 """Least time between two requests for a trial."""
-
-TunerKind = Literal["random", "bayesian", "hyperband"]
 
 
 @dataclass(frozen=True, kw_only=True)

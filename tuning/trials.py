@@ -22,6 +22,7 @@ from landcover_tf.files import read_json, write_json
 from landcover_tf.run_folder import RunFolder
 from landcover_tf.training.config import TrainConfig
 
+TunerKind = Literal["random", "bayesian", "hyperband"]
 Objective = Literal["macro_f1", "mean_iou", "overall_accuracy"]
 
 MONITORS: Mapping[str, Literal["mean_f1", "mean_iou", "overall_accuracy"]] = {

@@ -6,7 +6,7 @@ import pytest
 from fakes.traced_memory import peak_bytes
 from local_export import SmallExport, write_raster
 
-from serving import plan, sampling
+from serving import layouts, sampling
 from serving.mosaic import merge
 from serving.options import CleaningOptions, NetworkOptions, OutputOptions, PredictionOptions
 from serving.scene_prediction import Engine, ScenePrediction
@@ -21,13 +21,13 @@ def test_more_rows_take_the_same_memory(
 ) -> None:
     # The sample for the area of applicability has this bound, which small rasters stay below.
     monkeypatch.setattr(sampling, "SAMPLE_PX", 10_000)
-    room = 270 * WIDTH * plan.ACTIVATION_BYTES_PER_PX["tensorflow", "float32"]
+    room = 270 * WIDTH * layouts.ACTIVATION_BYTES_PER_PX["tensorflow", "float32"]
     network = NetworkOptions(
         engine="tensorflow",
         mode=mode,  # type: ignore[arg-type]
         patch_size=128,
         patch_overlap=32,
-        memory_gb=(plan.ENGINE_BYTES["tensorflow"] + room) / 2**30,
+        memory_gb=(layouts.ENGINE_BYTES["tensorflow"] + room) / 2**30,
     )
     # The picture has a size of its own, which is more than all else of rasters as small as these.
     outputs = OutputOptions(probabilities=True, entropy=True, picture=False)

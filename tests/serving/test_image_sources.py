@@ -22,7 +22,8 @@ from landcover_tf.sentinel2.simulation import SimulatedProduct, simulate_product
 from landcover_tf.upsampling import Upsampling
 from serving.predict import main
 from serving.raster_io import WindowReader
-from serving.sources import SourceOptions, open_source
+from serving.source import SourceOptions
+from serving.sources import open_source
 from serving.training_upsampling import difference
 
 RAW = ("--min-object-size", "0", "--engine", "tensorflow", "--no-stac")

@@ -19,11 +19,12 @@ from landcover_tf import cli
 from landcover_tf.errors import OutputError
 from landcover_tf.legend import load_legend
 from landcover_tf.model_info import Calibration
+from serving.config import PredictConfig
 from serving.engines import Engine
-from serving.many_scenes import compute_rows, options_of, rows_job
+from serving.many_scenes import compute_rows, rows_job
 from serving.mosaic import merge
-from serving.options import NetworkOptions, OutputOptions, PredictionOptions
-from serving.predict import PredictConfig, main
+from serving.options import NetworkOptions, OutputOptions, PredictionOptions, options_of
+from serving.predict import main
 from serving.scene_prediction import ScenePrediction
 
 PLAIN = ("--no-picture", "--no-stac")

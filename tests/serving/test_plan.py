@@ -8,7 +8,7 @@ from fakes.model_server import ModelServer
 from fakes.small_export import write_small_export
 from local_export import RAW, SmallExport, arguments, write_raster
 
-from serving import plan
+from serving import layouts
 from serving.predict import main
 
 HEIGHT, WIDTH = 320, 192
@@ -22,8 +22,8 @@ WHOLE = ("exact", "1 of 320 x 192 px", "1.000 px per output px")
 def gib(px: int) -> str:
     """Returns a memory limit that windows of TensorFlow with so many pixels need."""
     strips = (152 + 3 * 256) * WIDTH * (2 * 4 + 1)  # Values and validity of full strips.
-    room = px * plan.ACTIVATION_BYTES_PER_PX["tensorflow", "float32"] + strips
-    return str((plan.ENGINE_BYTES["tensorflow"] + room) / 2**30)
+    room = px * layouts.ACTIVATION_BYTES_PER_PX["tensorflow", "float32"] + strips
+    return str((layouts.ENGINE_BYTES["tensorflow"] + room) / 2**30)
 
 
 def planned(command: list[str], capsys: pytest.CaptureFixture[str]) -> dict[str, str]:

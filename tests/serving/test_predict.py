@@ -19,7 +19,7 @@ from pystac.validation.stac_validator import JsonSchemaSTACValidator
 from rio_cogeo.cogeo import cog_validate
 
 from landcover_tf.legend import load_legend
-from serving import plan
+from serving import layouts
 from serving.predict import main
 
 RAW = ("--min-object-size", "0", "--engine", "tensorflow", "--no-picture", "--no-stac")
@@ -41,10 +41,10 @@ def codes_of(export: SmallExport, probabilities: np.ndarray) -> np.ndarray:
 
 def small_windows(width: int) -> tuple[str, str]:
     """Returns the flag that leaves room for windows of about 144 x 144 px in a raster so wide."""
-    room = 144 * 144 * plan.ACTIVATION_BYTES_PER_PX["tensorflow", "float32"]
+    room = 144 * 144 * layouts.ACTIVATION_BYTES_PER_PX["tensorflow", "float32"]
     room += 2 * 144 * width * 5 * 4  # A row band of float32 probabilities and its copy.
     room += (144 + 3 * 256) * width * (2 * 4 + 1)  # Full strips of values and validity.
-    return "--memory-gb", str((plan.ENGINE_BYTES["tensorflow"] + room) / 2**30)
+    return "--memory-gb", str((layouts.ENGINE_BYTES["tensorflow"] + room) / 2**30)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (31, 31), (257, 1025), (90, 300)])

@@ -14,7 +14,7 @@ import rasterio
 from fakes.killed_program import run_killed
 from local_export import BLEND, RAW, SmallExport, arguments, write_raster
 
-from serving import plan
+from serving import layouts
 from serving.predict import main
 
 
@@ -58,8 +58,8 @@ def test_a_killed_run_continues_to_the_same_bytes(
 ) -> None:
     images = [tmp_path / "scene.tif"]
     write_raster(images[0], 400, 150)
-    room = 144 * 144 * plan.ACTIVATION_BYTES_PER_PX["tensorflow", "float32"]
-    small = ("--memory-gb", str((plan.ENGINE_BYTES["tensorflow"] + room) / 2**30))
+    room = 144 * 144 * layouts.ACTIVATION_BYTES_PER_PX["tensorflow", "float32"]
+    small = ("--memory-gb", str((layouts.ENGINE_BYTES["tensorflow"] + room) / 2**30))
     flags = (*RAW, *(BLEND if mode == "blend" else ("--mode", "exact", *small)))
     whole, killed, marked = (tmp_path / n / "map.tif" for n in ("whole", "killed", "marked"))
     assert main(arguments(small_export, images, whole, *flags)) == 0

@@ -12,7 +12,8 @@ from local_export import BANDS, model_info, write_raster
 from landcover_tf.errors import OutputError
 from landcover_tf.grid import Window
 from serving.raster_io import RasterStyle, WindowReader, write_cog
-from serving.sources import Georeference, SourceOptions, open_source
+from serving.source import Georeference, SourceOptions
+from serving.sources import open_source
 
 READ_ALL = """
 import resource, sys

@@ -25,7 +25,8 @@ from landcover_tf.dataset_info import BandInfo
 from landcover_tf.errors import RasterError
 from landcover_tf.grid import Window
 from serving.predict import main
-from serving.sources import SourceOptions, open_source
+from serving.source import SourceOptions
+from serving.sources import open_source
 
 
 def all_pixels(path: Path, **options: Any) -> tuple[np.ndarray, np.ndarray]:

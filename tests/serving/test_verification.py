@@ -10,7 +10,7 @@ import rasterio
 from local_export import BLEND, RAW, SmallExport, arguments, write_raster
 
 from landcover_tf.grid import Window
-from serving import plan
+from serving import layouts
 from serving.engines import Engine
 from serving.options import NetworkOptions, PredictionOptions
 from serving.predict import main
@@ -82,13 +82,13 @@ def test_a_region_is_merged_from_its_own_columns_only(
     small_export: SmallExport, tmp_path: Path, mode: str
 ) -> None:
     write_raster(tmp_path / "scene.tif", 120, 700)
-    room = 144 * 160 * plan.ACTIVATION_BYTES_PER_PX["tensorflow", "float32"]
+    room = 144 * 160 * layouts.ACTIVATION_BYTES_PER_PX["tensorflow", "float32"]
     network = NetworkOptions(
         engine="tensorflow",
         mode=mode,  # type: ignore[arg-type]
         patch_size=64,
         patch_overlap=32,
-        memory_gb=(plan.ENGINE_BYTES["tensorflow"] + 2 * room) / 2**30,
+        memory_gb=(layouts.ENGINE_BYTES["tensorflow"] + 2 * room) / 2**30,
     )
     options = PredictionOptions(network=network)
     engine = Engine(small_export.folder, options)

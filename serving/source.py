@@ -1,0 +1,91 @@
+"""What a raster to predict on offers, whatever it is, and what may be asked of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from rasterio import Affine
+from rasterio.crs import CRS
+
+from landcover_tf.grid import Window
+from landcover_tf.pixel_sizes import pixel_area_m2
+from landcover_tf.upsampling import Resampling, Sharpening, Upsampling
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceOptions:
+    """What to do with rasters that do not say, or do not have, what the model expects."""
+
+    assume_bands: tuple[str, ...] = ()
+    """Names of an unnamed raster's bands in order; ("model",) takes the model's own."""
+    resample: bool = False
+    """Resample a raster of another resolution to the model's."""
+    resampling: Resampling | None = None
+    """How the 20 m and 60 m bands of a product come to 10 m; None is as the model was trained."""
+    sharpening: Sharpening | None = None
+    """Their detail; None is as the model was trained."""
+    mask_clouds: bool = False
+    """Leave out clouds and shadows: those of a product, or of a prepared scene's validity."""
+
+    def upsampling(self, trained: Upsampling | None) -> Upsampling:
+        """Returns how the coarse bands of a product come to 10 m for a model."""
+        default = trained or Upsampling()
+        return Upsampling(
+            resampling=self.resampling or default.resampling,
+            sharpening=self.sharpening or default.sharpening,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Georeference:
+    """The pixel grid that a map inherits."""
+
+    height: int
+    width: int
+    crs: CRS | None
+    transform: Affine
+
+    @property
+    def pixel_area_m2(self) -> float | None:
+        """Area of each pixel on the ground; None where they have no common one."""
+        return pixel_area_m2(self.transform, self.crs, (self.height, self.width))
+
+
+class Source(Protocol):
+    """A raster opened for prediction; one thread uses it at a time."""
+
+    path: Path
+    name: str
+    """Product id or file stem."""
+    grid: Georeference
+    tags: Mapping[str, str]
+    """Provenance that the map repeats: product, baseline, sensing time."""
+    sequential: bool
+    """True where reading rows twice is expensive, so that they are kept instead."""
+    upsampling: Upsampling | None
+    """How its 20 m and 60 m bands came to 10 m; None where nothing tells."""
+
+    def read(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the pixels of a window inside the raster.
+
+        Returns:
+            Stored values in the model's bands, units and dtype [height, width, bands], with
+            all bands at the model's no-data value where there is no data; and validity bits,
+            uint8 [height, width].
+        """
+
+    def preview(self, shape: tuple[int, int]) -> tuple[np.ndarray, tuple[str, ...], np.ndarray]:
+        """Returns pixels to look at, decimated to `shape`.
+
+        Returns:
+            Values of any scale [height, width, bands]; names of those bands; True where there
+            is data, bool [height, width].
+        """
+
+    def owns(self, path: Path) -> bool:
+        """Returns whether a path is that of a file which the raster consists of."""
+
+    def close(self) -> None:
+        """Closes the files; reading opens them again."""
