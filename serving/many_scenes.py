@@ -8,6 +8,7 @@ from pathlib import Path
 from landcover_tf import cli
 from landcover_tf.errors import LandCoverError, ProductError, RasterError
 from landcover_tf.executors import executor, finished, places, result_of
+from landcover_tf.files import require_space
 from landcover_tf.pixel_sizes import NO_AREA
 from landcover_tf.progress import progress
 from serving.config import PredictConfig
@@ -25,6 +26,7 @@ from serving.inputs import find_inputs, map_paths
 from serving.map_picture import check_truth
 from serving.mosaic import check_mosaic, merge
 from serving.options import PredictionOptions, options_of
+from serving.plan import print_plans, work_bytes
 from serving.raster_io import bounded_cache
 from serving.scene_prediction import Result, ScenePrediction
 from serving.training_upsampling import difference
@@ -61,8 +63,6 @@ def predict_all(config: PredictConfig) -> None:
         for path, target in zip(inputs, targets, strict=True)
     ]
     if config.plan:
-        from serving.plan import print_plans
-
         return print_plans(scenes)
     several = len(scenes) > 1 or config.mosaic
     began = batch_began(scenes)
@@ -141,6 +141,7 @@ def _begin(
             f"{engine.backend.name}",
             file=sys.stderr,
         )
+    _require_room(scenes, config)
     for scene in scenes:
         if scene.source.grid.crs is None:
             print(f"warning: {scene.source.path} has no CRS, its map has none", file=sys.stderr)
@@ -154,10 +155,27 @@ def _begin(
         scene.prepare(replace=incomplete)
 
 
+def _require_room(scenes: Sequence[ScenePrediction], config: PredictConfig) -> None:
+    """Refuses a run whose finished bands the disk cannot hold; the maps are far smaller."""
+    missing = [
+        max(work_bytes(scene) - sum(f.stat().st_size for f in scene.work.rglob("*.npy")), 0)
+        for scene in scenes
+    ]
+    if missing:
+        # One process finishes a map, and deletes its bands, before it begins the next.
+        together = sum(missing) if _elsewhere(config) else max(missing)
+        folder = next(parent for parent in scenes[0].map_path.parents if parent.exists())
+        require_space(folder, together, "the work until the map is written")
+
+
+def _elsewhere(config: PredictConfig) -> bool:
+    return config.jobs > 1 or config.scheduler is not None
+
+
 def _predict(scenes: Sequence[ScenePrediction], config: PredictConfig, *, total: int) -> None:
     """Finishes scene after scene; an unreadable one does not keep the others from it."""
     unreadable: dict[ScenePrediction, LandCoverError] = {}
-    if config.jobs > 1 or config.scheduler is not None:
+    if _elsewhere(config):
         unreadable = _compute_elsewhere(scenes, config)
     failed: list[str] = []
     for scene in scenes:

@@ -59,19 +59,24 @@ def print_plans(scenes: Sequence[ScenePrediction]) -> None:
 
 def make_plan(scene: ScenePrediction, batch_seconds: float) -> Plan:
     """Returns the plan of a run whose batches take so long."""
-    layout, content, options = scene.layout, scene.content, scene.options.network
+    layout, options = scene.layout, scene.options.network
     batch = batch_size(layout, options)
-    # Class and confidence after the votes, and once more when small objects have been removed.
-    cleaned = 2 * scene.cleaning.votes + 2 * scene.cleaning.removes_objects
-    memory = memory_model(scene.source, scene.engine.info, options, content)
+    memory = memory_model(scene.source, scene.engine.info, options, scene.content)
     return Plan(
         layout=layout,
         engine=scene.engine.backend.name,
         memory_bytes=memory.bytes_of(layout.window_height, layout.window_width, batch),
-        work_bytes=layout.height * layout.width * (len(content.layers) + cleaned),
+        work_bytes=work_bytes(scene),
         # Batches never mix window rows.
         network_seconds=batch_seconds * len(layout.rows) * -(-len(layout.cols) // batch),
     )
+
+
+def work_bytes(scene: ScenePrediction) -> int:
+    """Returns the disk space of a scene's finished bands until its map is written."""
+    # Class and confidence after the votes, and once more when small objects have been removed.
+    cleaned = 2 * scene.cleaning.votes + 2 * scene.cleaning.removes_objects
+    return scene.layout.height * scene.layout.width * (len(scene.content.layers) + cleaned)
 
 
 def calibrate(

@@ -15,7 +15,7 @@ from types import TracebackType
 
 from landcover_tf.dataset_info import ShardInfo
 from landcover_tf.errors import DatasetError, OutputError
-from landcover_tf.files import atomic_path, read_json, write_json
+from landcover_tf.files import atomic_path, read_json, require_space, write_json
 from landcover_tf.tfrecord import FRAME_BYTES, describe, frame, read_framed, write_framed
 
 OPEN_FILES = 64
@@ -158,11 +158,12 @@ def reserve(jobs: Sequence[ShardJob]) -> None:
     Files that are there keep what an interrupted build has put into them.
 
     Raises:
-        OutputError: The disk refuses.
+        OutputError: The disk has not the room for all of them, or refuses.
     """
-    for job in jobs:
-        if job.result_path.is_file():
-            continue
+    waiting = [job for job in jobs if not job.result_path.is_file()]
+    if waiting:
+        require_space(waiting[0].folder, _unwritten_bytes(waiting), "the rest of the dataset")
+    for job in waiting:
         try:
             with job.raw_path.open("ab") as file:
                 file.truncate(job.raw_bytes)
@@ -196,6 +197,17 @@ def finish(job: ShardJob) -> None:
 def read_result(job: ShardJob) -> ShardInfo:
     """Returns what `write` wrote."""
     return ShardInfo(**read_json(job.result_path))
+
+
+def _unwritten_bytes(jobs: Sequence[ShardJob]) -> int:
+    """Returns the disk space that the jobs will take beside what they have taken."""
+    missing = 0
+    for job in jobs:
+        # A reserved file has its size, but no blocks where nothing has been written.
+        taken = job.raw_path.stat().st_blocks * 512 if job.raw_path.is_file() else 0
+        missing += max(job.raw_bytes - taken, 0)
+    # A shard is compressed beside its records.
+    return missing + max((job.raw_bytes for job in jobs if job.raw_path != job.path), default=0)
 
 
 def _write_at(file: int, parts: Sequence[bytes], offset: int) -> None:

@@ -14,6 +14,7 @@ import rasterio
 from fakes.killed_program import run_killed
 from local_export import BLEND, RAW, SmallExport, arguments, write_raster
 
+from landcover_tf import files
 from serving import layouts
 from serving.predict import main
 
@@ -203,6 +204,27 @@ def test_a_plan_writes_nothing(
     assert "54 of 64 x 64 px" in text
     assert "3.686 px per output px" in text
     assert not out.parent.exists()
+
+
+def test_a_run_that_the_disk_cannot_hold_is_refused(
+    small_export: SmallExport,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    images = [tmp_path / "a.tif", tmp_path / "b.tif"]
+    for image in images:
+        write_raster(image, 60, 50)
+    command = arguments(small_export, images, tmp_path / "maps", *RAW)
+    # Class and confidence of 60 x 50 pixels, of one scene at a time in one process.
+    usage = type("Usage", (), {"free": 2 * 60 * 50 - 1})
+    monkeypatch.setattr(files.shutil, "disk_usage", lambda path: usage)
+    assert main(command) == 2
+    assert "0.0 GB free, the work until the map is written needs" in capsys.readouterr().err
+    assert not (tmp_path / "maps").exists()
+    usage.free += 1
+    assert main([*command, "--jobs", "2"]) == 2
+    assert main(command) == 0
 
 
 def test_polygons_cover_the_map(small_export: SmallExport, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 from builder_inputs import arguments, described, write_pairs
 from fakes.killed_program import run_killed
 
+from landcover_tf import files
 from landcover_tf.dataset_info import DatasetInfo
 from landcover_tf.errors import OutputError
 from landcover_tf.tfrecord import read_records
@@ -46,6 +47,38 @@ def test_a_full_disk_loses_nothing(pairs, built, tmp_path, capsys):
     assert "had other settings or input (seed)" in capsys.readouterr().err
     assert main(arguments(pairs, tmp_path / "o", "--resume")) == 0
     assert described(tmp_path / "o") == described(built)
+
+
+@pytest.mark.parametrize(("flags", "beside"), [((), 0), (("--compression", "gzip"), 1)])
+def test_a_dataset_that_the_disk_cannot_hold_is_refused_before_it_is_cut(
+    pairs, tmp_path, capsys, monkeypatch, flags, beside
+):
+    assert main(arguments(pairs, tmp_path / "whole")) == 0
+    sizes = [path.stat().st_size for path in (tmp_path / "whole").glob("*.tfrecord")]
+    # A compressed shard is written while its records are there.
+    usage = type("Usage", (), {"free": sum(sizes) + beside * max(sizes) - 1})
+    monkeypatch.setattr(files.shutil, "disk_usage", lambda path: usage)
+    command = arguments(pairs, tmp_path / "o", *flags)
+    assert main(command) == 2
+    assert "0.0 GB free, the rest of the dataset needs" in capsys.readouterr().err
+    work = tmp_path / "o" / ".build"
+    assert not [*work.glob("*.tfrecord*"), *work.glob("cut-*")]
+    usage.free += 1
+    assert main([*command, "--resume"]) == 0
+
+
+def test_what_is_written_needs_no_room_again(tmp_path, monkeypatch):
+    records = tuple(PlannedRecord(key=key, length=1_000_000) for key in ("a", "b"))
+    job = ShardJob(name="s.tfrecord", records=records, compression="none", folder=tmp_path)
+    reserve([job])
+    with ShardWriter() as writer:
+        writer.put(job.places()["a"], [bytes(1_000_000)])
+    usage = type("Usage", (), {"free": 1_010_000})
+    monkeypatch.setattr(files.shutil, "disk_usage", lambda path: usage)
+    reserve([job])
+    usage.free = 900_000
+    with pytest.raises(OutputError, match="the rest of the dataset needs"):
+        reserve([job])
 
 
 def write_zones(path, *splits):
