@@ -94,22 +94,28 @@ def network_alone(
     `start_s` is what opening and compiling take: all until the end of the first batch, less the
     time of an ordinary batch. `network_s` holds that of every batch.
     """
+    from serving.config import PredictConfig
     from serving.engines import Engine
     from serving.layouts import batch_size
-    from serving.options import NetworkOptions, PredictionOptions
+    from serving.options import options_of
     from serving.plan import example_batch
     from serving.scene_prediction import ScenePrediction
 
-    network = NetworkOptions(
-        mode=mode, engine=engine, precision=precision, memory_gb=float(memory_gb)
+    config = PredictConfig(
+        model_path=export,
+        input_image=(Path(scene),),
+        output_map=Path("none.tif"),
+        mode=mode,
+        engine=engine,
+        precision=precision,
+        memory_gb=float(memory_gb),
     )
+    options = options_of(config)
     started = time.perf_counter()
-    opened = Engine(export, PredictionOptions(network=network))
-    prediction = ScenePrediction(
-        Path(scene), Path("none.tif"), opened, PredictionOptions(network=network)
-    )
+    opened = Engine(export, options)
+    prediction = ScenePrediction(Path(scene), config.output_map, opened, options)
     layout = prediction.layout
-    size = batch_size(layout, network)
+    size = batch_size(layout, options.network)
     batch = example_batch(layout, opened.info, size)
     run = opened.backend.decide if layout.mode == "exact" else opened.backend.probabilities
     run(batch)

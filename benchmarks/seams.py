@@ -23,10 +23,11 @@ from landcover_tf.progress import progress
 from landcover_tf.provenance import hardware, software_versions
 from landcover_tf.sentinel2.validity import ValidityBit, has_bit
 from serving.blending import BlendMerger, patch_weights
+from serving.config import PredictConfig
 from serving.engines import Engine
-from serving.options import NetworkOptions, PredictionOptions
+from serving.options import options_of
 from serving.raster_io import WindowReader
-from serving.source import Source, SourceOptions
+from serving.source import Source
 from serving.sources import open_source
 from serving.windows import Layout, Span, blend_layout
 
@@ -73,10 +74,17 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results/seams.json"))
     arguments = parser.parse_args()
     grid = PatchGrid(patch_size=arguments.patch_size, patch_overlap=arguments.patch_overlap)
-    engine = Engine(arguments.model_path, PredictionOptions(network=NetworkOptions()))
+    # No map is written.
+    config = PredictConfig(
+        model_path=arguments.model_path,
+        input_image=tuple(arguments.input_image),
+        output_map=Path("none.tif"),
+    )
+    options = options_of(config)
+    engine = Engine(config.model_path, options)
     totals: dict[str, Steps] = {}
     for path in arguments.input_image:
-        measure(open_source(path, engine.info, SourceOptions()), engine, grid, totals)
+        measure(open_source(path, engine.info, options.source), engine, grid, totals)
     rows = [steps.row(name) for name, steps in totals.items()]
     for row in rows:
         print(format_row(row))

@@ -3,10 +3,13 @@
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from landcover_tf import cli, flag_ranges
 from landcover_tf.errors import ConfigError
+
+if TYPE_CHECKING:
+    from landcover_tf.sentinel2.settings import Settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,9 +82,29 @@ def main(argv: list[str] | None = None) -> int:
 
 def _prepare(config: PrepareConfig) -> int:
     from landcover_tf.sentinel2.batch import Options, run
+
+    options = Options(
+        checksums=config.checksums,
+        check_only=config.check_only,
+        keep_going=config.keep_going,
+        overwrite=config.overwrite,
+        jobs=config.jobs,
+        scheduler=config.scheduler,
+    )
+    return run(
+        config.sentinel2_dir,
+        config.output_dir,
+        settings_of(config),
+        options,
+        begin=lambda: cli.write_config(config, config.output_dir / "prepare.json"),
+    )
+
+
+def settings_of(config: PrepareConfig) -> "Settings":
+    """Returns how a scene is made by a command."""
     from landcover_tf.sentinel2.settings import Settings
 
-    settings = Settings(
+    return Settings(
         resampling=config.resampling,
         sharpening=config.sharpening,
         cloud_source=config.cloud_source,
@@ -95,21 +118,6 @@ def _prepare(config: PrepareConfig) -> int:
         source_legend=config.source_legend,
         legend=config.legend,
         unknown_labels=config.unknown_labels,
-    )
-    options = Options(
-        checksums=config.checksums,
-        check_only=config.check_only,
-        keep_going=config.keep_going,
-        overwrite=config.overwrite,
-        jobs=config.jobs,
-        scheduler=config.scheduler,
-    )
-    return run(
-        config.sentinel2_dir,
-        config.output_dir,
-        settings,
-        options,
-        begin=lambda: cli.write_config(config, config.output_dir / "prepare.json"),
     )
 
 

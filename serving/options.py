@@ -1,6 +1,9 @@
-"""What a prediction is asked to do, in groups that travel to worker processes."""
+"""What a prediction is asked to do, in groups that travel to worker processes.
 
-from dataclasses import dataclass, field
+Defaults are those of `PredictConfig`, where most fields are explained.
+"""
+
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -19,30 +22,30 @@ Precision = Literal["float32", "bf16"]
 class NetworkOptions:
     """How the network runs over a raster."""
 
-    mode: Literal["auto", "exact", "blend"] = "auto"
-    patch_size: int = 256
-    patch_overlap: int = 96
-    weighting: Weighting = "radial"
-    batch_size: int = 8
-    margin_px: int | None = None
+    mode: Literal["auto", "exact", "blend"]
+    patch_size: int
+    patch_overlap: int
+    weighting: Weighting
+    batch_size: int
+    margin_px: int | None
     """Margin of exact mode; None takes the model's."""
-    tta: bool = False
-    engine: EngineName = "auto"
-    precision: Precision = "float32"
-    server: str | None = None
-    server_timeout_s: float = 60.0
-    memory_gb: float = 4.0
+    tta: bool
+    engine: EngineName
+    precision: Precision
+    server: str | None
+    server_timeout_s: float
+    memory_gb: float
 
 
 @dataclass(frozen=True, kw_only=True)
 class CleaningOptions:
     """Post-processing as the user names it; `cleaning` resolves class names."""
 
-    refine: Refinement = "none"
-    refine_window: int = 7
-    majority: int = 0
-    min_object_px: int = 20
-    sieve: tuple[str, ...] = ()
+    refine: Refinement
+    refine_window: int
+    majority: int
+    min_object_px: int
+    sieve: tuple[str, ...]
     """NAME=PIXELS or CODE=PIXELS."""
 
     def cleaning(self, legend: Legend, class_codes: tuple[int, ...]) -> Cleaning:
@@ -77,27 +80,27 @@ class CleaningOptions:
 class OutputOptions:
     """Which files are written beside the map."""
 
-    confidence: bool = True
-    probabilities: bool = False
-    entropy: bool = False
-    vector: bool = False
-    stac: bool = True
-    picture: bool = True
-    truth: Path | None = None
-    request_log: Path | None = None
+    confidence: bool
+    probabilities: bool
+    entropy: bool
+    vector: bool
+    stac: bool
+    picture: bool
+    truth: Path | None
+    request_log: Path | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class PredictionOptions:
     """Everything about a prediction but the model, the input and where the map goes."""
 
-    network: NetworkOptions = field(default_factory=NetworkOptions)
-    source: SourceOptions = field(default_factory=SourceOptions)
-    cleaning: CleaningOptions = field(default_factory=CleaningOptions)
-    outputs: OutputOptions = field(default_factory=OutputOptions)
-    uncertain_below: float = 0.0
+    network: NetworkOptions
+    source: SourceOptions
+    cleaning: CleaningOptions
+    outputs: OutputOptions
+    uncertain_below: float
     """Confidence under which a pixel becomes `uncertain`; 0 is off."""
-    overwrite: bool = False
+    overwrite: bool
 
 
 def options_of(config: PredictConfig) -> PredictionOptions:

@@ -18,15 +18,15 @@ from landcover_tf.upsampling import Resampling, Sharpening, Upsampling
 class SourceOptions:
     """What to do with rasters that do not say, or do not have, what the model expects."""
 
-    assume_bands: tuple[str, ...] = ()
+    assume_bands: tuple[str, ...]
     """Names of an unnamed raster's bands in order; ("model",) takes the model's own."""
-    resample: bool = False
+    resample: bool
     """Resample a raster of another resolution to the model's."""
-    resampling: Resampling | None = None
+    resampling: Resampling | None
     """How the 20 m and 60 m bands of a product come to 10 m; None is as the model was trained."""
-    sharpening: Sharpening | None = None
+    sharpening: Sharpening | None
     """Their detail; None is as the model was trained."""
-    mask_clouds: bool = False
+    mask_clouds: bool
     """Leave out clouds and shadows: those of a product, or of a prepared scene's validity."""
 
     def upsampling(self, trained: Upsampling | None) -> Upsampling:

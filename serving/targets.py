@@ -56,6 +56,8 @@ def former_targets(map_path: Path) -> list[Path]:
             vector=asked("vector"),
             stac=asked("stac"),
             picture=asked("picture"),
+            truth=None,
+            request_log=None,
         ),
     )
 

@@ -27,12 +27,12 @@ REPORT = "checks.json"
 class Options:
     """How a batch runs; nothing here changes a scene's pixels."""
 
-    checksums: bool = True
-    check_only: bool = False
-    keep_going: bool = False
-    overwrite: bool = False
-    jobs: int = 1
-    scheduler: str | None = None
+    checksums: bool
+    check_only: bool
+    keep_going: bool
+    overwrite: bool
+    jobs: int
+    scheduler: str | None
 
 
 def run(

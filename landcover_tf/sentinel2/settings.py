@@ -11,21 +11,21 @@ from landcover_tf.upsampling import Resampling, Sharpening
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How products become prepared scenes."""
+    """How products become prepared scenes; see `landcover_tf.prepare.PrepareConfig`."""
 
-    resampling: Resampling = "bicubic"
-    sharpening: Sharpening = "none"
-    cloud_source: CloudSource = "product"
-    cloud_mask: Path | None = None
-    cloud_mask_values: tuple[str, ...] = ("0=clear", "1=cloud", "2=cirrus", "3=shadow")
-    cloud_buffer_m: float = 250.0
-    cloud_shadows: bool = True
-    shadow_nir_reflectance: float = 0.15
-    s2cloudless_resolution_m: int = 120
-    ground_truth: Path | None = None
-    source_legend: str = "landcover9"
-    legend: str = "landcover9"
-    unknown_labels: Literal["error", "ignore"] = "error"
+    resampling: Resampling
+    sharpening: Sharpening
+    cloud_source: CloudSource
+    cloud_mask: Path | None
+    cloud_mask_values: tuple[str, ...]
+    cloud_buffer_m: float
+    cloud_shadows: bool
+    shadow_nir_reflectance: float
+    s2cloudless_resolution_m: int
+    ground_truth: Path | None
+    source_legend: str
+    legend: str
+    unknown_labels: Literal["error", "ignore"]
 
     def to_dict(self) -> dict[str, Any]:
         """Returns plain values for JSON."""

@@ -16,6 +16,8 @@ from rasterio import Affine
 from landcover_tf.dataset_info import BandInfo
 from landcover_tf.legend import load_legend
 from landcover_tf.model_info import ModelInfo
+from serving.config import PredictConfig
+from serving.options import PredictionOptions, options_of
 
 BANDS = ("B02", "B03", "B04", "B08")
 MARGIN_PX = 32
@@ -172,3 +174,9 @@ def write_raster(
         if scaled:
             dataset.scales, dataset.offsets = (1e-4,) * len(image), (-0.1,) * len(image)
     return image
+
+
+def predict_options(**flags: Any) -> PredictionOptions:
+    """Returns the options of a command with these flags, and the defaults of all others."""
+    paths = {"model_path": Path(), "input_image": (), "output_map": Path()}
+    return options_of(PredictConfig(**paths, **flags))

@@ -4,11 +4,10 @@ from pathlib import Path
 
 import pytest
 from fakes.traced_memory import peak_bytes
-from local_export import SmallExport, write_raster
+from local_export import SmallExport, predict_options, write_raster
 
 from serving import layouts, sampling
 from serving.mosaic import merge
-from serving.options import CleaningOptions, NetworkOptions, OutputOptions, PredictionOptions
 from serving.scene_prediction import Engine, ScenePrediction
 
 WIDTH, SHORT, TALL = 256, 2048, 7168
@@ -22,17 +21,19 @@ def test_more_rows_take_the_same_memory(
     # The sample for the area of applicability has this bound, which small rasters stay below.
     monkeypatch.setattr(sampling, "SAMPLE_PX", 10_000)
     room = 270 * WIDTH * layouts.ACTIVATION_BYTES_PER_PX["tensorflow", "float32"]
-    network = NetworkOptions(
+    options = predict_options(
         engine="tensorflow",
-        mode=mode,  # type: ignore[arg-type]
+        mode=mode,
         patch_size=128,
         patch_overlap=32,
         memory_gb=(layouts.ENGINE_BYTES["tensorflow"] + room) / 2**30,
+        refine="probabilities",
+        majority=3,
+        probabilities=True,
+        entropy=True,
+        # It has a size of its own, which is more than all else of rasters as small as these.
+        picture=False,
     )
-    # The picture has a size of its own, which is more than all else of rasters as small as these.
-    outputs = OutputOptions(probabilities=True, entropy=True, picture=False)
-    cleaning = CleaningOptions(refine="probabilities", majority=3)
-    options = PredictionOptions(network=network, cleaning=cleaning, outputs=outputs)
     engine = Engine(small_export.folder, options)
 
     def run(height: int, name: str) -> None:
@@ -42,7 +43,7 @@ def test_more_rows_take_the_same_memory(
         scene.compute(scene.unfinished_rows())
         scene.finish()
         scene.source.close()
-        merge([out], scene.legend, tmp_path / name / "mosaic.tif", outputs, {})
+        merge([out], scene.legend, tmp_path / name / "mosaic.tif", options.outputs, {})
 
     for height in (300, SHORT, TALL):
         write_raster(tmp_path / f"{height}.tif", height, WIDTH)

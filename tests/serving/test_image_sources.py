@@ -7,26 +7,32 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import rasterio
-from local_export import BANDS, SmallExport, model_info, write_raster
+from local_export import BANDS, SmallExport, model_info, predict_options, write_raster
 
 from landcover_tf.dataset_info import BandInfo
 from landcover_tf.errors import RasterError
 from landcover_tf.grid import Window
+from landcover_tf.prepare import PrepareConfig, settings_of
 from landcover_tf.sentinel2.preparation import prepare_product
 from landcover_tf.sentinel2.settings import Job, Settings
 from landcover_tf.sentinel2.simulation import SimulatedProduct, simulate_product
 from landcover_tf.upsampling import Upsampling
 from serving.predict import main
 from serving.raster_io import WindowReader
-from serving.source import SourceOptions
 from serving.sources import open_source
 from serving.training_upsampling import difference
 
 RAW = ("--min-object-size", "0", "--engine", "tensorflow", "--no-stac")
+
+
+def settings(**flags: Any) -> Settings:
+    """Returns the settings of a preparation with these flags and the defaults of all others."""
+    return settings_of(PrepareConfig(sentinel2_dir=Path(), output_dir=Path(), **flags))
 
 
 @pytest.fixture(scope="module")
@@ -52,14 +58,14 @@ def prepared(
 ) -> Path:
     """The same product prepared."""
     folder = tmp_path_factory.mktemp("prepared")
-    job = Job(product=products["folder"].path, output_dir=folder, settings=Settings())
+    job = Job(product=products["folder"].path, output_dir=folder, settings=settings())
     return prepare_product(job)
 
 
 def test_a_product_is_read_as_its_prepared_scene(
     products: dict[str, SimulatedProduct], prepared: Path
 ) -> None:
-    info, options = model_info(), SourceOptions(mask_clouds=True)
+    info, options = model_info(), predict_options(mask_clouds=True).source
     scene = open_source(prepared, info, options)
     expected, validity = scene.read(Window(row_off=0, col_off=0, height=300, width=300))
     for product in products.values():
@@ -107,14 +113,14 @@ def test_a_product_is_read_as_the_training_scenes_were_prepared(
     products: dict[str, SimulatedProduct], tmp_path: Path
 ) -> None:
     upsampling = Upsampling(resampling="bilinear", sharpening="glp")
-    settings = Settings(resampling="bilinear", sharpening="glp")
+    made = settings(resampling="bilinear", sharpening="glp")
     path = products["folder"].path
-    scene = prepare_product(Job(product=path, output_dir=tmp_path, settings=settings))
+    scene = prepare_product(Job(product=path, output_dir=tmp_path, settings=made))
     info = model_info(bands=COARSE, upsampling=upsampling)
     window = Window(row_off=0, col_off=0, height=300, width=300)
-    images = [open_source(p, info, SourceOptions()).read(window)[0] for p in (scene, path)]
+    images = [open_source(p, info, predict_options().source).read(window)[0] for p in (scene, path)]
     np.testing.assert_array_equal(*images)
-    asked = open_source(path, info, SourceOptions(sharpening="none", resampling="bicubic"))
+    asked = open_source(path, info, predict_options(sharpening="none", resampling="bicubic").source)
     assert (asked.read(window)[0] != images[0]).mean() > 0.1
 
 
@@ -146,7 +152,7 @@ def test_bands_made_otherwise_than_those_of_the_training_are_told(
     assert warned(product, "--sharpening", "none")
     assert warned(prepared)
     # Bands of 10 m are the same in either case, and an older model does not tell.
-    scene = open_source(prepared, info, SourceOptions())
+    scene = open_source(prepared, info, predict_options().source)
     assert difference(scene, info) is not None
     assert difference(scene, model_info(upsampling=Upsampling(sharpening="glp"))) is None
     assert difference(scene, model_info(bands=COARSE)) is None
@@ -182,12 +188,12 @@ def test_clouds_of_a_scene_that_has_none_marked_cannot_be_left_out(
     document["settings"]["cloud_source"] = "none"
     (scene / "scene.json").write_text(json.dumps(document))
     with pytest.raises(RasterError, match="was prepared with --cloud-source none"):
-        open_source(scene, model_info(), SourceOptions(mask_clouds=True))
+        open_source(scene, model_info(), predict_options(mask_clouds=True).source)
     shutil.copy(prepared / "scene.json", scene)
     (scene / "validity.tif").unlink()
     with pytest.raises(RasterError, match=r"image.tif does not say where clouds are"):
-        open_source(scene, model_info(), SourceOptions(mask_clouds=True))
-    open_source(scene, model_info(), SourceOptions()).close()
+        open_source(scene, model_info(), predict_options(mask_clouds=True).source)
+    open_source(scene, model_info(), predict_options().source).close()
 
 
 def test_a_strip_that_cannot_be_read_is_named_and_the_rest_is_kept(
@@ -240,8 +246,8 @@ def test_resampling_brings_pixels_to_the_model(tmp_path: Path) -> None:
     path = tmp_path / "scene.tif"
     write_raster(path, 40, 60, pixel_m=20.0)
     with pytest.raises(RasterError, match="factor 2"):
-        open_source(path, model_info(), SourceOptions())
-    source = open_source(path, model_info(), SourceOptions(resample=True))
+        open_source(path, model_info(), predict_options().source)
+    source = open_source(path, model_info(), predict_options(resample=True).source)
     assert (source.grid.height, source.grid.width) == (80, 120)
     assert source.grid.transform.a == 10
     image, validity = source.read(Window(row_off=0, col_off=0, height=80, width=120))
@@ -253,14 +259,14 @@ def test_unnamed_bands_can_be_named(tmp_path: Path) -> None:
     path = tmp_path / "scene.tif"
     image = write_raster(path, 20, 20, names=None)
     window = Window(row_off=0, col_off=0, height=20, width=20)
-    options = SourceOptions(assume_bands=("model",))
+    options = predict_options(assume_bands=("model",)).source
     found, _ = open_source(path, model_info(), options).read(window)
     np.testing.assert_array_equal(found, np.moveaxis(image, 0, -1))
-    swapped = SourceOptions(assume_bands=("B08", "B04", "B03", "B02"))
+    swapped = predict_options(assume_bands=("B08", "B04", "B03", "B02")).source
     found, _ = open_source(path, model_info(), swapped).read(window)
     np.testing.assert_array_equal(found, np.moveaxis(image, 0, -1)[..., ::-1])
     with pytest.raises(RasterError, match=r"names 2 bands, .* has 4"):
-        open_source(path, model_info(), SourceOptions(assume_bands=("B08", "B04")))
+        open_source(path, model_info(), predict_options(assume_bands=("B08", "B04")).source)
 
 
 # Importing the package here, as `importorskip` does, would let its telemetry write and send.

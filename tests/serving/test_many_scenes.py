@@ -12,7 +12,7 @@ import pystac
 import pytest
 import rasterio
 from fakes.killed_program import run_killed
-from local_export import BLEND, SmallExport, arguments, linked_export, write_raster
+from local_export import BLEND, SmallExport, arguments, linked_export, predict_options, write_raster
 from rasterio import Affine
 
 from landcover_tf import cli
@@ -23,7 +23,7 @@ from serving.config import PredictConfig
 from serving.engines import Engine
 from serving.many_scenes import compute_rows, rows_job
 from serving.mosaic import merge
-from serving.options import NetworkOptions, OutputOptions, PredictionOptions, options_of
+from serving.options import options_of
 from serving.predict import main
 from serving.scene_prediction import ScenePrediction
 
@@ -32,7 +32,7 @@ PLAIN = ("--no-picture", "--no-stac")
 
 def prediction(export: SmallExport, image: Path, out: Path) -> ScenePrediction:
     """Returns a prediction by the highest version beside the export's own."""
-    options = PredictionOptions(network=NetworkOptions(engine="tensorflow"))
+    options = predict_options(engine="tensorflow")
     return ScenePrediction(image, out, Engine(export.folder.parent, options), options)
 
 
@@ -208,7 +208,7 @@ def test_more_maps_than_may_be_open_are_merged(tmp_path: Path) -> None:
                 crs="EPSG:32634", transform=transform,
             ) as dataset:  # fmt: skip
                 dataset.write(np.full((1, 16, 16), value, np.uint8))
-    wanted = OutputOptions(picture=False, stac=False)
+    wanted = predict_options(picture=False, stac=False).outputs
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(
         resource.RLIMIT_NOFILE, (len(list(Path("/dev/fd").iterdir())) + 20, limits[1])

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from local_export import predict_options
 from scipy import ndimage
 
 from landcover_tf.errors import ConfigError
@@ -14,7 +15,6 @@ from landcover_tf.legend import IGNORED, load_legend
 from serving.bands_on_disk import BandStore
 from serving.halo import map_with_halo
 from serving.objects import fill_removed, without_small_objects
-from serving.options import CleaningOptions
 from serving.postprocess import (
     Cleaning,
     box_sum,
@@ -189,12 +189,14 @@ def test_cleaning_a_store_equals_cleaning_the_raster(tmp_path: Path) -> None:
 def test_a_wrong_sieve_is_refused(entry: str) -> None:
     legend = load_legend("landcover9")
     with pytest.raises(ConfigError, match="--sieve expects CLASS=PIXELS"):
-        CleaningOptions(sieve=(entry,)).cleaning(legend, legend.codes)
+        predict_options(sieve=(entry,)).cleaning.cleaning(legend, legend.codes)
 
 
 def test_sieve_accepts_names_and_codes() -> None:
     legend = load_legend("landcover9")
-    cleaning = CleaningOptions(sieve=("urban areas=5", "60=9")).cleaning(legend, legend.codes)
+    cleaning = predict_options(sieve=("urban areas=5", "60=9")).cleaning.cleaning(
+        legend, legend.codes
+    )
     assert cleaning.sieve == {3: 5, 5: 9}
 
 
@@ -202,4 +204,4 @@ def test_sieve_accepts_names_and_codes() -> None:
 def test_windows_without_a_middle_are_refused(side: int) -> None:
     legend = load_legend("landcover9")
     with pytest.raises(ConfigError, match=f"refine_window must be odd and positive, got {side}"):
-        CleaningOptions(refine_window=side).cleaning(legend, legend.codes)
+        predict_options(refine_window=side).cleaning.cleaning(legend, legend.codes)

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
-from local_export import BANDS, model_info, write_raster
+from local_export import BANDS, model_info, predict_options, write_raster
 
 from landcover_tf.errors import OutputError
 from landcover_tf.grid import Window
 from serving.raster_io import RasterStyle, WindowReader, write_cog
-from serving.source import Georeference, SourceOptions
+from serving.source import Georeference
 from serving.sources import open_source
 
 READ_ALL = """
@@ -85,7 +85,7 @@ def test_a_raster_in_strips_is_read_once_and_gives_the_same_windows(
             copy.write(image)
             copy.descriptions, copy.scales = BANDS, dataset.scales
             copy.offsets = dataset.offsets
-    source = open_source(path, model_info(), SourceOptions())
+    source = open_source(path, model_info(), predict_options().source)
     assert source.sequential is not tiled
     reader = WindowReader(source, 0)
     for row in (0, 200, 400, 600):

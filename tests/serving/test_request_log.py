@@ -8,13 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
-from local_export import BANDS, SmallExport, write_raster
+from local_export import BANDS, SmallExport, predict_options, write_raster
 
 from landcover_tf import monitor
 from landcover_tf.accuracy.request_log import read_log
 from landcover_tf.band_statistics import BandStatistics
 from serving.engines import Engine
-from serving.options import NetworkOptions, OutputOptions, PredictionOptions
 from serving.predict import main
 from serving.scene_prediction import ScenePrediction
 
@@ -99,10 +98,7 @@ def test_a_run_that_was_killed_after_its_line_counts_once(
 ) -> None:
     write_raster(tmp_path / "scene.tif", 40, 40)
     log, out = tmp_path / "log.jsonl", tmp_path / "out" / "map.tif"
-    options = PredictionOptions(
-        network=NetworkOptions(engine="tensorflow"),
-        outputs=OutputOptions(picture=False, stac=False, request_log=log),
-    )
+    options = predict_options(engine="tensorflow", picture=False, stac=False, request_log=log)
 
     def scene() -> ScenePrediction:
         engine = Engine(small_export.folder, options)

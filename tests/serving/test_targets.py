@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 import rasterio.shutil
-from local_export import SmallExport, write_raster
+from local_export import SmallExport, predict_options, write_raster
 
-from serving.options import OutputOptions
 from serving.predict import main
 from serving.targets import targets
 
@@ -33,7 +32,7 @@ def test_what_is_checked_is_what_is_written(small_export: SmallExport, tmp_path:
     write_raster(tmp_path / "image.tif", 20, 20)
     out = tmp_path / "out" / "lake.tif"
     assert main(arguments(small_export, tmp_path / "image.tif", out, *ALL)) == 0
-    wanted = OutputOptions(probabilities=True, entropy=True, vector=True)
+    wanted = predict_options(probabilities=True, entropy=True, vector=True).outputs
     # The small model does not know the statistics of its training data.
     expected = set(targets(out, wanted)) - {out.with_name("lake_applicability.json")}
     assert set(out.parent.iterdir()) == expected

@@ -16,6 +16,7 @@ from local_export import (
     arguments,
     linked_export,
     model_info,
+    predict_options,
     write_raster,
 )
 from rasterio import Affine
@@ -25,13 +26,12 @@ from landcover_tf.dataset_info import BandInfo
 from landcover_tf.errors import RasterError
 from landcover_tf.grid import Window
 from serving.predict import main
-from serving.source import SourceOptions
 from serving.sources import open_source
 
 
 def all_pixels(path: Path, **options: Any) -> tuple[np.ndarray, np.ndarray]:
     """Returns values and validity bits of a whole raster as the model gets them."""
-    source = open_source(path, model_info(), SourceOptions(**options))
+    source = open_source(path, model_info(), predict_options(**options).source)
     grid = source.grid
     found = source.read(Window(row_off=0, col_off=0, height=grid.height, width=grid.width))
     source.close()
@@ -71,7 +71,7 @@ def test_resampling_keeps_the_mask_of_a_raster(tmp_path: Path, internal: str) ->
     assert not (validity[:, 41:] & 1).any()
     assert (found[:, :39] == 0).all()
     assert (found[:, 41:] == 3000).all()  # (0.2 + 0.1) / 1e-4
-    source = open_source(path, model_info(), SourceOptions(resample=True))
+    source = open_source(path, model_info(), predict_options(resample=True).source)
     np.testing.assert_array_equal(source.preview((40, 60))[2], mask > 0)
 
 
@@ -84,7 +84,7 @@ def test_web_mercator_has_the_pixels_and_hectares_of_the_ground(
     for name, pixel_m in names.items():
         write_raster(tmp_path / f"{name}.tif", 40, 40, pixel_m=pixel_m, **mercator)
     with pytest.raises(RasterError, match=r"has pixels of 5\.01\d* x 5\.00\d* m, .* on 10 m"):
-        open_source(tmp_path / "fine.tif", model_info(), SourceOptions())
+        open_source(tmp_path / "fine.tif", model_info(), predict_options().source)
 
     out = tmp_path / "out" / "map.tif"
     flags = (*RAW, "--vector")
@@ -144,9 +144,11 @@ def test_a_turned_raster_has_the_pixel_size_of_its_sides(
             across[0] * side, down[0] * side, 600_000, across[1] * side, down[1] * side, 4_200_000
         )
         write(tmp_path / f"{side}.tif", image, transform=turned)
-    assert open_source(tmp_path / "10.tif", model_info(), SourceOptions()).grid.height == 40
+    assert (
+        open_source(tmp_path / "10.tif", model_info(), predict_options().source).grid.height == 40
+    )
     with pytest.raises(RasterError, match="has pixels of 20 m"):
-        open_source(tmp_path / "20.tif", model_info(), SourceOptions())
+        open_source(tmp_path / "20.tif", model_info(), predict_options().source)
     found, validity = all_pixels(tmp_path / "20.tif", resample=True)
     assert found.shape == (80, 120, 4)
     assert not validity.any()
@@ -157,7 +159,7 @@ def test_oblong_pixels_are_told_and_resampled_along_both_axes(tmp_path: Path) ->
     oblong = Affine(20, 0, 600_000, 0, -10, 4_200_000)
     write(tmp_path / "scene.tif", np.full((4, 40, 60), 2000, np.uint16), transform=oblong)
     with pytest.raises(RasterError, match="has pixels of 20 x 10 m"):
-        open_source(tmp_path / "scene.tif", model_info(), SourceOptions())
+        open_source(tmp_path / "scene.tif", model_info(), predict_options().source)
     found, _ = all_pixels(tmp_path / "scene.tif", resample=True)
     assert found.shape == (40, 120, 4)
 
@@ -183,7 +185,7 @@ def test_zeros_in_one_band_of_counts_are_dark_pixels(tmp_path: Path) -> None:
 def test_the_preview_is_in_the_model_s_units(tmp_path: Path) -> None:
     image = np.linspace(0.05, 0.4, 4 * 20 * 30, dtype=np.float32).reshape(4, 20, 30)
     write(tmp_path / "scene.tif", image)
-    source = open_source(tmp_path / "scene.tif", model_info(), SourceOptions())
+    source = open_source(tmp_path / "scene.tif", model_info(), predict_options().source)
     picture, names, valid = source.preview((20, 30))
     assert names == ("B04", "B03", "B02")
     assert valid.all()
@@ -194,7 +196,7 @@ def test_the_preview_is_in_the_model_s_units(tmp_path: Path) -> None:
 def test_a_raster_without_cloud_bits_cannot_leave_clouds_out(tmp_path: Path) -> None:
     write_raster(tmp_path / "scene.tif", 20, 20)
     with pytest.raises(RasterError, match=r"scene.tif does not say where clouds are"):
-        open_source(tmp_path / "scene.tif", model_info(), SourceOptions(mask_clouds=True))
+        open_source(tmp_path / "scene.tif", model_info(), predict_options(mask_clouds=True).source)
 
 
 @pytest.mark.parametrize(
@@ -218,7 +220,7 @@ def test_a_dark_pixel_stays_dark_beside_the_value_for_no_data(
     write(tmp_path / "scene.tif", image, nodata=0)
     with rasterio.open(tmp_path / "scene.tif", "r+") as dataset:
         dataset.scales, dataset.offsets = (1e-4,) * 4, (-0.1,) * 4
-    source = open_source(tmp_path / "scene.tif", info, SourceOptions())
+    source = open_source(tmp_path / "scene.tif", info, predict_options().source)
     found, validity = source.read(Window(row_off=0, col_off=0, height=8, width=8))
     assert (found[:2] == nodata).all() and (validity[:2] == 1).all()
     assert (found[2:] != nodata).all() and (validity[2:] == 0).all()
@@ -229,6 +231,6 @@ def test_a_value_that_saturates_at_no_data_is_kept_apart(tmp_path: Path) -> None
     bands = tuple(BandInfo(name=name, scale=1e-4, offset=0.0) for name in BANDS)
     info = model_info(nodata=65535, bands=bands)
     write(tmp_path / "scene.tif", np.full((4, 8, 8), 9.0, np.float32))
-    source = open_source(tmp_path / "scene.tif", info, SourceOptions())
+    source = open_source(tmp_path / "scene.tif", info, predict_options().source)
     found, _ = source.read(Window(row_off=0, col_off=0, height=8, width=8))
     assert (found == 65534).all()

@@ -7,12 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
-from local_export import BLEND, RAW, SmallExport, arguments, write_raster
+from local_export import BLEND, RAW, SmallExport, arguments, predict_options, write_raster
 
 from landcover_tf.grid import Window
 from serving import layouts
 from serving.engines import Engine
-from serving.options import NetworkOptions, PredictionOptions
 from serving.predict import main
 from serving.scene_prediction import ScenePrediction
 from serving.verification import verify, windowed
@@ -83,14 +82,13 @@ def test_a_region_is_merged_from_its_own_columns_only(
 ) -> None:
     write_raster(tmp_path / "scene.tif", 120, 700)
     room = 144 * 160 * layouts.ACTIVATION_BYTES_PER_PX["tensorflow", "float32"]
-    network = NetworkOptions(
+    options = predict_options(
         engine="tensorflow",
-        mode=mode,  # type: ignore[arg-type]
+        mode=mode,
         patch_size=64,
         patch_overlap=32,
         memory_gb=(layouts.ENGINE_BYTES["tensorflow"] + 2 * room) / 2**30,
     )
-    options = PredictionOptions(network=network)
     engine = Engine(small_export.folder, options)
     scene = ScenePrediction(tmp_path / "scene.tif", tmp_path / "map.tif", engine, options)
     assert len(scene.layout.cols) >= 3
@@ -110,7 +108,7 @@ def test_verify_counts_labels_that_were_stored_wrongly(
     small_export: SmallExport, tmp_path: Path
 ) -> None:
     write_raster(tmp_path / "scene.tif", 100, 90)
-    options = PredictionOptions(network=NetworkOptions(engine="tensorflow", mode="exact"))
+    options = predict_options(engine="tensorflow", mode="exact")
     engine = Engine(small_export.folder, options)
     scene = ScenePrediction(tmp_path / "scene.tif", tmp_path / "map.tif", engine, options)
     scene.prepare()
