@@ -23,6 +23,7 @@ class PatchEntry:
     """What the index knows of one record."""
 
     key: str
+    """Raster, row and column, such as `T32UQD:00160:00000`."""
     split: str
     shard: str
     """File name of the shard."""
@@ -44,6 +45,11 @@ class PatchEntry:
     """Usable pixels with a label, as the same share."""
     class_pixels: Mapping[int, int] = field(default_factory=dict)
     """Usable pixels of each legend code."""
+
+    @property
+    def raster(self) -> str:
+        """Name of the raster that the patch was cut from; a product may have several."""
+        return self.key.removesuffix(f":{self.row_off:05d}:{self.col_off:05d}")
 
     def to_json(self) -> str:
         """Returns the line of this entry, without the line break."""

@@ -30,7 +30,7 @@ def split_entries(info: DatasetInfo, folder: Path, split: str) -> list[PatchEntr
 def own_regions(entries: Sequence[PatchEntry], patch_size: int) -> Iterator[np.ndarray]:
     """Yields the pixels that each patch is scored on, so that every pixel counts exactly once.
 
-    Patches of a product share their overlaps. Of those that show a pixel it belongs to the one
+    Patches of a raster share their overlaps. Of those that show a pixel it belongs to the one
     with the nearest centre, where it has the most context; of equally near ones to the lower, then
     the right one.
 
@@ -44,7 +44,7 @@ def own_regions(entries: Sequence[PatchEntry], patch_size: int) -> Iterator[np.n
     cells: dict[tuple[str, int, int], list[tuple[int, PatchEntry]]] = defaultdict(list)
     for number, entry in enumerate(entries):
         place = entry.row_off // patch_size, entry.col_off // patch_size
-        cells[entry.product, *place].append((number, entry))
+        cells[entry.raster, *place].append((number, entry))
     # The offsets of the neighbours decide the region, and a grid has few kinds of neighbourhoods.
     region = lru_cache(maxsize=32)(partial(_region, patch_size))
     for number, entry in enumerate(entries):
@@ -52,7 +52,7 @@ def own_regions(entries: Sequence[PatchEntry], patch_size: int) -> Iterator[np.n
         offsets = (
             (other.row_off - entry.row_off, other.col_off - entry.col_off)
             for near in product(range(row - 1, row + 2), range(col - 1, col + 2))
-            for other_number, other in cells.get((entry.product, *near), ())
+            for other_number, other in cells.get((entry.raster, *near), ())
             # Of two patches at one place the first is scored.
             if other_number < number
             or (other.row_off, other.col_off) != (entry.row_off, entry.col_off)
@@ -119,18 +119,18 @@ def _squares(entries: Sequence[PatchEntry], side_px: int) -> list[str]:
     """Returns the square of each patch's centre, counted from the north-west of each CRS."""
     corner: dict[str, tuple[float, float]] = {}
     pixel: dict[str, float] = {}
-    first: dict[tuple[str, str], PatchEntry] = {}
+    first: dict[str, PatchEntry] = {}
     for e in entries:
         west, north = corner.get(e.crs, (e.x, e.y))
         corner[e.crs] = min(west, e.x), max(north, e.y)
-        start = first.setdefault((e.crs, e.product), e)
+        start = first.setdefault(e.raster, e)
         way_px = math.hypot(e.row_off - start.row_off, e.col_off - start.col_off)
         if way_px and e.crs not in pixel:
             pixel[e.crs] = math.hypot(e.x - start.x, e.y - start.y) / way_px
 
     def square(e: PatchEntry) -> str:
         if not e.crs:
-            return f"{e.product}/{e.group}/{e.row_off // side_px}/{e.col_off // side_px}"
+            return f"{e.raster}/{e.group}/{e.row_off // side_px}/{e.col_off // side_px}"
         west, north = corner[e.crs]
         ways = north - e.y, e.x - west
         if not pixel.get(e.crs):  # Images of one patch each: what shares its centre.

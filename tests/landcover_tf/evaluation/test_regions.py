@@ -12,9 +12,10 @@ from landcover_tf.patch_index import PatchEntry
 GRID = PatchGrid(patch_size=256, patch_overlap=96)
 
 
-def entry(product, group, *, row_off=0, col_off=0, crs="", x=0.0, y=0.0):
+def entry(raster, group, *, row_off=0, col_off=0, crs="", x=0.0, y=0.0, product=None):
     return PatchEntry(
-        key=f"{product}:{row_off}", split="test", shard="s", position=0, product=product,
+        key=f"{raster}:{row_off:05d}:{col_off:05d}", split="test", shard="s", position=0,
+        product=product or raster,
         group=group, row_off=row_off, col_off=col_off, crs=crs, x=x, y=y, valid_fraction=1.0,
         labelled_fraction=1.0, class_pixels={},
     )  # fmt: skip
@@ -75,8 +76,24 @@ def test_images_without_a_crs_have_squares_of_their_own():
     assert len(set(names)) == 4
 
 
-def at(row_off: int, col_off: int, product: str = "p") -> PatchEntry:
-    return entry(product, "g", row_off=row_off, col_off=col_off)
+def test_rasters_of_one_product_keep_their_pixel_size_and_all_their_pixels():
+    # Two images of a product 50 km apart, each with patches at rows 0, 320 and 480 of 10 m.
+    entries = [
+        entry(name, "g", row_off=row, crs="EPSG:32633", x=x, y=-row * 10.0, product="p")
+        for row in (0, 320, 480)
+        for name, x in (("a", 5e5), ("b", 5.5e5))
+    ]
+    names, _ = block_names(entries, 6, GRID)
+    assert names[:2] == names[2:4]
+    assert len(set(names)) == 4
+    regions = list(own_regions(entries, 256))
+    for a, b in zip(regions[::2], regions[1::2], strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert regions[0].all()
+
+
+def at(row_off: int, col_off: int, raster: str = "p") -> PatchEntry:
+    return entry(raster, "g", row_off=row_off, col_off=col_off)
 
 
 def scored(entries, grid: PatchGrid) -> tuple[np.ndarray, np.ndarray]:
