@@ -1,9 +1,13 @@
 """The files that a scene is made of beside its product, told apart by content."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+import rasterio
+from rasterio.errors import RasterioError
 
 from landcover_tf.errors import LabelError, RasterError
 from landcover_tf.files import sha256_of
@@ -15,6 +19,8 @@ from landcover_tf.sentinel2.settings import Settings
 
 FILES = ("ground_truth", "cloud_mask")
 """Settings that name files, which may be moved."""
+_BESIDE = (".aux.xml", ".ovr", ".msk")
+"""Files that programs write beside rasters when they show them."""
 
 
 def files_of(
@@ -22,7 +28,7 @@ def files_of(
 ) -> dict[str, list[Path] | None]:
     """Returns the files that a product needs, by the setting that names them; None without one.
 
-    A cloud mask that is not there is left out; reading it tells.
+    Those of a .vrt follow it, because it holds no pixels itself. A cloud mask that is not there is left out; reading it tells.
 
     Args:
         product: Its metadata has been read.
@@ -37,8 +43,8 @@ def files_of(
             masks = [mask_of(settings.cloud_mask, product)]
         masks = [path for path in masks or () if path.is_file()]
     return {
-        "ground_truth": None if settings.ground_truth is None else [r.path for r in own],
-        "cloud_mask": masks,
+        "ground_truth": None if settings.ground_truth is None else _with_parts(r.path for r in own),
+        "cloud_mask": None if masks is None else _with_parts(masks),
     }
 
 
@@ -83,17 +89,49 @@ def changes(
     return changed
 
 
+def _with_parts(paths: Iterable[Path]) -> list[Path]:
+    """Returns files, each .vrt before the files that it shows; what is no local file is left out.
+
+    Raises:
+        LabelError: A .vrt cannot be read.
+    """
+    found: dict[Path, None] = {}
+    pending = list(paths)[::-1]
+    while pending:
+        path = pending.pop()
+        if path in found:
+            continue
+        found[path] = None
+        if path.suffix.lower() == ".vrt":
+            try:
+                with rasterio.open(path) as raster:
+                    parts = [Path(name) for name in raster.files if not name.endswith(_BESIDE)]
+            except RasterioError as error:
+                raise LabelError(f"cannot read {path}: {error}") from error
+            pending += [part for part in sorted(parts, reverse=True) if part.is_file()]
+    return list(found)
+
+
 def _describe(path: Path) -> dict[str, Any]:
     try:
-        status = path.stat()
-        return {
-            "path": str(path.resolve()),
-            "bytes": status.st_size,
-            "modified_ns": status.st_mtime_ns,
-            "sha256": sha256_of(path),
-        }
+        return _stamp(path) | {"sha256": _hash_of(**_stamp(path))}
     except OSError as error:
         raise LabelError(f"cannot read {path}: {error}") from error
+
+
+def _stamp(path: Path) -> dict[str, Any]:
+    status = path.stat()
+    return {
+        "path": str(path.resolve()),
+        "bytes": status.st_size,
+        "modified_ns": status.st_mtime_ns,
+    }
+
+
+# Scenes share large rasters.
+@lru_cache(maxsize=4096)
+def _hash_of(*, path: str, bytes: int, modified_ns: int) -> str:
+    return sha256_of(path)
 
 
 def _same(known: Sequence[Mapping[str, Any]], paths: Sequence[Path]) -> bool:
@@ -103,12 +141,14 @@ def _same(known: Sequence[Mapping[str, Any]], paths: Sequence[Path]) -> bool:
 
 def _is_described(path: Path, known: Mapping[str, Any]) -> bool:
     try:
-        status = path.stat()
-        if status.st_size != known["bytes"]:
+        stamp = _stamp(path)
+        if stamp["bytes"] != known["bytes"]:
             return False
-        # The hash of a large raster takes a while.
-        same_time = bool(status.st_mtime_ns == known["modified_ns"])
-        return same_time or sha256_of(path) == known["sha256"]
+        # The hash of a large raster takes a while. Another file may have the same size and time:
+        # archives and copies keep them.
+        return all(known[key] == value for key, value in stamp.items()) or (
+            _hash_of(**stamp) == known["sha256"]
+        )
     except OSError as error:
         raise LabelError(f"cannot read {path}: {error}") from error
 

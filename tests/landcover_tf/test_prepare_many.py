@@ -8,6 +8,7 @@ import zipfile
 
 import numpy as np
 import pytest
+import rasterio.shutil
 from fakes.prepare_program import SIZE, product, run, whole, write_labels
 from fakes.tiny_safe import ULX, ULY, band_file, gml, square, zip_safe
 from rasterio.transform import Affine
@@ -133,6 +134,27 @@ def test_files_count_by_content_and_not_by_path(tmp_path, capsys, monkeypatch):
     assert "cloud_mask clouds.tif -> None" in error
     assert run(tmp_path / "in", out, *files) == 2
     assert "ground_truth a.tif -> None" in capsys.readouterr().err
+
+
+def test_another_file_of_the_same_size_and_time_is_noticed(tmp_path, capsys):
+    product(tmp_path / "in")
+    codes = np.full((SIZE, SIZE), 10)
+    truth = write_labels(tmp_path / "truth" / "a.tif", codes)
+    vrt = tmp_path / "all.vrt"
+    rasterio.shutil.copy(truth, vrt, driver="VRT")
+    other = write_labels(tmp_path / "other" / "a.tif", codes * 2)
+    os.utime(other, ns=(truth.stat().st_atime_ns, truth.stat().st_mtime_ns))
+    assert other.stat().st_size == truth.stat().st_size
+    assert run(tmp_path / "in", tmp_path / "out", "--ground-truth", truth) == 0
+    assert run(tmp_path / "in", tmp_path / "out", "--ground-truth", other) == 2
+    assert "the content of ground_truth a.tif" in capsys.readouterr().err
+    # A .vrt counts with the files that it shows.
+    assert run(tmp_path / "in", tmp_path / "shown", "--ground-truth", vrt) == 0
+    assert run(tmp_path / "in", tmp_path / "shown", "--ground-truth", vrt) == 0
+    assert "finished before, skipped" in capsys.readouterr().out
+    write_labels(truth, codes * 2)
+    assert run(tmp_path / "in", tmp_path / "shown", "--ground-truth", vrt) == 2
+    assert "the content of ground_truth all.vrt, a.tif" in capsys.readouterr().err
 
 
 def test_a_scene_stays_until_the_new_one_is_complete(several, tmp_path, monkeypatch):
