@@ -72,7 +72,7 @@ class SplitInfo:
 
     @property
     def labelled_pixels(self) -> int:
-        """Number of usable pixels with a label; those of overlaps count in each patch."""
+        """Number of usable pixels with a label; those of overlaps count once."""
         return sum(self.class_pixels.values())
 
 

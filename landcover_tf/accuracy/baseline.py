@@ -60,7 +60,7 @@ def sample_pixels(
     Args:
         patches: (reflectance [height, width, bands], dense label uint8 [height, width]).
         pixels: About how many to draw; each patch gives the same share of its labelled pixels.
-        labelled_pixels: Labelled, usable pixels of all patches.
+        labelled_pixels: Labelled, usable pixels of all patches, those of overlaps in each.
         context: See `pixel_features`.
         seed: Decides which.
 

@@ -90,7 +90,10 @@ def sample_logits(
     labelled_pixels: int,
     seed: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns logits [n, classes] and labels [n] of about `pixels` of `labelled_pixels`."""
+    """Returns logits [n, classes] and labels [n] of about `pixels` of the `labelled_pixels`.
+
+    Those of overlapping patches are drawn, and so counted, in each.
+    """
     rng = np.random.default_rng(seed)
     values, labels = [], []
     fraction = pixels / max(labelled_pixels, 1)

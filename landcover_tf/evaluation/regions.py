@@ -11,7 +11,7 @@ import numpy as np
 
 from landcover_tf.dataset_info import DatasetInfo
 from landcover_tf.grid import PatchGrid
-from landcover_tf.patch_index import FILE_NAME, PatchEntry, read_index
+from landcover_tf.patch_index import FILE_NAME, PatchEntry, class_matrix, read_index
 
 FEW_GROUPS = 8
 """With fewer groups than this, resampling whole groups says little; squares are taken instead."""
@@ -25,6 +25,17 @@ def split_entries(info: DatasetInfo, folder: Path, split: str) -> list[PatchEntr
         return None
     entries = read_index(folder, split)
     return entries if len(entries) == info.split(split).records else None
+
+
+def labelled_pixels(info: DatasetInfo, folder: Path, split: str) -> int:
+    """Returns the usable, labelled pixels of a split's patches, those of overlaps in each.
+
+    A dataset without index knows only how many there are on the ground.
+    """
+    entries = split_entries(info, folder, split)
+    if entries is None:
+        return info.split(split).labelled_pixels
+    return int(class_matrix(entries, info.legend).sum())
 
 
 def own_regions(entries: Sequence[PatchEntry], patch_size: int) -> Iterator[np.ndarray]:

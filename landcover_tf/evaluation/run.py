@@ -22,7 +22,7 @@ from landcover_tf.evaluation.predictions import (
     patches,
     predict_split,
 )
-from landcover_tf.evaluation.regions import block_names, split_entries
+from landcover_tf.evaluation.regions import block_names, labelled_pixels, split_entries
 from landcover_tf.evaluation.run_calibration import CalibrationMethod, run_calibration
 from landcover_tf.files import atomic_path, json_number, write_json
 from landcover_tf.model_info import Calibration
@@ -141,7 +141,7 @@ def _baseline(info: DatasetInfo, folder: Path, settings: Settings) -> Baseline |
     features, labels = sample_pixels(
         ((image[i], label[i]) for image, label in batches for i in range(len(image))),
         pixels=settings.baseline_pixels,
-        labelled_pixels=info.split("train").labelled_pixels,
+        labelled_pixels=labelled_pixels(info, folder, "train"),
         context=settings.baseline_context,
         seed=settings.seed,
     )

@@ -14,6 +14,7 @@ from landcover_tf.accuracy.calibration import (
 )
 from landcover_tf.dataset_info import DatasetInfo
 from landcover_tf.evaluation.predictions import Logits, patches, sample_logits
+from landcover_tf.evaluation.regions import labelled_pixels
 from landcover_tf.files import json_number, sha256_of, write_json
 from landcover_tf.model_info import Calibration
 from landcover_tf.run_folder import RunFolder
@@ -63,7 +64,7 @@ def run_calibration(
         logits,
         patches(info, folder, "val", batch_size=batch_size, label="calibration"),
         pixels=CALIBRATION_PIXELS,
-        labelled_pixels=info.split("val").labelled_pixels,
+        labelled_pixels=labelled_pixels(info, folder, "val"),
         seed=seed,
     )
     values = _fitted_values(_fitted(method, outputs, label), outputs, label) | fitted_for

@@ -28,7 +28,8 @@ def files_of(
 ) -> dict[str, list[Path] | None]:
     """Returns the files that a product needs, by the setting that names them; None without one.
 
-    Those of a .vrt follow it, because it holds no pixels itself. A cloud mask that is not there is left out; reading it tells.
+    Those of a .vrt follow it, because it holds no pixels itself. A cloud mask that is not there is
+    left out; reading it tells.
 
     Args:
         product: Its metadata has been read.

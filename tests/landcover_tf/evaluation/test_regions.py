@@ -5,8 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from landcover_tf.evaluation.regions import block_names, own_regions
+from landcover_tf.accuracy.baseline import sample_pixels
+from landcover_tf.dataset_info import DatasetInfo
+from landcover_tf.evaluation.predictions import patches
+from landcover_tf.evaluation.regions import block_names, labelled_pixels, own_regions
 from landcover_tf.grid import PatchGrid
+from landcover_tf.legend import IGNORED
 from landcover_tf.patch_index import PatchEntry
 
 GRID = PatchGrid(patch_size=256, patch_overlap=96)
@@ -90,6 +94,22 @@ def test_rasters_of_one_product_keep_their_pixel_size_and_all_their_pixels():
     for a, b in zip(regions[::2], regions[1::2], strict=True):
         np.testing.assert_array_equal(a, b)
     assert regions[0].all()
+
+
+def test_as_many_pixels_are_drawn_from_overlapping_patches_as_were_asked_for(tiny_dataset):
+    info = DatasetInfo.load(tiny_dataset)
+    shown = [
+        (image, label)
+        for batch in patches(info, tiny_dataset, "train", batch_size=8, label="x")
+        for image, label in zip(*batch, strict=True)
+    ]
+    counted = labelled_pixels(info, tiny_dataset, "train")
+    assert counted == sum(int((label != IGNORED).sum()) for _, label in shown)
+    # Patches of 64 px overlap by 16, so many are seen twice.
+    assert counted > 1.3 * info.split("train").labelled_pixels
+    _, drawn = sample_pixels(shown, pixels=2000, labelled_pixels=counted, context=0, seed=0)
+    # The standard deviation is below sqrt(2000) = 45.
+    assert abs(len(drawn) - 2000) < 200
 
 
 def at(row_off: int, col_off: int, raster: str = "p") -> PatchEntry:
