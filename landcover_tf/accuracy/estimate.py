@@ -7,6 +7,7 @@ itself, it is term by term the estimators of Olofsson et al. (2014), equations 1
 """
 
 from dataclasses import dataclass, replace
+from functools import partial
 from statistics import NormalDist
 from typing import Any
 
@@ -33,6 +34,11 @@ class Sample:
         """Points n_h of each stratum, int64 [strata]."""
         return np.bincount(self.stratum, minlength=len(self.pixels))
 
+    @property
+    def weight(self) -> np.ndarray:
+        """Pixels N_h / n_h that each point stands for, float64 [points]."""
+        return np.asarray((self.pixels / np.maximum(self.points, 1))[self.stratum])
+
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
@@ -50,7 +56,7 @@ class Estimate:
         """Returns plain values for JSON; the interval is cut where the figure cannot be.
 
         Args:
-            factor: Unit of the figure, for example hectares of the whole map.
+            factor: Unit of the figure, for example hectares of a pixel.
             upper: Largest possible value.
         """
         value, half = self.value * factor, self.half_width * factor
@@ -72,7 +78,7 @@ class Accuracy:
     """Points by class of the map (row) and of the reference (column), int64 [classes, classes]."""
     proportions: np.ndarray
     """Estimated share of the mapped area of each cell, float64 [classes, classes]."""
-    pixels: float
+    pixels: Estimate
     """Pixels of the assessed area: those of the strata, or the estimated part with a class."""
     overall: Estimate
     users: list[Estimate]
@@ -85,6 +91,11 @@ class Accuracy:
     mapped: list[Estimate]
     """Share of the mapped area that the map gives the class; without error where the strata are
     the map's own classes."""
+    area_pixels: list[Estimate]
+    """Pixels of the strata that the map has a class for and that the class really covers. Where
+    the pixels of that part are known, they times `area` are mostly less uncertain."""
+    mapped_pixels: list[Estimate]
+    """Pixels of the strata that the map gives the class."""
     mean_f1: Estimate
     mean_iou: Estimate
 
@@ -104,42 +115,42 @@ def assess(sample: Sample, classes: int, *, confidence: float = 0.95) -> Accurac
     """
     inside = sample.mapped >= 0
     every = np.arange(classes)
-    mapped = (sample.mapped[:, None] == every) & inside[:, None]
-    reference = (sample.reference[:, None] == every) & inside[:, None]
-    both = mapped & reference
+    mapped = ((sample.mapped[:, None] == every) & inside[:, None]).astype(float)
+    reference = ((sample.reference[:, None] == every) & inside[:, None]).astype(float)
+    both, either = mapped * reference, np.maximum(mapped, reference)
     domain = inside[:, None].astype(float)
+    each_domain = np.repeat(domain, classes, axis=1)
 
-    def ratios(top: np.ndarray, bottom: np.ndarray) -> list[Estimate]:
-        return _ratios(top.astype(float), bottom.astype(float), sample, confidence)
-
-    def mean(top: np.ndarray, bottom: np.ndarray) -> Estimate:
-        return _mean_ratio(top.astype(float), bottom.astype(float), sample, confidence)
-
-    either, sums = mapped | reference, mapped.astype(float) + reference
-    weight = (sample.pixels / np.maximum(sample.points, 1))[sample.stratum] * inside
+    weight = sample.weight * inside
     counts = np.zeros((classes, classes), np.int64)
     cells = np.zeros((classes, classes))
     where = (sample.mapped[inside], sample.reference[inside])
     np.add.at(counts, where, 1)
     np.add.at(cells, where, weight[inside])
-    unmet = min(_unmet_pixels(sample, confidence) / weight.sum(), 1.0)
-    area = ratios(reference, np.repeat(domain, classes, axis=1))
+    unmet = _unmet_pixels(sample, confidence)
+
+    def bounded(estimates: list[Estimate], bound: float) -> list[Estimate]:
+        met = counts.sum(axis=0) > 0
+        return [e if m else replace(e, bound=bound) for e, m in zip(estimates, met, strict=True)]
+
+    ratios = partial(_ratios, sample=sample, confidence=confidence)
+    totals = partial(_totals, sample=sample, confidence=confidence)
+    mean_ratio = partial(_mean_ratio, sample=sample, confidence=confidence)
     return Accuracy(
         counts=counts,
         proportions=cells / weight.sum(),
-        pixels=float(weight.sum()),
-        overall=ratios(both.any(axis=1, keepdims=True), domain)[0],
+        pixels=totals(domain)[0],
+        overall=ratios(both.sum(axis=1, keepdims=True), domain)[0],
         users=ratios(both, mapped),
         producers=ratios(both, reference),
-        f1=ratios(2.0 * both, sums),
+        f1=ratios(2 * both, mapped + reference),
         iou=ratios(both, either),
-        area=[
-            estimate if met else replace(estimate, bound=unmet)
-            for estimate, met in zip(area, counts.sum(axis=0) > 0, strict=True)
-        ],
-        mapped=ratios(mapped, np.repeat(domain, classes, axis=1)),
-        mean_f1=mean(2.0 * both, sums),
-        mean_iou=mean(both, either),
+        area=bounded(ratios(reference, each_domain), min(unmet / weight.sum(), 1.0)),
+        mapped=ratios(mapped, each_domain),
+        area_pixels=bounded(totals(reference), unmet),
+        mapped_pixels=totals(mapped),
+        mean_f1=mean_ratio(2 * both, mapped + reference),
+        mean_iou=mean_ratio(both, either),
     )
 
 
@@ -167,6 +178,14 @@ def _ratios(
     ]
 
 
+def _totals(counted: np.ndarray, sample: Sample, confidence: float) -> list[Estimate]:
+    """Returns the total of each column of indicators, [points, figures] (Stehman's equation 2)."""
+    return [
+        _estimate(value, column, sample, confidence)
+        for value, column in zip(sample.weight @ counted, counted.T, strict=True)
+    ]
+
+
 def _mean_ratio(top: np.ndarray, bottom: np.ndarray, sample: Sample, confidence: float) -> Estimate:
     """Returns the mean of the defined ratios, with the covariances between them."""
     values, residuals = _linearised(top, bottom, sample)
@@ -181,8 +200,7 @@ def _linearised(
     top: np.ndarray, bottom: np.ndarray, sample: Sample
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns the ratios, and (y - R x) / X, whose total has the variance of R to first order."""
-    weight = (sample.pixels / np.maximum(sample.points, 1))[sample.stratum]
-    total_top, total_bottom = weight @ top, weight @ bottom
+    total_top, total_bottom = sample.weight @ top, sample.weight @ bottom
     known = total_bottom > 0
     values = np.full(top.shape[1], np.nan)
     np.divide(total_top, total_bottom, out=values, where=known)

@@ -8,9 +8,10 @@ import numpy as np
 from landcover_tf import provenance
 from landcover_tf.accuracy import bootstrap
 from landcover_tf.accuracy.agreement import Agreement, ring_names
+from landcover_tf.accuracy.areas import assessed_areas, hectares_of
 from landcover_tf.accuracy.bootstrap import Statistic
 from landcover_tf.accuracy.class_map import ClassMap, MapPixels
-from landcover_tf.accuracy.estimate import Accuracy, Sample, assess, describe
+from landcover_tf.accuracy.estimate import Sample, assess, describe
 from landcover_tf.accuracy.matching import MatchedPoints
 from landcover_tf.accuracy.object_sizes import range_names
 from landcover_tf.accuracy.scores import (
@@ -67,7 +68,11 @@ def estimate_values(
         pixels=strata.pixels,
     )
     found = assess(sample, len(legend.classes), confidence=confidence)
-    total_ha = None if unit_area_m2 is None else found.pixels * unit_area_m2 / 10_000
+    assessed_ha, areas = assessed_areas(
+        found, class_map, mapped_in_strata,
+        strata_pixels=int(strata.pixels.sum()), unit_area_m2=unit_area_m2,
+    )  # fmt: skip
+    figures = describe(found, list(legend.names), list(legend.codes))
     return _about(class_map, "estimate") | {
         "probability_sample": True,
         "estimator": "Olofsson et al. (2014)" if same_map else "Stehman (2014), indicators",
@@ -85,48 +90,16 @@ def estimate_values(
         "map_pixels": _map_pixels(pixels) | {
             "in_strata": None if mapped_in_strata is None else sum(mapped_in_strata.values()),
         },
-        "map_area_ha": _hectares(class_map, pixels.mapped),
-        "assessed_area_ha": total_ha,
+        "map_area_ha": hectares_of(class_map, pixels.mapped),
+        "assessed_area_ha": assessed_ha,
         "overall_accuracy": found.overall.to_dict(),
         "mean_f1": found.mean_f1.to_dict(),
         "mean_iou": found.mean_iou.to_dict(),
-        "classes": _estimated_classes(class_map, mapped_in_strata, found, total_ha),
+        "classes": [one | area for one, area in zip(figures, areas, strict=True)],
         "confusion_counts": found.counts.tolist(),
         "confusion_area_fractions": found.proportions.tolist(),
         "matrix_rows": "map",
     }  # fmt: skip
-
-
-def _estimated_classes(
-    class_map: ClassMap,
-    mapped_in_strata: Mapping[int, int] | None,
-    found: Accuracy,
-    total_ha: float | None,
-) -> list[dict[str, Any]]:
-    """Returns the figures of each class; all are about the strata, the map's own areas too."""
-    legend = class_map.legend
-    classes = describe(found, list(legend.names), list(legend.codes))
-    for i, values in enumerate(classes):
-        values["area_ha"] = None if total_ha is None else found.area[i].to_dict(total_ha, total_ha)
-        if mapped_in_strata is None:
-            mapped = found.mapped[i]
-            values["mapped_pixels"] = None
-            values["mapped_fraction"] = mapped.to_dict()
-            values["mapped_area_ha"] = (
-                None if total_ha is None else mapped.to_dict(total_ha, total_ha)
-            )
-        else:
-            pixels = values["mapped_pixels"] = mapped_in_strata[legend.codes[i]]
-            all_pixels = max(sum(mapped_in_strata.values()), 1)
-            values["mapped_fraction"] = {"value": pixels / all_pixels}
-            hectares = _hectares(class_map, pixels)
-            values["mapped_area_ha"] = None if hectares is None else {"value": hectares}
-    return classes
-
-
-def _hectares(class_map: ClassMap, pixels: int) -> float | None:
-    area_m2 = class_map.pixel_area_m2
-    return None if area_m2 is None else pixels * area_m2 / 10_000
 
 
 def agreement_values(

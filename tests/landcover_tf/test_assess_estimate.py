@@ -173,8 +173,29 @@ def test_strata_of_another_map_are_estimated_by_indicators(world):
     cols = (np.array(points.x) - 500_000) // 10
     hole = ((rows >= 50) & (rows < 70) & (cols >= 50) & (cols < 70)).sum()
     assert values["points"]["where_the_map_has_no_class"] == hole > 0
-    # The strata hold 142 ha, of which 4 ha are the hole.
+    # The strata hold 142 ha, of which 4 ha are the hole; how many points lie there is chance. Each
+    # point stands for N_h / n_h pixels of 0.01 ha, and totals vary by N_h^2 s_h^2 / n_h.
     assert values["assessed_area_ha"] == pytest.approx(138, abs=4)
+    better = better[rows.astype(int), cols.astype(int)]
+    drawn = np.array([row["stratum"] for row in points.rows])
+    for land_cover in values["classes"]:
+        hit, total, variance = better == land_cover["code"], 0.0, 0.0
+        for stratum in values["strata"]:
+            of_stratum = hit[drawn == stratum["code"]]
+            hectares = stratum["pixels"] * 0.01
+            total += hectares * of_stratum.mean()
+            variance += hectares**2 * of_stratum.var(ddof=1) / len(of_stratum)
+        for figure in (land_cover["area_ha"], land_cover["mapped_area_ha"]):
+            assert figure["value"] == pytest.approx(total)
+            assert figure["standard_error"] == pytest.approx(variance**0.5)
+    # Counted, the assessed area is known, and the shares are of it.
+    assert run(*arguments, "--strata-map", world / "map.tif") == 0
+    counted = json.loads((world / "result" / "estimate.json").read_text())
+    fact = ((read(world / "better.tif") != 0) & (read(world / "map.tif") != 0)).sum() * 0.01
+    assert counted["assessed_area_ha"] == pytest.approx(fact)
+    for one, other in zip(counted["classes"], values["classes"], strict=True):
+        assert one["area_fraction"] == other["area_fraction"]
+        assert one["area_ha"]["value"] == pytest.approx(fact * one["area_fraction"]["value"])
     assert "lie where this map has no class" in (world / "result" / "report.md").read_text()
     # Without the column, the strata are read from the map that they came from.
     rows = [
@@ -189,7 +210,7 @@ def test_strata_of_another_map_are_estimated_by_indicators(world):
     assert run(*arguments) == 2
     assert run(*arguments, "--strata-map", world / "map.tif") == 0
     again = json.loads((world / "result" / "estimate.json").read_text())
-    assert estimated(again) == estimated(values)
+    assert estimated(again) == estimated(counted)
 
 
 def test_points_of_unknown_origin_give_agreement_only(world, capsys):

@@ -135,7 +135,7 @@ def population(rng, size=60_000):
         return np.where(rng.random(size) < rate, rng.choice(3, size), truth)
 
     mapped = wrong(0.2)
-    mapped[rng.random(size) < 0.05] = -1  # A cloud over the assessed map.
+    mapped[rng.random(size) < 0.3] = -1  # Clouds over the assessed map.
     return mapped, wrong(0.3), truth
 
 
@@ -150,6 +150,8 @@ def test_strata_of_another_map_give_unbiased_figures_and_honest_intervals():
         "users": (one & real).sum() / one.sum(),
         "producers": (one & real).sum() / real.sum(),
         "area": real.sum() / inside.sum(),
+        "area_pixels": real.sum(),
+        "mapped_pixels": one.sum(),
         "f1": 2 * (one & real).sum() / (one.sum() + real.sum()),
         "iou": (one & real).sum() / (one | real).sum(),
     }
