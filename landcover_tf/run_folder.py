@@ -81,6 +81,11 @@ class RunFolder:
         return self.path / "tensorboard"
 
     @property
+    def lock(self) -> Path:
+        """There while a training runs, and held by it."""
+        return self.path / ".lock"
+
+    @property
     def bad_batch(self) -> Path:
         """The batch at which the loss stopped being a number."""
         return self.path / "bad_batch.npz"

@@ -10,7 +10,6 @@ import shutil
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
@@ -21,7 +20,7 @@ from landcover_tf.cli import write_config
 from landcover_tf.dataset_info import DatasetInfo, SplitInfo
 from landcover_tf.errors import DatasetError, LabelError, RasterError
 from landcover_tf.executors import executor, run_jobs, usable_cores
-from landcover_tf.files import atomic_path
+from landcover_tf.files import atomic_path, no_empty_folder
 from landcover_tf.normalizer import Normalizer
 from landcover_tf.patch_index import PatchEntry, write_index
 from landcover_tf.provenance import software_versions
@@ -36,7 +35,7 @@ from tfrecords_builder.cutting import CutResult
 from tfrecords_builder.planning import BuildInput, Plan, cuts_of, make_plan, understand
 from tfrecords_builder.shards import PlannedRecord, ShardJob
 from tfrecords_builder.splits import salted_hash
-from tfrecords_builder.work_folder import open_work_folder, require_free
+from tfrecords_builder.work_folder import alone, open_work_folder, require_free
 
 DROPPED_NAME = "dropped.jsonl"
 CONFIG_NAME = "config.json"
@@ -52,6 +51,12 @@ def build(config: BuildConfig) -> DatasetInfo:
     """
     require_free(config)
     found = understand(config)
+    with no_empty_folder(config.output_dir), alone(config):
+        require_free(config)  # Of what another process did before it let go.
+        return _build(config, found)
+
+
+def _build(config: BuildConfig, found: BuildInput) -> DatasetInfo:
     work = open_work_folder(config, found)
     try:
         made = _make(config, found, work)
@@ -59,8 +64,6 @@ def build(config: BuildConfig) -> DatasetInfo:
         # The input or the settings are at fault: what has been done for them is of no use. After
         # a full disk, a lost worker or in the last step, the work folder stays for --resume.
         shutil.rmtree(work)
-        with suppress(OSError):
-            config.output_dir.rmdir()
         raise
     _finish(made, config, work)
     return made.info

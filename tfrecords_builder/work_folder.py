@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+from contextlib import AbstractContextManager
 from pathlib import Path
 
+from landcover_tf import locks
 from landcover_tf.dataset_info import FILE_NAME
 from landcover_tf.errors import DatasetError, OutputError
 from landcover_tf.files import read_json, sha256_of, write_json
@@ -11,6 +13,8 @@ from tfrecords_builder.config import BuildConfig
 from tfrecords_builder.planning import BuildInput
 
 WORK_FOLDER = ".build"
+LOCK = ".lock"
+"""In the output folder while it is built, and held by the builder."""
 
 
 def require_free(config: BuildConfig) -> None:
@@ -28,7 +32,7 @@ def require_free(config: BuildConfig) -> None:
         return
     if not output.is_dir():
         raise OutputError(f"--output-dir {output} is a file")
-    names = {path.name for path in output.iterdir()}
+    names = {path.name for path in output.iterdir()} - {LOCK}
     if WORK_FOLDER in names:
         if not config.resume:
             raise OutputError(
@@ -36,6 +40,17 @@ def require_free(config: BuildConfig) -> None:
             )
     elif names:
         raise OutputError(f"{output} is not empty; choose another --output-dir")
+
+
+def alone(config: BuildConfig) -> AbstractContextManager[int]:
+    """Returns a context that holds the output folder, which is made, for this process.
+
+    Raises:
+        OutputError: Another process builds in it.
+    """
+    output = config.output_dir
+    busy = f"another process builds in {output}; wait for its end, or choose another --output-dir"
+    return locks.alone(output / LOCK, busy)
 
 
 def open_work_folder(config: BuildConfig, found: BuildInput) -> Path:

@@ -5,7 +5,6 @@ kill at any moment, and the same command goes on.
 """
 
 import contextlib
-import fcntl
 import io
 import os
 import time
@@ -14,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from landcover_tf import locks
 from landcover_tf.dataset_info import DatasetInfo
-from landcover_tf.errors import ConfigError, OutputError, RunError
+from landcover_tf.errors import ConfigError, RunError
 from landcover_tf.files import read_json, write_json
 from landcover_tf.quiet import start_tensorflow
 from tuning.space import SearchSpace, train_config
@@ -123,14 +123,10 @@ def alone(search: Search) -> Iterator[None]:
     Raises:
         OutputError: Another process holds it.
     """
-    with (search.output_dir / "lock").open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise OutputError(
-                f"another process runs the search in {search.output_dir}; wait for its end, or "
-                "end it first"
-            ) from None
+    busy = (
+        f"another process runs the search in {search.output_dir}; wait for its end, or end it first"
+    )
+    with locks.alone(search.output_dir / "lock", busy):
         yield
 
 

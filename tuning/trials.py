@@ -5,7 +5,6 @@ files passes between the two: the run's config goes in, its history and summary 
 """
 
 import csv
-import fcntl
 import os
 import subprocess
 import sys
@@ -16,7 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from landcover_tf import cli
+from landcover_tf import cli, locks
 from landcover_tf.errors import LandCoverError, OutputError, RunError
 from landcover_tf.files import read_json, write_json
 from landcover_tf.run_folder import RunFolder
@@ -165,16 +164,9 @@ def _alone(folder: Path) -> Iterator[int]:
     When this process is killed, its training goes on and keeps the lock; the next attempt then
     waits for its end instead of writing into the same run folder.
     """
-    lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT)
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(f"{folder}: a training that was left behind still runs; waiting for its end")
-            fcntl.flock(lock, fcntl.LOCK_EX)
+    busy = f"{folder}: a training that was left behind still runs; waiting for its end"
+    with locks.alone(folder / "lock", busy, wait=True) as lock:
         yield lock
-    finally:
-        os.close(lock)
 
 
 def _train(folder: Path, lock: int, echo: bool, environment: Mapping[str, str]) -> int:

@@ -4,19 +4,20 @@ import dataclasses
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from landcover_tf import cli, provenance
+from landcover_tf import cli, locks, provenance
 from landcover_tf.callbacks import TensorBoardLog, draw_learning_curves, write_history
 from landcover_tf.distributed import Devices, choose_devices
-from landcover_tf.errors import ConfigError, RunError
+from landcover_tf.errors import ConfigError, OutputError, RunError
 from landcover_tf.files import atomic_path, no_empty_folder, write_json
-from landcover_tf.run_folder import FINISHED
+from landcover_tf.run_folder import FINISHED, RunFolder
 from landcover_tf.training.batches import Batches
 from landcover_tf.training.building import Built, build
 from landcover_tf.training.config import TrainConfig
@@ -68,7 +69,14 @@ def _train(
     config: TrainConfig, found: Preflight, on_epoch: Callable[[Row], bool | None] | None
 ) -> Outcome:
     devices = choose_devices(config.strategy)
-    with explained(config.data_dir, memory_advice=_MEMORY_ADVICE, workers=devices.workers):
+    with (
+        explained(config.data_dir, memory_advice=_MEMORY_ADVICE, workers=devices.workers),
+        _alone(found.run, devices),
+    ):
+        # What another process did before it let go.
+        found = check(config)
+        if devices.any_worker(found.finished):
+            return _finished_before(found)
         # Not 0: tf.data cannot combine a global seed of 0 with a seed computed in the graph.
         keras.utils.set_random_seed(1 + config.seed)
         if config.deterministic:
@@ -117,6 +125,26 @@ def _run(
         best_epoch=progress.best_epoch,
         history=tuple(progress.history),
     )
+
+
+@contextmanager
+def _alone(run: RunFolder, devices: Devices) -> Iterator[None]:
+    """Lets the chief hold the run folder; all workers are refused where it is.
+
+    Raises:
+        OutputError: Another process trains in the folder.
+    """
+    busy = f"another process trains in {run.path}; wait for its end, or choose another --output-dir"
+    refusal = None
+    with ExitStack() as stack:
+        if devices.chief:
+            try:
+                stack.enter_context(locks.alone(run.lock, busy))
+            except OutputError as error:
+                refusal = error
+        if devices.any_worker(refusal is not None):
+            raise refusal or OutputError(busy)
+        yield
 
 
 def _resumes(found: Preflight, devices: Devices) -> bool:

@@ -12,6 +12,7 @@ from fakes.killed_program import run_killed
 from landcover_tf import files
 from landcover_tf.dataset_info import DatasetInfo
 from landcover_tf.errors import OutputError
+from landcover_tf.locks import alone
 from landcover_tf.tfrecord import read_records
 from tfrecords_builder.__main__ import main
 from tfrecords_builder.shards import (
@@ -23,6 +24,7 @@ from tfrecords_builder.shards import (
     read_result,
     reserve,
 )
+from tfrecords_builder.work_folder import LOCK
 
 
 @contextmanager
@@ -79,6 +81,18 @@ def test_what_is_written_needs_no_room_again(tmp_path, monkeypatch):
     usage.free = 900_000
     with pytest.raises(OutputError, match="the rest of the dataset needs"):
         reserve([job])
+
+
+def test_a_second_build_into_a_folder_is_refused(pairs, built, tmp_path, capsys):
+    output = tmp_path / "o"
+    with alone(output / LOCK, "the first"):
+        assert main(arguments(pairs, output, "--resume")) == 2
+    assert f"another process builds in {output}; wait for its end" in capsys.readouterr().err
+    assert not list(output.iterdir())
+    (output / LOCK).touch()  # As a kill leaves it.
+    assert main(arguments(pairs, output)) == 0
+    assert described(output) == described(built)
+    assert not (output / LOCK).exists()
 
 
 def write_zones(path, *splits):

@@ -14,9 +14,12 @@ from fakes.small_loop import settings
 from landcover_tf import train
 from landcover_tf.distributed import Devices
 from landcover_tf.errors import ConfigError, DatasetError, ModelError, OutputError
+from landcover_tf.files import write_json
+from landcover_tf.locks import alone
+from landcover_tf.run_folder import FINISHED
 from landcover_tf.training import session
 from landcover_tf.training.building import build
-from landcover_tf.training.preflight import check
+from landcover_tf.training.preflight import check, write_settings
 
 
 @pytest.mark.parametrize(
@@ -90,6 +93,28 @@ def test_what_only_tensorflow_finds_leaves_no_empty_run_folder(tmp_path):
     with pytest.raises(ModelError, match=r"absent\.safetensors"):
         session.train(config)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_second_training_in_a_run_folder_is_refused(tmp_path):
+    write_small_dataset(tmp_path / "data", train=4, val=2)
+    config = settings(tmp_path / "data", tmp_path / "run")
+    run = check(config).run
+    with (
+        alone(run.lock, "the first"),
+        pytest.raises(OutputError, match=f"another process trains in {run.path}; wait for its end"),
+    ):
+        session.train(config)
+    assert not list(run.path.iterdir())
+
+
+def test_a_run_that_another_process_finished_meanwhile_stays(tmp_path):
+    write_small_dataset(tmp_path / "data", train=4, val=2)
+    config = settings(tmp_path / "data", tmp_path / "run")
+    found = check(config)
+    write_settings(config, found)
+    write_json(found.run.summary, {"status": FINISHED, "best_epoch": 2})
+    assert session._train(config, found, None).best_epoch == 2
+    assert found.run.read_summary() == {"status": FINISHED, "best_epoch": 2}
 
 
 class TwoDevices(Devices):
