@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from landcover_tf.errors import ServerError
+from landcover_tf.legend import IGNORED
 from landcover_tf.model_info import ModelInfo
+from serving.band_content import LEVELS
 from serving.protocol import Address, Retries, Signature, Transport
 
-LEVELS = 254
-"""Confidence is quantised to round(value * 254), as in the local backend."""
 OUTPUTS = ("classes", "confidence", "probabilities")
 
 # What must be equal in the served model and in model.json, and how a person calls it.
@@ -115,7 +115,7 @@ class ServerBackend:
         No-data pixels have class 255, as no class has their code, and confidence 0.
         """
         answer = self._run(batch, ("classes", "confidence"))
-        index = np.full(256, 255, np.uint8)
+        index = np.full(256, IGNORED, np.uint8)
         index[list(self._info.class_codes)] = np.arange(len(self._info.class_codes))
         confidence = np.rint(answer["confidence"] * np.float32(LEVELS)).astype(np.uint8)
         return np.stack([index[answer["classes"]], confidence], axis=-1)

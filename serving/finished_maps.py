@@ -98,8 +98,7 @@ def is_merged(scenes: Sequence[ScenePrediction], config: PredictConfig) -> bool:
     path = config.output_map
     if is_unfinished(path) or not _is_of_these_settings(path, config):
         return False
-    # Entropy and probabilities stay with the single maps.
-    wanted = replace(scenes[0].options.outputs, entropy=False, probabilities=False)
+    wanted = scenes[0].options.outputs.of_mosaic()
     optional = beside(path, APPLICABILITY)
     if not all(file.exists() for file in targets(path, wanted) if file != optional):
         return False

@@ -1,7 +1,7 @@
 """Maps of overlapping rasters merged into one: the more confident pixel wins."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from serving.raster_io import BLOCK_PX
 from serving.raster_views import open_raster
 from serving.scene_prediction import Result
 from serving.source import Georeference, Source
-from serving.targets import RECORD, check_targets
+from serving.targets import CONFIDENCE, RECORD, check_targets, work_folder
 
 ALIGNMENT_PX = 0.01
 """How far pixel corners may lie apart and still count as one grid."""
@@ -47,10 +47,8 @@ def check_mosaic(
         RasterError: Another CRS, another pixel size, or shifted pixels.
         OutputError: A file to be written exists already or is an input's.
     """
-    # Entropy and probabilities stay with the single maps.
-    wanted = replace(wanted, entropy=False, probabilities=False)
     overwrite = overwrite or is_unfinished(path)
-    check_targets(path, wanted, sources, overwrite=overwrite)
+    check_targets(path, wanted.of_mosaic(), sources, overwrite=overwrite)
     place([s.grid for s in sources], [str(s.path) for s in sources])
 
 
@@ -104,7 +102,7 @@ def scenes_of(path: Path) -> list[str]:
 
 def is_unfinished(path: Path) -> bool:
     """Returns whether a run was killed, or failed, while it merged a mosaic."""
-    return _work_folder(path).exists()
+    return work_folder(path).exists()
 
 
 def merge(
@@ -134,7 +132,7 @@ def merge(
     try:
         grids, tags = _headers(parts)
         grid, placed = place(grids, [str(part) for part in parts])
-        work = _work_folder(path)
+        work = work_folder(path)
         spans = [(r, min(r + BLOCK_PX, grid.height)) for r in range(0, grid.height, BLOCK_PX)]
         store = BandStore(work, BASE_LAYERS, spans)
         store.fill(_merged(parts, placed, grid, legend))
@@ -148,10 +146,6 @@ def merge(
         return Result(map_path=path, legend=legend, counts=counts)
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error}") from error
-
-
-def _work_folder(path: Path) -> Path:
-    return path.with_name(f".{path.name}.work")
 
 
 def _headers(parts: Sequence[Path]) -> tuple[list[Georeference], list[dict[str, str]]]:
@@ -191,7 +185,7 @@ def _merged(
                 slice(first - start, last - start),
                 slice(where.col_off, where.col_off + where.width),
             )
-            codes, value = (_read(p, window) for p in (path, beside(path, "confidence.tif")))
+            codes, value = (_read(p, window) for p in (path, beside(path, CONFIDENCE)))
             better = (codes != legend.nodata) & (value.astype(np.int16) > best[part])
             classes[part][better] = codes[better]
             confidence[part][better] = value[better]
@@ -225,7 +219,7 @@ def _write(
     counts = outputs.write_codes(
         path, codes, legend=legend, grid=grid, tags=tags, staging=store.folder
     )
-    confidence = beside(path, "confidence.tif")
+    confidence = beside(path, CONFIDENCE)
     outputs.write_levels(
         confidence, store, (1,), grid=grid, descriptions=("confidence",), tags=tags
     )

@@ -3,7 +3,7 @@
 Defaults are those of `PredictConfig`, where most fields are explained.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -88,6 +88,11 @@ class OutputOptions:
     picture: bool
     truth: Path | None
     request_log: Path | None
+
+    def of_mosaic(self) -> "OutputOptions":
+        """Returns what is written beside the mosaic of maps that these are written beside."""
+        # Entropy and probabilities stay with the single maps.
+        return replace(self, entropy=False, probabilities=False)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ from serving.map_picture import write_picture
 from serving.options import OutputOptions
 from serving.raster_io import BLOCK_PX, RasterStyle, write_cog
 from serving.source import Georeference, Source
-from serving.targets import RECORD, former_targets
+from serving.targets import CONFIDENCE, RECORD, former_targets
 
 UNCERTAIN_COLOR = "#9a9a9a"
 
@@ -202,7 +202,7 @@ def write_companions(
     """
     path, written = files[0], list[Path]()
     if wanted.picture:
-        confidence = beside(path, "confidence.tif")
+        confidence = beside(path, CONFIDENCE)
         written.append(path.with_suffix(".png"))
         write_picture(
             written[-1],

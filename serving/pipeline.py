@@ -131,7 +131,9 @@ class Predictor:
             merger = self._merger(self._layout)
             with prefetched(self._items(self.rows_to_compute(rows)), depth=1) as items:
                 # Takes seconds, in which the first window is read.
-                self._backend.prepare(self._batch_shape, deciding=self._deciding)
+                self._backend.prepare(
+                    self._batch_shape, deciding=decides(self._content, self._layout)
+                )
                 for item in items:
                     if isinstance(item, Step):
                         self._compute(item, merger)
@@ -203,19 +205,20 @@ class Predictor:
         return Step(row=row, cols=tuple(col for col, _ in waiting), images=batch)
 
     @property
-    def _deciding(self) -> bool:
-        """Whether the backend decides, which needs whole probabilities in one window."""
-        return self._content.decision_only and self._layout.mode == "exact"
-
-    @property
     def _batch_shape(self) -> tuple[int, ...]:
         layout = self._layout
         return self._batch_size, layout.window_height, layout.window_width, self._bands
 
     def _compute(self, step: Step, merger: Merger) -> None:
-        compute = self._backend.decide if self._deciding else self._backend.probabilities
+        deciding = decides(self._content, self._layout)
+        compute = self._backend.decide if deciding else self._backend.probabilities
         for col, values in zip(step.cols, compute(step.images), strict=False):
             merger.add(step.row, col, values)
+
+
+def decides(content: BandContent, layout: Layout) -> bool:
+    """Returns whether the backend decides, which needs whole probabilities in one window."""
+    return content.decision_only and layout.mode == "exact"
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import numpy as np
 from landcover_tf.model_info import ModelInfo
 from serving.band_content import BandContent
 from serving.layouts import batch_size, memory_model
-from serving.pipeline import Backend
+from serving.pipeline import Backend, decides
 from serving.scene_prediction import ScenePrediction
 from serving.windows import Layout
 
@@ -84,11 +84,7 @@ def calibrate(
 ) -> float:
     """Returns the seconds of one batch of the layout's windows, compiled before."""
     values = example_batch(layout, info, batch)
-    run = (
-        backend.decide
-        if content.decision_only and layout.mode == "exact"
-        else backend.probabilities
-    )
+    run = backend.decide if decides(content, layout) else backend.probabilities
     run(values)
     start = time.perf_counter()
     run(values)

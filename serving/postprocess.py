@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from landcover_tf.legend import IGNORED
+from serving.band_content import LEVELS
 from serving.bands_on_disk import BandStore
 from serving.halo import map_with_halo
 from serving.objects import without_small_objects
@@ -137,7 +138,7 @@ def probability_vote(block: np.ndarray, window: int) -> np.ndarray:
     best_class = np.zeros(valid.shape, np.uint8)
     best_sum = np.zeros(valid.shape, np.uint32)
     for index, layer in enumerate(block[2:]):
-        total = box_sum(np.where(valid, layer, 0), window, limit=254)
+        total = box_sum(np.where(valid, layer, 0), window, limit=LEVELS)
         better = total > best_sum
         best_class[better] = index
         best_sum[better] = total[better]

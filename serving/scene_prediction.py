@@ -30,7 +30,15 @@ from serving.raster_io import BLOCK_PX, WindowReader
 from serving.sampling import Sampler
 from serving.source import Source
 from serving.sources import open_source
-from serving.targets import APPLICABILITY, RECORD, check_targets
+from serving.targets import (
+    APPLICABILITY,
+    CONFIDENCE,
+    ENTROPY,
+    PROBABILITIES,
+    RECORD,
+    check_targets,
+    work_folder,
+)
 from serving.windows import Layout
 
 CLOUD_BITS = ValidityBit.CLOUD | ValidityBit.CIRRUS | ValidityBit.SHADOW | ValidityBit.BUFFER
@@ -72,7 +80,7 @@ class ScenePrediction:
             probabilities=options.outputs.probabilities or self.cleaning.refine == "probabilities",
         )
         self.layout: Layout = choose_layout(self.source, info, options.network, self.content)
-        self.work = map_path.with_name(f".{map_path.name}.work")
+        self.work = work_folder(map_path)
         self.store = BandStore(
             self.work / "network",
             self.content.layers,
@@ -245,7 +253,7 @@ class ScenePrediction:
             uncertain_below=options.uncertain_below,
         )
         for name, store, layers, descriptions in self._level_rasters(final):
-            file = beside(path, f"{name}.tif")
+            file = beside(path, name)
             outputs.write_levels(
                 file, store, layers, grid=grid, descriptions=descriptions, tags=tags
             )
@@ -287,17 +295,17 @@ class ScenePrediction:
     def _level_rasters(
         self, final: BandStore
     ) -> Iterator[tuple[str, BandStore, list[int], tuple[str, ...]]]:
-        """Yields name, store, layers and band descriptions of the rasters of levels to write."""
+        """Yields file, store, layers and band descriptions of the rasters of levels to write."""
         wanted, info, layers = self.options.outputs, self.engine.info, self.content.layers
         if wanted.confidence:
-            yield "confidence", final, [1], ("confidence",)
+            yield CONFIDENCE, final, [1], ("confidence",)
         if wanted.entropy:
-            yield "entropy", self.store, [layers.index("entropy")], ("relative entropy",)
+            yield ENTROPY, self.store, [layers.index("entropy")], ("relative entropy",)
         if wanted.probabilities:
             names = {c.code: c.name for c in info.legend.classes}
             found = [i for i, name in enumerate(layers) if name.startswith("probability_")]
             yield (
-                "probabilities",
+                PROBABILITIES,
                 self.store,
                 found,
                 tuple(names[code] for code in info.class_codes),

@@ -9,7 +9,7 @@ import rasterio
 from rasterio.warp import transform_bounds, transform_geom
 
 from landcover_tf.files import write_json
-from landcover_tf.legend import Legend
+from landcover_tf.legend import IGNORED, Legend
 from landcover_tf.model_item import CLASSIFICATION, STAC_VERSION, classification_classes
 from serving.band_content import LEVELS
 
@@ -113,7 +113,7 @@ def _asset(file: Path, map_path: Path, legend: Legend) -> dict[str, Any]:
         asset |= {"data_type": "uint8", "nodata": legend.nodata}
     elif file.suffix == ".tif":
         asset["title"] = f"{_key(file, map_path)}, stored in steps of 1/{LEVELS}"
-        asset |= {"data_type": "uint8", "nodata": 255, "raster:scale": 1 / LEVELS}
+        asset |= {"data_type": "uint8", "nodata": IGNORED, "raster:scale": 1 / LEVELS}
     return asset
 
 

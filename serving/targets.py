@@ -8,6 +8,9 @@ from landcover_tf.files import beside, read_json
 from serving.options import OutputOptions
 from serving.source import Source
 
+CONFIDENCE = "confidence.tif"
+ENTROPY = "entropy.tif"
+PROBABILITIES = "probabilities.tif"
 APPLICABILITY = "applicability.json"
 RECORD = "predict.json"
 """The config that made a map."""
@@ -16,9 +19,9 @@ RECORD = "predict.json"
 def targets(map_path: Path, wanted: OutputOptions) -> list[Path]:
     """Returns the files that a map may bring with it, the map first."""
     flags = {
-        "confidence.tif": wanted.confidence,
-        "entropy.tif": wanted.entropy,
-        "probabilities.tif": wanted.probabilities,
+        CONFIDENCE: wanted.confidence,
+        ENTROPY: wanted.entropy,
+        PROBABILITIES: wanted.probabilities,
     }
     names = [name for name, asked in flags.items() if asked]
     names += ["areas.csv", APPLICABILITY, RECORD]
@@ -46,20 +49,22 @@ def former_targets(map_path: Path) -> list[Path]:
     def asked(name: str) -> bool:
         return record.get(name) is True
 
-    single = not asked("mosaic")
-    return targets(
-        map_path,
-        OutputOptions(
-            confidence=asked("confidence"),
-            probabilities=asked("probabilities") and single,
-            entropy=asked("entropy") and single,
-            vector=asked("vector"),
-            stac=asked("stac"),
-            picture=asked("picture"),
-            truth=None,
-            request_log=None,
-        ),
+    wanted = OutputOptions(
+        confidence=asked("confidence"),
+        probabilities=asked("probabilities"),
+        entropy=asked("entropy"),
+        vector=asked("vector"),
+        stac=asked("stac"),
+        picture=asked("picture"),
+        truth=None,
+        request_log=None,
     )
+    return targets(map_path, wanted.of_mosaic() if asked("mosaic") else wanted)
+
+
+def work_folder(map_path: Path) -> Path:
+    """Returns where a map's unfinished files are, until it is published."""
+    return map_path.with_name(f".{map_path.name}.work")
 
 
 def check_targets(
