@@ -101,13 +101,3 @@ def tiny_run(chain, tiny_dataset) -> Path:
     ]  # fmt: skip
     assert train.main(arguments) == 0
     return folder
-
-
-@pytest.fixture(scope="session")
-def tiny_export(chain, tiny_run) -> Path:
-    """The SavedModel of the tiny run."""
-    from landcover_tf import export
-
-    folder = chain / "export"
-    assert export.main(["--run-dir", str(tiny_run), "--output-dir", str(folder)]) == 0
-    return folder

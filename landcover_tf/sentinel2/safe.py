@@ -89,7 +89,6 @@ class SafeProduct:
     sun_azimuth_deg: float
     """Clockwise from north."""
     cloud_percentage: float | None
-    snow_percentage: float | None
     center_nm: dict[str, float] = field(hash=False)
     """Central wavelength of this satellite's bands."""
     failed_quality_checks: tuple[str, ...]
@@ -155,7 +154,6 @@ def open_product(path: str | Path) -> SafeProduct:
         sun_zenith_deg=tile.number("Mean_Sun_Angle/ZENITH_ANGLE"),
         sun_azimuth_deg=tile.number("Mean_Sun_Angle/AZIMUTH_ANGLE"),
         cloud_percentage=_cloud_percentage(product, tile),
-        snow_percentage=tile.optional_number("SNOW_PIXEL_PERCENTAGE"),
         center_nm=_center_wavelengths(product, names),
         failed_quality_checks=_failed_checks(product),
     )

@@ -1,6 +1,5 @@
 """One training session: from the config to a finished (or interrupted) run folder."""
 
-import dataclasses
 import resource
 import sys
 import time
@@ -15,7 +14,7 @@ import tensorflow as tf
 from landcover_tf import cli, locks, provenance
 from landcover_tf.callbacks import TensorBoardLog, draw_learning_curves, write_history
 from landcover_tf.distributed import Devices, choose_devices
-from landcover_tf.errors import ConfigError, OutputError, RunError
+from landcover_tf.errors import OutputError, RunError
 from landcover_tf.files import atomic_path, no_empty_folder, write_json
 from landcover_tf.run_folder import FINISHED, RunFolder
 from landcover_tf.training.batches import Batches
@@ -280,16 +279,3 @@ def _peak_memory_bytes() -> int:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     # Linux counts in KiB, macOS in bytes.
     return peak if sys.platform == "darwin" else peak * 1024
-
-
-def settings_of(values: dict[str, Any]) -> TrainConfig:
-    """Returns the config that plain values, such as those of `config.json`, describe.
-
-    Raises:
-        ConfigError: A key is unknown.
-    """
-    known = {f.name for f in dataclasses.fields(TrainConfig)}
-    unknown = sorted(set(values) - known)
-    if unknown:
-        raise ConfigError(f"unknown training setting {', '.join(unknown)}")
-    return TrainConfig(**values)
