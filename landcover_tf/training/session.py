@@ -81,49 +81,15 @@ def _train(
         if config.deterministic:
             tf.config.experimental.enable_op_determinism()
         resume = _resumes(found, devices)
-        built = build(config, found.info, devices, resume=resume)
-        batches = Batches(config, found.info, devices)
-        if devices.chief:
-            _describe(config, found, built)
-            print(_summary(config, found, built, batches, devices), flush=True)
-        return _run(config, found, built, batches, devices, resume, on_epoch)
-
-
-def _run(
-    config: TrainConfig,
-    found: Preflight,
-    built: Built,
-    batches: Batches,
-    devices: Devices,
-    resume: bool,
-    on_epoch: Callable[[Row], bool | None] | None,
-) -> Outcome:
-    log = None
-    if config.tensorboard and devices.chief:
-        log = TensorBoardLog(found.run.tensorboard, found.info.legend, found.info.band_names)
-        log.settings(cli.config_dict(config))
-    loop = Loop(config, built.stepper, batches, devices, found.run, log=log, on_epoch=on_epoch)
-    if resume:
-        loop.restore()
-        place = loop.progress
-        print(f"continuing at epoch {place.epoch + 1}, step {place.step + 1}", flush=True)
-    start = time.monotonic()
-    try:
-        with StopRequest() as stop:
-            complete = loop.train(stop)
-    finally:
-        if log is not None:
-            log.close()
-    if devices.chief:
-        _record(config, found, built, batches, devices, loop,
-                complete=complete, seconds=time.monotonic() - start)  # fmt: skip
-    progress = loop.progress
-    return Outcome(
-        exit_code=0 if complete else stop.exit_code,
-        best=progress.best,
-        best_epoch=progress.best_epoch,
-        history=tuple(progress.history),
-    )
+        session = Session(
+            config=config,
+            found=found,
+            devices=devices,
+            resume=resume,
+            built=build(config, found.info, devices, resume=resume),
+            batches=Batches(config, found.info, devices),
+        )
+        return session.run(on_epoch)
 
 
 @contextmanager
@@ -157,87 +123,139 @@ def _resumes(found: Preflight, devices: Devices) -> bool:
     return resume
 
 
-def _describe(config: TrainConfig, found: Preflight, built: Built) -> None:
-    """Writes what the run is before it begins, so that an interrupted run explains itself."""
-    write_settings(config, found)
-    built.spec.save(found.run.model_spec)
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """A training that is about to begin or to go on, and what its run folder is told of it."""
 
+    config: TrainConfig
+    found: Preflight
+    built: Built
+    batches: Batches
+    devices: Devices
+    resume: bool
+    """Whether the run folder holds a state to go on from."""
 
-def _record(
-    config: TrainConfig,
-    found: Preflight,
-    built: Built,
-    batches: Batches,
-    devices: Devices,
-    loop: Loop,
-    *,
-    complete: bool,
-    seconds: float,
-) -> None:
-    """Writes the summary, and at the end also the pictures and the model card."""
-    progress, run = loop.progress, found.run
-    if complete and progress.best_epoch is None:
-        raise RunError(
-            f"no epoch of {run.path} had a validation score; check that the validation split has "
-            "usable labelled pixels"
+    def run(self, on_epoch: Callable[[Row], bool | None] | None = None) -> Outcome:
+        """Trains, fills the run folder, and returns how it ended.
+
+        Args:
+            on_epoch: Gets each epoch's row of the history; returning True ends the training.
+        """
+        if self.devices.chief:
+            self._describe()
+        log = self._open_log()
+        loop = Loop(
+            self.config, self.built.stepper, self.batches, self.devices, self.found.run,
+            log=log, on_epoch=on_epoch,
+        )  # fmt: skip
+        if self.resume:
+            loop.restore()
+            place = loop.progress
+            print(f"continuing at epoch {place.epoch + 1}, step {place.step + 1}", flush=True)
+        start = time.monotonic()
+        try:
+            with StopRequest() as stop:
+                complete = loop.train(stop)
+        finally:
+            if log is not None:
+                log.close()
+        progress = loop.progress
+        if self.devices.chief:
+            self._record(progress, complete=complete, seconds=time.monotonic() - start)
+        return Outcome(
+            exit_code=0 if complete else stop.exit_code,
+            best=progress.best,
+            best_epoch=progress.best_epoch,
+            history=tuple(progress.history),
         )
-    summary = _summary_values(
-        config, found, built, batches, devices, progress, complete=complete, seconds=seconds
-    )
-    write_history(run.history, progress.history)
-    if complete:
-        if config.learning_curves:
+
+    def _describe(self) -> None:
+        """Tells what the run is before it begins, so that an interrupted run explains itself."""
+        write_settings(self.config, self.found)
+        self.built.spec.save(self.found.run.model_spec)
+        print(self._announcement(), flush=True)
+
+    def _open_log(self) -> TensorBoardLog | None:
+        if not (self.config.tensorboard and self.devices.chief):
+            return None
+        info = self.found.info
+        log = TensorBoardLog(self.found.run.tensorboard, info.legend, info.band_names)
+        log.settings(cli.config_dict(self.config))
+        return log
+
+    def _record(self, progress: Progress, *, complete: bool, seconds: float) -> None:
+        """Writes the history and the summary, and at the end what goes with a finished run."""
+        run = self.found.run
+        if complete and progress.best_epoch is None:
+            raise RunError(
+                f"no epoch of {run.path} had a validation score; check that the validation split "
+                "has usable labelled pixels"
+            )
+        summary = self._summary(progress, complete=complete, seconds=seconds)
+        write_history(run.history, progress.history)
+        if complete:
+            self._finish(progress, summary)
+        else:
+            print(f"stopped on request; the same command continues the run in {run.path}")
+        # Last, because its status is what tells a finished run.
+        write_json(run.summary, summary)
+
+    def _finish(self, progress: Progress, summary: dict[str, Any]) -> None:
+        """Writes the pictures and the model card."""
+        run = self.found.run
+        if self.config.learning_curves:
             draw_learning_curves(run.learning_curves, progress.history, progress.best_epoch)
         with atomic_path(run.model_card) as temporary:
-            temporary.write_text(model_card(summary, found.info))
+            temporary.write_text(model_card(summary, self.found.info))
         print(
-            f"finished: best epoch {progress.best_epoch} with validation {config.monitor} "
+            f"finished: best epoch {progress.best_epoch} with validation {self.config.monitor} "
             f"{abs(progress.best or 0):.4f}; score it with "
             f"`python -m landcover_tf.evaluate --run-dir {run.path}`"
         )
-    else:
-        print(f"stopped on request; the same command continues the run in {run.path}")
-    # Last, because its status is what tells a finished run.
-    write_json(run.summary, summary)
 
+    def _summary(self, progress: Progress, *, complete: bool, seconds: float) -> dict[str, Any]:
+        """Returns what `run.json` holds."""
+        built, devices = self.built, self.devices
+        return {
+            "status": FINISHED if complete else "interrupted",
+            "config": cli.config_dict(self.config),
+            "dataset": self.found.info.name,
+            "data_hash": self.found.info.data_hash,
+            "encoder_weights": built.encoder_weights,
+            "class_weights": built.class_weights,
+            "precision": built.precision,
+            "jit": built.jit,
+            "devices": {"replicas": devices.replicas, "workers": devices.workers},
+            "parameters": built.stepper.model.count_params(),
+            "steps_per_epoch": self.batches.steps,
+            "epochs": progress.epoch,
+            "stopped_early": progress.stopped,
+            "monitor": self.config.monitor,
+            "best_epoch": progress.best_epoch,
+            "scores": best_row(self.found.run.best_weights, progress),
+            "session_seconds": round(seconds, 1),
+            "peak_memory_bytes": _peak_memory_bytes(),
+            "git_commit": provenance.git_commit(),
+            "software": provenance.software_versions(),
+            "hardware": provenance.hardware() | {
+                "gpus": [_gpu_name(gpu) for gpu in tf.config.list_physical_devices("GPU")]
+            },
+        }  # fmt: skip
 
-def _summary_values(
-    config: TrainConfig,
-    found: Preflight,
-    built: Built,
-    batches: Batches,
-    devices: Devices,
-    progress: Progress,
-    *,
-    complete: bool,
-    seconds: float,
-) -> dict[str, Any]:
-    """Returns what `run.json` holds."""
-    return {
-        "status": FINISHED if complete else "interrupted",
-        "config": cli.config_dict(config),
-        "dataset": found.info.name,
-        "data_hash": found.info.data_hash,
-        "encoder_weights": built.encoder_weights,
-        "class_weights": built.class_weights,
-        "precision": built.precision,
-        "jit": built.jit,
-        "devices": {"replicas": devices.replicas, "workers": devices.workers},
-        "parameters": built.stepper.model.count_params(),
-        "steps_per_epoch": batches.steps,
-        "epochs": progress.epoch,
-        "stopped_early": progress.stopped,
-        "monitor": config.monitor,
-        "best_epoch": progress.best_epoch,
-        "scores": best_row(found.run.best_weights, progress),
-        "session_seconds": round(seconds, 1),
-        "peak_memory_bytes": _peak_memory_bytes(),
-        "git_commit": provenance.git_commit(),
-        "software": provenance.software_versions(),
-        "hardware": provenance.hardware() | {
-            "gpus": [_gpu_name(gpu) for gpu in tf.config.list_physical_devices("GPU")]
-        },
-    }  # fmt: skip
+    def _announcement(self) -> str:
+        config, info, built = self.config, self.found.info, self.built
+        lines = [
+            f"{config.model} U-Net, {built.stepper.model.count_params() / 1e6:.1f} million "
+            f"parameters, {len(info.bands)} bands, {len(info.legend.classes)} classes; encoder "
+            f"{built.encoder_weights}, learning-rate factor {config.encoder_factor:g}",
+            f"{info.split('train').records} training and {info.split('val').records} validation "
+            f"patches; {self.batches.steps} steps per epoch on {self.devices.replicas} device(s), "
+            f"{built.precision}{', XLA' if built.jit else ''}",
+        ]
+        if built.class_weights is not None:
+            pairs = zip(info.legend.names, built.class_weights, strict=True)
+            lines.append("class weights: " + ", ".join(f"{n} {w:.2f}" for n, w in pairs))
+        return "\n".join(lines)
 
 
 def _finished_before(found: Preflight) -> Outcome:
@@ -251,24 +269,6 @@ def _finished_before(found: Preflight) -> Outcome:
     if value is not None and summary.get("monitor") == "loss":
         value = -value
     return Outcome(exit_code=0, best=value, best_epoch=summary.get("best_epoch"), history=())
-
-
-def _summary(
-    config: TrainConfig, found: Preflight, built: Built, batches: Batches, devices: Devices
-) -> str:
-    info = found.info
-    lines = [
-        f"{config.model} U-Net, {built.stepper.model.count_params() / 1e6:.1f} million "
-        f"parameters, {len(info.bands)} bands, {len(info.legend.classes)} classes; encoder "
-        f"{built.encoder_weights}, learning-rate factor {config.encoder_factor:g}",
-        f"{info.split('train').records} training and {info.split('val').records} validation "
-        f"patches; {batches.steps} steps per epoch on {devices.replicas} device(s), "
-        f"{built.precision}{', XLA' if built.jit else ''}",
-    ]
-    if built.class_weights is not None:
-        pairs = zip(info.legend.names, built.class_weights, strict=True)
-        lines.append("class weights: " + ", ".join(f"{n} {w:.2f}" for n, w in pairs))
-    return "\n".join(lines)
 
 
 def _gpu_name(gpu: Any) -> str:
