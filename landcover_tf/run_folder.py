@@ -41,6 +41,11 @@ class RunFolder:
         return self.path / "model_spec.json"
 
     @property
+    def pretrained(self) -> Path:
+        """Origin, checksum and licence of the weights that the encoder began with, if any."""
+        return self.path / "encoder_weights.json"
+
+    @property
     def best_weights(self) -> Path:
         """Weights of the best epoch so far."""
         return self.path / "best.weights.h5"

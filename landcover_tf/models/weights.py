@@ -29,10 +29,10 @@ class LoadedWeights:
     file: str
     """Name of the file."""
     sha256: str
+    url: str
+    """Where published weights come from, empty for own files."""
     license: str
     """Licence of published weights, empty for own files."""
-    placed_bands: tuple[str, ...]
-    """Model bands that got their own filters."""
     mean_bands: tuple[str, ...]
     """Model bands unknown to the weights, which got the mean filter."""
     unused_bands: tuple[str, ...]
@@ -54,6 +54,7 @@ class _Origin:
     """Where weights come from and what input they expect: (f(reflectance) - mean) / std."""
 
     path: Path
+    url: str = ""
     license: str = ""
     bands: tuple[str, ...] | None = None
     """None: decided by the number of channels."""
@@ -121,8 +122,8 @@ def load_encoder_weights(
         source=source,
         file=origin.path.name,
         sha256=sha256_of(origin.path),
+        url=origin.url,
         license=origin.license,
-        placed_bands=tuple(band for band in band_names if band in bands),
         mean_bands=tuple(band for band in band_names if band not in bands),
         unused_bands=tuple(band for band in bands if band not in band_names),
     )
@@ -204,6 +205,7 @@ def _origin(source: str, encoder: str, cache_folder: Path | None) -> _Origin:
 def _published(weights: pretrained.PretrainedWeights, path: Path) -> _Origin:
     return _Origin(
         path=path,
+        url=weights.url,
         license=weights.license,
         bands=weights.bands,
         expected=(weights.mean, weights.std),

@@ -13,7 +13,7 @@ from landcover_tf.errors import ConfigError
 from landcover_tf.losses import SegmentationLoss
 from landcover_tf.model_info import ModelSpec
 from landcover_tf.models.unet import build_unet, encoder_stages, freeze_encoder
-from landcover_tf.models.weights import load_encoder_weights
+from landcover_tf.models.weights import LoadedWeights, load_encoder_weights
 from landcover_tf.normalizer import Normalizer
 from landcover_tf.optimizers import PartedOptimizer
 from landcover_tf.training.config import TrainConfig
@@ -35,6 +35,8 @@ class Built:
     class_weights: tuple[float, ...] | None
     encoder_weights: str
     """What was loaded into the encoder, for people."""
+    pretrained: LoadedWeights | None = None
+    """The same for the run's record; None for random weights and those about to be restored."""
 
 
 def build(config: TrainConfig, info: DatasetInfo, devices: Devices, *, resume: bool) -> Built:
@@ -54,6 +56,7 @@ def build(config: TrainConfig, info: DatasetInfo, devices: Devices, *, resume: b
     spec = model_spec(config, info)
     weights = _class_weights(config, info)
     loaded = "random"
+    found: LoadedWeights | None = None
     with devices.strategy.scope():
         with dtype_policy(precision):
             model = build_unet(spec, synchronized=devices.replicas > 1)
@@ -81,6 +84,7 @@ def build(config: TrainConfig, info: DatasetInfo, devices: Devices, *, resume: b
         jit=jit,
         class_weights=weights,
         encoder_weights=loaded,
+        pretrained=found,
     )
 
 

@@ -42,10 +42,22 @@ def _model_rows(summary: Mapping[str, Any]) -> dict[str, Any]:
     config = summary["config"]
     return {
         "encoder": f"{config['model']} (v1.5), weights: {summary['encoder_weights']}",
+        **_origin_rows(summary["pretrained"]),
         "decoder": f"{config['skip_connections']} skip connections, "
         f"channels {', '.join(map(str, config['decoder_filters']))}",
         "parameters": f"{summary['parameters']:,}",
         "patch size": f"{config['patch_size']} px (any multiple of {SIZE_MULTIPLE} works)",
+    }
+
+
+def _origin_rows(pretrained: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Returns what tells the encoder's first weights and what their licence asks for."""
+    if pretrained is None:
+        return {}
+    return {
+        "origin of the encoder's weights": pretrained["url"] or pretrained["file"],
+        "their SHA-256": pretrained["sha256"],
+        "their licence": pretrained["license"] or "not known: a file of the user's own",
     }
 
 

@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import keras
@@ -15,7 +15,7 @@ from landcover_tf import cli, locks, provenance
 from landcover_tf.callbacks import TensorBoardLog, draw_learning_curves, write_history
 from landcover_tf.distributed import Devices, choose_devices
 from landcover_tf.errors import OutputError, RunError
-from landcover_tf.files import atomic_path, no_empty_folder, write_json
+from landcover_tf.files import atomic_path, no_empty_folder, read_json, write_json
 from landcover_tf.run_folder import FINISHED, RunFolder
 from landcover_tf.training.batches import Batches
 from landcover_tf.training.building import Built, build
@@ -173,6 +173,8 @@ class Session:
         """Tells what the run is before it begins, so that an interrupted run explains itself."""
         write_settings(self.config, self.found)
         self.built.spec.save(self.found.run.model_spec)
+        if self.built.pretrained is not None:
+            write_json(self.found.run.pretrained, asdict(self.built.pretrained))
         print(self._announcement(), flush=True)
 
     def _open_log(self) -> TensorBoardLog | None:
@@ -222,6 +224,7 @@ class Session:
             "dataset": self.found.info.name,
             "data_hash": self.found.info.data_hash,
             "encoder_weights": built.encoder_weights,
+            "pretrained": self._pretrained(),
             "class_weights": built.class_weights,
             "precision": built.precision,
             "jit": built.jit,
@@ -241,6 +244,11 @@ class Session:
                 "gpus": [_gpu_name(gpu) for gpu in tf.config.list_physical_devices("GPU")]
             },
         }  # fmt: skip
+
+    def _pretrained(self) -> dict[str, Any] | None:
+        """Returns what the encoder began with, in whichever session that was."""
+        path = self.found.run.pretrained
+        return read_json(path) if path.is_file() else None
 
     def _announcement(self) -> str:
         config, info, built = self.config, self.found.info, self.built

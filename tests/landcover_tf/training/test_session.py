@@ -1,0 +1,63 @@
+"""What a session of a training leaves in the run folder."""
+
+import json
+
+from fakes.small_dataset import write_small_dataset
+from fakes.small_loop import settings, small_loop
+
+from landcover_tf.models.weights import LoadedWeights
+from landcover_tf.training.building import Built, model_spec
+from landcover_tf.training.preflight import check
+from landcover_tf.training.session import Session
+
+LOADED = LoadedWeights(
+    source="sentinel2-moco", file="moco.pth", sha256="ab" * 32, url="https://host/moco.pth",
+    license="CC-BY-4.0", mean_bands=(), unused_bands=("B01",),
+)  # fmt: skip
+
+
+def session(config, *, pretrained=None, resume=False) -> Session:
+    """Returns a session of the real loop around a network of 500 weights."""
+    loop, found = small_loop(config), check(config)
+    built = Built(
+        stepper=loop.stepper, spec=model_spec(config, found.info), precision="float32", jit=False,
+        class_weights=None, encoder_weights="some", pretrained=pretrained,
+    )  # fmt: skip
+    return Session(
+        config=config, found=found, built=built, batches=loop.batches, devices=loop.devices,
+        resume=resume,
+    )  # fmt: skip
+
+
+def plain(tmp_path):
+    """Returns settings of two steps in one epoch, on a dataset of its own."""
+    write_small_dataset(tmp_path / "data", train=4)
+    return settings(
+        tmp_path / "data", tmp_path / "run", epochs=1, gradient_accumulation=1, ema_decay=0.0,
+        augmentation="none", tensorboard=False, learning_curves=False,
+    )  # fmt: skip
+
+
+def test_the_origin_of_the_encoders_weights_outlives_an_interruption(tmp_path):
+    config = plain(tmp_path)
+    run = tmp_path / "run"
+    assert session(config, pretrained=LOADED).run().exit_code == 0
+    card, record = (run / "MODEL_CARD.md").read_text(), json.loads((run / "run.json").read_text())
+    assert record["pretrained"]["sha256"] == "ab" * 32
+    assert record["pretrained"]["license"] == "CC-BY-4.0"
+    assert "| origin of the encoder's weights | https://host/moco.pth |" in card
+    assert f"| their SHA-256 | {'ab' * 32} |" in card
+    assert "| their licence | CC-BY-4.0 |" in card
+    # A session that goes on loads nothing, and knows it all the same.
+    (run / "run.json").unlink()
+    (run / "MODEL_CARD.md").unlink()
+    assert session(config, resume=True).run().exit_code == 0
+    assert json.loads((run / "run.json").read_text())["pretrained"] == record["pretrained"]
+    assert (run / "MODEL_CARD.md").read_text() == card
+
+
+def test_random_weights_have_no_origin(tmp_path):
+    config = plain(tmp_path)
+    assert session(config).run().exit_code == 0
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["pretrained"] is None
+    assert "origin" not in (tmp_path / "run" / "MODEL_CARD.md").read_text()
