@@ -115,19 +115,23 @@ def _coverage_sentences(values: Mapping[str, Any]) -> list[str]:
             f"{inside:,} of the {mapped:,} pixels that the map classifies{part}."
         )
         return [text] if inside < mapped else []
+    estimated = (
+        "Areas on the map are estimated from the points as well, because the record of the design "
+        "does not say where the strata lie; give the map that was sampled as --strata-map, and "
+        "they are counted."
+    )
+    if whole_ha and assessed_ha and f"{assessed_ha:,.1f}" == f"{whole_ha:,.1f}":
+        return [estimated]
     text = (
         "All figures, areas included, are about the strata that the points were drawn from, not "
         "about what the map classifies outside of them"
     )
-    if whole_ha is None or assessed_ha is None:
-        return [f"{text}."]
-    if f"{assessed_ha:,.1f}" == f"{whole_ha:,.1f}":
-        return []
-    return [
-        f"{text}: by the points it classifies {assessed_ha:,.1f} ha of the strata, and "
-        f"{whole_ha:,.1f} ha in all. Areas on the map are also estimated from the points; give "
-        "the map that was sampled as --strata-map, and they are counted."
-    ]
+    if whole_ha and assessed_ha:
+        text += (
+            f": by the points it classifies {assessed_ha:,.1f} ha of the strata, and "
+            f"{whole_ha:,.1f} ha in all"
+        )
+    return [f"{text}.", estimated]
 
 
 def _compare_sentences(values: Mapping[str, Any]) -> list[str]:

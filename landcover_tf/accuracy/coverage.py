@@ -1,6 +1,7 @@
 """How much of an assessed map lies in the strata that its sample was drawn from."""
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import rasterio
@@ -9,6 +10,7 @@ from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
 
 from landcover_tf.accuracy.class_map import ClassMap, MapPixels
+from landcover_tf.accuracy.design import Design
 from landcover_tf.raster_windows import read_window
 
 # Two rasters without reference system share one, and warping needs its name, whichever it is.
@@ -17,19 +19,77 @@ _TOLERANCE_PX = 0.001
 """Of the places that GDAL interpolates along a row; rasterio 1.4 cannot ask for exact ones."""
 
 
-def of_own_strata(pixels: MapPixels, strata: Collection[int]) -> Mapping[int, int]:
+@dataclass(frozen=True, kw_only=True)
+class MappedInStrata:
+    """What an assessed map classifies within strata, as far as that can be counted."""
+
+    most: Mapping[int, int]
+    """Pixels of each class of the map that lie in the strata; the most where `surplus` is not 0."""
+    surplus: int = 0
+    """How many pixels of `most` may lie outside of the strata; 0 where they were counted."""
+
+    @property
+    def counted(self) -> bool:
+        """Whether `most` is what lies in the strata."""
+        return not self.surplus
+
+    @property
+    def most_pixels(self) -> int:
+        """Pixels of all classes that lie in the strata, or the most."""
+        return sum(self.most.values())
+
+    def least(self, code: int) -> int:
+        """Returns how many pixels of a class lie in the strata at least."""
+        return max(self.most[code] - self.surplus, 0)
+
+    def share_limits(self, code: int) -> tuple[float, float]:
+        """Returns the least and the largest possible share of a class in what is classified."""
+        least, most = self.least(code), self.most[code]
+        others = self.most_pixels - most
+        fewest = max(others - self.surplus, 0)
+        return least / max(least + others, 1), most / max(most + fewest, 1)
+
+
+def of_own_strata(pixels: MapPixels, strata: Collection[int]) -> MappedInStrata:
     """Returns the pixels of each class of a map whose classes are the strata.
 
     Args:
         pixels: Of the map.
         strata: Codes of the strata that the sample covers.
     """
-    return {code: n if code in strata else 0 for code, n in pixels.classes.items()}
+    return MappedInStrata(
+        most={code: n if code in strata else 0 for code, n in pixels.classes.items()}
+    )
+
+
+def in_strata_of_record(
+    class_map: ClassMap, pixels: MapPixels, design: Design, strata: Collection[int]
+) -> MappedInStrata:
+    """Returns the pixels of each class of a map in strata of which a record tells the sizes only.
+
+    Of a map of the same pixels, all lie in the strata but as many as the record has outside of
+    them. Elsewhere nobody knows where the strata end.
+
+    Args:
+        class_map: The assessed map.
+        pixels: Of that map.
+        design: The record.
+        strata: Codes of the strata that the sample covers.
+    """
+    grid = design.grid
+    same = (
+        grid is not None
+        and class_map.same_grid(class_map.height, class_map.width, grid.crs, grid.transform)
+        and design.all_pixels == class_map.height * class_map.width
+    )
+    outside = design.all_pixels - sum(design.pixels[code] for code in strata)
+    surplus = min(outside, pixels.mapped) if same else pixels.mapped
+    return MappedInStrata(most=pixels.classes, surplus=surplus)
 
 
 def in_strata_of(
     class_map: ClassMap, strata_map: ClassMap, strata: Collection[int], *, rows_per_strip: int
-) -> Mapping[int, int]:
+) -> MappedInStrata:
     """Returns the pixels of each class of a map whose centres lie in the strata of another map.
 
     Args:
@@ -59,4 +119,4 @@ def in_strata_of(
             inside = np.isin(read_window(aligned, window), list(strata))
             codes = class_map.read(window)
             counts += np.bincount(codes[inside], minlength=256)
-    return {code: int(counts[code]) for code in class_map.legend.codes}
+    return MappedInStrata(most={code: int(counts[code]) for code in class_map.legend.codes})

@@ -75,6 +75,11 @@ class Design:
         """Pixels of each stratum by code."""
         return {s.code: s.pixels for s in self.strata}
 
+    @property
+    def all_pixels(self) -> int:
+        """Pixels of the map, those included that could not be drawn."""
+        return sum(self.pixels.values()) + self.nodata_pixels + sum(self.excluded_pixels.values())
+
     def save(self, path: Path) -> None:
         """Writes the record."""
         write_json(path, self.to_dict())

@@ -52,21 +52,28 @@ class Estimate:
     bound: float | None = None
     """Upper limit instead, where no point has what is counted and the normal interval is zero."""
 
-    def to_dict(self, factor: float = 1.0, upper: float = 1.0) -> dict[str, float | None]:
-        """Returns plain values for JSON; the interval is cut where the figure cannot be.
+    def to_dict(
+        self, factor: float = 1.0, upper: float = 1.0, lower: float = 0.0
+    ) -> dict[str, float | None]:
+        """Returns plain values for JSON; figure and interval are cut where they cannot be.
 
         Args:
             factor: Unit of the figure, for example hectares of a pixel.
             upper: Largest possible value.
+            lower: Least possible value.
         """
         value, half = self.value * factor, self.half_width * factor
         high = value + half if self.bound is None else self.bound * factor
+
+        def within(number: float) -> float | None:
+            return json_number(float(np.clip(number, lower, upper)))
+
         return {
-            "value": json_number(value),
+            "value": within(value),
             "standard_error": json_number(self.standard_error * factor),
             "half_width": json_number(half),
-            "low": json_number(max(value - half, 0.0) if value == value else value),
-            "high": json_number(min(high, upper) if high == high else high),
+            "low": within(value - half),
+            "high": within(high),
         }
 
 

@@ -1,6 +1,5 @@
 """A survey from its files to its estimates: which strata, which points, which estimator."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ import numpy as np
 
 from landcover_tf.accuracy import coverage, probabilities
 from landcover_tf.accuracy.class_map import ClassMap, MapPixels
+from landcover_tf.accuracy.coverage import MappedInStrata
 from landcover_tf.accuracy.design import FILE_NAME, Design
 from landcover_tf.accuracy.matching import MatchedPoints, match
 from landcover_tf.accuracy.points import load_points
@@ -160,18 +160,15 @@ def _mapped_in_strata(
     pixels: MapPixels,
     strata: Strata,
     own: bool,
-) -> Mapping[int, int] | None:
-    """Returns the pixels of each class that the sample speaks for.
-
-    None when the strata are those of a record: without their map nobody knows where they end.
-    """
+) -> MappedInStrata:
+    """Returns the pixels of each class that the sample speaks for."""
     if own:
         return coverage.of_own_strata(pixels, strata.codes)
     if isinstance(basis, ClassMap):
         return coverage.in_strata_of(
             class_map, basis, strata.codes, rows_per_strip=survey.rows_per_strip
         )
-    return None
+    return coverage.in_strata_of_record(class_map, pixels, basis, strata.codes)
 
 
 def _calibration(

@@ -11,6 +11,7 @@ from landcover_tf.accuracy.agreement import Agreement, ring_names
 from landcover_tf.accuracy.areas import assessed_areas, hectares_of
 from landcover_tf.accuracy.bootstrap import Statistic
 from landcover_tf.accuracy.class_map import ClassMap, MapPixels
+from landcover_tf.accuracy.coverage import MappedInStrata
 from landcover_tf.accuracy.estimate import Sample, assess, describe
 from landcover_tf.accuracy.matching import MatchedPoints
 from landcover_tf.accuracy.object_sizes import range_names
@@ -40,7 +41,7 @@ def estimate_values(
     points: MatchedPoints,
     strata: Strata,
     *,
-    mapped_in_strata: Mapping[int, int] | None,
+    mapped_in_strata: MappedInStrata,
     same_map: bool,
     strata_source: str,
     unit_area_m2: float | None,
@@ -53,8 +54,7 @@ def estimate_values(
         pixels: What it consists of.
         points: The usable points, of which `strata.used` are taken.
         strata: Of the sample.
-        mapped_in_strata: Pixels of each class of the map that lie in `strata`; None where nobody
-            can count them, and the sample tells the shares of the map's classes as well.
+        mapped_in_strata: What the map classifies within `strata`.
         same_map: Whether the strata are the classes of the assessed map.
         strata_source: Where the strata come from, for people.
         unit_area_m2: Area of a pixel of the strata, None where unknown.
@@ -88,7 +88,7 @@ def estimate_values(
             "where_the_map_has_no_class": int((sample.mapped < 0).sum()),
         },
         "map_pixels": _map_pixels(pixels) | {
-            "in_strata": None if mapped_in_strata is None else sum(mapped_in_strata.values()),
+            "in_strata": mapped_in_strata.most_pixels if mapped_in_strata.counted else None,
         },
         "map_area_ha": hectares_of(class_map, pixels.mapped),
         "assessed_area_ha": assessed_ha,
