@@ -104,7 +104,9 @@ class Accuracy:
     mapped_pixels: list[Estimate]
     """Pixels of the strata that the map gives the class."""
     mean_f1: Estimate
+    """Of the classes that the reference has at some point, as in `landcover_tf.accuracy.scores`."""
     mean_iou: Estimate
+    """Of the same classes."""
 
 
 def assess(sample: Sample, classes: int, *, confidence: float = 0.95) -> Accuracy:
@@ -134,10 +136,9 @@ def assess(sample: Sample, classes: int, *, confidence: float = 0.95) -> Accurac
     where = (sample.mapped[inside], sample.reference[inside])
     np.add.at(counts, where, 1)
     np.add.at(cells, where, weight[inside])
-    unmet = _unmet_pixels(sample, confidence)
+    unmet, met = _unmet_pixels(sample, confidence), counts.sum(axis=0) > 0
 
     def bounded(estimates: list[Estimate], bound: float) -> list[Estimate]:
-        met = counts.sum(axis=0) > 0
         return [e if m else replace(e, bound=bound) for e, m in zip(estimates, met, strict=True)]
 
     ratios = partial(_ratios, sample=sample, confidence=confidence)
@@ -156,8 +157,8 @@ def assess(sample: Sample, classes: int, *, confidence: float = 0.95) -> Accurac
         mapped=ratios(mapped, each_domain),
         area_pixels=bounded(totals(reference), unmet),
         mapped_pixels=totals(mapped),
-        mean_f1=mean_ratio(2 * both, mapped + reference),
-        mean_iou=mean_ratio(both, either),
+        mean_f1=mean_ratio(2 * both[:, met], (mapped + reference)[:, met]),
+        mean_iou=mean_ratio(both[:, met], either[:, met]),
     )
 
 
@@ -194,13 +195,9 @@ def _totals(counted: np.ndarray, sample: Sample, confidence: float) -> list[Esti
 
 
 def _mean_ratio(top: np.ndarray, bottom: np.ndarray, sample: Sample, confidence: float) -> Estimate:
-    """Returns the mean of the defined ratios, with the covariances between them."""
+    """Returns the mean of the ratios, with the covariances between them."""
     values, residuals = _linearised(top, bottom, sample)
-    defined = np.isfinite(values)
-    if not defined.any():
-        return Estimate(value=np.nan, standard_error=np.nan, half_width=np.nan)
-    mean = residuals[:, defined].mean(axis=1)
-    return _estimate(float(values[defined].mean()), mean, sample, confidence)
+    return _estimate(float(values.mean()), residuals.mean(axis=1), sample, confidence)
 
 
 def _linearised(

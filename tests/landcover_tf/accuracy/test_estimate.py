@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from landcover_tf.accuracy.estimate import Sample, assess
+from landcover_tf.accuracy.scores import scores
 
 # The worked example of Olofsson et al. (2014), section 5: rows are map classes (deforestation,
 # forest gain, stable forest, stable non-forest), columns reference classes; 30 m pixels.
@@ -188,6 +189,17 @@ def test_a_class_that_nobody_found_has_no_accuracy_but_an_area_of_zero():
     assert found.mean_f1.value == pytest.approx(np.mean([e.value for e in found.f1[:2]]))
     assert found.users[2].to_dict()["value"] is None
     assert found.users[2].to_dict()["low"] is None
+
+
+def test_a_census_has_the_means_of_the_scores():
+    """Two points are mapped as a class that is nowhere true: no class to take a mean over."""
+    counts = np.array([[30, 4, 0], [1, 9, 0], [1, 1, 0]])
+    found, expected = assess(sample_of(counts, counts.sum(axis=1)), 3), scores(counts.T)
+    assert found.mean_f1.value == pytest.approx(expected.mean_f1)
+    assert found.mean_iou.value == pytest.approx(expected.mean_iou)
+    assert found.mean_f1.standard_error == found.mean_iou.standard_error == 0
+    # Two F1 by hand: 60 / (34 + 32) and 18 / (10 + 14).
+    assert found.mean_f1.value == pytest.approx((60 / 66 + 18 / 24) / 2)
 
 
 def test_the_area_of_a_class_that_no_point_has_is_bounded():
