@@ -11,7 +11,7 @@ several, and a patch of megabytes is copied once instead of three times. Encodin
 https://protobuf.dev/programming-guides/encoding/
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5
 """Wire types."""
@@ -33,6 +33,23 @@ def encode_example(features: Mapping[str, Value]) -> list[bytes]:
     for name, value in features.items():
         entries += _message(1, [*_message(1, [name.encode()]), *_message(2, _feature(value))])
     return _message(1, entries)
+
+
+def example_bytes(entries: Iterable[int]) -> int:
+    """Returns the length of a serialized Example, given `entry_bytes` of each of its features."""
+    return _message_bytes(sum(entries))
+
+
+def entry_bytes(name: str, value: int | Sequence[int]) -> int:
+    """Returns what a feature adds to an Example, without making it.
+
+    Args:
+        name: Name of the feature.
+        value: Length of a bytes value, or integers of 64 bits.
+    """
+    content = value if isinstance(value, int) else sum(map(_varint_bytes, value))
+    feature = _message_bytes(_message_bytes(content))
+    return _message_bytes(_message_bytes(len(name.encode())) + _message_bytes(feature))
 
 
 def decode_example(serialized: bytes) -> dict[str, bytes | list[int]]:
@@ -61,6 +78,15 @@ def _feature(value: Value) -> list[bytes]:
 def _message(number: int, parts: list[bytes]) -> list[bytes]:
     """Returns the parts of a length-delimited field; nothing is joined, so nothing is copied."""
     return [_varint(number << 3 | LENGTH) + _varint(sum(map(len, parts))), *parts]
+
+
+def _message_bytes(length: int) -> int:
+    """Returns the length of `_message` of so many bytes; all tags here are one byte."""
+    return 1 + _varint_bytes(length) + length
+
+
+def _varint_bytes(value: int) -> int:
+    return 10 if value < 0 else max(-(-value.bit_length() // 7), 1)
 
 
 def _varint(value: int) -> bytes:

@@ -15,7 +15,7 @@ import numpy as np
 
 from landcover_tf.dataset_info import FeatureInfo
 from landcover_tf.errors import DatasetError
-from landcover_tf.example_proto import decode_example, encode_example
+from landcover_tf.example_proto import decode_example, encode_example, entry_bytes, example_bytes
 from landcover_tf.grid import Window
 from landcover_tf.tfrecord import WrittenFile, frame, write_framed
 
@@ -77,10 +77,48 @@ def encode_parts(patch: Patch) -> list[bytes]:
     return _parts(patch, image.tobytes(), patch.label.tobytes(), patch.validity.tobytes())
 
 
-def encoded_bytes(patch: Patch) -> int:
-    """Returns the length of a patch's record, which does not depend on its pixels."""
-    rasters = (patch.image.nbytes, patch.label.nbytes, patch.validity.nbytes)
-    return sum(map(len, _parts(patch, *map(_zeros, rasters))))
+def encoded_bytes(
+    *,
+    key: str,
+    product: str,
+    window: Window,
+    crs: str,
+    transform: tuple[float, float, float, float, float, float],
+    band_names: tuple[str, ...],
+    dtype: str,
+) -> int:
+    """Returns the length of a patch's record, which does not depend on its pixels.
+
+    Args:
+        dtype: NumPy name of the image's dtype; the others are those of `Patch`.
+    """
+    own = (
+        entry_bytes("key", len(key.encode())),
+        entry_bytes("transform", len(_numbers(transform))),
+        entry_bytes("window", (window.row_off, window.col_off, window.height, window.width)),
+    )
+    return example_bytes(
+        [_common_bytes(window.height, window.width, product, crs, band_names, dtype), *own]
+    )
+
+
+@lru_cache(maxsize=8)
+def _common_bytes(
+    height: int, width: int, product: str, crs: str, band_names: tuple[str, ...], dtype: str
+) -> int:
+    """Returns what the features that all patches of a raster share add to a record."""
+    pixels, bands = height * width, len(band_names)
+    sizes: dict[str, int | tuple[int, ...]] = {
+        "band_names": len(",".join(band_names).encode()),
+        "crs": len(crs.encode()),
+        "image_dtype": len(dtype),
+        "image_shape": (height, width, bands),
+        "image": pixels * bands * np.dtype(dtype).itemsize,
+        "label": pixels,
+        "product": len(product.encode()),
+        "validity": pixels,
+    }
+    return sum(entry_bytes(name, size) for name, size in sizes.items())
 
 
 def _parts(patch: Patch, image: bytes, label: bytes, validity: bytes) -> list[bytes]:
@@ -97,7 +135,7 @@ def _parts(patch: Patch, image: bytes, label: bytes, validity: bytes) -> list[by
             "label": label,
             "product": patch.product.encode(),
             # Text keeps all 64 bits; a float_list has 32.
-            "transform": ",".join(map(repr, map(float, patch.transform))).encode(),
+            "transform": _numbers(patch.transform),
             "validity": validity,
             "window": (window.row_off, window.col_off, window.height, window.width),
         }
@@ -210,6 +248,5 @@ def write_shard(
     return write_framed(path, framed, compression=compression)
 
 
-@lru_cache(maxsize=8)
-def _zeros(size: int) -> bytes:
-    return bytes(size)
+def _numbers(transform: tuple[float, ...]) -> bytes:
+    return ",".join(map(repr, map(float, transform))).encode()

@@ -25,7 +25,7 @@ BAND_PX = 24_000_000
 """A larger raster is cut in bands of rows of about so many pixels, each a job of its own."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ChosenPatch:
     """A window that becomes a record."""
 
@@ -101,10 +101,15 @@ def cut_jobs(chosen: Iterable[tuple[SceneJob, Sequence[ChosenPatch]]]) -> list[C
 
 def record_length(raster: SourceRaster, window: Window, key: str) -> int:
     """Returns the bytes of the record of a window, whatever it holds."""
-    shape = window.height, window.width
-    empty = np.broadcast_to(np.zeros((), raster.dtype), (*shape, len(raster.bands)))
-    unknown = np.broadcast_to(np.uint8(0), shape)
-    return encoded_bytes(_patch(raster, window, key, empty, unknown, unknown))
+    return encoded_bytes(
+        key=key,
+        product=raster.source.product.id,
+        window=window,
+        crs=raster.crs,
+        transform=raster.patch_transform(window),
+        band_names=tuple(band.name for band in raster.bands),
+        dtype=raster.dtype,
+    )
 
 
 def cut(job: CutJob) -> None:
@@ -134,6 +139,24 @@ def read_cut(job: CutJob) -> CutResult:
             split: {int(code): n for code, n in counts.items()}
             for split, counts in values["class_pixels"].items()
         },
+    )
+
+
+def totals(jobs: Iterable[CutJob]) -> CutResult:
+    """Returns what all jobs together counted; holds the counts of one at a time."""
+    statistics: BandStatistics | None = None
+    class_pixels: dict[str, dict[int, int]] = defaultdict(lambda: defaultdict(int))
+    for job in jobs:
+        found = read_cut(job)
+        statistics = found.statistics if statistics is None else statistics.merge(found.statistics)
+        for split, counts in found.class_pixels.items():
+            for code, count in counts.items():
+                class_pixels[split][code] += count
+    if statistics is None:
+        raise ValueError("totals needs a job at least")
+    return CutResult(
+        statistics=statistics,
+        class_pixels={split: dict(counts) for split, counts in class_pixels.items()},
     )
 
 

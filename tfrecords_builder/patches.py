@@ -21,7 +21,7 @@ _Contents = tuple[int, int, float, float, dict[str, int]]
 """First row and column of a window, shares of usable and of labelled pixels, pixels of classes."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Candidate:
     """A window that may become a patch."""
 

@@ -11,11 +11,9 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from functools import reduce
 from pathlib import Path
 from typing import TypeVar
 
-from landcover_tf.band_statistics import BandStatistics
 from landcover_tf.cli import write_config
 from landcover_tf.dataset_info import DatasetInfo, SplitInfo
 from landcover_tf.errors import DatasetError, LabelError, RasterError
@@ -32,6 +30,7 @@ from tfrecords_builder.card import write_card
 from tfrecords_builder.checks import dataset_resolution_m, dataset_upsampling
 from tfrecords_builder.config import BuildConfig
 from tfrecords_builder.cutting import CutResult
+from tfrecords_builder.patches import SceneJob
 from tfrecords_builder.planning import BuildInput, Plan, cuts_of, make_plan, understand
 from tfrecords_builder.shards import PlannedRecord, ShardJob
 from tfrecords_builder.splits import salted_hash
@@ -89,14 +88,13 @@ def _make(config: BuildConfig, found: BuildInput, work: Path) -> _Made:
         shard_jobs = _shard_jobs(plan, found, config, work)
         flat = [job for group in shard_jobs.values() for job in group]
         shards.reserve(flat)
-        places = {key: place for job in flat for key, place in job.places().items()}
-        cuts = cuts_of(jobs, plan, places)
-        _run(pool, cutting.cut, cuts, [job.path for job in cuts], "cutting patches")
-        results = [cutting.read_cut(job) for job in cuts]
-        statistics = reduce(BandStatistics.merge, [result.statistics for result in results])
+        counted = _cut(pool, jobs, plan, flat)
         bands = found.rasters[0].bands
         normalizer = Normalizer.fit(
-            config.normalizer, statistics, [b.scale for b in bands], [b.offset for b in bands]
+            config.normalizer,
+            counted.statistics,
+            [b.scale for b in bands],
+            [b.offset for b in bands],
         )
         _run(pool, shards.finish, flat, [job.result_path for job in flat], "checking shards")
     info = DatasetInfo(
@@ -108,9 +106,9 @@ def _make(config: BuildConfig, found: BuildInput, work: Path) -> _Made:
         patch_grid=config.patch_grid,
         resolution_m=dataset_resolution_m(found.rasters),
         invalid_bits=config.invalid_bits,
-        statistics=statistics,
+        statistics=counted.statistics,
         normalizer=normalizer,
-        splits=_splits(shard_jobs, results),
+        splits=_splits(shard_jobs, counted),
         products=tuple({r.source.product.id: r.source.product for r in found.rasters}.values()),
         compression=config.compression,
         upsampling=dataset_upsampling(found.rasters),
@@ -122,6 +120,16 @@ def _make(config: BuildConfig, found: BuildInput, work: Path) -> _Made:
         validity_bits={bit.name.lower(): int(bit) for bit in ValidityBit if bit.name},
     )
     return _Made(info=info, jobs=flat, entries=_entries(shard_jobs, plan, found), plan=plan)
+
+
+def _cut(
+    pool: Executor, jobs: Sequence[SceneJob], plan: Plan, shard_jobs: Sequence[ShardJob]
+) -> CutResult:
+    """Cuts all records; where each goes is forgotten afterwards."""
+    places = {key: place for job in shard_jobs for key, place in job.places().items()}
+    cuts = cuts_of(jobs, plan, places)
+    _run(pool, cutting.cut, cuts, [job.path for job in cuts], "cutting patches")
+    return cutting.totals(cuts)
 
 
 def summary(plan: Plan, found: BuildInput, config: BuildConfig) -> str:
@@ -206,19 +214,14 @@ def _shard_jobs(
     }
 
 
-def _splits(
-    shard_jobs: dict[str, list[ShardJob]], results: Sequence[CutResult]
-) -> dict[str, SplitInfo]:
-    splits = {}
-    for split, jobs in shard_jobs.items():
-        pixels: dict[int, int] = defaultdict(int)
-        for result in results:
-            for code, count in result.class_pixels.get(split, {}).items():
-                pixels[code] += count
-        splits[split] = SplitInfo(
-            shards=tuple(shards.read_result(job) for job in jobs), class_pixels=dict(pixels)
+def _splits(shard_jobs: dict[str, list[ShardJob]], counted: CutResult) -> dict[str, SplitInfo]:
+    return {
+        split: SplitInfo(
+            shards=tuple(shards.read_result(job) for job in jobs),
+            class_pixels=counted.class_pixels.get(split, {}),
         )
-    return splits
+        for split, jobs in shard_jobs.items()
+    }
 
 
 def _entries(

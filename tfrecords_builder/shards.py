@@ -22,7 +22,7 @@ OPEN_FILES = 64
 """Shards that a process keeps open; a scene's records are spread over all of them."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class PlannedRecord:
     """A record that is to be cut."""
 
@@ -31,7 +31,7 @@ class PlannedRecord:
     """Bytes, without its frame."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RecordPlace:
     """Where a record goes."""
 
@@ -72,8 +72,9 @@ class ShardJob:
     def places(self) -> dict[str, RecordPlace]:
         """Returns where each key's record goes."""
         lengths = [record.length + FRAME_BYTES for record in self.records]
+        path = self.raw_path  # One for all; a path takes more memory than the rest of a place.
         return {
-            record.key: RecordPlace(path=self.raw_path, offset=offset)
+            record.key: RecordPlace(path=path, offset=offset)
             for record, offset in zip(self.records, accumulate(lengths, initial=0), strict=False)
         }
 

@@ -21,7 +21,7 @@ IN_GAP = "within the gap to another split"
 OUTSIDE_ZONES = "outside the zones"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Placement:
     """What became of a candidate."""
 

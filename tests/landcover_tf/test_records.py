@@ -48,6 +48,32 @@ def test_decode_undoes_encode(image, label, key):
     assert_same(records.decode(records.encode(original)), original)
 
 
+@settings(max_examples=40, deadline=None)
+@given(
+    key=st.text(max_size=200),
+    product=st.text(max_size=3),
+    crs=st.sampled_from(["", "EPSG:32634", "x" * 20_000]),
+    offsets=st.tuples(*[st.sampled_from([-(2**40), -1, 0, 127, 128, 10_980, 2**35])] * 2),
+    corner=st.floats(-1e7, 1e7),
+    dtype=st.sampled_from(["uint8", "uint16", "float32"]),
+    size=st.sampled_from([1, 8, 150]),
+)
+def test_the_length_of_a_record_is_known_without_it(
+    key, product, crs, offsets, corner, dtype, size
+):
+    described = {
+        "key": key,
+        "product": product,
+        "window": Window(row_off=offsets[0], col_off=offsets[1], height=size, width=size),
+        "crs": crs,
+        "transform": (10.0, 0.0, corner, 0.0, -10.0, 4e6),
+        "band_names": ("B02", "B03"),
+    }
+    found = records.encoded_bytes(**described, dtype=dtype)
+    made = patch(np.zeros((size, size, 2), dtype), **described)
+    assert found == len(records.encode(made))
+
+
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float32"])
 def test_extremes_of_every_dtype_in_graph_and_out(dtype):
     kind = np.iinfo(dtype) if np.dtype(dtype).kind in "iu" else np.finfo(dtype)
