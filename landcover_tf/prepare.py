@@ -81,7 +81,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _prepare(config: PrepareConfig) -> int:
-    from landcover_tf.sentinel2.batch import Options, run
+    from landcover_tf.sentinel2.batch import run
+    from landcover_tf.sentinel2.settings import Options
 
     options = Options(
         checksums=config.checksums,

@@ -2,37 +2,20 @@
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from landcover_tf.errors import LandCoverError, OutputError, ProductError
 from landcover_tf.executors import executor, finished, result_of, usable_cores
 from landcover_tf.files import read_json, remove_leftovers, write_json
 from landcover_tf.legend import load_crosswalk
-from landcover_tf.progress import progress
 from landcover_tf.sentinel2 import prepared, scene_inputs
-from landcover_tf.sentinel2.checks import Finding, check_cloud_mask, check_product
+from landcover_tf.sentinel2.batch_checks import Candidate, check_all
+from landcover_tf.sentinel2.checks import Finding
 from landcover_tf.sentinel2.clouds import load_s2cloudless, parse_values
-from landcover_tf.sentinel2.discovery import left_out, open_products, superseded
-from landcover_tf.sentinel2.label_checks import check_labels
-from landcover_tf.sentinel2.label_rasters import LabelRaster, find_label_rasters
 from landcover_tf.sentinel2.preparation import prepare_product
-from landcover_tf.sentinel2.safe import SafeProduct
-from landcover_tf.sentinel2.settings import Job, Settings
+from landcover_tf.sentinel2.settings import Job, Options, Settings
 
 REPORT = "checks.json"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """How a batch runs; nothing here changes a scene's pixels."""
-
-    checksums: bool
-    check_only: bool
-    keep_going: bool
-    overwrite: bool
-    jobs: int
-    scheduler: str | None
 
 
 def run(
@@ -60,10 +43,10 @@ def run(
     parse_values(settings.cloud_mask_values)
     if settings.cloud_source == "s2cloudless":
         load_s2cloudless()
-    products, findings = _check_all(source, output_dir, settings, options)
+    candidates, findings = check_all(source, output_dir, settings, options)
     unfit = {f.product for f in findings if f.severity == "fatal"}
-    good = [p for p in products if p.name not in unfit]
-    _report(output_dir, findings, [p.name for p in good])
+    good = [c for c in candidates if c.name not in unfit]
+    _report(output_dir, findings, [c.name for c in good])
     for finding in findings:
         if finding.severity != "fatal":
             print(f"{finding.severity}: {finding.product}: {finding.message}", file=sys.stderr)
@@ -78,79 +61,15 @@ def run(
         failures = _prepare_all(jobs, options)
         findings += failures
         if failures:
-            _report(output_dir, findings, [p.name for p in good])
+            _report(output_dir, findings, [c.name for c in good])
             print(f"error: {_summary(failures)}", file=sys.stderr)
     elif not unfit:
         print(f"{len(good)} product(s) are fit; {output_dir / REPORT} has the details")
     return 2 if any(f.severity == "fatal" for f in findings) else 0
 
 
-def _check_all(
-    source: Path, output_dir: Path, settings: Settings, options: Options
-) -> tuple[list[SafeProduct], list[Finding]]:
-    """Returns the products to prepare and everything the checks found."""
-    truth = settings.ground_truth
-    rasters = [] if truth is None else find_label_rasters(truth)
-    products, unopened = open_products(source)
-    findings = [
-        Finding(product=u.path.name, check="open", severity=u.severity, message=str(u.error))
-        for u in unopened
-    ]
-    if not products and not any(f.severity == "fatal" for f in findings):
-        locked = "".join(f"; {f.message}" for f in findings if f.severity == "warning")
-        raise ProductError(
-            f"{source} holds no Sentinel-2 product, only "
-            f"{'folders that may not be read' if locked else 'other .zip files'}{locked}"
-        )
-    replaced = superseded(products)
-    for product in products:
-        newer = replaced.get(str(product.path))
-        if newer is not None:
-            findings.append(
-                Finding(
-                    product=product.name,
-                    check="duplicate",
-                    severity="note",
-                    message=left_out(product, newer),
-                )
-            )
-    products = [p for p in products if str(p.path) not in replaced]
-    for product in progress(products, label="checking", unit="product"):
-        document = output_dir / product.name / prepared.DOCUMENT
-        if document.is_file() and not (options.overwrite or options.check_only):
-            # A finished scene keeps what was found before it was made.
-            kept = [Finding(**entry) for entry in read_json(document).get("checks", [])]
-            findings += [finding for finding in kept if finding not in findings]
-        else:
-            findings += _check(product, rasters, settings, options)
-    return products, findings
-
-
-def _check(
-    product: SafeProduct, rasters: Sequence[LabelRaster], settings: Settings, options: Options
-) -> list[Finding]:
-    found: list[Finding] = []
-    try:
-        found += check_product(
-            product,
-            checksums=options.checksums,
-            needs_cloud_mask=settings.cloud_source == "product",
-        )
-        if settings.ground_truth is not None:
-            crosswalk = load_crosswalk(settings.source_legend, settings.legend)
-            found += check_labels(product, rasters, crosswalk, unknown=settings.unknown_labels)
-        if settings.cloud_mask is not None:
-            values = parse_values(settings.cloud_mask_values)
-            found += check_cloud_mask(settings.cloud_mask, product, values)
-    except LandCoverError as error:  # One product's trouble is not that of the others.
-        found.append(
-            Finding(product=product.name, check="check", severity="fatal", message=str(error))
-        )
-    return found
-
-
 def _jobs(
-    products: Sequence[SafeProduct],
+    candidates: Sequence[Candidate],
     findings: Sequence[Finding],
     output_dir: Path,
     settings: Settings,
@@ -158,20 +77,19 @@ def _jobs(
 ) -> list[Job]:
     """Returns the jobs of the products whose scenes are not finished."""
     jobs = []
-    truth = settings.ground_truth
-    rasters = [] if truth is None else find_label_rasters(truth)
-    for product in products:
-        remove_leftovers(output_dir / product.name)
-        folder = output_dir / product.name
-        if _is_finished(folder, product, settings, rasters, overwrite=options.overwrite):
-            print(f"{product.name}: finished before, skipped")
+    for candidate in candidates:
+        folder = output_dir / candidate.name
+        remove_leftovers(folder)
+        if _is_finished(folder, candidate, settings, overwrite=options.overwrite):
+            print(f"{candidate.name}: finished before, skipped")
             continue
         jobs.append(
             Job(
-                product=product.path,
+                product=candidate.product.path,
                 output_dir=output_dir,
                 settings=settings,
-                findings=tuple(f for f in findings if f.product == product.name),
+                labels=candidate.labels,
+                findings=tuple(f for f in findings if f.product == candidate.name),
                 overwrite=options.overwrite,
                 threads=max(1, usable_cores() // options.jobs),
             )
@@ -217,12 +135,7 @@ def _cloud_cover(scene: Path) -> str:
 
 
 def _is_finished(
-    folder: Path,
-    product: SafeProduct,
-    settings: Settings,
-    rasters: Sequence[LabelRaster],
-    *,
-    overwrite: bool,
+    folder: Path, candidate: Candidate, settings: Settings, *, overwrite: bool
 ) -> bool:
     """Returns whether the scene of a product is done and is not to be made again.
 
@@ -248,7 +161,7 @@ def _is_finished(
         if before.get(k) != v and k not in by_content
     ]
     if inputs is not None:
-        files = scene_inputs.files_of(product, settings, rasters)
+        files = scene_inputs.files_of(candidate.product, settings, candidate.labels)
         changed += scene_inputs.changes(inputs, files, settings)
     if changed:
         raise OutputError(

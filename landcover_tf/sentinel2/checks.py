@@ -41,7 +41,11 @@ class Finding:
 
 
 def check_product(
-    product: SafeProduct, *, checksums: bool = True, needs_cloud_mask: bool = True
+    product: SafeProduct,
+    *,
+    checksums: bool = True,
+    needs_cloud_mask: bool = True,
+    threads: int | None = None,
 ) -> list[Finding]:
     """Returns everything that speaks against a product; no band is decoded.
 
@@ -49,6 +53,7 @@ def check_product(
         product: Its metadata has been read.
         checksums: Whether to compare files with the manifest.
         needs_cloud_mask: Whether clouds are to come from the product's own mask.
+        threads: Files hashed at the same time; None is one per usable core.
     """
     found = [
         *_band_findings(product),
@@ -56,7 +61,7 @@ def check_product(
         *_mask_findings(product),
         *_quality_findings(product),
     ]
-    return found + list(_checksum_findings(product)) if checksums else found
+    return found + list(_checksum_findings(product, threads)) if checksums else found
 
 
 def check_cloud_mask(path: Path, product: SafeProduct, values: Mapping[int, str]) -> list[Finding]:
@@ -187,7 +192,7 @@ def _quality_findings(product: SafeProduct) -> Iterator[Finding]:
         )
 
 
-def _checksum_findings(product: SafeProduct) -> Iterator[Finding]:
+def _checksum_findings(product: SafeProduct, threads: int | None) -> Iterator[Finding]:
     """Yields the used files whose bytes are not those that manifest.safe lists."""
     if "manifest.safe" not in product.container.sizes:
         yield _finding(
@@ -211,7 +216,7 @@ def _checksum_findings(product: SafeProduct) -> Iterator[Finding]:
             continue
         listed.append((name, str(checksum.get("checksumName")), (checksum.text or "").strip()))
     # Hashing does not hold the interpreter's lock: two files take as long as one.
-    with ThreadPoolExecutor(usable_cores()) as pool:
+    with ThreadPoolExecutor(threads or usable_cores()) as pool:
         problems = list(pool.map(lambda entry: _checksum_problem(product, *entry), listed))
     for (name, _, _), problem in zip(listed, problems, strict=True):
         if problem:

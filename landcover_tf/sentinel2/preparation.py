@@ -15,7 +15,7 @@ from landcover_tf.grid import Window
 from landcover_tf.legend import load_crosswalk
 from landcover_tf.progress import progress
 from landcover_tf.provenance import git_commit, software_versions
-from landcover_tf.sentinel2 import clouds, label_rasters, labels, prepared, resample, scene_inputs
+from landcover_tf.sentinel2 import clouds, labels, prepared, resample, scene_inputs
 from landcover_tf.sentinel2.band_reader import GDAL_CACHE_BYTES
 from landcover_tf.sentinel2.clouds import CloudMask
 from landcover_tf.sentinel2.pansharpen import PREDICTORS
@@ -227,21 +227,13 @@ class _Preparation:
         if settings.ground_truth is None:
             return None, None
         crosswalk = load_crosswalk(settings.source_legend, settings.legend)
-        rasters = label_rasters.rasters_of(
-            label_rasters.find_label_rasters(settings.ground_truth),
-            self.product.name,
-            self.product.crs,
-            self.grid.transform,
-            self.grid.height,
-            self.grid.width,
-        )
-        if not rasters:
+        if not self.job.labels:
             raise LabelError(
                 f"no label raster of {settings.ground_truth} overlaps {self.product.name}; "
                 "check the tile and the labels' CRS"
             )
         warped = labels.warp_labels(
-            rasters,
+            self.job.labels,
             crosswalk,
             crs=self.product.crs,
             grid=self.grid.transform,
@@ -276,9 +268,7 @@ class _Preparation:
             dataset.write_colormap(1, colours)
 
     def _inputs(self) -> dict[str, Any]:
-        truth = self.settings.ground_truth
-        rasters = [] if truth is None else label_rasters.find_label_rasters(truth)
-        files = scene_inputs.files_of(self.product, self.settings, rasters)
+        files = scene_inputs.files_of(self.product, self.settings, self.job.labels)
         return scene_inputs.describe(files, self.settings)
 
     def _write_document(

@@ -13,7 +13,7 @@ from landcover_tf.errors import LabelError, RasterError
 from landcover_tf.files import sha256_of
 from landcover_tf.legend import load_crosswalk
 from landcover_tf.sentinel2.clouds import mask_of
-from landcover_tf.sentinel2.label_rasters import LabelRaster, rasters_of
+from landcover_tf.sentinel2.label_rasters import LabelRaster
 from landcover_tf.sentinel2.safe import SafeProduct
 from landcover_tf.sentinel2.settings import Settings
 
@@ -24,7 +24,7 @@ _BESIDE = (".aux.xml", ".ovr", ".msk")
 
 
 def files_of(
-    product: SafeProduct, settings: Settings, rasters: Sequence[LabelRaster]
+    product: SafeProduct, settings: Settings, labels: Sequence[LabelRaster]
 ) -> dict[str, list[Path] | None]:
     """Returns the files that a product needs, by the setting that names them; None without one.
 
@@ -34,17 +34,17 @@ def files_of(
     Args:
         product: Its metadata has been read.
         settings: How the scene is made.
-        rasters: All label rasters of `settings.ground_truth`.
+        labels: The label rasters of `settings.ground_truth` to use for the product.
     """
-    grid = product.grids[10]
-    own = rasters_of(rasters, product.name, product.crs, grid.transform, grid.height, grid.width)
     masks = None
     if settings.cloud_mask is not None:
         with suppress(RasterError):
             masks = [mask_of(settings.cloud_mask, product)]
         masks = [path for path in masks or () if path.is_file()]
     return {
-        "ground_truth": None if settings.ground_truth is None else _with_parts(r.path for r in own),
+        "ground_truth": None
+        if settings.ground_truth is None
+        else _with_parts(raster.path for raster in labels),
         "cloud_mask": None if masks is None else _with_parts(masks),
     }
 

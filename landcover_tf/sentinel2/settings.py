@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from landcover_tf.sentinel2.checks import Finding
 from landcover_tf.sentinel2.clouds import CloudSource
+from landcover_tf.sentinel2.label_rasters import LabelRaster
 from landcover_tf.upsampling import Resampling, Sharpening
 
 
@@ -36,12 +37,26 @@ class Settings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Options:
+    """How a batch runs; nothing here changes a scene's pixels."""
+
+    checksums: bool
+    check_only: bool
+    keep_going: bool
+    overwrite: bool
+    jobs: int
+    scheduler: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Job:
     """One product to prepare; travels to a worker process."""
 
     product: Path
     output_dir: Path
     settings: Settings
+    labels: tuple[LabelRaster, ...] = ()
+    """The label rasters of `settings.ground_truth` to use for the product."""
     findings: tuple[Finding, ...] = ()
     """What the checks said about the product, kept in scene.json."""
     overwrite: bool = False

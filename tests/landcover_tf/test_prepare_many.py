@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import pickle
 import shutil
 import zipfile
 
@@ -15,7 +16,11 @@ from rasterio.transform import Affine
 
 from landcover_tf import files
 from landcover_tf.files import atomic_folder
+from landcover_tf.prepare import PrepareConfig, settings_of
+from landcover_tf.sentinel2.label_rasters import find_label_rasters
+from landcover_tf.sentinel2.preparation import prepare_product
 from landcover_tf.sentinel2.prepared import PreparedScene, find_prepared_scenes
+from landcover_tf.sentinel2.settings import Job
 
 
 def temporary_of(folder):
@@ -211,6 +216,40 @@ def test_check_only_writes_no_scene(several, tmp_path, capsys):
     band_file(next(several.glob("*34SEH*")), "B02").write_bytes(b"")
     assert run(several, out, "--check-only") == 2
     assert sorted(p.name for p in out.iterdir()) == ["checks.json"]
+
+
+def test_a_cluster_checks_too(several, tmp_path):
+    from distributed import LocalCluster
+
+    band_file(next(several.glob("*34SEJ*")), "B02").write_bytes(b"")
+    assert run(several, tmp_path / "here", "--check-only") == 2
+    with LocalCluster(
+        n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None
+    ) as cluster:
+        where = ("--scheduler", cluster.scheduler_address)
+        assert run(several, tmp_path / "there", "--check-only", *where) == 2
+        log = cluster.scheduler.transition_log
+        assert len({entry[0] for entry in log if entry[0].startswith("check-")}) == 3
+    reports = [(tmp_path / name / "checks.json").read_text() for name in ("here", "there")]
+    assert reports[0] == reports[1]
+
+
+def test_a_job_brings_its_own_label_rasters(tmp_path):
+    path = product(tmp_path / "in")
+    truth = tmp_path / "truth"
+    write_labels(truth / "labels.tif", np.full((SIZE, SIZE), 10))
+    settings = settings_of(
+        PrepareConfig(sentinel2_dir=path, output_dir=tmp_path / "out", ground_truth=truth)
+    )
+    labels = tuple(find_label_rasters(truth))
+    job = Job(product=path, output_dir=tmp_path / "out", settings=settings, labels=labels)
+    # Who looked at the folder again would stumble over this one.
+    (truth / "broken.tif").write_text("no raster")
+    job = pickle.loads(pickle.dumps(job))  # noqa: S301
+    scene = PreparedScene.open(prepare_product(job))
+    assert (scene.read_labels(whole(scene)) == 10).all()
+    (source,) = scene.document["inputs"]["ground_truth"]
+    assert source["path"] == str((truth / "labels.tif").resolve())
 
 
 def test_a_damaged_zip_is_found_among_others(several, tmp_path):
