@@ -1,11 +1,15 @@
 """Assessments as text: what was done, what was found, and everything that was left out."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from landcover_tf.accuracy.assessment_tables import number
 from landcover_tf.accuracy.summaries import FEW_BLOCKS
 from landcover_tf.pixel_sizes import NO_AREA
+
+_NO_WIDTH = 1e-9
+"""Widths of intervals of shares below which they are rounding errors."""
 
 
 def sentences(values: Mapping[str, Any]) -> list[str]:
@@ -186,36 +190,54 @@ def _calibration_sentences(found: Mapping[str, Any] | None) -> list[str]:
 
 def _certainty_sentences(values: Mapping[str, Any]) -> list[str]:
     """Returns what intervals of zero width mean, and areas of classes that no point has."""
-    if all(s["points"] >= s["pixels"] for s in values["strata"]):
+    complete = [s["points"] >= s["pixels"] for s in values["strata"]]
+    if all(complete):
         return []  # Every pixel was labelled: such figures are certain.
+    confidence, found = values["confidence"], []
+    sure = _without_width(values)
+    if sure:
+        strata = "stratum that was not labelled completely" if any(complete) else "stratum"
+        found.append(
+            f"Intervals have no width for {'; '.join(sure)}: the points of each {strata} are all "
+            "alike in this, which means few points rather than certainty (where n points are "
+            f"alike, up to about {-math.log(1 - confidence):.2g}/n of what they stand for may be "
+            f"otherwise, at {100 * confidence:g} % confidence)."
+        )
+    unmet = [c["name"] for c in values["classes"] if c["area_fraction"]["value"] == 0]
+    if unmet:
+        found.append(
+            f"No point has {', '.join(unmet)} in the reference: of their areas an upper bound is "
+            f"given, which holds with {100 * confidence:g} % confidence (rule of three)."
+        )
+    return found
+
+
+def _without_width(values: Mapping[str, Any]) -> list[str]:
+    """Returns the figures whose interval has no width although they are estimates."""
+    totals = {
+        "overall_accuracy": "overall accuracy",
+        "mean_f1": "mean F1",
+        "mean_iou": "mean IoU",
+    }
     names = {
         "users_accuracy": "user's accuracy",
         "producers_accuracy": "producer's accuracy",
         "f1": "F1",
         "iou": "IoU",
         "area_fraction": "the area",
+        "mapped_fraction": "the area on the map",
     }
-    classes = values["classes"]
-    sure = ["overall accuracy"] if _certain(values["overall_accuracy"]) else []
+    found = [name for key, name in totals.items() if _has_no_width(values[key])]
     for key, name in names.items():
-        of = [c["name"] for c in classes if _certain(c[key])]
-        sure += [f"{name} of {', '.join(of)}"] if of else []
-    found = []
-    if sure:
-        found.append(
-            f"Intervals have no width for {'; '.join(sure)}: no point speaks against the value, "
-            "which means few points rather than certainty (of n points, up to about 3/n may be "
-            "otherwise)."
-        )
-    unmet = [c["name"] for c in classes if c["area_fraction"]["value"] == 0]
-    if unmet:
-        found.append(
-            f"No point has {', '.join(unmet)} in the reference: of their areas an upper bound is "
-            f"given, which holds with {100 * values['confidence']:g} % confidence (rule of three)."
-        )
+        # Of a class that no point is mapped as, the map may be known to have none.
+        figures = [c for c in values["classes"] if c[key]["value"] or key != "mapped_fraction"]
+        of = [c["name"] for c in figures if _has_no_width(c[key])]
+        found += [f"{name} of {', '.join(of)}"] if of else []
     return found
 
 
-def _certain(figure: Mapping[str, float | None]) -> bool:
-    """Returns whether a figure is 0 or 1 without error, and no bound says how far from it."""
-    return figure["value"] in (0, 1) and figure["low"] == figure["high"]
+def _has_no_width(figure: Mapping[str, float | None]) -> bool:
+    """Returns whether an estimate has an interval of no width; what was counted has none."""
+    low, high = figure.get("low"), figure.get("high")
+    # Equal residuals leave a rounding error of their mean.
+    return low is not None and high is not None and high - low < _NO_WIDTH

@@ -99,7 +99,7 @@ def _estimate_tables(values: Mapping[str, Any]) -> list[TextTable]:
 
 def _area(figure: Mapping[str, float | None], digits: int) -> str:
     """Returns an area with its interval, or the upper bound of one that no point has."""
-    if figure["value"] == 0 and figure["high"]:
+    if figure["value"] == 0 and figure.get("high"):
         return f"< {figure['high']:,.{digits}f}"
     return number(figure, digits)
 
@@ -111,11 +111,11 @@ def _area_table(classes: Sequence[Mapping[str, Any]]) -> TextTable:
     for c in classes:
         share = _area(c["area_fraction"], 4)
         if known:
-            rows.append((c["name"], number(c["mapped_area_ha"], 1), _area(c["area_ha"], 1), share))
+            rows.append((c["name"], _area(c["mapped_area_ha"], 1), _area(c["area_ha"], 1), share))
         elif counted:
             rows.append((c["name"], f"{c['mapped_pixels']:,}", share))
         else:
-            rows.append((c["name"], number(c["mapped_fraction"], 4), share))
+            rows.append((c["name"], _area(c["mapped_fraction"], 4), share))
     mapped = "mapped ha" if known else "mapped pixels" if counted else "mapped share"
     how = "counted on the map" if counted else "on the map, estimated from the points"
     return TextTable(

@@ -136,10 +136,12 @@ def assess(sample: Sample, classes: int, *, confidence: float = 0.95) -> Accurac
     where = (sample.mapped[inside], sample.reference[inside])
     np.add.at(counts, where, 1)
     np.add.at(cells, where, weight[inside])
-    unmet, met = _unmet_pixels(sample, confidence), counts.sum(axis=0) > 0
+    on_map, met = counts.sum(axis=1) > 0, counts.sum(axis=0) > 0
+    unmet = _unmet_pixels(sample, confidence)
+    unmet_share = min(unmet / weight.sum(), 1.0)
 
-    def bounded(estimates: list[Estimate], bound: float) -> list[Estimate]:
-        return [e if m else replace(e, bound=bound) for e, m in zip(estimates, met, strict=True)]
+    def bounded(estimates: list[Estimate], known: np.ndarray, bound: float) -> list[Estimate]:
+        return [e if k else replace(e, bound=bound) for e, k in zip(estimates, known, strict=True)]
 
     ratios = partial(_ratios, sample=sample, confidence=confidence)
     totals = partial(_totals, sample=sample, confidence=confidence)
@@ -153,10 +155,10 @@ def assess(sample: Sample, classes: int, *, confidence: float = 0.95) -> Accurac
         producers=ratios(both, reference),
         f1=ratios(2 * both, mapped + reference),
         iou=ratios(both, either),
-        area=bounded(ratios(reference, each_domain), min(unmet / weight.sum(), 1.0)),
-        mapped=ratios(mapped, each_domain),
-        area_pixels=bounded(totals(reference), unmet),
-        mapped_pixels=totals(mapped),
+        area=bounded(ratios(reference, each_domain), met, unmet_share),
+        mapped=bounded(ratios(mapped, each_domain), on_map, unmet_share),
+        area_pixels=bounded(totals(reference), met, unmet),
+        mapped_pixels=bounded(totals(mapped), on_map, unmet),
         mean_f1=mean_ratio(2 * both[:, met], (mapped + reference)[:, met]),
         mean_iou=mean_ratio(both[:, met], either[:, met]),
     )

@@ -196,6 +196,7 @@ def test_strata_of_another_map_are_estimated_by_indicators(world):
         assert land_cover["mapped_area_ha"]["high"] <= most + 1e-9
     text = (world / "result" / "report.md").read_text()
     assert "Areas on the map are estimated from the points as well" in text
+    assert "the area on the map" not in text, "known or bounded of every class"
     # Counted, the assessed area is known, and the shares are of it.
     assert run(*arguments, "--strata-map", world / "map.tif") == 0
     counted = json.loads((world / "result" / "estimate.json").read_text())
@@ -381,11 +382,17 @@ def test_every_interval_without_width_is_explained(world):
     assert code == 0
     text = (world / "result" / "report.md").read_text()
     expected = (
-        "Intervals have no width for user's accuracy of agricultural areas, forests, water bodies; "
-        "producer's accuracy of water bodies; F1 of forests, water bodies; "
-        "IoU of forests, water bodies: no point speaks against"
+        "Intervals have no width for overall accuracy; mean F1; mean IoU; "
+        "user's accuracy of agricultural areas, forests, water bodies; "
+        "producer's accuracy of agricultural areas, water bodies; "
+        "F1 of agricultural areas, forests, water bodies; "
+        "IoU of agricultural areas, forests, water bodies; "
+        "the area of agricultural areas, water bodies: the points of each stratum are all alike"
     )
     assert expected in text
+    assert "up to about 3/n of what" in text, "-ln(0.05)"
+    estimate(world, path, "--confidence-level", 0.9)
+    assert "up to about 2.3/n of what" in (world / "result" / "report.md").read_text(), "-ln(0.1)"
     unmet = [c["name"] for c in values["classes"] if c["code"] not in (10, 60)]
     assert f"No point has {', '.join(unmet)} in the reference" in text
     woods = values["classes"][1]["area_ha"]
