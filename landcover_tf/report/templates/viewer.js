@@ -196,7 +196,19 @@
   const inspector = document.getElementById("viewer-inspector");
   const className = (code) => (code === nodata ? "no data" : byCode.has(code) ? byCode.get(code).name : "unknown class");
 
+  // Tiles load in any order, and only the pixel that was asked for last is shown.
+  let inspections = 0;
   async function inspect(coordinate) {
+    const turn = ++inspections;
+    const overtaken = () => turn !== inspections;
+    try {
+      await inspectPixel(coordinate, overtaken);
+    } catch {
+      if (!overtaken()) inspector.textContent = "This pixel's tile is missing.";
+    }
+  }
+
+  async function inspectPixel(coordinate, overtaken) {
     const col = Math.floor(coordinate[0]);
     const row = Math.floor(-coordinate[1]);
     marked.clear();
@@ -207,7 +219,9 @@
     marked.addFeature(new ol.Feature(ol.geom.Polygon.fromExtent([col, -row - 1, col + 1, -row])));
     const name = `${pyramid.levels - 1}/${Math.floor(row / size)}/${Math.floor(col / size)}`;
     const tile = await tileText(name);
+    if (overtaken()) return;
     const { data } = await pixels(tile.values);
+    if (overtaken()) return;
     const [r, c] = [row % size, col % size];
     const [code, confidence, reference] = data.data.slice(4 * (r * size + c), 4 * (r * size + c) + 3);
     const [a, b, c0, d, e, f0] = pyramid.transform;
@@ -229,40 +243,38 @@
       dd.textContent = value;
       table.append(dt, dd);
     }
-    inspector.replaceChildren(table);
-    inspector.dataset.row = row;
-    inspector.dataset.col = col;
-    inspector.dataset.code = code;
-    if (tile.probabilities && code !== nodata) await bars(tile.probabilities, r, c);
+    const values = tile.probabilities && code !== nodata ? await probabilities(tile.probabilities, r, c) : [];
+    if (overtaken()) return;
+    inspector.replaceChildren(table, ...(values.length ? [bars(values)] : []));
+    Object.assign(inspector.dataset, { row, col, code, probabilities: values.join(",") });
   }
 
-  async function bars(url, row, col) {
+  async function probabilities(url, row, col) {
     const { data } = await pixels(url);
-    const predicted = classes.slice(0, pyramid.probabilities);
-    const values = predicted.map((_, k) => data.data[4 * ((k * size + row) * size + col)]);
+    return classes.slice(0, pyramid.probabilities).map((_, k) => data.data[4 * ((k * size + row) * size + col)]);
+  }
+
+  function bars(values) {
     const box = document.createElement("div");
     box.className = "bars";
-    predicted.forEach((c, k) => {
+    values.forEach((value, k) => {
+      const c = classes[k];
       const line = document.createElement("div");
-      line.innerHTML = `<span></span><span class="bar"><i style="width:${(100 * values[k]) / 255}%;background:${c.color}"></i></span><b></b>`;
+      line.innerHTML = `<span></span><span class="bar"><i style="width:${(100 * value) / 255}%;background:${c.color}"></i></span><b></b>`;
       line.querySelector("span").textContent = c.name;
-      line.querySelector("b").textContent = percent(values[k] / 255);
+      line.querySelector("b").textContent = percent(value / 255);
       box.append(line);
     });
-    inspector.append(box);
-    inspector.dataset.probabilities = values.join(",");
+    return box;
   }
 
   const narrow = window.matchMedia("(max-width: 820px)");
   map.on("singleclick", async (event) => {
-    await inspectAt(event.coordinate);
+    await inspect(event.coordinate);
     // On a narrow page the answer stands under the map, which may fill the screen.
     if (narrow.matches) inspector.closest("fieldset").scrollIntoView({ block: "nearest" });
   });
-  const inspectAt = (coordinate) => inspect(coordinate).catch(() => {
-    inspector.textContent = "This pixel's tile is missing.";
-  });
-  const inspectCentre = () => inspectAt(view.getCenter());
+  const inspectCentre = () => inspect(view.getCenter());
   document.getElementById("viewer-centre").addEventListener("click", inspectCentre);
   document.getElementById("viewer-reset").addEventListener("click", fit);
   target.addEventListener("keydown", (event) => {

@@ -128,6 +128,28 @@ def test_the_viewer_shows_what_rasterio_reads(layers, tmp_path, browser, monkeyp
     assert (tmp_path / "viewer.png").stat().st_size > 20_000
 
 
+def test_only_the_pixel_that_was_asked_for_last_is_shown(layers, tmp_path, browser):
+    """The first pixel needs two pictures, the second one without class only one."""
+    page(layers, tmp_path)
+    tab = browser.new_page()
+    tab.goto((tmp_path / "report.html").as_uri())
+    tab.wait_for_function("window.landcoverViewer")
+    with rasterio.open(layers.map) as raster:
+        codes = raster.read(1)
+    (row, col), (empty_row, empty_col) = np.argwhere(codes != 0)[7], np.argwhere(codes == 0)[3]
+    both = (
+        "(places) => Promise.all(places.map(([row, col]) => "
+        "landcoverViewer.inspect([col + 0.5, -row - 0.5])))"
+    )
+    places = [[int(row), int(col)], [int(empty_row), int(empty_col)]]
+    tab.evaluate(both, places)
+    assert f"row {empty_row}, column {empty_col}" in tab.text_content("#viewer-inspector")
+    assert tab.locator("#viewer-inspector .bars").count() == 0
+    tab.evaluate(both, places[::-1])
+    assert f"row {row}, column {col}" in tab.text_content("#viewer-inspector")
+    assert tab.locator("#viewer-inspector .bars").count() == 1
+
+
 def test_layers_and_classes_can_be_switched_by_keyboard(layers, tmp_path, browser):
     page(layers, tmp_path)
     tab = browser.new_page(viewport={"width": 390, "height": 800})
