@@ -64,7 +64,7 @@ class DesignConfig:
     picture_m: float = 640.0
     """Side of those pictures."""
     rows_per_strip: int = 512
-    """Map rows in memory; the sample does not depend on it."""
+    """Most map rows in memory, at most 16.8 million pixels; the sample does not depend on it."""
 
     def __post_init__(self) -> None:
         flag_ranges.within(self, 0, 0.5, "target_se", ends="()")
@@ -128,7 +128,7 @@ class EstimateConfig:
     confidence_level: float = 0.95
     """Of the intervals."""
     rows_per_strip: int = 512
-    """Map rows in memory."""
+    """Most map rows in memory, at most 16.8 million pixels."""
 
     def __post_init__(self) -> None:
         if self.not_a_probability_sample and (self.strata_map or self.design):
@@ -182,7 +182,7 @@ class CompareConfig:
     confidence_level: float = 0.95
     """Of the intervals."""
     rows_per_strip: int = 512
-    """Map rows in memory; the result does not depend on it."""
+    """Most map rows in memory, at most 16.8 million pixels; the result does not depend on it."""
 
     def __post_init__(self) -> None:
         flag_ranges.at_least(self, 0, "seed")
@@ -293,13 +293,13 @@ def _compare(config: CompareConfig) -> None:
     from landcover_tf.legend import load_crosswalk
 
     class_map = ClassMap.open(config.map, config.legend, config.exclude_codes)
+    block_px = _block_px(config, class_map)  # Before hours of counting, if it is unfit.
     pixels = class_map.count(config.rows_per_strip)
     unknown: Counter[int] = Counter()
     chosen = _reference_legend(config, class_map)
     crosswalk = load_crosswalk(chosen.source, class_map.legend_source)
     reference = _reference_reader(config, crosswalk, class_map, unknown)
     folder = config.output_dir or config.map.parent / "comparison"
-    block_px = _block_px(config, class_map)
     with agreement_map(folder / "agreement.tif", class_map) as write:
         found = compare(
             class_map, reference, block_px=block_px, rows_per_strip=config.rows_per_strip,

@@ -19,6 +19,8 @@ from landcover_tf.raster_legends import choose_legend
 from landcover_tf.raster_windows import read_window
 
 DEFAULT_LEGEND = "landcover9"
+STRIP_PX = 2**24
+"""Most pixels in memory at once; 512 rows of 32,768. A comparison takes 70 bytes for each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +129,14 @@ class ClassMap:
         return math.sqrt(math.prod(sides))
 
     def strips(self, rows: int) -> Iterator[Window]:
-        """Yields the windows of `rows` full rows that cover the map from top to bottom."""
+        """Yields windows of full rows that cover the map from top to bottom.
+
+        Args:
+            rows: Of each window; fewer where these would be more than `STRIP_PX` pixels.
+        """
+        # A power of two, so that windows keep within the rows of a COG's blocks.
+        fitting = 1 << (max(STRIP_PX // self.width, 1).bit_length() - 1)
+        rows = min(rows, fitting)
         for start in range(0, self.height, rows):
             height = min(rows, self.height - start)
             yield Window(row_off=start, col_off=0, height=height, width=self.width)

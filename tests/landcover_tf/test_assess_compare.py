@@ -1,6 +1,7 @@
 """`landcover assess compare`: agreement of two rasters."""
 
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from fakes.traced_memory import peak_bytes
 from rasterio.crs import CRS
 from rasterio.warp import Resampling, calculate_default_transform, reproject
 
+from landcover_tf.accuracy.class_map import ClassMap
 from landcover_tf.accuracy.scores import confusion_matrix
 from landcover_tf.legend import IGNORED, load_legend
 
@@ -151,6 +153,32 @@ def test_bad_references_of_a_comparison(world, capsys):
         assert not (world / "comparison").exists()
     assert compare(world, world / "truth.tif", "--block-m", 10)[0] == 2
     assert "into 14,400 squares, more than the 10,000" in capsys.readouterr().err
+
+
+def test_small_squares_are_refused_before_the_map_is_counted(world, capsys):
+    codes = read(world / "map.tif")
+    codes[50, 50] = 77
+    write(world / "map.tif", codes)
+    assert compare(world, world / "truth.tif")[0] == 2
+    assert "has codes that legend landcover9 does not know" in capsys.readouterr().err
+    assert compare(world, world / "truth.tif", "--block-m", 10)[0] == 2
+    assert "into 14,400 squares, more than the 10,000" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("width", "rows", "most"),
+    [(100_000, 512, 128), (10_980, 512, 512), (100_000, 7, 7), (2**25, 512, 1)],
+)
+def test_strips_of_wide_maps_have_fewer_rows(width, rows, most):
+    wide = ClassMap(
+        path=Path("wide.tif"), legend=load_legend("landcover9"), legend_source="landcover9",
+        height=1000, width=width, crs=None, transform=GRID,
+    )  # fmt: skip
+    strips = list(wide.strips(rows))
+    # 2^24 pixels are 167 rows of 100,000; 128 go into blocks of 512.
+    assert [strip.row_off for strip in strips] == list(range(0, 1000, most))
+    assert sum(strip.height for strip in strips) == 1000
+    assert {(strip.col_off, strip.width) for strip in strips} == {(0, width)}
 
 
 @pytest.mark.parametrize("rows", [1, 7, 60, 500])
