@@ -105,23 +105,28 @@ def _area(figure: Mapping[str, float | None], digits: int) -> str:
 
 
 def _area_table(classes: Sequence[Mapping[str, Any]]) -> TextTable:
-    known = None not in (classes[0]["area_ha"], classes[0]["mapped_area_ha"])
+    """Returns areas on the map and estimated; either may have no hectares, as in degrees."""
     counted = classes[0]["mapped_pixels"] is not None
-    rows: list[tuple[str, ...]] = []
-    for c in classes:
-        share = _area(c["area_fraction"], 4)
-        if known:
-            rows.append((c["name"], _area(c["mapped_area_ha"], 1), _area(c["area_ha"], 1), share))
-        elif counted:
-            rows.append((c["name"], f"{c['mapped_pixels']:,}", share))
-        else:
-            rows.append((c["name"], _area(c["mapped_fraction"], 4), share))
-    mapped = "mapped ha" if known else "mapped pixels" if counted else "mapped share"
+    header, columns = ["class"], [[c["name"] for c in classes]]
+    if classes[0]["mapped_area_ha"] is not None:
+        header.append("mapped ha")
+        columns.append([_area(c["mapped_area_ha"], 1) for c in classes])
+    elif counted:
+        header.append("mapped pixels")
+        columns.append([f"{c['mapped_pixels']:,}" for c in classes])
+    else:
+        header.append("mapped share")
+        columns.append([_area(c["mapped_fraction"], 4) for c in classes])
+    if classes[0]["area_ha"] is not None:
+        header.append("estimated ha")
+        columns.append([_area(c["area_ha"], 1) for c in classes])
+    header.append("estimated share")
+    columns.append([_area(c["area_fraction"], 4) for c in classes])
     how = "counted on the map" if counted else "on the map, estimated from the points"
     return TextTable(
         caption=f"Area: {how}, and corrected for the map's errors",
-        header=("class", mapped, *(("estimated ha",) if known else ()), "estimated share"),
-        rows=rows,
+        header=header,
+        rows=list(zip(*columns, strict=True)),
     )
 
 

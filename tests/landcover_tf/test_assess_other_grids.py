@@ -147,6 +147,27 @@ def test_pixels_in_strata_of_another_grid_are_those_with_their_centre_in_them(wo
     assert {c: n for c, n in found.most.items() if n} == {c: (expected == c).sum() for c in CLASSES}
 
 
+def test_a_map_in_degrees_has_estimated_hectares_of_strata_in_metres(world):
+    path = label(design(world, "--samples", 300), world / "truth.tif")
+    shutil.copy(world / "map.tif", world / "strata.tif")
+    grid, width, height = calculate_default_transform(
+        "EPSG:32634", "EPSG:4326", SIZE, SIZE, 500_000, 4_398_800, 501_200, 4_400_000
+    )
+    codes = np.zeros((height, width), np.uint8)
+    reproject(read(world / "strata.tif"), codes, src_transform=GRID, src_crs="EPSG:32634",
+              dst_transform=grid, dst_crs="EPSG:4326", resampling=Resampling.nearest)  # fmt: skip
+    write(world / "map.tif", codes, crs="EPSG:4326", grid=grid, tags={"legend": "landcover9"})
+    code, values = estimate(world, path, "--strata-map", world / "strata.tif")
+    assert code == 0
+    forests = values["classes"][1]
+    assert (forests["mapped_area_ha"], forests["mapped_pixels"]) == (None, (codes == 20).sum())
+    text = (world / "result" / "report.md").read_text()
+    assert "| class | mapped pixels | estimated ha | estimated share |" in text
+    area = forests["area_ha"]
+    assert f"| {area['value']:.1f} [{area['low']:.1f}, {area['high']:.1f}] |" in text
+    assert "There are no hectares" not in text
+
+
 def test_points_of_a_finer_sample_that_share_a_pixel_are_no_duplicates(world):
     folder = design(world, "--samples", 900)
     path = label(folder, world / "truth.tif")
