@@ -17,14 +17,15 @@ from rasterio import Affine
 
 from landcover_tf import cli
 from landcover_tf.errors import OutputError
+from landcover_tf.executors import InProcessExecutor
 from landcover_tf.legend import load_legend
 from landcover_tf.model_info import Calibration
 from serving.config import PredictConfig
 from serving.engines import Engine
-from serving.many_scenes import compute_rows, rows_job
 from serving.mosaic import merge
 from serving.options import options_of
 from serving.predict import main
+from serving.scene_jobs import compute_elsewhere, compute_rows, rows_job, scenes_at_once
 from serving.scene_prediction import ScenePrediction
 
 PLAIN = ("--no-picture", "--no-stac")
@@ -127,6 +128,28 @@ def test_workers_make_the_map_that_was_begun_or_none(
     replace(export.info, nodata=1).save(export.folder)
     with pytest.raises(OutputError, match=r"with other settings \(model\) than the run"):
         compute_rows(rows_job(scene, (0,)))
+
+
+def test_a_scene_is_there_to_finish_before_all_others_are_begun(
+    small_export: SmallExport, tmp_path: Path
+) -> None:
+    scenes = []
+    for number in range(6):
+        write_raster(tmp_path / f"{number}.tif", 60, 50)
+        scenes.append(prediction(small_export, tmp_path / f"{number}.tif", tmp_path / f"m{number}"))
+        scenes[-1].prepare()
+    assert scenes_at_once(parts=1, scenes=6) == 2
+    taken = []
+    for scene, error in compute_elsewhere(InProcessExecutor(), scenes, parts=1):
+        taken.append(scene)
+        assert error is None and not scene.unfinished_rows()
+        begun = sum(not other.unfinished_rows() for other in scenes)
+        # The ones taken, and at most one more.
+        assert begun == min(len(taken) + 1, 6)
+    assert taken == scenes
+    # 16 parts for two rounds: 3 of each scene, or 1.
+    assert scenes_at_once(parts=8, scenes=3) == 6
+    assert scenes_at_once(parts=8, scenes=1600) == 16
 
 
 def test_a_finished_map_that_has_lost_a_file_is_made_again(

@@ -1,0 +1,138 @@
+"""The bands of many inputs computed in several processes, each input's together."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+
+from landcover_tf.errors import LandCoverError, ProductError, RasterError
+from landcover_tf.executors import result_of
+from landcover_tf.progress import progress
+from serving.engines import Engine, chosen_engine
+from serving.options import PredictionOptions
+from serving.raster_io import bounded_cache
+from serving.scene_prediction import ScenePrediction
+
+Computed = tuple[ScenePrediction, LandCoverError | None]
+"""A scene, and why it cannot be read; None if its bands are on disk."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowsJob:
+    """Some row bands of one input; travels to a worker process."""
+
+    model_path: Path
+    """Version folder of the export, so that no worker takes one that was added since."""
+    path: Path
+    map_path: Path
+    options: PredictionOptions
+    """With the engine and the mode that were chosen."""
+    rows: tuple[int, ...]
+
+
+def rows_job(scene: ScenePrediction, rows: tuple[int, ...]) -> RowsJob:
+    """Returns the job of some rows, with all that a worker might choose otherwise decided."""
+    options = scene.options
+    network = replace(options.network, mode=scene.layout.mode)
+    engine = chosen_engine(network)
+    if engine != "server":
+        network = replace(network, engine=engine)
+    return RowsJob(
+        model_path=scene.engine.folder.absolute(),
+        path=scene.source_path.absolute(),
+        map_path=scene.map_path.absolute(),
+        options=replace(options, network=network),
+        rows=rows,
+    )
+
+
+def compute_rows(job: RowsJob) -> None:
+    """Predicts some row bands; the job of a worker process.
+
+    Raises:
+        OutputError: The map would be made in another way here than where it was begun.
+        LandCoverError: As `ScenePrediction`.
+    """
+    engine = Engine(job.model_path, job.options)
+    scene = ScenePrediction(job.path, job.map_path, engine, job.options)
+    try:
+        scene.store.require(scene.settings())
+        rows = [row for row in job.rows if not scene.store.finished(row)]
+        with bounded_cache():
+            scene.compute(rows, label=scene.source.name)
+    finally:
+        scene.source.close()
+
+
+def scenes_at_once(parts: int, scenes: int) -> int:
+    """Returns of how many scenes bands may lie on disk: enough for two rounds of parts."""
+    return -(-2 * parts // _parts_of_scene(parts, scenes))
+
+
+def compute_elsewhere(
+    pool: Executor, scenes: Sequence[ScenePrediction], parts: int
+) -> Iterator[Computed]:
+    """Yields each scene once all its bands are on disk; the bytes are the same as here.
+
+    Only `scenes_at_once` are begun and not yet finished by the caller, who finishes one while
+    the pool computes others.
+
+    Args:
+        pool: Computes the bands.
+        scenes: What to compute.
+        parts: Parts that the pool computes at the same time.
+
+    Yields:
+        The scene, and its first error if it could not be read.
+    """
+    share, at_once = _parts_of_scene(parts, len(scenes)), scenes_at_once(parts, len(scenes))
+    work = {scene: _shares(scene.unfinished_rows(), share) for scene in scenes}
+    coming, left = iter(scenes), dict[ScenePrediction, int]()
+    futures: dict[Future[None], ScenePrediction] = {}
+    errors: dict[ScenePrediction, LandCoverError] = {}
+    with progress(label="predict", total=sum(map(len, work.values())), unit="part") as bar:
+        try:
+            while True:
+                for scene in islice(coming, at_once - len(left)):
+                    left[scene] = len(work[scene])
+                    for rows in work[scene]:
+                        futures[pool.submit(compute_rows, rows_job(scene, rows))] = scene
+                if not left:
+                    return
+                ready = next((scene for scene, count in left.items() if not count), None)
+                if ready is not None:
+                    yield ready, errors.pop(ready, None)
+                    del left[ready]
+                    continue
+                for future in wait(futures, return_when=FIRST_COMPLETED).done:
+                    scene = futures.pop(future)
+                    left[scene] -= 1
+                    bar.update()
+                    if (error := _reading_error(future)) is not None:
+                        errors.setdefault(scene, error)
+        finally:
+            for future in futures:
+                future.cancel()
+
+
+def _reading_error(future: "Future[None]") -> LandCoverError | None:
+    """Returns why the input of a part could not be read; other errors end the run."""
+    try:
+        result_of(future)
+    except (ProductError, RasterError) as error:
+        return error
+    except LandCoverError as error:
+        raise type(error)(f"{error}; finished rows are kept, run again to continue") from error
+    return None
+
+
+def _parts_of_scene(parts: int, scenes: int) -> int:
+    """Returns into how many parts a scene is cut, so that all of them together are enough."""
+    return -(-parts // max(scenes, 1))
+
+
+def _shares(rows: Sequence[int], parts: int) -> list[tuple[int, ...]]:
+    """Returns `rows` cut into runs: neighbouring bands share windows in blend mode."""
+    size = max(-(-len(rows) // max(parts, 1)), 1)
+    return [tuple(rows[i : i + size]) for i in range(0, len(rows), size)]
