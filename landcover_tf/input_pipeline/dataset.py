@@ -7,6 +7,7 @@ set, so training that resumes at a step sees the very batches that it would have
 interruption.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,8 @@ import tensorflow as tf
 from landcover_tf.dataset_info import DatasetInfo
 from landcover_tf.input_pipeline.augment import augment
 from landcover_tf.input_pipeline.augmentation_settings import AugmentationSettings
-from landcover_tf.input_pipeline.decoding import cut_origins, decode_batch
+from landcover_tf.input_pipeline.cuts import cut_origins
+from landcover_tf.input_pipeline.decoding import decode_batch
 from landcover_tf.input_pipeline.sampling import rare_classes, times_seen, training_factors
 from landcover_tf.tfrecord import compression_type
 
@@ -34,10 +36,7 @@ def training_steps(
     oversampling: float = 0.0,
 ) -> int:
     """Returns the number of batches in one epoch of `training_dataset`, at least 1."""
-    _, origins = cut_origins(info.patch_grid, patch_size, patch_overlap)
-    factors = training_factors(info, str(folder), oversampling)
-    seen = info.split("train").records if factors is None else int(factors.sum())
-    return max(seen * len(origins) // batch_size, 1)
+    return _epoch(info, folder, patch_size, patch_overlap, oversampling).steps(batch_size)
 
 
 def training_dataset(
@@ -74,10 +73,8 @@ def training_dataset(
         ConfigError: Larger patches are wanted than the dataset holds.
         DatasetError: There is no training record, or no index to oversample by.
     """
-    size, origins = cut_origins(info.patch_grid, patch_size, patch_overlap)
-    factors = training_factors(info, str(folder), oversampling)
-    seen = info.split("train").records if factors is None else int(factors.sum())
-    steps = max(seen * len(origins) // batch_size, 1)
+    plan = _epoch(info, folder, patch_size, patch_overlap, oversampling)
+    size, origins, factors, steps = plan.size, plan.origins, plan.factors, plan.steps(batch_size)
     rare = rare_classes(info)
 
     def batches_of(epoch: tf.Tensor) -> tf.data.Dataset:
@@ -91,7 +88,7 @@ def training_dataset(
         # The cuts of a record follow each other: a buffer of as many cuts as records would hold
         # few records, and batches of few records make noisy steps.
         dataset = dataset.shuffle(shuffle_buffer * len(origins), seed=_key(seed, epoch, 2)[0])
-        if seen * len(origins) < batch_size:
+        if plan.patches < batch_size:
             dataset = dataset.repeat()
         dataset = dataset.batch(batch_size, drop_remainder=True).take(steps)
         return dataset.enumerate().map(lambda step, batch: (epoch, step, *batch))
@@ -197,6 +194,36 @@ def _copies(times: tf.Tensor, cuts: int):
         )
 
     return copies
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Epoch:
+    """What an epoch of training shows."""
+
+    size: int
+    """Patch height and width in pixels."""
+    origins: np.ndarray
+    """Row and column of each patch in its record, int32 [cuts, 2]."""
+    factors: np.ndarray | None
+    """How often each record is seen on average, float64 [records]; None if all are once."""
+    patches: int
+
+    def steps(self, batch_size: int) -> int:
+        """Returns the number of whole batches, at least 1."""
+        return max(self.patches // batch_size, 1)
+
+
+def _epoch(
+    info: DatasetInfo,
+    folder: str | Path,
+    patch_size: int | None,
+    patch_overlap: int | None,
+    oversampling: float,
+) -> _Epoch:
+    size, origins = cut_origins(info.patch_grid, patch_size, patch_overlap)
+    factors = training_factors(info, str(folder), oversampling)
+    seen = info.split("train").records if factors is None else int(factors.sum())
+    return _Epoch(size=size, origins=origins, factors=factors, patches=seen * len(origins))
 
 
 def _places(origins: np.ndarray, cut: tf.Tensor) -> tf.Tensor | None:

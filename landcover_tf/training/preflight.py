@@ -8,11 +8,11 @@ from landcover_tf import cli
 from landcover_tf.dataset_info import DatasetInfo
 from landcover_tf.errors import ConfigError, DatasetError, OutputError, RunError
 from landcover_tf.files import write_json
-from landcover_tf.grid import PatchGrid
 from landcover_tf.input_pipeline.augmentation_settings import (
     AugmentationSettings,
     load_augmentation,
 )
+from landcover_tf.input_pipeline.cuts import cut_origins
 from landcover_tf.run_folder import RunFolder
 from landcover_tf.training.config import FREE_FIELDS, TrainConfig
 
@@ -75,14 +75,8 @@ def _check_batch(config: TrainConfig, info: DatasetInfo) -> None:
             f"--patch-size {config.patch_size} is larger than the dataset's patches of "
             f"{stored.patch_size} px; lower it or build the dataset with larger patches"
         )
-    overlap = config.patch_overlap
-    if overlap is None:
-        overlap = stored.patch_overlap if config.patch_size == stored.patch_size else 0
-    try:
-        grid = PatchGrid(patch_size=config.patch_size, patch_overlap=overlap)
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
-    patches = info.split("train").records * grid.count(stored.patch_size) ** 2
+    _, origins = cut_origins(stored, config.patch_size, config.patch_overlap)
+    patches = info.split("train").records * len(origins)
     if config.batch_size > patches:
         raise ConfigError(
             f"--batch-size {config.batch_size} is larger than the training split, which gives "

@@ -10,12 +10,12 @@ import pytest
 from landcover_tf.errors import ConfigError, DatasetError
 from landcover_tf.grid import PatchGrid
 from landcover_tf.input_pipeline.augmentation_settings import PRESETS, AugmentationSettings
+from landcover_tf.input_pipeline.cuts import cut_origins
 from landcover_tf.input_pipeline.dataset import (
     evaluation_dataset,
     training_dataset,
     training_steps,
 )
-from landcover_tf.input_pipeline.decoding import cut_origins
 from landcover_tf.legend import IGNORED
 
 VARIED = AugmentationSettings(flip=0.5, jitter=0.5, cutout=0.5)

@@ -5,7 +5,7 @@ import pytest
 from fakes.small_dataset import write_small_dataset
 
 from landcover_tf import train
-from landcover_tf.errors import RunError
+from landcover_tf.errors import ConfigError, RunError
 from landcover_tf.training.config import TrainConfig
 from landcover_tf.training.preflight import check, write_settings
 
@@ -38,6 +38,12 @@ def test_the_content_of_the_augmentation_file_decides_not_its_name(begun, tmp_pa
         check(begun(first))
     with pytest.raises(RunError, match=r"augmentation paste_blend \(was hard, now feathered\)"):
         check(begun("light"))
+
+
+def test_more_overlap_than_the_dataset_has_is_refused_before_the_run(begun, tmp_path):
+    with pytest.raises(ConfigError, match=r"32 px with 16 px overlap.*holds 32 px with 0 px"):
+        check(replace(begun("light"), patch_overlap=16))
+    assert not (tmp_path / "run").exists()
 
 
 def test_runs_without_written_settings_are_told_by_the_name(begun, tmp_path):
