@@ -10,7 +10,6 @@ import numpy as np
 import tensorflow as tf
 
 from landcover_tf.accuracy.scores import Scores, scores
-from landcover_tf.callbacks import Example, TensorBoardLog, write_history
 from landcover_tf.distributed import Devices
 from landcover_tf.errors import RunError
 from landcover_tf.files import atomic_path, json_number
@@ -34,6 +33,7 @@ from landcover_tf.training.state import (
     save_state,
 )
 from landcover_tf.training.steps import Stepper
+from landcover_tf.training.training_log import Example, TensorBoardLog, write_history
 
 LOG_EVERY_STEPS = 20
 """TensorBoard gets every so many-th step; each costs a wait for the device."""

@@ -12,7 +12,6 @@ import keras
 import tensorflow as tf
 
 from landcover_tf import cli, locks, provenance
-from landcover_tf.callbacks import TensorBoardLog, draw_learning_curves, write_history
 from landcover_tf.distributed import Devices, choose_devices
 from landcover_tf.errors import OutputError, RunError
 from landcover_tf.files import atomic_path, no_empty_folder, read_json, write_json
@@ -26,6 +25,7 @@ from landcover_tf.training.loop import Loop
 from landcover_tf.training.model_card import model_card
 from landcover_tf.training.preflight import Preflight, check, write_settings
 from landcover_tf.training.state import Progress, Row, best_row
+from landcover_tf.training.training_log import TensorBoardLog, draw_learning_curves, write_history
 
 _MEMORY_ADVICE = (
     "lower --batch-size (and raise --gradient-accumulation to keep the effective batch), "

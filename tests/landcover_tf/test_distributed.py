@@ -21,7 +21,7 @@ PROGRAM = """
 import json, sys
 import keras
 import tensorflow as tf
-from landcover_tf.callbacks import TensorBoardLog
+from landcover_tf.training.training_log import TensorBoardLog
 from landcover_tf.distributed import choose_devices
 from landcover_tf.losses import SegmentationLoss
 from landcover_tf.optimizers import PartedOptimizer

@@ -11,10 +11,10 @@ import tensorflow as tf
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
-from landcover_tf.callbacks import TensorBoardLog
 from landcover_tf.dataset_info import DatasetInfo
 from landcover_tf.legend import load_legend
 from landcover_tf.run_folder import RunFolder
+from landcover_tf.training.training_log import TensorBoardLog
 
 
 def events(folder: Path) -> dict[str, dict[str, list]]:

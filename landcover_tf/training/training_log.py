@@ -17,8 +17,7 @@ from landcover_tf.accuracy.scores import Scores
 from landcover_tf.files import atomic_path
 from landcover_tf.legend import IGNORED, Legend
 from landcover_tf.pictures import class_picture, composite, save_confusion_matrix, save_figure
-
-Row = Mapping[str, float | None]
+from landcover_tf.training.state import Row
 
 
 @dataclass(frozen=True, kw_only=True)
