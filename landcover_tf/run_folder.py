@@ -77,7 +77,7 @@ class RunFolder:
 
     @property
     def calibration(self) -> Path:
-        """Temperature that was fitted on the validation split."""
+        """Calibration that was fitted on the validation split."""
         return self.path / "calibration.json"
 
     @property

@@ -41,7 +41,7 @@ class MemoryModel:
     bands: int
     stored_bytes: int
     """Bytes of a stored value."""
-    channels: int
+    output_bytes: int
     """Bytes per pixel that leave the engine."""
     raster_width: int
     sequential: bool
@@ -54,12 +54,12 @@ class MemoryModel:
         activations = ACTIVATION_BYTES_PER_PX[self.engine, self.precision]
         stored = self.bands * self.stored_bytes
         # The engine's output, and what is made of it.
-        per_px = activations + 2 * self.channels + WINDOWS_IN_FLIGHT * stored
+        per_px = activations + 2 * self.output_bytes + WINDOWS_IN_FLIGHT * stored
         if self.orientations:
-            per_px += stored + 2 * self.channels  # A turned window, its output, and their sum.
+            per_px += stored + 2 * self.output_bytes  # A turned window, its output, and their sum.
             if self.engine == "openvino" and height != width:
                 per_px += activations  # A quarter turn of another shape is compiled by itself.
-        band = height * self.raster_width * self.channels * 2
+        band = height * self.raster_width * self.output_bytes * 2
         strips = 0
         if self.sequential:
             rows = height + STRIPS_IN_THE_MAKING * STRIP_ROWS
@@ -113,7 +113,7 @@ def memory_model(
         precision=options.precision,
         bands=len(info.bands),
         stored_bytes=np.dtype(info.dtype).itemsize,
-        channels=2 if content.decision_only and not options.tta else 4 * content.classes,
+        output_bytes=2 if content.decision_only and not options.tta else 4 * content.classes,
         raster_width=source.grid.width,
         sequential=source.sequential,
         orientations=options.tta,

@@ -170,7 +170,9 @@ class ScenePrediction:
         try:
             final = clean(self.store, self.cleaning, self.work, block_rows=BLOCK_PX)
             files = self.work / "files"
-            shutil.rmtree(files, ignore_errors=True)
+            # Of a run that was killed while it wrote them.
+            if files.exists():
+                shutil.rmtree(files)
             files.mkdir()
             result = self._write_files(final, files / self.map_path.name)
             if record is not None:

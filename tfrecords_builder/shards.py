@@ -196,7 +196,7 @@ def finish(job: ShardJob) -> None:
 
 
 def read_result(job: ShardJob) -> ShardInfo:
-    """Returns what `write` wrote."""
+    """Returns what `finish` wrote."""
     return ShardInfo(**read_json(job.result_path))
 
 

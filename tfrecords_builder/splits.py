@@ -136,8 +136,7 @@ def _spatial(
 
 def _resolved(sites: Sites, layout: np.ndarray) -> np.ndarray:
     """Returns the split number of each site, -1 where it gives way to a higher split nearby."""
-    split = np.where(sites.kept(layout), layout[sites.unit], -1)
-    return split
+    return np.where(sites.kept(layout), layout[sites.unit], -1)
 
 
 def _near(footprints: Footprints, unit: np.ndarray, gap_px: int) -> np.ndarray:
