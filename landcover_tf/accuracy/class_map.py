@@ -44,6 +44,8 @@ class MapPixels:
 class PixelGrid:
     """Where the pixels of a raster lie."""
 
+    name: str = field(compare=False)
+    """Of the raster, for messages."""
     crs: CRS | None
     transform: Affine
     pixel_area_m2: float | None = field(compare=False)
@@ -113,7 +115,12 @@ class ClassMap:
     @property
     def grid(self) -> PixelGrid:
         """Where its pixels lie."""
-        return PixelGrid(crs=self.crs, transform=self.transform, pixel_area_m2=self.pixel_area_m2)
+        return PixelGrid(
+            name=str(self.path),
+            crs=self.crs,
+            transform=self.transform,
+            pixel_area_m2=self.pixel_area_m2,
+        )
 
     @property
     def pixel_area_m2(self) -> float | None:

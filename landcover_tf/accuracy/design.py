@@ -67,7 +67,10 @@ class Design:
             return None
         crs = None if self.crs is None else CRS.from_wkt(self.crs)
         return PixelGrid(
-            crs=crs, transform=Affine(*self.transform), pixel_area_m2=self.pixel_area_m2
+            name=f"{self.map} of the sampling design",
+            crs=crs,
+            transform=Affine(*self.transform),
+            pixel_area_m2=self.pixel_area_m2,
         )
 
     @property

@@ -73,10 +73,10 @@ def match(
         LabelError: A reference class is unknown and `unknown` is "error".
         SampleError: No point is left, or two points of one pixel contradict each other.
     """
-    rows, cols = _places(points, class_map.grid, class_map)
+    rows, cols = _places(points, class_map.grid, class_map.grid)
     unit_rows, unit_cols = rows, cols
     if units != class_map.grid:
-        unit_rows, unit_cols = _places(points, units, class_map)
+        unit_rows, unit_cols = _places(points, units, class_map.grid)
     inside = (rows >= 0) & (rows < class_map.height) & (cols >= 0) & (cols < class_map.width)
     reference = _dense_reference(points, crosswalk, unknown)
     index = class_map.legend.index_of_code
@@ -146,15 +146,16 @@ def _check_some(
 
 
 def _places(
-    points: ReferencePoints, grid: PixelGrid, class_map: ClassMap
+    points: ReferencePoints, grid: PixelGrid, assessed: PixelGrid
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns row and column of each point on a grid; points without CRS have the map's."""
-    x, y, crs = points.x, points.y, points.crs or class_map.crs
+    x, y, crs = points.x, points.y, points.crs or assessed.crs
     if _differs(crs, grid.crs):
         if grid.crs is None:
+            having = "the points have" if points.crs else f"{assessed.name} has"
             raise SampleError(
-                f"{class_map.path} has no CRS but the points have; set the map's (gdal_edit.py "
-                "-a_srs)"
+                f"{grid.name} has no CRS but {having}; set that map's (gdal_edit.py -a_srs) "
+                "and, if it was sampled, give it as --strata-map"
             )
         x, y = _reprojected(x, y, crs, grid.crs)
     finite = np.isfinite(x) & np.isfinite(y)

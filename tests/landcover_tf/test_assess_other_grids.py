@@ -250,6 +250,23 @@ def test_a_layer_without_reference_system_gets_the_named_one(world, capsys):
     assert estimate(world, path, "--points-crs", "EPSG:32634") == (0, expected)
 
 
+def test_the_map_without_reference_system_is_named(world, capsys):
+    path = label(design(world, "--samples", 300), world / "truth.tif")
+    codes = read(world / "map.tif")
+    write(world / "strata.tif", codes, crs=None)
+    assert estimate(world, path, "--strata-map", world / "strata.tif")[0] == 2
+    assert f"{world / 'strata.tif'} has no CRS but the points have" in capsys.readouterr().err
+    table = read_points(path)
+    lines = [f"{x},{y},10" for x, y in zip(table.x, table.y, strict=True)]
+    (world / "points.csv").write_text("\n".join(["x,y,reference", *lines]))
+    assert estimate(world, world / "points.csv", "--strata-map", world / "strata.tif")[0] == 2
+    expected = f"{world / 'strata.tif'} has no CRS but {world / 'map.tif'} has"
+    assert expected in capsys.readouterr().err
+    write(world / "map.tif", codes, crs=None)
+    assert estimate(world, path)[0] == 2
+    assert f"{world / 'map.tif'} has no CRS but the points have" in capsys.readouterr().err
+
+
 def test_a_map_elsewhere_is_named(world, capsys):
     path = label(design(world, "--samples", 300), world / "truth.tif")
     elsewhere = rasterio.Affine(10, 0, 700_000, 0, -10, 4_400_000)
