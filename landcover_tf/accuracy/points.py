@@ -83,7 +83,8 @@ def load_points(
             f"{path} has no column {column!r}; it has {', '.join(rows[0])}; name the one with the "
             "reference class with --reference-column"
         )
-    identify = next((name for name in ("id", "fid") if name in rows[0]), None)
+    names = {str(name).strip().lower(): name for name in rows[0]}
+    identify = next((names[name] for name in ("id", "fid") if name in names), None)
     ids = tuple(str(row[identify]) if identify else str(i) for i, row in enumerate(rows, 1))
     codes = {name: code for name, code in zip(legend.names, legend.codes, strict=True)}
     with_stratum &= "stratum" in rows[0]

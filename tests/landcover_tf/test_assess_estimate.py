@@ -331,6 +331,12 @@ def test_a_place_that_is_not_on_earth_is_outside_the_map(world):
     code, values = estimate(world, world / "points.csv", "--not-a-probability-sample")
     assert code == 0
     assert values["points"]["excluded"] == {"outside the map": ["a", "b"]}
+    # Spreadsheets and QGIS write the name in any letters.
+    table = (world / "points.csv").read_text()
+    for name in ("ID", "FID", " Id"):
+        (world / "points.csv").write_text(table.replace("id,", f"{name},", 1))
+        _, again = estimate(world, world / "points.csv", "--not-a-probability-sample")
+        assert again["points"] == values["points"]
 
 
 def test_there_must_be_a_stratum_and_a_folder(world, capsys):
