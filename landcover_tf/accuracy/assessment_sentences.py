@@ -206,8 +206,9 @@ def _certainty_sentences(values: Mapping[str, Any]) -> list[str]:
     unmet = [c["name"] for c in values["classes"] if c["area_fraction"]["value"] == 0]
     if unmet:
         found.append(
-            f"No point has {', '.join(unmet)} in the reference: of their areas an upper bound is "
-            f"given, which holds with {100 * confidence:g} % confidence (rule of three)."
+            f"No point where the map has a class has {', '.join(unmet)} in the reference: of their "
+            f"areas an upper bound is given, which holds with {100 * confidence:g} % confidence "
+            "(rule of three)."
         )
     return found
 

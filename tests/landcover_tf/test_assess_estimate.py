@@ -400,7 +400,7 @@ def test_every_interval_without_width_is_explained(world):
     estimate(world, path, "--confidence-level", 0.9)
     assert "up to about 2.3/n of what" in (world / "result" / "report.md").read_text(), "-ln(0.1)"
     unmet = [c["name"] for c in values["classes"] if c["code"] not in (10, 60)]
-    assert f"No point has {', '.join(unmet)} in the reference" in text
+    assert f"No point where the map has a class has {', '.join(unmet)} in the reference" in text
     woods = values["classes"][1]["area_ha"]
     assert f"| < {woods['high']:.1f} | < " in text
 
