@@ -10,7 +10,7 @@ import io
 import json
 import math
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ from rasterio.enums import Resampling
 from rasterio.windows import Window as RasterWindow
 
 from landcover_tf.errors import OutputError, RasterError
-from landcover_tf.files import atomic_folder
+from landcover_tf.files import atomic_folder, remove_leftovers, require_space
 from landcover_tf.legend import Legend
 from landcover_tf.pictures import Stretch, picture_bands
 from landcover_tf.pixel_sizes import pixel_sides_m
@@ -32,6 +32,11 @@ from landcover_tf.report.map_layers import MapLayers, OpenLayers
 
 TILE_PX = 256
 EMBED_LIMIT_BYTES = 24_000_000
+SAMPLED_TILES = 16
+"""Tiles of the finest level that tell how large all are."""
+
+Key = tuple[int, int, int]
+"""Level, row and column of a tile."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +97,12 @@ def _build(sources: OpenLayers, folder: Path) -> TilePyramid:
     else:
         return TilePyramid(description=description, embedded=kept)
     fresh = folder.with_name(f"{folder.name}.new")
-    with atomic_folder(fresh) as temporary:
+    remove_leftovers(fresh)
+    needed = _expected_bytes(keys, levels, lambda key: _tile(sources, key, levels, stretch))
+    require_space(folder.parent, needed, f"{folder.name} of {len(keys)} map tiles")
+    print(f"writing {len(keys)} map tiles, about {needed / 1e6:.1f} MB, to {folder}", flush=True)
+    # A run that was killed before it could put them in place leaves them.
+    with atomic_folder(fresh, replace=_holds_tiles(fresh)) as temporary:
         for name, tile in kept.items():
             _write_script(temporary, name, tile)
         kept.clear()
@@ -102,11 +112,24 @@ def _build(sources: OpenLayers, folder: Path) -> TilePyramid:
     return TilePyramid(description=description | {"folder": folder.name}, embedded=None)
 
 
+def _expected_bytes(
+    keys: Sequence[Key], levels: int, encode: Callable[[Key], dict[str, str]]
+) -> float:
+    """Returns about how large all tiles are, by some of the finest level, which most belong to."""
+    finest = [key for key in keys if key[0] == levels - 1]
+    some = finest[:: -(-len(finest) // SAMPLED_TILES)]
+    mean = sum(sum(map(len, encode(key).values())) for key in some) / len(some)
+    return mean * len(keys)
+
+
+def _holds_tiles(folder: Path) -> bool:
+    return (folder / f"{_name((0, 0, 0))}.js").is_file()
+
+
 def _replace(folder: Path, fresh: Path) -> None:
     """Puts new tiles in the place of those of an earlier report."""
-    earlier = folder / f"{_name((0, 0, 0))}.js"
     try:
-        if earlier.is_file():
+        if _holds_tiles(folder):
             shutil.rmtree(folder)
         fresh.replace(folder)
     except OSError as error:
@@ -127,7 +150,7 @@ def _pixel_m(raster: Any) -> float | None:
     return math.sqrt(math.prod(pixel_sides_m(raster.transform, raster.crs, raster.shape)))
 
 
-def _keys(height: int, width: int, levels: int) -> Iterator[tuple[int, int, int]]:
+def _keys(height: int, width: int, levels: int) -> Iterator[Key]:
     for level in range(levels):
         step = TILE_PX << (levels - 1 - level)
         for row in range(-(-height // step)):
@@ -135,13 +158,11 @@ def _keys(height: int, width: int, levels: int) -> Iterator[tuple[int, int, int]
                 yield level, row, col
 
 
-def _name(key: tuple[int, int, int]) -> str:
+def _name(key: Key) -> str:
     return "{}/{}/{}".format(*key)
 
 
-def _tile(
-    sources: OpenLayers, key: tuple[int, int, int], levels: int, stretch: Stretch | None
-) -> dict[str, str]:
+def _tile(sources: OpenLayers, key: Key, levels: int, stretch: Stretch | None) -> dict[str, str]:
     level, row, col = key
     zoom = 1 << (levels - 1 - level)
     window, shape = _extent(sources.map.shape, row, col, TILE_PX * zoom, zoom)
