@@ -148,15 +148,15 @@ def _relative_side(raster: LabelRaster, crs: CRS, grid: Affine, height: int, wid
     """Returns the side of a label pixel, at the middle of the image, in image pixels."""
     x, y = position(grid, width / 2, height / 2)
     (source_x,), (source_y,) = transform(crs, raster.crs, [x], [y])
-    step_x, step_y = abs(raster.transform.a), abs(raster.transform.e)
+    own = raster.transform
     xs, ys = transform(
         raster.crs,
         crs,
-        [source_x, source_x + step_x, source_x],
-        [source_y, source_y, source_y + step_y],
+        [source_x, source_x + own.a, source_x + own.b],
+        [source_y, source_y + own.d, source_y + own.e],
     )
     area = np.hypot(xs[1] - xs[0], ys[1] - ys[0]) * np.hypot(xs[2] - xs[0], ys[2] - ys[0])
-    return float(np.sqrt(area) / abs(grid.a))
+    return float(np.sqrt(area / abs(grid.determinant)))
 
 
 def _outline(

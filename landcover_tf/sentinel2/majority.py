@@ -6,6 +6,8 @@ from collections.abc import Callable
 import numpy as np
 from rasterio.transform import Affine
 
+from landcover_tf.sentinel2.label_rasters import position
+
 _WHOLE = 254
 """What stands for a pixel that is one class as a whole; its half is a whole number, too."""
 _BYTES_AT_ONCE = 2**27
@@ -57,7 +59,9 @@ def largest_class(
 
 def _chessboard(place: Affine, shape: tuple[int, int]) -> np.ndarray:
     """Returns every other pixel, bool [height, width], the same ones for any window of a grid."""
-    # Origins of grids lie on whole or half pixels; the quarter keeps rounding away from both.
-    first = math.floor(place.c / place.a + 0.25) + math.floor(place.f / place.e + 0.25)
+    # Pixels from the CRS's origin; the map may be turned. Origins of grids lie on whole or half
+    # pixels, and the quarter keeps rounding away from both.
+    to_pixels = ~Affine(place.a, place.b, 0, place.d, place.e, 0)
+    first = sum(math.floor(way + 0.25) for way in position(to_pixels, place.c, place.f))
     rows, cols = np.ogrid[: shape[0], : shape[1]]
     return np.asarray((rows + cols + first) % 2 == 1)

@@ -124,6 +124,24 @@ def test_ties_neither_enlarge_a_class_nor_move_its_border(tmp_path):
     assert np.array_equal(part.codes, found[8:28, 5:25])
 
 
+@pytest.mark.parametrize("side", [10, 7, 5])
+def test_a_turned_map_gets_the_classes_of_its_pixels(tmp_path, side):
+    # Columns lead south and rows east: the transposed image. Of 5 m stripes half are ties.
+    codes = landscape(int(SIDE * 10 / side) + 1, int(SIDE * 10 / side) + 1)
+    codes = np.tile([10, 20, 20, 10], (2 * SIDE, SIDE // 2)) if side == 5 else codes
+    path = write(tmp_path / "l.tif", codes, Affine(side, 0, 499980, 0, -side, 4200000))
+    turned = warp_labels(
+        find_label_rasters(path), load_crosswalk("landcover9", "landcover9"), crs=CRS,
+        grid=Affine(0, 10, 499980, -10, 0, 4200000), height=SIDE, width=SIDE, rows_per_strip=25,
+    )  # fmt: skip
+    upright = warp(path)
+    assert turned.methods == upright.methods
+    assert np.array_equal(turned.codes, upright.codes.T)
+    # Labels of a turned raster are those of its pixels, too.
+    other = write(tmp_path / "t.tif", codes.T, Affine(0, side, 499980, -side, 0, 4200000))
+    assert np.array_equal(warp(other).codes, upright.codes)
+
+
 def test_many_classes_are_averaged_in_parts(tmp_path, monkeypatch):
     codes = np.random.default_rng(7).choice([0, 10, 20, 60, 90], (2 * SIDE, 2 * SIDE))
     path = write(tmp_path / "l.tif", codes, Affine(7, 0, 499980, 0, -7, 4200000))
