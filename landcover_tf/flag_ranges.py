@@ -12,13 +12,23 @@ from landcover_tf.errors import ConfigError
 
 
 def at_least(config: object, least: int, *names: str) -> None:
-    """Refuses fields below `least`.
+    """Refuses fields below `least`, and infinite ones.
 
     Raises:
         ConfigError: One is.
     """
     wanted = f"be at least {least}" if least else "not be negative"
     _require(config, names, lambda value: value >= least, wanted)
+    finite(config, *names)
+
+
+def finite(config: object, *names: str) -> None:
+    """Refuses fields that are no finite number.
+
+    Raises:
+        ConfigError: One is not.
+    """
+    _require(config, names, lambda value: -math.inf < value < math.inf, "be finite")
 
 
 def above_zero(config: object, *names: str) -> None:

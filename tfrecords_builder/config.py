@@ -129,6 +129,7 @@ class BuildConfig:
                 "are no data anyway"
             )
         flag_ranges.above_zero(self, "scale", "shard_size_mb")
+        flag_ranges.finite(self, "offset")
         flag_ranges.at_least(self, 0, "seed")
         flag_ranges.at_least(self, 1, "jobs")
 

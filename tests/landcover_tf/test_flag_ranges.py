@@ -12,13 +12,22 @@ from landcover_tf.errors import ConfigError
 CASES = {
     "at least 1": (
         lambda c: flag_ranges.at_least(c, 1, "batch_size"),
-        (1, 7, math.inf, None),
-        {0: "must be at least 1, got 0", math.nan: "must be at least 1, got nan"},
+        (1, 7, None),
+        {
+            0: "must be at least 1, got 0",
+            math.nan: "must be at least 1, got nan",
+            math.inf: "must be finite, got inf",
+        },
     ),
     "not negative": (
         lambda c: flag_ranges.at_least(c, 0, "batch_size"),
         (0, 0.5, None),
         {-1: "must not be negative, got -1"},
+    ),
+    "finite": (
+        lambda c: flag_ranges.finite(c, "batch_size"),
+        (-3, 0.5, None),
+        {v: f"must be finite, got {v}" for v in (math.inf, -math.inf, math.nan)},
     ),
     "above 0": (
         lambda c: flag_ranges.above_zero(c, "batch_size"),
