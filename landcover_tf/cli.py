@@ -97,7 +97,7 @@ def parse(config_class: type[Config], argv: list[str] | None = None, *, prog: st
     first.add_argument("--config", type=Path)
     known, flags = first.parse_known_args(arguments)
     if known.config:
-        flags = flags_of_file(known.config, config_class) + flags  # The last one wins.
+        flags = _after(flags_of_file(known.config, config_class), flags, config_class)
     description = (
         f"{(config_class.__doc__ or '').strip()}\n\n--config FILE reads flags from TOML or JSON."
     )
@@ -111,6 +111,29 @@ def parse(config_class: type[Config], argv: list[str] | None = None, *, prog: st
         )
     except ValueError as error:
         raise ConfigError(f"{prog}: {error}") from error
+
+
+def _after(of_file: list[str], flags: list[str], config_class: type[Any]) -> list[str]:
+    """Returns the flags of a file before the command line's, of which the last one wins.
+
+    Of positional fields both would count: those of the file go where the command line has them.
+    """
+    named = _positional_flags(config_class)
+    # Each has one value.
+    here = {i for i, flag in enumerate(of_file) if flag in named}
+    others = [f for i, f in enumerate(of_file) if i not in here and i - 1 not in here] + flags
+    if here and _is_complete(config_class, others):
+        return others
+    return of_file + flags
+
+
+def _is_complete(config_class: type[Any], flags: list[str]) -> bool:
+    """Returns whether flags have all that a config needs, whatever it thinks of the values."""
+    try:
+        _of_flags(config_class, _without_flags(config_class, flags), "")
+    except (ConfigError, ValueError) as error:
+        return not isinstance(error.__cause__, SystemExit)
+    return True
 
 
 def flags_of_file(path: Path, config_class: type[Any]) -> list[str]:
@@ -204,12 +227,7 @@ def write_config(config: Any, path: str | Path) -> None:
 
 def _without_flags(config_class: type[Any], flags: list[str]) -> list[str]:
     """Returns flags where those of positional fields, `--data-dir X`, are positions: `X`."""
-    hints = get_type_hints(config_class, include_extras=True)
-    named = {
-        f"--{_dashed(name)}"
-        for name, hint in hints.items()
-        if tyro.conf.Positional in getattr(hint, "__metadata__", ())
-    }
+    named = _positional_flags(config_class)
     plain = []
     for flag in flags:
         name, equals, value = flag.partition("=")
@@ -218,6 +236,15 @@ def _without_flags(config_class: type[Any], flags: list[str]) -> list[str]:
         elif equals:
             plain.append(value)
     return plain
+
+
+def _positional_flags(config_class: type[Any]) -> set[str]:
+    hints = get_type_hints(config_class, include_extras=True)
+    return {
+        f"--{_dashed(name)}"
+        for name, hint in hints.items()
+        if tyro.conf.Positional in getattr(hint, "__metadata__", ())
+    }
 
 
 def _of_flags(config_class: type[Config], flags: list[str], where: str) -> Config:

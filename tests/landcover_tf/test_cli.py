@@ -91,6 +91,20 @@ def test_a_positional_may_be_given_by_its_flag(words, tmp_path):
     assert cli.parse(InspectConfig, ["--config", str(path)], prog="x").data_dir == Path("data")
 
 
+@pytest.mark.parametrize("words", [["other"], ["--data-dir", "other"], ["--limit", "3", "other"]])
+def test_a_position_wins_over_the_file(words, tmp_path, capsys):
+    path = tmp_path / "config.json"
+    path.write_text('{"data_dir": "data", "split": "val", "limit": 5}')
+    parsed = cli.parse(InspectConfig, ["--config", str(path), *words], prog="x")
+    limit = 3 if len(words) == 3 else 5
+    assert (parsed.data_dir, parsed.split, parsed.limit) == (Path("other"), "val", limit)
+    parsed = cli.parse(InspectConfig, ["--config", str(path), "--limit", "3"], prog="x")
+    assert (parsed.data_dir, parsed.limit) == (Path("data"), 3)
+    with pytest.raises(ConfigError, match=r"--png must end in \.png, got a\.gif"):
+        cli.parse(InspectConfig, ["--config", str(path), "--png", "a.gif", *words], prog="x")
+    assert capsys.readouterr() == ("", "")
+
+
 def test_exit_codes(capsys):
     def fails(config):
         raise LandCoverError("expected a, got b")
