@@ -19,7 +19,7 @@ class EvaluateConfig:
     the same training patches, and writes RUN_DIR/evaluation/SPLIT."""
 
     run_dir: Path
-    """Output folder of landcover_tf.train."""
+    """Output folder of landcover train."""
     data_dir: Path | None = None
     """Dataset folder; by default where the run found it."""
     split: str = "test"
@@ -31,8 +31,8 @@ class EvaluateConfig:
     temperature, or a factor and an offset per class, which can change the predicted class. With
     another --data-dir than the training's nothing is fitted: the kept one applies, or none."""
     tta: bool = False
-    """Average the probabilities of eight flips and quarter turns, as `serving.predict --tta` does;
-    eight times the work."""
+    """Average the probabilities of eight flips and quarter turns, as `landcover predict --tta`
+    does; eight times the work."""
     baseline: Literal["hist-gradient-boosting", "lightgbm", "none"] = "hist-gradient-boosting"
     """Per-pixel classifier to compare with."""
     baseline_context: int = 0

@@ -22,7 +22,7 @@ class ExportConfig:
     """Writes OUTPUT_DIR/NAME/VERSION, a SavedModel with model.json, from a finished run."""
 
     run_dir: Path | None = None
-    """Output folder of landcover_tf.train."""
+    """Output folder of landcover train."""
     output_dir: Path | None = None
     """Model folder; a server is pointed at OUTPUT_DIR/NAME and loads the highest version."""
     name: str = "landcover"

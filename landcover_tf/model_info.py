@@ -245,6 +245,6 @@ def find_export(path: str | Path) -> Path:
         raise ModelError(f"{path} holds several models ({names}); name one of them")
     if not versions:
         raise ModelError(
-            f"{path} holds no exported model; expected a folder written by landcover_tf.export"
+            f"{path} holds no exported model; expected a folder written by landcover export"
         )
     return max(versions, key=lambda p: int(p.name))

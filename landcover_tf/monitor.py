@@ -25,7 +25,7 @@ class MonitorConfig:
     when a band's population stability index or the shift of class shares is over its limit."""
 
     requests: Path
-    """Log that serving.predict --request-log wrote."""
+    """Log that landcover predict --request-log wrote."""
     reference: Path
     """dataset.json of the training data, or an export, whose model.json holds the same."""
     output_dir: Path | None = None

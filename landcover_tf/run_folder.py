@@ -22,7 +22,7 @@ class RunFolder:
 
     @property
     def config(self) -> Path:
-        """The training config; `landcover_tf.train --config` on it repeats the run."""
+        """The training config; `landcover train --config` on it repeats the run."""
         return self.path / "config.json"
 
     @property
@@ -112,7 +112,7 @@ class RunFolder:
         if not self.config.is_file():
             raise RunError(
                 f"{self.path} is not a run folder: it has no {self.config.name}; expected the "
-                "--output-dir of landcover_tf.train"
+                "--output-dir of landcover train"
             )
         if not self.is_finished():
             raise RunError(

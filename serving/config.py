@@ -18,7 +18,7 @@ class PredictConfig:
     """
 
     model_path: Path
-    """Folder written by landcover_tf.export; the highest version in it is used."""
+    """Folder written by landcover export; the highest version in it is used."""
     input_image: tuple[Path, ...]
     """SAFE folder or zip, prepared scene, or raster with the model's bands; several of them, a
     folder of them with products at any depth, or a .txt file with one path a line."""
@@ -100,7 +100,7 @@ class PredictConfig:
     """Label raster in the model's legend, for the picture only."""
     request_log: Path | None = None
     """Append band statistics and class counts of each map to this file, which
-    landcover_tf.monitor compares with the training data."""
+    landcover monitor compares with the training data."""
 
     plan: bool = False
     """Only print windows, memory, disk and estimated time."""

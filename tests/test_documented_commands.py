@@ -1,7 +1,10 @@
 """The commands in the documentation have the flags that the programs have."""
 
+import ast
 import dataclasses
+import re
 import shlex
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 
@@ -58,3 +61,37 @@ def test_a_documented_command_is_understood(module, arguments):
     config = config_class(module, subcommand)
     named = config.__name__.lower() == f"{subcommand}config"
     cli.parse(config, flags if named else arguments, prog=module)
+
+
+def messages(path: Path) -> Iterator[tuple[int, str]]:
+    """Yields the texts of a module that users read: all strings but docstrings of other code."""
+    tree = ast.parse(path.read_text())
+    unread = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef)
+        and isinstance(node.body[0], ast.Expr)
+        and not getattr(node, "name", "").endswith("Config")
+    }
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and id(node) not in unread
+        ):
+            yield node.lineno, node.value
+
+
+def test_messages_name_commands_and_not_modules():
+    modules = "|".join(re.escape(m.removesuffix(".__main__")) for m, _ in PROGRAMS.values())
+    inside = re.compile(rf"(?<!python -m )\b({modules})\b(?!\.[a-z_])")
+    found = [
+        f"{path.relative_to(ROOT)}:{line}"
+        for package in ("landcover_tf", "tfrecords_builder", "serving", "tuning")
+        for path in sorted((ROOT / package).rglob("*.py"))
+        for line, text in messages(path)
+        # A module's name alone is for the import.
+        if (match := inside.search(text)) and match[1] not in ("tfrecords_builder", "tuning")
+        and match[0] != text
+    ]  # fmt: skip
+    assert not found

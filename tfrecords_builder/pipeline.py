@@ -145,7 +145,7 @@ def summary(plan: Plan, found: BuildInput, config: BuildConfig) -> str:
     if without > 1:
         lines.append(
             f"{without} images have no CRS, so the gap between them is unknown; "
-            "tfrecords_builder.audit finds pixels that they share"
+            "landcover audit finds pixels that they share"
         )
     return "\n".join(lines)
 

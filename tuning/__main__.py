@@ -20,9 +20,9 @@ DEFAULTS = {"epochs": 10, "early_stopping": 0, "seed": 0}
 
 @dataclass(frozen=True, kw_only=True)
 class TuneConfig:
-    """Searches training settings with KerasTuner. Every trial is a run of landcover_tf.train in a
+    """Searches training settings with KerasTuner. Every trial is a run of landcover train in a
     process and a folder of its own, so a crash ends one trial. The same command continues an
-    interrupted search. best.json is a --config file for landcover_tf.train."""
+    interrupted search. best.json is a --config file for landcover train."""
 
     data_dir: Path
     """Output folder of tfrecords_builder."""

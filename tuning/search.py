@@ -175,7 +175,7 @@ def run_search(search: Search, *, echo: bool = False) -> None:
 
 
 def write_best(search: Search, record: TrialRecord) -> Path:
-    """Writes the settings of a trial as a `--config` file of landcover_tf.train."""
+    """Writes the settings of a trial as a `--config` file of landcover train."""
     values = read_json(search.trials / record.id / "config.json")
     # The dataset may have moved since that trial.
     values["data_dir"] = str(search.data_dir)

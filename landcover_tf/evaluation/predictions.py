@@ -118,7 +118,7 @@ def predict_split(
     """Returns the confusion matrices and the reliability over all patches of a split.
 
     The network's class is that of the calibrated probabilities, as in an export; with `tta`, of
-    their mean over eight orientations, as in `serving.predict --tta`.
+    their mean over eight orientations, as in `landcover predict --tta`.
     """
     classes = len(info.legend.classes)
     network, trees, shown = [], [], []

@@ -31,8 +31,8 @@ class ReportConfig:
     image: Path | None = None
     """Raster with named bands shown under the map, for example image.tif of a prepared scene."""
     confidence: Path | None = None
-    """Confidence raster; by default what serving.predict has put beside the map: confidence.tif of
-    map.tif, NAME_confidence.tif of NAME.tif."""
+    """Confidence raster; by default what landcover predict has put beside the map:
+    confidence.tif of map.tif, NAME_confidence.tif of NAME.tif."""
     probabilities: Path | None = None
     """Raster with one band a class, for the pixel inspector; looked for as the confidence."""
     reference: Path | None = None

@@ -21,7 +21,7 @@ def map_provenance(map_path: Path, legend: Legend) -> Section:
     """Returns the provenance tags of a map, its share of no data and how far the model applies.
 
     Args:
-        map_path: A class map; the tags are those that `serving.predict` writes, or others'.
+        map_path: A class map; the tags are those that `landcover predict` writes, or others'.
         legend: Classes of the map.
 
     Raises:
@@ -70,7 +70,7 @@ def _applicability(path: Path) -> tuple[str, Table]:
         rows = _applicability_rows(values)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ConfigError(
-            f"{path} is not what serving.predict writes beside a map ({error!r}); remove it or "
+            f"{path} is not what landcover predict writes beside a map ({error!r}); remove it or "
             "predict again"
         ) from error
     advice = "" if values["applicable"] else "; distrust the map and check scale, offset and season"

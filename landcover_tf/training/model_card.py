@@ -114,12 +114,12 @@ def _limits(info: DatasetInfo) -> str:
     lines = [
         "## Limits",
         "",
-        "- Validation chose the epoch, so its scores are optimistic; `landcover_tf.evaluate` "
+        "- Validation chose the epoch, so its scores are optimistic; `landcover evaluate` "
         "scores the test split.",
         "- Other regions, seasons, sensors or processing baselines than those of the products "
         "above were not tested.",
         "- Labels have errors of their own; scores measure agreement with them. Areas of a map "
-        "need a probability sample (`landcover_tf.assess`).",
+        "need a probability sample (`landcover assess`).",
     ]
     if absent:
         lines.append(f"- Never seen in training, so never predicted well: {', '.join(absent)}.")

@@ -19,7 +19,7 @@ def load_trained(run: RunFolder) -> tuple[keras.Model, ModelSpec, DatasetInfo]:
     for path in (run.model_spec, run.dataset, run.best_weights):
         if not path.is_file():
             raise RunError(
-                f"{run.path} holds no {path.name}; expected a run folder of landcover_tf.train "
+                f"{run.path} holds no {path.name}; expected a run folder of landcover train "
                 "with at least one finished epoch"
             )
     spec, info = ModelSpec.load(run.model_spec), DatasetInfo.load(run.dataset)
