@@ -56,14 +56,8 @@ class SourceRaster:
     transform: tuple[float, float, float, float, float, float]
     metres_per_unit: float | None
     """Length of the CRS's unit, None without a projected CRS."""
-
-    @property
-    def resolution_m(self) -> float | None:
-        """Width of a pixel on the ground in metres, None without a projected CRS."""
-        if self.metres_per_unit is None:
-            return None
-        crs = rasterio.crs.CRS.from_user_input(self.crs)
-        return pixel_sides_m(rasterio.Affine(*self.transform), crs, (self.height, self.width))[1]
+    resolution_m: float | None
+    """Width of a pixel on the ground in metres, None without a projected CRS."""
 
     def patch_transform(self, window: Window) -> tuple[float, float, float, float, float, float]:
         """Returns the affine coefficients of a window's own upper-left corner."""
@@ -126,7 +120,14 @@ def describe(source: Source, choice: BandChoice) -> SourceRaster:
             crs=_crs_name(image.crs),
             transform=transform,
             metres_per_unit=metres_per_unit(image.crs),
+            resolution_m=_pixel_width_m(image),
         )
+
+
+def _pixel_width_m(image: rasterio.DatasetReader) -> float | None:
+    if metres_per_unit(image.crs) is None:
+        return None
+    return pixel_sides_m(image.transform, image.crs, image.shape)[1]
 
 
 def _choose_bands(

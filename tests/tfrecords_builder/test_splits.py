@@ -36,6 +36,7 @@ def raster(name, *, x=0, y=0, side=160, crs="EPSG:32633", **values):
         width=side,
         crs=crs,
         transform=(10.0, 0.0, float(x), 0.0, -10.0, float(y)),
+        resolution_m=10.0 if crs else None,
         metres_per_unit=1.0 if crs else None,
     )
 
