@@ -351,6 +351,23 @@ def test_the_wheel_scrolls_the_page_until_someone_works_with_the_map(opaque_laye
     assert tab.locator("#viewer-hint").is_hidden()
 
 
+def test_the_map_stays_on_the_screen_of_a_laptop_beside_the_classes(opaque_layers):
+    tab = opaque_layers
+    tab.set_viewport_size({"width": 1366, "height": 768})
+    tab.evaluate("document.getElementById('viewer-none').scrollIntoView({ block: 'end' })")
+    assert tab.evaluate("scrollY") > 0
+    box = tab.locator("#viewer-map").bounding_box()
+    assert box["y"] >= 0 and box["y"] + box["height"] <= 768
+    tab.set_viewport_size({"width": 1366, "height": 500})
+    assert tab.locator("#viewer-map").bounding_box()["height"] < 500
+    # The cross that the keyboard inspects is not hidden by the handle of the swipe.
+    tab.select_option("#viewer-swipe-layer", "map")
+    tab.focus("#viewer-map")
+    depth = "([name, part]) => +getComputedStyle(document.querySelector(name), part).zIndex"
+    cross = tab.evaluate(depth, ["#viewer-map", "::after"])
+    assert cross > tab.evaluate(depth, [".swipe-handle", None])
+
+
 @pytest.mark.parametrize(
     ("pixel", "crs", "shown"),
     # Centre of row 2 and column 3: the corner and 3.5 and 2.5 pixels.
