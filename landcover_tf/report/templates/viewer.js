@@ -166,6 +166,9 @@
 
   const list = document.getElementById("viewer-classes");
   const percent = (x) => (100 * x).toFixed(x < 0.1 ? 1 : 0) + " %";
+  const decimal = (x, digits) => x.toLocaleString("en", { maximumFractionDigits: digits });
+  // Without a decimal, a class of less than half a hectare would have none.
+  const area = ({ area_ha: ha, pixels }) => (ha === null ? `${decimal(pixels, 0)} px` : `${decimal(ha, ha < 10 ? 1 : 0)} ha`);
   for (const c of classes) {
     const row = document.createElement("label");
     row.className = "class-row";
@@ -173,9 +176,7 @@
       `<input type="checkbox" checked data-class="${c.code}"><span class="chip" style="background:${c.color}"></span>` +
       `<span class="class-name"></span><span class="class-area"></span>`;
     row.querySelector(".class-name").textContent = `${c.code} ${c.name}`;
-    row.querySelector(".class-area").textContent =
-      (c.area_ha === null ? `${c.pixels} px` : `${c.area_ha.toLocaleString("en", { maximumFractionDigits: 0 })} ha`) +
-      ` · ${percent(c.fraction)}`;
+    row.querySelector(".class-area").textContent = `${area(c)} · ${percent(c.fraction)}`;
     row.querySelector("input").addEventListener("change", (event) => {
       event.target.checked ? hidden.delete(c.code) : hidden.add(c.code);
       recolour();

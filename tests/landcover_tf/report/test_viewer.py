@@ -369,6 +369,24 @@ def test_the_map_stays_on_the_screen_of_a_laptop_beside_the_classes(opaque_layer
 
 
 @pytest.mark.parametrize(
+    ("crs", "shown"),
+    # 40 px of 10 m are 0.4 ha; 199 960 px are 1999.6 ha.
+    [("EPSG:32634", ["0.4 ha", "2,000 ha"]), (None, ["40 px", "199,960 px"])],
+)
+def test_areas_of_classes_have_the_digits_that_they_need(tmp_path, browser, crs, shown):
+    codes = np.full((400, 500), 20, np.uint8)
+    codes[0, :40] = 60
+    page(MapLayers(map=write(tmp_path / "map.tif", codes, crs=crs)), tmp_path)
+    tab = browser.new_page()
+    tab.goto((tmp_path / "report.html").as_uri())
+    tab.wait_for_function("window.landcoverViewer")
+    rows = [
+        tab.text_content(f".class-row:has([data-class='{code}']) .class-area") for code in (60, 20)
+    ]
+    assert [row.split(" · ")[0] for row in rows] == shown
+
+
+@pytest.mark.parametrize(
     ("pixel", "crs", "shown"),
     # Centre of row 2 and column 3: the corner and 3.5 and 2.5 pixels.
     [(1e-4, "EPSG:4326", "15.00035, 45.99975"), (10, "EPSG:32633", "50.0, 21.0")],
