@@ -114,7 +114,11 @@ def _read_csv(
             # Spreadsheets of countries with a decimal comma separate by semicolons.
             delimiter = ";" if first.count(";") > first.count(",") else ","
             rows: list[dict[str, Any]] = list(csv.DictReader(file, delimiter=delimiter))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except UnicodeDecodeError as error:
+        raise SampleError(
+            f"{path} is not a table in UTF-8 ({error}); save it as CSV UTF-8, as spreadsheets offer"
+        ) from error
+    except (OSError, csv.Error) as error:
         raise SampleError(f"cannot read {path}: {error}") from error
     if not rows:
         return [], np.zeros(0), np.zeros(0), None
@@ -128,11 +132,16 @@ def _read_csv(
     if pair is None:
         raise SampleError(f"{path} needs columns x and y, or lon and lat; it has {[*rows[0]]}")
     try:
-        x, y = (np.array([float(row[columns[name]]) for row in rows]) for name in pair)
+        x, y = (np.array([_number(row[columns[name]], delimiter) for row in rows]) for name in pair)
     except (TypeError, ValueError) as error:
         raise SampleError(f"{path} has a position that is not a number: {error}") from error
     wanted = crs or (crs_of_x_y if pair == _PAIRS[0] else GEOGRAPHIC)
     return rows, x, y, _system(wanted) if wanted else None
+
+
+def _number(cell: str, delimiter: str) -> float:
+    """Returns a number of a table, which has a decimal comma only where commas separate nothing."""
+    return float(cell.replace(",", ".") if delimiter == ";" else cell)
 
 
 def _layer_system(own: CRS | None, wanted: str | None, path: Path) -> CRS | None:

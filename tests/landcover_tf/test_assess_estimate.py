@@ -282,6 +282,13 @@ def test_a_table_that_a_spreadsheet_saved(world, capsys):
     code, found = estimate(world, folder / "points.csv")
     assert code == 0
     assert found["classes"] == expected["classes"]
+    # With a decimal comma, as the countries that separate by semicolons have it.
+    commas = [lines[0], *(line.replace(".", ",") for line in lines[1:])]
+    (folder / "points.csv").write_text("\n".join(commas))
+    assert estimate(world, folder / "points.csv")[1]["classes"] == expected["classes"]
+    (folder / "points.csv").write_text("\n".join([lines[0] + ";Größe"]), encoding="cp1252")
+    assert estimate(world, folder / "points.csv")[0] == 2
+    assert "is not a table in UTF-8" in capsys.readouterr().err
     lines[3] += ";10;20"
     lines[7] = lines[7].rsplit(";", 1)[0]
     (folder / "points.csv").write_text("\n".join(lines))
