@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from landcover_tf import cli, flag_ranges
 from landcover_tf.errors import ConfigError
+from landcover_tf.upsampling import Resampling, Sharpening
 
 if TYPE_CHECKING:
     from landcover_tf.sentinel2.settings import Settings
@@ -34,9 +35,9 @@ class PrepareConfig:
     """Legend of the prepared labels."""
     unknown_labels: Literal["error", "ignore"] = "error"
     """What to do with label codes that the legend does not know; ignored ones become no data."""
-    resampling: Literal["nearest", "bilinear", "bicubic"] = "bicubic"
+    resampling: Resampling = "bicubic"
     """How the 20 m and 60 m bands come to 10 m."""
-    sharpening: Literal["none", "brovey", "hpf", "glp", "locreg"] = "none"
+    sharpening: Sharpening = "none"
     """Detail for the 20 m and 60 m bands from the 10 m bands; B10 is never sharpened."""
     cloud_source: Literal["product", "mask", "s2cloudless", "none"] = "product"
     """Where clouds come from: the product's own mask, --cloud-mask, or s2cloudless."""

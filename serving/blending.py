@@ -1,12 +1,11 @@
 """How overlapping windows become one band of probabilities: cut or weighted."""
 
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 
+from serving.config import Weighting
 from serving.windows import Layout
-
-Weighting = Literal["radial", "cosine", "uniform"]
 
 DEAD_MARGIN_PX = 16
 """Outermost pixels of a patch that cosine weights nearly ignore."""

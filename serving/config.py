@@ -8,6 +8,12 @@ from landcover_tf import flag_ranges
 from landcover_tf.errors import ConfigError
 from landcover_tf.upsampling import Resampling, Sharpening
 
+ModeChoice = Literal["auto", "exact", "blend"]
+Weighting = Literal["radial", "cosine", "uniform"]
+EngineChoice = Literal["auto", "tensorflow", "openvino"]
+Precision = Literal["float32", "bf16"]
+Refinement = Literal["none", "probabilities", "labels"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class PredictConfig:
@@ -25,7 +31,7 @@ class PredictConfig:
     output_map: Path
     """The map, a .tif file; for several inputs a folder, with one folder per input."""
 
-    mode: Literal["auto", "exact", "blend"] = "auto"
+    mode: ModeChoice = "auto"
     """exact: large windows cropped by the network's receptive field, equal to no windows at all.
     blend: patches averaged where they overlap. auto: the one that computes fewer pixels within
     --memory-gb; with --server always blend."""
@@ -33,7 +39,7 @@ class PredictConfig:
     """Patch height and width in blend mode, in pixels."""
     patch_overlap: int = 96
     """Pixels that neighbouring patches share in blend mode."""
-    weighting: Literal["radial", "cosine", "uniform"] = "radial"
+    weighting: Weighting = "radial"
     """Weights of the average in blend mode."""
     batch_size: int = 8
     """Patches per call of the network in blend mode."""
@@ -43,9 +49,9 @@ class PredictConfig:
     tta: bool = False
     """Average over the eight flips and quarter turns of every window; eight times the work."""
 
-    engine: Literal["auto", "tensorflow", "openvino"] = "auto"
+    engine: EngineChoice = "auto"
     """What runs the network; auto takes OpenVINO on a CPU if it is installed."""
-    precision: Literal["float32", "bf16"] = "float32"
+    precision: Precision = "float32"
     """bf16 is faster on processors that have it and changes few pixels; --verify counts them.
     Where a processor has it not, TensorFlow emulates it and OpenVINO computes in float32, which a
     warning tells."""
@@ -71,7 +77,7 @@ class PredictConfig:
     """Leave clouds, cirrus, shadows and the rim around them without class; needs a product or a
     prepared scene."""
 
-    refine: Literal["none", "probabilities", "labels"] = "none"
+    refine: Refinement = "none"
     """Vote of each pixel's neighbourhood, on class probabilities or on labels."""
     refine_window: int = 7
     """Side of that neighbourhood in pixels, odd."""

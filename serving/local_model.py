@@ -2,7 +2,7 @@
 
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -10,8 +10,7 @@ from landcover_tf.errors import ModelError
 from landcover_tf.model_info import ModelInfo
 from landcover_tf.quiet import start_tensorflow
 from serving.band_content import LEVELS
-
-Precision = Literal["float32", "bf16"]
+from serving.config import Precision
 
 KEPT_SHAPES = 2
 """A window and its quarter turn."""

@@ -9,8 +9,8 @@ import numpy as np
 from landcover_tf.errors import ModelError
 from landcover_tf.quiet import import_openvino
 from serving.band_content import LEVELS
+from serving.config import Precision
 from serving.local_model import KEPT_SHAPES
-from serving.options import Precision
 
 Answer = Literal["probabilities", "decision"]
 

@@ -5,24 +5,26 @@ Defaults are those of `PredictConfig`, where most fields are explained.
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 from landcover_tf.errors import ConfigError
 from landcover_tf.legend import Legend
-from serving.blending import Weighting
-from serving.config import PredictConfig
-from serving.postprocess import Cleaning, Refinement
+from serving.config import (
+    EngineChoice,
+    ModeChoice,
+    Precision,
+    PredictConfig,
+    Refinement,
+    Weighting,
+)
+from serving.postprocess import Cleaning
 from serving.source import SourceOptions
-
-EngineName = Literal["auto", "tensorflow", "openvino"]
-Precision = Literal["float32", "bf16"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkOptions:
     """How the network runs over a raster."""
 
-    mode: Literal["auto", "exact", "blend"]
+    mode: ModeChoice
     patch_size: int
     patch_overlap: int
     weighting: Weighting
@@ -30,7 +32,7 @@ class NetworkOptions:
     margin_px: int | None
     """Margin of exact mode; None takes the model's."""
     tta: bool
-    engine: EngineName
+    engine: EngineChoice
     precision: Precision
     server: str | None
     server_timeout_s: float

@@ -3,17 +3,15 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from landcover_tf.legend import IGNORED
 from serving.band_content import LEVELS
 from serving.bands_on_disk import BandStore
+from serving.config import Refinement
 from serving.halo import map_with_halo
 from serving.objects import without_small_objects
-
-Refinement = Literal["none", "probabilities", "labels"]
 
 
 @dataclass(frozen=True, kw_only=True)

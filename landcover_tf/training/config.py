@@ -9,6 +9,10 @@ from landcover_tf.errors import ConfigError
 from landcover_tf.input_pipeline.augmentation_settings import check_name
 from landcover_tf.model_info import SIZE_MULTIPLE
 from landcover_tf.normalizer import NormalizerKind
+from landcover_tf.schedules import ScheduleKind
+
+Precision = Literal["auto", "float32", "float16", "bfloat16"]
+Switch = Literal["auto", "on", "off"]
 
 # What may change between the interrupted and the continued run: none of it changes a weight.
 FREE_FIELDS = frozenset({
@@ -75,7 +79,7 @@ class TrainConfig:
     orthogonal and takes AdamW's learning rate."""
     weight_decay: float = 0.01
     """Decoupled weight decay of kernels."""
-    schedule: Literal["one-cycle", "cosine", "polynomial", "plateau", "constant"] = "one-cycle"
+    schedule: ScheduleKind = "one-cycle"
     """How the learning rate changes from step to step."""
     warmup_fraction: float = 0.15
     """Share of the steps over which the learning rate rises."""
@@ -123,9 +127,9 @@ class TrainConfig:
     """Validation score by which the best epoch is chosen."""
     early_stopping: int = 0
     """Stop after this many epochs without improvement; 0 never does."""
-    mixed_precision: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
+    mixed_precision: Precision = "auto"
     """Number format of the computation; auto takes float16 on GPUs and float32 on CPUs."""
-    jit: Literal["auto", "on", "off"] = "auto"
+    jit: Switch = "auto"
     """Compile the step with XLA; auto does on a single GPU, never on CPUs."""
     strategy: Literal["auto", "single", "mirrored", "multi-worker"] = "auto"
     """Devices: auto takes several hosts if TF_CONFIG names them, else all GPUs of this one."""

@@ -2,13 +2,11 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal
 
 import keras
 import tensorflow as tf
 
-Precision = Literal["auto", "float32", "float16", "bfloat16"]
-Switch = Literal["auto", "on", "off"]
+from landcover_tf.training.config import Precision, Switch
 
 _POLICIES = {"float32": "float32", "float16": "mixed_float16", "bfloat16": "mixed_bfloat16"}
 
