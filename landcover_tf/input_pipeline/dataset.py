@@ -67,7 +67,7 @@ def training_dataset(
             repeated, see `sampling.repeat_factors`; 0 shows every patch once.
         shuffle_buffer: Serialised records held for shuffling, with all the patches cut from them.
         start_epoch: Epoch of the first batch.
-        start_step: Batch of that epoch to begin with.
+        start_step: Batch of that epoch to begin with; records before it are read, not decoded.
 
     Raises:
         ConfigError: Larger patches are wanted than the dataset holds.
@@ -240,6 +240,7 @@ def _key(seed: int, epoch: tf.Tensor, purpose: int) -> tf.Tensor:
 def _options() -> tf.data.Options:
     options = tf.data.Options()
     options.deterministic = True
-    # A file-wise split among workers cannot see through the epochs' flat_map.
+    # A file-wise split among workers cannot see through the epochs' flat_map. So every worker makes
+    # the whole batch: augmentation mixes its patches, and draws for all of them at once.
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
     return options
