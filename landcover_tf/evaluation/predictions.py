@@ -23,6 +23,9 @@ from landcover_tf.progress import progress
 
 Logits = Callable[[np.ndarray], np.ndarray]
 
+SAMPLED_PATCHES = 4096
+"""Patches that samples of pixels are drawn from; more tell little more of the same pixels."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Shown:
@@ -57,14 +60,47 @@ class SplitPrediction:
 
 
 def patches(
-    info: DatasetInfo, folder: Path, split: str, *, batch_size: int, label: str
+    info: DatasetInfo,
+    folder: Path,
+    split: str,
+    *,
+    batch_size: int,
+    label: str,
+    only: np.ndarray | None = None,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yields (reflectance [b, size, size, bands], dense label [b, size, size]) with progress."""
-    dataset = evaluation_dataset(info, folder, split, batch_size=batch_size)
-    with progress(label=label, total=info.split(split).records, unit="patch") as bar:
+    """Yields (reflectance [b, size, size, bands], dense label [b, size, size]) with progress.
+
+    Args:
+        info: The dataset.
+        folder: Where its shards are.
+        split: For example `val`.
+        batch_size: Patches in a batch.
+        label: Of the progress bar.
+        only: Numbers of the patches to take, as of `drawn_patches`; None takes all.
+    """
+    dataset = evaluation_dataset(info, folder, split, batch_size=batch_size, only=only)
+    total = info.split(split).records if only is None else len(only)
+    with progress(label=label, total=total, unit="patch") as bar:
         for image, dense in dataset.as_numpy_iterator():
             yield image, dense
             bar.update(len(image))
+
+
+def drawn_patches(
+    info: DatasetInfo, split: str, *, seed: int, most: int = SAMPLED_PATCHES
+) -> np.ndarray:
+    """Returns the numbers, ascending, of the patches to draw pixels from: all of a small split.
+
+    Of a larger one they fill shards drawn at random, so that the others need not be read. The
+    builder puts records in a random order, so those of a shard are no neighbours.
+    """
+    counts = np.array([shard.records for shard in info.split(split).shards])
+    if counts.sum() <= most:
+        return np.arange(counts.sum())
+    ends = np.cumsum(counts)
+    order = np.random.default_rng(seed).permutation(len(counts))
+    numbers = np.concatenate([np.arange(ends[i] - counts[i], ends[i]) for i in order])
+    return np.sort(numbers[:most])
 
 
 def logits_of(model: keras.Model) -> Logits:

@@ -27,14 +27,25 @@ def split_entries(info: DatasetInfo, folder: Path, split: str) -> list[PatchEntr
     return entries if len(entries) == info.split(split).records else None
 
 
-def labelled_pixels(info: DatasetInfo, folder: Path, split: str) -> int:
+def labelled_pixels(
+    info: DatasetInfo, folder: Path, split: str, only: np.ndarray | None = None
+) -> int:
     """Returns the usable, labelled pixels of a split's patches, those of overlaps in each.
 
     A dataset without index knows only how many there are on the ground.
+
+    Args:
+        info: The dataset.
+        folder: Where its index is.
+        split: For example `val`.
+        only: Numbers of the patches to count; None counts all.
     """
     entries = split_entries(info, folder, split)
     if entries is None:
-        return info.split(split).labelled_pixels
+        records, pixels = info.split(split).records, info.split(split).labelled_pixels
+        return pixels if only is None else round(pixels * len(only) / max(records, 1))
+    if only is not None:
+        entries = [entries[number] for number in only]
     return int(class_matrix(entries, info.legend).sum())
 
 

@@ -18,6 +18,7 @@ from landcover_tf.evaluation import report
 from landcover_tf.evaluation.comparison import Judged, difference, judge
 from landcover_tf.evaluation.predictions import (
     SplitPrediction,
+    drawn_patches,
     logits_of,
     patches,
     predict_split,
@@ -137,11 +138,14 @@ def _calibration_errors(found: SplitPrediction, info: DatasetInfo) -> dict[str, 
 def _baseline(info: DatasetInfo, folder: Path, settings: Settings) -> Baseline | None:
     if settings.baseline is None:
         return None
-    batches = patches(info, folder, "train", batch_size=settings.batch_size, label="baseline")
+    only = drawn_patches(info, "train", seed=settings.seed)
+    batches = patches(
+        info, folder, "train", batch_size=settings.batch_size, label="baseline", only=only
+    )
     features, labels = sample_pixels(
         ((image[i], label[i]) for image, label in batches for i in range(len(image))),
         pixels=settings.baseline_pixels,
-        labelled_pixels=labelled_pixels(info, folder, "train"),
+        labelled_pixels=labelled_pixels(info, folder, "train", only),
         context=settings.baseline_context,
         seed=settings.seed,
     )

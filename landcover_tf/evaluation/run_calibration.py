@@ -13,7 +13,7 @@ from landcover_tf.accuracy.calibration import (
     softmax,
 )
 from landcover_tf.dataset_info import DatasetInfo
-from landcover_tf.evaluation.predictions import Logits, patches, sample_logits
+from landcover_tf.evaluation.predictions import Logits, drawn_patches, patches, sample_logits
 from landcover_tf.evaluation.regions import labelled_pixels
 from landcover_tf.files import json_number, sha256_of, write_json
 from landcover_tf.model_info import Calibration
@@ -60,11 +60,12 @@ def run_calibration(
         return kept if kept and method != "none" else _numbers(Calibration()) | fitted_for
     if kept and kept.get("method") == method:
         return kept
+    only = drawn_patches(info, "val", seed=seed)
     outputs, label = sample_logits(
         logits,
-        patches(info, folder, "val", batch_size=batch_size, label="calibration"),
+        patches(info, folder, "val", batch_size=batch_size, label="calibration", only=only),
         pixels=CALIBRATION_PIXELS,
-        labelled_pixels=labelled_pixels(info, folder, "val"),
+        labelled_pixels=labelled_pixels(info, folder, "val", only),
         seed=seed,
     )
     values = _fitted_values(_fitted(method, outputs, label), outputs, label) | fitted_for

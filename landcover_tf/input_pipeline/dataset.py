@@ -121,6 +121,7 @@ def evaluation_dataset(
     batch_size: int,
     patch_size: int | None = None,
     patch_overlap: int | None = None,
+    only: np.ndarray | None = None,
 ) -> tf.data.Dataset:
     """Returns every patch of a split once, in the order of the index; the last batch may be small.
 
@@ -131,16 +132,16 @@ def evaluation_dataset(
         batch_size: Patches in a batch.
         patch_size: Patch height and width in pixels, at most that of the records.
         patch_overlap: Pixels that patches cut from one record share.
+        only: Numbers in the split of the records to take, ascending; None takes all. Shards
+            without any are not read.
 
     Raises:
         ConfigError: Larger patches are wanted than the dataset holds.
         DatasetError: The split is missing or empty.
     """
     size, origins = cut_origins(info.patch_grid, patch_size, patch_overlap)
-    paths = [str(path) for path in info.shard_paths(folder, split)]
-    dataset = tf.data.TFRecordDataset(
-        paths, compression_type(info.compression), buffer_size=READ_BUFFER_BYTES
-    ).map(lambda record: (tf.constant(0, tf.int64), record, tf.constant(0)))
+    records = _records(info, folder, split, only)
+    dataset = records.map(lambda record: (tf.constant(0, tf.int64), record, tf.constant(0)))
     if len(origins) > 1:
         dataset = dataset.flat_map(_copies(tf.ones(1, tf.int64), len(origins)))
     dataset = dataset.batch(batch_size)
@@ -148,9 +149,31 @@ def evaluation_dataset(
         lambda _, serialized, cut: decode_batch(serialized, _places(origins, cut), size, info),
         num_parallel_calls=tf.data.AUTOTUNE,
     )
-    cardinality = -(-info.split(split).records * len(origins) // batch_size)
+    count = info.split(split).records if only is None else len(only)
+    cardinality = -(-count * len(origins) // batch_size)
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(cardinality))
     return dataset.prefetch(tf.data.AUTOTUNE).with_options(_options())
+
+
+def _records(
+    info: DatasetInfo, folder: str | Path, split: str, only: np.ndarray | None
+) -> tf.data.Dataset:
+    """Returns the serialised records of a split, or some of them, in order."""
+    paths = np.array([str(path) for path in info.shard_paths(folder, split)])
+    counts = [shard.records for shard in info.split(split).shards if shard.records]
+    wanted = np.ones(sum(counts), bool)
+    if only is not None:
+        wanted = np.isin(np.arange(len(wanted)), only)
+        of_shards = np.split(wanted, np.cumsum(counts)[:-1])
+        held = np.array([one.any() for one in of_shards])
+        paths, wanted = paths[held], wanted[held.repeat(counts)]
+    dataset = tf.data.TFRecordDataset(
+        paths.tolist(), compression_type(info.compression), buffer_size=READ_BUFFER_BYTES
+    )
+    if wanted.all():
+        return dataset
+    dataset = dataset.enumerate().filter(lambda number, _: tf.gather(tf.constant(wanted), number))
+    return dataset.map(lambda _, record: record)
 
 
 def _shuffled_records(info: DatasetInfo, folder: str | Path, key: tf.Tensor) -> tf.data.Dataset:
