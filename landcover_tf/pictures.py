@@ -3,7 +3,11 @@
 Matplotlib takes half a second to import, so only the functions that draw figures import it.
 """
 
-from collections.abc import Sequence
+import re
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +23,7 @@ if TYPE_CHECKING:
 
 TRUE_COLOUR = ("B04", "B03", "B02")
 FALSE_COLOUR = ("B08", "B04", "B03")
+_MISSING_GLYPH = re.compile(r"Glyph (\d+) .*missing from font")
 TALLEST_PANEL = 3.0
 """Height over width of a panel; taller pictures are drawn narrower than their panel."""
 
@@ -214,9 +219,34 @@ def save_confusion_matrix(
 
 
 def save_figure(figure: "Figure", path: str | Path, *, dpi: int = 110) -> None:
-    """Writes a figure as PNG, atomically and without a date, so that equal pictures are equal."""
-    with atomic_path(path) as temporary:
+    """Writes a figure as PNG, atomically and without a date, so that equal pictures are equal.
+
+    Letters that the font lacks, as in names of classes, are told in one sentence.
+    """
+    with atomic_path(path) as temporary, _missing_letters_told(path):
         figure.savefig(temporary, dpi=dpi, metadata={"Software": None}, facecolor="white")
+
+
+@contextmanager
+def _missing_letters_told(path: str | Path) -> Iterator[None]:
+    """Replaces matplotlib's warnings, one or more for each letter, and passes on all others."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    letters: dict[str, None] = {}
+    for warning in caught:
+        found = _MISSING_GLYPH.match(str(warning.message))
+        if found is None:
+            warnings.warn_explicit(
+                warning.message, warning.category, warning.filename, warning.lineno
+            )
+        else:
+            letters[chr(int(found[1]))] = None
+    if letters:
+        print(
+            f"warning: the font of pictures lacks {''.join(letters)}, drawn as boxes in {path}",
+            file=sys.stderr,
+        )
 
 
 def _scale_bar(axis: "Axes", width_px: int, metres_per_pixel: float) -> None:

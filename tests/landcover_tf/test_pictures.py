@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -23,6 +25,18 @@ def test_composite_finds_its_bands_by_name():
 
 def test_composite_of_nothing_valid_is_black():
     assert not composite(np.full((2, 2, 4), np.nan), list("abcd")).any()
+
+
+def test_letters_that_the_font_lacks_are_told_in_one_sentence(tmp_path, capsys, recwarn):
+    """Each letter was a warning of two lines, at every use."""
+    path = tmp_path / "matrix.png"
+    save_confusion_matrix(path, np.eye(2), ["森林", "水体"], title="森")
+    told = capsys.readouterr().err
+    before, letters, after = re.fullmatch(r"(.* lacks )(.*)(, drawn as .*\n)", told).groups()
+    assert before == "warning: the font of pictures lacks "
+    assert sorted(letters) == sorted("森林水体")
+    assert after == f", drawn as boxes in {path}\n"
+    assert [w for w in recwarn if "Glyph" in str(w.message)] == []
 
 
 def test_a_cloud_outside_the_stretch_does_not_darken_the_rest():
