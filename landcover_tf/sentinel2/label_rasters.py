@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import rasterio
@@ -14,6 +15,8 @@ from rasterio.warp import transform_bounds
 from landcover_tf import raster_windows
 from landcover_tf.errors import LabelError
 from landcover_tf.grid import Window
+
+Coordinate = TypeVar("Coordinate", float, np.ndarray)
 
 SUFFIXES = (".tif", ".tiff", ".vrt", ".img", ".jp2")
 
@@ -124,7 +127,7 @@ def read_window(raster: LabelRaster, window: Window) -> np.ndarray:
         raise LabelError(f"cannot read {raster.path} ({error}); the file is damaged") from error
 
 
-def position(grid: Affine, x: float, y: float) -> tuple[float, float]:
+def position(grid: Affine, x: Coordinate, y: Coordinate) -> tuple[Coordinate, Coordinate]:
     """Returns the coordinates of a column and row of a grid."""
     return grid.a * x + grid.b * y + grid.c, grid.d * x + grid.e * y + grid.f
 

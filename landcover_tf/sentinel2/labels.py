@@ -196,19 +196,17 @@ def _warp_strip(
             unknown &= _inside(raster, source, strip)
             found, pixels = np.unique(labels[unknown], return_counts=True)
             counts.update(dict(zip(found.tolist(), pixels.tolist(), strict=True)))
-        place = shifted(raster.transform, source)
-        warp = partial(_warp, place=place, crs=raster.crs, strip=strip, threads=threads)
         if method == "mode":
             warped = largest_class(
                 codes,
-                partial(warp, resampling=Resampling.average, nodata=None),
+                partial(_positions, raster, source, strip),
                 nodata=nodata,
                 place=strip.place,
                 shape=(strip.window.height, strip.window.width),
                 min_labelled_fraction=min_labelled_fraction,
             )
         else:
-            warped = warp(codes[None], resampling=Resampling.nearest, nodata=nodata)[0]
+            warped = _nearest(codes, raster, source, strip, nodata=nodata, threads=threads)
         if strip_codes is None:
             strip_codes = warped
         else:
@@ -216,33 +214,52 @@ def _warp_strip(
     return strip_codes
 
 
-def _warp(
-    bands: np.ndarray,
-    *,
-    place: Affine,
-    crs: CRS,
+def _nearest(
+    codes: np.ndarray,
+    raster: LabelRaster,
+    source: Window,
     strip: _Strip,
-    resampling: Resampling,
-    nodata: int | None,
+    *,
+    nodata: int,
     threads: int,
 ) -> np.ndarray:
-    """Returns bands [bands, rows, cols] in the pixels of a strip, uint8 [bands, height, width]."""
-    shape = (len(bands), strip.window.height, strip.window.width)
-    warped = np.full(shape, nodata or 0, np.uint8)
+    """Returns the codes of a raster's window in the pixels of a strip, uint8 [height, width]."""
+    warped = np.full((strip.window.height, strip.window.width), nodata, np.uint8)
     reproject(
-        bands,
+        codes,
         warped,
-        src_transform=place,
-        src_crs=crs,
+        src_transform=shifted(raster.transform, source),
+        src_crs=raster.crs,
         src_nodata=nodata,
         dst_transform=strip.place,
         dst_crs=strip.crs,
         dst_nodata=nodata,
-        resampling=resampling,
+        resampling=Resampling.nearest,
         num_threads=threads,
         tolerance=0.0,  # The default approximates positions to an eighth of a pixel.
     )
     return warped
+
+
+def _positions(
+    raster: LabelRaster, source: Window, strip: _Strip, cols: np.ndarray, rows: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns columns and rows in a raster's window of places in a strip, float64 [places]."""
+    x, y = position(strip.place, cols, rows)
+    if strip.crs != raster.crs:
+        x, y = (np.array(v) for v in transform(strip.crs, raster.crs, x.tolist(), y.tolist()))
+    x = _beside(raster, source, x)
+    return position(~shifted(raster.transform, source), x, y)
+
+
+def _beside(raster: LabelRaster, source: Window, x: np.ndarray) -> np.ndarray:
+    """Returns longitudes of the turn around the Earth that a raster's window is in."""
+    if not raster.crs.is_geographic:
+        return x
+    middle, _ = position(
+        raster.transform, source.col_off + source.width / 2, source.row_off + source.height / 2
+    )
+    return x - 360 * np.round((x - middle) / 360)
 
 
 def _inside(raster: LabelRaster, source: Window, strip: _Strip) -> np.ndarray:
@@ -251,12 +268,8 @@ def _inside(raster: LabelRaster, source: Window, strip: _Strip) -> np.ndarray:
     Each label pixel lies in one strip at most.
     """
     x, y = (np.array(v) for v in transform(strip.crs, raster.crs, *strip.outline.T.tolist()))
-    if raster.crs.is_geographic:
-        # Of a ring across the antimeridian, the part at the window counts.
-        middle, _ = position(
-            raster.transform, source.col_off + source.width / 2, source.row_off + source.height / 2
-        )
-        x -= 360 * np.round((x - middle) / 360)
+    # Of a ring across the antimeridian, the part at the window counts.
+    x = _beside(raster, source, x)
     ring = {"type": "Polygon", "coordinates": [np.stack([x, y], axis=1).tolist()]}
     inside: np.ndarray = geometry_mask(
         [ring],

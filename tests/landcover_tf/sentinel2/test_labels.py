@@ -142,12 +142,39 @@ def test_a_turned_map_gets_the_classes_of_its_pixels(tmp_path, side):
     assert np.array_equal(warp(other).codes, upright.codes)
 
 
-def test_many_classes_are_averaged_in_parts(tmp_path, monkeypatch):
-    codes = np.random.default_rng(7).choice([0, 10, 20, 60, 90], (2 * SIDE, 2 * SIDE))
-    path = write(tmp_path / "l.tif", codes, Affine(7, 0, 499980, 0, -7, 4200000))
+def test_parts_and_positions_between_exact_ones_do_not_show(tmp_path, monkeypatch):
+    codes = np.random.default_rng(7).choice([0, 10, 20, 60, 90], (3 * SIDE, 3 * SIDE))
+    west, south, east, north = transform_bounds(
+        CRS, "EPSG:4326", 499980, 4200000 - 600, 499980 + 600, 4200000
+    )
+    place = Affine((east - west) / 150, 0, west - 1e-4, 0, (south - north) / 150, north)
+    path = write(tmp_path / "l.tif", codes, place, "EPSG:4326")
     whole = warp(path)
-    monkeypatch.setattr(majority, "_BYTES_AT_ONCE", 1)
+    monkeypatch.setattr(majority, "_PIXELS_AT_ONCE", 1)
     assert np.array_equal(warp(path).codes, whole.codes)
+    monkeypatch.setattr(majority, "_STEP", 1)
+    assert (warp(path).codes == whole.codes).mean() > 0.999
+
+
+def test_fine_labels_across_the_antimeridian_have_no_gap(tmp_path):
+    # Tile 01LAC, Fiji, pixels of 300 m, labels of 0.001 degrees in stripes along the meridians.
+    crs, grid = rasterio.CRS.from_epsg(32701), Affine(300, 0, 99960, 0, -300, 8300040)
+    stripes = np.repeat([10, 20], 100)
+    for left in (177, -180):
+        codes = np.broadcast_to(np.tile(stripes, 15), (1400, 3000))
+        place = Affine(0.001, 0, left, 0, -0.001, -15)
+        write(tmp_path / f"{left}.tif", codes, place, "EPSG:4326")
+    rasters = overlapping(find_label_rasters(tmp_path), crs, grid, 366, 366)
+    found = warp_labels(
+        rasters, load_crosswalk("landcover9", "landcover9"), crs=crs, grid=grid, height=366,
+        width=366,
+    )  # fmt: skip
+    assert found.methods == ("mode", "mode")
+    row, col = np.mgrid[:366, :366] + 0.5
+    lon, _ = transform(crs, "EPSG:4326", 99960 + 300 * col.ravel(), 8300040 - 300 * row.ravel())
+    at = (np.array(lon) * 10 % 2).reshape(366, 366)
+    clear = np.abs(at % 1 - 0.5) < 0.48
+    assert np.array_equal(found.codes[clear], np.where(at < 1, 10, 20)[clear])
 
 
 def test_sparse_fine_labels_need_half_of_a_pixel(tmp_path):
