@@ -11,12 +11,14 @@ megabytes, and seconds to import in every worker process.
 
 import gzip
 import hashlib
+import io
 import struct
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
+from types import TracebackType
 from typing import IO
 
 import google_crc32c
@@ -28,6 +30,9 @@ FRAME_BYTES = HEADER_BYTES + FOOTER_BYTES
 """What a record takes in a file beside its own length."""
 GZIP_LEVEL = 6
 """TensorFlow's own; level 1 writes faster but makes files a tenth larger."""
+
+REST_BYTES = 2**20
+"""What is read at once of a file to its end, behind what cannot be read as records."""
 
 _GZIP_CONTAINER = 31
 
@@ -104,13 +109,21 @@ def describe(path: str | Path) -> WrittenFile:
     return WrittenFile(records=records, bytes=size, sha256=digest.hexdigest())
 
 
-def read_records(path: str | Path, compression: str) -> Iterator[bytes]:
+def read_records(
+    path: str | Path, compression: str, *, digest: "hashlib._Hash | None" = None
+) -> Iterator[bytes]:
     """Yields the records of a file; the checksum of each is verified.
+
+    Args:
+        path: The file.
+        compression: `none` or `gzip`.
+        digest: Gets all bytes of the file, also those after a damaged record, unless the reading
+            is given up before its end.
 
     Raises:
         DatasetError: The file is missing, cut short or changed; names file and record.
     """
-    for _, record, _ in _read_framed(path, compression):
+    for _, record, _ in _read_framed(path, compression, digest):
         yield record
 
 
@@ -119,12 +132,15 @@ def read_framed(path: str | Path) -> Iterator[bytes]:
     return map(b"".join, _read_framed(path, "none"))
 
 
-def _read_framed(path: str | Path, compression: str) -> Iterator[tuple[bytes, bytes, bytes]]:
+def _read_framed(
+    path: str | Path, compression: str, digest: "hashlib._Hash | None" = None
+) -> Iterator[tuple[bytes, bytes, bytes]]:
     """Yields header, record and footer."""
     zipped = compression_type(compression) == "GZIP"
     position = 0
     try:
-        with gzip.open(path) if zipped else Path(path).open("rb") as file:
+        with _HashedFile(path, digest) as raw:
+            file = gzip.GzipFile(fileobj=raw, mode="rb") if zipped else raw
             while (framed := _read_record(file)) is not None:
                 yield framed
                 position += 1
@@ -132,6 +148,33 @@ def _read_framed(path: str | Path, compression: str) -> Iterator[tuple[bytes, by
         raise DatasetError(
             f"shard {path}, record {position}: {error}; copy or build the dataset again"
         ) from error
+
+
+class _HashedFile(io.BufferedReader):
+    """A file to read, whose bytes are hashed on the way where there is a digest."""
+
+    def __init__(self, path: str | Path, digest: "hashlib._Hash | None") -> None:
+        super().__init__(io.FileIO(path))
+        self._digest = digest
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = super().read(size)
+        if self._digest is not None:
+            self._digest.update(data)
+        return data
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            if self._digest is not None and kind is not GeneratorExit:
+                while self.read(REST_BYTES):
+                    pass
+        finally:
+            self.close()
 
 
 def _read_record(file: IO[bytes] | gzip.GzipFile) -> tuple[bytes, bytes, bytes] | None:

@@ -10,15 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 import tyro
 
-from landcover_tf import cli
+from landcover_tf import cli, flag_ranges
 from landcover_tf.dataset_info import DatasetInfo, ProductInfo
 from landcover_tf.files import write_json
-from landcover_tf.progress import progress
-from landcover_tf.sentinel2.validity import ValidityBit
-from tfrecords_builder.reading import StoredPatch, stored_patches
 
 if TYPE_CHECKING:
-    from tfrecords_builder.footprints import Footprints, PatchPlace
+    from tfrecords_builder.shard_facts import Facts
 
 BENT_EDGE_PX = 0.1
 """Edges that are straight in one coordinate system are bent by less than this in another."""
@@ -37,6 +34,11 @@ class AuditConfig:
     """JSON file to write the findings to."""
     min_distance_px: float | None = None
     """Least distance between splits; by default the gap that the dataset was built with."""
+    jobs: int | None = None
+    """Processes; by default one per core as far as there is work for them, 1 works in this one."""
+
+    def __post_init__(self) -> None:
+        flag_ranges.at_least(self, 1, "jobs")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,40 +77,29 @@ class Audit:
     """One sentence for each leak; empty when the splits are clean."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Facts:
-    """What the audit remembers of every record."""
-
-    keys: list[str]
-    split: np.ndarray
-    products: list[str]
-    footprints: "Footprints"
-    samples: list[np.ndarray]
-    codes: np.ndarray
-    """Usable pixels of each legend code, int [patches, 256]."""
-
-
 def main(argv: list[str] | None = None) -> int:
     """Returns 0 when the splits are clean, 1 on a leak."""
     return cli.run(AuditConfig, _program, argv, prog="landcover audit")
 
 
-def audit(folder: Path, *, min_distance_px: float | None = None) -> Audit:
+def audit(folder: Path, *, min_distance_px: float | None = None, jobs: int | None = 1) -> Audit:
     """Returns what the splits of a dataset have in common.
 
     Args:
         folder: Folder with dataset.json.
         min_distance_px: Least distance between splits; by default the gap of the build.
+        jobs: Processes that read shards; None is one per core as far as there is work for them.
 
     Raises:
         DatasetError: The dataset is missing or damaged.
     """
     from tfrecords_builder.content import shared_fractions
+    from tfrecords_builder.shard_facts import collect
 
     info = DatasetInfo.load(folder)
     info.verify(folder, checksums=False)
     names = tuple(info.splits)
-    facts = _collect(folder, info, names)
+    facts = collect(folder, info, jobs=jobs)
     required = float(info.gap_px) if min_distance_px is None else min_distance_px
     share, same = shared_fractions(facts.samples, facts.split, len(names))
     pairs = tuple(
@@ -126,63 +117,15 @@ def audit(folder: Path, *, min_distance_px: float | None = None) -> Audit:
 
 
 def _program(config: AuditConfig) -> int:
-    found = audit(config.data_dir, min_distance_px=config.min_distance_px)
+    found = audit(config.data_dir, min_distance_px=config.min_distance_px, jobs=config.jobs)
     if config.report is not None:
         write_json(config.report, asdict(found))
     print(_text(found))
     return 1 if found.leaks else 0
 
 
-def _collect(folder: Path, info: DatasetInfo, names: Sequence[str]) -> _Facts:
-    from tfrecords_builder.content import fingerprints
-    from tfrecords_builder.footprints import locate
-
-    keys, splits, products, places, samples, codes = [], [], [], [], [], []
-    total = sum(split.records for split in info.splits.values())
-    for stored in progress(
-        stored_patches(folder, info), label="reading records", total=total, unit="patch"
-    ):
-        patch = stored.patch
-        keys.append(patch.key)
-        splits.append(names.index(stored.split))
-        products.append(patch.product)
-        places.append(_place(stored))
-        has_data = (patch.validity & np.uint8(ValidityBit.NODATA)) == 0
-        samples.append(fingerprints(patch.image, has_data))
-        usable = (patch.validity & np.uint8(info.invalid_bits)) == 0
-        codes.append(np.bincount(patch.label[usable], minlength=256))
-    return _Facts(
-        keys=keys,
-        split=np.array(splits, int),
-        products=products,
-        footprints=locate(places),
-        samples=samples,
-        codes=np.array(codes).reshape(-1, 256),
-    )
-
-
-def _place(stored: StoredPatch) -> "PatchPlace":
-    """Returns the smallest rectangle that holds all pixels with data."""
-    from tfrecords_builder.footprints import PatchPlace
-
-    patch = stored.patch
-    has_data = (patch.validity & np.uint8(ValidityBit.NODATA)) == 0
-    rows, cols = np.flatnonzero(has_data.any(axis=1)), np.flatnonzero(has_data.any(axis=0))
-    if not len(rows):
-        rows, cols = np.arange(has_data.shape[0]), np.arange(has_data.shape[1])
-    return PatchPlace(
-        crs=patch.crs,
-        raster=patch.key.rsplit(":", 2)[0],
-        transform=patch.transform,
-        row_off=int(rows[0]),
-        col_off=int(cols[0]),
-        height=int(rows[-1] - rows[0] + 1),
-        width=int(cols[-1] - cols[0] + 1),
-    )
-
-
 def _pair(
-    facts: _Facts,
+    facts: "Facts",
     info: DatasetInfo,
     names: Sequence[str],
     first: int,
@@ -212,7 +155,7 @@ def _pair(
     )
 
 
-def _common(facts: _Facts, info: DatasetInfo, first: int, second: int) -> dict[str, int]:
+def _common(facts: "Facts", info: DatasetInfo, first: int, second: int) -> dict[str, int]:
     of_id = {product.id: product for product in info.products}
 
     def seen(split: int) -> list[ProductInfo]:
@@ -228,11 +171,11 @@ def _common(facts: _Facts, info: DatasetInfo, first: int, second: int) -> dict[s
 
 
 def _class_fractions(
-    facts: _Facts, info: DatasetInfo, names: Sequence[str]
+    facts: "Facts", info: DatasetInfo, names: Sequence[str]
 ) -> dict[str, dict[str, float]]:
     fractions = {}
     for number, name in enumerate(names):
-        counts = facts.codes[facts.split == number].sum(axis=0)
+        counts = facts.codes[number]
         total = max(int(sum(counts[code] for code in info.legend.codes)), 1)
         fractions[name] = {
             c.name: round(float(counts[c.code]) / total, 6) for c in info.legend.classes

@@ -28,6 +28,7 @@ class LabelShift:
     )
     """Summed edge strength at label borders moved by (row, column) - REACH_PX."""
     borders: int = 0
+    enough_borders: int = ENOUGH_BORDERS
 
     def add(
         self, reflectance: np.ndarray, labels: np.ndarray, usable: np.ndarray, nodata: int
@@ -40,7 +41,7 @@ class LabelShift:
             usable: bool [height, width].
             nodata: Code of pixels without a label.
         """
-        if min(labels.shape) <= 2 * REACH_PX + 2 or self.borders > ENOUGH_BORDERS:
+        if min(labels.shape) <= 2 * REACH_PX + 2 or self.borders > self.enough_borders:
             return
         border = _borders(labels, nodata)
         core = slice(REACH_PX, -REACH_PX)
@@ -51,6 +52,11 @@ class LabelShift:
         for row, col in np.ndindex(*self.edge_sum.shape):
             self.edge_sum[row, col] += strength[rows + row, cols + col].sum()
         self.borders += len(rows)
+
+    def merge(self, other: "LabelShift") -> None:
+        """Adds what was found in other patches."""
+        self.edge_sum += other.edge_sum
+        self.borders += other.borders
 
     def hints(self) -> list[str]:
         """Returns a sentence if the labels fit better somewhere else."""
@@ -83,6 +89,11 @@ class OddSpectra:
                 chosen = np.flatnonzero(flat == code)[:: -(-counts[code] // MEDIAN_PIXELS)]
                 median = np.median(pixels[chosen], axis=0)
                 self.spectra.setdefault(code, []).append((where, median))
+
+    def merge(self, other: "OddSpectra") -> None:
+        """Adds the patches of another."""
+        for code, members in other.spectra.items():
+            self.spectra.setdefault(code, []).extend(members)
 
     def hints(self, legend: Legend) -> list[str]:
         """Returns a sentence for each odd patch and class, the oddest first."""

@@ -1,13 +1,18 @@
 """Records of a finished dataset, read back one by one."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from landcover_tf.dataset_info import DatasetInfo
 from landcover_tf.errors import DatasetError
+from landcover_tf.executors import usable_cores
 from landcover_tf.records import Patch, decode
 from landcover_tf.tfrecord import read_records
+
+WORTH_A_PROCESS_BYTES = 2**28
+"""Of records; a process takes as long to start as to read some of them."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -30,14 +35,29 @@ def stored_patches(
     """
     for split, described in info.splits.items():
         for shard in described.shards if splits is None or split in splits else ():
-            for position, record in enumerate(read_records(folder / shard.file, info.compression)):
-                where = f"shard {folder / shard.file}, record {position}"
-                yield StoredPatch(
-                    patch=decode(record, where=where),
-                    split=split,
-                    shard=shard.file,
-                    position=position,
-                )
+            yield from shard_patches(folder, info, split, shard.file)
+
+
+def shard_patches(
+    folder: Path, info: DatasetInfo, split: str, shard_file: str
+) -> Iterator[StoredPatch]:
+    """Yields the records of a shard in order.
+
+    Raises:
+        DatasetError: The shard or a record is damaged.
+    """
+    for position, record in enumerate(read_records(folder / shard_file, info.compression)):
+        where = f"shard {folder / shard_file}, record {position}"
+        yield StoredPatch(
+            patch=decode(record, where=where), split=split, shard=shard_file, position=position
+        )
+
+
+def processes(info: DatasetInfo, jobs: int | None) -> int:
+    """Returns `jobs`, or if that is None a process per core as far as there is work for them."""
+    shards = [shard for split in info.splits.values() for shard in split.shards]
+    work = math.ceil(sum(shard.bytes for shard in shards) / WORTH_A_PROCESS_BYTES)
+    return max(min(usable_cores(), len(shards), work), 1) if jobs is None else jobs
 
 
 def record_at(folder: Path, info: DatasetInfo, shard_file: str, position: int) -> Patch:

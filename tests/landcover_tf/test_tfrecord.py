@@ -31,6 +31,24 @@ def test_tensorflow_and_we_read_the_same_records(tmp_path, compression):
         assert path.read_bytes() == (tmp_path / "theirs").read_bytes()
 
 
+@pytest.mark.parametrize("compression", ["none", "gzip"])
+@pytest.mark.parametrize("damage", [None, 40, 60])
+def test_the_whole_file_is_hashed_while_it_is_read(tmp_path, compression, damage):
+    path = tmp_path / "f"
+    written(path, compression)
+    data = bytearray(path.read_bytes() + bytes(3_000_000 if damage else 0))
+    if damage:
+        data[damage] ^= 4
+    path.write_bytes(data)
+    digest = hashlib.sha256()
+    try:
+        read = list(read_records(path, compression, digest=digest))
+    except DatasetError:
+        read = None
+    assert (read == RECORDS) == (damage is None)
+    assert digest.hexdigest() == hashlib.sha256(data).hexdigest()
+
+
 def test_gzip_files_carry_no_name_and_no_time(tmp_path):
     written(tmp_path / "a", "gzip")
     written(tmp_path / "b", "gzip")

@@ -31,6 +31,12 @@ def test_class_shares_are_those_of_the_records(built):
     assert found.class_fractions["train"]["wetlands"] == 0
 
 
+def test_any_number_of_processes_finds_the_same(built):
+    one, two = (audit.audit(built, min_distance_px=1000, jobs=jobs) for jobs in (1, 2))
+    assert one == two
+    assert one.leaks
+
+
 def test_a_greater_distance_can_be_asked(built, capsys):
     assert audit.main([str(built), "--min-distance-px", "1000"]) == 1
     assert "LEAK: train and val come within" in capsys.readouterr().out

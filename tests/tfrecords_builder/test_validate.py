@@ -1,5 +1,6 @@
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -87,6 +88,37 @@ def test_wrong_codes_and_values_are_found(writable):
     assert "empty pixels not marked as no data" in text
     assert "holds the same pixels as" in text
     assert "has the key of" in text
+
+
+def test_any_number_of_processes_finds_the_same(writable):
+    def spoil(patches):
+        patches[0].label[3, 3] = 77
+        patches[1].image[..., 0][patches[1].validity == 0] = 65535
+        patches.append(patches[2])
+
+    rewrite(writable, spoil)
+    # A record of another shard is there twice, and a shard is cut short.
+    held_out = DatasetInfo.load(writable).split("test").shards[0]
+    path = writable / held_out.file
+    path.write_bytes(path.read_bytes()[:-100])
+    one, two = (validate.validate(writable, jobs=jobs) for jobs in (1, 2))
+    assert one == two
+    assert len(one.problems) > 4
+    assert one.hints
+
+
+@pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="needs Linux")
+def test_every_shard_is_read_once(built):
+    def bytes_read():
+        return int(Path("/proc/self/io").read_text().split()[1])
+
+    info = DatasetInfo.load(built)
+    validate.validate(built)
+    before = bytes_read()
+    validate.validate(built)
+    described = sum((built / name).stat().st_size for name in ("dataset.json", "patches.jsonl"))
+    shards = sum(shard.bytes for split in info.splits.values() for shard in split.shards)
+    assert shards <= bytes_read() - before < 1.2 * shards + described
 
 
 def test_labels_that_differ_from_the_index_are_found(writable):
