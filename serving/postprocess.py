@@ -18,15 +18,15 @@ from serving.objects import without_small_objects
 class Cleaning:
     """What is done to a class map, in this order."""
 
-    refine: Refinement = "none"
+    refine: Refinement
     """Vote of the neighbourhood: on summed class probabilities, or on labels."""
-    refine_window: int = 7
+    refine_window: int
     """Side of that neighbourhood in pixels, odd."""
-    majority: int = 0
+    majority: int
     """Side of a majority filter in pixels, odd; 0 is off."""
-    min_object_px: int = 20
+    min_object_px: int
     """Objects of fewer pixels are removed; 0 is off."""
-    sieve: Mapping[int, int] = field(default_factory=dict, hash=False)
+    sieve: Mapping[int, int] = field(hash=False)
     """Least pixels of an object by dense class, where it differs from `min_object_px`."""
 
     def __post_init__(self) -> None:

@@ -4,7 +4,8 @@ The model has the shape of the real one in small: strided and dilated context (s
 export's signature, and stored values in. Its convolutions read no further than 24 px.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from landcover_tf.legend import load_legend
 from landcover_tf.model_info import ModelInfo
 from serving.config import PredictConfig
 from serving.options import PredictionOptions, options_of
+from serving.postprocess import Cleaning
 
 BANDS = ("B02", "B03", "B04", "B08")
 MARGIN_PX = 32
@@ -180,3 +182,10 @@ def predict_options(**flags: Any) -> PredictionOptions:
     """Returns the options of a command with these flags, and the defaults of all others."""
     paths = {"model_path": Path(), "input_image": (), "output_map": Path()}
     return options_of(PredictConfig(**paths, **flags))
+
+
+def cleaning(sieve: Mapping[int, int] | None = None, **flags: Any) -> Cleaning:
+    """Returns the cleaning of a command with these flags and a sieve by dense class."""
+    legend = load_legend("landcover9")
+    found = predict_options(**flags).cleaning.cleaning(legend, legend.codes)
+    return replace(found, sieve=sieve or {})

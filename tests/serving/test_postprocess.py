@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from local_export import predict_options
+from local_export import cleaning, predict_options
 from scipy import ndimage
 
 from landcover_tf.errors import ConfigError
@@ -16,7 +16,6 @@ from serving.bands_on_disk import BandStore
 from serving.halo import map_with_halo
 from serving.objects import fill_removed, without_small_objects
 from serving.postprocess import (
-    Cleaning,
     box_sum,
     clean,
     label_vote,
@@ -61,9 +60,9 @@ def test_votes_streamed_equal_votes_on_the_whole(
     case: tuple[np.ndarray, list[int]], window: int, refine: str
 ) -> None:
     raster, heights = case
-    cleaning = Cleaning(refine=refine, refine_window=window, majority=3)
-    whole = np.concatenate(list(refined([raster], cleaning)), axis=1)
-    parts = list(refined(_blocks(raster, heights), cleaning))
+    wanted = cleaning(refine=refine, refine_window=window, majority=3)
+    whole = np.concatenate(list(refined([raster], wanted)), axis=1)
+    parts = list(refined(_blocks(raster, heights), wanted))
     assert [p.shape[1] for p in parts] == heights
     np.testing.assert_array_equal(np.concatenate(parts, axis=1), whole)
 
@@ -74,7 +73,7 @@ def test_objects_removed_in_blocks_equal_objects_removed_on_the_whole(
     case: tuple[np.ndarray, list[int]], least: int
 ) -> None:
     raster, heights = case
-    sizes = Cleaning(min_object_px=least, sieve={1: 5}).least_sizes
+    sizes = cleaning(min_object_size=least, sieve={1: 5}).least_sizes
     whole = np.concatenate(list(without_small_objects(lambda: [raster], sizes)), axis=1)
     parts = list(without_small_objects(lambda: _blocks(raster, heights), sizes))
     assert [p.shape[1] for p in parts] == heights
@@ -88,7 +87,7 @@ def test_objects_of_the_least_size_are_kept_and_smaller_ones_are_not(
     case: tuple[np.ndarray, list[int]], least: int
 ) -> None:
     raster, heights = case
-    sizes = Cleaning(min_object_px=least).least_sizes
+    sizes = cleaning(min_object_size=least).least_sizes
     out = np.concatenate(list(without_small_objects(lambda: _blocks(raster, heights), sizes)), 1)[0]
     # A second way to measure: scipy labels one class at a time.
     large = np.zeros(raster.shape[1:], bool)
@@ -155,8 +154,8 @@ def test_fill_keeps_what_it_cannot_reach() -> None:
 def test_sieve_per_class_overrides_the_common_size() -> None:
     raster = np.zeros((2, 1, 12), np.uint8)
     raster[0, 0] = [0, 0, 0, 0, 1, 1, 0, 0, 2, 2, 0, 0]
-    cleaning = Cleaning(min_object_px=3, sieve={2: 1, 0: 0})
-    (block,) = without_small_objects(lambda: [raster], cleaning.least_sizes)
+    wanted = cleaning(min_object_size=3, sieve={2: 1, 0: 0})
+    (block,) = without_small_objects(lambda: [raster], wanted.least_sizes)
     assert block[0].tolist() == [[0, 0, 0, 0, 0, 0, 0, 0, 2, 2, 0, 0]]
 
 
@@ -178,10 +177,10 @@ def test_cleaning_a_store_equals_cleaning_the_raster(tmp_path: Path) -> None:
     store.prepare({}, overwrite=False, same_source=lambda found: True)
     store.write(0, raster[:, :20])
     store.write(1, raster[:, 20:])
-    cleaning = Cleaning(refine="probabilities", majority=3, min_object_px=4)
-    cleaned = clean(store, cleaning, tmp_path, block_rows=16)
-    voted = np.concatenate(list(refined([raster], cleaning)), axis=1)
-    (whole,) = without_small_objects(lambda: [voted], cleaning.least_sizes)
+    wanted = cleaning(refine="probabilities", majority=3, min_object_size=4)
+    cleaned = clean(store, wanted, tmp_path, block_rows=16)
+    voted = np.concatenate(list(refined([raster], wanted)), axis=1)
+    (whole,) = without_small_objects(lambda: [voted], wanted.least_sizes)
     np.testing.assert_array_equal(cleaned.rows(0, 50, (0, 1)), whole)
 
 
@@ -194,10 +193,8 @@ def test_a_wrong_sieve_is_refused(entry: str) -> None:
 
 def test_sieve_accepts_names_and_codes() -> None:
     legend = load_legend("landcover9")
-    cleaning = predict_options(sieve=("urban areas=5", "60=9")).cleaning.cleaning(
-        legend, legend.codes
-    )
-    assert cleaning.sieve == {3: 5, 5: 9}
+    found = predict_options(sieve=("urban areas=5", "60=9")).cleaning.cleaning(legend, legend.codes)
+    assert found.sieve == {3: 5, 5: 9}
 
 
 @pytest.mark.parametrize("side", [6, 0, -1])

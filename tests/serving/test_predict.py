@@ -12,7 +12,7 @@ import pytest
 import rasterio
 import rasterio.warp
 from fakes.stac_rules import check_extensions
-from local_export import BANDS, SmallExport, write_raster
+from local_export import BANDS, SmallExport, cleaning, write_raster
 from PIL import Image
 from pystac import STACObjectType
 from pystac.validation.stac_validator import JsonSchemaSTACValidator
@@ -175,7 +175,7 @@ def test_a_second_model_of_other_settings_does_not_touch_a_finished_map(
 def test_post_processing_options_change_the_map_as_named(
     small_export: SmallExport, tmp_path: Path
 ) -> None:
-    from serving.postprocess import Cleaning, refined
+    from serving.postprocess import refined
 
     image = write_raster(tmp_path / "scene.tif", 120, 90)
     out = tmp_path / "map.tif"
@@ -184,8 +184,8 @@ def test_post_processing_options_change_the_map_as_named(
     untiled = small_export.untiled(image)
     levels = np.rint(np.moveaxis(untiled, -1, 0) * 254).astype(np.uint8)
     block = np.concatenate([levels.argmax(axis=0)[None], levels.max(axis=0)[None], levels])
-    cleaning = Cleaning(refine="probabilities", refine_window=7)
-    (voted,) = refined([block.astype(np.uint8)], cleaning)
+    wanted = cleaning(refine="probabilities")
+    (voted,) = refined([block.astype(np.uint8)], wanted)
     codes = np.array(small_export.info.class_codes, np.uint8)[voted[0]]
     np.testing.assert_array_equal(read(out), codes)
     np.testing.assert_array_equal(read(tmp_path / "confidence.tif"), voted[1])
