@@ -68,28 +68,26 @@ def _train(
     config: TrainConfig, found: Preflight, on_epoch: Callable[[Row], bool | None] | None
 ) -> Outcome:
     devices = choose_devices(config.strategy)
-    with (
-        explained(config.data_dir, memory_advice=_MEMORY_ADVICE, workers=devices.workers),
-        _alone(found.run, devices),
-    ):
-        # What another process did before it let go.
-        found = check(config)
-        if devices.any_worker(found.finished):
-            return _finished_before(found)
+    with explained(config.data_dir, memory_advice=_MEMORY_ADVICE, workers=devices.workers):
         # Not 0: tf.data cannot combine a global seed of 0 with a seed computed in the graph.
         keras.utils.set_random_seed(1 + config.seed)
         if config.deterministic:
             tf.config.experimental.enable_op_determinism()
-        resume = _resumes(found, devices)
-        session = Session(
-            config=config,
-            found=found,
-            devices=devices,
-            resume=resume,
-            built=build(config, found.info, devices, resume=resume),
-            batches=Batches(config, found.info, devices),
-        )
-        return session.run(on_epoch)
+        with _alone(found.run, devices):
+            # What another process did before it let go.
+            found = check(config)
+            if devices.any_worker(found.finished):
+                return _finished_before(found)
+            resume = _resumes(found, devices)
+            session = Session(
+                config=config,
+                found=found,
+                devices=devices,
+                resume=resume,
+                built=build(config, found.info, devices, resume=resume),
+                batches=Batches(config, found.info, devices),
+            )
+            return session.run(on_epoch)
 
 
 @contextmanager
