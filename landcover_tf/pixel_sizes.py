@@ -45,6 +45,19 @@ def pixel_sides_m(transform: Affine, crs: CRS, shape: tuple[int, int]) -> tuple[
     return float(height), float(width)
 
 
+def square_side_m(transform: Affine, crs: CRS | None, shape: tuple[int, int]) -> float | None:
+    """Returns the side of a square as large as the middle pixel, None without a projected CRS.
+
+    Args:
+        transform: From pixels to coordinates.
+        crs: The coordinates' system.
+        shape: Height and width of the raster in pixels.
+    """
+    if crs is None or not crs.is_projected:
+        return None
+    return math.sqrt(math.prod(pixel_sides_m(transform, crs, shape)))
+
+
 def pixel_area_m2(transform: Affine, crs: CRS | None, shape: tuple[int, int]) -> float | None:
     """Returns the area of each pixel of a raster.
 

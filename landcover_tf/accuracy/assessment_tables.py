@@ -188,4 +188,4 @@ def _matrix(values: Mapping[str, Any], key: str, caption: str, form: str) -> Tex
 
 
 def _share(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
+    return number({"value": value})

@@ -1,6 +1,5 @@
 """A class map read in row strips, so that a full tile needs little memory."""
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +13,7 @@ from rasterio.transform import Affine
 from landcover_tf.errors import RasterError
 from landcover_tf.grid import Window
 from landcover_tf.legend import Legend, load_legend
-from landcover_tf.pixel_sizes import pixel_area_m2, pixel_sides_m
+from landcover_tf.pixel_sizes import pixel_area_m2, square_side_m
 from landcover_tf.raster_legends import choose_legend
 from landcover_tf.raster_windows import read_window
 
@@ -130,10 +129,7 @@ class ClassMap:
     @property
     def pixel_m(self) -> float | None:
         """Side of a square as large as the middle pixel, None without a projected CRS."""
-        if self.crs is None or not self.crs.is_projected:
-            return None
-        sides = pixel_sides_m(self.transform, self.crs, (self.height, self.width))
-        return math.sqrt(math.prod(sides))
+        return square_side_m(self.transform, self.crs, (self.height, self.width))
 
     def strips(self, rows: int) -> Iterator[Window]:
         """Yields windows of full rows that cover the map from top to bottom.

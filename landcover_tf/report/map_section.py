@@ -9,7 +9,7 @@ import rasterio
 from landcover_tf.errors import ConfigError, RasterError
 from landcover_tf.files import beside, read_json
 from landcover_tf.legend import Legend
-from landcover_tf.report.page import Section, Table, class_pixels
+from landcover_tf.report.page import Section, Table, class_pixels, percent
 
 APPLICABILITY = "applicability.json"
 
@@ -32,7 +32,7 @@ def map_provenance(map_path: Path, legend: Legend) -> Section:
     total = sum(counts.values())
     empty = counts.get(legend.nodata, 0)
     paragraphs = [
-        f"{empty:,} of the {total:,} pixels of {map_path.name} ({_percent(empty / total)}) have no "
+        f"{empty:,} of the {total:,} pixels of {map_path.name} ({percent(empty / total)}) have no "
         "class: the image has no data there, or a mask left them out."
     ]
     tables = []
@@ -90,8 +90,8 @@ def _applicability_rows(values: Mapping[str, Any]) -> list[tuple[str, str, str]]
     return [
         (
             "pixels outside the training range",
-            _percent(values["outside_fraction"]),
-            _percent(limits["outside_fraction"]),
+            percent(values["outside_fraction"]),
+            percent(limits["outside_fraction"]),
         ),
         (
             "population stability index, median of the bands",
@@ -100,7 +100,3 @@ def _applicability_rows(values: Mapping[str, Any]) -> list[tuple[str, str, str]]
         ),
         *((f"of {band}", f"{index:.3f}", "-") for band, index in values["stability_index"].items()),
     ]
-
-
-def _percent(fraction: float) -> str:
-    return f"{100 * fraction:.1f} %"

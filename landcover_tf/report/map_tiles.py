@@ -8,7 +8,6 @@ script file of its own.
 import base64
 import io
 import json
-import math
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -26,7 +25,7 @@ from landcover_tf.errors import OutputError, RasterError
 from landcover_tf.files import atomic_folder, remove_leftovers, require_space
 from landcover_tf.legend import Legend
 from landcover_tf.pictures import Stretch, picture_bands
-from landcover_tf.pixel_sizes import pixel_sides_m
+from landcover_tf.pixel_sizes import square_side_m
 from landcover_tf.progress import progress
 from landcover_tf.report.map_layers import MapLayers, OpenLayers
 
@@ -77,7 +76,7 @@ def _build(sources: OpenLayers, folder: Path) -> TilePyramid:
         "tile": TILE_PX,
         "transform": list(sources.map.transform)[:6],
         "crs": _crs_name(sources.map.crs),
-        "pixel_m": _pixel_m(sources.map),
+        "pixel_m": square_side_m(sources.map.transform, sources.map.crs, sources.map.shape),
         "image": sources.image is not None,
         "confidence": sources.confidence is not None,
         "reference": sources.reference is not None,
@@ -142,12 +141,6 @@ def _crs_name(crs: Any) -> str | None:
         return None
     code = crs.to_epsg()
     return f"EPSG:{code}" if code else "Position"
-
-
-def _pixel_m(raster: Any) -> float | None:
-    if raster.crs is None or not raster.crs.is_projected:
-        return None
-    return math.sqrt(math.prod(pixel_sides_m(raster.transform, raster.crs, raster.shape)))
 
 
 def _keys(height: int, width: int, levels: int) -> Iterator[Key]:

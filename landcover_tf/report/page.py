@@ -75,6 +75,11 @@ class Page:
     """What `viewer_data` returned, when the page shows a map."""
 
 
+def percent(fraction: float) -> str:
+    """Returns a share as text."""
+    return f"{100 * fraction:.1f} %"
+
+
 def write_page(page: Page, path: Path) -> None:
     """Writes the page as one HTML file that needs no network."""
     folder = resources.files("landcover_tf.report")

@@ -11,10 +11,11 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from landcover_tf.accuracy.assessment_tables import number
 from landcover_tf.colour_vision import closest_pairs
 from landcover_tf.dataset_info import DatasetInfo
 from landcover_tf.legend import Legend
-from landcover_tf.report.page import Picture, Section, Table
+from landcover_tf.report.page import Picture, Section, Table, percent
 
 
 def provenance(info: DatasetInfo, summary: Mapping[str, Any], config: Mapping[str, Any]) -> Section:
@@ -67,7 +68,7 @@ def dataset(info: DatasetInfo) -> Section:
     shares = [
         (
             f"{c.code} {c.name}",
-            *(_percent(info.splits[n].class_pixels.get(c.code, 0) / totals[n]) for n in names),
+            *(percent(info.splits[n].class_pixels.get(c.code, 0) / totals[n]) for n in names),
         )
         for c in info.legend.classes
     ]
@@ -103,7 +104,7 @@ def accuracy(scores: Mapping[str, Any], legend: Legend) -> Section:
     """Returns totals and per-class scores of the network beside the baseline, with intervals."""
     judged = [scores["unet"], *([scores["baseline"]] if scores.get("baseline") else [])]
     totals = [
-        (title, *(_interval(j["intervals"][key]) for j in judged))
+        (title, *(number(j["intervals"][key]) for j in judged))
         for key, title in (
             ("overall_accuracy", "overall accuracy"),
             ("mean_iou", "mean IoU"),
@@ -120,7 +121,7 @@ def accuracy(scores: Mapping[str, Any], legend: Legend) -> Section:
                 name,
                 f"{own['support']:,}",
                 *(_number(own[key]) for key in ("precision", "recall", "f1")),
-                _interval(own["iou_interval"]),
+                number(own["iou_interval"]),
                 *others,
             )
         )
@@ -248,14 +249,7 @@ def _split_rule(info: DatasetInfo) -> str:
 
 
 def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
-
-
-def _interval(values: Mapping[str, float | None]) -> str:
-    text = _number(values["value"])
-    if values["low"] is None or values["high"] is None:
-        return text
-    return f"{text} [{values['low']:.3f}, {values['high']:.3f}]"
+    return number({"value": value})
 
 
 def _numeric_columns(rows: Sequence[Mapping[str, str]]) -> dict[str, list[float]]:
@@ -273,10 +267,6 @@ def _drawn(figure: Figure, alt: str) -> Picture:
     figure.savefig(buffer, format="png", dpi=110, facecolor="white")
     text = base64.b64encode(buffer.getvalue()).decode()
     return Picture(url=f"data:image/png;base64,{text}", alt=alt)
-
-
-def _percent(fraction: float) -> str:
-    return f"{100 * fraction:.1f} %"
 
 
 def _plain(value: Any) -> str:

@@ -7,7 +7,7 @@ from rasterio import Affine
 from rasterio.crs import CRS
 from rasterio.warp import transform
 
-from landcover_tf.pixel_sizes import pixel_area_m2, pixel_sides_m
+from landcover_tf.pixel_sizes import pixel_area_m2, pixel_sides_m, square_side_m
 
 COS, SIN = math.cos(math.radians(30)), math.sin(math.radians(30))
 SHAPE = (100, 100)
@@ -29,6 +29,9 @@ def test_sides_and_area_are_those_of_the_pixel_however_it_is_turned():
     utm = CRS.from_epsg(32634)
     assert pixel_sides_m(turned(5e5, 5e6), utm, SHAPE) == pytest.approx((10, 20))
     assert pixel_area_m2(turned(5e5, 5e6), utm, SHAPE) == pytest.approx(200)
+    assert square_side_m(turned(5e5, 5e6), utm, SHAPE) == pytest.approx(200**0.5)
+    for crs in (None, CRS.from_epsg(4326)):
+        assert square_side_m(Affine(1e-4, 0, 15, 0, -1e-4, 46), crs, SHAPE) is None
 
 
 def test_feet_count_as_feet():
