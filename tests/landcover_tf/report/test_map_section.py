@@ -106,7 +106,7 @@ def test_another_file_is_no_applicability(tmp_path):
     path = write_map(tmp_path / "map.tif")
     for text in ("[]", '{"applicable": true}', '{"applicable": true, "limits": 3}'):
         (tmp_path / "applicability.json").write_text(text)
-        with pytest.raises(ConfigError, match=r"applicability\.json is not what serving\.predict"):
+        with pytest.raises(ConfigError, match=r"applicability\.json is not what landcover predict"):
             map_provenance(path, LEGEND)
 
 
