@@ -113,8 +113,8 @@ def _lattice(positions: Positions, shape: tuple[int, int]) -> _Lattice:
         xs, ys = _nodes(positions, rows, cols)
         exact = _nodes(positions, rows[:-1:4] + step / 2, cols[:-1:4] + step / 2)
         middles = [(v[:-1, :-1] + v[1:, 1:])[::4, ::4] / 2 for v in (xs, ys)]
-        bend = np.abs(np.subtract(middles, exact)).max()
-        # A bend that is not a number is beside places that the projection does not know.
+        # What the raster's projection cannot express has no bend.
+        bend = np.nan_to_num(np.abs(np.subtract(middles, exact))).max()
         if step == 1 or bend <= _BEND_PX:
             break
         step //= 2

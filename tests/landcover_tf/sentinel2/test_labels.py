@@ -177,6 +177,22 @@ def test_fine_labels_across_the_antimeridian_have_no_gap(tmp_path):
     assert np.array_equal(found.codes[clear], np.where(at < 1, 10, 20)[clear])
 
 
+def test_pixels_that_the_labels_projection_cannot_express_have_no_class():
+    asked = []
+
+    def positions(cols, rows):
+        asked.append(len(cols))
+        return np.where(cols > 40, np.inf, cols * 2), rows * 2
+
+    found = majority.largest_class(
+        np.full((200, 200), 20, np.uint8), positions, nodata=0, place=GRID, shape=(100, 100),
+        min_labelled_fraction=0.5,
+    )  # fmt: skip
+    # Exact positions are 16 pixels apart, and few: others than these would take long to find.
+    assert (found[:, :32] == 20).all() and (found[:, 41:] == 0).all()
+    assert sum(asked) < 100
+
+
 def test_sparse_fine_labels_need_half_of_a_pixel(tmp_path):
     # Of the 4 x 4 labels in each 10 m pixel, 7, 8 or 1 have a class.
     block = np.zeros((3, 4, 4))
