@@ -2,7 +2,6 @@
 
 import csv
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib.image
@@ -19,7 +18,7 @@ from landcover_tf.errors import RasterError
 from landcover_tf.files import atomic_path
 from landcover_tf.geopackage import Layer, point_blob, write_layer
 from landcover_tf.grid import Window
-from landcover_tf.pictures import Stretch, picture_bands
+from landcover_tf.image_colours import ImageColours
 from landcover_tf.pixel_sizes import pixel_sides_m
 from landcover_tf.progress import progress
 from landcover_tf.qgis_styles import point_style
@@ -35,8 +34,6 @@ _OUTLINE_PX = 7
 _OUTLINE_COLOUR = (255, 0, 160)
 _LINE_FRACTION = 1 / 400
 """Width of the outline's line as a share of the picture's side."""
-_OVERVIEW_PX = 512
-"""Side of the overview from which the stretch of the colours is taken."""
 
 
 def coordinates(class_map: ClassMap, points: DrawnPoints) -> tuple[np.ndarray, np.ndarray]:
@@ -123,7 +120,7 @@ def draw_pictures(
         # Places that have none in the image's reference system lie outside of it.
         cols, rows = np.where(np.isfinite(centres), centres, -1).astype(int).T
         radius = max(round(side_m / _row_height_m(raster) / 2), 4)
-        colours = _colours(raster)
+        colours = ImageColours.of(raster)
         # In the file's order, so that neighbours share GDAL's decoded blocks.
         for i in progress(np.lexsort((cols, rows)).tolist(), label="pictures"):
             picture = _picture(raster, colours, int(rows[i]), int(cols[i]), radius, outlines[i])
@@ -133,31 +130,6 @@ def draw_pictures(
     if not any(files):
         raise RasterError(f"{image} shows none of the points; check its position and no data")
     return files
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Colours:
-    """How an image is shown: the same for all pictures, so that dark stays dark."""
-
-    bands: tuple[int, int, int]
-    """Red, green, blue, counted from 1."""
-    stretch: Stretch
-    nodata: float
-
-
-def _colours(raster: rasterio.DatasetReader) -> _Colours:
-    bands = picture_bands(raster.descriptions)
-    shape = (min(raster.height, _OVERVIEW_PX), min(raster.width, _OVERVIEW_PX))
-    values = raster.read(bands, out_shape=(3, *shape))
-    nodata = 0.0 if raster.nodata is None else raster.nodata
-    stretch = Stretch.of(values[:, _has_data(values, nodata)])
-    return _Colours(bands=bands, stretch=stretch, nodata=nodata)
-
-
-def _has_data(values: np.ndarray, nodata: float) -> np.ndarray:
-    """Returns where all bands [bands, height, width] are numbers and not all are no data."""
-    found: np.ndarray = np.isfinite(values).all(axis=0) & (values != nodata).any(axis=0)
-    return found
 
 
 def _outlines(
@@ -186,7 +158,7 @@ def _row_height_m(raster: rasterio.DatasetReader) -> float:
 
 def _picture(
     raster: rasterio.DatasetReader,
-    colours: _Colours,
+    colours: ImageColours,
     row: int,
     col: int,
     radius: int,
@@ -208,9 +180,9 @@ def _picture(
     around = pixel.expand(radius)
     inside = around.clip(raster.height, raster.width) or pixel
     values = read_window(raster, inside, list(colours.bands))
-    if not _has_data(values, colours.nodata)[row - inside.row_off, col - inside.col_off]:
+    if not colours.has_data(values)[row - inside.row_off, col - inside.col_off]:
         return None
-    small = colours.stretch.apply(np.moveaxis(values, 0, -1))
+    small = colours.picture(values)
     padding = around.padding_inside(raster.height, raster.width)
     small = np.pad(small, (*padding, (0, 0)))
     scale = -(-_SIDE_PX // len(small))

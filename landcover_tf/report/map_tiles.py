@@ -23,8 +23,8 @@ from rasterio.windows import Window as RasterWindow
 
 from landcover_tf.errors import OutputError, RasterError
 from landcover_tf.files import atomic_folder, remove_leftovers, require_space
+from landcover_tf.image_colours import ImageColours
 from landcover_tf.legend import Legend
-from landcover_tf.pictures import Stretch, picture_bands
 from landcover_tf.pixel_sizes import square_side_m
 from landcover_tf.progress import progress
 from landcover_tf.report.map_layers import MapLayers, OpenLayers
@@ -82,10 +82,10 @@ def _build(sources: OpenLayers, folder: Path) -> TilePyramid:
         "reference": sources.reference is not None,
         "probabilities": sources.probabilities.raster.count if sources.probabilities else 0,
     }
-    stretch = _stretch(sources.image) if sources.image is not None else None
+    colours = ImageColours.of(sources.image) if sources.image is not None else None
     keys = list(_keys(height, width, levels))
     bar = progress(keys, label="map tiles", unit="tile")
-    encoded = ((key, _tile(sources, key, levels, stretch)) for key in bar)
+    encoded = ((key, _tile(sources, key, levels, colours)) for key in bar)
     kept: dict[str, dict[str, str]] = {}
     size = 0
     for key, tile in encoded:
@@ -97,7 +97,7 @@ def _build(sources: OpenLayers, folder: Path) -> TilePyramid:
         return TilePyramid(description=description, embedded=kept)
     fresh = folder.with_name(f"{folder.name}.new")
     remove_leftovers(fresh)
-    needed = _expected_bytes(keys, levels, lambda key: _tile(sources, key, levels, stretch))
+    needed = _expected_bytes(keys, levels, lambda key: _tile(sources, key, levels, colours))
     require_space(folder.parent, needed, f"{folder.name} of {len(keys)} map tiles")
     print(f"writing {len(keys)} map tiles, about {needed / 1e6:.1f} MB, to {folder}", flush=True)
     # A run that was killed before it could put them in place leaves them.
@@ -155,7 +155,9 @@ def _name(key: Key) -> str:
     return "{}/{}/{}".format(*key)
 
 
-def _tile(sources: OpenLayers, key: Key, levels: int, stretch: Stretch | None) -> dict[str, str]:
+def _tile(
+    sources: OpenLayers, key: Key, levels: int, colours: ImageColours | None
+) -> dict[str, str]:
     level, row, col = key
     zoom = 1 << (levels - 1 - level)
     window, shape = _extent(sources.map.shape, row, col, TILE_PX * zoom, zoom)
@@ -176,11 +178,9 @@ def _tile(sources: OpenLayers, key: Key, levels: int, stretch: Stretch | None) -
         reference = sources.reference
         values[(*inside, 2)] = reference.to_bytes(read(reference.raster, 1, Resampling.nearest))
     tile = {"values": _data_url(values, "PNG")}
-    if stretch is not None:
+    if colours is not None:
         picture = np.zeros((TILE_PX, TILE_PX, 3), np.uint8)
-        colours = picture_bands(sources.image.descriptions)
-        bands = read(sources.image, colours, Resampling.average)
-        picture[inside] = stretch.apply(np.moveaxis(bands, 0, -1))
+        picture[inside] = colours.picture(read(sources.image, colours.bands, Resampling.average))
         tile["image"] = _data_url(picture, "JPEG")
     if sources.probabilities is not None and zoom == 1:
         shares = sources.probabilities
@@ -199,16 +199,6 @@ def _extent(
     width = min(step, shape[1] - col * step)
     window = RasterWindow(col * step, row * step, width, height)
     return window, (-(-height // zoom), -(-width // zoom))
-
-
-def _stretch(image: Any) -> Stretch:
-    zoom = max(max(image.shape) // 512, 1)
-    out_shape = (3, -(-image.height // zoom), -(-image.width // zoom))
-    sample = image.read(picture_bands(image.descriptions), out_shape=out_shape).astype(np.float32)
-    valid = np.isfinite(sample).all(axis=0)
-    if image.nodata is not None:
-        valid &= (sample != image.nodata).any(axis=0)
-    return Stretch.of(sample[:, valid])
 
 
 def _data_url(array: np.ndarray, form: str) -> str:
