@@ -1,7 +1,5 @@
 """`dataset.html`, the dataset on one page: `python -m tfrecords_builder.card DATASET`."""
 
-import base64
-import math
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
@@ -13,41 +11,23 @@ from typing import Annotated, Any
 
 import numpy as np
 import tyro
-from rasterio.io import MemoryFile
 
 from landcover_tf import cli
 from landcover_tf.dataset_info import FORMULAS, DatasetInfo
 from landcover_tf.files import atomic_path
 from landcover_tf.patch_index import PatchEntry, read_index
 from landcover_tf.sentinel2.validity import ValidityBit
-from tfrecords_builder.rasters import without_georeference_warning
-from tfrecords_builder.reading import record_at, stored_patches
+from tfrecords_builder.card_maps import OPACITY, SPLIT_COLOURS, drawn_maps
+from tfrecords_builder.data_uri import png_uri
+from tfrecords_builder.reading import stored_patches
 
 FILE_NAME = "dataset.html"
 SAMPLES = 6
 """Sample patches of each split."""
-MAPS = 6
-"""Coordinate systems that get a map."""
 SAMPLE_PX = 128
 """Most pixels a side of a sample patch."""
-MAP_UNITS = 600
-"""Longer side of a map in drawing units."""
 HISTOGRAM_BARS = 120
-SPLIT_COLOURS = {"train": "#4477aa", "val": "#ccbb44", "test": "#ee6677"}
 WHITE: dict[str, Any] = {"constant_values": 255}
-
-
-@dataclass(frozen=True, kw_only=True)
-class DrawnMap:
-    """Patches of one coordinate system as squares of an SVG."""
-
-    crs: str
-    width: float
-    height: float
-    corners: str
-    """Coordinates of the lower left and the upper right corner."""
-    paths: dict[str, str]
-    """Squares of each split."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +82,8 @@ def write_card(folder: Path, info: DatasetInfo, entries: Sequence[PatchEntry], p
         groups=set().union(*groups.values()),
         groups_of_split={name: sorted(members) for name, members in groups.items()},
         colours=SPLIT_COLOURS,
-        maps=_maps(folder, info, entries),
+        opacity=OPACITY,
+        maps=drawn_maps(folder, info, entries),
         histograms=_band_histograms(info),
         band_rows=_band_rows(info),
         samples=_samples(folder, info),
@@ -116,42 +97,6 @@ def _program(config: CardConfig) -> None:
     path = config.output or config.data_dir / FILE_NAME
     write_card(config.data_dir, info, read_index(config.data_dir), path)
     print(f"wrote {path}")
-
-
-def _maps(folder: Path, info: DatasetInfo, entries: Sequence[PatchEntry]) -> list[DrawnMap]:
-    """Returns the patches in each of their coordinate systems; none when they have none."""
-    maps = []
-    for crs in sorted({entry.crs for entry in entries} - {""})[:MAPS]:
-        members = [entry for entry in entries if entry.crs == crs]
-        across, down = _patch_sides(folder, info, members)
-        left, right = (f(e.x for e in members) + d * across / 2 for f, d in ((min, -1), (max, 1)))
-        bottom, top = (f(e.y for e in members) + d * down / 2 for f, d in ((min, -1), (max, 1)))
-        scale = MAP_UNITS / max(right - left, top - bottom)
-        width, height = f"{across * scale:.1f}", f"{down * scale:.1f}"
-        squares: dict[str, list[str]] = {name: [] for name in info.splits}
-        for e in members:
-            x, y = (e.x - across / 2 - left) * scale, (top - e.y - down / 2) * scale
-            squares[e.split].append(f"M{x:.1f} {y:.1f}h{width}v{height}h-{width}z")
-        maps.append(
-            DrawnMap(
-                crs=crs,
-                width=(right - left) * scale,
-                height=(top - bottom) * scale,
-                corners=f"{left:.9g}, {bottom:.9g} to {right:.9g}, {top:.9g}",
-                paths={name: "".join(parts) for name, parts in squares.items()},
-            )
-        )
-    return maps
-
-
-def _patch_sides(
-    folder: Path, info: DatasetInfo, members: Sequence[PatchEntry]
-) -> tuple[float, float]:
-    """Returns width and height of a patch in the unit of its CRS: metres, feet or degrees."""
-    nearest = min(members, key=lambda entry: entry.position)
-    a, b, _, d, e, _ = record_at(folder, info, nearest.shard, nearest.position).transform
-    size = info.patch_grid.patch_size
-    return size * math.hypot(a, d), size * math.hypot(b, e)
 
 
 def _band_histograms(info: DatasetInfo) -> list[DrawnHistogram]:
@@ -217,18 +162,8 @@ def _samples(folder: Path, info: DatasetInfo) -> dict[str, str]:
             framed = [np.pad(p, ((2, 2), (2, 2), (0, 0)), **WHITE) for p in pair]
             columns.append(np.concatenate(framed))
         if columns:
-            pictures[split] = _embedded(np.concatenate(columns, axis=1))
+            pictures[split] = png_uri(np.concatenate(columns, axis=1))
     return pictures
-
-
-def _embedded(picture: np.ndarray) -> str:
-    """Returns uint8 [height, width, 3] as a data URI without a date: equal pictures are equal."""
-    height, width, bands = picture.shape
-    shape = {"height": height, "width": width, "count": bands, "dtype": "uint8"}
-    with without_georeference_warning(), MemoryFile() as file:
-        with file.open(driver="PNG", **shape) as raster:
-            raster.write(picture.transpose(2, 0, 1))
-        return "data:image/png;base64," + base64.b64encode(file.read()).decode()
 
 
 if __name__ == "__main__":
