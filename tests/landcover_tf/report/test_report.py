@@ -30,14 +30,22 @@ class Anchors(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def page(tiny_run, prepared_scenes, tmp_path_factory):
+def scored_run(tiny_run, tmp_path_factory):
+    """A copy of the session's run with an evaluation, which the session's own stays without."""
+    copy = tmp_path_factory.mktemp("scored") / "run"
+    shutil.copytree(tiny_run, copy)
     quick = ["--bootstrap-samples", "50", "--baseline-pixels", "4000"]
-    assert evaluate.main(["--run-dir", str(tiny_run), *quick]) == 0
+    assert evaluate.main(["--run-dir", str(copy), *quick]) == 0
+    return copy
+
+
+@pytest.fixture(scope="module")
+def page(scored_run, prepared_scenes, tmp_path_factory):
     scene = sorted(prepared_scenes.glob("S2*"))[0]
     output = tmp_path_factory.mktemp("page") / "report.html"
     # The labels stand in for a map: the page only needs legend codes.
     arguments = [
-        "--run-dir", str(tiny_run), "--output", str(output), "--map", str(scene / "labels.tif"),
+        "--run-dir", str(scored_run), "--output", str(output), "--map", str(scene / "labels.tif"),
         "--image", str(scene / "image.tif"), "--reference", str(scene / "labels.tif"),
     ]  # fmt: skip
     assert report.main(arguments) == 0
@@ -55,16 +63,16 @@ def test_every_link_has_its_section_and_nothing_comes_from_outside(page):
     assert not re.search(r"<(link|iframe)\b", text)
 
 
-def test_the_scores_are_those_of_the_evaluation(page, tiny_run):
+def test_the_scores_are_those_of_the_evaluation(page, scored_run):
     import json
 
-    scores = json.loads((tiny_run / "evaluation" / "test" / "scores.json").read_text())
+    scores = json.loads((scored_run / "evaluation" / "test" / "scores.json").read_text())
     text = page.read_text()
     assert f"<b>{scores['unet']['overall_accuracy']:.3f}</b>" in text
     assert f"{scores['pixels']:,}" in text
 
 
-def test_assessments_of_the_map_come_before_the_scores(page, tiny_run, prepared_scenes, tmp_path):
+def test_assessments_of_the_map_come_before_the_scores(scored_run, prepared_scenes, tmp_path):
     labels = str(sorted(prepared_scenes.glob("S2*"))[0] / "labels.tif")
     sample = tmp_path / "sample"
     design = ["design", "--map", labels, "--output-dir", str(sample), "--samples", "90"]
@@ -76,7 +84,7 @@ def test_assessments_of_the_map_come_before_the_scores(page, tiny_run, prepared_
     assert assess.main(["compare", "--map", labels, *comparison]) == 0
     output = tmp_path / "report.html"
     files = [sample / "assessment" / "estimate.json", tmp_path / "comparison" / "compare.json"]
-    arguments = ["--run-dir", str(tiny_run), "--output", str(output), "--assessment"]
+    arguments = ["--run-dir", str(scored_run), "--output", str(output), "--assessment"]
     assert report.main([*arguments, *map(str, files), "--map", labels]) == 0
     text = output.read_text()
     anchors = Anchors()
@@ -116,12 +124,12 @@ def test_assessments_of_other_maps_are_not_those_of_the_map_shown(evaluated_run,
     assert "another file" not in text
 
 
-def test_a_map_of_another_legend_is_refused(page, tiny_run, prepared_scenes, tmp_path, capsys):
+def test_a_map_of_another_legend_is_refused(scored_run, prepared_scenes, tmp_path, capsys):
     path = tmp_path / "map.tif"
     shutil.copy(sorted(prepared_scenes.glob("S2*"))[0] / "labels.tif", path)
     with rasterio.open(path, "r+") as raster:
         raster.update_tags(legend="worldcover")
-    arguments = ["--run-dir", str(tiny_run), "--output", str(tmp_path / "r.html")]
+    arguments = ["--run-dir", str(scored_run), "--output", str(tmp_path / "r.html")]
     assert report.main([*arguments, "--map", str(path)]) == 2
     assert "has codes of legend worldcover, the run of landcover9" in capsys.readouterr().err
     assert report.main([*arguments, "--map", str(tmp_path / "absent.tif")]) == 2
@@ -129,9 +137,9 @@ def test_a_map_of_another_legend_is_refused(page, tiny_run, prepared_scenes, tmp
     assert [p.name for p in tmp_path.iterdir()] == ["map.tif"]
 
 
-def test_another_file_is_no_assessment(page, tiny_run, tmp_path, capsys):
-    arguments = ["--run-dir", str(tiny_run), "--output", str(tmp_path / "r.html"), "--assessment"]
-    assert report.main([*arguments, str(tiny_run / "config.json")]) == 2
+def test_another_file_is_no_assessment(scored_run, tmp_path, capsys):
+    arguments = ["--run-dir", str(scored_run), "--output", str(tmp_path / "r.html"), "--assessment"]
+    assert report.main([*arguments, str(scored_run / "config.json")]) == 2
     assert "is not an assessment" in capsys.readouterr().err
 
 
