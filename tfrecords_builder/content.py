@@ -6,12 +6,17 @@ agree wherever they overlap, however they are shifted. Only hashes below a limit
 ones in every patch.
 """
 
+import math
+from collections.abc import Iterator
+
 import numpy as np
 
 SAMPLES_PER_PATCH = 512
 MIN_SHARED = 4
 """Fingerprints that must agree before a patch is said to share content."""
 MIN_SHARED_FRACTION = 0.005
+SEARCHED_AT_ONCE = 2**26
+"""Fingerprints of all patches that are sorted together, 8 bytes each and as much while sorting."""
 
 
 def fingerprints(image: np.ndarray, valid: np.ndarray) -> np.ndarray:
@@ -47,7 +52,7 @@ def shared_fractions(
     """Returns how much of each patch's content occurs in other splits.
 
     Args:
-        samples: Fingerprints of each patch.
+        samples: Fingerprints of each patch, ascending.
         split: Split number of each patch, int [patches].
         splits: Number of splits.
 
@@ -56,18 +61,35 @@ def shared_fractions(
         [patches, splits], with 0 for its own split, and whether that is more than chance, bool
         of the same shape.
     """
-    of_split = [
-        np.unique(np.concatenate([np.zeros(0, np.uint64), *(samples[i] for i in members)]))
-        for members in (np.flatnonzero(split == s) for s in range(splits))
-    ]
     counts = np.zeros((len(samples), splits), np.int64)
-    for number, sample in enumerate(samples):
-        for other in range(splits):
-            if other != split[number]:
-                counts[number, other] = _count_common(sample, of_split[other])
+    for part in _ranges(samples):
+        of_split = [
+            np.unique(np.concatenate([np.zeros(0, np.uint64), *(part[i] for i in members)]))
+            for members in (np.flatnonzero(split == s) for s in range(splits))
+        ]
+        for number, sample in enumerate(part):
+            for other in range(splits):
+                if other != split[number]:
+                    counts[number, other] += _count_common(sample, of_split[other])
     total = np.array([max(len(sample), 1) for sample in samples])
     share = counts / total[:, None]
     return share, (counts >= MIN_SHARED) & (share >= MIN_SHARED_FRACTION)
+
+
+def _ranges(samples: list[np.ndarray]) -> Iterator[list[np.ndarray]]:
+    """Yields the fingerprints of each patch in one range of hashes after the other.
+
+    A hash is searched among those of its range only, so that memory does not hold all of them
+    twice more.
+    """
+    parts = max(math.ceil(sum(map(len, samples)) / SEARCHED_AT_ONCE), 1)
+    largest = max((int(sample[-1]) for sample in samples if len(sample)), default=0)
+    borders = np.array([largest * number // parts for number in range(1, parts)], np.uint64)
+    places = [np.r_[0, np.searchsorted(sample, borders), len(sample)] for sample in samples]
+    for number in range(parts):
+        yield [
+            s[place[number] : place[number + 1]] for s, place in zip(samples, places, strict=True)
+        ]
 
 
 def _count_common(sample: np.ndarray, known: np.ndarray) -> int:

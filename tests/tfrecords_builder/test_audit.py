@@ -3,12 +3,13 @@ import json
 import numpy as np
 import pytest
 from builder_inputs import arguments, write_raster
+from fakes.traced_memory import peak_bytes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
 from landcover_tf.dataset_info import DatasetInfo
-from tfrecords_builder import audit
+from tfrecords_builder import audit, content
 from tfrecords_builder.__main__ import main as build
 from tfrecords_builder.content import fingerprints, shared_fractions
 
@@ -114,16 +115,30 @@ def test_images_of_8_bits_are_not_alike_by_chance(noise):
 @given(
     samples=st.lists(st.sets(st.integers(0, 30), max_size=12), max_size=8),
     split=st.lists(st.integers(0, 2), min_size=8, max_size=8),
+    at_once=st.sampled_from([1, 5, 1000]),
 )
-def test_shared_fractions_are_those_of_sets(samples, split):
+def test_shared_fractions_are_those_of_sets(samples, split, at_once):
     split = split[: len(samples)]
     arrays = [np.array(sorted(sample), np.uint64) for sample in samples]
-    share, _ = shared_fractions(arrays, np.array(split, int), 3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(content, "SEARCHED_AT_ONCE", at_once)
+        share, _ = shared_fractions(arrays, np.array(split, int), 3)
     for number, sample in enumerate(samples):
         for other in range(3):
             members = [s for s, where in zip(samples, split, strict=True) if where == other]
             known = set().union(*members) if other != split[number] else set()
             assert share[number, other] == len(sample & known) / max(len(sample), 1)
+
+
+def test_fingerprints_are_compared_without_two_more_copies_of_them(monkeypatch):
+    random = np.random.default_rng(0)
+    samples = [np.sort(random.integers(0, 2**62, 512)).astype(np.uint64) for _ in range(1000)]
+    split = np.repeat([0, 1], [700, 300])
+    monkeypatch.setattr(content, "SEARCHED_AT_ONCE", 1000 * 512 // 16)
+    _, same = shared_fractions(samples, split, 2)
+    assert not same.any()
+    # 4 MB of fingerprints.
+    assert peak_bytes(lambda: shared_fractions(samples, split, 2)) < 2e6
 
 
 def test_water_and_invalid_pixels_give_no_fingerprint():
