@@ -41,10 +41,18 @@ def flags(dataset, output, folder, space=SPACE, **more):
 
 
 @pytest.fixture(scope="module")
-def search(tiny_dataset, tmp_path_factory):
+def small_dataset(tmp_path_factory):
+    """Folder of two batches of 32 px patches for training and three patches for validation."""
+    folder = tmp_path_factory.mktemp("small")
+    write_small_dataset(folder, size=32, train=32, val=3)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def search(small_dataset, tmp_path_factory):
     """Output folder of a finished search of two trials, and its flags."""
     folder = tmp_path_factory.mktemp("search")
-    arguments = flags(tiny_dataset, folder / "out", folder)
+    arguments = flags(small_dataset, folder / "out", folder)
     assert tune.main(arguments) == 0
     return folder / "out", arguments
 
@@ -99,8 +107,8 @@ def test_the_best_settings_are_trained_again_with_another_seed(search):
     assert (row["trial"], float(row["score"])) == (record.id, record.score)
 
 
-def test_another_dataset_and_a_second_process_are_refused(tiny_dataset, tmp_path, capsys):
-    arguments = flags(tiny_dataset, tmp_path / "out", tmp_path)
+def test_another_dataset_and_a_second_process_are_refused(small_dataset, tmp_path, capsys):
+    arguments = flags(small_dataset, tmp_path / "out", tmp_path)
     opened = tune.make_search(cli.parse(tune.TuneConfig, arguments, prog="tuning"))
     assert not open_search(opened) and open_search(opened)
     with alone(opened), pytest.raises(OutputError, match="another process runs the search"):
@@ -124,18 +132,18 @@ def test_another_dataset_and_a_second_process_are_refused(tiny_dataset, tmp_path
     ],
 )
 def test_a_search_of_something_else_is_refused(
-    search, tiny_dataset, tmp_path, capsys, change, message
+    search, small_dataset, tmp_path, capsys, change, message
 ):
     output, _ = search
-    assert tune.main(flags(tiny_dataset, output, tmp_path, **change)) == 2
+    assert tune.main(flags(small_dataset, output, tmp_path, **change)) == 2
     assert message in capsys.readouterr().err
 
 
-def test_the_settings_file_wins_over_defaults_and_flags_over_the_file(tiny_dataset, tmp_path):
+def test_the_settings_file_wins_over_defaults_and_flags_over_the_file(small_dataset, tmp_path):
     (tmp_path / "base.json").write_text(json.dumps(BASE | {"epochs": 3, "seed": 5}))
     (tmp_path / "space.json").write_text(json.dumps(SPACE))
     files = ["--space", str(tmp_path / "space.json"), "--train-config", str(tmp_path / "base.json")]
-    folders = ["--data-dir", str(tiny_dataset), "--output-dir", str(tmp_path / "out")]
+    folders = ["--data-dir", str(small_dataset), "--output-dir", str(tmp_path / "out")]
 
     def found(*more):
         config = cli.parse(tune.TuneConfig, [*folders, *files, *more], prog="tuning")
@@ -160,26 +168,26 @@ def test_best_names_the_dataset_where_it_is_now(tmp_path):
     assert (best["data_dir"], best["lr"]) == (str(tmp_path / "data"), 0.007)
 
 
-def test_bad_input_leaves_nothing_behind(tiny_dataset, tmp_path, capsys):
+def test_bad_input_leaves_nothing_behind(small_dataset, tmp_path, capsys):
     output = tmp_path / "out"
     space = {"search": {"learning_rate": {"min": 1, "max": 2}}}
-    assert tune.main(flags(tiny_dataset, output, tmp_path, space)) == 2
+    assert tune.main(flags(small_dataset, output, tmp_path, space)) == 2
     assert "learning_rate" in capsys.readouterr().err
     assert tune.main(flags(tmp_path, output, tmp_path)) == 2
     assert "dataset.json" in capsys.readouterr().err
     assert not output.exists()
 
 
-def test_failed_trials_fail_alone_until_too_many_do(tiny_dataset, tmp_path, capsys):
+def test_failed_trials_fail_alone_until_too_many_do(small_dataset, tmp_path, capsys):
     # So large a batch is refused by the training process within a second.
     sizes = {"search": {"batch_size": {"choices": [10**6, 10**7, 10**8]}}}
-    failures = flags(tiny_dataset, tmp_path / "a", tmp_path, sizes)
+    failures = flags(small_dataset, tmp_path / "a", tmp_path, sizes)
     assert tune.main(failures) == 1
     records = read_records(tmp_path / "a" / "trials")
     assert [r.status for r in records] == ["failed", "failed"]
     assert "batch" in records[0].error
     assert "no trial succeeded" in capsys.readouterr().out
-    failures = flags(tiny_dataset, tmp_path / "b", tmp_path, sizes, **{"max-failures": 2})
+    failures = flags(small_dataset, tmp_path / "b", tmp_path, sizes, **{"max-failures": 2})
     assert tune.main(failures) == 2
     said = capsys.readouterr().err
     assert "2 trials failed in a row, the last with" in said
@@ -187,7 +195,7 @@ def test_failed_trials_fail_alone_until_too_many_do(tiny_dataset, tmp_path, caps
     assert not (tmp_path / "b" / "best.json").exists()
     # What succeeded before is ranked all the same; the trial that failed last is tried again.
     good = tmp_path / "b" / "trials" / "9"
-    cli.write_config(TrainConfig(data_dir=tiny_dataset, output_dir=good / "run", lr=0.007),
+    cli.write_config(TrainConfig(data_dir=small_dataset, output_dir=good / "run", lr=0.007),
                      good / "config.json")  # fmt: skip
     TrialRecord(id="9", settings={"lr": 0.007}, status="completed", score=0.5).save(good)
     assert tune.main(failures) == 2
@@ -200,6 +208,7 @@ def test_failed_trials_fail_alone_until_too_many_do(tiny_dataset, tmp_path, caps
 
 @pytest.mark.slow
 def test_a_killed_search_goes_on_where_it_was(tiny_dataset, tmp_path):
+    # The session's larger patches, for epochs that last long enough to be killed in.
     output = tmp_path / "out"
     arguments = flags(tiny_dataset, output, tmp_path, epochs=3)
     process = subprocess.Popen([sys.executable, "-m", "tuning", *arguments], start_new_session=True)
@@ -221,10 +230,10 @@ def test_a_killed_search_goes_on_where_it_was(tiny_dataset, tmp_path):
 
 
 @pytest.mark.slow
-def test_two_workers_share_the_trials(tiny_dataset, tmp_path):
+def test_two_workers_share_the_trials(small_dataset, tmp_path):
     output = tmp_path / "out"
     lrs = {"search": {"lr": {"choices": [1e-3, 2e-3, 3e-3, 4e-3]}}}
-    arguments = flags(tiny_dataset, output, tmp_path, lrs, workers=2, **{"max-trials": 4})
+    arguments = flags(small_dataset, output, tmp_path, lrs, workers=2, **{"max-trials": 4})
     assert tune.main(arguments) == 0
     records = read_records(output / "trials")
     assert [r.status for r in records] == ["completed"] * 4
@@ -235,10 +244,10 @@ def test_two_workers_share_the_trials(tiny_dataset, tmp_path):
 
 
 @pytest.mark.slow
-def test_workers_give_up_when_all_trials_fail(tiny_dataset, tmp_path, capfd):
+def test_workers_give_up_when_all_trials_fail(small_dataset, tmp_path, capfd):
     sizes = {"search": {"batch_size": {"min": 10**6, "max": 10**7}}}
     arguments = flags(
-        tiny_dataset, tmp_path / "out", tmp_path, sizes,
+        small_dataset, tmp_path / "out", tmp_path, sizes,
         workers=2, **{"max-trials": 20, "max-failures": 2},
     )  # fmt: skip
     assert tune.main(arguments) == 2
@@ -249,10 +258,10 @@ def test_workers_give_up_when_all_trials_fail(tiny_dataset, tmp_path, capfd):
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)  # Six trainings or more, each a process that starts TensorFlow.
-def test_hyperband_gives_the_best_more_epochs(tiny_dataset, tmp_path):
+def test_hyperband_gives_the_best_more_epochs(small_dataset, tmp_path):
     output = tmp_path / "out"
     lrs = {"search": {"lr": {"min": 1e-4, "max": 1e-2, "scale": "log"}}}
-    arguments = flags(tiny_dataset, output, tmp_path, lrs, tuner="hyperband", epochs=3)
+    arguments = flags(small_dataset, output, tmp_path, lrs, tuner="hyperband", epochs=3)
     assert tune.main(arguments) == 0
     epochs = [r.settings["epochs"] for r in read_records(output / "trials")]
     assert max(epochs) == 3 and min(epochs) < 3
@@ -263,7 +272,7 @@ def experiments_file(path, *listed, **common):
     return path
 
 
-def test_a_failed_experiment_does_not_stop_the_others(tiny_dataset, tmp_path, capsys):
+def test_a_failed_experiment_does_not_stop_the_others(small_dataset, tmp_path, capsys):
     weights = tmp_path / "broken.pth"
     weights.write_text("no weights")
     path = experiments_file(
@@ -272,7 +281,7 @@ def test_a_failed_experiment_does_not_stop_the_others(tiny_dataset, tmp_path, ca
         {"name": "good"},
     )
     output = tmp_path / "out"
-    arguments = ["--experiments", str(path), "--data-dir", str(tiny_dataset),
+    arguments = ["--experiments", str(path), "--data-dir", str(small_dataset),
                  "--output-dir", str(output)]  # fmt: skip
     assert experiments.main(arguments) == 1
     assert "broken.pth" in capsys.readouterr().err
@@ -311,9 +320,9 @@ def test_the_shipped_experiments_are_valid(tmp_path):
         ('{"experiments": [{"name": "a", "patch_size": 512}]}', "--patch-size 512"),
     ],
 )
-def test_lists_that_are_refused(tiny_dataset, tmp_path, capsys, text, message):
+def test_lists_that_are_refused(small_dataset, tmp_path, capsys, text, message):
     (tmp_path / "list.json").write_text(text)
-    arguments = ["--experiments", str(tmp_path / "list.json"), "--data-dir", str(tiny_dataset),
+    arguments = ["--experiments", str(tmp_path / "list.json"), "--data-dir", str(small_dataset),
                  "--output-dir", str(tmp_path / "out")]  # fmt: skip
     assert experiments.main(arguments) == 2
     assert message in capsys.readouterr().err
