@@ -97,19 +97,15 @@ class ModelServer:
         self._grpc_port = self._rpc.add_insecure_port(f"127.0.0.1:{grpc_port}")
         self._rpc.start()
 
-    def restart(self, pause_s: float, folder: Path | None = None) -> None:
-        """Goes away for `pause_s` and comes back on the same ports, with `folder` if given."""
-        ports = self._rest.server_port, self._grpc_port
-        self.stop()
-        if folder:
-            self.load(folder)
-        time.sleep(pause_s)
-        self._start(rest_port=ports[0], grpc_port=ports[1])
-
     def stop(self) -> None:
+        """Goes away, and ends all connections."""
         self._rest.shutdown()
         self._rest.server_close()
         self._rpc.stop(grace=None).wait()
+
+    def start_again(self) -> None:
+        """Comes back on the same ports."""
+        self._start(rest_port=self._rest.server_port, grpc_port=self._grpc_port)
 
     def __enter__(self) -> "ModelServer":
         return self

@@ -3,6 +3,8 @@
 import base64
 import json
 import re
+import socket
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -14,6 +16,27 @@ from google.protobuf import json_format
 
 
 class QuietServer(ThreadingHTTPServer):
+    """Ends the connections that clients keep open when it closes, as a process that ends does."""
+
+    def __init__(self, *arguments: Any) -> None:
+        self._kept: set[socket.socket] = set()
+        super().__init__(*arguments)
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        request, address = super().get_request()
+        self._kept.add(request)
+        return request, address
+
+    def shutdown_request(self, request: Any) -> None:
+        self._kept.discard(request)
+        super().shutdown_request(request)
+
+    def server_close(self) -> None:
+        super().server_close()
+        for request in list(self._kept):
+            with suppress(OSError):  # The client was faster.
+                request.shutdown(socket.SHUT_RDWR)
+
     def handle_error(self, request, client_address) -> None:
         """Says nothing: clients that give up waiting are part of the tests."""
 
