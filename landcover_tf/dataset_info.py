@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from landcover_tf.band_statistics import BandStatistics
 from landcover_tf.errors import ConfigError, DatasetError
 from landcover_tf.files import read_json, sha256_of, write_json
@@ -163,6 +165,15 @@ class DatasetInfo:
         if not self.splits[name].records:
             raise DatasetError(f"split {name!r} of dataset {self.name} is empty")
         return self.splits[name]
+
+    def class_counts(self, split: str) -> np.ndarray:
+        """Returns usable pixels of each class of the legend in a split, int64 [classes].
+
+        Raises:
+            DatasetError: There is no such split, or it has no record.
+        """
+        pixels = self.split(split).class_pixels
+        return np.array([pixels.get(code, 0) for code in self.legend.codes], np.int64)
 
     def shard_paths(self, folder: str | Path, split: str) -> list[Path]:
         """Returns the paths of a split's shards that hold records."""

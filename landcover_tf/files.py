@@ -1,5 +1,6 @@
 """Files written whole or not at all, their checksums, and the names of a map's companions."""
 
+import csv
 import glob
 import hashlib
 import json
@@ -8,7 +9,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -135,6 +136,14 @@ def write_json(path: str | Path, value: Any) -> None:
     """Writes `value` as indented JSON, atomically; NaN and the infinities are refused."""
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def write_csv(path: str | Path, head: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Writes a table under its column names, atomically; None is an empty cell."""
+    with atomic_path(path) as temporary, temporary.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(head)
+        writer.writerows(rows)
 
 
 def json_number(value: float) -> float | None:

@@ -1,6 +1,5 @@
 """The files of an assessment: JSON, tables as CSV, a report in Markdown, a picture."""
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from matplotlib.figure import Figure
 
 from landcover_tf.accuracy.assessment_sentences import sentences
 from landcover_tf.accuracy.assessment_tables import TextTable, tables, title
-from landcover_tf.files import atomic_path, write_json
+from landcover_tf.files import atomic_path, write_csv, write_json
 from landcover_tf.pictures import save_figure
 
 PICTURE = "assessment.png"
@@ -78,21 +77,14 @@ def _write_classes(path: Path, classes: Sequence[Mapping[str, Any]]) -> None:
                 parts = [part for part in _PARTS if part in value]
                 row |= {key if p == "value" else f"{key}_{p}": value[p] for p in parts}
         rows.append(row)
-    _write_csv(path, list(rows[0]), [["" if v is None else v for v in r.values()] for r in rows])
+    write_csv(path, list(rows[0]), [list(row.values()) for row in rows])
 
 
 def _write_matrix(path: Path, values: Mapping[str, Any], key: str) -> None:
     names = [c["name"] for c in values["classes"]]
     corner = "map \\ reference" if values["matrix_rows"] == "map" else "reference \\ map"
     rows = [[name, *row] for name, row in zip(names, values[key], strict=True)]
-    _write_csv(path, [corner, *names], rows)
-
-
-def _write_csv(path: Path, head: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    with atomic_path(path) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(head)
-        writer.writerows(rows)
+    write_csv(path, [corner, *names], rows)
 
 
 def _draw(path: Path, values: Mapping[str, Any]) -> None:

@@ -1,7 +1,5 @@
 """The table, the files and the pictures of an evaluation."""
 
-import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +10,7 @@ from landcover_tf.accuracy.bootstrap import Interval
 from landcover_tf.accuracy.calibration import Reliability
 from landcover_tf.evaluation.comparison import STATISTICS, Judged
 from landcover_tf.evaluation.predictions import Shown
-from landcover_tf.files import atomic_path
+from landcover_tf.files import write_csv
 from landcover_tf.legend import IGNORED, Legend
 from landcover_tf.pictures import class_picture, composite, save_figure, save_panels
 
@@ -73,13 +71,13 @@ def write_class_table(path: Path, judged: Sequence[Judged], legend: Legend) -> N
                 | {name: _cell(getattr(j.scores, name)[i]) for name in names}
                 | {"iou_low": _cell(interval.low), "iou_high": _cell(interval.high)}
             )
-    _write_csv(path, list(rows[0]), [list(row.values()) for row in rows])
+    write_csv(path, list(rows[0]), [list(row.values()) for row in rows])
 
 
 def write_matrix(path: Path, matrix: np.ndarray, legend: Legend) -> None:
     """Writes a confusion matrix with class names; rows are the truth."""
     rows = [[name, *row] for name, row in zip(legend.names, matrix.tolist(), strict=True)]
-    _write_csv(path, ["truth \\ predicted", *legend.names], rows)
+    write_csv(path, ["truth \\ predicted", *legend.names], rows)
 
 
 def draw_reliability(path: Path, reliabilities: Sequence[Reliability | None]) -> None:
@@ -180,12 +178,3 @@ def _number(value: float) -> str:
 
 def _cell(value: float) -> str:
     return "" if np.isnan(value) else f"{value:.6f}"
-
-
-def _write_csv(path: Path, head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(head)
-    writer.writerows(rows)
-    with atomic_path(path) as temporary:
-        temporary.write_text(text.getvalue())

@@ -80,7 +80,6 @@ def rare_classes(info: DatasetInfo) -> tuple[int, ...]:
 
     Classes without any training pixel are left out: there is nothing to copy.
     """
-    pixels = info.split("train").class_pixels
-    counts = np.array([pixels.get(code, 0) for code in info.legend.codes])
+    counts = info.class_counts("train")
     limit = counts.sum() / (2 * max(np.count_nonzero(counts), 1))
     return tuple(int(i) for i in np.flatnonzero((counts > 0) & (counts < limit)))

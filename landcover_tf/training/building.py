@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from landcover_tf.class_weights import class_weights
@@ -133,14 +132,8 @@ def build_optimizer(
     )
 
 
-def class_pixels(info: DatasetInfo, split: str) -> np.ndarray:
-    """Returns usable pixels of each class of the legend in a split, int64 [classes]."""
-    pixels = info.split(split).class_pixels
-    return np.array([pixels.get(code, 0) for code in info.legend.codes], np.int64)
-
-
 def _class_weights(config: TrainConfig, info: DatasetInfo) -> tuple[float, ...] | None:
-    return class_weights(config.class_weights, class_pixels(info, "train").tolist())
+    return class_weights(config.class_weights, info.class_counts("train").tolist())
 
 
 def _loss(

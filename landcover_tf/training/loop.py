@@ -29,6 +29,7 @@ from landcover_tf.training.state import (
     best_on_disk,
     is_readable,
     load_state,
+    monitored,
     save_best,
     save_state,
 )
@@ -209,7 +210,7 @@ class Loop:
                 return False
             loss, found = validated
             row = self._row(rate, loss, found)
-            score = self._monitored(row)
+            score = monitored(row, self.config.monitor)
             improved = state.improve(score, state.epoch + 1)
             if improved and self.devices.chief:
                 best = Best(score=score, epoch=state.epoch + 1, row=row)
@@ -266,12 +267,6 @@ class Loop:
                 images.numpy(), labels.numpy(), predicted.astype(np.uint8), strict=True
             )
         ]
-
-    def _monitored(self, row: Row) -> float:
-        value = row[f"val_{self.config.monitor}"]
-        if value is None:
-            return math.nan
-        return -value if self.config.monitor == "loss" else value
 
     def _learning_rate(self, number: int) -> float:
         return self.config.lr * self.plateau.factor * self.schedule.factor(number)

@@ -14,7 +14,7 @@ import tensorflow as tf
 from landcover_tf import cli, locks, provenance
 from landcover_tf.distributed import Devices, choose_devices
 from landcover_tf.errors import OutputError, RunError
-from landcover_tf.files import atomic_path, no_empty_folder, read_json, write_json
+from landcover_tf.files import atomic_path, json_number, no_empty_folder, read_json, write_json
 from landcover_tf.run_folder import FINISHED, RunFolder
 from landcover_tf.training.batches import Batches
 from landcover_tf.training.building import Built, build
@@ -24,7 +24,7 @@ from landcover_tf.training.interruption import StopRequest
 from landcover_tf.training.loop import Loop
 from landcover_tf.training.model_card import model_card
 from landcover_tf.training.preflight import Preflight, check, write_settings
-from landcover_tf.training.state import Progress, Row, best_row
+from landcover_tf.training.state import Progress, Row, best_row, monitored
 from landcover_tf.training.training_log import TensorBoardLog, draw_learning_curves, write_history
 
 _MEMORY_ADVICE = (
@@ -270,11 +270,8 @@ def _finished_before(found: Preflight) -> Outcome:
         f"the run in {found.run.path} is finished (best epoch {summary.get('best_epoch')}); "
         "nothing to do"
     )
-    scores = summary.get("scores") or {}
-    value = scores.get(f"val_{summary.get('monitor')}")
-    if value is not None and summary.get("monitor") == "loss":
-        value = -value
-    return Outcome(exit_code=0, best=value, best_epoch=summary.get("best_epoch"), history=())
+    best = json_number(monitored(summary.get("scores") or {}, summary.get("monitor", "")))
+    return Outcome(exit_code=0, best=best, best_epoch=summary.get("best_epoch"), history=())
 
 
 def _gpu_name(gpu: Any) -> str:

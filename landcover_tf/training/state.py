@@ -75,6 +75,22 @@ class Best:
     """The epoch's row of the history; empty in files of older versions."""
 
 
+def monitored(row: Row, name: str) -> float:
+    """Returns an epoch's monitored score (higher is better): the negative of a loss.
+
+    Args:
+        row: The epoch's row of the history.
+        name: What is monitored, as in the history without `val_`.
+
+    Returns:
+        NaN where the epoch has no such score.
+    """
+    value = row.get(f"val_{name}")
+    if value is None:
+        return math.nan
+    return -value if name == "loss" else value
+
+
 def save_state(path: Path, arrays: dict[str, np.ndarray], progress: Progress) -> None:
     """Writes the state atomically, on the disk itself before the old one goes.
 

@@ -64,6 +64,18 @@ def test_unlabelled_pixels_that_earlier_builds_counted_are_no_class(tmp_path):
     assert DatasetInfo.from_dict(values) == info
 
 
+def test_classes_are_counted_in_the_order_of_the_legend(tmp_path):
+    train = SplitInfo(shards=dataset(tmp_path).splits["train"].shards, class_pixels={30: 2, 10: 7})
+    info = dataclasses.replace(
+        dataset(tmp_path), splits={"train": train, "val": SplitInfo(shards=())}
+    )
+    counts = info.class_counts("train")
+    assert counts.dtype == np.int64 and counts.shape == (len(info.legend.codes),)
+    assert counts[:3].tolist() == [7, 0, 2] and counts.sum() == 9
+    with pytest.raises(DatasetError, match="split 'val' of dataset d is empty"):
+        info.class_counts("val")
+
+
 def test_upsampling_is_kept_and_older_files_lack_it(tmp_path):
     upsampling = Upsampling(resampling="bilinear", sharpening="glp")
     info = dataclasses.replace(dataset(tmp_path), upsampling=upsampling)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from landcover_tf.files import json_number, no_empty_folder, read_json, write_json
+from landcover_tf.files import json_number, no_empty_folder, read_json, write_csv, write_json
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, np.float32(np.inf)])
@@ -31,3 +31,8 @@ def test_a_failure_leaves_no_empty_folder_but_what_was_written(tmp_path):
                 write_json(tmp_path / name / "config.json", {})
             raise KeyError(name)
     assert [p.name for p in tmp_path.iterdir()] == ["written"]
+
+
+def test_a_table_has_its_head_and_empty_cells_for_none(tmp_path):
+    write_csv(tmp_path / "t.csv", ["name", "iou"], [["water, deep", 0.5], ["forest", None]])
+    assert (tmp_path / "t.csv").read_bytes() == b'name,iou\n"water, deep",0.5\nforest,\n'

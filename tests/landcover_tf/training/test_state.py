@@ -1,12 +1,13 @@
 """The state of a training survives what happens to its files."""
 
+import math
 import resource
 
 import numpy as np
 import pytest
 
 from landcover_tf.errors import OutputError
-from landcover_tf.training.state import Progress, load_state, save_state
+from landcover_tf.training.state import Progress, load_state, monitored, save_state
 
 
 def test_a_disk_that_refuses_is_told_and_the_old_state_stays(tmp_path):
@@ -23,3 +24,10 @@ def test_a_disk_that_refuses_is_told_and_the_old_state_stays(tmp_path):
     arrays, progress = load_state(path)
     assert progress.step == 1
     np.testing.assert_array_equal(arrays["w"], [1, 1])
+
+
+def test_a_lower_loss_is_a_higher_score():
+    row = {"val_loss": 0.25, "val_mean_iou": 0.5, "val_mean_f1": None}
+    assert monitored(row, "loss") == -0.25
+    assert monitored(row, "mean_iou") == 0.5
+    assert math.isnan(monitored(row, "mean_f1")) and math.isnan(monitored({}, "loss"))
