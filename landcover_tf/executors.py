@@ -24,6 +24,11 @@ Result = TypeVar("Result")
 
 CONNECT_SECONDS = 20
 
+_LOST_WORKER = (
+    "a worker process died, most often because memory ran out; run the same command again with "
+    "fewer --jobs or Dask workers of more memory (and --resume, if this program has that flag)"
+)
+
 
 class InProcessExecutor(Executor):
     """Runs every job at once in the calling thread, for one process and for debugging."""
@@ -121,12 +126,24 @@ def finished(
     if isinstance(pool, InProcessExecutor):
         yield ((index, pool.submit(function, job)) for index, job in enumerate(jobs))
         return
-    futures = {pool.submit(function, job): index for index, job in enumerate(jobs)}
+    futures = {submit(pool, function, job): index for index, job in enumerate(jobs)}
     try:
         yield ((futures[future], future) for future in as_completed(futures))
     finally:
         for future in futures:
             future.cancel()
+
+
+def submit(pool: Executor, function: Callable[[Job], Result], job: Job) -> "Future[Result]":
+    """Hands a job to a pool, which may have lost a worker since the last one.
+
+    Raises:
+        LandCoverError: A worker process was lost.
+    """
+    try:
+        return pool.submit(function, job)
+    except _lost_worker_errors() as error:
+        raise LandCoverError(_LOST_WORKER) from error
 
 
 def result_of(future: "Future[Result]") -> Result:
@@ -138,11 +155,7 @@ def result_of(future: "Future[Result]") -> Result:
     try:
         return future.result()
     except _lost_worker_errors() as error:
-        raise LandCoverError(
-            "a worker process died, most often because memory ran out; run the same command "
-            "again with fewer --jobs or Dask workers of more memory (and --resume, if this program "
-            "has that flag)"
-        ) from error
+        raise LandCoverError(_LOST_WORKER) from error
 
 
 def _lost_worker_errors() -> tuple[type[Exception], ...]:

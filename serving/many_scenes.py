@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from heapq import nlargest
 
 from landcover_tf import cli
@@ -67,10 +67,12 @@ def predict_all(config: PredictConfig) -> None:
             parts = 1 if pool is None else max(config.jobs, places(pool))
             at_once = 1 if pool is None else scenes_at_once(parts, len(unfinished))
             _begin(unfinished, engine, config, several=several, at_once=at_once)
-            computed: Iterable[Computed] = ((scene, None) for scene in unfinished)
-            if pool is not None:
-                computed = compute_elsewhere(pool, unfinished, parts)
-            _finish_all(computed, config, total=len(scenes))
+            if pool is None:
+                _finish_all(((scene, None) for scene in unfinished), config, total=len(scenes))
+            else:
+                # Closed on an error: leaving the pool waits for all that it was given.
+                with closing(compute_elsewhere(pool, unfinished, parts)) as computed:
+                    _finish_all(computed, config, total=len(scenes))
         if config.mosaic:
             maps, record = [scene.map_path for scene in scenes], cli.config_dict(config)
             legend = scenes[0].legend
@@ -127,7 +129,8 @@ def _require_room(scenes: Sequence[ScenePrediction], at_once: int) -> None:
         for scene in scenes
     ]
     if missing:
-        # A finished map's bands are deleted before the next scene begins.
+        # A finished map's bands are deleted before the next scene begins; those of an unreadable
+        # input stay for the next run, and are not foreseen.
         together = sum(nlargest(at_once, missing))
         folder = next(parent for parent in scenes[0].map_path.parents if parent.exists())
         require_space(folder, together, "the work until the map is written")

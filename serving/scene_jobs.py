@@ -1,13 +1,13 @@
 """The bands of many inputs computed in several processes, each input's together."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
 from landcover_tf.errors import LandCoverError, ProductError, RasterError
-from landcover_tf.executors import result_of
+from landcover_tf.executors import result_of, submit
 from landcover_tf.progress import progress
 from serving.engines import Engine, chosen_engine
 from serving.options import PredictionOptions
@@ -72,11 +72,11 @@ def scenes_at_once(parts: int, scenes: int) -> int:
 
 def compute_elsewhere(
     pool: Executor, scenes: Sequence[ScenePrediction], parts: int
-) -> Iterator[Computed]:
+) -> Generator[Computed]:
     """Yields each scene once all its bands are on disk; the bytes are the same as here.
 
     Only `scenes_at_once` are begun and not yet finished by the caller, who finishes one while
-    the pool computes others.
+    the pool computes others. Closing the generator cancels the parts that have not begun.
 
     Args:
         pool: Computes the bands.
@@ -97,7 +97,7 @@ def compute_elsewhere(
                 for scene in islice(coming, at_once - len(left)):
                     left[scene] = len(work[scene])
                     for rows in work[scene]:
-                        futures[pool.submit(compute_rows, rows_job(scene, rows))] = scene
+                        futures[submit(pool, compute_rows, rows_job(scene, rows))] = scene
                 if not left:
                     return
                 ready = next((scene for scene, count in left.items() if not count), None)

@@ -1,7 +1,8 @@
 import os
 import signal
 import time
-from concurrent.futures import Executor
+from concurrent.futures import Executor, wait
+from concurrent.futures.process import BrokenProcessPool
 
 import pytest
 
@@ -13,6 +14,7 @@ from landcover_tf.executors import (
     places,
     result_of,
     run_jobs,
+    submit,
 )
 
 
@@ -72,6 +74,11 @@ def test_a_lost_process_is_explained():
     lost = pytest.raises(LandCoverError, match="died, most often because memory ran out")
     with lost, executor(2) as pool:
         run_jobs(pool, die, [1, 2], label="dying")
+    # Or when the next job is handed over, where nobody waited for the one that was lost.
+    with executor(2) as pool:
+        assert isinstance(wait([pool.submit(die, 1)]).done.pop().exception(), BrokenProcessPool)
+        with pytest.raises(LandCoverError, match="died, most often because memory ran out"):
+            submit(pool, square, 3)
 
 
 def test_settings_that_cannot_be_are_refused(monkeypatch):

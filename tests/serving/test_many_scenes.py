@@ -4,8 +4,12 @@ import os
 import resource
 import sqlite3
 import time
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pystac
@@ -150,6 +154,35 @@ def test_a_scene_is_there_to_finish_before_all_others_are_begun(
     # 16 parts for two rounds: 3 of each scene, or 1.
     assert scenes_at_once(parts=8, scenes=3) == 6
     assert scenes_at_once(parts=8, scenes=1600) == 16
+
+
+class _FirstOnly(Executor):
+    """Runs the first job at once; the others wait for ever."""
+
+    def __init__(self) -> None:
+        self.waiting: list[Future[Any]] = []
+        self._here = InProcessExecutor()
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
+        if not self.waiting:
+            self.waiting.append(Future())
+            return self._here.submit(fn, *args, **kwargs)
+        self.waiting.append(Future())
+        return self.waiting[-1]
+
+
+def test_parts_are_given_up_when_finishing_a_scene_fails(
+    small_export: SmallExport, tmp_path: Path
+) -> None:
+    scenes = []
+    for number in range(3):
+        write_raster(tmp_path / f"{number}.tif", 40, 40)
+        scenes.append(prediction(small_export, tmp_path / f"{number}.tif", tmp_path / f"m{number}"))
+        scenes[-1].prepare()
+    pool = _FirstOnly()
+    with closing(compute_elsewhere(pool, scenes, parts=3)) as computed:
+        assert next(computed) == (scenes[0], None)
+    assert [future.cancelled() for future in pool.waiting[1:]] == [True, True]
 
 
 def test_a_finished_map_that_has_lost_a_file_is_made_again(
