@@ -7,7 +7,7 @@ from fakes.small_dataset import write_small_dataset
 from fakes.small_loop import PowerCutError, settings, small_loop
 
 from landcover_tf.training.interruption import StopRequest
-from landcover_tf.training.state import Progress, load_state
+from landcover_tf.training.state import Best, Progress, load_state, save_best
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,10 @@ def patient(data_dir, output_dir):
 def stopping_loop(config):
     """Returns a loop none of whose epochs can be the best."""
     loop = small_loop(config)
-    loop.progress.best, loop.progress.best_epoch = 2.0, 0  # No mean IoU is above 1.
+    best = Best(score=2.0, epoch=0, row={})  # No mean IoU is above 1.
+    loop.progress.best, loop.progress.best_epoch = best.score, best.epoch
+    loop.run.path.mkdir(parents=True)
+    save_best(loop.run.best_weights, loop.stepper.model, best)
     return loop
 
 
