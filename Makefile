@@ -24,7 +24,7 @@ demo: $(STAMP)
 
 # A process a core; the files of tests stay whole, because they share what is dear to make, and are
 # begun in the order of tests/conftest.py.
-PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations 15
 
 test: $(STAMP)
 	$(PYTEST)

@@ -30,7 +30,6 @@ def stopping_loop(config):
     loop = small_loop(config)
     best = Best(score=2.0, epoch=0, row={})  # No mean IoU is above 1.
     loop.progress.best, loop.progress.best_epoch = best.score, best.epoch
-    loop.run.path.mkdir(parents=True)
     save_best(loop.run.best_weights, loop.stepper.model, best)
     return loop
 
