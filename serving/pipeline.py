@@ -4,12 +4,9 @@ Queues between them are short, so memory holds a few windows and one row band, w
 number of rows.
 """
 
-import queue
-import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import numpy as np
 
@@ -18,9 +15,8 @@ from serving.bands_on_disk import BandStore
 from serving.blending import Merger, kept
 from serving.raster_io import WindowReader
 from serving.sampling import Sampler
+from serving.threads import Consumer, prefetched
 from serving.windows import Layout
-
-Item = TypeVar("Item")
 
 
 class Backend(Protocol):
@@ -127,7 +123,14 @@ class Predictor:
             OutputError: A band cannot be written.
         """
         wanted = set(rows)
-        with _Writer(store, self._content) as writer:
+
+        def write(done: tuple[RowEnd, np.ndarray]) -> None:
+            end, band = done
+            # The band comes last: its file says that everything of its rows is there.
+            store.write_sample(end.row, end.sample)
+            store.write(end.row, encode_band(band, end.excluded, self._content))
+
+        with Consumer(write, name="writer") as writer:
             merger = self._merger(self._layout)
             with prefetched(self._items(self.rows_to_compute(rows)), depth=1) as items:
                 # Takes seconds, in which the first window is read.
@@ -142,7 +145,7 @@ class Predictor:
                         band = merger.finish(item.row)
                         on_window(item.skipped)
                         if item.row in wanted:
-                            writer.put(item, band)
+                            writer.put((item, band))
 
     def region(self, rows: range, cols: range) -> Iterator[tuple[int, np.ndarray]]:
         """Yields (window row, merged probabilities of its band) using some windows only.
@@ -219,100 +222,3 @@ class Predictor:
 def decides(content: BandContent, layout: Layout) -> bool:
     """Returns whether the backend decides, which needs whole probabilities in one window."""
     return content.decision_only and layout.mode == "exact"
-
-
-@contextmanager
-def prefetched(items: Iterable[Item], depth: int) -> Iterator[Iterator[Item]]:
-    """Gives `items`, made by a thread that starts at once and is at most `depth` items ahead.
-
-    An error of the thread is raised where its item would be taken. The thread ends with the
-    context: it must not outlive what it reads from.
-    """
-    ready: queue.Queue[tuple[Item | None, BaseException | None]] = queue.Queue()
-    # Room is taken before an item is made, so that no finished item waits outside the count.
-    room = threading.Semaphore(depth)
-    stopped = threading.Event()
-
-    def produce() -> None:
-        try:
-            iterator = iter(items)
-            while _acquire(room, stopped):
-                ready.put((next(iterator), None))
-        except StopIteration:
-            ready.put((None, None))
-        except BaseException as error:
-            ready.put((None, error))
-
-    def take() -> Iterator[Item]:
-        while True:
-            item, error = ready.get()
-            if error is not None:
-                raise error
-            if item is None:
-                return
-            room.release()
-            yield item
-
-    thread = threading.Thread(target=produce, name="reader", daemon=True)
-    thread.start()
-    try:
-        yield take()
-    finally:
-        stopped.set()
-        thread.join()
-
-
-def _acquire(room: threading.Semaphore, stopped: threading.Event) -> bool:
-    """Waits for room; returns False when the other side has stopped."""
-    while not stopped.is_set():
-        if room.acquire(timeout=0.1):
-            return True
-    return False
-
-
-class _Writer:
-    """Encodes and stores bands on a thread; its errors surface at the next call."""
-
-    def __init__(self, store: BandStore, content: BandContent) -> None:
-        self._store = store
-        self._content = content
-        self._waiting: queue.Queue[tuple[RowEnd, np.ndarray] | None] = queue.Queue(1)
-        self._error: BaseException | None = None
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="writer", daemon=True)
-
-    def __enter__(self) -> "_Writer":
-        self._thread.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        _put(self._waiting, None, self._stopped)
-        self._thread.join()
-        if self._error is not None and kind is None:
-            raise self._error
-
-    def put(self, end: RowEnd, values: np.ndarray) -> None:
-        """Hands over a band; blocks while the previous one waits."""
-        _put(self._waiting, (end, values), self._stopped)
-        if self._error is not None:
-            raise self._error
-
-    def _work(self) -> None:
-        try:
-            while (item := self._waiting.get()) is not None:
-                end, values = item
-                # The band comes last: its file says that everything of its rows is there.
-                self._store.write_sample(end.row, end.sample)
-                self._store.write(end.row, encode_band(values, end.excluded, self._content))
-        except BaseException as error:
-            self._error = error
-            self._stopped.set()
-
-
-def _put(channel: "queue.Queue[Item]", item: Item, stopped: threading.Event) -> None:
-    """Puts an item, giving up when the other side has stopped."""
-    while not stopped.is_set():
-        try:
-            return channel.put(item, timeout=0.1)
-        except queue.Full:
-            continue

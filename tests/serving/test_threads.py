@@ -1,11 +1,11 @@
-"""The reader thread of a prediction."""
+"""Items made ahead by a thread, such as the windows of a prediction."""
 
 import threading
 from collections.abc import Iterator
 
 import pytest
 
-from serving.pipeline import prefetched
+from serving.threads import prefetched
 
 
 @pytest.mark.parametrize("depth", [1, 3])
