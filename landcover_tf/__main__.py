@@ -20,7 +20,7 @@ PROGRAMS = {
     "evaluate": ("landcover_tf.evaluate", "score a run on held-out patches"),
     "export": ("landcover_tf.export", "write a SavedModel for serving"),
     "predict": ("serving.predict", "map a product or raster"),
-    "assess": ("landcover_tf.assess", "sample a map, estimate its accuracy, compare it"),
+    "assess": ("landcover_tf.assess.__main__", "sample a map, estimate its accuracy, compare it"),
     "monitor": ("landcover_tf.monitor", "compare served data with the training data"),
     "report": ("landcover_tf.report.__main__", "write one page about a run and its map"),
     "serve-report": ("landcover_tf.report.serve", "show a large report in the browser"),

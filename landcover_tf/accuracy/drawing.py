@@ -25,7 +25,7 @@ from landcover_tf.legend import Legend
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """The sample that is wanted; see `landcover_tf.assess.DesignConfig`."""
+    """The sample that is wanted; see `landcover_tf.assess.design.DesignConfig`."""
 
     target_se: float | None
     samples: int | None

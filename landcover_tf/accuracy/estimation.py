@@ -21,7 +21,7 @@ from landcover_tf.legend import load_crosswalk
 
 @dataclass(frozen=True, kw_only=True)
 class Survey:
-    """A map and labelled points; see `landcover_tf.assess.EstimateConfig`."""
+    """A map and labelled points; see `landcover_tf.assess.estimate.EstimateConfig`."""
 
     map: Path
     legend: str | None

@@ -6,7 +6,7 @@ import sqlite3
 import numpy as np
 import rasterio
 
-from landcover_tf import assess
+from landcover_tf.assess.__main__ import main
 from landcover_tf.geopackage import read_points
 
 CLASSES = np.array([10, 20, 60], np.uint8)
@@ -44,7 +44,7 @@ def read(path):
 
 
 def run(*arguments):
-    return assess.main([str(a) for a in arguments])
+    return main([str(a) for a in arguments])
 
 
 def design(world, *arguments, out="sample"):

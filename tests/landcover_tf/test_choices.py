@@ -7,7 +7,7 @@ import pytest
 
 from landcover_tf.accuracy.baseline import BaselineKind
 from landcover_tf.accuracy.sampling import Allocation
-from landcover_tf.assess import DesignConfig
+from landcover_tf.assess.design import DesignConfig
 from landcover_tf.distributed import StrategyKind
 from landcover_tf.evaluate import EvaluateConfig
 from landcover_tf.evaluation.run_calibration import CalibrationMethod

@@ -9,7 +9,8 @@ import pytest
 import rasterio
 from fakes.assessed_map import design, estimate, label, make_world, read, write
 
-from landcover_tf import assess, evaluate
+from landcover_tf import evaluate
+from landcover_tf.assess import __main__ as assess
 from landcover_tf.report import __main__ as report
 from landcover_tf.report import serve
 
