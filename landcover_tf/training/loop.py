@@ -1,7 +1,6 @@
 """Epochs and steps: training, validation, and the state that survives an interruption."""
 
 import math
-import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -22,19 +21,19 @@ from landcover_tf.training.batches import Batches
 from landcover_tf.training.building import trainable_stages
 from landcover_tf.training.config import TrainConfig
 from landcover_tf.training.interruption import StopRequest
+from landcover_tf.training.profiling import Profiler
+from landcover_tf.training.recovery import trust_best_on_disk
 from landcover_tf.training.state import (
     Best,
     Progress,
     Row,
-    best_on_disk,
-    is_readable,
     load_state,
     monitored,
     save_best,
     save_state,
 )
 from landcover_tf.training.steps import Stepper
-from landcover_tf.training.training_log import Example, TensorBoardLog, write_history
+from landcover_tf.training.training_log import Example, TensorBoardLog, epoch_line, write_history
 
 LOG_EVERY_STEPS = 20
 """TensorBoard gets every so many-th step; each costs a wait for the device."""
@@ -83,8 +82,7 @@ class Loop:
         self._stages = trainable_stages(config, 0)
         self._unread: tuple[tf.Tensor, tf.Tensor, list[Any]] | None = None
         self._saved_at = time.monotonic()
-        self._steps_of_process = 0
-        self._profiling = False
+        self._profiler = Profiler(config.profile_steps if devices.chief else (), run.tensorboard)
 
     def restore(self) -> None:
         """Goes on from the state in the run folder.
@@ -102,7 +100,9 @@ class Loop:
         self._tell_of_other_precision(f"optimizer/{LOSS_SCALE}" in arrays)
         if self.progress.plateau:
             self.plateau.restore(self.progress.plateau)
-        self._trust_best_on_disk()
+        trust_best_on_disk(
+            self.progress, self.run, epochs=self.config.epochs, tell=self.devices.chief
+        )
 
     def train(self, stop: StopRequest) -> bool:
         """Returns True when the training is complete, False when it was asked to stop."""
@@ -114,7 +114,7 @@ class Loop:
                     self.save()
                     return False
         finally:
-            self._stop_profiler()
+            self._profiler.stop()
         return True
 
     def save(self) -> None:
@@ -155,7 +155,7 @@ class Loop:
         self.stepper.optimizer.set_learning_rate(rate)
         # While few steps are averaged, a long memory would hold on to the random start.
         decay = min(self.config.ema_decay, (1 + number) / (10 + number))
-        self._profile()
+        self._profiler.begin_step()
         loss, norm = self.stepper.train(batches, decay)
         self._settle()
         self._unread = loss, norm, batches
@@ -229,7 +229,7 @@ class Loop:
         self.save()
         if self.devices.chief:
             write_history(self.run.history, state.history)
-            print(_line(row, self.config.epochs, improved), flush=True)
+            print(epoch_line(row, self.config.epochs, improved=improved), flush=True)
         return True
 
     def _row(self, rate: float, loss: float, found: Scores) -> Row:
@@ -284,27 +284,6 @@ class Loop:
             names = {True: "float16", False: "another precision than float16"}
             print(f"the run was trained in {names[scaled_before]} and goes on in {names[scaled]}")
 
-    def _trust_best_on_disk(self) -> None:
-        state = self.progress
-        # The weights may be newer than the state, if the process died between the two files.
-        found = best_on_disk(self.run.best_weights)
-        if found and (state.best is None or found.score > state.best):
-            state.best, state.best_epoch = found.score, found.epoch
-        if state.best is not None and not is_readable(self.run.best_weights):
-            self._forget_best()
-
-    def _forget_best(self) -> None:
-        state = self.progress
-        lost = f"{self.run.best_weights}, the weights of epoch {state.best_epoch}, cannot be read"
-        if state.stopped or state.epoch >= self.config.epochs:
-            raise RunError(
-                f"{lost}, and no epoch is left to make new ones; remove the run folder and train "
-                "again"
-            )
-        if self.devices.chief:
-            print(f"warning: {lost}; the best of the epochs to come is kept", file=sys.stderr)
-        state.best = state.best_epoch = None
-
     def _keep_bad_batch(self, batches: list[Any]) -> None:
         local = self.devices.strategy.experimental_local_results
         images, labels = (
@@ -314,33 +293,3 @@ class Loop:
         if self.devices.chief:
             with atomic_path(self.run.bad_batch) as temporary:
                 np.savez_compressed(temporary, image=images, label=labels)
-
-    def _profile(self) -> None:
-        number, self._steps_of_process = self._steps_of_process, self._steps_of_process + 1
-        if not self.config.profile_steps or not self.devices.chief:
-            return
-        first, last = self.config.profile_steps
-        if number == first:
-            tf.profiler.experimental.start(str(self.run.tensorboard))
-            self._profiling = True
-        elif number > last:
-            self._stop_profiler()
-
-    def _stop_profiler(self) -> None:
-        if self._profiling:
-            tf.profiler.experimental.stop()
-            self._profiling = False
-
-
-def _line(row: Row, epochs: int, improved: bool) -> str:
-    def shown(name: str, digits: int = 3) -> str:
-        value = row[name]
-        return "-" if value is None else f"{value:.{digits}f}"
-
-    return (
-        f"epoch {row['epoch']:>3.0f}/{epochs}  loss {shown('train_loss', 4)}  "
-        f"val loss {shown('val_loss', 4)}  mean IoU {shown('val_mean_iou')}  "
-        f"mean F1 {shown('val_mean_f1')}  accuracy {shown('val_overall_accuracy')}  "
-        f"lr {row['learning_rate']:.1e}  {shown('patches_per_second', 1)} patches/s  "
-        f"{row['seconds']:.0f} s{'  best' if improved else ''}"
-    )

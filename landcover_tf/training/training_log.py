@@ -1,4 +1,4 @@
-"""What a training run tells its watchers: TensorBoard and the table of epochs."""
+"""What a training run tells its watchers: TensorBoard, a line and a table of epochs."""
 
 import csv
 import io
@@ -129,6 +129,22 @@ def write_history(path: Path, history: Sequence[Row]) -> None:
         writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()})
     with atomic_path(path) as temporary:
         temporary.write_text(text.getvalue())
+
+
+def epoch_line(row: Row, epochs: int, *, improved: bool) -> str:
+    """Returns the line that is printed of an epoch of `epochs`."""
+
+    def shown(name: str, digits: int = 3) -> str:
+        value = row[name]
+        return "-" if value is None else f"{value:.{digits}f}"
+
+    return (
+        f"epoch {row['epoch']:>3.0f}/{epochs}  loss {shown('train_loss', 4)}  "
+        f"val loss {shown('val_loss', 4)}  mean IoU {shown('val_mean_iou')}  "
+        f"mean F1 {shown('val_mean_f1')}  accuracy {shown('val_overall_accuracy')}  "
+        f"lr {row['learning_rate']:.1e}  {shown('patches_per_second', 1)} patches/s  "
+        f"{row['seconds']:.0f} s{'  best' if improved else ''}"
+    )
 
 
 def draw_learning_curves(path: Path, history: Sequence[Row], best_epoch: int | None) -> None:
