@@ -9,7 +9,7 @@ import rasterio
 from rasterio.windows import Window as RasterioWindow
 
 from landcover_tf.bands import BAND_NAMES, band
-from landcover_tf.errors import LabelError, RasterError
+from landcover_tf.errors import LabelError
 from landcover_tf.files import atomic_folder, require_space, write_json
 from landcover_tf.grid import Window
 from landcover_tf.legend import load_crosswalk
@@ -17,6 +17,7 @@ from landcover_tf.progress import progress
 from landcover_tf.provenance import git_commit, software_versions
 from landcover_tf.sentinel2 import clouds, labels, prepared, resample, scene_inputs
 from landcover_tf.sentinel2.band_reader import GDAL_CACHE_BYTES
+from landcover_tf.sentinel2.cloud_choice import choose_clouds
 from landcover_tf.sentinel2.clouds import CloudMask
 from landcover_tf.sentinel2.pansharpen import PREDICTORS
 from landcover_tf.sentinel2.quality import read_product_clouds, read_quality_bits
@@ -78,8 +79,12 @@ class _Preparation:
             scene.load()
             self._write_image(scene, validity)
             self._add_coarse_means(scene)
-        chosen = self._choose_clouds(
-            None if product_clouds is None else CloudMask.of_product(product_clouds), validity
+        chosen, self.cloud_cover = choose_clouds(
+            self.product,
+            self.settings,
+            own=None if product_clouds is None else CloudMask.of_product(product_clouds),
+            validity=validity,
+            means=self.means,
         )
         self._add_cloud_bits(validity, chosen)
         self._write_raster(prepared.VALIDITY, validity, nodata=None)
@@ -161,37 +166,6 @@ class _Preparation:
                 scene.bands.read(name, whole).astype(np.float32), 60 // grid.resolution_m
             )
             self.means[name] = (mean + self.product.offsets[name]) / self.product.quantification
-
-    def _choose_clouds(self, own: CloudMask | None, validity: np.ndarray) -> CloudMask:
-        """Returns the clouds of the chosen source; notes the cover that each source reports."""
-        settings, product = self.settings, self.product
-        percentage = product.cloud_percentage
-        self.cloud_cover["metadata"] = None if percentage is None else percentage / 100
-        found: dict[str, CloudMask | None] = {
-            "product": own,
-            "none": CloudMask.none(*self._coarse_shape),
-        }
-        if settings.cloud_mask is not None:
-            values = clouds.parse_values(settings.cloud_mask_values)
-            path = clouds.mask_of(settings.cloud_mask, product)
-            found["mask"] = clouds.read_cloud_mask(path, product, values)
-        if settings.cloud_source == "s2cloudless":
-            nodata = has_bit(validity, ValidityBit.NODATA).astype(np.float32)
-            found["s2cloudless"] = clouds.detect_s2cloudless(
-                self.means,
-                resample.block_mean(nodata, 6) == 0,
-                resolution_m=settings.s2cloudless_resolution_m,
-            )
-        for source, mask in found.items():
-            if source != "none":
-                self.cloud_cover[source] = None if mask is None else mask.cloud_fraction
-        chosen = found.get(settings.cloud_source)
-        if chosen is None:
-            raise RasterError(
-                f"{product.path} has no cloud mask; choose --cloud-source s2cloudless or none, "
-                "or give --cloud-mask"
-            )
-        return chosen
 
     def _add_cloud_bits(self, validity: np.ndarray, chosen: CloudMask) -> None:
         bits = clouds.cloud_bits(

@@ -1,0 +1,62 @@
+"""The clouds of a scene, of the source that the settings choose."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from landcover_tf.errors import RasterError
+from landcover_tf.sentinel2 import clouds, resample
+from landcover_tf.sentinel2.clouds import CloudMask
+from landcover_tf.sentinel2.safe import SafeProduct
+from landcover_tf.sentinel2.settings import Settings
+from landcover_tf.sentinel2.validity import ValidityBit, has_bit
+
+
+def choose_clouds(
+    product: SafeProduct,
+    settings: Settings,
+    *,
+    own: CloudMask | None,
+    validity: np.ndarray,
+    means: Mapping[str, np.ndarray],
+) -> tuple[CloudMask, dict[str, float | None]]:
+    """Returns the clouds of the chosen source, and the cover that each source reports.
+
+    Args:
+        product: The product.
+        settings: Name the source, and what it needs.
+        own: The product's own mask, None where it has none.
+        validity: Bits at 10 m, uint8 [height, width].
+        means: Reflectance at 60 m by band, float32 [height / 6, width / 6]; s2cloudless reads it.
+
+    Raises:
+        RasterError: The chosen source has no mask, or a given one is unfit.
+    """
+    percentage = product.cloud_percentage
+    cover = {"metadata": None if percentage is None else percentage / 100}
+    coarse = product.grids[60]
+    found: dict[str, CloudMask | None] = {
+        "product": own,
+        "none": CloudMask.none(coarse.height, coarse.width),
+    }
+    if settings.cloud_mask is not None:
+        values = clouds.parse_values(settings.cloud_mask_values)
+        path = clouds.mask_of(settings.cloud_mask, product)
+        found["mask"] = clouds.read_cloud_mask(path, product, values)
+    if settings.cloud_source == "s2cloudless":
+        nodata = has_bit(validity, ValidityBit.NODATA).astype(np.float32)
+        found["s2cloudless"] = clouds.detect_s2cloudless(
+            means,
+            resample.block_mean(nodata, 6) == 0,
+            resolution_m=settings.s2cloudless_resolution_m,
+        )
+    for source, mask in found.items():
+        if source != "none":
+            cover[source] = None if mask is None else mask.cloud_fraction
+    chosen = found.get(settings.cloud_source)
+    if chosen is None:
+        raise RasterError(
+            f"{product.path} has no cloud mask; choose --cloud-source s2cloudless or none, "
+            "or give --cloud-mask"
+        )
+    return chosen, cover
