@@ -18,8 +18,9 @@ from landcover_tf.pictures import TRUE_COLOUR
 from landcover_tf.prepare import PrepareConfig
 from landcover_tf.sentinel2 import clouds
 from landcover_tf.sentinel2.band_reader import GDAL_CACHE_BYTES
+from landcover_tf.sentinel2.product import SafeProduct
 from landcover_tf.sentinel2.quality import read_product_clouds, read_quality_bits
-from landcover_tf.sentinel2.safe import SafeProduct, open_product
+from landcover_tf.sentinel2.safe import open_product
 from landcover_tf.sentinel2.scene import STORED_NODATA, STORED_OFFSET, STORED_SCALE, Scene
 from landcover_tf.sentinel2.validity import ValidityBit, has_bit
 from landcover_tf.upsampling import Upsampling

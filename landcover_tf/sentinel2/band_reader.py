@@ -13,7 +13,7 @@ from landcover_tf.grid import Window
 from landcover_tf.raster_windows import rasterio_window
 from landcover_tf.sentinel2 import resample
 from landcover_tf.sentinel2.codestream import describe_damage
-from landcover_tf.sentinel2.safe import Grid, SafeProduct
+from landcover_tf.sentinel2.product import Grid, SafeProduct
 from landcover_tf.sentinel2.validity import LARGEST_15_BIT_DN
 
 GDAL_CACHE_BYTES = 384 * 2**20

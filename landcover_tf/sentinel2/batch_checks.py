@@ -14,7 +14,8 @@ from landcover_tf.sentinel2.clouds import parse_values
 from landcover_tf.sentinel2.discovery import left_out, open_products, superseded
 from landcover_tf.sentinel2.label_checks import check_labels
 from landcover_tf.sentinel2.label_rasters import LabelRaster, find_label_rasters, rasters_of
-from landcover_tf.sentinel2.safe import SafeProduct, open_product
+from landcover_tf.sentinel2.product import SafeProduct
+from landcover_tf.sentinel2.safe import open_product
 from landcover_tf.sentinel2.settings import Options, Settings
 
 

@@ -15,8 +15,8 @@ from landcover_tf.errors import LandCoverError, ProductError, RasterError
 from landcover_tf.executors import usable_cores
 from landcover_tf.sentinel2.clouds import mask_of, read_cloud_mask
 from landcover_tf.sentinel2.codestream import describe_damage
+from landcover_tf.sentinel2.product import Grid, MaskFile, SafeProduct
 from landcover_tf.sentinel2.quality import polygons
-from landcover_tf.sentinel2.safe import Grid, MaskFile, SafeProduct
 
 Severity = Literal["fatal", "warning", "note"]
 

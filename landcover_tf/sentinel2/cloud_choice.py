@@ -7,7 +7,7 @@ import numpy as np
 from landcover_tf.errors import RasterError
 from landcover_tf.sentinel2 import clouds, resample
 from landcover_tf.sentinel2.clouds import CloudMask
-from landcover_tf.sentinel2.safe import SafeProduct
+from landcover_tf.sentinel2.product import SafeProduct
 from landcover_tf.sentinel2.settings import Settings
 from landcover_tf.sentinel2.validity import ValidityBit, has_bit
 

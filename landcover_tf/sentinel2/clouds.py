@@ -15,8 +15,8 @@ from rasterio.warp import reproject
 
 from landcover_tf.errors import ConfigError, RasterError
 from landcover_tf.sentinel2 import resample
+from landcover_tf.sentinel2.product import SafeProduct
 from landcover_tf.sentinel2.quality import ProductClouds
-from landcover_tf.sentinel2.safe import SafeProduct
 from landcover_tf.sentinel2.validity import (
     ValidityBit,
     dilate,

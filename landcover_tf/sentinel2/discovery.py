@@ -7,7 +7,8 @@ from pathlib import Path
 from landcover_tf.errors import LandCoverError, ProductError
 from landcover_tf.sentinel2.checks import Severity
 from landcover_tf.sentinel2.container import ForeignError, UnreadableError, may_read
-from landcover_tf.sentinel2.safe import SafeProduct, open_product
+from landcover_tf.sentinel2.product import SafeProduct
+from landcover_tf.sentinel2.safe import open_product
 
 
 def find_product_paths(path: str | Path) -> list[Path]:

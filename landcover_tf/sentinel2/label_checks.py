@@ -12,7 +12,7 @@ from landcover_tf.legend import Crosswalk
 from landcover_tf.sentinel2.checks import Finding, Severity
 from landcover_tf.sentinel2.label_rasters import LabelRaster, rasters_of
 from landcover_tf.sentinel2.labels import warp_labels
-from landcover_tf.sentinel2.safe import SafeProduct
+from landcover_tf.sentinel2.product import SafeProduct
 
 
 def check_labels(

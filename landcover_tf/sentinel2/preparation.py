@@ -20,9 +20,10 @@ from landcover_tf.sentinel2.band_reader import GDAL_CACHE_BYTES
 from landcover_tf.sentinel2.cloud_choice import choose_clouds
 from landcover_tf.sentinel2.clouds import CloudMask
 from landcover_tf.sentinel2.pansharpen import PREDICTORS
+from landcover_tf.sentinel2.product import SafeProduct
 from landcover_tf.sentinel2.quality import read_product_clouds, read_quality_bits
 from landcover_tf.sentinel2.quicklook import save_quicklook
-from landcover_tf.sentinel2.safe import SafeProduct, open_product
+from landcover_tf.sentinel2.safe import open_product
 from landcover_tf.sentinel2.scene import STORED_NODATA, STORED_OFFSET, STORED_SCALE, Scene
 from landcover_tf.sentinel2.settings import Job
 from landcover_tf.sentinel2.validity import ValidityBit, fractions_of_counts, has_bit

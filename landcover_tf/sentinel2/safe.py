@@ -1,8 +1,6 @@
-"""Level-1C products as their own XML describes them."""
+"""Level-1C products are read as their own XML describes them."""
 
 import re
-from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path, PurePosixPath
 
 from rasterio.crs import CRS
@@ -13,6 +11,7 @@ from landcover_tf.bands import BAND_NAMES, SENTINEL2_L1C, band
 from landcover_tf.errors import ProductError, RasterError
 from landcover_tf.sentinel2.container import Container, open_container
 from landcover_tf.sentinel2.metadata_file import MetadataFile
+from landcover_tf.sentinel2.product import Grid, MaskFile, SafeProduct
 
 PRODUCT_METADATA = "MTD_MSIL1C.xml"
 RESOLUTIONS_M = (10, 20, 60)
@@ -26,97 +25,6 @@ _FILE_NAME = re.compile(r"\w[\w.-]*")
 _DATASTRIP_START = re.compile(r"_S(\d{8}T\d{6})(?:_|$)")
 _TILE = re.compile(r"_T(\d{2}[C-X][A-Z]{2})(?:_|$)")
 _MASK_NAME = re.compile(r"MSK_([A-Z]+)_(?:.*_)?(B\d[0-9A])(?:_MSIL1C)?\.(?:jp2|gml)$")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Grid:
-    """The pixel grid of one resolution."""
-
-    resolution_m: int
-    height: int
-    width: int
-    transform: Affine
-    """Upper-left corner of the upper-left pixel and pixel size, in the tile's CRS."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class MaskFile:
-    """One quality mask of a product."""
-
-    kind: str
-    """CLASSI, QUALIT or DETFOO (raster); CLOUDS, NODATA, DEFECT, ... (GML vectors)."""
-    band: str | None
-    """Band name, or None for masks of all bands."""
-    name: str
-    """Path relative to the product's root."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class SafeProduct:
-    """What the XML of one product says; nothing is a constant of this program."""
-
-    container: Container
-    name: str
-    """PRODUCT_URI without .SAFE."""
-    satellite: str
-    """S2A, S2B, S2C, ..."""
-    baseline: tuple[int, int]
-    """Processing baseline as integers, so that (5, 11) > (4, 0)."""
-    datatake_start: datetime
-    """Start of the data take, UTC; the same in every reprocessing."""
-    datastrip_start: str | None
-    """Start of the part of the data take that one ground station received, as the XML writes it;
-    a tile where two parts meet comes as two products, each with the pixels of one."""
-    sensing_time: datetime
-    """When this tile was seen, UTC."""
-    tile: str
-    """MGRS tile, for example 34SEH."""
-    orbit: int
-    """Relative orbit, 1-143."""
-    crs: CRS
-    grids: dict[int, Grid] = field(hash=False)
-    """By resolution in m: 10, 20, 60."""
-    quantification: float
-    """Digital numbers per unit of reflectance."""
-    offsets: dict[str, float] = field(hash=False)
-    """Added to the digital number before quantification, by band; 0 where the XML lists none."""
-    nodata: int
-    saturated: int
-    band_files: dict[str, str] = field(hash=False)
-    """Path relative to the root, by band; a band whose file is absent is left out."""
-    masks: tuple[MaskFile, ...]
-    sun_zenith_deg: float
-    sun_azimuth_deg: float
-    """Clockwise from north."""
-    cloud_percentage: float | None
-    center_nm: dict[str, float] = field(hash=False)
-    """Central wavelength of this satellite's bands."""
-    failed_quality_checks: tuple[str, ...]
-    """Names of quality inspections that did not pass."""
-
-    @property
-    def path(self) -> Path:
-        """The folder or .zip."""
-        return self.container.path
-
-    @property
-    def baseline_text(self) -> str:
-        """The baseline as ESA writes it, for example 05.11."""
-        return f"{self.baseline[0]:02d}.{self.baseline[1]:02d}"
-
-    def band_path(self, name: str) -> str:
-        """Returns the path of a band's JP2 for rasterio.
-
-        Raises:
-            ProductError: The product has no file for that band.
-        """
-        if name not in self.band_files:
-            raise ProductError(f"{self.path} has no file of band {name}; download it again")
-        return self.container.gdal_path(self.band_files[name])
-
-    def mask_files(self, kind: str) -> list[MaskFile]:
-        """Returns the masks of one kind, in band order."""
-        return [mask for mask in self.masks if mask.kind == kind]
 
 
 def open_product(path: str | Path) -> SafeProduct:

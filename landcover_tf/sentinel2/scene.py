@@ -11,7 +11,7 @@ from landcover_tf.sentinel2 import pansharpen, resample
 from landcover_tf.sentinel2.band_reader import BandReader
 from landcover_tf.sentinel2.pan_fit import fit_pans
 from landcover_tf.sentinel2.pansharpen import PREDICTORS, RELATIVE_SIGMA_PX, Pan
-from landcover_tf.sentinel2.safe import SafeProduct
+from landcover_tf.sentinel2.product import SafeProduct
 from landcover_tf.sentinel2.validity import ValidityBit, has_bit, set_bit
 from landcover_tf.upsampling import Resampling, Sharpening
 

@@ -14,7 +14,7 @@ from landcover_tf.files import sha256_of
 from landcover_tf.legend import load_crosswalk
 from landcover_tf.sentinel2.clouds import mask_of
 from landcover_tf.sentinel2.label_rasters import LabelRaster
-from landcover_tf.sentinel2.safe import SafeProduct
+from landcover_tf.sentinel2.product import SafeProduct
 from landcover_tf.sentinel2.settings import Settings
 
 FILES = ("ground_truth", "cloud_mask")
