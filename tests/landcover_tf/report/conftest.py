@@ -1,9 +1,11 @@
-"""What a report is made of, without a training."""
+"""What a report is made of, without a training, and a browser to look at it."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
+from fakes.report_page import random_layers
 from fakes.small_dataset import LEGEND, write_small_dataset
 
 
@@ -31,3 +33,25 @@ def evaluated_run(tmp_path) -> Path:
     (folder / "evaluation" / "test").mkdir(parents=True)
     (folder / "evaluation" / "test" / "scores.json").write_text(json.dumps(scores))
     return folder
+
+
+@pytest.fixture(scope="module")
+def layers(tmp_path_factory):
+    """Random rasters of each kind on one grid."""
+    return random_layers(tmp_path_factory.mktemp("report"))
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A Chromium; one for all tests would keep its event loop running in other files."""
+    sync_api = pytest.importorskip("playwright.sync_api")
+    names = ("chromium", "chromium-headless-shell", "google-chrome")
+    executable = next(filter(None, map(shutil.which, names)), None)
+    if not executable:
+        pytest.skip("no Chromium on this machine")
+    quiet = ["--no-sandbox", "--disable-gpu", "--disable-background-networking",
+             "--disable-component-update", "--disable-sync", "--no-first-run"]  # fmt: skip
+    with sync_api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=executable, args=quiet)
+        yield chromium
+        chromium.close()

@@ -1,0 +1,150 @@
+"""What the tiles and the legend of the map viewer hold of the rasters."""
+
+import base64
+import io
+
+import numpy as np
+import pytest
+import rasterio
+from fakes.report_page import HEIGHT, LEGEND, WIDTH, write
+from PIL import Image
+from rasterio.enums import Resampling
+from rasterio.transform import from_origin
+
+from landcover_tf.errors import OutputError, RasterError
+from landcover_tf.report import map_tiles
+from landcover_tf.report.map_layers import MapLayers
+from landcover_tf.report.map_tiles import build_pyramid
+from landcover_tf.report.page import viewer_data
+
+
+def decoded(url):
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(url.split(",")[1]))))
+
+
+def test_shares_are_scaled_and_no_data_is_none(tmp_path):
+    """Predictions store round(254 p) with 255 for no data; the viewer shows 255ths."""
+    stored = np.array([[0, 127, 212, 254, 255]], np.uint8)
+    path = write(tmp_path / "confidence.tif", stored, nodata=255)
+    with rasterio.open(path, "r+") as raster:
+        raster.scales = (1 / 254,)
+    codes = write(tmp_path / "map.tif", np.full((1, 5), 20, np.uint8))
+    layers = MapLayers(map=codes, confidence=path, probabilities=path)
+    tile = build_pyramid(layers, tmp_path / "tiles", LEGEND).embedded["0/0/0"]
+    # 127 / 254 = 1/2 of 255, rounded to even; 212 / 254 * 255 = 212.8.
+    expected = [0, 128, 213, 255, 0]
+    assert decoded(tile["values"])[0, :5, 1].tolist() == expected
+    assert decoded(tile["probabilities"])[0, :5].tolist() == expected
+    floats = np.array([[0, 0.5, np.nan, 1, 1.5]], np.float32)
+    layers = MapLayers(map=codes, confidence=write(tmp_path / "floats.tif", floats))
+    tile = build_pyramid(layers, tmp_path / "tiles", LEGEND).embedded["0/0/0"]
+    assert decoded(tile["values"])[0, :5, 1].tolist() == [0, 128, 0, 255, 255]
+
+
+def test_a_class_that_only_the_map_names_is_listed(tmp_path):
+    codes = np.full((4, 5), 20, np.uint8)
+    codes[0] = 255
+    path = write(tmp_path / "map.tif", codes)
+    with rasterio.open(path, "r+") as raster:
+        raster.write_colormap(1, {20: (1, 2, 3, 255), 255: (154, 155, 156, 255)})
+        raster.update_tags(1, CLASS_20="woods", CLASS_255="uncertain")
+    classes = viewer_data(build_pyramid(MapLayers(map=path), tmp_path / "t", LEGEND), LEGEND, path)[
+        "classes"
+    ]
+    assert [c["code"] for c in classes] == [*LEGEND.codes, 255]
+    assert classes[-1]["name"] == "uncertain"
+    assert classes[-1]["color"] == "#9a9b9c"
+    assert classes[-1]["area_ha"] == pytest.approx(0.05)
+    assert classes[1]["name"] == "forests"
+
+
+def test_tiles_of_an_earlier_report_are_replaced_but_nothing_else(layers, tmp_path, monkeypatch):
+    monkeypatch.setattr(map_tiles, "EMBED_LIMIT_BYTES", 1000)
+    folder = tmp_path / "report_tiles"
+    build_pyramid(layers, folder, LEGEND)
+    before = (folder / "1/0/0.js").read_text()
+    build_pyramid(MapLayers(map=layers.map), folder, LEGEND)
+    assert len((folder / "1/0/0.js").read_text()) < len(before)
+    other = tmp_path / "thesis"
+    other.mkdir()
+    (other / "chapter.txt").write_text("years of work")
+    with pytest.raises(OutputError, match="cannot write the map tiles"):
+        build_pyramid(layers, other, LEGEND)
+    assert {p.name for p in tmp_path.iterdir()} == {"report_tiles", "thesis"}
+    assert (other / "chapter.txt").read_text() == "years of work"
+
+
+@pytest.mark.parametrize(
+    ("dtype", "nodata", "missing"),
+    [("uint16", None, 0), ("int16", -9999, -9999), ("float32", np.nan, np.nan)],
+)
+def test_no_data_of_the_reference_is_that_of_the_legend(tmp_path, dtype, nodata, missing):
+    codes = write(tmp_path / "map.tif", np.full((2, 5), 20, np.uint8))
+    labels = np.array([[10, 20, 90, 30, missing]] * 2).astype(dtype)
+    # The second one has no pixels under the last two columns of the map.
+    for name, part in (("whole", labels), ("cut", labels[:, :3])):
+        reference = write(tmp_path / f"{name}.tif", part, nodata=nodata)
+        layers = MapLayers(map=codes, reference=reference)
+        tile = build_pyramid(layers, tmp_path / "tiles", LEGEND).embedded["0/0/0"]
+        expected = [10, 20, 90, 30 if name == "whole" else 0, 0]
+        assert decoded(tile["values"])[0, :5, 2].tolist() == expected
+
+
+def test_a_reference_with_overviews_of_any_kind_is_read_from_its_own_pixels(tmp_path):
+    size = 576  # Larger than a tile, so the first one is decimated.
+    codes = np.random.default_rng(0).choice(np.array([10, 20, 60], np.uint8), (size, size))
+    path = write(tmp_path / "map.tif", codes)
+    with rasterio.open(path, "r+") as raster:
+        raster.build_overviews([2, 4], Resampling.cubic)
+    plain = write(tmp_path / "plain.tif", codes)
+    pyramid = build_pyramid(MapLayers(map=plain, reference=path), tmp_path / "t", LEGEND)
+    assert set(np.unique(decoded(pyramid.embedded["0/0/0"]["values"])[..., 2])) <= {0, 10, 20, 60}
+
+
+def test_codes_of_the_reference_never_wrap(layers, tmp_path, monkeypatch):
+    monkeypatch.setattr(map_tiles, "EMBED_LIMIT_BYTES", 1000)
+    folder = tmp_path / "report_tiles"
+    build_pyramid(layers, folder, LEGEND)
+    before = {path: path.read_bytes() for path in folder.rglob("*.js")}
+    # 276 = 256 + 20: the classes of another legend, such as CORINE's 211 to 523.
+    strange = write(tmp_path / "strange.tif", np.full((HEIGHT, WIDTH), 276, np.uint16))
+    with pytest.raises(RasterError, match=r"strange.tif has codes \[276\] that legend"):
+        build_pyramid(MapLayers(map=layers.map, reference=strange), folder, LEGEND)
+    with pytest.raises(RasterError, match=r"strange.tif must be a uint8 class map, got uint16"):
+        build_pyramid(MapLayers(map=strange), folder, LEGEND)
+    assert {path: path.read_bytes() for path in folder.rglob("*.js")} == before
+
+
+def test_a_reference_may_name_a_class_of_its_own(tmp_path):
+    path = write(tmp_path / "map.tif", np.full((4, 5), 255, np.uint8))
+    with rasterio.open(path, "r+") as raster:
+        raster.update_tags(1, CLASS_255="uncertain")
+    pyramid = build_pyramid(MapLayers(map=path, reference=path), tmp_path / "t", LEGEND)
+    assert (decoded(pyramid.embedded["0/0/0"]["values"])[:4, :5, 2] == 255).all()
+
+
+def test_class_areas_are_those_of_the_map(layers, tmp_path):
+    data = viewer_data(build_pyramid(layers, tmp_path / "tiles", LEGEND), LEGEND, layers.map)
+    with rasterio.open(layers.map) as raster:
+        codes = raster.read(1)
+    for entry in data["classes"]:
+        pixels = int((codes == entry["code"]).sum())
+        assert entry["pixels"] == pixels
+        assert entry["area_ha"] == pytest.approx(pixels * 0.01)
+    assert sum(entry["fraction"] for entry in data["classes"]) == pytest.approx(1)
+
+
+def test_a_reference_on_another_grid_is_warped(layers, tmp_path):
+    coarse = np.full((40, 40), 20, np.uint8)
+    reference = write(
+        tmp_path / "coarse.tif", coarse, transform=from_origin(499_000, 4_201_000, 300, 300)
+    )
+    pyramid = build_pyramid(
+        MapLayers(map=layers.map, reference=reference), tmp_path / "tiles", LEGEND
+    )
+    assert pyramid.description["reference"] and not pyramid.description["image"]
+    bare = write(tmp_path / "bare.tif", coarse, crs=None, transform=from_origin(0, 0, 1, 1))
+    with pytest.raises(RasterError, match="one of them has no CRS"):
+        build_pyramid(MapLayers(map=layers.map, reference=bare), tmp_path / "tiles", LEGEND)
+    with pytest.raises(RasterError, match="cannot read a raster"):
+        build_pyramid(MapLayers(map=tmp_path / "absent.tif"), tmp_path / "tiles", LEGEND)
