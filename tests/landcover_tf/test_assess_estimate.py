@@ -1,8 +1,6 @@
 """`landcover assess estimate`: from labelled points to accuracy and area."""
 
 import csv
-import json
-import re
 
 import numpy as np
 import pytest
@@ -14,18 +12,14 @@ from fakes.assessed_map import (
     compare,
     design,
     estimate,
-    estimated,
     label,
     make_world,
     read,
-    run,
     write,
 )
-from rasterio.crs import CRS
-from rasterio.warp import transform
 
 from landcover_tf.accuracy.probabilities import calibration
-from landcover_tf.geopackage import Layer, point_blob, read_points, write_layer
+from landcover_tf.geopackage import point_blob, read_points
 from landcover_tf.legend import IGNORED, load_legend
 from landcover_tf.report.assessment_sections import assessments
 
@@ -125,24 +119,6 @@ def test_the_report_counts_pixels_left_out_and_tells_the_design(world):
     assert "It could not draw 200 pixels without class, and 5,400 of code 255 by request." in text
 
 
-def test_points_of_another_crs_and_class_names_give_the_same(world):
-    folder = design(world, "--samples", 300)
-    _, expected = estimate(world, label(folder, world / "truth.tif"))
-    points = read_points(folder / "points.gpkg")
-    names = dict(zip(*(lambda lg: (lg.codes, lg.names))(load_legend("landcover9")), strict=True))
-    lon, lat = transform("EPSG:32634", "EPSG:4326", points.x, points.y)
-    with (folder / "named.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["id", "lon", "lat", "stratum", "seen"])
-        for row, x, y in zip(points.rows, lon, lat, strict=True):
-            writer.writerow([row["id"], x, y, row["stratum"], names[row["reference"]]])
-    code, found = estimate(world, folder / "named.csv", "--reference-column", "seen")
-    assert code == 0
-    assert found["classes"] == expected["classes"]
-    assert found["points"]["reprojected_from"] == "EPSG:4326"
-    assert "reprojected from EPSG:4326" in (world / "result" / "report.md").read_text()
-
-
 def test_a_reference_legend_is_translated(world):
     folder = design(world, "--samples", 300)
     _, expected = estimate(world, label(folder, world / "truth.tif"))
@@ -153,73 +129,6 @@ def test_a_reference_legend_is_translated(world):
                            "--reference-legend", "worldcover")  # fmt: skip
     assert code == 0
     assert found["confusion_counts"] == expected["confusion_counts"]
-
-
-def test_strata_of_another_map_are_estimated_by_indicators(world):
-    """The sample was drawn from map.tif; the truth itself, with a hole, is assessed."""
-    folder = design(world, "--samples", 600)
-    path = label(folder, world / "truth.tif")
-    better = read(world / "truth.tif").copy()
-    better[50:70, 50:70] = 0
-    write(world / "better.tif", better)
-    arguments = ["estimate", "--map", world / "better.tif", "--reference", path,
-                 "--output-dir", world / "result"]  # fmt: skip
-    assert run(*arguments) == 0
-    values = json.loads((world / "result" / "estimate.json").read_text())
-    assert values["estimator"].startswith("Stehman")
-    assert values["overall_accuracy"]["value"] == 1
-    points = read_points(path)
-    rows = (4_400_000 - np.array(points.y)) // 10
-    cols = (np.array(points.x) - 500_000) // 10
-    hole = ((rows >= 50) & (rows < 70) & (cols >= 50) & (cols < 70)).sum()
-    assert values["points"]["where_the_map_has_no_class"] == hole > 0
-    # The strata hold 142 ha, of which 4 ha are the hole; how many points lie there is chance. Each
-    # point stands for N_h / n_h pixels of 0.01 ha, and totals vary by N_h^2 s_h^2 / n_h.
-    assert values["assessed_area_ha"] == pytest.approx(138, abs=4)
-    better = better[rows.astype(int), cols.astype(int)]
-    drawn = np.array([row["stratum"] for row in points.rows])
-    for land_cover in values["classes"]:
-        hit, total, variance = better == land_cover["code"], 0.0, 0.0
-        for stratum in values["strata"]:
-            of_stratum = hit[drawn == stratum["code"]]
-            hectares = stratum["pixels"] * 0.01
-            total += hectares * of_stratum.mean()
-            variance += hectares**2 * of_stratum.var(ddof=1) / len(of_stratum)
-        # The truth is assessed: its classes are what it maps.
-        for figure in (land_cover["area_ha"], land_cover["mapped_area_ha"]):
-            assert figure["standard_error"] == pytest.approx(variance**0.5)
-        assert land_cover["area_ha"]["value"] == pytest.approx(total)
-        # All pixels of the map but at most 200 are in the strata, which lack as many.
-        most = (read(world / "better.tif") == land_cover["code"]).sum() * 0.01
-        within = np.clip(total, max(most - 2, 0), most)
-        assert land_cover["mapped_area_ha"]["value"] == pytest.approx(within)
-        assert land_cover["mapped_area_ha"]["high"] <= most + 1e-9
-    text = (world / "result" / "report.md").read_text()
-    assert "Areas on the map are estimated from the points as well" in text
-    assert "the area on the map" not in text, "known or bounded of every class"
-    # Counted, the assessed area is known, and the shares are of it.
-    assert run(*arguments, "--strata-map", world / "map.tif") == 0
-    counted = json.loads((world / "result" / "estimate.json").read_text())
-    fact = ((read(world / "better.tif") != 0) & (read(world / "map.tif") != 0)).sum() * 0.01
-    assert counted["assessed_area_ha"] == pytest.approx(fact)
-    for one, other in zip(counted["classes"], values["classes"], strict=True):
-        assert one["area_fraction"] == other["area_fraction"]
-        assert one["area_ha"]["value"] == pytest.approx(fact * one["area_fraction"]["value"])
-    assert "lie where this map has no class" in (world / "result" / "report.md").read_text()
-    # Without the column, the strata are read from the map that they came from.
-    rows = [
-        (point_blob(x, y, 32634), i, row["reference"])
-        for i, (row, x, y) in enumerate(zip(points.rows, points.x, points.y, strict=True), 1)
-    ]
-    bare = Layer(name="points", geometry="POINT", columns={"id": "INTEGER", "reference": "INTEGER"},
-                 crs=CRS.from_epsg(32634), bounds=(0, 0, 1, 1))  # fmt: skip
-    (world / "bare").mkdir()
-    write_layer(world / "bare" / "points.gpkg", bare, rows)
-    arguments[4] = world / "bare" / "points.gpkg"
-    assert run(*arguments) == 2
-    assert run(*arguments, "--strata-map", world / "map.tif") == 0
-    again = json.loads((world / "result" / "estimate.json").read_text())
-    assert estimated(again) == estimated(counted)
 
 
 def test_points_of_unknown_origin_give_agreement_only(world, capsys):
@@ -239,152 +148,6 @@ def test_points_of_unknown_origin_give_agreement_only(world, capsys):
     assert "ccuracy and area" not in text
     assert "user's agreement" in text
     assert "user's accuracy" not in text
-
-
-@pytest.mark.parametrize(
-    ("sql", "message"),
-    [
-        ("DELETE FROM points WHERE stratum = 60", r"stratum 60 \([\d,]+ px\) has no labelled"),
-        ("UPDATE points SET reference = NULL WHERE stratum = 60 AND id != "
-         "(SELECT min(id) FROM points WHERE stratum = 60)", "has 1 labelled point;"),
-        ("UPDATE points SET reference = NULL", "none of 300 reference points can be used: 300 "
-         "without"),
-        ("UPDATE points SET reference = 'lava' WHERE id = 7", "point 7 has reference 'lava'"),
-        ("UPDATE points SET reference = 9e999 WHERE id = 7", "point 7 has reference 'inf'"),
-        ("UPDATE points SET reference = 1e30 WHERE id = 7", "point 7 has reference '1e.30'"),
-        ("UPDATE points SET reference = 1e18 WHERE id = 7", r"classes \[10{18}\]"),
-        ("UPDATE points SET reference = 77 WHERE id = 7", r"classes \[77\].*at points 7"),
-        ("UPDATE points SET stratum = 20 WHERE stratum = 10", "were moved"),
-        ("UPDATE points SET geom = NULL WHERE id = 7", "without geometry"),
-    ],
-)  # fmt: skip
-def test_bad_points_end_with_one_sentence(world, capsys, sql, message):
-    folder = design(world, "--samples", 300)
-    path = label(folder, world / "truth.tif")
-    change(path, sql)
-    capsys.readouterr()
-    code, _ = estimate(world, path)
-    error = capsys.readouterr().err
-    assert code == 2
-    assert error.count("\n") == 1
-    assert re.search(message, error), error
-    assert not (world / "result").exists()
-
-
-def test_a_table_that_a_spreadsheet_saved(world, capsys):
-    folder = design(world, "--samples", 300)
-    _, expected = estimate(world, label(folder, world / "truth.tif"))
-    points = read_points(folder / "points.gpkg")
-    lines = ["id;x;y;stratum;reference"]
-    for row, x, y in zip(points.rows, points.x, points.y, strict=True):
-        lines.append(f"{row['id']};{x};{y};{row['stratum']};{row['reference']}")
-    (folder / "points.csv").write_text("\ufeff" + "\r\n".join(lines) + "\r\n", encoding="utf-8")
-    code, found = estimate(world, folder / "points.csv")
-    assert code == 0
-    assert found["classes"] == expected["classes"]
-    # With a decimal comma, as the countries that separate by semicolons have it.
-    commas = [lines[0], *(line.replace(".", ",") for line in lines[1:])]
-    (folder / "points.csv").write_text("\n".join(commas))
-    assert estimate(world, folder / "points.csv")[1]["classes"] == expected["classes"]
-    (folder / "points.csv").write_text("\n".join([lines[0] + ";Größe"]), encoding="cp1252")
-    assert estimate(world, folder / "points.csv")[0] == 2
-    assert "is not a table in UTF-8" in capsys.readouterr().err
-    lines[3] += ";10;20"
-    lines[7] = lines[7].rsplit(";", 1)[0]
-    (folder / "points.csv").write_text("\n".join(lines))
-    assert estimate(world, folder / "points.csv")[0] == 2
-    assert "points 3, 7 (counted from 1) have not as many cells" in capsys.readouterr().err
-
-
-def test_a_column_stratum_that_is_not_needed_may_hold_anything(world, capsys):
-    points = read_points(label(design(world, "--samples", 300), world / "truth.tif"))
-    lines = ["X,Y,stratum,reference"]
-    for row, x, y in zip(points.rows, points.x, points.y, strict=True):
-        lines.append(f"{x},{y},dark wood,{row['reference']}")
-    path = world / "points.csv"
-    path.write_text("\n".join(lines))
-    code, values = estimate(world, path, "--strata-map", world / "map.tif")
-    assert code == 0
-    assert values["points"]["used"] == 300
-    assert estimate(world, path, "--not-a-probability-sample")[0] == 0
-    assert estimate(world, path, "--design", world / "sample" / "design.json")[0] == 2
-    assert "point 1 has stratum 'dark wood'" in capsys.readouterr().err
-    assert estimate(world, path, "--not-a-probability-sample", "--layer", "points")[0] == 2
-    assert "--layer points is that of a GeoPackage" in capsys.readouterr().err
-
-
-def test_the_layer_of_a_geopackage_with_several(world, capsys):
-    path = label(design(world, "--samples", 300), world / "truth.tif")
-    _, expected = estimate(world, path)
-    change(path, "UPDATE gpkg_geometry_columns SET geometry_type_name = 'GEOMETRY'")
-    assert estimate(world, path) == (0, expected)
-    change(path, "UPDATE gpkg_geometry_columns SET geometry_type_name = 'POINT'")
-    change(path, "CREATE TABLE notes (fid INTEGER PRIMARY KEY, geom POINT)")
-    contents = "gpkg_contents (table_name, data_type, identifier, last_change, srs_id)"
-    date = "2020-01-01T00:00:00Z"
-    change(path, f"INSERT INTO {contents} VALUES ('notes', 'features', 'notes', ?, 32634)", date)
-    change(path, "INSERT INTO gpkg_geometry_columns VALUES ('notes', 'geom', 'POINT', 32634, 0, 0)")
-    assert estimate(world, path)[0] == 2
-    assert "it has: points, notes; name the one to use with --layer" in capsys.readouterr().err
-    assert estimate(world, path, "--layer", "points") == (0, expected)
-    assert estimate(world, path, "--layer", "point")[0] == 2
-    assert "has no layer 'point'; its layers are: points, notes" in capsys.readouterr().err
-
-
-def test_a_place_that_is_not_on_earth_is_outside_the_map(world):
-    (world / "points.csv").write_text(
-        "id,lon,lat,reference\na,21,95,10\nb,nan,39.7,10\nc,21.005,39.745,10\n"
-    )
-    code, values = estimate(world, world / "points.csv", "--not-a-probability-sample")
-    assert code == 0
-    assert values["points"]["excluded"] == {"outside the map": ["a", "b"]}
-    # Spreadsheets and QGIS write the name in any letters.
-    table = (world / "points.csv").read_text()
-    for name in ("ID", "FID", " Id"):
-        (world / "points.csv").write_text(table.replace("id,", f"{name},", 1))
-        _, again = estimate(world, world / "points.csv", "--not-a-probability-sample")
-        assert again["points"] == values["points"]
-
-
-def test_there_must_be_a_stratum_and_a_folder(world, capsys):
-    path = label(design(world, "--samples", 300), world / "truth.tif")
-    assert estimate(world, path, "--leave-out-strata", 10, 20, 60)[0] == 2
-    assert "leaves no stratum" in capsys.readouterr().err
-    (world / "result").write_text("a file")
-    assert estimate(world, path)[0] == 2
-    assert "cannot write" in capsys.readouterr().err
-
-
-def test_contradicting_labels_of_one_pixel_are_refused(world, capsys):
-    folder = design(world, "--samples", 300)
-    path = label(folder, world / "truth.tif")
-    points = read_points(path)
-    other = 10 if points.rows[0]["reference"] != 10 else 20
-    insert = "INSERT INTO points (geom, id, stratum, reference) VALUES (?, 901, ?, ?)"
-    blob = point_blob(points.x[0], points.y[0], 32634)
-    change(path, insert, blob, points.rows[0]["stratum"], other)
-    assert estimate(world, path)[0] == 2
-    assert "points 1 and 901 lie in one pixel" in capsys.readouterr().err
-
-
-def test_a_stratum_can_be_left_out_and_the_report_says_so(world):
-    folder = design(world, "--samples", 300)
-    path = label(folder, world / "truth.tif")
-    change(path, "UPDATE points SET reference = NULL WHERE stratum = 60")
-    code, values = estimate(world, path, "--leave-out-strata", 60)
-    assert code == 0
-    pixels = int((read(world / "map.tif") == 60).sum())
-    assert values["strata_left_out"] == {"60": pixels}
-    assert values["assessed_area_ha"] == pytest.approx(142 - pixels * 0.01)
-    assert "Stratum 60" in (world / "result" / "report.md").read_text()
-    # Where the map is right, table and picture show the same areas on the map and estimated.
-    change(path, "UPDATE points SET reference = stratum")
-    _, values = estimate(world, path, "--leave-out-strata", 60)
-    for land_cover in values["classes"]:
-        for mapped, area in (("mapped_fraction", "area_fraction"), ("mapped_area_ha", "area_ha")):
-            assert land_cover[mapped]["value"] == pytest.approx(land_cover[area]["value"])
-    text = (world / "result" / "report.md").read_text()
-    assert f"{14_200 - pixels:,} of the 14,200 pixels that the map classifies" in text
 
 
 def test_every_interval_without_width_is_explained(world):
@@ -410,24 +173,6 @@ def test_every_interval_without_width_is_explained(world):
     assert f"No point where the map has a class has {', '.join(unmet)} in the reference" in text
     woods = values["classes"][1]["area_ha"]
     assert f"| < {woods['high']:.1f} | < " in text
-
-
-def test_strata_where_the_map_has_no_class_cannot_be_estimated(world, capsys):
-    # Stratum 60 is where the map has no data.
-    write(world / "strata.tif", np.where(read(world / "map.tif") == 0, 60, 10).astype(np.uint8),
-          tags={"legend": "landcover9"})  # fmt: skip
-    places = [
-        (500_005, 4_399_995),
-        (500_055, 4_399_955),
-        (501_005, 4_399_005),
-        (501_055, 4_399_055),
-    ]
-    lines = [f"{x},{y},10" for x, y in places]
-    (world / "points.csv").write_text("\n".join(["x,y,reference", *lines]))
-    flags = ["--strata-map", world / "strata.tif"]
-    assert estimate(world, world / "points.csv", *flags, "--leave-out-strata", 60)[0] == 0
-    assert estimate(world, world / "points.csv", *flags, "--leave-out-strata", 10)[0] == 2
-    assert "has no class at any point of the strata 60" in capsys.readouterr().err
 
 
 def test_probabilities_of_left_out_strata_do_not_count():

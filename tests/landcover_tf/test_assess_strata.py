@@ -1,0 +1,139 @@
+"""Strata of an assessment that are not the classes of its map, or are left out."""
+
+import json
+
+import numpy as np
+import pytest
+from fakes.assessed_map import (
+    change,
+    design,
+    estimate,
+    estimated,
+    label,
+    make_world,
+    read,
+    run,
+    write,
+)
+from rasterio.crs import CRS
+
+from landcover_tf.geopackage import Layer, point_blob, read_points, write_layer
+
+
+@pytest.fixture
+def world(tmp_path):
+    return make_world(tmp_path)
+
+
+def test_strata_of_another_map_are_estimated_by_indicators(world):
+    """The sample was drawn from map.tif; the truth itself, with a hole, is assessed."""
+    folder = design(world, "--samples", 600)
+    path = label(folder, world / "truth.tif")
+    better = read(world / "truth.tif").copy()
+    better[50:70, 50:70] = 0
+    write(world / "better.tif", better)
+    arguments = ["estimate", "--map", world / "better.tif", "--reference", path,
+                 "--output-dir", world / "result"]  # fmt: skip
+    assert run(*arguments) == 0
+    values = json.loads((world / "result" / "estimate.json").read_text())
+    assert values["estimator"].startswith("Stehman")
+    assert values["overall_accuracy"]["value"] == 1
+    points = read_points(path)
+    rows = (4_400_000 - np.array(points.y)) // 10
+    cols = (np.array(points.x) - 500_000) // 10
+    hole = ((rows >= 50) & (rows < 70) & (cols >= 50) & (cols < 70)).sum()
+    assert values["points"]["where_the_map_has_no_class"] == hole > 0
+    # The strata hold 142 ha, of which 4 ha are the hole; how many points lie there is chance. Each
+    # point stands for N_h / n_h pixels of 0.01 ha, and totals vary by N_h^2 s_h^2 / n_h.
+    assert values["assessed_area_ha"] == pytest.approx(138, abs=4)
+    better = better[rows.astype(int), cols.astype(int)]
+    drawn = np.array([row["stratum"] for row in points.rows])
+    for land_cover in values["classes"]:
+        hit, total, variance = better == land_cover["code"], 0.0, 0.0
+        for stratum in values["strata"]:
+            of_stratum = hit[drawn == stratum["code"]]
+            hectares = stratum["pixels"] * 0.01
+            total += hectares * of_stratum.mean()
+            variance += hectares**2 * of_stratum.var(ddof=1) / len(of_stratum)
+        # The truth is assessed: its classes are what it maps.
+        for figure in (land_cover["area_ha"], land_cover["mapped_area_ha"]):
+            assert figure["standard_error"] == pytest.approx(variance**0.5)
+        assert land_cover["area_ha"]["value"] == pytest.approx(total)
+        # All pixels of the map but at most 200 are in the strata, which lack as many.
+        most = (read(world / "better.tif") == land_cover["code"]).sum() * 0.01
+        within = np.clip(total, max(most - 2, 0), most)
+        assert land_cover["mapped_area_ha"]["value"] == pytest.approx(within)
+        assert land_cover["mapped_area_ha"]["high"] <= most + 1e-9
+    text = (world / "result" / "report.md").read_text()
+    assert "Areas on the map are estimated from the points as well" in text
+    assert "the area on the map" not in text, "known or bounded of every class"
+    # Counted, the assessed area is known, and the shares are of it.
+    assert run(*arguments, "--strata-map", world / "map.tif") == 0
+    counted = json.loads((world / "result" / "estimate.json").read_text())
+    fact = ((read(world / "better.tif") != 0) & (read(world / "map.tif") != 0)).sum() * 0.01
+    assert counted["assessed_area_ha"] == pytest.approx(fact)
+    for one, other in zip(counted["classes"], values["classes"], strict=True):
+        assert one["area_fraction"] == other["area_fraction"]
+        assert one["area_ha"]["value"] == pytest.approx(fact * one["area_fraction"]["value"])
+    assert "lie where this map has no class" in (world / "result" / "report.md").read_text()
+    # Without the column, the strata are read from the map that they came from.
+    rows = [
+        (point_blob(x, y, 32634), i, row["reference"])
+        for i, (row, x, y) in enumerate(zip(points.rows, points.x, points.y, strict=True), 1)
+    ]
+    bare = Layer(name="points", geometry="POINT", columns={"id": "INTEGER", "reference": "INTEGER"},
+                 crs=CRS.from_epsg(32634), bounds=(0, 0, 1, 1))  # fmt: skip
+    (world / "bare").mkdir()
+    write_layer(world / "bare" / "points.gpkg", bare, rows)
+    arguments[4] = world / "bare" / "points.gpkg"
+    assert run(*arguments) == 2
+    assert run(*arguments, "--strata-map", world / "map.tif") == 0
+    again = json.loads((world / "result" / "estimate.json").read_text())
+    assert estimated(again) == estimated(counted)
+
+
+def test_there_must_be_a_stratum_and_a_folder(world, capsys):
+    path = label(design(world, "--samples", 300), world / "truth.tif")
+    assert estimate(world, path, "--leave-out-strata", 10, 20, 60)[0] == 2
+    assert "leaves no stratum" in capsys.readouterr().err
+    (world / "result").write_text("a file")
+    assert estimate(world, path)[0] == 2
+    assert "cannot write" in capsys.readouterr().err
+
+
+def test_a_stratum_can_be_left_out_and_the_report_says_so(world):
+    folder = design(world, "--samples", 300)
+    path = label(folder, world / "truth.tif")
+    change(path, "UPDATE points SET reference = NULL WHERE stratum = 60")
+    code, values = estimate(world, path, "--leave-out-strata", 60)
+    assert code == 0
+    pixels = int((read(world / "map.tif") == 60).sum())
+    assert values["strata_left_out"] == {"60": pixels}
+    assert values["assessed_area_ha"] == pytest.approx(142 - pixels * 0.01)
+    assert "Stratum 60" in (world / "result" / "report.md").read_text()
+    # Where the map is right, table and picture show the same areas on the map and estimated.
+    change(path, "UPDATE points SET reference = stratum")
+    _, values = estimate(world, path, "--leave-out-strata", 60)
+    for land_cover in values["classes"]:
+        for mapped, area in (("mapped_fraction", "area_fraction"), ("mapped_area_ha", "area_ha")):
+            assert land_cover[mapped]["value"] == pytest.approx(land_cover[area]["value"])
+    text = (world / "result" / "report.md").read_text()
+    assert f"{14_200 - pixels:,} of the 14,200 pixels that the map classifies" in text
+
+
+def test_strata_where_the_map_has_no_class_cannot_be_estimated(world, capsys):
+    # Stratum 60 is where the map has no data.
+    write(world / "strata.tif", np.where(read(world / "map.tif") == 0, 60, 10).astype(np.uint8),
+          tags={"legend": "landcover9"})  # fmt: skip
+    places = [
+        (500_005, 4_399_995),
+        (500_055, 4_399_955),
+        (501_005, 4_399_005),
+        (501_055, 4_399_055),
+    ]
+    lines = [f"{x},{y},10" for x, y in places]
+    (world / "points.csv").write_text("\n".join(["x,y,reference", *lines]))
+    flags = ["--strata-map", world / "strata.tif"]
+    assert estimate(world, world / "points.csv", *flags, "--leave-out-strata", 60)[0] == 0
+    assert estimate(world, world / "points.csv", *flags, "--leave-out-strata", 10)[0] == 2
+    assert "has no class at any point of the strata 60" in capsys.readouterr().err
