@@ -21,8 +21,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 # They take a minute or more each, for the networks that they train; the longest first.
 LONGEST = ("test_search.py", "test_train_and_evaluate.py", "test_distributed.py",
-           "test_many_scenes.py", "test_report.py", "test_predict_runs.py",
-           "test_survival.py")  # fmt: skip
+           "test_report.py", "test_predict_runs.py", "test_survival.py")  # fmt: skip
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 

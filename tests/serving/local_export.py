@@ -18,14 +18,18 @@ from landcover_tf.dataset_info import BandInfo
 from landcover_tf.legend import load_legend
 from landcover_tf.model_info import ModelInfo
 from serving.config import PredictConfig
+from serving.engines import Engine
 from serving.options import PredictionOptions, options_of
 from serving.postprocess import Cleaning
+from serving.scene_prediction import ScenePrediction
 
 BANDS = ("B02", "B03", "B04", "B08")
 MARGIN_PX = 32
 STRIDE = 8
 RAW = ("--min-object-size", "0", "--engine", "tensorflow", "--no-picture", "--no-stac")
 """Flags for what the network says, and no more."""
+PLAIN = ("--no-picture", "--no-stac")
+"""Flags for a map without the files that take long."""
 BLEND = ("--mode", "blend", "--patch-size", "64", "--patch-overlap", "32")
 
 
@@ -78,6 +82,12 @@ def arguments(export: SmallExport, images: list[Path], out: Path, *flags: str) -
     paths = [str(path) for path in images]
     model = ["--model-path", str(export.folder)]
     return [*model, "--input-image", *paths, "--output-map", str(out), *flags]
+
+
+def prediction(export: SmallExport, image: Path, out: Path) -> ScenePrediction:
+    """Returns a prediction by the highest version beside the export's own."""
+    options = predict_options(engine="tensorflow")
+    return ScenePrediction(image, out, Engine(export.folder.parent, options), options)
 
 
 def linked_export(export: SmallExport, info: ModelInfo, folder: Path) -> SmallExport:

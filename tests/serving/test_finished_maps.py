@@ -1,0 +1,170 @@
+"""Maps that an earlier run finished, and runs that were killed while they wrote their files."""
+
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from fakes.killed_program import run_killed
+from local_export import (
+    BLEND,
+    PLAIN,
+    SmallExport,
+    arguments,
+    linked_export,
+    prediction,
+    write_raster,
+)
+
+from landcover_tf import cli
+from landcover_tf.errors import OutputError
+from landcover_tf.model_info import Calibration
+from serving.config import PredictConfig
+from serving.engines import Engine
+from serving.options import options_of
+from serving.predict import main
+from serving.scene_prediction import ScenePrediction
+
+
+def test_finished_maps_of_other_settings_are_not_taken_over(
+    small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = [tmp_path / "a.tif", tmp_path / "b.tif"]
+    for image in images:
+        write_raster(image, 40, 40)
+    assert main(arguments(small_export, images, tmp_path / "maps", *PLAIN)) == 0
+    command = arguments(small_export, images, tmp_path / "maps", *PLAIN, "--majority", "3")
+    assert main(command) == 2
+    assert "a/map.tif exists already" in capsys.readouterr().err
+    assert main([*command, "--overwrite"]) == 0
+    (tmp_path / "maps" / "a" / "map.tif").write_bytes(b"damaged")
+    assert main(command) == 2
+    assert "a/map.tif exists already" in capsys.readouterr().err
+
+
+def test_the_same_weights_calibrated_otherwise_are_another_model(
+    small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = [tmp_path / "a.tif", tmp_path / "b.tif"]
+    for image in images:
+        write_raster(image, 40, 40)
+    export = linked_export(small_export, small_export.info, tmp_path / "export" / "1")
+    assert main(arguments(export, images, tmp_path / "maps", *PLAIN)) == 0
+    unfinished = prediction(export, tmp_path / "a.tif", tmp_path / "begun.tif")
+    unfinished.prepare()
+    unfinished.compute([0])
+
+    calibration = Calibration(method="temperature", scale=(0.5,))
+    replace(export.info, calibration=calibration).save(export.folder)
+    assert main(arguments(export, images, tmp_path / "maps", *PLAIN)) == 2
+    assert "a/map.tif exists already" in capsys.readouterr().err
+    with pytest.raises(OutputError, match=r"unfinished run with other settings \(model\)"):
+        prediction(export, tmp_path / "a.tif", tmp_path / "begun.tif").prepare()
+
+
+def test_a_finished_map_that_has_lost_a_file_is_made_again(
+    small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = [tmp_path / "a.tif", tmp_path / "b.tif"]
+    for image in images:
+        write_raster(image, 40, 40)
+    mosaic = tmp_path / "both.tif"
+    command = arguments(small_export, images, mosaic, *PLAIN, "--mosaic")
+    assert main(command) == 0
+    lost = [tmp_path / "both_scenes" / "a" / "confidence.tif", tmp_path / "both_areas.csv"]
+    for file in lost:
+        capsys.readouterr()
+        file.unlink()
+        assert main(command) == 0
+        said = capsys.readouterr().out
+        assert ("a/confidence.tif is missing, so its map is made again" in said) == (
+            file is lost[0]
+        )
+        assert "b/map.tif (finished by an earlier run)" in said
+        assert file.exists()
+
+
+def test_an_overwriting_batch_that_was_killed_goes_on(
+    small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = [tmp_path / f"{name}.tif" for name in "abc"]
+    for image in images:
+        write_raster(image, 40, 40)
+    maps = tmp_path / "maps"
+    command = arguments(small_export, images, maps, *PLAIN, "--overwrite", "--engine", "tensorflow")
+    assert main(command) == 0
+    capsys.readouterr()
+    # A batch that was killed when it had finished the first of three: work on the other two.
+    for name in "bc":
+        options = options_of(cli.parse(PredictConfig, command, prog="predict"))
+        engine = Engine(small_export.folder, options)
+        ScenePrediction(
+            tmp_path / f"{name}.tif", maps / name / "map.tif", engine, options
+        ).prepare()
+    now = time.time()
+    os.utime(maps / "a" / "predict.json", (now + 1, now + 1))
+    assert main(command) == 0
+    said = capsys.readouterr().out
+    assert said.count("(finished by an earlier run)") == 1
+    assert "a/map.tif (finished by an earlier run)" in said
+    # Nothing is unfinished now, so all are to be overwritten.
+    assert main(command) == 0
+    assert "(finished by an earlier run)" not in capsys.readouterr().out
+
+
+def test_finished_maps_stay_when_an_input_joins_and_not_when_one_is_replaced(
+    small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = [tmp_path / f"{name}.tif" for name in "abc"]
+    for image in images:
+        write_raster(image, 40, 40)
+    maps = tmp_path / "maps"
+    assert main(arguments(small_export, images[:2], maps, *PLAIN)) == 0
+    capsys.readouterr()
+    assert main(arguments(small_export, images, maps, *PLAIN)) == 0
+    said = capsys.readouterr().out
+    assert said.count("(finished by an earlier run)") == 2
+    assert (maps / "c" / "map.tif").exists()
+    # The record of one map makes that map again.
+    again = ["--config", str(maps / "a" / "predict.json"), "--overwrite"]
+    before = (maps / "a" / "map.tif").read_bytes()
+    assert main(again) == 0
+    assert (maps / "a" / "map.tif").read_bytes() == before
+
+    other = tmp_path / "other" / "a.tif"
+    other.parent.mkdir()
+    write_raster(other, 40, 40, seed=1)
+    os.utime(other, (0, 0))  # Older than the map, as an archived scene is.
+    assert main(arguments(small_export, [other, images[1]], maps, *PLAIN)) == 2
+    assert "a/map.tif exists already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("entering", "call", "there"),
+    [
+        # Of the map's two blocks the first has voted.
+        pytest.param("postprocess.label_vote", 2, "voted/band_00000.npy", marks=pytest.mark.slow),
+        # After the bands of 18 rows of patches and the two blocks that have voted.
+        pytest.param("bands_on_disk.BandStore.write", 22, "final/band_00000.npy",
+                     marks=pytest.mark.slow),
+        pytest.param("outputs.write_levels", 1, "files/map.tif", marks=pytest.mark.slow),
+        ("outputs.publish", 1, "files/map.gpkg"),
+    ],
+)  # fmt: skip
+def test_a_run_killed_while_it_wrote_its_files_continues_to_the_same_bytes(
+    small_export: SmallExport, tmp_path: Path, entering: str, call: int, there: str
+) -> None:
+    write_raster(tmp_path / "scene.tif", 600, 100)
+    flags = (*BLEND, "--vector", "--majority", "3")
+    whole, killed = tmp_path / "whole" / "map.tif", tmp_path / "killed" / "map.tif"
+    assert main(arguments(small_export, [tmp_path / "scene.tif"], whole, *flags)) == 0
+    command = arguments(small_export, [tmp_path / "scene.tif"], killed, *flags)
+    run_killed("serving.predict", command, entering=f"serving.{entering}", call=call)
+    assert (killed.parent / ".map.tif.work" / there).exists()
+    assert not killed.exists()
+    assert main(command) == 0
+    names = sorted(path.name for path in whole.parent.iterdir() if path.name != "predict.json")
+    for name in names:
+        assert (killed.parent / name).read_bytes() == (whole.parent / name).read_bytes(), name
+    assert not list(killed.parent.glob(".*"))

@@ -1,0 +1,163 @@
+"""The maps of several inputs merged into one."""
+
+import resource
+import sqlite3
+from pathlib import Path
+
+import numpy as np
+import pystac
+import pytest
+import rasterio
+from fakes.killed_program import run_killed
+from local_export import PLAIN, SmallExport, arguments, predict_options, write_raster
+from rasterio import Affine
+
+from landcover_tf.legend import load_legend
+from serving.mosaic import merge
+from serving.predict import main
+
+
+def test_more_maps_than_may_be_open_are_merged(tmp_path: Path) -> None:
+    legend = load_legend("landcover9")
+    parts = [tmp_path / str(number) / "map.tif" for number in range(40)]
+    for number, part in enumerate(parts):
+        part.parent.mkdir()
+        for file, value in ((part, 10), (part.with_name("confidence.tif"), 100 + number)):
+            transform = Affine(10, 0, 600_000 + 80 * number, 0, -10, 4_200_000)
+            with rasterio.open(
+                file, "w", driver="GTiff", width=16, height=16, count=1, dtype="uint8",
+                crs="EPSG:32634", transform=transform,
+            ) as dataset:  # fmt: skip
+                dataset.write(np.full((1, 16, 16), value, np.uint8))
+    wanted = predict_options(picture=False, stac=False).outputs
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(
+        resource.RLIMIT_NOFILE, (len(list(Path("/dev/fd").iterdir())) + 20, limits[1])
+    )
+    try:
+        found = merge(parts, legend, tmp_path / "all.tif", wanted, {})
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert found.counts[10] == 16 * (39 * 8 + 16)
+    with rasterio.open(tmp_path / "all_confidence.tif") as dataset:
+        # Each but the last keeps the 8 columns that no more confident one covers.
+        assert dataset.read(1)[0, ::8].tolist() == [*range(100, 140), 139]
+
+
+def test_an_existing_mosaic_is_refused_before_any_work(
+    small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = [tmp_path / "a.tif", tmp_path / "b.tif"]
+    for image in images:
+        write_raster(image, 40, 40)
+    out = tmp_path / "mosaic.tif"
+    out.write_bytes(b"mine")
+    assert main(arguments(small_export, images, out, *PLAIN, "--mosaic")) == 2
+    assert "mosaic.tif exists already" in capsys.readouterr().err
+    assert out.read_bytes() == b"mine"
+    assert not (tmp_path / "mosaic_scenes").exists()
+
+
+def overlapping(folder: Path, *, size: int = 60) -> list[Path]:
+    """Writes rasters of one grid, each half a width east of the one before."""
+    images = [folder / f"{name}.tif" for name in "abc"]
+    for place, image in enumerate(images):
+        origin = (600_000.0 + 10 * (size // 2) * place, 4_200_000.0)
+        write_raster(image, size, size, seed=place, origin=origin)
+    return images
+
+
+def test_a_mosaic_asked_for_again_is_there_and_one_more_input_is_merged_in(
+    small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images, out = overlapping(tmp_path), tmp_path / "m.tif"
+    flags = (*PLAIN, "--mosaic")
+    whole = tmp_path / "whole" / "m.tif"
+    assert main(arguments(small_export, images, whole, *flags)) == 0
+    assert main(arguments(small_export, images[:2], out, *flags)) == 0
+    maps = [tmp_path / "m_scenes" / image.stem / "map.tif" for image in images]
+    before = {path: path.stat().st_mtime_ns for path in (out, *maps[:2])}
+    capsys.readouterr()
+
+    assert main(arguments(small_export, images[:2], out, *flags)) == 0
+    assert capsys.readouterr().out.count("(finished by an earlier run)") == 3
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+    assert main(arguments(small_export, images, out, *flags)) == 0
+    assert capsys.readouterr().out.count("(finished by an earlier run)") == 2
+    assert {path: path.stat().st_mtime_ns for path in maps[:2]} == {p: before[p] for p in maps[:2]}
+    for name in ("m.tif", "m_confidence.tif", "m_areas.csv"):
+        assert (tmp_path / name).read_bytes() == (whole.parent / name).read_bytes()
+    merged = out.read_bytes()
+
+    # A scene less would be lost from the mosaic, and other settings make another one.
+    for command in (
+        arguments(small_export, images[1:], out, *flags),
+        arguments(small_export, images, out, *flags, "--vector"),
+    ):
+        assert main(command) == 2
+        assert "exists already" in capsys.readouterr().err
+        assert out.read_bytes() == merged
+    out.write_bytes(b"damaged")
+    assert main(arguments(small_export, images, out, *flags)) == 0
+    assert out.read_bytes() == merged
+
+
+def test_a_mosaic_killed_while_it_was_merged_takes_over_all_maps(
+    small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images, out = overlapping(tmp_path), tmp_path / "killed" / "m.tif"
+    flags = (*PLAIN, "--mosaic", "--vector")
+    whole = tmp_path / "whole" / "m.tif"
+    assert main(arguments(small_export, images, whole, *flags)) == 0
+    command = arguments(small_export, images, out, *flags)
+    # The fourth map to be given its companions, after those of the scenes.
+    companions = "serving.outputs.write_companions"
+    run_killed("serving.predict", command, entering=companions, call=4)
+    work = out.with_name(".m.tif.work")
+    assert (work / "files" / "m.tif").exists()
+    assert not out.exists()
+    capsys.readouterr()
+    assert main(command) == 0
+    assert capsys.readouterr().out.count("map.tif (finished by an earlier run)") == 3
+    names = sorted(path.name for path in whole.parent.iterdir() if path.is_file())
+    assert names == sorted(path.name for path in out.parent.iterdir() if path.is_file())
+    for name in set(names) - {"m_predict.json"}:
+        assert (out.parent / name).read_bytes() == (whole.parent / name).read_bytes(), name
+    assert not work.exists()
+
+
+def test_a_mosaic_gets_the_files_that_a_map_gets(small_export: SmallExport, tmp_path: Path) -> None:
+    write_raster(tmp_path / "a.tif", 60, 80, seed=1)
+    # 50 columns east and 20 rows south: 60 * 80 + 70 * 90 px less 40 * 30 that they share.
+    write_raster(tmp_path / "b.tif", 70, 90, seed=2, origin=(600_500.0, 4_199_800.0))
+    out = tmp_path / "out" / "both.tif"
+    images = [tmp_path / "a.tif", tmp_path / "b.tif"]
+    flags = ("--mosaic", "--vector")
+    assert main(arguments(small_export, images, out, *flags)) == 0
+    names = {path.name for path in out.parent.iterdir() if path.is_file()}
+    companions = {
+        f"both.{suffix}" for suffix in ("tif", "tif.aux.xml", "qml", "png", "gpkg", "json")
+    }
+    assert names == companions | {
+        f"both_{n}" for n in ("confidence.tif", "areas.csv", "predict.json")
+    }
+    item = pystac.Item.from_file(str(out.with_suffix(".json")))
+    assert item.id == "both_landcover"
+    assert set(item.assets) == {"map", "confidence", "areas", "style", "picture", "polygons"}
+    with sqlite3.connect(out.with_suffix(".gpkg")) as connection:
+        (hectares,) = connection.execute("SELECT sum(area_ha) FROM land_cover").fetchone()
+    assert hectares == pytest.approx((60 * 80 + 70 * 90 - 40 * 30) / 100)
+
+
+def test_a_mosaic_that_cannot_be_written_is_told(
+    small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = [tmp_path / "a.tif", tmp_path / "b.tif"]
+    for image in images:
+        write_raster(image, 40, 40)
+    out = tmp_path / "both.tif"
+    (tmp_path / ".both.tif.work").write_text("in the way")
+    assert main(arguments(small_export, images, out, *PLAIN, "--mosaic")) == 2
+    assert "error: cannot write" in capsys.readouterr().err
+    assert not out.exists()
