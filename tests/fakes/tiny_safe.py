@@ -231,3 +231,10 @@ def square(left_m: float, top_m: float, side_m: float) -> str:
     x0, y0 = ULX + left_m, ULY - top_m
     x1, y1 = x0 + side_m, y0 - side_m
     return f"{x0} {y0} {x1} {y0} {x1} {y1} {x0} {y1} {x0} {y0}"
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    """Puts another text into a file, which must hold the old one."""
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))

@@ -1,0 +1,107 @@
+"""Products in folders and in .zip files, honest or not."""
+
+import stat
+import zipfile
+
+import pytest
+from fakes.tiny_safe import write_safe, zip_safe
+
+from landcover_tf.errors import ProductError
+from landcover_tf.sentinel2.safe import open_product
+
+
+class TestZip:
+    def test_zip_is_read_like_the_folder(self, tmp_path):
+        root = write_safe(tmp_path)
+        archive = zip_safe(root, tmp_path / "any name.zip")
+        from_folder, from_zip = open_product(root), open_product(archive)
+        assert from_zip.name == from_folder.name
+        assert from_zip.band_files == from_folder.band_files
+
+    def test_folder_inside_may_have_another_name(self, tmp_path):
+        root = write_safe(tmp_path)
+        renamed = root.rename(tmp_path / "S2A_other_name.SAFE")
+        product = open_product(zip_safe(renamed, tmp_path / "x.zip"))
+        assert product.container.root == "S2A_other_name.SAFE"
+        assert product.name.startswith("S2A_MSIL1C_20250925")
+
+    @pytest.mark.parametrize("member", ["../evil.xml", "/etc/evil", "a/../../b", "..\\evil"])
+    def test_members_that_point_outside_are_refused(self, tmp_path, member):
+        path = tmp_path / "evil.zip"
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("P.SAFE/MTD_MSIL1C.xml", "<x/>")
+            archive.writestr(member, "x")
+        with pytest.raises(ProductError, match="points outside the archive"):
+            open_product(path)
+        assert not (tmp_path / "evil.xml").exists()
+
+    def test_symbolic_links_are_refused(self, tmp_path):
+        path = tmp_path / "link.zip"
+        link = zipfile.ZipInfo("P.SAFE/MTD_MSIL1C.xml")
+        link.external_attr = (stat.S_IFLNK | 0o777) << 16
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr(link, "/etc/passwd")
+        with pytest.raises(ProductError, match="symbolic link"):
+            open_product(path)
+
+    def test_absurd_sizes_are_refused(self, tmp_path, monkeypatch):
+        from landcover_tf.sentinel2 import container
+
+        monkeypatch.setattr(container, "LARGEST_ZIP_BYTES", 1000)
+        archive = zip_safe(write_safe(tmp_path), tmp_path / "x.zip")
+        with pytest.raises(ProductError, match="unpacks to"):
+            open_product(archive)
+
+    def test_metadata_that_unpacks_too_large_is_refused(self, tmp_path, monkeypatch):
+        from landcover_tf.sentinel2 import container
+
+        monkeypatch.setattr(container, "LARGEST_XML_BYTES", 1000)
+        with pytest.raises(ProductError, match="is larger than"):
+            open_product(write_safe(tmp_path))
+
+    def test_damaged_and_foreign_zips_are_named(self, tmp_path):
+        path = tmp_path / "bad.zip"
+        path.write_bytes(b"PK\x03\x04 cut off")
+        with pytest.raises(ProductError, match="neither a SAFE folder nor a readable"):
+            open_product(path)
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("readme.txt", "x")
+        with pytest.raises(ProductError, match=r"has no MTD_MSIL1C\.xml"):
+            open_product(path)
+
+    @pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA, zipfile.ZIP_STORED])
+    def test_damaged_members_are_named(self, tmp_path, method):
+        path = tmp_path / "bad.zip"
+        with zipfile.ZipFile(path, "w", method) as archive:
+            archive.writestr("P.SAFE/MTD_MSIL1C.xml", bytes(range(251)) * 99)
+        data = bytearray(path.read_bytes())
+        data[80:100] = b"\xff" * 20  # The member's bytes begin at 51, after its name.
+        path.write_bytes(data)
+        with pytest.raises(ProductError, match=r"cannot read MTD_MSIL1C\.xml in .*bad\.zip: "):
+            open_product(path)
+
+    @pytest.mark.parametrize(
+        ("offset", "value", "message"),
+        [
+            (10, 99, "cannot read MTD_MSIL1C.xml in .*compression method"),
+            (6, 99, "nor a readable .zip .*zip file version"),
+        ],
+    )
+    def test_zips_of_other_kinds_are_named(self, tmp_path, offset, value, message):
+        path = tmp_path / "new.zip"
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("P.SAFE/MTD_MSIL1C.xml", "<x/>")
+        data = bytearray(path.read_bytes())
+        # Offsets in the central directory: PKWARE's APPNOTE, section 4.3.12.
+        data[data.index(b"PK\x01\x02") + offset] = value
+        path.write_bytes(data)
+        with pytest.raises(ProductError, match=message):
+            open_product(path)
+
+    def test_two_products_in_one_zip_are_refused(self, tmp_path):
+        path = tmp_path / "two.zip"
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("A.SAFE/MTD_MSIL1C.xml", "<x/>")
+            archive.writestr("B.SAFE/MTD_MSIL1C.xml", "<x/>")
+        with pytest.raises(ProductError, match="holds 2 products"):
+            open_product(path)

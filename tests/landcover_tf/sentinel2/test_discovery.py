@@ -1,0 +1,142 @@
+"""Which products lie in a folder, and which of them replace others."""
+
+import os
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import rasterio
+from fakes.tiny_safe import edit, write_safe, zip_safe
+
+from landcover_tf.errors import ProductError
+from landcover_tf.sentinel2.container import UnreadableError
+from landcover_tf.sentinel2.discovery import find_product_paths, superseded
+from landcover_tf.sentinel2.safe import open_product
+
+
+@pytest.fixture
+def as_nobody():
+    """A folder of a user whom permissions bind, as which the test runs; root may read all."""
+    with tempfile.TemporaryDirectory() as folder:
+        if os.geteuid() != 0:
+            yield Path(folder)
+            return
+        os.chown(folder, 65534, 65534)
+        os.seteuid(65534)
+        try:
+            yield Path(folder)
+        finally:
+            os.seteuid(0)
+
+
+@contextmanager
+def locked(*paths):
+    for path in paths:
+        path.chmod(0)
+    yield
+    for path in paths:
+        path.chmod(0o755)
+
+
+class TestDiscovery:
+    def test_folder_of_products(self, tmp_path):
+        root = write_safe(tmp_path)
+        archive = zip_safe(root, tmp_path / "a.zip")
+        (tmp_path / "notes.txt").write_text("x")
+        (tmp_path / ".hidden.SAFE").mkdir()
+        assert find_product_paths(tmp_path) == [root, archive]
+        assert find_product_paths(root) == [root]
+        assert find_product_paths(archive) == [archive]
+
+    def test_products_at_any_depth(self, tmp_path):
+        # As a mirror sorts them by date, and as some programs unpack a .zip.
+        dated = write_safe(tmp_path / "2025" / "09", tile="34SEJ")
+        doubled = write_safe(tmp_path / "double.SAFE")
+        (tmp_path / "lost+found").mkdir(mode=0)
+        assert find_product_paths(tmp_path) == [dated, doubled]
+        assert find_product_paths(tmp_path / "double.SAFE") == [doubled]
+        empty = tmp_path / "empty.SAFE"
+        empty.mkdir()
+        assert find_product_paths(tmp_path) == [dated, doubled, empty]
+
+    def test_what_may_not_be_read_is_found_and_told(self, as_nobody):
+        root = write_safe(as_nobody)
+        archive = zip_safe(root, as_nobody / "a.zip")
+        year = as_nobody / "2024"
+        year.mkdir()
+        granule = root / "GRANULE"
+        with locked(year, archive):
+            assert find_product_paths(as_nobody) == [year, root, archive]
+            for path in (year, archive):
+                with pytest.raises(UnreadableError, match=f"{path} may not be read"):
+                    open_product(path)
+        for part in (root, granule, root / "MTD_MSIL1C.xml"):
+            with locked(part):
+                assert find_product_paths(as_nobody) == [root, archive]
+                with pytest.raises(UnreadableError, match=f"{part} may not be read"):
+                    open_product(root)
+        with locked(as_nobody), pytest.raises(UnreadableError, match=f"{as_nobody} may not be"):
+            find_product_paths(root)
+
+    def test_symbolic_links_are_followed_once(self, tmp_path):
+        root = write_safe(tmp_path / "kept")
+        folder = tmp_path / "linked"
+        folder.mkdir()
+        (folder / "product.SAFE").symlink_to(root)
+        # Followed each time, ten links to their own folder would make 10 ** 40 paths.
+        for number in range(10):
+            (folder / f"loop{number}").symlink_to(folder)
+        assert find_product_paths(folder) == [folder / "product.SAFE"]
+        assert find_product_paths(tmp_path) == [root]
+
+    def test_folders_of_a_product_may_be_links(self, tmp_path):
+        root = write_safe(tmp_path)
+        expected = open_product(root)
+        (root / "GRANULE").rename(tmp_path / "elsewhere")
+        (root / "GRANULE").symlink_to(tmp_path / "elsewhere")
+        (root / "GRANULE" / "loop").symlink_to(root)
+        product = open_product(root)
+        assert product.container.sizes == expected.container.sizes
+        with rasterio.open(product.band_path("B02")) as band:
+            assert band.width == 120
+
+    def test_nothing_there(self, tmp_path):
+        with pytest.raises(ProductError, match="holds no Sentinel-2 product"):
+            find_product_paths(tmp_path)
+        with pytest.raises(ProductError, match="does not exist"):
+            find_product_paths(tmp_path / "missing")
+
+    def test_higher_baseline_of_one_sight_wins(self, tmp_path):
+        old = open_product(write_safe(tmp_path, baseline="03.01", offsets=None))
+        new = open_product(write_safe(tmp_path, baseline="05.00", discriminator="20230101T000000"))
+        other = open_product(write_safe(tmp_path, tile="34SEJ"))
+        assert superseded([new, old, other]) == {str(old.path): new}
+        assert superseded([old, other]) == {}
+
+    def test_of_a_product_and_its_zip_the_unpacked_one_is_kept(self, tmp_path):
+        root = write_safe(tmp_path)
+        folder, archive = open_product(root), open_product(zip_safe(root, tmp_path / "z.zip"))
+        assert superseded([folder, archive]) == {str(archive.path): folder}
+        assert superseded([archive, folder]) == {str(archive.path): folder}
+
+    def test_two_parts_of_one_data_take_are_both_kept(self, tmp_path):
+        def part(start, baseline, discriminator):
+            root = write_safe(tmp_path, baseline=baseline, discriminator=discriminator)
+            strip = f"S2A_OPER_MSI_L1C_DS_2APS_20250925T111407_S{start}_N05.11"
+            edit(
+                next(root.glob("GRANULE/*/MTD_TL.xml")),
+                "<SENSING_TIME>",
+                f"<DATASTRIP_ID>{strip}</DATASTRIP_ID><SENSING_TIME>",
+            )
+            return open_product(root)
+
+        first = part("20250925T092040", "05.11", "20250925T111407")
+        second = part("20250925T093011", "05.11", "20250925T120000")
+        again = part("20250925T092040", "05.11", "20250926T000000")
+        old = part("20250925T093011", "05.10", "20250925T113000")
+        assert first.datastrip_start == "20250925T092040"
+        assert superseded([first, second, again, old]) == {
+            str(first.path): again,
+            str(old.path): again,
+        }
