@@ -12,9 +12,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+if TYPE_CHECKING:
+    from landcover_tf.sentinel2.fetch_http import HttpClient
+
+N36E021 = "ESA_WorldCover_10m_2021_v200_N36E021_Map.tif"
+MAP = f"worldcover/v200/2021/map/{N36E021}"
+"""Where the services keep a WorldCover tile."""
 PAGE = 5
 """Objects or prefixes on one page of a listing."""
 
@@ -48,6 +54,13 @@ class ObjectStore:
         return [
             ranges for method, asked, ranges in self.requests if (method, asked) == ("GET", path)
         ]
+
+
+def quick_client() -> "HttpClient":
+    """Returns a client that does not wait long."""
+    from landcover_tf.sentinel2.fetch_http import HttpClient
+
+    return HttpClient(attempts=4, first_wait_s=0.01, timeout_s=2.0)
 
 
 @contextmanager

@@ -6,22 +6,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from fakes.object_store import ObjectStore, serving
+from fakes.object_store import MAP, N36E021, ObjectStore, quick_client, serving
 
 pytest.importorskip("requests")
 
 from landcover_tf import fetch, files
-from landcover_tf.errors import ConfigError, OutputError, ServerError
+from landcover_tf.errors import OutputError
 from landcover_tf.sentinel2.fetch_bucket import Bucket, RemoteProduct
-from landcover_tf.sentinel2.fetch_http import HttpClient, NotFoundError, md5_of_base64
-from landcover_tf.sentinel2.fetch_search import Wanted, latest_processings
-from landcover_tf.sentinel2.fetch_worldcover import WorldCover, cells_of
+from landcover_tf.sentinel2.fetch_http import NotFoundError
 from landcover_tf.sentinel2.safe import open_product
 from landcover_tf.sentinel2.simulation import simulate_product
-from landcover_tf.sentinel2.tiles import parse_tile
 
-N36E021 = "ESA_WorldCover_10m_2021_v200_N36E021_Map.tif"
-MAP = f"worldcover/v200/2021/map/{N36E021}"
 FOLDER = "bucket/tiles/34/S/EH/"
 
 
@@ -71,10 +66,6 @@ def run(store: ObjectStore, folder: Path, *flags: str) -> int:
             *flags,
         ]
     )
-
-
-def client(store: ObjectStore, **changes) -> HttpClient:
-    return HttpClient(**{"attempts": 4, "first_wait_s": 0.01, "timeout_s": 2.0} | changes)
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -180,49 +171,6 @@ def test_gives_up_with_one_sentence(store, products, tmp_path, capsys):
     assert not list((tmp_path / "products").glob("S2*"))
 
 
-def test_refusals_are_not_retried(store):
-    store.faults[MAP] = ["403"] * 5
-    with pytest.raises(ServerError, match="answered 403"):
-        client(store).get_bytes(f"{store.url}/{MAP}")
-    assert len(store.gets(MAP)) == 1
-    with pytest.raises(NotFoundError, match="does not exist"):
-        client(store).get_bytes(f"{store.url}/nothing")
-
-
-def test_server_that_ignores_ranges(store, tmp_path):
-    content = store.objects[MAP]
-    target = tmp_path / "map.tif"
-    (tmp_path / "map.tif.part").write_bytes(content[:1000])
-    store.faults[MAP] = ["norange"]
-    counted: list[int] = []
-    client(store).download(
-        f"{store.url}/{MAP}", target, size_bytes=len(content), advance=counted.append
-    )
-    assert target.read_bytes() == content
-    assert sum(counted) == len(content)
-
-
-def test_part_of_the_full_size_needs_no_request(store, tmp_path):
-    content = store.objects[MAP]
-    (tmp_path / "map.tif.part").write_bytes(content)
-    md5 = hashlib.md5(content).hexdigest()
-    client(store).download(
-        f"{store.url}/{MAP}", tmp_path / "map.tif", size_bytes=len(content), md5=md5
-    )
-    assert store.requests == []
-
-
-def test_unreachable_server(tmp_path):
-    with pytest.raises(ServerError, match="cannot reach"):
-        HttpClient(attempts=2, first_wait_s=0.01).get_json("http://127.0.0.1:9/o")
-
-
-def test_empty_file(store, tmp_path):
-    store.objects["bucket/empty"] = b""
-    client(store).download(f"{store.url}/bucket/empty", tmp_path / "empty", size_bytes=0)
-    assert (tmp_path / "empty").read_bytes() == b""
-
-
 def test_stac_search_filters_here(store, products, tmp_path):
     pytest.importorskip("pystac_client")
 
@@ -291,7 +239,7 @@ def test_nothing_found_is_a_finding(store, tmp_path, capsys):
 
 def test_product_that_the_bucket_lacks(store):
     bucket = Bucket(
-        client=client(store),
+        client=quick_client(),
         listing_url=f"{store.url}/storage/v1/b/bucket/o",
         download_url=f"{store.url}/bucket",
     )
@@ -311,7 +259,7 @@ def test_full_disk_is_refused_before_the_download(store, products, tmp_path, mon
     usage = type("Usage", (), {"free": 10})
     monkeypatch.setattr(files.shutil, "disk_usage", lambda path: usage)
     bucket = Bucket(
-        client=client(store),
+        client=quick_client(),
         listing_url=f"{store.url}/storage/v1/b/bucket/o",
         download_url=f"{store.url}/bucket",
     )
@@ -323,62 +271,6 @@ def test_limit_keeps_the_clearest(store, products, tmp_path):
     flags = ("--end", "2022-12-31", "--max-cloud", "100", "--limit", "1", "--no-worldcover")
     assert run(store, tmp_path, *flags) == 0
     assert [p.name for p in (tmp_path / "products").iterdir()] == [products[3].name]
-
-
-def test_names_tell_sight_and_baseline():
-    start = "S2A_MSIL1C_20210622T092631"
-    old = RemoteProduct(name=f"{start}_N0301_R093_T34SEH_20210622T095640")
-    new = RemoteProduct(name=f"{start}_N0500_R093_T34SEH_20230101T000000")
-    other_part = RemoteProduct(name=f"{start}_N0500_R093_T34SEH_20230202T000000")
-    assert old.sensing_time == datetime(2021, 6, 22, 9, 26, 31, tzinfo=UTC)
-    assert (old.tile, old.baseline) == ("34SEH", (3, 1))
-    assert latest_processings([other_part, old, new]) == [new, other_part]
-    with pytest.raises(ValueError, match="Level-1C product"):
-        RemoteProduct(name=old.name.replace("MSIL1C", "MSIL2A"))
-
-
-@pytest.mark.parametrize(
-    ("bounds", "cells"),
-    [
-        # Tile 34SEH reaches from 37.85 to 38.85 N, 21.0 to 22.3 E: one cell.
-        ((21.01, 37.85, 22.26, 38.85), [(36, 21)]),
-        # Over a corner of four cells, in the southern and western hemispheres.
-        ((-0.5, -0.5, 0.5, 0.5), [(-3, -3), (-3, 0), (0, -3), (0, 0)]),
-        # Over the antimeridian.
-        ((179.5, -16.3, -179.7, -15.4), [(-18, 177), (-18, -180)]),
-        # A sliver of 20 m in the next cell is not worth a file.
-        ((20.9998, 37.85, 22.26, 38.85), [(36, 21)]),
-        # Edges on cell borders take no neighbour.
-        ((21.0, 36.0, 24.0, 39.0), [(36, 21)]),
-        # North of the map there is none.
-        ((15.0, 84.5, 16.0, 85.0), []),
-    ],
-)
-def test_worldcover_cells(bounds, cells):
-    assert cells_of(bounds) == cells
-
-
-def test_worldcover_names_and_missing_tiles(store, tmp_path):
-    maps = WorldCover(client=client(store), url=f"{store.url}/worldcover")
-    # Tile 22KGV lies around 49 W, 23 S.
-    assert maps.names([parse_tile("22KGV")]) == [
-        "ESA_WorldCover_10m_2021_v200_S24W051_Map.tif",
-        "ESA_WorldCover_10m_2021_v200_S24W048_Map.tif",
-    ]
-    assert maps.names([parse_tile("34SEH")] * 2) == [N36E021]
-    assert maps.download("ESA_WorldCover_10m_2021_v200_N00W030_Map.tif", tmp_path) is None
-    older = WorldCover(client=client(store), year=2020)
-    assert "/v100/2020/map/ESA_WorldCover_10m_2020_v100_" in older.address(
-        older.names([parse_tile("34SEH")])[0]
-    )
-    with pytest.raises(ConfigError, match="2020 and 2021"):
-        WorldCover(client=client(store), year=2019)
-
-
-def test_md5_of_googles_form():
-    # MD5 of the empty string: d41d8cd98f00b204e9800998ecf8427e.
-    assert md5_of_base64("1B2M2Y8AsgTpgAmY7PhCfg==") == "d41d8cd98f00b204e9800998ecf8427e"
-    assert md5_of_base64(None) is None
 
 
 @pytest.mark.parametrize(
@@ -396,9 +288,3 @@ def test_refuses_bad_flags(store, tmp_path, capsys, flags, message):
     assert run(store, tmp_path / "out", *flags) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
-
-
-def test_wanted_days_are_inclusive():
-    product = RemoteProduct(name="S2A_MSIL1C_20210622T092631_N0301_R093_T34SEH_20210622T095640")
-    day = datetime(2021, 6, 22).date()
-    assert Wanted(start=day, end=day, max_cloud=10).on_day(product)
