@@ -85,3 +85,22 @@ def described(folder: Path) -> dict:
     values = json.loads((folder / "dataset.json").read_text())
     values.pop("name")
     return values
+
+
+def rewrite(path, change, **profile_changes):
+    """Gives a raster the pixels that `change` makes of its own, [bands, height, width]."""
+    with rasterio.open(path) as raster:
+        values, profile = raster.read(), raster.profile
+        descriptions, scales, offsets = raster.descriptions, raster.scales, raster.offsets
+    values = change(values)
+    profile.update(dtype=values.dtype, count=len(values), **profile_changes)
+    with rasterio.open(path, "w", **profile) as raster:
+        raster.write(values)
+        raster.descriptions = descriptions[: len(values)]
+        raster.scales, raster.offsets = scales[: len(values)], offsets[: len(values)]
+
+
+def label_of(folder, number):
+    """Returns the label codes of a scene of `write_pairs`, [height, width]."""
+    with rasterio.open(folder / "labels" / f"s{number}.tif") as raster:
+        return raster.read(1)

@@ -1,0 +1,153 @@
+"""Rasters and flags that do not fit are refused or told."""
+
+import dataclasses
+from functools import partial
+
+import numpy as np
+import pytest
+import rasterio
+from builder_inputs import arguments, contents, rewrite, write_pairs
+from fakes.prepare_program import product as safe_product
+from fakes.prepare_program import run as prepare
+from fakes.prepare_program import write_labels
+
+from landcover_tf.dataset_info import DatasetInfo
+from landcover_tf.upsampling import Upsampling
+from tfrecords_builder.__main__ import main
+from tfrecords_builder.checks import dataset_upsampling
+from tfrecords_builder.config import BuildConfig
+from tfrecords_builder.planning import understand
+
+
+@pytest.fixture
+def broken(tmp_path):
+    """Copies of the pairs to spoil."""
+    return write_pairs(tmp_path / "data")
+
+
+def swapped(values, code):
+    """Gives the pixels of class 10 another code."""
+    return np.where(values == 10, code, values).astype(np.uint8)
+
+
+def fails(folder, tmp_path, capsys, *more):
+    """Returns the one error message of a build that must fail and leave nothing finished."""
+    assert main(arguments(folder, tmp_path / "o", *more)) == 2
+    assert not (tmp_path / "o").exists()
+    return capsys.readouterr().err
+
+
+def test_unknown_label_codes_name_every_file(broken, tmp_path, capsys):
+    for name, code in (("s0", 77), ("s2", 78)):
+        rewrite(broken / "labels" / f"{name}.tif", partial(swapped, code=code))
+    message = fails(broken, tmp_path, capsys)
+    assert "s0.tif has codes [77], which the legend landcover9 does not know" in message
+    assert "s2.tif has codes [78]" in message
+    assert main(arguments(broken, tmp_path / "p", "--unknown-labels", "ignore")) == 0
+    assert 10 in DatasetInfo.load(tmp_path / "p").legend.codes
+
+
+def test_bands_and_types_that_differ_are_all_named(broken, tmp_path, capsys):
+    rewrite(broken / "images" / "s1.tif", lambda v: v[:3])
+    rewrite(broken / "images" / "s2.tif", lambda v: v.astype(np.int16))
+    message = fails(broken, tmp_path, capsys)
+    assert "s1.tif has bands B02, B03, B04, most have B02, B03, B04, B08" in message
+    assert "s2.tif has data type int16, most have uint16" in message
+
+
+def test_a_scene_without_data_is_named(broken, tmp_path, capsys):
+    rewrite(broken / "images" / "s1.tif", lambda v: v * 0)
+    assert "s1.tif has no usable pixel: all are no data" in fails(broken, tmp_path, capsys)
+
+
+def test_too_few_patches_for_the_splits_say_what_to_do(tmp_path, capsys):
+    # Four patches, whose centres lie in two blocks.
+    message = fails(write_pairs(tmp_path / "data", scenes=1, size=56), tmp_path, capsys)
+    assert "need at least 3 blocks, but the patches lie in 2; use a smaller --patch-size" in message
+
+
+def test_stored_values_taken_for_reflectance_are_refused(broken, tmp_path, capsys):
+    message = fails(broken, tmp_path, capsys, "--scale", 1, "--offset", 0)
+    assert "which is no reflectance; give --scale" in message
+
+
+def test_prepared_labels_are_not_remapped_again(tmp_path, capsys):
+    # 10 is tree cover in WorldCover, and so 20 in the scene; read as WorldCover it is shrubland.
+    root = safe_product(tmp_path / "in")
+    truth = write_labels(tmp_path / "truth.tif", np.full((240, 240), 10))
+    worldcover = ("--source-legend", "worldcover")
+    assert prepare(root, tmp_path / "scenes", "--ground-truth", truth, *worldcover) == 0
+    message = fails(tmp_path / "scenes", tmp_path, capsys, *worldcover)
+    assert f"scene {root.stem}'s labels are already in landcover9" in message
+    assert "leave it out" in message
+    same = BuildConfig(
+        data_dir=tmp_path / "scenes", output_dir=tmp_path / "o", source_legend="landcover9"
+    )
+    assert understand(same).crosswalks[0].codes[20] == 20
+
+
+def test_scenes_of_another_sharpening_do_not_mix(tmp_path, capsys):
+    truth = write_labels(tmp_path / "truth.tif", np.full((240, 240), 10))
+    for satellite, flags in (("2A", ("--sharpening", "glp")), ("2B", ())):
+        root = safe_product(tmp_path / satellite, satellite=satellite)
+        scenes = ("--ground-truth", truth, *flags)
+        assert prepare(root, tmp_path / "scenes", *scenes) == 0
+    message = fails(tmp_path / "scenes", tmp_path, capsys)
+    assert "has 20 m and 60 m bands made with --resampling bicubic --sharpening" in message
+    config = BuildConfig(data_dir=tmp_path / "scenes", output_dir=tmp_path / "o")
+    fine = dataclasses.replace(config, bands=("B02", "B08"))
+    assert dataset_upsampling(understand(fine).rasters) is None
+    (scene,) = (tmp_path / "scenes").glob("S2A*")
+    alone = dataclasses.replace(config, data_dir=scene)
+    assert dataset_upsampling(understand(alone).rasters) == Upsampling(sharpening="glp")
+
+
+def test_a_class_that_labels_declare_no_data_is_told(tmp_path, capsys):
+    data = write_pairs(tmp_path / "data", scenes=1)
+    config = BuildConfig(data_dir=data, output_dir=tmp_path / "o", source_legend="dynamicworld")
+    understand(config)
+    assert "declare code 0 no data, which is a class of dynamicworld" in capsys.readouterr().err
+    understand(BuildConfig(data_dir=data, output_dir=tmp_path / "o"))
+    assert capsys.readouterr().err == ""
+
+
+def test_float_labels_without_number_for_nodata_are_refused(broken, tmp_path, capsys):
+    with rasterio.open(broken / "labels" / "s1.tif") as raster:
+        profile, codes = raster.profile | {"dtype": "float32", "nodata": np.nan}, raster.read()
+    with rasterio.open(broken / "labels" / "s1.tif", "w", **profile) as raster:
+        raster.write(codes.astype(np.float32))
+    message = fails(broken, tmp_path, capsys)
+    assert "s1.tif holds float32; expected integer class codes" in message
+
+
+def test_a_taken_output_folder_is_left_alone(pairs, built, tmp_path, capsys):
+    before = contents(built)
+    assert main(arguments(pairs, built)) == 2
+    assert "holds a finished dataset already" in capsys.readouterr().err
+    assert contents(built) == before
+    (tmp_path / "notes.txt").write_text("mine")
+    assert main(arguments(pairs, tmp_path)) == 2
+    assert "is not empty; choose another" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--patch-overlap", "32"], r"patch_overlap must be in \[0, patch_size=32\), got 32"),
+        (["--val-fraction", "0.6", "--test-fraction", "0.5"], "leave a share for training"),
+        (["--split", "zones"], "--split zones and --zones FILE need each other"),
+        (["--band-indexes", "1"], "--band-indexes has 1 numbers for 0 --bands"),
+        (["--bands", "B02", "B03", "B02"], "--bands names B02 more than once"),
+        (["--nodata", "nan"], "--nodata must be a finite number or none, got nan"),
+        (["--seed", "-1"], "--seed must not be negative, got -1"),
+        (["--legend", "nolegend"], "no legend 'nolegend'"),
+        (["--jobs", "0"], "--jobs must be at least 1, got 0"),
+        (["--scheduler", "tcp://127.0.0.1:9"], "no Dask scheduler answers at tcp://127.0.0.1:9"),
+    ],
+)
+def test_bad_flags_are_one_sentence(pairs, tmp_path, capsys, flags, message, monkeypatch):
+    import re
+
+    monkeypatch.setattr("landcover_tf.executors.CONNECT_SECONDS", 1)
+    assert main(arguments(pairs, tmp_path / "o", *flags)) == 2
+    assert re.search(message, capsys.readouterr().err)
