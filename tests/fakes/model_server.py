@@ -25,6 +25,13 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
+from serving.client import ClientSettings
+from serving.protocol import Retries
+
+QUICK = ClientSettings(timeout_s=20, in_flight=3, retries=Retries(attempts=4, first_pause_s=0.02))
+"""How the tests ask it."""
+SCHEMES = ("http", "grpc")
+
 # batching_session.cc
 JOINED = (
     "Tensors with name 'image:0' from different tasks have different shapes and padding is turned "

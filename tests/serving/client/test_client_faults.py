@@ -1,0 +1,153 @@
+"""The client before servers that fail, go away, or answer with nonsense."""
+
+import shutil
+import threading
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from fakes.model_server import QUICK, SCHEMES, ModelServer
+
+from landcover_tf.errors import ServerError
+from serving.client import ServerBackend
+from serving.protocol import Retries, UnavailableError
+
+
+@pytest.mark.parametrize("failure", ["busy", "drop"])
+def test_an_unavailable_server_is_asked_again(client, images, expected, server, failure):
+    client.check()
+    server.behaviour.failures += [failure] * 3
+    classes = client.classes(images)
+    assert classes.tobytes() == expected["classes"].tobytes()
+    assert len(server.predictions) == len(images)
+
+
+def test_it_gives_up_after_the_agreed_attempts(client, images, server):
+    client.check()
+    server.behaviour.failures += ["busy"] * 100
+    with pytest.raises(ServerError, match="gave up after 4 attempts"):
+        client.classes(images[:1])
+    assert len(server.behaviour.failures) == 96
+
+
+def test_a_refused_request_is_not_repeated(server, info):
+    with ServerBackend(server.grpc_url, info, settings=QUICK) as client:
+        client.check()
+        server.behaviour.failures += ["exhausted"]
+        with pytest.raises(ServerError, match=r"RESOURCE_EXHAUSTED.*smaller batches"):
+            client.classes(np.ones((1, 32, 32, 4), np.uint16))
+    assert server.predictions == []
+
+
+def test_pauses_double_up_to_a_limit(monkeypatch):
+    pauses = []
+    monkeypatch.setattr(time, "sleep", pauses.append)
+
+    def ask():
+        raise UnavailableError("away")
+
+    retries = Retries(attempts=6, first_pause_s=1, longest_pause_s=5)
+    with pytest.raises(ServerError, match="away; gave up after 6 attempts"):
+        retries.run(ask)
+    for pause, longest in zip(pauses, (1, 2, 4, 5, 5), strict=True):
+        assert longest / 2 <= pause <= longest
+
+
+def test_a_restart_between_requests_is_survived(model_folder, info, images, expected, monkeypatch):
+    # gRPC waits about a second before it connects again.
+    patient = replace(QUICK, retries=Retries(attempts=12, first_pause_s=0.2, longest_pause_s=0.5))
+    sleep, one_at_a_time = time.sleep, threading.Lock()
+    away = []
+
+    def come_back_and_sleep(seconds):
+        with one_at_a_time:  # Several requests find no server.
+            if away:
+                away.pop().start_again()
+        sleep(seconds)
+
+    monkeypatch.setattr(time, "sleep", come_back_and_sleep)
+    for scheme in SCHEMES:
+        with (
+            ModelServer(model_folder) as server,
+            ServerBackend(server.url(scheme), info, settings=patient) as client,
+        ):
+            client.check()
+            server.stop()
+            away.append(server)
+            assert client.classes(images).tobytes() == expected["classes"].tobytes()
+            assert not away, "no request came while the server was away"
+
+
+def test_another_version_after_a_restart_is_refused(
+    tmp_path, two_versions, model_folder, info, images
+):
+    shutil.copytree(two_versions / "2", tmp_path / "landcover" / "2")
+    for scheme in SCHEMES:
+        with (
+            ModelServer(model_folder) as server,
+            ServerBackend(server.url(scheme), info, settings=QUICK) as client,
+        ):
+            client.classes(images[:1])
+            server.stop()
+            server.load(tmp_path / "landcover")
+            server.start_again()
+            with pytest.raises(ServerError, match=r"Servable not found.*Specific\(landcover, 1\)"):
+                client.classes(images[:1])
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_server_that_is_down_is_named(info, scheme):
+    with (
+        ServerBackend(f"{scheme}://127.0.0.1:1", info, settings=QUICK) as client,
+        pytest.raises(ServerError, match=r"127\.0\.0\.1:1.*gave up after 4 attempts"),
+    ):
+        client.check()
+
+
+def test_the_rest_port_is_not_a_grpc_port(server, info):
+    url = server.rest_url.replace("http", "grpc")
+    with (
+        ServerBackend(url, info, settings=replace(QUICK, timeout_s=3)) as client,
+        pytest.raises(ServerError, match=r"model landcover version 1: (UNAVAILABLE|DEADLINE)"),
+    ):
+        client.check()
+
+
+def test_a_slow_answer_ends_in_a_message(server, info):
+    for scheme in SCHEMES:
+        impatient = replace(QUICK, timeout_s=0.3)
+        with ServerBackend(server.url(scheme), info, settings=impatient) as client:
+            client._checked = True
+            server.behaviour.delay_s = 1.0
+            with pytest.raises(ServerError, match=r"within 0\.3 s"):
+                client.classes(np.ones((1, 32, 32, 4), np.uint16))
+
+
+@pytest.mark.parametrize(
+    ("scheme", "failure", "message"),
+    [
+        ("http", "cut", "was cut short"),
+        ("http", "nan", "not answer with valid JSON: it holds NaN"),
+        ("http", "garbage", "without the expected outputs"),
+        ("grpc", "cut", r"expected float32 \(1, 32, 32, 8\)"),
+        ("grpc", "nan", "probabilities that are not numbers"),
+        ("grpc", "joined", r"different shapes.*start the server without --enable_batching"),
+    ],
+)
+def test_a_broken_answer_is_named(server, info, scheme, failure, message):
+    with ServerBackend(server.url(scheme), info, settings=QUICK) as client:
+        client.check()
+        server.behaviour.failures.append(failure)
+        with pytest.raises(ServerError, match=message):
+            client.probabilities(np.ones((1, 32, 32, 4), np.uint16))
+
+
+def test_a_request_beyond_the_servers_limit_is_named(model_folder, info):
+    with (
+        ModelServer(model_folder, max_message_bytes=4 * 2**20) as server,
+        ServerBackend(server.grpc_url, info, settings=QUICK) as client,
+    ):
+        with pytest.raises(ServerError, match=r"larger than max.*had 5,3\d\d,\d\d\d bytes"):
+            client.classes(np.ones((1, 800, 832, 4), np.uint16))
+        assert client.classes(np.ones((1, 512, 512, 4), np.uint16)).shape == (1, 512, 512)
