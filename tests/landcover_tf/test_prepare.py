@@ -162,7 +162,7 @@ def test_the_cover_of_a_cloud_mask_beside_another_source(tmp_path, capsys):
 def test_training_never_reads_products(tmp_path):
     """A random window of a JP2 costs a hundred times that of a prepared scene."""
     product(tmp_path / "in")
-    with pytest.raises(DatasetError, match=r"expected prepared scenes .* landcover prepare"):
+    with pytest.raises(DatasetError, match=r"expected prepared scenes .* `landcover prepare`"):
         find_sources(tmp_path / "in")
     assert run(tmp_path / "in", tmp_path / "out") == 0
     with rasterio.open(next((tmp_path / "out").glob("*/image.tif"))) as image:
