@@ -1,6 +1,7 @@
 """Predicts class maps: `python -m serving.predict`."""
 
 import sys
+import warnings
 
 from landcover_tf import cli
 from serving.config import PredictConfig
@@ -12,9 +13,14 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _program(config: PredictConfig) -> None:
+    from rasterio.errors import NotGeoreferencedWarning
+
     from serving.many_scenes import predict_all
 
-    predict_all(config)
+    with warnings.catch_warnings():
+        # `predict_all` says itself, in a sentence, which rasters have no place on Earth.
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        predict_all(config)
 
 
 if __name__ == "__main__":
