@@ -83,9 +83,9 @@ def _export(config: ExportConfig, run: RunFolder, model_folder: Path) -> None:
     start_tensorflow()
     from landcover_tf import exporting
     from landcover_tf.models.receptive_field import receptive_field
-    from landcover_tf.training import load_model
+    from landcover_tf.training.trained import load_trained
 
-    network, spec, dataset = load_model(run.path)
+    network, spec, dataset = load_trained(run)
     settings = run.read_config()
     version = config.version or exporting.next_version(model_folder)
     info = exporting.describe(

@@ -29,7 +29,7 @@ from landcover_tf.files import atomic_path, json_number, write_json
 from landcover_tf.model_info import Calibration
 from landcover_tf.pictures import save_confusion_matrix
 from landcover_tf.run_folder import RunFolder
-from landcover_tf.training import load_model
+from landcover_tf.training.trained import load_trained
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,9 +58,9 @@ def evaluate_run(run: RunFolder, folder: Path, settings: Settings) -> str:
 
     Raises:
         DatasetError: The dataset has other bands or classes, is damaged, or lacks the split.
-        RunError: The run has no weights.
+        RunError: The weights do not fit the run's specification.
     """
-    model, _, trained_on = load_model(run.path)
+    model, _, trained_on = load_trained(run)
     info = _dataset(folder, trained_on)
     info.split(settings.split)
     logits = logits_of(model)

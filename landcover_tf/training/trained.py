@@ -13,15 +13,14 @@ from landcover_tf.training.precision import dtype_policy
 def load_trained(run: RunFolder) -> tuple[keras.Model, ModelSpec, DatasetInfo]:
     """Returns the network with its best weights, its specification and its dataset's description.
 
+    The network computes in float32, whatever precision it was trained in.
+
+    Args:
+        run: A finished run; see `RunFolder.require_finished`.
+
     Raises:
-        RunError: A file is missing or does not fit.
+        RunError: The weights do not fit the specification.
     """
-    for path in (run.model_spec, run.dataset, run.best_weights):
-        if not path.is_file():
-            raise RunError(
-                f"{run.path} holds no {path.name}; expected a run folder of landcover train "
-                "with at least one finished epoch"
-            )
     spec, info = ModelSpec.load(run.model_spec), DatasetInfo.load(run.dataset)
     with dtype_policy("float32"):
         model = build_unet(spec)

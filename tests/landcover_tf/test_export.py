@@ -16,6 +16,7 @@ from landcover_tf.grid import PatchGrid
 from landcover_tf.legend import load_legend
 from landcover_tf.model_info import Calibration, ModelInfo, ModelSpec
 from landcover_tf.normalizer import Normalizer
+from landcover_tf.run_folder import RunFolder
 from landcover_tf.upsampling import Upsampling
 
 LEGEND = load_legend("landcover9")
@@ -95,9 +96,9 @@ def test_the_contract_says_what_the_run_was(exported):
 
 
 def test_it_predicts_what_the_run_predicts(exported, run):
-    from landcover_tf.training import load_model
+    from landcover_tf.training.trained import load_trained
 
-    network, _, _ = load_model(run)
+    network, _, _ = load_trained(RunFolder(run))
     image = np.random.default_rng(1).integers(1000, 6000, (1, 96, 64, 13)).astype(np.uint16)
     reflectance = (image * 1e-4 - 0.1).astype(np.float32)
     logits = np.asarray(network(reflectance, training=False), float) * SCALE + BIAS

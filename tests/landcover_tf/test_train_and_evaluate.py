@@ -18,7 +18,7 @@ from landcover_tf.legend import IGNORED
 from landcover_tf.model_info import Calibration, ModelSpec
 from landcover_tf.run_folder import RunFolder
 from landcover_tf.schedules import Schedule
-from landcover_tf.training import load_model
+from landcover_tf.training.trained import load_trained
 
 QUICK = ["--model", "resnet18", "--encoder-weights", "none", "--patch-size", "64",
          "--batch-size", "8"]  # fmt: skip
@@ -90,7 +90,7 @@ def test_evaluation_agrees_with_its_own_confusion_matrix(tiny_run, tmp_path):
 
 
 def test_tta_scores_the_mean_of_eight_orientations(tiny_run, tiny_dataset, tmp_path, capsys):
-    network, _, info = load_model(tiny_run)
+    network, _, info = load_trained(RunFolder(tiny_run))
     batches = [(image.numpy(), label.numpy()) for image, label in evaluation_dataset(
         info, tiny_dataset, "val", batch_size=4).take(2)]  # fmt: skip
     found = predict_split(
