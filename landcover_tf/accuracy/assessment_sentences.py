@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from landcover_tf.accuracy.assessment_tables import number
+from landcover_tf.accuracy.points import listed
 from landcover_tf.accuracy.summaries import FEW_BLOCKS
 from landcover_tf.pixel_sizes import NO_AREA
 
@@ -178,14 +179,21 @@ def _compare_sentences(values: Mapping[str, Any]) -> list[str]:
 def _calibration_sentences(found: Mapping[str, Any] | None) -> list[str]:
     if found is None:
         return []
+    without = found.get("points_without_probabilities", [])  # Older files do not tell.
     if not found["points"]:
         return ["The probabilities have no data at all points."]
-    return [
+    sentences = [
         f"At the {found['points']} points with probabilities, the likeliest class has a mean "
         f"probability of {found['mean_confidence']:.3f} and is right for "
         f"{found['accuracy_of_the_likeliest_class']:.3f} of the area they stand for; the Brier "
         f"score is {found['brier_score']:.3f}."
     ]
+    if without:
+        sentences.append(
+            f"At {len(without)} points the probabilities have no data, and this leaves them out: "
+            f"{listed(without)}."
+        )
+    return sentences
 
 
 def _certainty_sentences(values: Mapping[str, Any]) -> list[str]:

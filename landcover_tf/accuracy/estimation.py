@@ -177,4 +177,4 @@ def _calibration(
     mapped = points.mapped >= 0
     ids = tuple(points.ids[i] for i in np.flatnonzero(mapped))
     found = probabilities.at_points(path, class_map, points.row[mapped], points.col[mapped], ids)
-    return probabilities.calibration(found, points.reference[mapped], weight[mapped])
+    return probabilities.calibration(found, points.reference[mapped], weight[mapped], ids)

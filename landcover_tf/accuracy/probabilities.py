@@ -21,15 +21,16 @@ def at_points(
 
     Args:
         path: Raster on the map's grid with a band per class in the legend's order; stored
-            integers are scaled by the bands' scale.
+            integers are scaled by the bands' scale. A pixel whose bands all hold the declared
+            no-data value has none.
         class_map: The map.
         rows: Integer [points].
         cols: Integer [points].
         ids: Names of the points.
 
     Raises:
-        RasterError: The raster has other bands or another grid, or the probabilities of a pixel
-            do not sum to one.
+        RasterError: The raster has other bands or another grid, or the values of a pixel are no
+            probabilities: outside [0, 1], not numbers, or without the sum of one.
     """
     classes = len(class_map.legend.classes)
     try:
@@ -46,22 +47,46 @@ def at_points(
             raise RasterError(f"{path} must have the grid of {class_map.path}")
         scale = raster.scales[0]
         found = np.full((len(rows), classes), np.nan)
+        read = np.zeros(len(rows), bool)
         for i in np.lexsort((cols, rows)):
             pixel = Window(row_off=int(rows[i]), col_off=int(cols[i]), height=1, width=1)
             values = read_window(raster, pixel, None)[:, 0, 0]
-            if raster.nodata is None or not (values == raster.nodata).all():
+            if not _is_nodata(values, raster.nodata):
                 found[i] = values * scale
+                read[i] = True
         # Each stored integer is off by half a step at most; floats by their rounding.
         step = scale if np.dtype(raster.dtypes[0]).kind in "iu" else 1e-4
-    wrong = np.flatnonzero(np.abs(found.sum(axis=1) - 1) > classes * step / 2 + 1e-6)
-    if len(wrong):
-        sums = listed([f"{ids[i]} ({found[i].sum():.3f})" for i in wrong])
-        raise RasterError(f"{path}: class probabilities do not sum to 1 at points {sums}")
+    _check(path, found[read], step, tuple(ids[i] for i in np.flatnonzero(read)))
     return found
 
 
+def _is_nodata(values: np.ndarray, nodata: float | None) -> bool:
+    if nodata is None:
+        return False
+    return bool((np.isnan(values) if np.isnan(nodata) else values == nodata).all())
+
+
+def _check(path: Path, found: np.ndarray, step: float, ids: tuple[str, ...]) -> None:
+    """Raises if rows are no probabilities, [points, classes], known to half a `step`."""
+    half, classes = step / 2 + 1e-6, found.shape[1]
+    outside = (found < -half) | (found > 1 + half)
+    sums = found.sum(axis=1)
+    problems = {
+        "are not numbers": ~np.isfinite(found).all(axis=1),
+        "lie outside [0, 1]": outside.any(axis=1),
+        "do not sum to 1": np.abs(sums - 1) > classes * step / 2 + 1e-6,
+    }
+    for problem, wrong in problems.items():
+        if wrong.any():
+            points = listed([f"{ids[i]} (sum {sums[i]:.3f})" for i in np.flatnonzero(wrong)])
+            raise RasterError(
+                f"{path}: class probabilities {problem} at points {points}; predict them again, "
+                "or declare the raster's no-data value"
+            )
+
+
 def calibration(
-    probabilities: np.ndarray, reference: np.ndarray, weight: np.ndarray
+    probabilities: np.ndarray, reference: np.ndarray, weight: np.ndarray, ids: tuple[str, ...]
 ) -> dict[str, Any]:
     """Returns how far the probabilities can be trusted, estimated for the mapped area.
 
@@ -69,15 +94,19 @@ def calibration(
         probabilities: As `at_points` gives them.
         reference: Dense reference class, int64 [points].
         weight: Pixels that each point stands for, float64 [points]; points with 0 do not count.
+        ids: Names of the points.
     """
-    known = np.isfinite(probabilities).all(axis=1) & (weight > 0)
+    found, counts = np.isfinite(probabilities).all(axis=1), weight > 0
+    known = found & counts
+    without = [ids[i] for i in np.flatnonzero(counts & ~found)]
     if not known.any():
-        return {"points": 0}
+        return {"points": 0, "points_without_probabilities": without}
     p, truth, w = probabilities[known], reference[known], weight[known] / weight[known].sum()
     right = p.argmax(axis=1) == truth
     brier = ((p - np.eye(p.shape[1])[truth]) ** 2).sum(axis=1)
     return {
         "points": int(known.sum()),
+        "points_without_probabilities": without,
         "mean_confidence": float(w @ p.max(axis=1)),
         "accuracy_of_the_likeliest_class": float(w @ right),
         "brier_score": float(w @ brier),
