@@ -61,12 +61,40 @@ def decode_example(serialized: bytes) -> dict[str, bytes | list[int]]:
     features: dict[str, bytes | list[int]] = {}
     for message in _messages(memoryview(serialized), 1):
         for entry in _messages(message, 1):
-            fields = dict(_fields(entry))
-            name, value = fields.get(1, b""), fields.get(2, b"")
+            parts = dict(fields(entry))
+            name, value = parts.get(1, b""), parts.get(2, b"")
             if isinstance(name, int) or isinstance(value, int):
                 raise ValueError("a feature has no name or no value")
             features[bytes(name).decode()] = _value(memoryview(value))
     return features
+
+
+def fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
+    """Yields the number and the content of each field of a protocol buffer message.
+
+    Content is a varint or a part of `message`, which is not copied.
+
+    Raises:
+        ValueError: The message is cut short, or has a field of an unknown wire type.
+    """
+    position = 0
+    while position < len(message):
+        tag, position = _read_varint(message, position)
+        kind = tag & 7
+        if kind == VARINT:
+            value, position = _read_varint(message, position)
+            yield tag >> 3, value
+            continue
+        if kind == LENGTH:
+            length, position = _read_varint(message, position)
+        elif kind in (FIXED64, FIXED32):
+            length = 8 if kind == FIXED64 else 4
+        else:
+            raise ValueError(f"unknown wire type {kind}")
+        if position + length > len(message):
+            raise ValueError("a field is longer than its message")
+        yield tag >> 3, message[position : position + length]
+        position += length
 
 
 def _feature(value: Value) -> list[bytes]:
@@ -102,7 +130,7 @@ def _varint(value: int) -> bytes:
 
 
 def _value(feature: memoryview) -> bytes | list[int]:
-    for number, content in _fields(feature):
+    for number, content in fields(feature):
         if isinstance(content, int):
             break
         if number == BYTES_LIST:
@@ -111,7 +139,7 @@ def _value(feature: memoryview) -> bytes | list[int]:
                 raise ValueError(f"expected one bytes value, got {len(values)}")
             return bytes(values[0])
         if number == INT64_LIST:
-            return [number for _, packed in _fields(content) for number in _integers(packed)]
+            return [number for _, packed in fields(content) for number in _integers(packed)]
     raise ValueError("expected a feature of bytes or integers")
 
 
@@ -130,31 +158,9 @@ def _signed(value: int) -> int:
 
 
 def _messages(message: memoryview, wanted: int) -> Iterator[memoryview]:
-    for number, content in _fields(message):
+    for number, content in fields(message):
         if number == wanted and not isinstance(content, int):
             yield content
-
-
-def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """Yields the number and the content of each field; content is not copied."""
-    position = 0
-    while position < len(message):
-        tag, position = _read_varint(message, position)
-        kind = tag & 7
-        if kind == VARINT:
-            value, position = _read_varint(message, position)
-            yield tag >> 3, value
-            continue
-        if kind == LENGTH:
-            length, position = _read_varint(message, position)
-        elif kind in (FIXED64, FIXED32):
-            length = 8 if kind == FIXED64 else 4
-        else:
-            raise ValueError(f"unknown wire type {kind}")
-        if position + length > len(message):
-            raise ValueError("a field is longer than its message")
-        yield tag >> 3, message[position : position + length]
-        position += length
 
 
 def _read_varint(message: memoryview, position: int) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from google.protobuf.message import DecodeError
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -61,6 +62,15 @@ def test_a_cut_tensor_is_named(keep):
     whole = tf.io.serialize_tensor(tf.range(100, dtype=tf.float32)).numpy()
     with pytest.raises(ServerError, match="not a whole tensor"):
         parse_tensor(whole[:keep])
+
+
+def test_a_number_without_an_end_is_refused_as_by_protobuf():
+    # Field 3, its version; a number of 64 bits takes ten bytes at most.
+    endless = tf.io.serialize_tensor(tf.range(3)).numpy() + b"\x18" + b"\x80" * 10 + b"\x00"
+    with pytest.raises(DecodeError):
+        tensor_pb2.TensorProto.FromString(endless)
+    with pytest.raises(ServerError, match="a number does not end"):
+        parse_tensor(endless)
 
 
 def test_too_few_values_are_named():
