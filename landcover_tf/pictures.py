@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from landcover_tf.bands import plain_name
 from landcover_tf.files import atomic_path
 from landcover_tf.legend import Legend
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 TRUE_COLOUR = ("B04", "B03", "B02")
 FALSE_COLOUR = ("B08", "B04", "B03")
+_SENTINEL2_NAMES = {
+    "blue": "B02", "b": "B02", "green": "B03", "g": "B03", "red": "B04", "r": "B04", "nir": "B08",
+}  # fmt: skip
 _MISSING_GLYPH = re.compile(r"Glyph (\d+) .*missing from font")
 TALLEST_PANEL = 3.0
 """Height over width of a panel; taller pictures are drawn narrower than their panel."""
@@ -48,17 +52,22 @@ class Stretch:
         return np.asarray((scaled**0.8 * 255).astype(np.uint8))
 
 
-def picture_bands(names: Sequence[str | None]) -> tuple[int, int, int]:
+def picture_bands(
+    names: Sequence[str | None], wanted: Sequence[str] = TRUE_COLOUR
+) -> tuple[int, int, int]:
     """Returns the bands to draw in red, green and blue, counted from 1 as rasterio does.
 
     Args:
-        names: Of all bands of the raster; without those of true colour, its first three are
+        names: Of all bands of the raster: those of Sentinel-2 (also as GDAL describes them), or
+            blue, green, red and nir, or b, g and r. Without the wanted ones its first three are
             drawn, or of fewer the first.
+        wanted: Sentinel-2 names for red, green and blue.
     """
-    for wanted in (TRUE_COLOUR, ("red", "green", "blue")):
-        if set(wanted) <= set(names):
-            red, green, blue = (names.index(name) + 1 for name in wanted)
-            return red, green, blue
+    plain = [plain_name(name or "") for name in names]
+    known = [_SENTINEL2_NAMES.get(name.lower(), name) for name in plain]
+    if set(wanted) <= set(known):
+        red, green, blue = (known.index(name) + 1 for name in wanted)
+        return red, green, blue
     return (1, 2, 3) if len(names) >= 3 else (1, 1, 1)
 
 
@@ -70,15 +79,12 @@ def composite(
     valid: np.ndarray | None = None,
     stretch: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Returns a stretched colour picture.
-
-    Bands are found by name; a raster without the wanted ones shows its last three of the first
-    four bands, which for blue-green-red rasters with a leading coastal band is true colour.
+    """Returns a stretched colour picture of the bands that `picture_bands` chooses.
 
     Args:
         reflectance: [height, width, bands], any scale.
         band_names: Names of the bands.
-        wanted: Names for red, green and blue.
+        wanted: Sentinel-2 names for red, green and blue.
         valid: True where pixels are drawn, bool [height, width].
         stretch: Those of them that count for the stretch, so that clouds need not darken the
             rest; all of them by default, or where there is none.
@@ -86,13 +92,7 @@ def composite(
     Returns:
         uint8 [height, width, 3], stretched between the 2nd and 98th percentile of all three.
     """
-    names = list(band_names)
-    aliases = {"B02": "blue", "B03": "green", "B04": "red", "B08": "nir"}
-    chosen = [names.index(n) for n in wanted if n in names] or [
-        names.index(aliases[n]) for n in wanted if aliases.get(n) in names
-    ]
-    if len(chosen) != 3:
-        chosen = (list(range(len(names)))[:4][-3:][::-1] * 3)[:3]
+    chosen = [index - 1 for index in picture_bands(band_names, wanted)]
     picture = reflectance[..., chosen].astype(np.float32)
     if valid is None:
         valid = np.asarray(np.isfinite(picture).all(axis=-1))

@@ -15,6 +15,7 @@ from landcover_tf.dataset_info import BandInfo
 from landcover_tf.errors import RasterError
 from landcover_tf.grid import Window
 from landcover_tf.model_info import ModelInfo
+from landcover_tf.pictures import picture_bands
 from landcover_tf.raster_windows import rasterio_window
 from landcover_tf.sentinel2 import prepared
 from landcover_tf.sentinel2.validity import ValidityBit, has_bit
@@ -110,12 +111,9 @@ class RasterSource:
         return finish_pixels(image, validity, nodata, self._info, self._conversion)
 
     def preview(self, shape: tuple[int, int]) -> tuple[np.ndarray, tuple[str, ...], np.ndarray]:
-        from landcover_tf.pictures import TRUE_COLOUR
-
         names = self._info.band_names
-        if set(TRUE_COLOUR) <= set(names):
-            names = TRUE_COLOUR
-        positions = [self._info.band_names.index(name) for name in names]
+        # A raster of fewer than three bands is drawn from one, which is read once.
+        positions = [index - 1 for index in dict.fromkeys(picture_bands(names))]
         indexes = [self._indexes[position] for position in positions]
         dataset = self._opened().image
         planes = dataset.read(indexes, out_shape=(len(indexes), *shape))
@@ -128,7 +126,8 @@ class RasterSource:
             self._info,
             self._conversion and self._conversion.of_bands(positions),
         )
-        return image, names, ~has_bit(validity, ValidityBit.NODATA)
+        drawn = tuple(names[position] for position in positions)
+        return image, drawn, ~has_bit(validity, ValidityBit.NODATA)
 
     def owns(self, path: Path) -> bool:
         return path.resolve() in self._files

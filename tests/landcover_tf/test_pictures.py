@@ -6,6 +6,7 @@ from PIL import Image
 
 from landcover_tf.legend import load_legend
 from landcover_tf.pictures import (
+    FALSE_COLOUR,
     Stretch,
     class_picture,
     composite,
@@ -66,12 +67,26 @@ def test_a_stretch_reaches_from_black_to_white_and_draws_nan_black():
     [
         (["B01", "B02", "B03", "B04"], (4, 3, 2)),
         (["red", "green", "blue", None], (1, 2, 3)),
+        (["coastal", "b", "g", "r"], (4, 3, 2)),
+        (["Blue", "Green", "Red", "NIR"], (3, 2, 1)),
+        (["B2, central wavelength 490 nm", "B03", "B4, central wavelength 665 nm"], (3, 2, 1)),
+        (["B02", "B03", "B08", "B11"], (1, 2, 3)),
         ([None] * 4, (1, 2, 3)),
         ([None] * 2, (1, 1, 1)),
     ],
 )
-def test_the_bands_of_a_picture_are_found_by_name(names, bands):
+def test_all_pictures_of_a_raster_show_the_same_bands(names, bands):
+    """map.png and dataset.html took others than the report where names were not Sentinel-2's."""
     assert picture_bands(names) == bands
+    # One bright pixel a band: each of them is seen in the colour of its band.
+    image = np.eye(len(names), dtype=np.float32)[None]
+    picture = composite(image, [name or f"band {i}" for i, name in enumerate(names)])
+    shown = [np.flatnonzero(picture[0, :, colour]).tolist() for colour in range(3)]
+    assert shown == [[band - 1] for band in bands]
+
+
+def test_a_picture_in_false_colour_finds_the_near_infrared():
+    assert picture_bands(["blue", "green", "red", "nir"], FALSE_COLOUR) == (4, 3, 2)
 
 
 def test_the_whole_legend_is_drawn_below_a_narrow_picture(tmp_path):
