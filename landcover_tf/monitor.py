@@ -8,7 +8,7 @@ from pathlib import Path
 
 from landcover_tf import cli, flag_ranges
 from landcover_tf.accuracy.drift import Distribution, Drift, compare
-from landcover_tf.accuracy.request_log import Served, read_log
+from landcover_tf.accuracy.request_log import LoggedModel, Served, read_log
 from landcover_tf.band_statistics import BandStatistics
 from landcover_tf.dataset_info import DatasetInfo
 from landcover_tf.errors import DatasetError
@@ -27,7 +27,8 @@ class MonitorConfig:
     requests: Path
     """Log that landcover predict --request-log wrote."""
     reference: Path
-    """dataset.json of the training data, or an export, whose model.json holds the same."""
+    """dataset.json of the training data of the model that was served, or an export of a model
+    with that training data, whose model.json holds the same."""
     output_dir: Path | None = None
     """Receives monitor.json and monitor.html; the log's folder by default."""
     max_stability_index: float = 0.25
@@ -44,6 +45,8 @@ class Reference:
     """The training data as a dataset or a model describes it."""
 
     name: str
+    data_hash: str
+    """Empty where an export does not tell."""
     distribution: Distribution
     legend: Legend
 
@@ -70,6 +73,7 @@ def load_reference(path: Path) -> Reference:
             raise DatasetError(f"{path} has no statistics of its training data; export again")
         return Reference(
             name=f"model {info.name}/{info.version}, data hash {info.data_hash}",
+            data_hash=info.data_hash,
             distribution=Distribution(
                 statistics=BandStatistics.from_dict(info.statistics),
                 class_fractions={int(c): f for c, f in info.class_fractions.items()},
@@ -79,6 +83,7 @@ def load_reference(path: Path) -> Reference:
     dataset = DatasetInfo.load(path)
     return Reference(
         name=f"dataset {dataset.name}, data hash {dataset.data_hash}",
+        data_hash=dataset.data_hash,
         distribution=Distribution(
             statistics=dataset.statistics,
             class_fractions=_fractions(dataset.split("train").class_pixels),
@@ -90,6 +95,7 @@ def load_reference(path: Path) -> Reference:
 def _program(config: MonitorConfig) -> int:
     reference = load_reference(config.reference)
     served = read_log(config.requests)
+    _require_same(served, reference, config.requests)
     observed = Distribution(
         statistics=served.statistics, class_fractions=_fractions(served.class_pixels)
     )
@@ -110,9 +116,52 @@ def _program(config: MonitorConfig) -> int:
         f"maps: {served.maps}; highest stability index {worst.stability_index:.3f} "
         f"({worst.name}), class shift {shift}; see {folder / 'monitor.html'}"
     )
+    for warning in _warnings(served):
+        print(f"warning: {warning}")
     for finding in findings:
         print(f"over the limit: {finding}")
     return 1 if findings else 0
+
+
+def _require_same(served: Served, reference: Reference, log: Path) -> None:
+    """Raises DatasetError when a model of the log has other training data or another legend."""
+    legend = reference.legend
+    problems = []
+    for model in served.models:
+        if model.data_hash and reference.data_hash and model.data_hash != reference.data_hash:
+            problems.append(f"{model.name} was trained on data hash {model.data_hash}")
+        if model.legend and (model.legend, model.codes) != (legend.name, legend.codes):
+            problems.append(f"{model.name} has legend {model.legend} {list(model.codes)}")
+    unknown = sorted(served.class_pixels.keys() - set(legend.codes))
+    if unknown:
+        problems.append(f"maps have codes {unknown}")
+    if problems:
+        raise DatasetError(
+            f"{log} does not belong to the reference ({reference.name}, legend {legend.name} "
+            f"{list(legend.codes)}): {'; '.join(problems)}; give the export that made the maps as "
+            "--reference, and keep one log for each model"
+        )
+
+
+def _warnings(served: Served) -> list[str]:
+    found = []
+    if len(served.models) > 1:
+        names = ", ".join(_described(model) for model in served.models)
+        found.append(
+            f"the log mixes {len(served.models)} models ({names}), and every figure is about all "
+            "of their maps; keep one log for each model"
+        )
+    silent = sorted({model.name for model in served.models if not model.data_hash})
+    if silent:
+        found.append(
+            f"the log does not tell the training data of {', '.join(silent)}, so nothing shows "
+            "that the reference is theirs"
+        )
+    return found
+
+
+def _described(model: LoggedModel) -> str:
+    return f"{model.name} {model.sha256[:12]}".strip()
 
 
 def _findings(drift: Drift, config: MonitorConfig) -> list[str]:
@@ -136,7 +185,8 @@ def _result(
         "schema_version": SCHEMA_VERSION,
         "config": cli.config_dict(config),
         "reference": reference.name,
-        "models": list(served.models),
+        "models": sorted({model.name for model in served.models}),
+        "warnings": _warnings(served),
         "from": served.first_time,
         "to": served.last_time,
         "maps": served.maps,

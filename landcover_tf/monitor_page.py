@@ -26,6 +26,9 @@ svg { vertical-align: middle }
 <h1>Served data and training data</h1>
 <p>Maps: {{ result.maps }} ({{ result.windows }} windows) by {{ result.models | join(", ") }},
 {{ result["from"] }} to {{ result.to }}, against {{ result.reference }}.</p>
+{% for warning in result.warnings %}
+<p class="over">Warning: {{ warning }}.</p>
+{% endfor %}
 {% if result.findings %}
 <p class="over">Over the limit:</p>
 <ul>{% for finding in result.findings %}<li>{{ finding }}</li>{% endfor %}</ul>

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from landcover_tf.accuracy.request_log import append_map
+from landcover_tf.accuracy.request_log import LoggedModel, append_map
 from landcover_tf.band_statistics import BandStatistics
 from landcover_tf.errors import OutputError
 from landcover_tf.files import beside, write_json
@@ -287,7 +287,13 @@ class ScenePrediction:
             return
         append_map(
             path,
-            model=f"{info.name}/{info.version}",
+            model=LoggedModel(
+                name=f"{info.name}/{info.version}",
+                sha256=self.engine.model_hash,
+                data_hash=info.data_hash,
+                legend=info.legend.name,
+                codes=info.legend.codes,
+            ),
             windows=self.layout.count,
             class_pixels={code: counts[code] for code in info.class_codes if counts[code]},
             run=self.store.run,

@@ -4,13 +4,35 @@ import json
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from landcover_tf.band_statistics import BandStatistics
 from landcover_tf.errors import DatasetError, OutputError
+
+MALFORMED = (
+    ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError, DatasetError,
+)  # fmt: skip
+"""What reading a damaged line ends in."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoggedModel:
+    """What a log tells of a model that answered; lines of older versions tell the name only."""
+
+    name: str
+    """`name/version`."""
+    sha256: str = ""
+    """SHA-256 of all that decides its maps, as in their tag `model_sha256`."""
+    data_hash: str = ""
+    """Of the training data."""
+    legend: str = ""
+    """Name of the legend."""
+    codes: tuple[int, ...] = ()
+    """Class codes of the legend, in order."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,8 +44,8 @@ class Served:
     statistics: BandStatistics
     class_pixels: Mapping[int, int]
     """Pixels of each legend code, without no data."""
-    models: tuple[str, ...]
-    """`name/version` of every model that answered."""
+    models: tuple[LoggedModel, ...]
+    """Every model that answered."""
     first_time: str
     """UTC, ISO 8601, as `last_time`."""
     last_time: str
@@ -32,7 +54,7 @@ class Served:
 def append_map(
     path: Path,
     *,
-    model: str,
+    model: LoggedModel,
     windows: int,
     class_pixels: Mapping[int, int],
     statistics: BandStatistics,
@@ -42,7 +64,7 @@ def append_map(
 
     Args:
         path: JSON lines; made if it does not exist.
-        model: `name/version` of the model that answered.
+        model: The model that answered.
         windows: Windows that the map was made of.
         class_pixels: Pixels of each legend code, without no data.
         statistics: A sample of the pixels that got a class, stored units.
@@ -54,7 +76,10 @@ def append_map(
     """
     line = {
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "model": model,
+        "model": model.name,
+        "model_sha256": model.sha256,
+        "data_hash": model.data_hash,
+        "legend": {"name": model.legend, "codes": model.codes},
         "run": run,
         "windows": windows,
         "class_pixels": {str(code): n for code, n in sorted(class_pixels.items())},
@@ -80,7 +105,7 @@ def read_log(path: Path) -> Served:
     except (OSError, UnicodeDecodeError) as error:
         raise DatasetError(f"cannot read the request log {path}: {error}") from error
     times: list[str] = []
-    models: set[str] = set()
+    models: set[LoggedModel] = set()
     runs: set[str] = set()
     windows = 0
     statistics: BandStatistics | None = None
@@ -95,11 +120,11 @@ def read_log(path: Path) -> Served:
             if not np.isfinite(own.std).all():
                 raise ValueError("no pixels")
             statistics = own if statistics is None else statistics.merge(own)
-            class_pixels.update({int(code): int(n) for code, n in entry["class_pixels"].items()})
+            class_pixels.update({int(c): _count(n) for c, n in entry["class_pixels"].items()})
             times.append(str(entry["time"]))
-            models.add(str(entry["model"]))
-            windows += int(entry["windows"])
-        except (ValueError, KeyError, TypeError, AttributeError, DatasetError) as error:
+            models.add(_model(entry))
+            windows += _count(entry["windows"])
+        except MALFORMED as error:
             raise DatasetError(
                 f"line {number} of {path} is not of this request log: {error}; remove it if the "
                 "machine stopped while writing, and keep one log for each model"
@@ -111,7 +136,24 @@ def read_log(path: Path) -> Served:
         windows=windows,
         statistics=statistics,
         class_pixels=dict(class_pixels),
-        models=tuple(sorted(models)),
+        models=tuple(sorted(models, key=astuple)),
         first_time=min(times),
         last_time=max(times),
+    )
+
+
+def _count(value: object) -> int:
+    if not isinstance(value, int) or value < 0:
+        raise ValueError(f"expected a count of 0 or more, got {value!r}")
+    return value
+
+
+def _model(entry: Mapping[str, Any]) -> LoggedModel:
+    legend = entry.get("legend", {})
+    return LoggedModel(
+        name=str(entry["model"]),
+        sha256=str(entry.get("model_sha256", "")),
+        data_hash=str(entry.get("data_hash", "")),
+        legend=str(legend.get("name", "")),
+        codes=tuple(int(code) for code in legend.get("codes", ())),
     )

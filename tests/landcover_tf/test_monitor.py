@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -16,7 +17,7 @@ from landcover_tf.accuracy.drift import (
     outside_fraction,
     stability_index,
 )
-from landcover_tf.accuracy.request_log import append_map, read_log
+from landcover_tf.accuracy.request_log import LoggedModel, append_map, read_log
 from landcover_tf.band_statistics import BandStatistics
 from landcover_tf.dataset_info import BandInfo, DatasetInfo, ShardInfo, SplitInfo
 from landcover_tf.errors import DatasetError
@@ -102,10 +103,13 @@ def test_pixels_outside_the_training_range():
     assert math.isnan(outside_fraction(np.zeros((2, 2, 2), np.uint16), statistics, 0))
 
 
-def log_map(path, shift=0.0, code=10, model="landcover/1"):
+def log_map(path, shift=0.0, code=10, model="landcover/1", **told):
     values = pixels(7, shift, 600)
     statistics = BandStatistics.from_pixels(values, BANDS)
-    append_map(path, model=model, windows=6, class_pixels={code: 4000}, statistics=statistics)
+    append_map(
+        path, model=LoggedModel(name=model, **told), windows=6, class_pixels={code: 4000},
+        statistics=statistics,
+    )  # fmt: skip
     return values
 
 
@@ -114,7 +118,7 @@ def test_a_log_is_read_back_and_grows(tmp_path):
     values = [log_map(path), log_map(path, shift=50), log_map(path, code=20, model="landcover/2")]
     served = read_log(path)
     assert (served.maps, served.windows) == (3, 18)
-    assert served.models == ("landcover/1", "landcover/2")
+    assert [model.name for model in served.models] == ["landcover/1", "landcover/2"]
     assert served.class_pixels == {10: 8000, 20: 4000}
     np.testing.assert_allclose(served.statistics.mean, np.concatenate(values).mean(axis=0))
     assert path.stat().st_size < 40_000  # 3 maps, 2 bands, at most 512 bins.
@@ -140,10 +144,15 @@ def test_a_broken_log_is_named(tmp_path, text, message):
 @pytest.mark.parametrize(
     ("old", "new", "reason"),
     [
-        ('"windows": 6', '"windows": "six"', "invalid literal"),
+        ('"windows": 6', '"windows": "six"', "expected a count of 0 or more, got 'six'"),
+        ('"windows": 6', '"windows": -6', "expected a count of 0 or more, got -6"),
+        ('{"10": 4000}', '{"10": 1e400}', "expected a count of 0 or more, got inf"),
+        ('{"10": 4000}', '{"10": -1}', "expected a count of 0 or more, got -1"),
+        ('{"10": 4000}', f"{'[' * 100_000}", "maximum recursion depth"),
+        ('"count": 600', '"count": 1e400', "no pixels"),
         ('"B02"', '"B03"', "cannot merge statistics of bands"),
         ('"count": 600', '"count": 0', "no pixels"),
-        ('"class_pixels": {"10": 4000}', '"class_pixels": {"10": null}', "NoneType"),
+        ('"class_pixels": {"10": 4000}', '"class_pixels": {"10": null}', "got None"),
     ],
 )
 def test_a_line_that_does_not_belong_is_named(tmp_path, old, new, reason):
@@ -208,6 +217,61 @@ def test_the_program_exits_1_over_a_limit(tmp_path, reference, capsys):
     assert "Over the limit" in (out / "monitor.html").read_text()
     limits = ("--max-stability-index", 50, "--max-class-shift", 1)
     assert run(log, reference, "--output-dir", out, *limits) == 0
+
+
+def told(reference, **changes):
+    """Returns what a log tells of a model that was trained on the reference."""
+    data_hash = DatasetInfo.load(reference).data_hash
+    known = dict(sha256="a1", data_hash=data_hash, legend=LEGEND.name, codes=LEGEND.codes)
+    return known | changes
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "problem"),
+    [
+        ({"data_hash": "abc"}, 10, "landcover/1 was trained on data hash abc"),
+        ({"legend": "worldcover"}, 10, r"landcover/1 has legend worldcover \[10, 20"),
+        ({"codes": (10, 20)}, 10, r"landcover/1 has legend landcover9 \[10, 20\];"),
+        ({}, 211, r"maps have codes \[211\];"),
+        ({"sha256": "", "data_hash": "", "legend": "", "codes": ()}, 211, "maps have codes"),
+    ],
+)
+def test_a_log_of_another_model_is_refused(tmp_path, reference, changes, code, problem, capsys):
+    log = tmp_path / "requests.jsonl"
+    log_map(log, **told(reference))
+    log_map(log, code=code, **told(reference, **changes))
+    assert run(log, reference) == 2
+    shown = capsys.readouterr().err
+    assert re.search(f"requests.jsonl does not belong to the reference .*: {problem}", shown)
+    assert not (tmp_path / "monitor.json").exists()
+
+
+def test_several_models_in_one_log_are_told(tmp_path, reference, capsys):
+    log = tmp_path / "requests.jsonl"
+    for _ in range(2):
+        log_map(log, **told(reference))
+    assert run(log, reference) == 0
+    assert "warning" not in capsys.readouterr().out
+    # Another calibration makes it another model of the same name.
+    log_map(log, **told(reference, sha256="b2"))
+    assert run(log, reference) == 0
+    expected = "the log mixes 2 models (landcover/1 a1, landcover/1 b2), and every figure"
+    assert f"warning: {expected}" in capsys.readouterr().out
+    assert expected in (tmp_path / "monitor.html").read_text()
+    (warning,) = json.loads((tmp_path / "monitor.json").read_text())["warnings"]
+    assert warning.startswith(expected)
+
+
+def test_lines_of_older_versions_are_read(tmp_path, reference, capsys):
+    log = tmp_path / "requests.jsonl"
+    log_map(log)
+    line = json.loads(log.read_text())
+    for name in ("model_sha256", "data_hash", "legend"):
+        del line[name]
+    log.write_text(json.dumps(line) + "\n")
+    assert read_log(log).models == (LoggedModel(name="landcover/1"),)
+    assert run(log, reference) == 0
+    assert "does not tell the training data of landcover/1, so" in capsys.readouterr().out
 
 
 def test_an_export_is_a_reference_too(tmp_path, reference, capsys):

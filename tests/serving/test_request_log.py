@@ -54,7 +54,10 @@ def test_maps_are_logged_and_monitored(
     assert predict("second").keys() == {0, *counted}
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     assert [line["model"] for line in lines] == ["small/1"] * 2
+    info = small_export.info
     for line in lines:
+        assert line["data_hash"] == info.data_hash and len(line["model_sha256"]) == 64
+        assert line["legend"] == {"name": info.legend.name, "codes": list(info.legend.codes)}
         assert line["class_pixels"] == {str(code): n for code, n in counted.items()}
         # The lattice of so small a raster is every pixel.
         assert line["statistics"]["count"] == 90 * 60
