@@ -12,7 +12,7 @@ from landcover_tf.accuracy.request_log import LoggedModel, Served, read_log
 from landcover_tf.band_statistics import BandStatistics
 from landcover_tf.dataset_info import DatasetInfo
 from landcover_tf.errors import DatasetError
-from landcover_tf.files import read_json, write_json
+from landcover_tf.files import read_json, write_json, write_text
 from landcover_tf.legend import Legend
 from landcover_tf.model_info import ModelInfo, find_export
 
@@ -105,11 +105,9 @@ def _program(config: MonitorConfig) -> int:
     result = _result(config, reference, served, drift, findings)
     write_json(folder / "monitor.json", result)
 
-    from landcover_tf.files import atomic_path
     from landcover_tf.monitor_page import page
 
-    with atomic_path(folder / "monitor.html") as temporary:
-        temporary.write_text(page(result, drift, reference.legend))
+    write_text(folder / "monitor.html", page(result, drift, reference.legend))
     worst = drift.worst_band
     shift = "unknown" if drift.class_shift is None else f"{drift.class_shift:.3f}"
     print(

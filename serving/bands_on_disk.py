@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from landcover_tf.errors import OutputError
-from landcover_tf.files import atomic_path, write_json
+from landcover_tf.files import atomic_path, write_json, write_text
 
 SETTINGS_FILE = "settings.json"
 RUN_FILE = "run.txt"
@@ -81,8 +81,7 @@ class BandStore:
                 )
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
-        with atomic_path(self.folder / RUN_FILE) as temporary:
-            temporary.write_text(secrets.token_hex(16))
+        write_text(self.folder / RUN_FILE, secrets.token_hex(16))
         write_json(path, wanted)
 
     def began(self) -> float | None:

@@ -1,13 +1,12 @@
 """The files a prediction leaves: maps as COG, area table, QGIS style and more."""
 
-import csv
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from landcover_tf.files import atomic_path, beside
+from landcover_tf.files import beside, write_csv, write_text
 from landcover_tf.legend import IGNORED, LandCoverClass, Legend
 from landcover_tf.model_info import ModelInfo
 from landcover_tf.qgis_styles import raster_style
@@ -158,8 +157,7 @@ def write_areas_and_style(
     """
     areas, style = beside(path, "areas.csv"), path.with_suffix(".qml")
     _write_areas(areas, counts, legend, grid)
-    with atomic_path(style) as temporary:
-        temporary.write_text(raster_style(legend.classes))
+    write_text(style, raster_style(legend.classes))
     return [areas, style]
 
 
@@ -171,14 +169,13 @@ def _write_areas(path: Path, counts: Mapping[int, int], legend: Legend, grid: Ge
     """
     pixel_ha = None if grid.pixel_area_m2 is None else grid.pixel_area_m2 / 10_000
     total = sum(n for code, n in counts.items() if code != legend.nodata)
-    with atomic_path(path) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["code", "name", "pixels", "area_ha", "percent"])
-        for land_cover in legend.classes:
-            pixels = counts[land_cover.code]
-            area = "" if pixel_ha is None else f"{pixels * pixel_ha:.4f}"
-            share = 100 * pixels / total if total else 0.0
-            writer.writerow([land_cover.code, land_cover.name, pixels, area, f"{share:.4f}"])
+    rows = []
+    for land_cover in legend.classes:
+        pixels = counts[land_cover.code]
+        area = None if pixel_ha is None else f"{pixels * pixel_ha:.4f}"
+        share = 100 * pixels / total if total else 0.0
+        rows.append([land_cover.code, land_cover.name, pixels, area, f"{share:.4f}"])
+    write_csv(path, ["code", "name", "pixels", "area_ha", "percent"], rows)
 
 
 def write_companions(
@@ -243,8 +240,7 @@ def _write_categories(path: Path, legend: Legend) -> None:
         ]
     )
     sidecar = path.with_name(path.name + ".aux.xml")
-    with atomic_path(sidecar) as temporary:
-        temporary.write_text(text)
+    write_text(sidecar, text)
 
 
 def _escaped(text: str) -> str:

@@ -14,7 +14,7 @@ import tyro
 
 from landcover_tf import cli
 from landcover_tf.dataset_info import FORMULAS, DatasetInfo
-from landcover_tf.files import atomic_path
+from landcover_tf.files import write_text
 from landcover_tf.patch_index import PatchEntry, read_index
 from landcover_tf.sentinel2.validity import ValidityBit
 from tfrecords_builder.card_maps import OPACITY, SPLIT_COLOURS, drawn_maps
@@ -88,8 +88,7 @@ def write_card(folder: Path, info: DatasetInfo, entries: Sequence[PatchEntry], p
         band_rows=_band_rows(info),
         samples=_samples(folder, info),
     )
-    with atomic_path(path) as temporary:
-        temporary.write_text(page)
+    write_text(path, page)
 
 
 def _program(config: CardConfig) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from landcover_tf.errors import LandCoverError
-from landcover_tf.files import atomic_path, read_json
+from landcover_tf.files import read_json, write_text
 from landcover_tf.grid import PatchGrid, Window
 from landcover_tf.legend import Crosswalk
 from landcover_tf.sentinel2.validity import ValidityBit
@@ -203,8 +203,7 @@ def part_of(window: Window, strip: Window) -> tuple[slice, slice]:
 
 def write_result(path: Path, values: Any) -> None:
     """Writes JSON for the next stage on one line; indenting it would take longer than the scan."""
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(values))
+    write_text(path, json.dumps(values))
 
 
 def _window(grid: PatchGrid, row_off: int, col_off: int) -> Window:

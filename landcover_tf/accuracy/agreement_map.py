@@ -12,7 +12,7 @@ from rasterio.errors import RasterioError
 from landcover_tf.accuracy.agreement import AGREEMENT_CLASSES
 from landcover_tf.accuracy.class_map import ClassMap
 from landcover_tf.errors import OutputError
-from landcover_tf.files import atomic_path
+from landcover_tf.files import atomic_path, write_text
 from landcover_tf.grid import Window
 from landcover_tf.qgis_styles import raster_style
 from landcover_tf.raster_windows import rasterio_window
@@ -51,8 +51,7 @@ def agreement_map(
 
                 yield write
             _add_overviews(temporary, class_map)
-        with atomic_path(path.with_suffix(".qml")) as temporary:
-            temporary.write_text(raster_style(AGREEMENT_CLASSES))
+        write_text(path.with_suffix(".qml"), raster_style(AGREEMENT_CLASSES))
     except RasterioError as error:
         raise OutputError(f"cannot write {path}: {error}") from error
 

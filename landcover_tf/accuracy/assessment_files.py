@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from landcover_tf.accuracy.assessment_sentences import sentences
 from landcover_tf.accuracy.assessment_tables import TextTable, tables, title
-from landcover_tf.files import atomic_path, write_csv, write_json
+from landcover_tf.files import write_csv, write_json, write_text
 from landcover_tf.pictures import save_figure
 
 PICTURE = "assessment.png"
@@ -33,8 +33,7 @@ def write_assessment(folder: Path, values: Mapping[str, Any]) -> Path:
         if key in values:
             _write_matrix(folder / f"{key}.csv", values, key)
     _draw(folder / PICTURE, values)
-    with atomic_path(folder / "report.md") as temporary:
-        temporary.write_text(markdown(values), encoding="utf-8")
+    write_text(folder / "report.md", markdown(values))
     path = folder / f"{values['kind']}.json"
     write_json(path, values)
     return path

@@ -1,6 +1,5 @@
 """What an interpreter gets: points to label in QGIS, and pictures of their surroundings."""
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from rasterio.warp import transform as transform_points
 from landcover_tf.accuracy.class_map import ClassMap
 from landcover_tf.accuracy.sampling import DrawnPoints
 from landcover_tf.errors import RasterError
-from landcover_tf.files import atomic_path
+from landcover_tf.files import write_csv, write_text
 from landcover_tf.geopackage import Layer, point_blob, write_layer
 from landcover_tf.grid import Window
 from landcover_tf.image_colours import ImageColours
@@ -78,16 +77,11 @@ def write_points(
     blobs = [point_blob(x, y, layer.srs_id) for x, y in zip(xs, ys, strict=True)]
     rows = [(blob, *row) for blob, row in zip(blobs, table, strict=True)]
     write_layer(folder / "points.gpkg", layer, rows)
-    with (
-        atomic_path(folder / "points.csv") as temporary,
-        temporary.open("w", newline="") as file,
-    ):
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([COLUMNS[0], "x", "y", *COLUMNS[1:]])
-        for row, x, y in zip(table, xs, ys, strict=True):
-            writer.writerow([row[0], repr(float(x)), repr(float(y)), *row[1:]])
-    with atomic_path(folder / "points.qml") as temporary:
-        temporary.write_text(point_style(class_map.legend))
+    placed = (
+        (row[0], float(x), float(y), *row[1:]) for row, x, y in zip(table, xs, ys, strict=True)
+    )
+    write_csv(folder / "points.csv", [COLUMNS[0], "x", "y", *COLUMNS[1:]], placed)
+    write_text(folder / "points.qml", point_style(class_map.legend))
 
 
 def draw_pictures(

@@ -25,7 +25,7 @@ from landcover_tf.evaluation.predictions import (
 )
 from landcover_tf.evaluation.regions import block_names, labelled_pixels, split_entries
 from landcover_tf.evaluation.run_calibration import CalibrationMethod, run_calibration
-from landcover_tf.files import atomic_path, json_number, write_json
+from landcover_tf.files import json_number, write_json, write_text
 from landcover_tf.model_info import Calibration
 from landcover_tf.pictures import save_confusion_matrix
 from landcover_tf.run_folder import RunFolder
@@ -229,7 +229,6 @@ def _write(
     by_class = (found.before_by_class, found.after_by_class, found.baseline_by_class)
     report.draw_reliability_by_class(folder / "reliability_by_class.png", by_class, legend)
     report.draw_predictions(folder / "predictions.png", found.shown, legend, info.band_names)
-    with atomic_path(folder / "table.txt") as temporary:
-        temporary.write_text(text + "\n")
+    write_text(folder / "table.txt", text + "\n")
     # Last, because its presence says that the evaluation is complete.
     write_json(folder / "scores.json", values)

@@ -14,7 +14,7 @@ import rasterio
 from rasterio.enums import ColorInterp
 
 from landcover_tf.errors import RasterError
-from landcover_tf.files import atomic_path
+from landcover_tf.files import write_text
 from landcover_tf.legend import LandCoverClass, Legend
 from landcover_tf.pixel_sizes import pixel_area_m2
 from landcover_tf.provenance import VERSION
@@ -98,8 +98,7 @@ def write_page(page: Page, path: Path) -> None:
         vendor_css=(folder / "vendor" / "ol.css").read_text(),
         version=VERSION,
     )
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_text(path, text)
 
 
 def viewer_data(pyramid: TilePyramid, legend: Legend, map_path: Path) -> dict[str, Any]:

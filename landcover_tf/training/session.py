@@ -14,7 +14,7 @@ import tensorflow as tf
 from landcover_tf import cli, locks, provenance
 from landcover_tf.distributed import Devices, choose_devices
 from landcover_tf.errors import OutputError, RunError
-from landcover_tf.files import atomic_path, json_number, no_empty_folder, read_json, write_json
+from landcover_tf.files import json_number, no_empty_folder, read_json, write_json, write_text
 from landcover_tf.run_folder import FINISHED, RunFolder
 from landcover_tf.training.batches import Batches
 from landcover_tf.training.building import Built, build
@@ -205,8 +205,7 @@ class Session:
         run = self.found.run
         if self.config.learning_curves:
             draw_learning_curves(run.learning_curves, progress.history, progress.best_epoch)
-        with atomic_path(run.model_card) as temporary:
-            temporary.write_text(model_card(summary, self.found.info))
+        write_text(run.model_card, model_card(summary, self.found.info))
         print(
             f"finished: best epoch {progress.best_epoch} with validation {self.config.monitor} "
             f"{abs(progress.best or 0):.4f}; score it with "

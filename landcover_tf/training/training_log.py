@@ -1,7 +1,5 @@
 """What a training run tells its watchers: TensorBoard, a line and a table of epochs."""
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +12,7 @@ from matplotlib.figure import Figure
 from tensorboard.plugins.hparams import api as hparams
 
 from landcover_tf.accuracy.scores import Scores
-from landcover_tf.files import atomic_path
+from landcover_tf.files import write_csv
 from landcover_tf.legend import IGNORED, Legend
 from landcover_tf.pictures import class_picture, composite, save_confusion_matrix, save_figure
 from landcover_tf.training.state import Row
@@ -122,13 +120,10 @@ def write_history(path: Path, history: Sequence[Row]) -> None:
     """Writes the table of epochs; a value that is unknown stays empty."""
     if not history:
         return
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(history[0]), lineterminator="\n")
-    writer.writeheader()
-    for row in history:
-        writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()})
-    with atomic_path(path) as temporary:
-        temporary.write_text(text.getvalue())
+    names = list(history[0])
+    values = ([row.get(name) for name in names] for row in history)
+    rows = ([f"{v:.6g}" if isinstance(v, float) else v for v in row] for row in values)
+    write_csv(path, names, rows)
 
 
 def epoch_line(row: Row, epochs: int, *, improved: bool) -> str:

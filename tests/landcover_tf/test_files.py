@@ -1,6 +1,10 @@
-"""Numbers that JSON has no word for, and folders that a failure leaves."""
+"""What JSON has no word for, texts in other locales, and folders that a failure leaves."""
 
 import math
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -36,3 +40,19 @@ def test_a_failure_leaves_no_empty_folder_but_what_was_written(tmp_path):
 def test_a_table_has_its_head_and_empty_cells_for_none(tmp_path):
     write_csv(tmp_path / "t.csv", ["name", "iou"], [["water, deep", 0.5], ["forest", None]])
     assert (tmp_path / "t.csv").read_bytes() == b'name,iou\n"water, deep",0.5\nforest,\n'
+
+
+def test_names_of_any_letters_are_written_in_any_locale(tmp_path):
+    program = (
+        "from landcover_tf.files import write_csv, write_text\n"
+        "write_csv('a.csv', ['name'], [['forêt']])\n"
+        "write_text('a.txt', 'forêt')\n"
+    )
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    places = {"PYTHONPATH": os.pathsep.join(p or str(Path.cwd()) for p in sys.path)}
+    subprocess.run(
+        [sys.executable, "-"], input=program.encode(), cwd=tmp_path, check=True,
+        env=os.environ | ascii_only | places,
+    )  # fmt: skip
+    assert (tmp_path / "a.csv").read_text(encoding="utf-8") == "name\nforêt\n"
+    assert (tmp_path / "a.txt").read_text(encoding="utf-8") == "forêt"

@@ -61,7 +61,9 @@ def test_places_on_an_axis():
 def test_the_table_holds_every_trial(records, tmp_path):
     ranking.write_table(tmp_path / "a.csv", records)
     with (tmp_path / "a.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
+        text = file.read()
+    assert "\r" not in text
+    rows = list(csv.DictReader(text.splitlines()))
     assert [int(row["rank"]) for row in rows] == list(range(1, 14))
     assert rows[0]["trial"] == ranking.ranked(records)[0].id
     assert rows[-1]["error"] == "out of memory" and rows[-1]["score"] == ""
