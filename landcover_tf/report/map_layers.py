@@ -30,7 +30,7 @@ class MapLayers:
     reference: Path | None = None
     """Legend codes to compare with."""
     probabilities: Path | None = None
-    """One band a class, as `confidence`."""
+    """One band per class of the legend, in its order, as `confidence`."""
 
 
 class OpenLayers:
@@ -38,7 +38,7 @@ class OpenLayers:
 
     Raises:
         RasterError: The map is not uint8, a raster cannot be placed on its grid, or confidence or
-            probabilities are of another model.
+            probabilities have other bands or are of another model.
     """
 
     def __init__(self, layers: MapLayers, legend: Legend, stack: ExitStack) -> None:
@@ -48,8 +48,10 @@ class OpenLayers:
         self._stack = stack
         self.image = self._aligned(layers.image, Resampling.bilinear)
         self.reference = self._codes(layers.reference, legend)
-        self.confidence = self._shares(layers.confidence)
-        self.probabilities = self._shares(layers.probabilities)
+        self.confidence = self._shares(layers.confidence, 1, "1 band")
+        classes = len(legend.classes)
+        wanted = f"{classes} bands, one per class of legend {legend.name}"
+        self.probabilities = self._shares(layers.probabilities, classes, wanted)
 
     def _codes(self, path: Path | None, legend: Legend) -> "Codes | None":
         if path is None:
@@ -65,10 +67,12 @@ class OpenLayers:
             named=frozenset(int(tag) for tag in tags if tag.isdecimal() and int(tag) < 256),
         )
 
-    def _shares(self, path: Path | None) -> "Shares | None":
+    def _shares(self, path: Path | None, bands: int, wanted: str) -> "Shares | None":
         if path is None:
             return None
         raster = self._stack.enter_context(rasterio.open(path))
+        if raster.count != bands:
+            raise RasterError(f"{path} must have {wanted}, it has {raster.count}")
         models = [one.tags().get("model_sha256") for one in (self.map, raster)]
         if all(models) and models[0] != models[1]:
             raise RasterError(

@@ -26,10 +26,12 @@ def test_shares_are_scaled_and_no_data_is_none(tmp_path):
     """Predictions store round(254 p) with 255 for no data; the viewer shows 255ths."""
     stored = np.array([[0, 127, 212, 254, 255]], np.uint8)
     path = write(tmp_path / "confidence.tif", stored, nodata=255)
-    with rasterio.open(path, "r+") as raster:
-        raster.scales = (1 / 254,)
+    each = write(tmp_path / "probabilities.tif", np.stack([stored] * 8), nodata=255)
+    for name, count in ((path, 1), (each, 8)):
+        with rasterio.open(name, "r+") as raster:
+            raster.scales = (1 / 254,) * count
     codes = write(tmp_path / "map.tif", np.full((1, 5), 20, np.uint8))
-    layers = MapLayers(map=codes, confidence=path, probabilities=path)
+    layers = MapLayers(map=codes, confidence=path, probabilities=each)
     tile = build_pyramid(layers, tmp_path / "tiles", LEGEND).embedded["0/0/0"]
     # 127 / 254 = 1/2 of 255, rounded to even; 212 / 254 * 255 = 212.8.
     expected = [0, 128, 213, 255, 0]
@@ -39,6 +41,21 @@ def test_shares_are_scaled_and_no_data_is_none(tmp_path):
     layers = MapLayers(map=codes, confidence=write(tmp_path / "floats.tif", floats))
     tile = build_pyramid(layers, tmp_path / "tiles", LEGEND).embedded["0/0/0"]
     assert decoded(tile["values"])[0, :5, 1].tolist() == [0, 128, 0, 255, 255]
+
+
+@pytest.mark.parametrize(
+    ("name", "bands", "wanted"),
+    [
+        ("probabilities", 2, "8 bands, one per class of legend landcover9, it has 2"),
+        ("probabilities", 9, "8 bands, one per class of legend landcover9, it has 9"),
+        ("confidence", 8, "1 band, it has 8"),
+    ],
+)
+def test_shares_of_other_bands_are_refused(tmp_path, name, bands, wanted):
+    codes = write(tmp_path / "map.tif", np.full((2, 5), 20, np.uint8))
+    path = write(tmp_path / "other.tif", np.full((bands, 2, 5), 9, np.uint8))
+    with pytest.raises(RasterError, match=f"other.tif must have {wanted}"):
+        build_pyramid(MapLayers(map=codes, **{name: path}), tmp_path / "tiles", LEGEND)
 
 
 def test_a_class_that_only_the_map_names_is_listed(tmp_path):

@@ -1,5 +1,4 @@
 import json
-import shutil
 from contextlib import ExitStack
 from dataclasses import replace
 
@@ -30,15 +29,15 @@ APPLICABILITY = {
 }
 
 
-def write_map(path, **tags):
-    """Writes 4 x 5 pixels, of which 5 are no data."""
+def write_map(path, bands=1, **tags):
+    """Writes 4 x 5 pixels, of which 5 are no data, alike in all bands."""
     codes = np.full((4, 5), 20, np.uint8)
     codes[0] = LEGEND.nodata
-    profile = {"driver": "GTiff", "height": 4, "width": 5, "count": 1, "dtype": "uint8"}
+    profile = {"driver": "GTiff", "height": 4, "width": 5, "count": bands, "dtype": "uint8"}
     place = {"crs": "EPSG:32632", "transform": rasterio.Affine(10, 0, 5e5, 0, -10, 5e6)}
     with rasterio.open(path, "w", **profile, **place, nodata=LEGEND.nodata) as raster:
         raster.update_tags(**tags)
-        raster.write(codes, 1)
+        raster.write(np.stack([codes] * bands))
     return path
 
 
@@ -85,8 +84,7 @@ def test_absent_probabilities_are_told(evaluated_run, tmp_path, capsys):
     said = "west_probabilities.tif does not exist, so the pixel inspector shows no class prob"
     assert report.main([*flags, "--map", str(path)]) == 0
     assert capsys.readouterr().out.count(said) == 1
-    # The map stands in for its probabilities: they only need to be a raster of its grid.
-    shutil.copy(path, tmp_path / "west_probabilities.tif")
+    write_map(tmp_path / "west_probabilities.tif", bands=3)
     assert report.main([*flags, "--map", str(path)]) == 0
     assert report.main(flags) == 0
     assert "inspector" not in capsys.readouterr().out
@@ -94,10 +92,10 @@ def test_absent_probabilities_are_told(evaluated_run, tmp_path, capsys):
 
 def test_probabilities_of_another_model_are_refused(tmp_path):
     path = write_map(tmp_path / "map.tif", model_sha256="a")
-    layers = MapLayers(map=path, probabilities=write_map(tmp_path / "p.tif", model_sha256="b"))
+    layers = MapLayers(map=path, probabilities=write_map(tmp_path / "p.tif", 3, model_sha256="b"))
     with ExitStack() as stack, pytest.raises(RasterError, match=r"p\.tif is of another model"):
         OpenLayers(layers, LEGEND, stack)
-    same = replace(layers, probabilities=write_map(tmp_path / "q.tif", model_sha256="a"))
+    same = replace(layers, probabilities=write_map(tmp_path / "q.tif", 3, model_sha256="a"))
     with ExitStack() as stack:
         assert OpenLayers(same, LEGEND, stack).probabilities is not None
 

@@ -26,14 +26,14 @@ def test_more_rows_take_the_same_memory(tmp_path, monkeypatch):
         folder = tmp_path / str(height)
         folder.mkdir()
         codes = rng.choice(CLASSES, (height, width))
-        shares = rng.integers(0, 255, (3, height, width)).astype(np.uint8)
+        shares = rng.integers(0, 255, (8, height, width)).astype(np.uint8)
         layers = MapLayers(
             map=write(folder / "map.tif", codes),
             reference=write(folder / "truth.tif", codes),
             confidence=write(folder / "confidence.tif", shares[0]),
             probabilities=write(folder / "probabilities.tif", shares),
             image=write(
-                folder / "image.tif", shares.astype(np.uint16), names=("B04", "B03", "B02")
+                folder / "image.tif", shares[:3].astype(np.uint16), names=("B04", "B03", "B02")
             ),
         )
         del codes, shares
