@@ -3,6 +3,7 @@
 import csv
 import glob
 import hashlib
+import io
 import json
 import math
 import os
@@ -132,18 +133,24 @@ def remove_leftovers(path: str | Path, *, idle_s: float = 900.0) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
+def write_text(path: str | Path, text: str) -> None:
+    """Writes a text as UTF-8, whatever the locale, atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
 def write_json(path: str | Path, value: Any) -> None:
     """Writes `value` as indented JSON, atomically; NaN and the infinities are refused."""
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n")
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
 def write_csv(path: str | Path, head: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Writes a table under its column names, atomically; None is an empty cell."""
-    with atomic_path(path) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(head)
-        writer.writerows(rows)
+    """Writes a table under its column names as UTF-8, atomically; None is an empty cell."""
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(head)
+    writer.writerows(rows)
+    write_text(path, table.getvalue())
 
 
 def json_number(value: float) -> float | None:

@@ -199,6 +199,7 @@ def _finished(folder: Path) -> TrialRecord | None:
 
 
 def _compare(config: ExperimentsConfig) -> None:
+    from landcover_tf.pictures import save_figure
     from tuning.charts import comparison
 
     records = read_records(config.output_dir)
@@ -211,7 +212,7 @@ def _compare(config: ExperimentsConfig) -> None:
             for r in done
         }
         picture = config.output_dir / "comparison.png"
-        comparison(done, histories, config.objective).savefig(picture, dpi=110)
+        save_figure(comparison(done, histories, config.objective), picture)
         print(f"table: {config.output_dir / ranking.CSV_NAME}\npicture: {picture}")
 
 

@@ -1,7 +1,6 @@
 """What a search found: a ranked table, which settings mattered, and a page with pictures."""
 
 import base64
-import csv
 import json
 from collections.abc import Sequence
 from io import BytesIO
@@ -10,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from landcover_tf.files import atomic_path
+from landcover_tf.files import write_csv, write_text
 from tuning.columns import positions, text_of
 from tuning.trials import TrialRecord
 
@@ -51,14 +50,13 @@ def table(records: Sequence[TrialRecord], objective: str, limit: int = 10) -> st
 def write_table(path: Path, records: Sequence[TrialRecord]) -> None:
     """Writes all records as CSV, the best first."""
     names = list(dict.fromkeys(name for record in records for name in record.settings))
-    with atomic_path(path) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.writer(file)
-        fields = ("id", "status", "score", "best_epoch", "epochs", "seconds")
-        writer.writerow(["rank", "trial", *fields[1:], *names, "error"])
-        for rank, record in enumerate(ranked(records), start=1):
-            known = [getattr(record, field) for field in fields]
-            varied = [text_of(record.settings.get(name)) for name in names]
-            writer.writerow([rank, *known, *varied, record.error])
+    fields = ("id", "status", "score", "best_epoch", "epochs", "seconds")
+    rows = []
+    for rank, record in enumerate(ranked(records), start=1):
+        known = [getattr(record, field) for field in fields]
+        varied = [text_of(record.settings.get(name)) for name in names]
+        rows.append([rank, *known, *varied, record.error])
+    write_csv(path, ["rank", "trial", *fields[1:], *names, "error"], rows)
 
 
 def importance(records: Sequence[TrialRecord], seed: int = 0) -> dict[str, float] | None:
@@ -99,8 +97,7 @@ def write_page(path: Path, records: Sequence[TrialRecord], *, title: str, object
         title=title, objective=objective, names=names, rows=rows,
         failed=sum(r.score is None for r in records), pictures=_pictures(records, objective),
     )  # fmt: skip
-    with atomic_path(path) as temporary:
-        temporary.write_text(html)
+    write_text(path, html)
 
 
 def _pictures(records: Sequence[TrialRecord], objective: str) -> list[tuple[str, str]]:
