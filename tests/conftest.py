@@ -1,13 +1,16 @@
 """Shared inputs: one simulated chain per session, and the real data where it is present.
 
-Each link of the chain is made by the real program when a test first asks for it.
+Each link of the chain is made by the real program when a test first asks for it, once for all
+processes of pytest-xdist. Tests only read it, or change a copy.
 """
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from landcover_tf.locks import alone
 from landcover_tf.quiet import use_onednn
 
 use_onednn()
@@ -42,7 +45,24 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def chain(tmp_path_factory) -> Path:
     """Folder of the session's simulated chain."""
-    return tmp_path_factory.mktemp("chain")
+    session = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        # The process has a folder of its own in that of the session.
+        session = session.parent
+    folder = session / "chain"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def made_once(folder: Path, program: Callable[[list[str]], int], arguments: list[str]) -> Path:
+    """Returns `folder`, which the first process that asks for it lets `program` make."""
+    done = folder.with_name(f"{folder.name}.done")
+    busy = f"another process makes {folder}; waiting for its end"
+    with alone(folder.with_name(f"{folder.name}.lock"), busy, wait=True):
+        if not done.exists():
+            assert program(arguments) == 0
+            done.touch()
+    return folder
 
 
 @pytest.fixture(scope="session")
@@ -52,8 +72,7 @@ def simulated_products(chain) -> Path:
 
     folder = chain / "input"
     arguments = ["--output-dir", str(folder), "--products", "3", "--size-px", "360"]
-    assert simulate.main(arguments) == 0
-    return folder
+    return made_once(folder, simulate.main, arguments)
 
 
 @pytest.fixture(scope="session")
@@ -67,8 +86,7 @@ def prepared_scenes(chain, simulated_products) -> Path:
         "--ground-truth", str(simulated_products / "ground_truth"),
         "--output-dir", str(folder),
     ]  # fmt: skip
-    assert prepare.main(arguments) == 0
-    return folder
+    return made_once(folder, prepare.main, arguments)
 
 
 @pytest.fixture(scope="session")
@@ -82,8 +100,7 @@ def tiny_dataset(chain, prepared_scenes) -> Path:
         "--patch-size", "64", "--patch-overlap", "16", "--split", "scenes",
         "--val-fraction", "0.33", "--test-fraction", "0.33", "--jobs", "1",
     ]  # fmt: skip
-    assert main(arguments) == 0
-    return folder
+    return made_once(folder, main, arguments)
 
 
 @pytest.fixture(scope="session")
@@ -98,5 +115,4 @@ def tiny_run(chain, tiny_dataset) -> Path:
         "--patch-overlap", "16", "--batch-size", "8", "--epochs", "3", "--lr", "1e-3",
         "--plateau-patience", "1",
     ]  # fmt: skip
-    assert train.main(arguments) == 0
-    return folder
+    return made_once(folder, train.main, arguments)
