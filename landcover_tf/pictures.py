@@ -6,11 +6,11 @@ Matplotlib takes half a second to import, so only the functions that draw figure
 import re
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from landcover_tf.legend import Legend
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+Colour = tuple[int, int, int]
+"""Red, green and blue, 0 to 255."""
 
 TRUE_COLOUR = ("B04", "B03", "B02")
 FALSE_COLOUR = ("B08", "B04", "B03")
@@ -134,6 +137,7 @@ def save_panels(
     title: str = "",
     metres_per_pixel: float | None = None,
     panel_inches: float = 3.6,
+    colour_names: Mapping[str, Mapping[str, Colour]] | None = None,
 ) -> None:
     """Writes titled pictures side by side as one PNG.
 
@@ -145,21 +149,28 @@ def save_panels(
         title: Heading of the whole picture.
         metres_per_pixel: Draws a scale bar into the first panel when given.
         panel_inches: Width of a panel.
+        colour_names: Of a panel with this title, the colour of each name, drawn below it.
     """
     from matplotlib.figure import Figure
-    from matplotlib.patches import Patch
 
     columns = columns or len(panels)
     rows = -(-len(panels) // columns)
     height, width = panels[0][1].shape[:2]
     panel_height = panel_inches * min(height / width, TALLEST_PANEL)
+    below = sum(
+        0.17 * -(-len(names) // _swatch_columns(names, panel_inches)) + 0.1
+        for names in (colour_names or {}).values()
+    )
     figure = Figure(
-        figsize=(panel_inches * columns, (panel_height + 0.35) * rows + 0.7), layout="constrained"
+        figsize=(panel_inches * columns, (panel_height + 0.35) * rows + below + 0.7),
+        layout="constrained",
     )
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axis, (name, picture) in zip(axes, panels, strict=False):
         axis.imshow(picture, interpolation="nearest")
         axis.set_title(name, fontsize=10)
+        if colour_names and name in colour_names:
+            _swatches(axis, colour_names[name], panel_inches)
     for axis in axes:
         axis.set_axis_off()
     if metres_per_pixel:
@@ -167,17 +178,8 @@ def save_panels(
     if title:
         figure.suptitle(title, fontsize=12)
     if legend is not None:
-        handles = [
-            Patch(facecolor=c.color, edgecolor="0.4", label=f"{c.code} {c.name}")
-            for c in legend.classes
-        ]
-        figure.legend(
-            handles=handles,
-            loc="outside lower center",
-            ncols=_legend_columns(legend, float(figure.get_figwidth())),
-            fontsize=8,
-            frameon=False,
-        )
+        names = {f"{c.code} {c.name}": c.rgb for c in legend.classes}
+        _swatches(figure, names, float(figure.get_figwidth()))
     save_figure(figure, path)
 
 
@@ -267,11 +269,32 @@ def _scale_bar(axis: "Axes", width_px: int, metres_per_pixel: float) -> None:
     )
 
 
-def _legend_columns(legend: Legend, width_inches: float) -> int:
-    """Returns how many entries of a figure legend at 8 points fit side by side."""
-    longest = max(len(f"{c.code} {c.name}") for c in legend.classes)
-    # A letter is about 0.065 inches wide, the patch and the gaps are about 0.65.
-    return min(max(int(width_inches / (0.065 * longest + 0.65)), 1), len(legend.classes))
+def _swatches(below: "Axes | Figure", colours: Mapping[str, Colour], width_inches: float) -> None:
+    """Draws the colours with their names below a panel or below the whole figure."""
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
+
+    place: dict[str, Any] = (
+        {"loc": "outside lower center"}
+        if isinstance(below, Figure)
+        else {"loc": "upper center", "bbox_to_anchor": (0.5, 0.0)}
+    )
+    below.legend(
+        handles=[
+            Patch(facecolor=[part / 255 for part in colour], edgecolor="0.4", label=name)
+            for name, colour in colours.items()
+        ],
+        ncols=_swatch_columns(colours, width_inches),
+        fontsize=8,
+        frameon=False,
+        **place,
+    )
+
+
+def _swatch_columns(names: Collection[str], width_inches: float) -> int:
+    """Returns how many names at 8 points fit side by side."""
+    # A letter is about 0.065 inches wide, the patch and the gaps are about 0.6.
+    return min(max(int(width_inches / (0.065 * max(map(len, names)) + 0.6)), 1), len(names))
 
 
 def _short(count: float) -> str:

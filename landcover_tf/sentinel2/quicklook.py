@@ -24,10 +24,11 @@ _BIT_COLOURS = (
     (ValidityBit.DEFECTIVE, (120, 60, 0)),
     (ValidityBit.NODATA, (60, 60, 60)),
 )
-_VALIDITY_TITLE = (
-    "validity: cloud red, cirrus orange, shadow violet,\nbuffer yellow, no data grey, "
-    "defect brown, snow blue"
-)
+_GOOD_COLOUR = (120, 190, 120)
+_COLOUR_NAMES = {
+    "good": _GOOD_COLOUR,
+    **{bit.name.lower().replace("nodata", "no data"): colour for bit, colour in _BIT_COLOURS[::-1]},
+}
 _BANDS = ("B02", "B03", "B04", "B08")
 
 
@@ -70,7 +71,7 @@ def save_quicklook(
             ("false colour", pictures.FALSE_COLOUR),
         )
     ]
-    panels.append((_VALIDITY_TITLE, validity_picture(bits)))
+    panels.append(("validity", validity_picture(bits)))
     chosen = None
     if codes is not None and legend is not None:
         chosen = load_legend(legend)
@@ -82,12 +83,13 @@ def save_quicklook(
         columns=2,
         title=title,
         metres_per_pixel=10.0 * step,
+        colour_names={"validity": _COLOUR_NAMES},
     )
 
 
 def validity_picture(bits: np.ndarray) -> np.ndarray:
     """Returns the bits as colours, uint8 [height, width, 3]; good pixels are green."""
-    picture = np.full((*bits.shape, 3), (120, 190, 120), np.uint8)
+    picture = np.full((*bits.shape, 3), _GOOD_COLOUR, np.uint8)
     for bit, colour in _BIT_COLOURS:
         picture[has_bit(bits, bit)] = colour
     return picture
