@@ -104,20 +104,21 @@ def write_files(folder: Path, payload: Iterable[bytes]) -> None:
 
 def cut_plain(scenes: Path, folder: Path, grid: Any) -> Cost:
     """Cuts every patch inside the scenes into a plain file."""
-    from landcover_tf.grid import Window
-    from landcover_tf.sentinel2.prepared import PreparedScene
+    import rasterio
+
+    from landcover_tf.sentinel2.prepared import IMAGE, LABELS, VALIDITY
 
     size = grid.patch_size
 
     def patches() -> Iterator[bytes]:
         for path in sorted(p for p in scenes.iterdir() if p.is_dir()):
-            scene = PreparedScene.open(path)
-            window = Window(row_off=0, col_off=0, height=scene.height, width=scene.width)
-            rasters = [
-                scene.read_image(window), scene.read_labels(window), scene.read_validity(window)
-            ]  # fmt: skip
-            for row in range(0, scene.height - size + 1, grid.stride):
-                for col in range(0, scene.width - size + 1, grid.stride):
+            rasters = []
+            for name in (IMAGE, LABELS, VALIDITY):
+                with rasterio.open(path / name) as raster:
+                    rasters.append(np.moveaxis(raster.read(), 0, -1))
+            height, width = rasters[0].shape[:2]
+            for row in range(0, height - size + 1, grid.stride):
+                for col in range(0, width - size + 1, grid.stride):
                     part = slice(row, row + size), slice(col, col + size)
                     yield b"".join(raster[part].tobytes() for raster in rasters)
 

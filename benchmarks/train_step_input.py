@@ -19,7 +19,8 @@ def write_random_dataset(folder: Path, *, patches: int, patch_size: int) -> None
     from landcover_tf.grid import PatchGrid, Window
     from landcover_tf.legend import load_legend
     from landcover_tf.normalizer import Normalizer
-    from landcover_tf.records import Patch, encode, write_shard
+    from landcover_tf.records import Patch, encode
+    from landcover_tf.tfrecord import frame, write_framed
 
     legend, count = load_legend("landcover9"), len(BAND_NAMES)
     rng = np.random.default_rng(0)
@@ -45,7 +46,8 @@ def write_random_dataset(folder: Path, *, patches: int, patch_size: int) -> None
     shards = []
     for number, part in enumerate(np.array_split(np.arange(patches), SHARDS)):
         path = folder / f"train-{number:05d}-of-{SHARDS:05d}.tfrecord"
-        written = write_shard(path, map(patch, part.tolist()))
+        framed = (b"".join(frame([patch(one)])) for one in part.tolist())
+        written = write_framed(path, framed, compression="none")
         shards.append(
             ShardInfo(
                 file=path.name,

@@ -5,10 +5,8 @@ Rasters are raw little-endian bytes: int64 lists would take up to eight times th
 runs in the graph of an input pipeline, imports TensorFlow.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +15,6 @@ from landcover_tf.dataset_info import FeatureInfo
 from landcover_tf.errors import DatasetError
 from landcover_tf.example_proto import decode_example, encode_example, entry_bytes, example_bytes
 from landcover_tf.grid import Window
-from landcover_tf.tfrecord import WrittenFile, frame, write_framed
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -232,20 +229,6 @@ def parse(
         flat = tf.io.decode_raw(parsed[name], dtype if name == "image" else "uint8")
         result[name] = tf.ensure_shape(tf.reshape(flat, batch + shape), leading + shape)
     return result
-
-
-def write_shard(
-    path: str | Path, serialized: Iterable[bytes], *, compression: str = "none"
-) -> WrittenFile:
-    """Writes records to a TFRecord file and returns what was written.
-
-    Args:
-        path: The file; write to a temporary name and rename it yourself.
-        serialized: Records in order.
-        compression: `none` or `gzip`.
-    """
-    framed = (b"".join(frame([record])) for record in serialized)
-    return write_framed(path, framed, compression=compression)
 
 
 def _numbers(transform: tuple[float, ...]) -> bytes:

@@ -10,11 +10,9 @@ quicklook.png  true colour, false colour, validity, labels
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import rasterio
 from rasterio.crs import CRS
 from rasterio.errors import RasterioError, RasterioIOError
@@ -23,9 +21,6 @@ from rasterio.transform import Affine
 
 from landcover_tf.errors import ProductError, RasterError
 from landcover_tf.files import read_json
-from landcover_tf.grid import Window
-from landcover_tf.raster_windows import read_window
-from landcover_tf.sentinel2.validity import ValidityBit
 from landcover_tf.upsampling import Upsampling
 
 SCHEMA_VERSION = 1
@@ -72,7 +67,7 @@ def upsampling_of(document: dict[str, Any], folder: Path) -> Upsampling | None:
 
 @dataclass(frozen=True, kw_only=True)
 class PreparedScene:
-    """One prepared scene, read window by window; windows may reach beyond its edges."""
+    """What a prepared scene says of itself; its rasters lie in its folder."""
 
     folder: Path
     name: str
@@ -138,67 +133,6 @@ class PreparedScene:
     def has_labels(self) -> bool:
         """Whether ground truth was given."""
         return (self.folder / LABELS).is_file()
-
-    def read_image(self, window: Window) -> np.ndarray:
-        """Returns stored values, uint16 [height, width, bands]; 0 where there is no data."""
-        return np.moveaxis(self._read(self._image, window, self.nodata), 0, -1)
-
-    def read_validity(self, window: Window) -> np.ndarray:
-        """Returns validity bits, uint8 [height, width]; NODATA beyond the edges."""
-        return np.asarray(self._read(self._validity, window, int(ValidityBit.NODATA))[0])
-
-    def read_labels(self, window: Window) -> np.ndarray:
-        """Returns legend codes, uint8 [height, width]; no data beyond the edges.
-
-        Raises:
-            RasterError: The scene was prepared without ground truth.
-        """
-        if not self.has_labels:
-            raise RasterError(
-                f"{self.folder} has no {LABELS}; prepare it again with --ground-truth"
-            )
-        return np.asarray(self._read(self._labels, window, int(self._labels.nodata))[0])
-
-    def close(self) -> None:
-        """Closes the rasters; they open again when needed."""
-        for name in ("_image", "_validity", "_labels"):
-            dataset = self.__dict__.pop(name, None)
-            if dataset is not None:
-                dataset.close()
-
-    def __enter__(self) -> "PreparedScene":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def __getstate__(self) -> dict[str, Any]:
-        # Open datasets cannot travel to another process, which opens its own.
-        hidden = ("_image", "_validity", "_labels")
-        return {k: v for k, v in self.__dict__.items() if k not in hidden}
-
-    @cached_property
-    def _image(self) -> rasterio.DatasetReader:
-        return rasterio.open(self.folder / IMAGE)
-
-    @cached_property
-    def _validity(self) -> rasterio.DatasetReader:
-        return rasterio.open(self.folder / VALIDITY)
-
-    @cached_property
-    def _labels(self) -> rasterio.DatasetReader:
-        return rasterio.open(self.folder / LABELS)
-
-    def _read(self, dataset: rasterio.DatasetReader, window: Window, fill: int) -> np.ndarray:
-        inside = window.clip(self.height, self.width)
-        shape = (dataset.count, window.height, window.width)
-        if inside is None:
-            return np.full(shape, fill, dataset.dtypes[0])
-        pixels = read_window(dataset, inside, None)
-        if pixels.shape == shape:
-            return np.asarray(pixels)
-        padding = ((0, 0), *window.padding_inside(self.height, self.width))
-        return np.pad(pixels, padding, constant_values=fill)
 
 
 def find_prepared_scenes(folder: str | Path) -> list[PreparedScene]:

@@ -6,7 +6,6 @@ from fakes.tiny_safe import ULX, ULY, write_safe
 from rasterio.transform import Affine
 
 from landcover_tf import prepare
-from landcover_tf.grid import Window
 
 SIZE = 240
 NO_CLOUDS = {"MSK_CLASSI_B00.jp2": np.zeros((3, 40, 40), np.uint8)}
@@ -30,7 +29,3 @@ def write_labels(path, codes, crs="EPSG:32634", transform=None):
     ) as dataset:  # fmt: skip
         dataset.write(codes.astype(np.uint8), 1)
     return path
-
-
-def whole(scene):
-    return Window(row_off=0, col_off=0, height=scene.height, width=scene.width)

@@ -1,6 +1,6 @@
 """Shards of patches whose classes a small network learns in a few steps."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,8 @@ from landcover_tf.files import sha256_of
 from landcover_tf.grid import PatchGrid, Window
 from landcover_tf.legend import LandCoverClass, Legend
 from landcover_tf.normalizer import Normalizer
-from landcover_tf.records import Patch, encode, write_shard
+from landcover_tf.records import Patch, encode
+from landcover_tf.tfrecord import WrittenFile, frame, write_framed
 
 BANDS = ("B02", "B03", "B04", "B08")
 LEGEND = Legend(
@@ -93,6 +94,14 @@ def write_shards(
             )
         )
     return tuple(shards)
+
+
+def write_shard(
+    path: Path, serialized: Iterable[bytes], *, compression: str = "none"
+) -> WrittenFile:
+    """Writes records to a TFRecord file and returns what was written."""
+    framed = (b"".join(frame([record])) for record in serialized)
+    return write_framed(path, framed, compression=compression)
 
 
 def _patch(number: int, size: int, codes: Sequence[int], rng: np.random.Generator):

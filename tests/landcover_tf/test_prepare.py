@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
-from fakes.prepare_program import SIZE, product, run, whole, write_labels
+from fakes.prepare_program import SIZE, product, run, write_labels
+from fakes.prepared_rasters import image_of, labels_of, validity_of
 from fakes.tiny_safe import (
     BANDS,
     ULX,
@@ -36,9 +37,9 @@ def test_scene_holds_what_the_product_holds(tmp_path):
     (scene,) = find_prepared_scenes(tmp_path / "out")
     assert scene.name == root.stem
     with Scene(open_product(root)) as source:
-        assert np.array_equal(scene.read_image(whole(scene)), source.read(source.whole()))
-    assert np.array_equal(scene.read_labels(whole(scene)), codes)
-    assert not scene.read_validity(whole(scene)).any()
+        assert np.array_equal(image_of(scene), source.read(source.whole()))
+    assert np.array_equal(labels_of(scene), codes)
+    assert not validity_of(scene).any()
     assert json.loads((tmp_path / "out" / "checks.json").read_text())["fit_products"] == [root.stem]
     # The written config repeats the run.
     assert json.loads((tmp_path / "out" / "prepare.json").read_text())["resampling"] == "bicubic"
@@ -59,7 +60,7 @@ def test_labels_of_another_legend_and_in_degrees(tmp_path):
     flags = ("--ground-truth", labels, "--source-legend", "worldcover")
     assert run(tmp_path / "in", tmp_path / "out", *flags) == 0
     (scene,) = find_prepared_scenes(tmp_path / "out")
-    assert (scene.read_labels(whole(scene)) == 60).all()
+    assert (labels_of(scene) == 60).all()
     assert scene.document["labels"]["methods"] == ["mode"]
 
 
@@ -75,7 +76,7 @@ def test_all_bits_of_a_scene(tmp_path):
     product(tmp_path / "in", dn=dn, masks=masks)
     assert run(tmp_path / "in", tmp_path / "out", "--cloud-buffer-m", 60) == 0
     (scene,) = find_prepared_scenes(tmp_path / "out")
-    bits, image = scene.read_validity(whole(scene)), scene.read_image(whole(scene))
+    bits, image = validity_of(scene), image_of(scene)
     assert (bits[:, :10] == ValidityBit.NODATA).all() and not image[:, :10].any()
     assert (bits[120:126, 120:126] == ValidityBit.CLOUD | ValidityBit.SATURATED).any()
     assert (bits[120:122, 120:122] & ValidityBit.SATURATED).all()
@@ -98,7 +99,7 @@ def test_old_product_with_gml_masks_in_a_zip(tmp_path):
     assert run(tmp_path / "in", tmp_path / "out", "--cloud-buffer-m", 0) == 0
     (scene,) = find_prepared_scenes(tmp_path / "out")
     assert scene.baseline == "03.01" and scene.name == root.stem
-    assert np.argwhere(scene.read_validity(whole(scene)) & ValidityBit.CLOUD)[0].tolist() == [
+    assert np.argwhere(validity_of(scene) & ValidityBit.CLOUD)[0].tolist() == [
         60,
         60,
     ]
@@ -111,7 +112,7 @@ def test_old_and_new_encoding_of_one_scene_agree(tmp_path):
     assert run(tmp_path / "in", tmp_path / "out") == 0
     first, second = find_prepared_scenes(tmp_path / "out")
     assert {first.baseline, second.baseline} == {"03.01", "05.11"}
-    difference = first.read_image(whole(first)).astype(int) - second.read_image(whole(second))
+    difference = image_of(first).astype(int) - image_of(second)
     # Rounding at exact halves may differ by one stored unit, 0.0001 of reflectance.
     assert np.abs(difference).max() <= 1 and (difference != 0).mean() < 0.01
 
@@ -121,7 +122,7 @@ def test_a_product_without_any_data(tmp_path):
     product(tmp_path / "in", dn=dn)
     assert run(tmp_path / "in", tmp_path / "out", "--sharpening", "glp") == 0
     (scene,) = find_prepared_scenes(tmp_path / "out")
-    assert (scene.read_validity(whole(scene)) == ValidityBit.NODATA).all()
+    assert (validity_of(scene) == ValidityBit.NODATA).all()
     assert scene.document["bit_fractions"]["nodata"] == 1
 
 
@@ -140,7 +141,7 @@ def test_external_cloud_mask(tmp_path, capsys):
     flags = ("--cloud-source", "mask", "--cloud-mask", tmp_path / "clouds", "--cloud-buffer-m", 0)
     assert run(tmp_path / "in", tmp_path / "out", *flags) == 0
     (scene,) = find_prepared_scenes(tmp_path / "out")
-    bits = scene.read_validity(whole(scene))
+    bits = validity_of(scene)
     assert (bits[:6, :6] == ValidityBit.CLOUD).all()
     assert (bits[60:66, 60:66] == ValidityBit.SHADOW).all()
     assert scene.document["cloud_cover"] == {"metadata": 0.075, "product": 0.0, "mask": 1 / 1600}
@@ -154,7 +155,7 @@ def test_the_cover_of_a_cloud_mask_beside_another_source(tmp_path, capsys):
     flags = ("--cloud-source", "none", "--cloud-mask", mask)
     assert run(root, tmp_path / "out", *flags) == 0
     (scene,) = find_prepared_scenes(tmp_path / "out")
-    assert not scene.read_validity(whole(scene)).any()
+    assert not validity_of(scene).any()
     covers = "  cloud cover: metadata 7.5%, product unknown, mask 100.0%; none used\n"
     assert covers in capsys.readouterr().out
 

@@ -10,7 +10,8 @@ import zipfile
 import numpy as np
 import pytest
 import rasterio.shutil
-from fakes.prepare_program import SIZE, product, run, whole, write_labels
+from fakes.prepare_program import SIZE, product, run, write_labels
+from fakes.prepared_rasters import image_of, labels_of
 from fakes.tiny_safe import ULX, ULY, band_file, gml, square, zip_safe
 from rasterio.transform import Affine
 
@@ -42,7 +43,7 @@ def test_jobs_give_the_same_scenes(several, tmp_path):
     assert run(several, tmp_path / "two", "--jobs", 2) == 0
     for scene in find_prepared_scenes(tmp_path / "one"):
         other = PreparedScene.open(tmp_path / "two" / scene.name)
-        assert np.array_equal(scene.read_image(whole(scene)), other.read_image(whole(other)))
+        assert np.array_equal(image_of(scene), image_of(other))
 
 
 def contents(scenes):
@@ -247,7 +248,7 @@ def test_a_job_brings_its_own_label_rasters(tmp_path):
     (truth / "broken.tif").write_text("no raster")
     job = pickle.loads(pickle.dumps(job))  # noqa: S301
     scene = PreparedScene.open(prepare_product(job))
-    assert (scene.read_labels(whole(scene)) == 10).all()
+    assert (labels_of(scene) == 10).all()
     (source,) = scene.document["inputs"]["ground_truth"]
     assert source["path"] == str((truth / "labels.tif").resolve())
 

@@ -10,7 +10,6 @@ from hypothesis.extra import numpy as hnp
 from landcover_tf import records
 from landcover_tf.errors import DatasetError
 from landcover_tf.grid import Window
-from landcover_tf.tfrecord import compression_type
 
 
 def patch(image, label=None, **changes):
@@ -103,18 +102,6 @@ def test_bytes_that_are_no_record_are_named():
 def test_rasters_of_other_sizes_are_refused():
     with pytest.raises(ValueError, match="label must be uint8"):
         patch(np.zeros((2, 2, 1), np.uint16), np.zeros((3, 2), np.uint8))
-
-
-def test_write_shard_counts_and_reads_back(tmp_path):
-    serialized = [records.encode(patch(np.full((2, 2, 1), v, np.uint16))) for v in (1, 2, 3)]
-    for compression in ("none", "gzip"):
-        path = tmp_path / compression
-        written = records.write_shard(path, serialized, compression=compression)
-        assert (written.records, written.bytes) == (3, path.stat().st_size)
-        kind = compression_type(compression)
-        assert list(tf.data.TFRecordDataset(str(path), kind).as_numpy_iterator()) == serialized
-    with pytest.raises(DatasetError, match="none or gzip, got 'lzma'"):
-        compression_type("lzma")
 
 
 def test_band_names_that_cannot_be_told_apart_again_are_refused():

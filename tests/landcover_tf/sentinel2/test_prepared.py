@@ -1,16 +1,15 @@
-"""Prepared scenes: what is written, and windows that reach beyond the edge."""
+"""Prepared scenes: what is written."""
 
 import json
-import pickle
 from datetime import UTC, datetime
 
 import numpy as np
 import pytest
 import rasterio
+from fakes.prepared_rasters import image_of, labels_of, validity_of
 
 from landcover_tf.bands import BAND_NAMES
 from landcover_tf.errors import RasterError
-from landcover_tf.grid import Window
 from landcover_tf.sentinel2.prepared import PreparedScene, find_prepared_scenes
 
 
@@ -52,37 +51,12 @@ def test_document(scene):
     assert "/" not in document["source"]
 
 
-def test_windows_inside_equal_the_crop(scene):
-    whole = Window(row_off=0, col_off=0, height=scene.height, width=scene.width)
-    image, validity, labels = (
-        scene.read_image(whole), scene.read_validity(whole), scene.read_labels(whole),
-    )  # fmt: skip
-    window = Window(row_off=17, col_off=100, height=64, width=33)
-    assert np.array_equal(scene.read_image(window), image[window.slices])
-    assert np.array_equal(scene.read_validity(window), validity[window.slices])
-    assert np.array_equal(scene.read_labels(window), labels[window.slices])
+def test_rasters_agree_where_there_is_no_data(scene):
+    image, validity = image_of(scene), validity_of(scene)
+    assert image.shape == (scene.height, scene.width, 13) and image.dtype == np.uint16
+    assert labels_of(scene).shape == validity.shape == (scene.height, scene.width)
     assert np.array_equal((image == 0).all(-1), (validity & 1) != 0)
     assert np.array_equal((image == 0).any(-1), (image == 0).all(-1))
-
-
-def test_windows_beyond_the_edge_are_padded(scene):
-    window = Window(row_off=-3, col_off=scene.width - 5, height=10, width=12)
-    image, validity = scene.read_image(window), scene.read_validity(window)
-    assert image.shape == (10, 12, 13) and validity.shape == (10, 12)
-    assert not image[:3].any() and not image[:, 5:].any() and image[3:, :5].any()
-    assert (validity[:3] == 1).all() and (validity[:, 5:] == 1).all()
-    assert (scene.read_labels(window)[:3] == 0).all()
-    outside = Window(row_off=scene.height + 5, col_off=0, height=4, width=4)
-    assert not scene.read_image(outside).any()
-
-
-def test_travels_to_another_process(scene):
-    window = Window(row_off=0, col_off=0, height=4, width=4)
-    expected = scene.read_image(window)
-    copy = pickle.loads(pickle.dumps(scene))  # noqa: S301
-    assert np.array_equal(copy.read_image(window), expected)
-    copy.close()
-    assert np.array_equal(copy.read_image(window), expected)  # Opens again.
 
 
 def test_what_is_not_a_scene_is_named(tmp_path, scene):
