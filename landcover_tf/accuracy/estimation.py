@@ -16,7 +16,7 @@ from landcover_tf.accuracy.strata import Strata, arrange, from_map, from_record
 from landcover_tf.accuracy.summaries import agreement_values, estimate_values
 from landcover_tf.errors import SampleError
 from landcover_tf.files import sha256_of
-from landcover_tf.legend import load_crosswalk
+from landcover_tf.legend import load_crosswalk, load_legend
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,9 +56,11 @@ def estimate_survey(survey: Survey) -> dict[str, Any]:
     class_map = ClassMap.open(survey.map, survey.legend, excluded)
     pixels = class_map.count(survey.rows_per_strip)
     same_map = design is not None and design.map_sha256 == sha256_of(survey.map)
+    reference_legend = survey.reference_legend or class_map.legend_source
     points = load_points(
         survey.reference,
         class_map.legend,
+        load_legend(reference_legend),
         layer=survey.layer,
         column=survey.reference_column,
         crs=survey.points_crs,
@@ -72,7 +74,7 @@ def estimate_survey(survey: Survey) -> dict[str, Any]:
     matched = match(
         points,
         class_map,
-        load_crosswalk(survey.reference_legend or class_map.legend_source, class_map.legend_source),
+        load_crosswalk(reference_legend, class_map.legend_source),
         units=units,
         keep_unmapped=basis is not None and not same_map,
         unknown=survey.unknown_labels,

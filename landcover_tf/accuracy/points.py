@@ -41,6 +41,7 @@ class ReferencePoints:
 def load_points(
     path: Path,
     legend: Legend,
+    reference_legend: Legend,
     *,
     column: str = "reference",
     crs: str | None = None,
@@ -52,7 +53,8 @@ def load_points(
 
     Args:
         path: GeoPackage, or CSV with columns x and y, or lon and lat.
-        legend: Whose class names may stand for codes.
+        legend: Of the map; its class names may stand for codes of strata.
+        reference_legend: Whose class names may stand for codes of the reference.
         column: Column of the reference class.
         crs: Reference system of a CSV file's positions, or of a GeoPackage that names none.
         crs_of_x_y: That of columns x and y when `crs` is None.
@@ -86,15 +88,14 @@ def load_points(
     names = {str(name).strip().lower(): name for name in rows[0]}
     identify = next((names[name] for name in ("id", "fid") if name in names), None)
     ids = tuple(str(row[identify]) if identify else str(i) for i, row in enumerate(rows, 1))
-    codes = {name: code for name, code in zip(legend.names, legend.codes, strict=True)}
     with_stratum &= "stratum" in rows[0]
     return ReferencePoints(
         ids=ids,
         x=x,
         y=y,
         crs=system,
-        reference=_codes(rows, column, codes, ids, path),
-        stratum=_codes(rows, "stratum", codes, ids, path) if with_stratum else None,
+        reference=_codes(rows, column, reference_legend, ids, path),
+        stratum=_codes(rows, "stratum", legend, ids, path) if with_stratum else None,
     )
 
 
@@ -167,11 +168,12 @@ def _system(name: str) -> CRS:
 def _codes(
     rows: Sequence[Mapping[str, Any]],
     column: str,
-    codes: Mapping[str, int],
+    legend: Legend,
     ids: Sequence[str],
     path: Path,
 ) -> np.ndarray:
     """Returns a column as codes; class names are translated, empty cells are UNLABELLED."""
+    codes = {c.name: c.code for c in legend.classes}
     values = np.full(len(rows), UNLABELLED, np.int64)
     for i, row in enumerate(rows):
         cell = row[column]
@@ -186,7 +188,7 @@ def _codes(
         if number != np.floor(number) or not 0 <= number < 2**63:
             raise SampleError(
                 f"{path}: point {ids[i]} has {column} {text!r}, which is neither a class code nor "
-                "a class name of the legend"
+                f"a class name of legend {legend.name}"
             )
         values[i] = int(number)
     return values

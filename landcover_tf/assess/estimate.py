@@ -41,7 +41,8 @@ class EstimateConfig:
     reference_column: str = "reference"
     """Column with the class code or class name."""
     reference_legend: str | None = None
-    """Legend of the reference classes, when it is not the map's; it needs a crosswalk to it."""
+    """Legend of the reference's codes and class names, when it is not the map's; it needs a
+    crosswalk to it."""
     points_crs: str | None = None
     """Reference system of a CSV file's x and y, such as EPSG:4326; by default that of the
     design, or else the map's. Of a GeoPackage only where the layer names none."""

@@ -132,6 +132,27 @@ def test_a_reference_legend_is_translated(world):
     assert found["confusion_counts"] == expected["confusion_counts"]
 
 
+def test_class_names_are_those_of_the_reference_legend(world, capsys):
+    """Names that both legends have stand for other codes than the map's."""
+    path = world / "mine.toml"
+    path.write_text(
+        'name = "mine"\n[crosswalks.landcover9]\n1 = 10\n10 = 20\n20 = 60\n'
+        + "".join(
+            f'[[classes]]\ncode = {code}\nname = "{name}"\ncolor = "#000000"\n'
+            for code, name in ((1, "fields"), (10, "forests"), (20, "water"))
+        )
+    )
+    points = label(design(world, "--samples", 300), world / "map.tif")
+    for name, own in (("fields", 10), ("forests", 20), ("water", 60)):
+        change(points, "UPDATE points SET comment = ? WHERE reference = ?", name, own)
+    column = ("--reference-column", "comment")
+    code, found = estimate(world, points, *column, "--reference-legend", path)
+    assert code == 0
+    assert found["overall_accuracy"]["value"] == 1
+    assert estimate(world, points, *column, "--reference-legend", "worldcover")[0] == 2
+    assert "a class name of legend worldcover" in capsys.readouterr().err
+
+
 def test_points_of_unknown_origin_give_agreement_only(world, capsys):
     folder = design(world, "--samples", 300)
     path = label(folder, world / "truth.tif")
