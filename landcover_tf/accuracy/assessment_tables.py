@@ -12,7 +12,7 @@ from landcover_tf.errors import ConfigError
 class TextTable:
     """Rows of text under a header; the first column names the row."""
 
-    caption: str
+    caption: str = ""
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
 

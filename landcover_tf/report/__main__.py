@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 from landcover_tf import cli
 from landcover_tf.dataset_info import DatasetInfo
 from landcover_tf.errors import ConfigError
-from landcover_tf.files import beside, read_json, sha256_of
+from landcover_tf.files import beside, read_json
 from landcover_tf.run_folder import RunFolder
 
 if TYPE_CHECKING:
+    from landcover_tf.report.map_facts import MapFacts
     from landcover_tf.report.map_layers import MapLayers
 
 
@@ -73,6 +74,7 @@ def map_layers(config: ReportConfig) -> "MapLayers":
 
 
 def _program(config: ReportConfig) -> None:
+    from landcover_tf.report.map_facts import MapFacts
     from landcover_tf.report.page import Page, write_page
 
     run = RunFolder(config.run_dir)
@@ -83,12 +85,13 @@ def _program(config: ReportConfig) -> None:
         if path is not None:
             _check_legend(path, info, flag)
     scores = _scores(run.evaluation(config.split))
+    facts = None if config.map is None else MapFacts.read(config.map)
     page = Page(
         title=f"Land cover: {run.path.name}",
         subtitle=f"Trained on dataset {info.name}, legend {info.legend.name}.",
-        cards=[*_map_cards(config.assessment, config.map), *_cards(scores)],
-        sections=_sections(config, run, info, scores),
-        viewer=_viewer(config, info, output),
+        cards=[*_map_cards(config.assessment, facts), *_cards(scores)],
+        sections=_sections(config, run, info, scores, facts),
+        viewer=_viewer(config, info, output, facts),
     )
     write_page(page, output)
     print(f"report: {output}")
@@ -109,7 +112,7 @@ def _scores(folder: Path) -> dict[str, Any]:
     return values
 
 
-def _map_cards(assessments: tuple[Path, ...], shown_map: Path | None) -> list[Any]:
+def _map_cards(assessments: tuple[Path, ...], facts: "MapFacts | None") -> list[Any]:
     """Returns the accuracy of maps as estimated from probability samples."""
     from landcover_tf.accuracy import assessment_tables
     from landcover_tf.report.page import Card
@@ -120,7 +123,7 @@ def _map_cards(assessments: tuple[Path, ...], shown_map: Path | None) -> list[An
         assessment_tables.check(values, str(path))
         if values.get("probability_sample"):
             text = assessment_tables.number(values["overall_accuracy"])
-            shown = shown_map is not None and values["map_sha256"] == sha256_of(shown_map)
+            shown = facts is not None and values["map_sha256"] == facts.sha256
             name = "the map" if shown else values["map"]
             label = f"accuracy of {name}, {100 * values['confidence']:g} % interval"
             cards.append(Card(value=text, label=label))
@@ -144,7 +147,11 @@ def _cards(scores: dict[str, Any]) -> list[Any]:
 
 
 def _sections(
-    config: ReportConfig, run: RunFolder, info: DatasetInfo, scores: dict[str, Any]
+    config: ReportConfig,
+    run: RunFolder,
+    info: DatasetInfo,
+    scores: dict[str, Any],
+    facts: "MapFacts | None",
 ) -> list[Any]:
     from landcover_tf.report import sections
     from landcover_tf.report.assessment_sections import assessments
@@ -152,7 +159,7 @@ def _sections(
 
     folder = run.evaluation(config.split)
     found = [
-        *assessments(config.assessment, config.map),
+        *assessments(config.assessment, facts),
         sections.accuracy(scores, info.legend),
         sections.pictures(
             folder,
@@ -169,22 +176,24 @@ def _sections(
         ),
         sections.learning(run.history),
         sections.dataset(info),
-        map_provenance(config.map, info.legend) if config.map else None,
+        map_provenance(facts, info.legend) if facts else None,
         sections.provenance(info, run.read_summary(), run.read_config()),
         sections.colours(info.legend),
     ]
     return [section for section in found if section is not None]
 
 
-def _viewer(config: ReportConfig, info: DatasetInfo, output: Path) -> dict[str, Any] | None:
-    if config.map is None:
+def _viewer(
+    config: ReportConfig, info: DatasetInfo, output: Path, facts: "MapFacts | None"
+) -> dict[str, Any] | None:
+    if facts is None:
         return None
     from landcover_tf.report.map_tiles import build_pyramid
     from landcover_tf.report.page import viewer_data
 
     tiles = output.with_name(f"{output.stem}_tiles")
     pyramid = build_pyramid(map_layers(config), tiles, info.legend)
-    return viewer_data(pyramid, info.legend, config.map)
+    return viewer_data(pyramid, info.legend, facts)
 
 
 def _check_legend(path: Path, info: DatasetInfo, flag: str) -> None:

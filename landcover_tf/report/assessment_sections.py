@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from landcover_tf.accuracy import assessment_files, assessment_sentences, assessment_tables
-from landcover_tf.files import read_json, sha256_of
-from landcover_tf.report.page import Picture, Section, Table
+from landcover_tf.files import read_json
+from landcover_tf.report.map_facts import MapFacts
+from landcover_tf.report.page import Picture, Section
 
 
-def assessments(paths: Sequence[Path], shown_map: Path | None) -> list[Section]:
+def assessments(paths: Sequence[Path], shown_map: MapFacts | None) -> list[Section]:
     """Returns what `landcover assess` found about maps: sentences, tables, pictures.
 
     Args:
@@ -19,7 +20,6 @@ def assessments(paths: Sequence[Path], shown_map: Path | None) -> list[Section]:
     Raises:
         ConfigError: A file is something else.
     """
-    sha256 = None if shown_map is None else sha256_of(shown_map)
     found: list[Section] = []
     for path in paths:
         values = read_json(path)
@@ -27,13 +27,13 @@ def assessments(paths: Sequence[Path], shown_map: Path | None) -> list[Section]:
         name = f"assessment-{values['kind']}"
         same = sum(s.id == name or s.id.startswith(f"{name}-") for s in found)
         section_id = f"{name}-{same + 1}" if same else name
-        other = shown_map is not None and values["map_sha256"] != sha256
+        other = shown_map is not None and values["map_sha256"] != shown_map.sha256
         found.append(_assessment(values, path.parent, section_id, shown_map if other else None))
     return found
 
 
 def _assessment(
-    values: Mapping[str, Any], folder: Path, section_id: str, other_map: Path | None
+    values: Mapping[str, Any], folder: Path, section_id: str, other_map: MapFacts | None
 ) -> Section:
     """Returns one assessment; `other_map` is what the viewer shows instead of its map."""
     picture = folder / assessment_files.PICTURE
@@ -43,16 +43,13 @@ def _assessment(
     )
     if other_map is not None:
         about += (
-            f" The viewer of this page shows another file, {other_map.name}: these figures are not "
-            "about it."
+            f" The viewer of this page shows another file, {other_map.path.name}: these figures "
+            "are not about it."
         )
     return Section(
         id=section_id,
         title=title,
         paragraphs=[about, *assessment_sentences.sentences(values)],
-        tables=[
-            Table(header=table.header, rows=table.rows, caption=table.caption)
-            for table in assessment_tables.tables(values)
-        ],
+        tables=assessment_tables.tables(values),
         pictures=[Picture.from_file(picture, title)] if picture.is_file() else [],
     )

@@ -4,47 +4,39 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import rasterio
-
-from landcover_tf.errors import ConfigError, RasterError
+from landcover_tf.accuracy.assessment_tables import TextTable
+from landcover_tf.errors import ConfigError
 from landcover_tf.files import beside, read_json
 from landcover_tf.legend import Legend
-from landcover_tf.report.page import Section, Table, class_pixels, percent
+from landcover_tf.report.map_facts import MapFacts
+from landcover_tf.report.page import Section, percent
 
 APPLICABILITY = "applicability.json"
 
-# GDAL's own; it tells of the file, not of the map.
-_FORMAT_TAGS = frozenset({"AREA_OR_POINT"})
 
-
-def map_provenance(map_path: Path, legend: Legend) -> Section:
+def map_provenance(facts: MapFacts, legend: Legend) -> Section:
     """Returns the provenance tags of a map, its share of no data and how far the model applies.
 
     Args:
-        map_path: A class map; the tags are those that `landcover predict` writes, or others'.
+        facts: Of a class map; the tags are those that `landcover predict` writes, or others'.
         legend: Classes of the map.
 
     Raises:
-        RasterError: The map cannot be read or is not uint8.
         ConfigError: The file `applicability.json` beside the map is something else.
     """
-    counts, _, _ = class_pixels(map_path)
-    total = sum(counts.values())
-    empty = counts.get(legend.nodata, 0)
+    name, total = facts.path.name, sum(facts.pixels.values())
+    empty = facts.pixels.get(legend.nodata, 0)
     paragraphs = [
-        f"{empty:,} of the {total:,} pixels of {map_path.name} ({percent(empty / total)}) have no "
+        f"{empty:,} of the {total:,} pixels of {name} ({percent(empty / total)}) have no "
         "class: the image has no data there, or a mask left them out."
     ]
     tables = []
-    tags = _tags(map_path)
-    if tags:
-        rows = [(name.replace("_", " "), value) for name, value in tags.items()]
-        tables.append(
-            Table(header=("item", "value"), rows=rows, caption=f"Tags of {map_path.name}")
-        )
+    if facts.tags:
+        rows = [(tag.replace("_", " "), value) for tag, value in facts.tags.items()]
+        tables.append(TextTable(header=("item", "value"), rows=rows, caption=f"Tags of {name}"))
     else:
-        paragraphs.append(f"{map_path.name} has no tags that tell how it was made.")
-    path = beside(map_path, APPLICABILITY)
+        paragraphs.append(f"{name} has no tags that tell how it was made.")
+    path = beside(facts.path, APPLICABILITY)
     if path.is_file():
         sentence, table = _applicability(path)
         paragraphs.append(sentence)
@@ -54,15 +46,7 @@ def map_provenance(map_path: Path, legend: Legend) -> Section:
     )
 
 
-def _tags(map_path: Path) -> dict[str, str]:
-    try:
-        with rasterio.open(map_path) as raster:
-            return {k: v for k, v in raster.tags().items() if k not in _FORMAT_TAGS}
-    except rasterio.errors.RasterioIOError as error:
-        raise RasterError(f"cannot read the map {map_path}: {error}") from error
-
-
-def _applicability(path: Path) -> tuple[str, Table]:
+def _applicability(path: Path) -> tuple[str, TextTable]:
     """Returns a sentence and the figures behind it."""
     values = read_json(path)
     try:
@@ -77,7 +61,7 @@ def _applicability(path: Path) -> tuple[str, Table]:
     return (
         f"The values of the predicted scene are {where} the range of the training data{advice}. "
         "The stability index tells how differently the scene is composed, which is no fault of it.",
-        Table(
+        TextTable(
             header=("measure", "value", "limit"),
             rows=rows,
             caption="The scene against the training data",

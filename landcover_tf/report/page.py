@@ -9,25 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import numpy as np
-import rasterio
-from rasterio.enums import ColorInterp
 
-from landcover_tf.errors import RasterError
+from landcover_tf.accuracy.assessment_tables import TextTable
 from landcover_tf.files import write_text
 from landcover_tf.legend import LandCoverClass, Legend
-from landcover_tf.pixel_sizes import pixel_area_m2
 from landcover_tf.provenance import VERSION
+from landcover_tf.report.map_facts import MapFacts
 from landcover_tf.report.map_tiles import TilePyramid
-
-
-@dataclass(frozen=True, kw_only=True)
-class Table:
-    """Rows of text under a header; the first column names the row."""
-
-    header: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    caption: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +39,7 @@ class Section:
     id: str
     title: str
     paragraphs: Sequence[str] = ()
-    tables: Sequence[Table] = ()
+    tables: Sequence[TextTable] = ()
     pictures: Sequence[Picture] = ()
 
 
@@ -101,23 +89,22 @@ def write_page(page: Page, path: Path) -> None:
     write_text(path, text)
 
 
-def viewer_data(pyramid: TilePyramid, legend: Legend, map_path: Path) -> dict[str, Any]:
+def viewer_data(pyramid: TilePyramid, legend: Legend, facts: MapFacts) -> dict[str, Any]:
     """Returns what the viewer script reads: tiles, classes with their areas, the no-data code.
 
     Classes that the legend lacks but the map names, such as uncertain pixels, are listed last.
     """
-    counts, pixel_m2, named = class_pixels(map_path)
-    mapped = max(sum(n for code, n in counts.items() if code != legend.nodata), 1)
+    mapped = max(sum(n for code, n in facts.pixels.items() if code != legend.nodata), 1)
 
     def describe(land_cover: LandCoverClass) -> dict[str, Any]:
-        pixels = counts.get(land_cover.code, 0)
+        pixels = facts.pixels.get(land_cover.code, 0)
         return {
             "code": land_cover.code,
             "name": land_cover.name,
             "color": land_cover.color,
             "rgb": list(land_cover.rgb),
             "pixels": pixels,
-            "area_ha": None if pixel_m2 is None else pixels * pixel_m2 / 10_000,
+            "area_ha": None if facts.pixel_m2 is None else pixels * facts.pixel_m2 / 10_000,
             "fraction": pixels / mapped,
         }
 
@@ -126,50 +113,10 @@ def viewer_data(pyramid: TilePyramid, legend: Legend, map_path: Path) -> dict[st
         "tiles": pyramid.embedded,
         "classes": [
             describe(c)
-            for c in (*legend.classes, *(c for c in named if c.code not in legend.codes))
+            for c in (*legend.classes, *(c for c in facts.named if c.code not in legend.codes))
         ],
         "nodata": legend.nodata,
     }
-
-
-def class_pixels(map_path: Path) -> tuple[dict[int, int], float | None, list[LandCoverClass]]:
-    """Returns the pixels of each code of a map, the area of one in m2, and the classes it names.
-
-    The area is None where pixels have no common one. Reads block by block.
-
-    Raises:
-        RasterError: The map cannot be read or is not a uint8 raster.
-    """
-    try:
-        with rasterio.open(map_path) as raster:
-            if raster.dtypes[0] != "uint8":
-                raise RasterError(f"{map_path} must be a uint8 class map, got {raster.dtypes[0]}")
-            counts = np.zeros(256, np.int64)
-            for _, window in raster.block_windows(1):
-                block = raster.read(1, window=window)
-                counts += np.bincount(block.ravel(), minlength=256)
-            area = pixel_area_m2(raster.transform, raster.crs, raster.shape)
-            named = _named_classes(raster)
-    except rasterio.errors.RasterioIOError as error:
-        raise RasterError(f"cannot read the map {map_path}: {error}") from error
-    return {int(code): int(counts[code]) for code in np.flatnonzero(counts)}, area, named
-
-
-def _named_classes(raster: rasterio.DatasetReader) -> list[LandCoverClass]:
-    """Returns the classes that tags CLASS_code and the colour table describe."""
-    if raster.colorinterp[0] != ColorInterp.palette:
-        return []
-    colours = raster.colormap(1)
-    names = {
-        int(tag.removeprefix("CLASS_")): name
-        for tag, name in raster.tags(1).items()
-        if tag.removeprefix("CLASS_").isdecimal()
-    }
-    return [
-        LandCoverClass(code=code, name=name, color="#{:02x}{:02x}{:02x}".format(*colours[code][:3]))
-        for code, name in sorted(names.items())
-        if code in colours
-    ]
 
 
 def _script_safe(value: dict[str, Any]) -> str:

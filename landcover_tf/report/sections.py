@@ -11,11 +11,11 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from landcover_tf.accuracy.assessment_tables import number
+from landcover_tf.accuracy.assessment_tables import TextTable, number
 from landcover_tf.colour_vision import closest_pairs
 from landcover_tf.dataset_info import DatasetInfo
 from landcover_tf.legend import Legend
-from landcover_tf.report.page import Picture, Section, Table, percent
+from landcover_tf.report.page import Picture, Section, percent
 
 
 def provenance(info: DatasetInfo, summary: Mapping[str, Any], config: Mapping[str, Any]) -> Section:
@@ -38,12 +38,12 @@ def provenance(info: DatasetInfo, summary: Mapping[str, Any], config: Mapping[st
             "settings and versions beside its output; this section repeats what they say.",
         ],
         tables=[
-            Table(
+            TextTable(
                 header=("product", "tile", "sensing time", "baseline", "orbit"),
                 rows=shown,
                 caption=caption,
             ),
-            Table(
+            TextTable(
                 header=("item", "value"),
                 rows=[
                     ("dataset", f"{info.name}, hash {info.data_hash}"),
@@ -52,7 +52,7 @@ def provenance(info: DatasetInfo, summary: Mapping[str, Any], config: Mapping[st
                 ],
                 caption="Software and machine",
             ),
-            Table(
+            TextTable(
                 header=("setting", "value"),
                 rows=[(key, _plain(value)) for key, value in sorted(config.items())],
                 caption="Training settings",
@@ -90,8 +90,8 @@ def dataset(info: DatasetInfo) -> Section:
             f"{_split_rule(info)}. Records: {records}.",
         ],
         tables=[
-            Table(header=("class", *names), rows=shares, caption="Share of usable pixels"),
-            Table(
+            TextTable(header=("class", *names), rows=shares, caption="Share of usable pixels"),
+            TextTable(
                 header=("band", "mean", "standard deviation", "2 %", "98 %"),
                 rows=bands,
                 caption=f"Reflectance of {statistics.count:,} usable training pixels",
@@ -136,8 +136,8 @@ def accuracy(scores: Mapping[str, Any], legend: Legend) -> Section:
             "agreement with them; accuracy of a map needs a probability sample.",
         ],
         tables=[
-            Table(header=("", "U-Net", *baseline), rows=totals),
-            Table(
+            TextTable(header=("", "U-Net", *baseline), rows=totals),
+            TextTable(
                 header=(
                     "class", "pixels", "precision", "recall", "F1", "IoU",
                     *(f"IoU of the {name}" for name in baseline),
@@ -210,7 +210,7 @@ def colours(legend: Legend) -> Section:
         title="Colours",
         paragraphs=[f"The two colours of legend {legend.name} that look most alike."],
         tables=[
-            Table(header=("vision", "classes", "CIEDE2000", "told apart"), rows=rows),
+            TextTable(header=("vision", "classes", "CIEDE2000", "told apart"), rows=rows),
         ],
     )
 

@@ -4,10 +4,12 @@ import numpy as np
 import rasterio
 from rasterio.transform import from_origin
 
+from landcover_tf.accuracy.assessment_tables import TextTable
 from landcover_tf.legend import load_legend
+from landcover_tf.report.map_facts import MapFacts
 from landcover_tf.report.map_layers import MapLayers
 from landcover_tf.report.map_tiles import build_pyramid
-from landcover_tf.report.page import Card, Page, Section, Table, viewer_data, write_page
+from landcover_tf.report.page import Card, Page, Section, viewer_data, write_page
 
 HEIGHT, WIDTH = 300, 420
 LEGEND = load_legend("landcover9")
@@ -49,7 +51,7 @@ def page(layers, folder, name="report"):
         id="t",
         title="Table",
         paragraphs=["0a" * 32],
-        tables=[Table(header=("class", "F1"), rows=[("<b>", "1")])],
+        tables=[TextTable(header=("class", "F1"), rows=[("<b>", "1")])],
     )
     write_page(
         Page(
@@ -57,7 +59,7 @@ def page(layers, folder, name="report"):
             subtitle="of a test",
             cards=[Card(value="0.5", label="macro F1")],
             sections=[section],
-            viewer=viewer_data(pyramid, LEGEND, layers.map),
+            viewer=viewer_data(pyramid, LEGEND, MapFacts.read(layers.map)),
         ),
         folder / f"{name}.html",
     )

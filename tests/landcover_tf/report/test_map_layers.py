@@ -13,6 +13,7 @@ from rasterio.transform import from_origin
 
 from landcover_tf.errors import OutputError, RasterError
 from landcover_tf.report import map_tiles
+from landcover_tf.report.map_facts import MapFacts
 from landcover_tf.report.map_layers import MapLayers
 from landcover_tf.report.map_tiles import build_pyramid
 from landcover_tf.report.page import viewer_data
@@ -65,9 +66,8 @@ def test_a_class_that_only_the_map_names_is_listed(tmp_path):
     with rasterio.open(path, "r+") as raster:
         raster.write_colormap(1, {20: (1, 2, 3, 255), 255: (154, 155, 156, 255)})
         raster.update_tags(1, CLASS_20="woods", CLASS_255="uncertain")
-    classes = viewer_data(build_pyramid(MapLayers(map=path), tmp_path / "t", LEGEND), LEGEND, path)[
-        "classes"
-    ]
+    pyramid = build_pyramid(MapLayers(map=path), tmp_path / "t", LEGEND)
+    classes = viewer_data(pyramid, LEGEND, MapFacts.read(path))["classes"]
     assert [c["code"] for c in classes] == [*LEGEND.codes, 255]
     assert classes[-1]["name"] == "uncertain"
     assert classes[-1]["color"] == "#9a9b9c"
@@ -141,7 +141,9 @@ def test_a_reference_may_name_a_class_of_its_own(tmp_path):
 
 
 def test_class_areas_are_those_of_the_map(layers, tmp_path):
-    data = viewer_data(build_pyramid(layers, tmp_path / "tiles", LEGEND), LEGEND, layers.map)
+    data = viewer_data(
+        build_pyramid(layers, tmp_path / "tiles", LEGEND), LEGEND, MapFacts.read(layers.map)
+    )
     with rasterio.open(layers.map) as raster:
         codes = raster.read(1)
     for entry in data["classes"]:

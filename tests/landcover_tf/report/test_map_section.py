@@ -1,3 +1,4 @@
+import hashlib
 import json
 from contextlib import ExitStack
 from dataclasses import replace
@@ -9,6 +10,7 @@ from fakes.small_dataset import LEGEND, write_small_dataset
 
 from landcover_tf.errors import ConfigError, RasterError
 from landcover_tf.report import __main__ as report
+from landcover_tf.report.map_facts import MapFacts
 from landcover_tf.report.map_layers import MapLayers, OpenLayers
 from landcover_tf.report.map_section import map_provenance
 from landcover_tf.report.sections import dataset
@@ -59,8 +61,20 @@ def test_the_report_shows_how_the_map_was_made(evaluated_run, tmp_path):
     assert "<td>0.125</td>" in section
 
 
+def test_one_pass_over_a_map_tells_all_that_the_page_says_of_it(tmp_path):
+    path = write_map(tmp_path / "map.tif", **TAGS)
+    facts = MapFacts.read(path)
+    assert facts.pixels == {LEGEND.nodata: 5, 20: 15}
+    assert facts.pixel_m2 == pytest.approx(100)
+    assert facts.tags == TAGS and facts.named == []
+    assert facts.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(RasterError, match=r"cannot read the map .*map\.tif: "):
+        MapFacts.read(path)
+
+
 def test_a_map_without_tags_says_so(tmp_path):
-    section = map_provenance(write_map(tmp_path / "map.tif"), LEGEND)
+    section = map_provenance(MapFacts.read(write_map(tmp_path / "map.tif")), LEGEND)
     assert "map.tif has no tags that tell how it was made." in section.paragraphs
     assert section.tables == []
 
@@ -105,7 +119,7 @@ def test_another_file_is_no_applicability(tmp_path):
     for text in ("[]", '{"applicable": true}', '{"applicable": true, "limits": 3}'):
         (tmp_path / "applicability.json").write_text(text)
         with pytest.raises(ConfigError, match=r"applicability\.json is not what landcover predict"):
-            map_provenance(path, LEGEND)
+            map_provenance(MapFacts.read(path), LEGEND)
 
 
 @pytest.mark.parametrize(
