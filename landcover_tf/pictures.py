@@ -281,7 +281,7 @@ def _swatches(below: "Axes | Figure", colours: Mapping[str, Colour], width_inche
     )
     below.legend(
         handles=[
-            Patch(facecolor=[part / 255 for part in colour], edgecolor="0.4", label=name)
+            Patch(facecolor=f"#{bytes(colour).hex()}", edgecolor="0.4", label=name)
             for name, colour in colours.items()
         ],
         ncols=_swatch_columns(colours, width_inches),

@@ -27,7 +27,10 @@ _BIT_COLOURS = (
 _GOOD_COLOUR = (120, 190, 120)
 _COLOUR_NAMES = {
     "good": _GOOD_COLOUR,
-    **{bit.name.lower().replace("nodata", "no data"): colour for bit, colour in _BIT_COLOURS[::-1]},
+    **{
+        str(bit.name).lower().replace("nodata", "no data"): colour
+        for bit, colour in _BIT_COLOURS[::-1]
+    },
 }
 _BANDS = ("B02", "B03", "B04", "B08")
 
