@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from rasterio import DatasetReader
 
+from landcover_tf.nodata import without_data
 from landcover_tf.pictures import Stretch, picture_bands
 
 _OVERVIEW_PX = 512
@@ -28,22 +29,17 @@ class ImageColours:
         shape = (min(raster.height, _OVERVIEW_PX), min(raster.width, _OVERVIEW_PX))
         values = raster.read(bands, out_shape=(3, *shape))
         nodata = 0.0 if raster.nodata is None else raster.nodata
-        stretch = Stretch.of(values[:, _has_data(values, nodata)])
+        stretch = Stretch.of(values[:, ~without_data(values, [nodata])])
         return ImageColours(bands=bands, stretch=stretch, nodata=nodata)
 
     def has_data(self, values: np.ndarray) -> np.ndarray:
-        """Returns where all bands are numbers and not all are no data, bool [height, width].
+        """Returns where there is data, bool [height, width].
 
         Args:
             values: Of `bands`, any number [3, height, width].
         """
-        return _has_data(values, self.nodata)
+        return ~without_data(values, [self.nodata])
 
     def picture(self, values: np.ndarray) -> np.ndarray:
         """Returns values of `bands` [3, height, width] as a picture, uint8 [height, width, 3]."""
         return self.stretch.apply(np.moveaxis(values, 0, -1))
-
-
-def _has_data(values: np.ndarray, nodata: float) -> np.ndarray:
-    found: np.ndarray = np.isfinite(values).all(axis=0) & (values != nodata).any(axis=0)
-    return found

@@ -1,5 +1,8 @@
 """Windows of rasters as rasterio has them; damage of a file is told in one sentence."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 import rasterio
 from rasterio.errors import RasterioError
@@ -33,8 +36,17 @@ def read_window(
     Raises:
         LandCoverError: Of the type `error`; the file is damaged there.
     """
-    try:
+    with told_damage(raster, window, error):
         return np.asarray(raster.read(indexes, window=rasterio_window(window)))
+
+
+@contextmanager
+def told_damage(
+    raster: rasterio.DatasetReader, window: Window, error: type[LandCoverError] = RasterError
+) -> Iterator[None]:
+    """Turns what GDAL says of a damaged window into one sentence, an `error`."""
+    try:
+        yield
     except RasterioError as cause:
         raise error(
             f"{raster.name} is damaged at rows {window.row_off} to {window.row_end}: "

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import rasterio
 from rasterio import Affine
-from rasterio.enums import ColorInterp, MaskFlags, Resampling
+from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
 from rasterio.vrt import WarpedVRT
 
 from landcover_tf.errors import RasterError
+from landcover_tf.nodata import alpha_band, has_mask
 from landcover_tf.pixel_sizes import pixel_sides_m
 
 
@@ -62,14 +63,3 @@ def resampled(
         if categorical
         else (Resampling.average if row_factor < 1 else Resampling.bilinear),
     )
-
-
-def has_mask(dataset: rasterio.DatasetReader) -> bool:
-    """Returns whether one mask says which pixels of all bands hold data."""
-    return MaskFlags.per_dataset in dataset.mask_flag_enums[0]
-
-
-def alpha_band(dataset: rasterio.DatasetReader) -> int | None:
-    """Returns the 1-based alpha band; GDAL takes it as the mask of integers only."""
-    bands = [i for i, interp in enumerate(dataset.colorinterp, 1) if interp == ColorInterp.alpha]
-    return bands[0] if bands else None

@@ -3,11 +3,10 @@
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import rasterio
-from rasterio.enums import ColorInterp
 from rasterio.errors import RasterioError
 
 from landcover_tf import bands as band_names
@@ -15,13 +14,14 @@ from landcover_tf.dataset_info import BandInfo
 from landcover_tf.errors import RasterError
 from landcover_tf.grid import Window
 from landcover_tf.model_info import ModelInfo
+from landcover_tf.nodata import alpha_band, masked
 from landcover_tf.pictures import picture_bands
 from landcover_tf.raster_windows import rasterio_window
 from landcover_tf.sentinel2 import prepared
 from landcover_tf.sentinel2.validity import ValidityBit, has_bit
 from landcover_tf.upsampling import Upsampling
 from serving.product_source import ProductSource
-from serving.raster_views import alpha_band, has_mask, open_raster, resampled
+from serving.raster_views import open_raster, resampled
 from serving.source import Georeference, Source, SourceOptions
 from serving.stored_values import Conversion, finish_pixels
 
@@ -89,7 +89,6 @@ class RasterSource:
         )
         self._indexes = _band_indexes(dataset, info, options, path)
         self._conversion = _conversion(dataset, self._indexes, info, path)
-        self._has_mask, self._alpha = has_mask(dataset), alpha_band(dataset)
         # Strips hold all columns: each window beside the first would decode them once more.
         self.sequential = dataset.block_shapes[0][1] >= dataset.width
 
@@ -100,7 +99,7 @@ class RasterSource:
             validity = np.zeros((window.height, window.width), np.uint8)
             if rasters.validity is not None:
                 validity |= rasters.validity.read(1, window=place)
-            validity |= self._masked(window=place)
+            validity |= masked(rasters.image, self._indexes, window=place)
         except (RasterioError, rasterio._err.CPLE_BaseError) as error:
             raise RasterError(
                 f"{self.path} cannot be read at rows {window.row_off}-{window.row_end}: {error}; "
@@ -118,7 +117,7 @@ class RasterSource:
         dataset = self._opened().image
         planes = dataset.read(indexes, out_shape=(len(indexes), *shape))
         validity = np.zeros(shape, np.uint8)
-        validity |= self._masked(out_shape=shape)
+        validity |= masked(dataset, self._indexes, out_shape=shape)
         image, validity = finish_pixels(
             np.moveaxis(planes, 0, -1).copy(),
             validity,
@@ -131,15 +130,6 @@ class RasterSource:
 
     def owns(self, path: Path) -> bool:
         return path.resolve() in self._files
-
-    def _masked(self, **place: Any) -> np.ndarray:
-        """Returns what the raster's own mask leaves out, bool [height, width] or []."""
-        dataset = self._opened().image
-        if self._alpha is not None:
-            return np.asarray(dataset.read(self._alpha, **place) == 0)
-        if self._has_mask:
-            return np.asarray(dataset.dataset_mask(**place) == 0)
-        return np.asarray(False)
 
     def close(self) -> None:
         if self._rasters is not None:
@@ -199,7 +189,8 @@ def _band_indexes(
     dataset: rasterio.DatasetReader, info: ModelInfo, options: SourceOptions, path: Path
 ) -> list[int]:
     """Returns the 1-based positions of the model's bands, found by name."""
-    colour = [i for i, interp in enumerate(dataset.colorinterp, 1) if interp != ColorInterp.alpha]
+    alpha = alpha_band(dataset)
+    colour = [number for number in dataset.indexes if number != alpha]
     names: Sequence[str | None] = [dataset.descriptions[i - 1] for i in colour]
     if not all(names):
         names = _assumed_names(len(colour), info, options, path)

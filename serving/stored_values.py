@@ -8,6 +8,7 @@ import numpy as np
 
 from landcover_tf.dataset_info import BandInfo
 from landcover_tf.model_info import ModelInfo
+from landcover_tf.nodata import keep_apart, without_data
 from landcover_tf.sentinel2.validity import ValidityBit, has_bit
 
 
@@ -57,55 +58,20 @@ def finish_pixels(
     Args:
         image: Stored values, [height, width, bands].
         validity: Bits known so far, uint8 [height, width]; changed in place.
-        nodata: The raster's own value for no data. One band that holds it is enough where it
-            cannot be data; where it can, as 0 among counts, all bands must.
+        nodata: The raster's own value for no data; the model's is one too in the model's units.
         info: The model's contract.
         conversion: From the raster's units to the model's.
     """
-    if image.dtype.kind == "f":
-        validity |= np.isnan(image).any(axis=-1)
-    dtype = np.dtype(info.dtype)
-    if nodata is not None and not _can_be_data(nodata, image.dtype, dtype):
-        validity |= (image == nodata).any(axis=-1)
-        nodata = None
-    for value in {nodata, info.nodata if conversion is None else None}:
-        if value is not None:
-            validity |= _all_equal(image, value)
+    values = (nodata, info.nodata if conversion is None else None)
+    validity |= without_data(np.moveaxis(image, -1, 0), values)
     missing = has_bit(validity, ValidityBit.NODATA)
+    dtype = np.dtype(info.dtype)
     if conversion is not None or image.dtype != dtype:
         image = np.where(missing[..., None], 0, image) if image.dtype.kind == "f" else image
         converter = conversion or Conversion(factor=np.ones(1), term=np.zeros(1))
         image = converter.apply(image, dtype)
         # A dark pixel that lands on the no-data value would vanish inside the model.
-        vanished = _all_equal(image, info.nodata) & ~missing
-        image[vanished] = _beside_nodata(info)
+        keep_apart(image, info.nodata, info.bands[0].scale)
     if missing.any():
         image[missing] = info.nodata
     return image, validity
-
-
-def _beside_nodata(info: ModelInfo) -> np.ndarray:
-    """Returns the stored value that looks like the no-data value and is another."""
-    dtype = np.dtype(info.dtype)
-    if dtype.kind in "iu":
-        step = 1 if info.nodata < np.iinfo(dtype).max else -1
-        return np.array(info.nodata + step, dtype)
-    # A millionth of reflectance: the next number above 0 is one that processors take for 0.
-    nodata = np.float32(info.nodata)
-    found = nodata + np.float32(1e-6 / info.bands[0].scale)
-    return np.asarray(found if found != nodata else np.nextafter(nodata, np.float32(np.inf)))
-
-
-def _can_be_data(value: float, stored: np.dtype[Any], target: np.dtype[Any]) -> bool:
-    """Returns whether a no-data value may be a measured one in some band as well."""
-    if stored.kind == "f":
-        return value == 0
-    if target.kind == "f":
-        return value >= 0
-    return bool(np.iinfo(target).min <= value <= np.iinfo(target).max)
-
-
-def _all_equal(image: np.ndarray, value: float) -> np.ndarray:
-    equal = image[..., 0] == value
-    # Most windows have no no-data pixel, so the first band settles it for them.
-    return np.asarray((image == value).all(axis=-1) if equal.any() else equal)

@@ -60,7 +60,8 @@ class BuildConfig:
     """Reflectance of stored value 0; from the raster's tags by default."""
     nodata: float | Literal["none"] | None = None
     """Stored value of pixels without data; from the raster's tags by default, or else 0 in all
-    bands of unsigned integers. none: every pixel has data; what padding holds is moved by 1."""
+    bands of unsigned integers. none: no value is; what padding holds is moved by 1. Masks, alpha
+    bands and NaN hold in any case."""
 
     legend: str = "landcover9"
     """Legend of the dataset: a name or a .toml file."""

@@ -162,8 +162,9 @@ def _assumed_nodata(plan: Plan, found: BuildInput) -> list[str]:
     if not nodata_px:
         return []
     return [
-        f"{len(assumed)} images declare no no-data value: {found.fill:g} in all bands is taken for "
-        f"it, {nodata_px / pixels:.2%} of their pixels; --nodata none keeps these"
+        f"{len(assumed)} images declare no no-data value, so {found.fill:g} is taken for it; "
+        f"{nodata_px / pixels:.2%} of their pixels have no data, masked ones included; --nodata "
+        "none keeps those of that value"
     ]
 
 

@@ -1,6 +1,5 @@
 """The pixels of a source, read window by window."""
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,7 +10,8 @@ import rasterio
 from landcover_tf.errors import LabelError
 from landcover_tf.grid import Window
 from landcover_tf.legend import Crosswalk
-from landcover_tf.raster_windows import read_window
+from landcover_tf.nodata import keep_apart, masked, without_data
+from landcover_tf.raster_windows import rasterio_window, read_window, told_damage
 from landcover_tf.sentinel2.validity import ValidityBit
 from tfrecords_builder.rasters import SourceRaster, opened
 
@@ -69,11 +69,12 @@ class RasterReader:
         if with_image or not trusted:
             planes = read_window(self._files["image"], inside, list(self._raster.indexes))
             if not trusted:
-                validity[self._without_data(planes)] |= np.uint8(ValidityBit.NODATA)
+                validity[self._without_data(planes, inside)] |= np.uint8(ValidityBit.NODATA)
             if with_image:
                 image = self._laid_out(planes, padding)
                 if self._raster.all_data:
-                    self._keep_apart(image[_without(padding)])
+                    scale = self._raster.bands[0].scale
+                    keep_apart(image[_without(padding)], float(self._fill), scale)
                 missing = (validity & np.uint8(ValidityBit.NODATA)) != 0
                 image[_without(padding)][missing] = self._fill
         if any(map(any, padding)):
@@ -96,16 +97,6 @@ class RasterReader:
         image[_without(padding)] = planes.transpose(1, 2, 0)
         return image
 
-    def _keep_apart(self, image: np.ndarray) -> None:
-        """Moves pixels that hold the no-data value, but have data, by one in their first band."""
-        alike = (image == self._fill).all(axis=-1)
-        if alike.any():
-            image[alike, 0] = (
-                np.nextafter(self._fill, 0)
-                if image.dtype.kind == "f"
-                else (self._fill - 1 if self._fill > 0 else self._fill + 1)
-            )
-
     def _read_validity(self, window: Window) -> np.ndarray:
         if "validity" not in self._files:
             return np.zeros((window.height, window.width), np.uint8)
@@ -125,16 +116,11 @@ class RasterReader:
             unknown.discard(int(nodata))
         return label, frozenset(unknown)
 
-    def _without_data(self, planes: np.ndarray) -> np.ndarray:
-        """Returns where a band is no data; such a pixel is no data as a whole."""
-        nodata = self._raster.nodata
-        missing = np.zeros(planes.shape[1:], bool)
-        if not self._raster.all_data:
-            missing = (planes == self._fill).all(axis=0)
-        if planes.dtype.kind == "f":
-            missing |= ~np.isfinite(planes).all(axis=0)
-        if nodata is not None and math.isfinite(nodata):
-            missing |= (planes == nodata).any(axis=0)
+    def _without_data(self, planes: np.ndarray, window: Window) -> np.ndarray:
+        values = () if self._raster.all_data else (self._raster.nodata, self._fill)
+        missing, image = without_data(planes, values), self._files["image"]
+        with told_damage(image, window):
+            missing |= masked(image, self._raster.indexes, window=rasterio_window(window))
         return missing
 
 

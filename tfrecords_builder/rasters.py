@@ -14,6 +14,7 @@ from landcover_tf.bands import plain_name, positions
 from landcover_tf.dataset_info import BandInfo
 from landcover_tf.errors import LabelError, RasterError
 from landcover_tf.grid import Window
+from landcover_tf.nodata import alpha_band, can_hold
 from landcover_tf.pixel_sizes import pixel_sides_m
 from tfrecords_builder.sources import Source
 
@@ -46,7 +47,7 @@ class SourceRaster:
     nodata: float | None
     """The file's own no-data value; NaN is one."""
     all_data: bool = False
-    """Every pixel has data but NaN and infinity: the user said that there is no such value."""
+    """The user said that no value means no data; NaN, infinity and masked pixels still do."""
     label_nodata: float | None
     """The label raster's no-data value; its pixels are unlabelled, also where it is a class."""
     height: int
@@ -88,7 +89,7 @@ def describe(source: Source, choice: BandChoice) -> SourceRaster:
     if source.validity is not None:
         _require_bits(source.validity)
     with opened(source.image) as image:
-        indexes, names = _choose_bands(image.descriptions, choice, str(source.image))
+        indexes, names = _choose_bands(image, choice)
         _require_plain_names(names, str(source.image))
         dtypes = {image.dtypes[index - 1] for index in indexes}
         if len(dtypes) > 1 or not dtypes <= set(DTYPES):
@@ -130,25 +131,28 @@ def _pixel_width_m(image: rasterio.DatasetReader) -> float | None:
     return pixel_sides_m(image.transform, image.crs, image.shape)[1]
 
 
-def _choose_bands(
-    described: Sequence[str | None], choice: BandChoice, where: str
-) -> tuple[list[int], list[str]]:
-    """Returns the numbers (from 1) and the names of the bands to take."""
+def _choose_bands(image: rasterio.DatasetReader, choice: BandChoice) -> tuple[list[int], list[str]]:
+    """Returns the numbers (from 1) and the names of the bands to take; alpha is a mask."""
+    where = image.name
     if choice.indexes:
-        beyond = [i for i in choice.indexes if not 1 <= i <= len(described)]
+        beyond = [i for i in choice.indexes if not 1 <= i <= image.count]
         if beyond:
-            raise RasterError(f"{where} has {len(described)} bands; --band-indexes asks {beyond}")
+            raise RasterError(f"{where} has {image.count} bands; --band-indexes asks {beyond}")
         return list(choice.indexes), list(choice.names)
+    alpha = alpha_band(image)
+    numbers = [number for number in image.indexes if number != alpha]
+    described = [image.descriptions[number - 1] for number in numbers]
     if all(described):
         available = [plain_name(str(name)) for name in described]
         names = list(choice.names or available)
-        return [i + 1 for i in positions(names, available, where)], names
+        return [numbers[i] for i in positions(names, available, where)], names
     if len(choice.names) != len(described):
+        beside = f" beside band {alpha}, its alpha," if alpha else ""
         raise RasterError(
-            f"{where} has {len(described)} bands without names and --bands gives "
+            f"{where} has {len(described)} bands without names{beside} and --bands gives "
             f"{len(choice.names)}; name all of them, or pick some with --bands and --band-indexes"
         )
-    return list(range(1, len(described) + 1)), list(choice.names)
+    return numbers, list(choice.names)
 
 
 def _require_plain_names(names: Sequence[str], where: str) -> None:
@@ -165,22 +169,15 @@ def _nodata(image: rasterio.DatasetReader, choice: BandChoice, dtype: str) -> fl
         return None
     if choice.nodata is None:
         # GDAL lets a raster declare a value that none of its pixels can hold.
-        return image.nodata if _can_hold(dtype, image.nodata) else None
-    if not _can_hold(dtype, choice.nodata):
+        return image.nodata if can_hold(dtype, image.nodata) else None
+    if not can_hold(dtype, choice.nodata):
         raise RasterError(f"{image.name} holds {dtype}, which cannot be --nodata {choice.nodata:g}")
     return choice.nodata
 
 
 def _declared_nodata(path: object) -> float | None:
     with opened(path) as file:
-        return file.nodata if _can_hold(file.dtypes[0], file.nodata) else None
-
-
-def _can_hold(dtype: str, value: float | None) -> bool:
-    if value is None or np.dtype(dtype).kind == "f":
-        return True
-    limits = np.iinfo(dtype)
-    return float(value).is_integer() and limits.min <= value <= limits.max
+        return file.nodata if can_hold(file.dtypes[0], file.nodata) else None
 
 
 @contextmanager

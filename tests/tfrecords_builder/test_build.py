@@ -211,8 +211,8 @@ def test_black_pixels_of_images_without_nodata_value_are_told_and_kept_on_reques
     said = capsys.readouterr().out
     share = np.mean([(label_of(data, n) == 10).mean() for n in range(2)])
     assert (
-        f"2 images declare no no-data value: 0 in all bands is taken for it, {share:.2%} of their "
-        "pixels; --nodata none keeps these" in said
+        f"2 images declare no no-data value, so 0 is taken for it; {share:.2%} of their pixels "
+        "have no data, masked ones included; --nodata none keeps those of that value" in said
     )
     assert "10" not in described(tmp_path / "a")["splits"]["train"]["class_pixels"]
     assert main(arguments(data, tmp_path / "b", *flags, "--nodata", "none")) == 0
