@@ -234,9 +234,11 @@ def _signature_problems(signatures: Mapping[str, Signature], info: ModelInfo) ->
 
 def _description_problems(text: str, info: ModelInfo) -> list[str]:
     try:
-        served: dict[str, Any] = json.loads(text)
-    except ValueError:
+        served = json.loads(text)
+    except (ValueError, RecursionError):
         return ["its description is not JSON"]
+    if not isinstance(served, dict):
+        return ["its description is not a JSON object"]
     expected = json.loads(json.dumps(info.to_dict()))
     return [
         f"{label} {_short(served.get(key))} instead of {_short(expected[key])}"
@@ -247,9 +249,14 @@ def _description_problems(text: str, info: ModelInfo) -> list[str]:
 
 def _short(value: Any) -> str:
     """Returns a value as a person compares it: names of bands and legends, not their tables."""
-    if isinstance(value, dict) and "classes" in value:
-        value = f"{value.get('name')} {[c.get('code') for c in value['classes']]}"
-    elif isinstance(value, list) and value and isinstance(value[0], dict):
-        value = " ".join(str(band.get("name")) for band in value)
-    text = str(value)
+    try:
+        text = str(value)
+        if isinstance(value, dict):
+            text = f"{value['name']} {[c['code'] for c in value['classes']]}"
+        elif isinstance(value, list) and value:
+            text = " ".join(str(band["name"]) for band in value)
+    except (KeyError, TypeError):
+        pass  # What a strange server sends is shown as it is.
+    except RecursionError:
+        text = "..."
     return text if len(text) <= 100 else f"{text[:97]}..."

@@ -6,6 +6,7 @@ patch takes 2.3 MB instead of 5 MB of JSON numbers, and is not parsed number by 
 
 import base64
 import json
+import socket
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
@@ -17,6 +18,7 @@ from serving.protocol import TOKEN_VARIABLE, Address, Signature, TensorInfo, Una
 from serving.tensors import little_endian, parse_tensor
 
 BUSY = (429, 503)
+"""HTTP codes of a server that may take the request later."""
 
 
 class RestTransport:
@@ -94,7 +96,16 @@ class RestTransport:
                 f"{url} did not answer within {self._timeout_s:g} s; raise the timeout or send "
                 "smaller batches"
             ) from error
+        except requests.exceptions.SSLError as error:
+            raise ServerError(
+                f"no encrypted connection to {url}: {_reason(error)}; does the server speak TLS, "
+                "with a certificate that this machine trusts (REQUESTS_CA_BUNDLE names others)?"
+            ) from error
         except requests.exceptions.ConnectionError as error:
+            if _is_unknown_host(error):
+                raise ServerError(
+                    f"cannot ask {url}, there is no such host: {_reason(error)}"
+                ) from error
             raise UnavailableError(f"no model server at {url}: {_reason(error)}") from error
         except requests.exceptions.RequestException as error:
             raise ServerError(f"cannot ask {url}: {error}") from error
@@ -102,7 +113,7 @@ class RestTransport:
             self._refuse(url, response)
         try:
             answer = json.loads(response.content, parse_constant=_refuse_constant)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ServerError(f"{url} did not answer with valid JSON: {error}") from error
         if not isinstance(answer, dict):
             raise ServerError(f"{url} did not answer with a JSON object")
@@ -141,8 +152,15 @@ def _error_text(text: str) -> str:
     """Returns the message of an error reply, which is not always valid JSON (C escapes)."""
     try:
         return str(json.loads(text)["error"])[:500]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return " ".join(text.split())[:500] or "no message"
+
+
+def _is_unknown_host(error: Exception) -> bool:
+    """Returns whether names were looked up and this one does not exist; asking again is in vain."""
+    inner = error.args[0] if error.args else error
+    cause = getattr(getattr(inner, "reason", None), "__context__", None)
+    return isinstance(cause, socket.gaierror) and cause.errno != socket.EAI_AGAIN
 
 
 def _reason(error: Exception) -> str:

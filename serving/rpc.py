@@ -69,7 +69,7 @@ class RpcTransport:
         values = self._call(self._stub.Predict, request).outputs["model_json"].string_val
         if len(values) != 1:
             raise ServerError(f"{self.where} does not describe itself")
-        return str(values[0].decode())
+        return str(values[0].decode(errors="replace"))
 
     def predict(self, images: np.ndarray, outputs: Sequence[str]) -> dict[str, np.ndarray]:
         """Returns the named outputs of `serving_default` for stored values."""

@@ -15,7 +15,7 @@ from pathlib import Path
 import grpc
 import numpy as np
 import tensorflow as tf
-from fakes.rest_api import QuietServer, RestHandler
+from fakes.rest_api import QuietServer, Relay, RestHandler
 from fakes.servable import Refused, Servable
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
@@ -53,7 +53,8 @@ class Behaviour:
     prefix: str = ""
     """Path that a proxy puts before that of every REST request."""
     failures: list[str] = field(default_factory=list)
-    """Taken one by one by the next requests: busy, exhausted, drop, cut, nan, garbage, joined."""
+    """Taken one by one by the next requests: busy, exhausted, drop, cut, nan, garbage, joined, or
+    over REST the JSON to answer with."""
 
 
 class ModelServer:
@@ -64,6 +65,8 @@ class ModelServer:
         self.behaviour = Behaviour()
         self.predictions: list[str] = []
         """SHA-256 of the raw values of every image that was predicted."""
+        self.output_filters: list[list[str]] = []
+        """What each request over gRPC asked for."""
         self._lock = threading.Lock()
         self._max_message_bytes = max_message_bytes
         self._servables: dict[int, Servable] = {}
@@ -84,7 +87,7 @@ class ModelServer:
 
     @property
     def grpc_url(self) -> str:
-        return f"grpc://127.0.0.1:{self._grpc_port}"
+        return f"grpc://127.0.0.1:{self._relay.server_port}"
 
     def url(self, scheme: str) -> str:
         return self.grpc_url if scheme == "grpc" else self.rest_url
@@ -101,18 +104,25 @@ class ModelServer:
             _Prediction(self), self._rpc
         )
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(_Models(self), self._rpc)
-        self._grpc_port = self._rpc.add_insecure_port(f"127.0.0.1:{grpc_port}")
+        relay = type("Relay", (Relay,), {"port": self._rpc.add_insecure_port("127.0.0.1:0")})
         self._rpc.start()
+        self._relay = QuietServer(("127.0.0.1", grpc_port), relay)
+        threading.Thread(target=self._relay.serve_forever, args=(0.05,), daemon=True).start()
 
     def stop(self) -> None:
         """Goes away, and ends all connections."""
-        self._rest.shutdown()
-        self._rest.server_close()
+        for one in (self._rest, self._relay):
+            one.shutdown()
+            one.server_close()
         self._rpc.stop(grace=None).wait()
+
+    def drop_rpc_connections(self) -> None:
+        """Ends the connections over gRPC without an answer."""
+        self._relay.drop_connections()
 
     def start_again(self) -> None:
         """Comes back on the same ports."""
-        self._start(rest_port=self._rest.server_port, grpc_port=self._grpc_port)
+        self._start(rest_port=self._rest.server_port, grpc_port=self._relay.server_port)
 
     def __enter__(self) -> "ModelServer":
         return self
@@ -188,6 +198,9 @@ class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
         self._require_token(context)
         spec = request.model_spec
         failure = self._server.take_failure()
+        self._server.output_filters.append(list(request.output_filter))
+        if failure == "drop":
+            self._server.drop_rpc_connections()
         if failure in ("busy", "drop"):
             context.abort(grpc.StatusCode.UNAVAILABLE, "Task size was larger than queue")
         if failure == "exhausted":

@@ -1,6 +1,8 @@
 """The client before servers that fail, go away, or answer with nonsense."""
 
+import json
 import shutil
+import socket
 import threading
 import time
 from dataclasses import replace
@@ -21,6 +23,42 @@ def test_an_unavailable_server_is_asked_again(client, images, expected, server, 
     classes = client.classes(images)
     assert classes.tobytes() == expected["classes"].tobytes()
     assert len(server.predictions) == len(images)
+
+
+def test_a_full_server_is_asked_again_over_rest(server, info, images, expected):
+    """A proxy says 429 where TensorFlow Serving says 503."""
+    with ServerBackend(server.rest_url, info, settings=QUICK) as client:
+        client.check()
+        server.behaviour.failures += ["exhausted"] * 3
+        assert client.classes(images).tobytes() == expected["classes"].tobytes()
+
+
+def test_a_server_without_tls_is_asked_once(server, info):
+    with (
+        ServerBackend(server.rest_url.replace("http", "https"), info, settings=QUICK) as client,
+        pytest.raises(ServerError, match=r"no encrypted connection to https://.*TLS") as raised,
+    ):
+        client.check()
+    assert "gave up" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (socket.EAI_NONAME, r"no such host: Failed to resolve 'no.example.com' \(.* that\)$"),
+        (socket.EAI_AGAIN, "no model server at http://no.example.com:80.*gave up after 4 attempts"),
+    ],
+)
+def test_an_unknown_host_is_asked_once(info, monkeypatch, code, message):
+    def look_up(*_, **__):
+        raise socket.gaierror(code, "nobody knows that")
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    with (
+        ServerBackend("http://no.example.com:80", info, settings=QUICK) as client,
+        pytest.raises(ServerError, match=message),
+    ):
+        client.check()
 
 
 def test_it_gives_up_after_the_agreed_attempts(client, images, server):
@@ -141,6 +179,35 @@ def test_a_broken_answer_is_named(server, info, scheme, failure, message):
         server.behaviour.failures.append(failure)
         with pytest.raises(ServerError, match=message):
             client.probabilities(np.ones((1, 32, 32, 4), np.uint16))
+
+
+@pytest.mark.parametrize(
+    ("described", "message"),
+    [
+        ("[]", "its description is not a JSON object$"),
+        ("null", "its description is not a JSON object$"),
+        ("5", "its description is not a JSON object$"),
+        ("[" * 100_000, "its description is not JSON$"),
+        ('{"legend": {"classes": [5]}, "bands": [5]}', r"bands \[5\] instead of B02 B03 B04 B08; .*"
+         r"legend {'classes': \[5\]} instead of landcover9 \[10"),
+    ],
+)  # fmt: skip
+def test_a_strange_description_is_named(server, info, described, message):
+    server.behaviour.failures.append(json.dumps({"outputs": [described]}))
+    with (
+        ServerBackend(server.rest_url, info, settings=QUICK) as client,
+        pytest.raises(ServerError, match=f"is not the model of model.json: {message}"),
+    ):
+        client.check()
+
+
+def test_an_answer_nested_without_end_is_named(server, info):
+    server.behaviour.failures.append("[" * 100_000)
+    with (
+        ServerBackend(server.rest_url, info, settings=QUICK) as client,
+        pytest.raises(ServerError, match="not answer with valid JSON: maximum recursion depth"),
+    ):
+        client.check()
 
 
 def test_a_request_beyond_the_servers_limit_is_named(model_folder, info):
