@@ -49,11 +49,17 @@ class RealServer:
 def real_server(folder: Path) -> Iterator[RealServer | None]:
     """Gives the server that the environment names, or one started on an export in `folder`.
 
-    It is None where there is neither.
+    It is None where there is neither. A URL without the folder of its model ends the tests.
     """
     given = os.environ.get("TF_SERVING_URL", "").split()
     served = os.environ.get("TF_SERVING_MODEL_DIR")
     program = shutil.which("tensorflow_model_server")
+    if given and not served:
+        pytest.fail(
+            "TF_SERVING_URL names a server, and TF_SERVING_MODEL_DIR must name the export that it "
+            "serves; set both or neither",
+            pytrace=False,
+        )
     if given and served:
         urls = {url.partition("://")[0]: url for url in given}
         yield RealServer(urls=urls, version_folder=find_export(served))

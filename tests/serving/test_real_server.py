@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from fakes.small_export import stored_images
-from real_server import RealServer
+from real_server import RealServer, real_server
 
 from landcover_tf.model_info import ModelInfo
 from serving.client import ServerBackend
@@ -40,3 +40,13 @@ def test_a_real_server_shows_its_metrics(server):
     path = "/monitoring/prometheus/metrics"
     with urllib.request.urlopen(server.url("http") + path, timeout=5) as answer:
         assert b":tensorflow:serving:request_count" in answer.read()
+
+
+def test_a_url_without_its_model_is_not_passed_over(tmp_path, monkeypatch):
+    monkeypatch.setenv("TF_SERVING_URL", "http://localhost:8501")
+    monkeypatch.delenv("TF_SERVING_MODEL_DIR", raising=False)
+    with (
+        pytest.raises(pytest.fail.Exception, match="TF_SERVING_MODEL_DIR must name the export"),
+        real_server(tmp_path),
+    ):
+        pass

@@ -43,6 +43,7 @@ def any_server(running):
     if isinstance(running, ModelServer):
         running.behaviour = Behaviour()
         running.predictions.clear()
+        running.output_filters.clear()
     return running
 
 

@@ -63,6 +63,15 @@ def test_stream_keeps_the_order_and_reads_a_bounded_number_ahead(client, info, s
     assert number == 11
 
 
+def test_only_what_is_wanted_is_asked_for_over_grpc(server, info, images):
+    with ServerBackend(server.grpc_url, info, settings=QUICK) as client:
+        client.check()
+        server.output_filters.clear()
+        client.classes(images[:1])
+        client.decide(images[:1])
+    assert server.output_filters == [["classes"], ["classes", "confidence"]]
+
+
 def test_requests_overlap(client, images, server):
     client.check()
     # None of the three requests of one window is answered before all have come.
