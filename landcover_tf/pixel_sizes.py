@@ -21,6 +21,9 @@ ECCENTRICITY_SQUARED = FLATTENING * (2 - FLATTENING)
 
 TOLERANCE = 0.01
 """How far a size may be off, relative to it."""
+DATASET_TOLERANCE = 0.05
+"""How far sizes may differ, relative to the usual one, in a dataset and in what its models map.
+Those of one projection differ as well: of Web Mercator by 5 % over 3 degrees of latitude at 45."""
 
 NO_AREA = (
     "its pixels have no one area on the ground: it is in degrees, without CRS, or in a projection "

@@ -11,7 +11,7 @@ from rasterio.vrt import WarpedVRT
 
 from landcover_tf.errors import RasterError
 from landcover_tf.nodata import alpha_band, has_mask
-from landcover_tf.pixel_sizes import pixel_sides_m
+from landcover_tf.pixel_sizes import DATASET_TOLERANCE, pixel_sides_m
 
 
 def open_raster(path: Path) -> rasterio.DatasetReader:
@@ -38,7 +38,7 @@ def resampled(
         return dataset
     row_m, col_m = pixel_sides_m(dataset.transform, dataset.crs, dataset.shape)
     row_factor, col_factor = row_m / resolution_m, col_m / resolution_m
-    if abs(row_factor - 1) < 0.01 and abs(col_factor - 1) < 0.01:
+    if all(abs(factor - 1) <= DATASET_TOLERANCE for factor in (row_factor, col_factor)):
         return dataset
     if not resample:
         size = f"{row_m:g}" if math.isclose(row_m, col_m) else f"{col_m:g} x {row_m:g}"

@@ -9,12 +9,10 @@ from typing import Any
 import numpy as np
 
 from landcover_tf.errors import DatasetError
+from landcover_tf.pixel_sizes import DATASET_TOLERANCE
 from landcover_tf.upsampling import Upsampling, any_coarse
 from tfrecords_builder.rasters import SourceRaster
 
-SIZE_TOLERANCE = 0.05
-"""How far pixel sizes of one dataset may differ, relative to the usual one. The pixels of one
-projection differ as well: those of Web Mercator by 5 % over 3 degrees of latitude at 45."""
 LISTED = 12
 """Problems written out before the rest is only counted."""
 
@@ -85,7 +83,7 @@ def _usual_or_own(size: float | None, usual: float | None) -> float | None:
     """Returns the usual pixel size for one that is as good as it, else the size itself."""
     if size is None or usual is None:
         return size
-    return float(f"{usual if abs(size / usual - 1) <= SIZE_TOLERANCE else size:.3g}")
+    return float(f"{usual if abs(size / usual - 1) <= DATASET_TOLERANCE else size:.3g}")
 
 
 def raise_problems(problems: Sequence[str], summary: str) -> None:

@@ -164,6 +164,16 @@ def test_oblong_pixels_are_told_and_resampled_along_both_axes(tmp_path: Path) ->
     assert found.shape == (40, 120, 4)
 
 
+def test_pixels_as_unlike_as_those_of_one_dataset_are_taken(tmp_path: Path) -> None:
+    """The builder takes images whose pixels differ by 5 % from the usual ones."""
+    path = tmp_path / "scene.tif"
+    image = write_raster(path, 20, 20, pixel_m=10.4)
+    np.testing.assert_array_equal(all_pixels(path)[0], np.moveaxis(image, 0, -1))
+    write_raster(path, 20, 20, pixel_m=10.6)
+    with pytest.raises(RasterError, match=r"pixels of 10\.6 m, the model was trained on 10 m"):
+        all_pixels(path)
+
+
 @pytest.mark.parametrize("missing", [-9999.0, np.nan])
 def test_a_band_without_data_leaves_the_pixel_without(tmp_path: Path, missing: float) -> None:
     image = np.full((4, 20, 30), 0.2, np.float32)
