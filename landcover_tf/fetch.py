@@ -86,11 +86,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _program(config: FetchConfig) -> int:
-    try:
-        from landcover_tf.sentinel2.fetch_bucket import Bucket
-        from landcover_tf.sentinel2.fetch_http import HttpClient
-    except ImportError as error:
-        raise ConfigError("fetch needs requests: pip install 'landcover-tf[fetch]'") from error
+    from landcover_tf.sentinel2.fetch_bucket import Bucket
+    from landcover_tf.sentinel2.fetch_http import HttpClient
     from landcover_tf.sentinel2.fetch_search import Wanted
     from landcover_tf.sentinel2.fetch_worldcover import WorldCover
     from landcover_tf.sentinel2.tiles import parse_tile

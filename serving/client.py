@@ -201,12 +201,8 @@ def _transport(
         return RpcTransport(
             address, model=model, version=info.version, timeout_s=settings.timeout_s
         )
-    try:
-        from serving.rest import RestTransport
-    except ImportError as error:
-        raise ServerError(
-            f"a model server needs the extra landcover-tf[serving]: {error}"
-        ) from error
+    from serving.rest import RestTransport
+
     return RestTransport(
         address,
         model=model,

@@ -1,0 +1,47 @@
+"""What the packages import is what `setup.cfg` asks for."""
+
+import ast
+import configparser
+import re
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("landcover_tf", "tfrecords_builder", "tuning", "serving")
+DISTRIBUTIONS = {
+    "PIL": "pillow",
+    "grpc": "grpcio",
+    "keras_tuner": "keras-tuner",
+    "skimage": "scikit-image",
+    "sklearn": "scikit-learn",
+    "google_crc32c": "google-crc32c",
+    "pystac_client": "pystac-client",
+    "tensorflow_serving": "tensorflow-serving-api",
+}
+"""Where a package is distributed under another name."""
+
+
+def imported():
+    """Returns the distributions of all imports, wherever in a module they are."""
+    names = set()
+    for path in (path for package in PACKAGES for path in (ROOT / package).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                names |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                names.add(node.module.partition(".")[0])
+    others = names - set(sys.stdlib_module_names) - set(PACKAGES)
+    return {DISTRIBUTIONS.get(name, name) for name in others}
+
+
+def declared():
+    """Returns the distributions that the packages or their extras need, those of tests left out."""
+    config = configparser.RawConfigParser()
+    config.read(ROOT / "setup.cfg", encoding="utf-8")
+    extras = [value for name, value in config["options.extras_require"].items() if name != "test"]
+    lines = "\n".join([config["options"]["install_requires"], *extras]).split()
+    return {re.split("[<>=[]", line)[0] for line in lines}
+
+
+def test_all_that_is_imported_is_declared():
+    assert imported() - declared() == set()
