@@ -1,7 +1,8 @@
 """`dataset.json`: everything a reader needs to know of the shards beside it."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,12 @@ import numpy as np
 
 from landcover_tf.band_statistics import BandStatistics
 from landcover_tf.errors import ConfigError, DatasetError
-from landcover_tf.files import read_json, sha256_of, write_json
+from landcover_tf.executors import usable_cores
+from landcover_tf.files import KnownHashes, read_json, write_json
 from landcover_tf.grid import PatchGrid
 from landcover_tf.legend import Legend
 from landcover_tf.normalizer import Normalizer
+from landcover_tf.progress import progress
 from landcover_tf.upsampling import Upsampling
 
 SCHEMA_VERSION = 1
@@ -179,27 +182,34 @@ class DatasetInfo:
         """Returns the paths of a split's shards that hold records."""
         return [Path(folder) / s.file for s in self.split(split).shards if s.records]
 
-    def verify(self, folder: str | Path, *, checksums: bool = True) -> None:
+    def verify(
+        self,
+        folder: str | Path,
+        *,
+        splits: Iterable[str] | None = None,
+        checksums: bool = True,
+        hashes: KnownHashes | None = None,
+    ) -> None:
         """Checks that every shard is there and unchanged.
 
         Args:
             folder: The dataset folder.
+            splits: Those to look at; None is all.
             checksums: Also read every byte and compare SHA-256; without, only sizes.
+            hashes: What is known of files that were read before; gets what is read now.
 
         Raises:
             DatasetError: Names every shard that is missing or changed.
         """
-        problems = []
-        for shard in (s for split in self.splits.values() for s in split.shards):
-            path = Path(folder) / shard.file
-            if not path.is_file():
-                problems.append(f"{shard.file} is missing")
-            elif path.stat().st_size != shard.bytes:
-                problems.append(
-                    f"{shard.file} has {path.stat().st_size} bytes instead of {shard.bytes}"
-                )
-            elif checksums and sha256_of(path) != shard.sha256:
-                problems.append(f"{shard.file} differs from its SHA-256")
+        names = self.splits if splits is None else splits
+        shards = [shard for name in names for shard in self.splits[name].shards]
+        sha256_of = (hashes or KnownHashes()).sha256_of if checksums else None
+        # In threads, because one core hashes slower than many disks read.
+        with ThreadPoolExecutor(usable_cores()) as pool:
+            found = pool.map(lambda shard: _problem(shard, Path(folder), sha256_of), shards)
+            if checksums:
+                found = progress(found, label="checking shards", total=len(shards), unit="shard")
+            problems = [problem for problem in found if problem]
         if problems:
             raise DatasetError(
                 f"dataset {folder} is damaged: {'; '.join(problems)}; copy or build it again"
@@ -309,3 +319,14 @@ class DatasetInfo:
             ),
             validity_bits=values.get("validity_bits", {}),
         )
+
+
+def _problem(shard: ShardInfo, folder: Path, sha256_of: Callable[[Path], str] | None) -> str | None:
+    path = folder / shard.file
+    if not path.is_file():
+        return f"{shard.file} is missing"
+    if path.stat().st_size != shard.bytes:
+        return f"{shard.file} has {path.stat().st_size} bytes instead of {shard.bytes}"
+    if sha256_of is not None and sha256_of(path) != shard.sha256:
+        return f"{shard.file} differs from its SHA-256"
+    return None

@@ -178,6 +178,35 @@ def sha256_of(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+class KnownHashes:
+    """SHA-256 of files that is kept: a file is read again only where its size or time changed.
+
+    Args:
+        path: JSON file that holds them from one process to the next; None keeps them in memory.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._path = path
+        kept = path is not None and path.is_file()
+        self._known: dict[str, dict[str, Any]] = read_json(path) if path and kept else {}
+
+    def sha256_of(self, path: Path) -> str:
+        """Returns the SHA-256 of a file's bytes in hexadecimal."""
+        status = path.stat()  # Before the reading: what changes meanwhile is read again.
+        stamp = {"bytes": status.st_size, "mtime_ns": status.st_mtime_ns}
+        known = self._known.get(str(path.resolve()), {})
+        if known.items() >= stamp.items():
+            return str(known["sha256"])
+        digest = sha256_of(path)
+        self._known[str(path.resolve())] = stamp | {"sha256": digest}
+        return digest
+
+    def save(self) -> None:
+        """Writes what is known to the file, if there is one."""
+        if self._path is not None:
+            write_json(self._path, self._known)
+
+
 def _missing_parents(path: Path) -> list[Path]:
     """Returns the folders to be made for `path`, the innermost first."""
     return [folder for folder in path.parents if not folder.exists()]

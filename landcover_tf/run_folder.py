@@ -36,6 +36,11 @@ class RunFolder:
         return self.path / "dataset.json"
 
     @property
+    def shard_hashes(self) -> Path:
+        """SHA-256 of the shards that were read, so that they are not read again for it."""
+        return self.path / "shard_hashes.json"
+
+    @property
     def model_spec(self) -> Path:
         """What is needed to build the network again."""
         return self.path / "model_spec.json"

@@ -25,7 +25,7 @@ from landcover_tf.evaluation.predictions import (
 )
 from landcover_tf.evaluation.regions import block_names, labelled_pixels, split_entries
 from landcover_tf.evaluation.run_calibration import CalibrationMethod, run_calibration
-from landcover_tf.files import json_number, write_json, write_text
+from landcover_tf.files import KnownHashes, json_number, write_json, write_text
 from landcover_tf.model_info import Calibration
 from landcover_tf.pictures import save_confusion_matrix
 from landcover_tf.run_folder import RunFolder
@@ -60,9 +60,9 @@ def evaluate_run(run: RunFolder, folder: Path, settings: Settings) -> str:
         DatasetError: The dataset has other bands or classes, is damaged, or lacks the split.
         RunError: The weights do not fit the run's specification.
     """
-    model, _, trained_on = load_trained(run)
-    info = _dataset(folder, trained_on)
-    info.split(settings.split)
+    trained_on = DatasetInfo.load(run.dataset)
+    info = _dataset(run, folder, trained_on, settings)
+    model, _, _ = load_trained(run)
     logits = logits_of(model)
     calibration = run_calibration(
         run, logits, info, folder, trained_on=trained_on, method=settings.calibration,
@@ -111,14 +111,23 @@ def evaluate_run(run: RunFolder, folder: Path, settings: Settings) -> str:
     return text
 
 
-def _dataset(folder: Path, trained_on: DatasetInfo) -> DatasetInfo:
+def _dataset(
+    run: RunFolder, folder: Path, trained_on: DatasetInfo, settings: Settings
+) -> DatasetInfo:
+    """Returns the dataset's description after checking that it fits and what is read of it."""
     info = DatasetInfo.load(folder)
     if info.band_names != trained_on.band_names or info.legend.codes != trained_on.legend.codes:
         raise DatasetError(
             f"dataset {folder} has other bands or classes than the run was trained with; give "
             "the --data-dir of the training"
         )
-    info.verify(folder, checksums=False)
+    info.split(settings.split)
+    splits = {settings.split} | ({"train"} if settings.baseline else set())
+    if info.data_hash == trained_on.data_hash:
+        splits.add("val")  # For the calibration.
+    hashes = KnownHashes(run.shard_hashes)
+    info.verify(folder, splits=[s for s in info.splits if s in splits], hashes=hashes)
+    hashes.save()
     return info
 
 

@@ -14,7 +14,14 @@ import tensorflow as tf
 from landcover_tf import cli, locks, provenance
 from landcover_tf.distributed import Devices, choose_devices
 from landcover_tf.errors import OutputError, RunError
-from landcover_tf.files import json_number, no_empty_folder, read_json, write_json, write_text
+from landcover_tf.files import (
+    KnownHashes,
+    json_number,
+    no_empty_folder,
+    read_json,
+    write_json,
+    write_text,
+)
 from landcover_tf.run_folder import FINISHED, RunFolder
 from landcover_tf.training.batches import Batches
 from landcover_tf.training.building import Built, build
@@ -79,11 +86,14 @@ def _train(
             if devices.any_worker(found.finished):
                 return _finished_before(found)
             resume = _resumes(found, devices)
+            hashes = KnownHashes(found.run.shard_hashes)
+            found.info.verify(config.data_dir, splits=("train", "val"), hashes=hashes)
             session = Session(
                 config=config,
                 found=found,
                 devices=devices,
                 resume=resume,
+                hashes=hashes,
                 built=build(config, found.info, devices, resume=resume),
                 batches=Batches(config, found.info, devices),
             )
@@ -132,6 +142,8 @@ class Session:
     devices: Devices
     resume: bool
     """Whether the run folder holds a state to go on from."""
+    hashes: KnownHashes
+    """Those of the shards."""
 
     def run(self, on_epoch: Callable[[Row], bool | None] | None = None) -> Outcome:
         """Trains, fills the run folder, and returns how it ended.
@@ -170,6 +182,7 @@ class Session:
     def _describe(self) -> None:
         """Tells what the run is before it begins, so that an interrupted run explains itself."""
         write_settings(self.config, self.found)
+        self.hashes.save()
         self.built.spec.save(self.found.run.model_spec)
         if self.built.pretrained is not None:
             write_json(self.found.run.pretrained, asdict(self.built.pretrained))

@@ -98,6 +98,7 @@ def test_missing_and_changed_shards_are_all_named(tmp_path):
     info.verify(tmp_path, checksums=False)
     with pytest.raises(DatasetError, match=r"train-00000-of-00001\.tfrecord differs from its SHA"):
         info.verify(tmp_path)
+    info.verify(tmp_path, splits=[])
     shard.write_bytes(b"ab")
     with pytest.raises(DatasetError, match="has 2 bytes instead of 3"):
         info.verify(tmp_path)

@@ -1,5 +1,6 @@
 """What JSON has no word for, texts in other locales, and folders that a failure leaves."""
 
+import hashlib
 import math
 import os
 import subprocess
@@ -9,7 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from landcover_tf.files import json_number, no_empty_folder, read_json, write_csv, write_json
+from landcover_tf.files import (
+    KnownHashes,
+    json_number,
+    no_empty_folder,
+    read_json,
+    write_csv,
+    write_json,
+)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, np.float32(np.inf)])
@@ -56,3 +64,21 @@ def test_names_of_any_letters_are_written_in_any_locale(tmp_path):
     )  # fmt: skip
     assert (tmp_path / "a.csv").read_text(encoding="utf-8") == "name\nforêt\n"
     assert (tmp_path / "a.txt").read_text(encoding="utf-8") == "forêt"
+
+
+def test_a_file_is_hashed_again_only_where_size_or_time_changed(tmp_path):
+    kept, file = tmp_path / "hashes.json", tmp_path / "file"
+    file.write_bytes(b"one")
+    one = hashlib.sha256(b"one").hexdigest()
+    os.utime(file, ns=(5, 5))
+    hashes = KnownHashes(kept)
+    assert hashes.sha256_of(file) == one
+    hashes.save()
+    file.write_bytes(b"two")
+    os.utime(file, ns=(5, 5))
+    assert KnownHashes(kept).sha256_of(file) == one
+    os.utime(file, ns=(5, 6))
+    assert KnownHashes(kept).sha256_of(file) == hashlib.sha256(b"two").hexdigest()
+    file.write_bytes(b"three")
+    os.utime(file, ns=(5, 5))
+    assert KnownHashes(kept).sha256_of(file) == hashlib.sha256(b"three").hexdigest()

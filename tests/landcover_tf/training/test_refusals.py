@@ -11,7 +11,7 @@ import tensorflow as tf
 from fakes.small_dataset import write_small_dataset
 from fakes.small_loop import settings
 
-from landcover_tf import train
+from landcover_tf import evaluate, train
 from landcover_tf.distributed import Devices
 from landcover_tf.errors import ConfigError, DatasetError, ModelError, OutputError
 from landcover_tf.files import write_json
@@ -47,6 +47,40 @@ def test_the_program_tells_of_one_class_in_a_sentence(tmp_path, capsys):
     assert "needs at least two classes" in error and "1 (urban)" in error
     assert "Traceback" not in error
     assert not (tmp_path / "run").exists()
+
+
+def changed_shard(folder: Path, *, how: str) -> str:
+    """Writes a dataset, changes a shard but not its size, and returns that shard's name."""
+    info = write_small_dataset(folder, train=4, val=2)
+    shard = info.shard_paths(folder, "val")[0]
+    content = bytearray(shard.read_bytes())
+    if how == "flipped byte":
+        content[len(content) // 2] ^= 1
+    else:  # Sound records, of another dataset.
+        other = write_small_dataset(folder.with_name("other"), train=4, val=2, seed=1)
+        content = other.shard_paths(folder.with_name("other"), "val")[0].read_bytes()
+    assert len(content) == shard.stat().st_size
+    shard.write_bytes(content)
+    return shard.name
+
+
+@pytest.mark.parametrize("how", ["flipped byte", "other shard"])
+def test_a_changed_shard_is_told_before_training_and_evaluation(tmp_path, capsys, how):
+    name = changed_shard(tmp_path / "data", how=how)
+    folders = ["--data-dir", str(tmp_path / "data"), "--output-dir", str(tmp_path / "run")]
+    size = ["--patch-size", "32", "--batch-size", "2", "--epochs", "1"]
+    assert train.main([*folders, *size, "--model", "resnet18", "--encoder-weights", "none"]) == 2
+    assert f"is damaged: {name} differs from its SHA-256; copy" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+    config = settings(tmp_path / "data", tmp_path / "run")
+    found = check(config)
+    write_settings(config, found)
+    write_json(found.run.summary, {"status": FINISHED})
+    for path in (found.run.model_spec, found.run.best_weights):
+        path.touch()
+    assert evaluate.main(["--run-dir", str(found.run.path), "--split", "train"]) == 2
+    assert f"is damaged: {name} differs from its SHA-256; copy" in capsys.readouterr().err
 
 
 @contextmanager
