@@ -49,6 +49,17 @@ def test_the_whole_file_is_hashed_while_it_is_read(tmp_path, compression, damage
     assert digest.hexdigest() == hashlib.sha256(data).hexdigest()
 
 
+def test_a_reading_that_is_given_up_does_not_read_the_rest_to_hash_it(tmp_path):
+    path = tmp_path / "f"
+    written(path)
+    path.write_bytes(path.read_bytes() + bytes(3_000_000))
+    digest = hashlib.sha256()
+    records = read_records(path, "none", digest=digest)
+    assert next(records) == RECORDS[0]
+    records.close()
+    assert digest.hexdigest() != hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def test_gzip_files_carry_no_name_and_no_time(tmp_path):
     written(tmp_path / "a", "gzip")
     written(tmp_path / "b", "gzip")

@@ -43,6 +43,18 @@ def test_radial_weight_by_hand() -> None:
     assert weights[0, 0] == np.float32(WEIGHT_FLOOR)  # r > 1 in the corners.
 
 
+# The margin is 16 pixels, or a quarter of a smaller overlap; the ramp is as long as the rest.
+@pytest.mark.parametrize(
+    ("size", "overlap", "margin", "ramp"), [(256, 96, 16, 64), (64, 32, 8, 16)]
+)
+def test_cosine_weight_by_hand(size: int, overlap: int, margin: int, ramp: int) -> None:
+    line = patch_weights("cosine", size, overlap)[size // 2]
+    assert (line[:margin] == np.float32(WEIGHT_FLOOR)).all()
+    middle = margin + ramp // 2
+    assert line[middle] == pytest.approx(0.5 - 0.5 * np.cos(np.pi * (ramp // 2 + 0.5) / ramp))
+    assert (line[margin + ramp : size - margin - ramp] == 1).all()
+
+
 def test_cosine_weights_sum_to_one_on_the_patch_grid() -> None:
     line = patch_weights("cosine", 256, 96)[128]  # Row 128 has the row ramp at 1.
     total = line[:96][16:80] + line[160:256][16:80]

@@ -17,18 +17,50 @@ from serving.mosaic import merge
 from serving.predict import main
 
 
+def write_part(folder: Path, codes: np.ndarray, confidence: np.ndarray, *, cols: int = 0) -> Path:
+    """Writes a map, uint8 [16, 16], some columns east, with its confidence; returns the map."""
+    folder.mkdir()
+    for name, values in (("map.tif", codes), ("confidence.tif", confidence)):
+        with rasterio.open(
+            folder / name, "w", driver="GTiff", width=16, height=16, count=1, dtype="uint8",
+            crs="EPSG:32634", transform=Affine(10, 0, 600_000 + 10 * cols, 0, -10, 4_200_000),
+        ) as dataset:  # fmt: skip
+            dataset.write(values, 1)
+    return folder / "map.tif"
+
+
+def all_of(value: int) -> np.ndarray:
+    return np.full((16, 16), value, np.uint8)
+
+
+def test_the_more_confident_pixel_wins_and_no_data_never_does(tmp_path: Path) -> None:
+    right = np.arange(16) >= 8
+    # A scene's corner without data has the confidence 255, as all maps write it.
+    codes = np.where(right, all_of(20), all_of(0))
+    confidence = np.where(right, all_of(200), all_of(255))
+    confidence[-1, right] = 100  # As confident as the other map.
+    a = write_part(tmp_path / "a", all_of(10), all_of(100))
+    b = write_part(tmp_path / "b", codes, confidence)
+    wanted = predict_options(picture=False, stac=False).outputs
+    for parts, in_last_row in (((a, b), 10), ((b, a), 20)):
+        path = tmp_path / parts[0].parent.name / "all.tif"
+        found = merge(parts, load_legend("landcover9"), path, wanted, {})
+        merged = []
+        for file in (path, path.with_name("all_confidence.tif")):
+            with rasterio.open(file) as dataset:
+                merged.append(dataset.read(1))
+        expected = np.where(right, [[[20]], [[200]]], [[[10]], [[100]]]).repeat(16, axis=1)
+        expected[0, -1, right], expected[1, -1, right] = in_last_row, 100
+        np.testing.assert_array_equal(merged, expected)
+        assert found.counts[10] == 16 * 8 + 8 * (in_last_row == 10)
+
+
 def test_more_maps_than_may_be_open_are_merged(tmp_path: Path) -> None:
     legend = load_legend("landcover9")
-    parts = [tmp_path / str(number) / "map.tif" for number in range(40)]
-    for number, part in enumerate(parts):
-        part.parent.mkdir()
-        for file, value in ((part, 10), (part.with_name("confidence.tif"), 100 + number)):
-            transform = Affine(10, 0, 600_000 + 80 * number, 0, -10, 4_200_000)
-            with rasterio.open(
-                file, "w", driver="GTiff", width=16, height=16, count=1, dtype="uint8",
-                crs="EPSG:32634", transform=transform,
-            ) as dataset:  # fmt: skip
-                dataset.write(np.full((1, 16, 16), value, np.uint8))
+    parts = [
+        write_part(tmp_path / str(number), all_of(10), all_of(100 + number), cols=8 * number)
+        for number in range(40)
+    ]
     wanted = predict_options(picture=False, stac=False).outputs
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(

@@ -119,6 +119,11 @@ def test_probability_vote_by_hand() -> None:
     assert voted[1].tolist() == [[50, 53, 50]]
 
 
+def test_probability_vote_takes_the_lowest_class_at_a_tie() -> None:
+    block = np.array([[[1]], [[9]], [[50]], [[50]]], np.uint8)
+    assert probability_vote(block, 3).tolist() == [[[0]], [[50]]]
+
+
 def test_label_vote_keeps_its_own_class_at_a_tie() -> None:
     labels = np.array([[2, 2, 0, 0]], np.uint8)
     block = np.stack([labels, np.full_like(labels, 7)])

@@ -60,6 +60,15 @@ def test_close_pairs_and_distance_agree_with_brute_force(corners, distance, seed
     assert prints.min_distance(groups) == (None if least is None else pytest.approx(least))
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_distances_count_the_smaller_of_two_pixels(order):
+    # From x = 0 to 100 m with pixels of 10 m, and from 200 to 400 m with pixels of 20 m.
+    prints = locate([place(0, 0), place(200, 0, pixel=20.0)][::order])
+    assert prints.distance(np.array([[0, 1]])).tolist() == [10]
+    assert prints.close_pairs(10, np.arange(2)).tolist() == []
+    assert prints.close_pairs(10.5, np.arange(2)).tolist() == [[0, 1]]
+
+
 def rectangles(random, count, *, across_m, east_m=0.0):
     """Rectangles of unequal sides and pixels in a square."""
     corner = random.uniform(0, across_m, (count, 2)) + np.array([east_m, 0])

@@ -234,12 +234,12 @@ def write_zones(path, numbers, **profile):
     return write_raster(path, numbers, **grid, **profile)
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "float32"])
-def test_zone_rasters_number_the_units(tmp_path, dtype):
+@pytest.mark.parametrize(
+    ("dtype", "nodata"), [("uint8", 0), ("uint8", 255), ("float32", np.nan), ("float32", -9999)]
+)
+def test_zone_rasters_number_the_units(tmp_path, dtype, nodata):
     numbers = np.repeat(np.arange(4, dtype=dtype), 4)[None].repeat(16, axis=0)
-    nodata = 0
-    if dtype == "float32":
-        numbers[numbers == 0] = nodata = np.nan
+    numbers[numbers == 0] = nodata
     zones = write_zones(tmp_path / "zones.tif", numbers, nodata=nodata)
     rasters = [raster("a")]
     candidates = candidates_of(rasters, overlap=0)

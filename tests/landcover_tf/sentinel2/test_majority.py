@@ -84,6 +84,12 @@ def test_ties_neither_enlarge_a_class_nor_move_its_border(tmp_path):
         grid=GRID * Affine.translation(5, 8), height=20, width=20,
     )  # fmt: skip
     assert np.array_equal(part.codes, found[8:28, 5:25])
+    # And of a grid whose origin was rounded to a little less than whole pixels.
+    rounded = warp_labels(
+        find_label_rasters(path), load_crosswalk("landcover9", "landcover9"), crs=CRS,
+        grid=Affine.translation(-1e-7, 0) * GRID, height=SIDE, width=SIDE,
+    )  # fmt: skip
+    assert np.array_equal(rounded.codes, found)
 
 
 @pytest.mark.parametrize("side", [10, 7, 5])

@@ -212,6 +212,30 @@ def test_a_run_goes_on_in_the_precision_of_another_device(data_dir, tmp_path, ca
     assert ("optimizer/loss_scale" in state) == (not scaled)
 
 
+def test_averages_remember_few_steps_at_first_and_are_the_best_weights(data_dir, tmp_path):
+    decays, epochs = [], []
+
+    def noted(batches, decay):
+        decays.append(decay)
+        return train(batches, decay)
+
+    def keep(row):
+        both = loop.stepper.averages, loop.stepper.averaged
+        epochs.append([[v.numpy() for v in values] for values in both])
+
+    config = settings(data_dir, tmp_path / "run", epochs=2, ema_decay=0.3)
+    loop = small_loop(config, on_epoch=keep)
+    train, loop.stepper.train = loop.stepper.train, noted
+    assert loop.train(StopRequest())
+    # (1 + n) / (10 + n): 1/10, 2/11, 3/12, and 4/13 is above 0.3.
+    assert decays == pytest.approx([1 / 10, 2 / 11, 3 / 12, 0.3, 0.3, 0.3])
+    averages, trained = epochs[best_on_disk(loop.run.best_weights).epoch - 1]
+    loop.stepper.model.load_weights(loop.run.best_weights)
+    for variable, average in zip(loop.stepper.averaged, averages, strict=True):
+        np.testing.assert_array_equal(variable.numpy(), average, err_msg=variable.path)
+    assert not np.array_equal(averages[0], trained[0])
+
+
 def test_the_profiled_steps_are_those_of_the_process(data_dir, tmp_path):
     loop = small_loop(settings(data_dir, tmp_path / "run", profile_steps=(1, 1)))
     loop.progress.epoch = 2  # As if it went on with a run.
