@@ -142,6 +142,17 @@ class DatasetInfo:
         return tuple(band.offset for band in self.bands)
 
     @property
+    def usual_range(self) -> np.ndarray | None:
+        """Reflectance that 2 % and 98 % of the usable training pixels do not exceed.
+
+        float64 [2, bands]; None where there are no such pixels.
+        """
+        if not self.statistics.count:
+            return None
+        limits = np.stack([self.statistics.percentile(q) for q in (2, 98)])
+        return np.asarray(limits * np.array(self.scale) + np.array(self.offset))
+
+    @property
     def gap_px(self) -> int:
         """Least distance in pixels that the build kept between patches of different splits."""
         if self.build_config.get("split") == "random":

@@ -39,8 +39,9 @@ TALLEST_PANEL = 3.0
 class Stretch:
     """How bright values are drawn: linear between two limits, then lightened in the shadows."""
 
-    low: float
-    high: float
+    low: float | np.ndarray
+    """One for all bands, or [bands]."""
+    high: float | np.ndarray
 
     @staticmethod
     def of(values: np.ndarray) -> "Stretch":
@@ -48,9 +49,19 @@ class Stretch:
         low, high = np.percentile(values, (2, 98)) if values.size else (0.0, 1.0)
         return Stretch(low=float(low), high=float(high))
 
+    @staticmethod
+    def of_bands(low: np.ndarray, high: np.ndarray) -> "Stretch":
+        """Returns that between usual values of each band, both [bands].
+
+        Each band is black at its own low value, or haze, which is strongest in blue, would tint
+        everything; all have the span of the widest, or the colours of the ground would be lost.
+        """
+        return Stretch(low=low, high=low + np.max(high - low))
+
     def apply(self, values: np.ndarray) -> np.ndarray:
         """Returns the brightness of values of any shape, uint8; NaN is black."""
-        scaled = (values.astype(np.float32) - self.low) / max(self.high - self.low, 1e-6)
+        span = np.maximum(np.subtract(self.high, self.low), 1e-6).astype(np.float32)
+        scaled = (values.astype(np.float32) - np.asarray(self.low, np.float32)) / span
         scaled = np.clip(np.nan_to_num(scaled, copy=False), 0, 1)
         return np.asarray((scaled**0.8 * 255).astype(np.uint8))
 
@@ -80,7 +91,7 @@ def composite(
     *,
     wanted: Sequence[str] = TRUE_COLOUR,
     valid: np.ndarray | None = None,
-    stretch: np.ndarray | None = None,
+    limits: np.ndarray | None = None,
 ) -> np.ndarray:
     """Returns a stretched colour picture of the bands that `picture_bands` chooses.
 
@@ -89,11 +100,12 @@ def composite(
         band_names: Names of the bands.
         wanted: Sentinel-2 names for red, green and blue.
         valid: True where pixels are drawn, bool [height, width].
-        stretch: Those of them that count for the stretch, so that clouds need not darken the
-            rest; all of them by default, or where there is none.
+        limits: Usual lowest and highest values of each band, [2, bands], for pictures that are to
+            look alike, as `DatasetInfo.usual_range`.
 
     Returns:
-        uint8 [height, width, 3], stretched between the 2nd and 98th percentile of all three.
+        uint8 [height, width, 3], stretched as `Stretch.of_bands` does between `limits`; without
+        them between the 2nd and 98th percentile of all three bands of this picture.
     """
     chosen = [index - 1 for index in picture_bands(band_names, wanted)]
     picture = reflectance[..., chosen].astype(np.float32)
@@ -101,8 +113,8 @@ def composite(
         valid = np.asarray(np.isfinite(picture).all(axis=-1))
     if not valid.any():
         return np.zeros((*picture.shape[:2], 3), np.uint8)
-    counted = valid if stretch is None or not (stretch & valid).any() else stretch & valid
-    drawn = Stretch.of(picture[counted]).apply(picture)
+    stretch = Stretch.of(picture[valid]) if limits is None else Stretch.of_bands(*limits[:, chosen])
+    drawn = stretch.apply(picture)
     drawn[~valid] = 0
     return drawn
 

@@ -143,7 +143,7 @@ def _samples(folder: Path, info: DatasetInfo) -> dict[str, str]:
     """Returns a picture of each split: images above their labels."""
     from landcover_tf.pictures import class_picture, composite
 
-    pictures = {}
+    pictures, limits = {}, info.usual_range
     step = -(-info.patch_grid.patch_size // SAMPLE_PX)
     for split in info.splits:
         columns = []
@@ -155,7 +155,7 @@ def _samples(folder: Path, info: DatasetInfo) -> dict[str, str]:
             has_data = (validity & np.uint8(ValidityBit.NODATA)) == 0
             reflectance = image * np.array(info.scale) + np.array(info.offset)
             pair = (
-                composite(reflectance, info.band_names, valid=has_data),
+                composite(reflectance, info.band_names, valid=has_data, limits=limits),
                 class_picture(label, info.legend),
             )
             framed = [np.pad(p, ((2, 2), (2, 2), (0, 0)), **WHITE) for p in pair]

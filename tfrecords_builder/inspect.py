@@ -105,7 +105,10 @@ def write_picture(patch: Patch, info: DatasetInfo, path: Path) -> None:
     usable = (patch.validity & np.uint8(info.invalid_bits)) == 0
     reflectance = patch.image * np.array(info.scale, np.float32) + np.array(info.offset, np.float32)
     panels = [
-        ("image", composite(reflectance, patch.band_names, valid=has_data)),
+        (
+            "image",
+            composite(reflectance, patch.band_names, valid=has_data, limits=info.usual_range),
+        ),
         ("label", class_picture(patch.label, info.legend)),
         ("usable", np.where(usable[..., None], 255, 40).astype(np.uint8).repeat(3, axis=-1)),
     ]

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from landcover_tf.accuracy.bootstrap import Interval
 from landcover_tf.accuracy.calibration import Reliability
+from landcover_tf.dataset_info import DatasetInfo
 from landcover_tf.evaluation.comparison import STATISTICS, Judged
 from landcover_tf.evaluation.predictions import Shown
 from landcover_tf.files import write_csv
@@ -135,18 +136,16 @@ def draw_reliability_by_class(
     save_figure(figure, path)
 
 
-def draw_predictions(
-    path: Path, patches: Sequence[Shown], legend: Legend, band_names: Sequence[str]
-) -> None:
+def draw_predictions(path: Path, patches: Sequence[Shown], info: DatasetInfo) -> None:
     """Draws patches in rows: colours, truth, network, baseline."""
     if not patches:
         return
+    legend, limits = info.legend, info.usual_range
     codes = legend.code_of_index
     panels: list[tuple[str, np.ndarray]] = []
     for patch in patches:
         has_data = (patch.image != 0).any(axis=-1)
-        known = patch.label != IGNORED
-        picture = composite(patch.image, band_names, valid=has_data, stretch=known)
+        picture = composite(patch.image, info.band_names, valid=has_data, limits=limits)
         panels.append(("image", picture))
         panels.append(("truth", class_picture(codes[patch.label], legend)))
         panels.append(("U-Net", _where_known(codes[patch.network], patch.label, legend)))

@@ -237,7 +237,7 @@ def _write(
     report.draw_reliability(folder / "reliability.png", top)
     by_class = (found.before_by_class, found.after_by_class, found.baseline_by_class)
     report.draw_reliability_by_class(folder / "reliability_by_class.png", by_class, legend)
-    report.draw_predictions(folder / "predictions.png", found.shown, legend, info.band_names)
+    report.draw_predictions(folder / "predictions.png", found.shown, info)
     write_text(folder / "table.txt", text + "\n")
     # Last, because its presence says that the evaluation is complete.
     write_json(folder / "scores.json", values)

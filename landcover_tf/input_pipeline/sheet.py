@@ -61,21 +61,17 @@ def _program(config: SheetConfig) -> None:
 
 def draw(info: "DatasetInfo", config: SheetConfig) -> None:
     """Writes the sheet."""
-    import numpy as np
-
     from landcover_tf.pictures import class_picture, composite, save_panels
 
     images, labels = _varied_batch(info, config)
     versions = every_version(info, images, labels, config.seed)
-    # One stretch for all, or haze and shadow would be stretched away.
-    strip = np.concatenate([image for _, image, _ in versions], axis=1)
-    picture = composite(strip, info.band_names, valid=(strip != 0).any(axis=-1))
+    limits = info.usual_range
     panels = []
-    for (name, _, label), part in zip(
-        versions, np.split(picture, len(versions), axis=1), strict=True
-    ):
+    for name, image, label in versions:
+        has_data = (image != 0).any(axis=-1)
+        picture = composite(image, info.band_names, valid=has_data, limits=limits)
         codes = info.legend.code_of_index[label]
-        panels += [(name, part), ("its label", class_picture(codes, info.legend))]
+        panels += [(name, picture), ("its label", class_picture(codes, info.legend))]
     save_panels(
         config.output,
         panels,

@@ -192,7 +192,9 @@ class Session:
         if not (self.config.tensorboard and self.devices.chief):
             return None
         info = self.found.info
-        log = TensorBoardLog(self.found.run.tensorboard, info.legend, info.band_names)
+        log = TensorBoardLog(
+            self.found.run.tensorboard, info.legend, info.band_names, info.usual_range
+        )
         log.settings(cli.config_dict(self.config))
         return log
 

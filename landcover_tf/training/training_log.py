@@ -37,12 +37,20 @@ class TensorBoardLog:
         folder: Log folder.
         legend: Names and colours of the classes.
         band_names: Bands of the examples.
+        limits: Their usual values, as `pictures.composite` takes them.
     """
 
-    def __init__(self, folder: Path, legend: Legend, band_names: Sequence[str]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        legend: Legend,
+        band_names: Sequence[str],
+        limits: np.ndarray | None = None,
+    ) -> None:
         self.folder = folder
         self.legend = legend
         self.band_names = band_names
+        self.limits = limits
         self._writer = tf.summary.create_file_writer(str(folder))
 
     def settings(self, values: Mapping[str, Any]) -> None:
@@ -76,7 +84,7 @@ class TensorBoardLog:
         """Draws patches: colours, truth, prediction and errors (red) side by side."""
         with self._writer.as_default(step=number):
             for position, example in enumerate(examples):
-                picture = example_picture(example, self.legend, self.band_names)
+                picture = example_picture(example, self.legend, self.band_names, self.limits)
                 tf.summary.image(f"prediction {position}", picture[None])
         self._writer.flush()
 
@@ -96,7 +104,9 @@ class TensorBoardLog:
         return tf.io.decode_png(path.read_bytes(), channels=3)[None].numpy()
 
 
-def example_picture(example: Example, legend: Legend, band_names: Sequence[str]) -> np.ndarray:
+def example_picture(
+    example: Example, legend: Legend, band_names: Sequence[str], limits: np.ndarray | None = None
+) -> np.ndarray:
     """Returns colours, truth, prediction and error side by side, uint8 [height, 4 width, 3].
 
     In the last panel correct pixels are white, wrong ones red, ignored ones grey.
@@ -108,7 +118,7 @@ def example_picture(example: Example, legend: Legend, band_names: Sequence[str])
     error[wrong], error[~known] = (200, 30, 30), (190, 190, 190)
     codes = legend.code_of_index
     panels = [
-        composite(example.image, band_names, valid=has_data),
+        composite(example.image, band_names, valid=has_data, limits=limits),
         class_picture(codes[example.label], legend),
         class_picture(codes[example.predicted], legend),
         error,

@@ -76,6 +76,15 @@ def test_classes_are_counted_in_the_order_of_the_legend(tmp_path):
         info.class_counts("val")
 
 
+def test_the_usual_range_is_reflectance_and_absent_without_pixels(tmp_path):
+    info = dataset(tmp_path)
+    values = np.repeat(np.array([1000, 2000, 3000], np.uint16), [10, 80, 10])[:, None]
+    known = dataclasses.replace(info, statistics=BandStatistics.from_pixels(values, ("B02",)))
+    # 1000 * 1e-4 - 0.1 and 3000 * 1e-4 - 0.1.
+    np.testing.assert_allclose(known.usual_range, [[0.0], [0.2]], atol=1e-12)
+    assert dataclasses.replace(info, statistics=BandStatistics.empty(("B02",))).usual_range is None
+
+
 def test_upsampling_is_kept_and_older_files_lack_it(tmp_path):
     upsampling = Upsampling(resampling="bilinear", sharpening="glp")
     info = dataclasses.replace(dataset(tmp_path), upsampling=upsampling)

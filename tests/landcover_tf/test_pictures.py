@@ -40,17 +40,17 @@ def test_letters_that_the_font_lacks_are_told_in_one_sentence(tmp_path, capsys, 
     assert [w for w in recwarn if "Glyph" in str(w.message)] == []
 
 
-def test_a_cloud_outside_the_stretch_does_not_darken_the_rest():
-    rng = np.random.default_rng(0)
-    image = rng.uniform(0.05, 0.1, (40, 40, 3))
-    image[:20] = 0.9
-    clear = np.zeros((40, 40), bool)
-    clear[20:] = True
-    names = ["B02", "B03", "B04"]
-    assert composite(image, names)[20:].max() < 40
-    picture = composite(image, names, stretch=clear)
-    assert picture[20:].max() == 255 and picture[20:].min() == 0
-    assert (picture[:20] == 255).all()
+def test_limits_take_haze_away_and_keep_the_colours_whatever_else_is_in_the_picture():
+    """Each patch had a stretch of its own, of all bands alike: forests were blue, fields cyan."""
+    # Blue, green, red of dark forest, of a field and of a cloud; haze adds 0.06 to blue.
+    image = np.array([[[0.08, 0.04, 0.02], [0.11, 0.12, 0.07], [0.9, 0.9, 0.9]]])
+    limits = np.array([[0.08, 0.04, 0.02], [0.12, 0.12, 0.12]])
+    picture = composite(image, ["B02", "B03", "B04"], limits=limits)
+    # The widest band, red, spans 0.1: red (0.07 - 0.02) / 0.1 = 0.5, green 0.8, blue 0.3.
+    field = [int(255 * part**0.8) for part in (0.5, 0.8, 0.3)]
+    assert picture[0].tolist() == [[0, 0, 0], field, [255, 255, 255]]
+    alone = composite(image[:, :2], ["B02", "B03", "B04"], limits=limits)
+    assert alone.tolist() == picture[:, :2].tolist()
 
 
 def test_a_stretch_reaches_from_black_to_white_and_draws_nan_black():
