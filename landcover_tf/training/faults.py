@@ -7,7 +7,9 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from landcover_tf.dataset_info import DatasetInfo
 from landcover_tf.errors import ConfigError, DatasetError, RunError
+from landcover_tf.tfrecord import read_records
 
 # XLA and cuDNN report exhausted memory as internal errors.
 _OUT_OF_MEMORY = re.compile(
@@ -28,7 +30,7 @@ def explained(data_dir: Path, *, memory_advice: str, workers: int = 1) -> Iterat
 
     Raises:
         ConfigError: Memory is exhausted.
-        DatasetError: A shard cannot be read.
+        DatasetError: A shard cannot be read; where a record is damaged, names shard and record.
         RunError: Another worker was lost.
     """
     try:
@@ -37,6 +39,8 @@ def explained(data_dir: Path, *, memory_advice: str, workers: int = 1) -> Iterat
         reason = str(getattr(error, "message", error)).splitlines()
         if isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(str(error)):
             raise ConfigError(f"out of memory; {memory_advice}") from error
+        if isinstance(error, tf.errors.DataLossError):
+            _read_all(data_dir)
         if isinstance(error, _FILE_ERRORS):
             raise DatasetError(
                 f"a file cannot be read or is damaged ({reason[0]}); check the shards with "
@@ -48,3 +52,12 @@ def explained(data_dir: Path, *, memory_advice: str, workers: int = 1) -> Iterat
                 "again with the same command, and the training goes on from its last state"
             ) from error
         raise
+
+
+def _read_all(data_dir: Path) -> None:
+    """Reads every shard, because TensorFlow's error names neither shard nor record."""
+    info = DatasetInfo.load(data_dir)
+    for split in info.splits.values():
+        for shard in split.shards:
+            for _ in read_records(data_dir / shard.file, info.compression):
+                pass

@@ -11,8 +11,8 @@ from landcover_tf.input_pipeline.dataset import evaluation_dataset
 from landcover_tf.training.faults import explained
 
 
-def told(*, workers: int = 1):
-    return explained(Path("DATA"), memory_advice="lower --batch-size", workers=workers)
+def told(data_dir: Path = Path("DATA"), *, workers: int = 1):
+    return explained(data_dir, memory_advice="lower --batch-size", workers=workers)
 
 
 def test_exhausted_memory_names_the_flags():
@@ -24,17 +24,25 @@ def test_exhausted_memory_names_the_flags():
         raise MemoryError
 
 
-def test_damaged_and_lost_shards_name_the_check(tmp_path):
+def test_a_damaged_record_is_named(tmp_path):
     info = write_small_dataset(tmp_path)
-    (shard,) = info.shard_paths(tmp_path, "val")
+    shard = info.shard_paths(tmp_path, "train")[1]
     content = bytearray(shard.read_bytes())
-    content[len(content) // 2] ^= 1
+    content[len(content) // 2] ^= 1  # In the fourth of seven records.
     shard.write_bytes(content)
-    check = r"tfrecords_builder\.validate DATA"
-    with pytest.raises(DatasetError, match=rf"corrupted record.*{check}"), told():
-        list(evaluation_dataset(info, tmp_path, "val", batch_size=1))
+    named = rf"shard {shard}, record 3: corrupted record, its checksum differs; copy or build"
+    with pytest.raises(DatasetError, match=named), told(tmp_path):
+        list(evaluation_dataset(info, tmp_path, "train", batch_size=1))
+
+
+def test_lost_shards_and_faults_that_passed_name_the_check(tmp_path):
+    info = write_small_dataset(tmp_path)
+    check = rf"tfrecords_builder\.validate {tmp_path}"
+    with pytest.raises(DatasetError, match=rf"corrupted record at 5.*{check}"), told(tmp_path):
+        raise tf.errors.DataLossError(None, None, "corrupted record at 5")
+    (shard,) = info.shard_paths(tmp_path, "val")
     shard.unlink()
-    with pytest.raises(DatasetError, match=rf"{shard.name}.*{check}"), told():
+    with pytest.raises(DatasetError, match=rf"{shard.name}.*{check}"), told(tmp_path):
         list(evaluation_dataset(info, tmp_path, "val", batch_size=1))
 
 
