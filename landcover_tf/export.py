@@ -31,7 +31,8 @@ class ExportConfig:
     """Version number, at least 1; the default is one above the highest in OUTPUT_DIR/NAME."""
     format: tuple[Literal["onnx", "openvino", "tflite"], ...] = ()
     """Further formats, written into subfolders of the version; each is compared with the
-    SavedModel before the export is called done. onnx and openvino need the extra of that name."""
+    SavedModel before the export is called done, on patches of the dataset where it is still in
+    its place. onnx and openvino need the extra of that name."""
     list: Path | None = None
     """Only show what the export in this folder contains."""
 
@@ -101,18 +102,25 @@ def _export(config: ExportConfig, run: RunFolder, model_folder: Path) -> None:
         software=software_versions(),
     )
     data_dir = Path(settings["data_dir"]) if settings.get("data_dir") else None
+    images = exporting.sample_images(dataset, data_dir, info.patch_size)
     check = exporting.write_export(
         network,
         info,
         model_folder / str(version),
-        check_images=exporting.sample_images(dataset, data_dir, info.patch_size),
+        check_images=images.stored,
         formats=config.format,
     )
     print(
-        f"wrote {model_folder / str(version)}; on {check.pixels} pixels it differs from the "
-        f"Keras model by at most {check.max_probability_difference:.1e} in probability and in "
+        f"wrote {model_folder / str(version)}; on {images} ({check.pixels} pixels) it differs from "
+        f"the Keras model by at most {check.max_probability_difference:.1e} in probability and in "
         f"{check.different_classes} classes"
     )
+    if images.lacking and config.format:
+        print(
+            f"warning: {images.lacking}, so {', '.join(config.format)} were compared with the "
+            "SavedModel on random images only; give the run its dataset back for a real check",
+            file=sys.stderr,
+        )
 
 
 if __name__ == "__main__":

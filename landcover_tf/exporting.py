@@ -4,6 +4,7 @@ import hashlib
 import itertools
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,19 @@ if TYPE_CHECKING:
     from landcover_tf.models.receptive_field import ReceptiveField
 
 CHECK_PATCHES = 4
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CheckImages:
+    """What an export is checked on."""
+
+    stored: np.ndarray
+    """Stored values, [n, patch_size, patch_size, bands]."""
+    lacking: str
+    """Why they are random; empty where they are patches of the dataset."""
+
+    def __str__(self) -> str:
+        return "random images" if self.lacking else "patches of the dataset"
 
 
 def next_version(model_folder: Path) -> int:
@@ -115,20 +129,26 @@ def write_export(
 
 def sample_images(
     dataset: DatasetInfo, data_dir: Path | None, patch_size: int, *, seed: int = 0
-) -> np.ndarray:
-    """Returns images to check an export on, stored values [n, patch_size, patch_size, bands].
+) -> CheckImages:
+    """Returns images to check an export on.
 
     They are real patches where the dataset is still in `data_dir`; otherwise each band is drawn
     from the 1st to 99th percentile of the training pixels. A corner is without data.
     """
-    images = _real_patches(dataset, data_dir, patch_size)
-    if images is None:
+    paths, lacking = _shards(dataset, data_dir, patch_size)
+    if paths:
+        records = tf.data.TFRecordDataset(
+            [str(path) for path in paths], compression_type=compression_type(dataset.compression)
+        )
+        first = itertools.islice(records.as_numpy_iterator(), CHECK_PATCHES)
+        images = np.stack([decode(r).image[:patch_size, :patch_size] for r in first])
+    else:
         rng = np.random.default_rng(seed)
         low, high = (np.nan_to_num(dataset.statistics.percentile(q)) for q in (1, 99))
         shape = (CHECK_PATCHES, patch_size, patch_size, len(dataset.bands))
         images = rng.uniform(low, np.maximum(high, low + 1e-3), shape).astype(dataset.dtype)
     images[0, : patch_size // 4, : patch_size // 4] = dataset.nodata
-    return images
+    return CheckImages(stored=images, lacking=lacking)
 
 
 def weights_hash(network: keras.Model) -> str:
@@ -139,20 +159,16 @@ def weights_hash(network: keras.Model) -> str:
     return digest.hexdigest()
 
 
-def _real_patches(
-    dataset: DatasetInfo, data_dir: Path | None, patch_size: int
-) -> np.ndarray | None:
-    if data_dir is None or dataset.patch_grid.patch_size < patch_size:
-        return None
+def _shards(dataset: DatasetInfo, data_dir: Path | None, patch_size: int) -> tuple[list[Path], str]:
+    """Returns the shards of a split that is complete in `data_dir`, or none and the reason."""
+    if data_dir is None:
+        return [], "the run does not tell where its dataset is"
+    grid_size = dataset.patch_grid.patch_size
+    if grid_size < patch_size:
+        return [], f"patches of the dataset have {grid_size} px, those of the run {patch_size} px"
     for split in ("val", "test", "train"):
-        if split not in dataset.splits or not dataset.splits[split].records:
-            continue
-        paths = dataset.shard_paths(data_dir, split)
-        if all(path.is_file() for path in paths):
-            records = tf.data.TFRecordDataset(
-                [str(path) for path in paths],
-                compression_type=compression_type(dataset.compression),
-            )
-            first = itertools.islice(records.as_numpy_iterator(), CHECK_PATCHES)
-            return np.stack([decode(r).image[:patch_size, :patch_size] for r in first])
-    return None
+        if split in dataset.splits and dataset.splits[split].records:
+            paths = dataset.shard_paths(data_dir, split)
+            if all(path.is_file() for path in paths):
+                return paths, ""
+    return [], f"{data_dir} holds no split with all its shards"

@@ -115,7 +115,7 @@ def _program(config: MonitorConfig) -> int:
         f"({worst.name}), class shift {shift}; see {folder / 'monitor.html'}"
     )
     for warning in _warnings(served):
-        print(f"warning: {warning}")
+        print(f"warning: {warning}", file=sys.stderr)
     for finding in findings:
         print(f"over the limit: {finding}")
     return 1 if findings else 0

@@ -189,9 +189,12 @@ FILES = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FILES)
-def test_other_formats_agree_with_the_saved_model(run, tmp_path, name):
+def test_other_formats_agree_with_the_saved_model(run, tmp_path, name, capsys):
     for package in export.PACKAGES.get(name, ()):
         pytest.importorskip(package)
     arguments = ["--run-dir", str(run), "--output-dir", str(tmp_path), "--format", name]
     assert export.main(arguments) == 0
     assert {p.name for p in (tmp_path / "landcover" / "1" / name).iterdir()} == FILES[name]
+    shown = capsys.readouterr()
+    assert "; on random images (16384 pixels) it differs" in shown.out
+    assert f"gone holds no split with all its shards, so {name} were compared" in shown.err

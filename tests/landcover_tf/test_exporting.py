@@ -6,13 +6,16 @@ import shutil
 import numpy as np
 import pytest
 import tensorflow as tf
+from fakes.small_dataset import write_small_dataset
 from fakes.small_export import small_info, small_network, stored_images, write_small_export
 from tensorflow.core.protobuf import saved_model_pb2
 
 from landcover_tf.errors import ModelError, OutputError
-from landcover_tf.exporting import next_version, write_export
+from landcover_tf.exporting import next_version, sample_images, write_export
 from landcover_tf.model_info import Calibration, ModelInfo, find_export
+from landcover_tf.records import decode
 from landcover_tf.served_model import check_export
+from landcover_tf.tfrecord import read_records
 
 
 @pytest.fixture(scope="module")
@@ -223,6 +226,34 @@ def test_other_stored_types(tmp_path, dtype, nodata):
     answer = served["predict_bytes"](image_bytes=packed, size=tf.constant([[32, 32]]))
     again = tf.io.parse_tensor(answer["classes_bytes"][0], tf.uint8).numpy()
     np.testing.assert_array_equal(again, classes)
+
+
+def test_exports_are_checked_on_patches_of_the_dataset(tmp_path):
+    dataset = write_small_dataset(tmp_path, size=64, train=2, val=3)
+    found = sample_images(dataset, tmp_path, 32)
+    assert (str(found), found.lacking) == ("patches of the dataset", "")
+    path = dataset.shard_paths(tmp_path, "val")[0]
+    expected = np.stack([decode(r).image[:32, :32] for r in read_records(path, "none")])
+    expected[0, :8, :8] = 0  # A corner without data.
+    np.testing.assert_array_equal(found.stored, expected)
+
+
+def test_random_images_say_why_they_are_none_of_the_dataset(tmp_path):
+    dataset = write_small_dataset(tmp_path / "data", train=4, val=1)
+    shards = sorted((tmp_path / "data").glob("*.tfrecord"))
+    assert str(sample_images(dataset, tmp_path / "data", 32)) == "patches of the dataset"
+    shards[-1].unlink()
+    assert not sample_images(dataset, tmp_path / "data", 32).lacking, "training patches are there"
+    shards[0].unlink()
+    for folder, size, why in (
+        (tmp_path / "data", 32, f"{tmp_path / 'data'} holds no split with all its shards"),
+        (tmp_path / "moved", 32, f"{tmp_path / 'moved'} holds no split with all its shards"),
+        (tmp_path / "data", 64, "patches of the dataset have 32 px, those of the run 64 px"),
+        (None, 32, "the run does not tell where its dataset is"),
+    ):
+        found = sample_images(dataset, folder, size)
+        assert (str(found), found.lacking) == ("random images", why)
+        assert found.stored.shape == (4, size, size, 4) and found.stored.dtype == np.uint16
 
 
 def test_next_version_follows_the_highest(tmp_path):

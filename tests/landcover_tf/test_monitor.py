@@ -251,12 +251,12 @@ def test_several_models_in_one_log_are_told(tmp_path, reference, capsys):
     for _ in range(2):
         log_map(log, **told(reference))
     assert run(log, reference) == 0
-    assert "warning" not in capsys.readouterr().out
+    assert capsys.readouterr().err == ""
     # Another calibration makes it another model of the same name.
     log_map(log, **told(reference, sha256="b2"))
     assert run(log, reference) == 0
     expected = "the log mixes 2 models (landcover/1 a1, landcover/1 b2), and every figure"
-    assert f"warning: {expected}" in capsys.readouterr().out
+    assert f"warning: {expected}" in capsys.readouterr().err
     assert expected in (tmp_path / "monitor.html").read_text()
     (warning,) = json.loads((tmp_path / "monitor.json").read_text())["warnings"]
     assert warning.startswith(expected)
@@ -271,7 +271,7 @@ def test_lines_of_older_versions_are_read(tmp_path, reference, capsys):
     log.write_text(json.dumps(line) + "\n")
     assert read_log(log).models == (LoggedModel(name="landcover/1"),)
     assert run(log, reference) == 0
-    assert "does not tell the training data of landcover/1, so" in capsys.readouterr().out
+    assert "does not tell the training data of landcover/1, so" in capsys.readouterr().err
 
 
 def test_an_export_is_a_reference_too(tmp_path, reference, capsys):
