@@ -9,10 +9,10 @@ import math
 
 import numpy as np
 from rasterio import Affine
-from rasterio._err import CPLE_BaseError
 from rasterio.crs import CRS
-from rasterio.errors import RasterioError
 from rasterio.warp import transform as transform_points
+
+from landcover_tf.raster_windows import RASTERIO_ERRORS
 
 # WGS 84 (NIMA TR8350.2): semi-major axis and flattening.
 SEMI_MAJOR_M = 6_378_137.0
@@ -118,7 +118,7 @@ def _ground_steps(transform: Affine, crs: CRS, places: list[tuple[float, float]]
     y = transform.d * col + transform.e * row + transform.f
     try:
         degrees = transform_points(crs, "EPSG:4326", x.ravel(), y.ravel())
-    except (RasterioError, CPLE_BaseError):
+    except RASTERIO_ERRORS:
         return np.full((len(places), 2, 3), np.nan)
     points = _geocentric(*np.array(degrees[:2])).reshape(4, len(places), 3)
     return np.stack([points[1] - points[0], points[3] - points[2]], axis=1)

@@ -4,11 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import rasterio
-from rasterio.errors import RasterioIOError
-
-from landcover_tf.errors import LegendError, RasterError
+from landcover_tf.errors import LegendError
 from landcover_tf.legend import legend_names, load_legend
+from landcover_tf.raster_windows import opened
 
 TAG = "legend"
 
@@ -69,12 +67,9 @@ def legend_tag(path: Path) -> str | None:
     Raises:
         RasterError: The raster cannot be read.
     """
-    try:
-        with rasterio.open(path) as raster:
-            tag: str | None = raster.tags().get(TAG)
-            return tag
-    except RasterioIOError as error:
-        raise RasterError(f"cannot read the raster {path}: {error}") from error
+    with opened(path) as raster:
+        tag: str | None = raster.tags().get(TAG)
+        return tag
 
 
 def shortened(tag: str, limit: int = 40) -> str:

@@ -1,15 +1,49 @@
-"""Windows of rasters as rasterio has them; damage of a file is told in one sentence."""
+"""Rasters opened and read with rasterio, whose errors are told in one sentence."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rasterio
+
+# rasterio 1.4 lets some of GDAL's own errors out, as transformations and reads of a mask do.
+from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterioWindow
 
 from landcover_tf.errors import LandCoverError, RasterError
 from landcover_tf.grid import Window
+
+RASTERIO_ERRORS = (RasterioError, CPLE_BaseError)
+"""What rasterio raises when a file or a coordinate cannot be used."""
+
+
+@contextmanager
+def opened(
+    path: str | Path,
+    what: str = "the raster",
+    *,
+    error: type[LandCoverError] = RasterError,
+    **options: Any,
+) -> Iterator[rasterio.DatasetReader]:
+    """Yields an open raster; what rasterio raises until it is closed is told of this file.
+
+    Args:
+        path: Raster.
+        what: It is for the reader of the message.
+        error: What to raise.
+        options: Of `rasterio.open`.
+
+    Raises:
+        LandCoverError: Of the type `error`; the file cannot be opened or read.
+    """
+    try:
+        with rasterio.open(path, **options) as raster:
+            yield raster
+    except RASTERIO_ERRORS as cause:
+        raise error(f"cannot read {what} {path}: {cause.__cause__ or cause}") from cause
 
 
 def rasterio_window(window: Window) -> RasterioWindow:
@@ -47,7 +81,7 @@ def told_damage(
     """Turns what GDAL says of a damaged window into one sentence, an `error`."""
     try:
         yield
-    except RasterioError as cause:
+    except RASTERIO_ERRORS as cause:
         raise error(
             f"{raster.name} is damaged at rows {window.row_off} to {window.row_end}: "
             f"{cause.__cause__ or cause}; copy or make it again"

@@ -14,12 +14,12 @@ from rasterio.windows import Window as RasterioWindow
 from landcover_tf.errors import OutputError, RasterError
 from landcover_tf.files import beside, write_json
 from landcover_tf.legend import IGNORED, Legend
+from landcover_tf.raster_windows import opened
 from serving import outputs
 from serving.band_content import BASE_LAYERS
 from serving.bands_on_disk import BandStore
 from serving.options import OutputOptions
 from serving.raster_io import BLOCK_PX
-from serving.raster_views import open_raster
 from serving.scene_prediction import Result
 from serving.source import Georeference, Source
 from serving.targets import CONFIDENCE, RECORD, check_targets, work_folder
@@ -152,7 +152,7 @@ def _headers(parts: Sequence[Path]) -> tuple[list[Georeference], list[dict[str, 
     """Returns the grid and the tags of each map."""
     grids, tags = [], []
     for part in parts:
-        with open_raster(part) as dataset:
+        with opened(part) as dataset:
             grids.append(
                 Georeference(
                     height=dataset.height,
@@ -195,7 +195,7 @@ def _merged(
 
 def _read(path: Path, window: RasterioWindow) -> np.ndarray:
     """Returns a window of a part, which is open no longer: there may be more than can be."""
-    with open_raster(path) as dataset:
+    with opened(path) as dataset:
         return np.asarray(dataset.read(1, window=window))
 
 

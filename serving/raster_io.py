@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import rasterio
 import rasterio.shutil
-from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterioWindow
 
 from landcover_tf.errors import OutputError
 from landcover_tf.grid import Window
+from landcover_tf.raster_windows import RASTERIO_ERRORS
 from landcover_tf.sentinel2.band_reader import GDAL_CACHE_BYTES
 from landcover_tf.sentinel2.validity import ValidityBit
 from serving.source import Georeference, Source
@@ -151,7 +151,7 @@ def write_cog(
         if _checksum(finished) != written:
             raise OutputError(f"cannot write {path}: it is not what was written; is the disk full?")
         finished.replace(path)
-    except (RasterioError, rasterio._err.CPLE_BaseError, OSError) as error:
+    except (*RASTERIO_ERRORS, OSError) as error:
         raise OutputError(f"cannot write {path}: {error}; free some space and run again") from error
     finally:
         staged.unlink(missing_ok=True)

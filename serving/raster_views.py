@@ -6,24 +6,11 @@ from pathlib import Path
 import rasterio
 from rasterio import Affine
 from rasterio.enums import Resampling
-from rasterio.errors import RasterioError
 from rasterio.vrt import WarpedVRT
 
 from landcover_tf.errors import RasterError
 from landcover_tf.nodata import alpha_band, has_mask
 from landcover_tf.pixel_sizes import DATASET_TOLERANCE, pixel_sides_m
-
-
-def open_raster(path: Path) -> rasterio.DatasetReader:
-    """Returns an open raster.
-
-    Raises:
-        RasterError: It cannot be read.
-    """
-    try:
-        return rasterio.open(path)
-    except (RasterioError, OSError) as error:
-        raise RasterError(f"{path} is not a readable raster: {error}") from error
 
 
 def resampled(

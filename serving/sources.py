@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 import rasterio
-from rasterio.errors import RasterioError
 
 from landcover_tf import bands as band_names
 from landcover_tf.dataset_info import BandInfo
@@ -16,12 +15,12 @@ from landcover_tf.grid import Window
 from landcover_tf.model_info import ModelInfo
 from landcover_tf.nodata import alpha_band, masked
 from landcover_tf.pictures import picture_bands
-from landcover_tf.raster_windows import rasterio_window
+from landcover_tf.raster_windows import RASTERIO_ERRORS, opened, rasterio_window
 from landcover_tf.sentinel2 import prepared
 from landcover_tf.sentinel2.validity import ValidityBit, has_bit
 from landcover_tf.upsampling import Upsampling
 from serving.product_source import ProductSource
-from serving.raster_views import open_raster, resampled
+from serving.raster_views import resampled
 from serving.source import Georeference, Source, SourceOptions
 from serving.stored_values import Conversion, finish_pixels
 
@@ -77,7 +76,7 @@ class RasterSource:
         self._info, self._resample = info, options.resample
         self._validity_path = validity_path
         self._rasters: _OpenRasters | None = None
-        with open_raster(path) as unscaled:
+        with opened(path) as unscaled:
             files = [path, description, validity_path, *unscaled.files]
         self._files = {Path(file).resolve() for file in files if file is not None}
         dataset = self._opened().image
@@ -100,7 +99,7 @@ class RasterSource:
             if rasters.validity is not None:
                 validity |= rasters.validity.read(1, window=place)
             validity |= masked(rasters.image, self._indexes, window=place)
-        except (RasterioError, rasterio._err.CPLE_BaseError) as error:
+        except RASTERIO_ERRORS as error:
             raise RasterError(
                 f"{self.path} cannot be read at rows {window.row_off}-{window.row_end}: {error}; "
                 "repair the file and run again, finished rows are kept"
@@ -149,7 +148,7 @@ class RasterSource:
         return self._rasters
 
     def _enter(self, stack: ExitStack, path: Path) -> rasterio.DatasetReader:
-        dataset = stack.enter_context(open_raster(path))
+        dataset = stack.enter_context(opened(path))
         view = resampled(dataset, self._info.resolution_m, path, resample=self._resample)
         return view if view is dataset else stack.enter_context(view)
 

@@ -2,14 +2,16 @@
 
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import rasterio
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import NotGeoreferencedWarning
 
+from landcover_tf import raster_windows
 from landcover_tf.bands import plain_name, positions
 from landcover_tf.dataset_info import BandInfo
 from landcover_tf.errors import LabelError, RasterError
@@ -175,7 +177,7 @@ def _nodata(image: rasterio.DatasetReader, choice: BandChoice, dtype: str) -> fl
     return choice.nodata
 
 
-def _declared_nodata(path: object) -> float | None:
+def _declared_nodata(path: Path) -> float | None:
     with opened(path) as file:
         return file.nodata if can_hold(file.dtypes[0], file.nodata) else None
 
@@ -189,22 +191,19 @@ def without_georeference_warning() -> Iterator[None]:
 
 
 @contextmanager
-def opened(path: object) -> Iterator[rasterio.DatasetReader]:
+def opened(path: Path) -> Iterator[rasterio.DatasetReader]:
     """Yields an open raster, which need not be georeferenced.
 
     Raises:
         RasterError: It cannot be read.
     """
-    with without_georeference_warning():
-        try:
-            file = rasterio.open(path)
-        except RasterioError as error:
-            raise RasterError(f"cannot open raster {path}: {error}") from error
-    with file:
-        yield file
+    with ExitStack() as stack:
+        with without_georeference_warning():
+            raster = stack.enter_context(raster_windows.opened(path))
+        yield raster
 
 
-def _require_bits(path: object) -> None:
+def _require_bits(path: Path) -> None:
     # The low byte of a wider value has another meaning: cloud in QA60 is 1024, or 0.
     with opened(path) as validity:
         if validity.dtypes[0] != "uint8":
@@ -214,7 +213,7 @@ def _require_bits(path: object) -> None:
             )
 
 
-def _require_same_grid(image: rasterio.DatasetReader, path: object) -> None:
+def _require_same_grid(image: rasterio.DatasetReader, path: Path) -> None:
     with opened(path) as other:
         if other.count > 1:
             raise LabelError(f"{path} has {other.count} bands; expected one with a code per pixel")

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rasterio
 from rasterio.crs import CRS
-from rasterio.errors import CRSError, RasterioError
+from rasterio.errors import CRSError
 from rasterio.warp import transform as transform_points
 
 from landcover_tf.errors import ConfigError, DatasetError
 from landcover_tf.files import read_json
+from landcover_tf.raster_windows import opened
 from tfrecords_builder.footprints import PatchPlace
 
 SPLITS = ("train", "val", "test")
@@ -155,15 +155,12 @@ def edge_spans(ring: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _raster_zones(places: Sequence[PatchPlace], path: Path) -> list[Zone | None]:
-    try:
-        with rasterio.open(path) as raster:
-            if not raster.crs:
-                raise DatasetError(f"zone raster {path} has no CRS")
-            centers = _centers(places, raster.crs.to_string())
-            found = [value[0].item() for value in raster.sample(centers.tolist(), masked=False)]
-            nodata = raster.nodata
-    except RasterioError as error:
-        raise DatasetError(f"cannot read zones {path}: {error}") from error
+    with opened(path, "the zones", error=DatasetError) as raster:
+        if not raster.crs:
+            raise DatasetError(f"zone raster {path} has no CRS")
+        centers = _centers(places, raster.crs.to_string())
+        found = [value[0].item() for value in raster.sample(centers.tolist(), masked=False)]
+        nodata = raster.nodata
     # NaN is outside, as 0 is.
     inside = [value not in (0, nodata) and value == value for value in found]
     parts = [v for v, is_inside in zip(found, inside, strict=True) if is_inside and v % 1]

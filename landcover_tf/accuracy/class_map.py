@@ -5,9 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import rasterio
 from rasterio.crs import CRS
-from rasterio.errors import RasterioIOError
 from rasterio.transform import Affine
 
 from landcover_tf.errors import RasterError
@@ -15,7 +13,7 @@ from landcover_tf.grid import Window
 from landcover_tf.legend import Legend, load_legend
 from landcover_tf.pixel_sizes import pixel_area_m2, square_side_m
 from landcover_tf.raster_legends import choose_legend
-from landcover_tf.raster_windows import read_window
+from landcover_tf.raster_windows import opened, read_window
 
 DEFAULT_LEGEND = "landcover9"
 STRIP_PX = 2**24
@@ -89,27 +87,24 @@ class ClassMap:
             RasterError: The file is no such raster.
             LegendError: There is no such legend, or the map's tags name another.
         """
-        try:
-            with rasterio.open(path) as raster:
-                if raster.count != 1 or raster.dtypes[0] != "uint8":
-                    raise RasterError(
-                        f"{path} must be a class map of one uint8 band, got {raster.count} of "
-                        f"{raster.dtypes[0]}"
-                    )
-                chosen = choose_legend([path], legend, DEFAULT_LEGEND, flag=legend_flag)
-                return ClassMap(
-                    path=path,
-                    legend=load_legend(chosen.source),
-                    legend_source=chosen.source,
-                    legend_assumed=chosen.assumed,
-                    height=raster.height,
-                    width=raster.width,
-                    crs=raster.crs,
-                    transform=raster.transform,
-                    excluded=tuple(excluded),
+        with opened(path, "the map") as raster:
+            if raster.count != 1 or raster.dtypes[0] != "uint8":
+                raise RasterError(
+                    f"{path} must be a class map of one uint8 band, got {raster.count} of "
+                    f"{raster.dtypes[0]}"
                 )
-        except RasterioIOError as error:
-            raise RasterError(f"cannot read the map {path}: {error}") from error
+            chosen = choose_legend([path], legend, DEFAULT_LEGEND, flag=legend_flag)
+            return ClassMap(
+                path=path,
+                legend=load_legend(chosen.source),
+                legend_source=chosen.source,
+                legend_assumed=chosen.assumed,
+                height=raster.height,
+                width=raster.width,
+                crs=raster.crs,
+                transform=raster.transform,
+                excluded=tuple(excluded),
+            )
 
     @property
     def grid(self) -> PixelGrid:
@@ -159,7 +154,7 @@ class ClassMap:
             cols: Integer [points].
         """
         codes = np.full(len(rows), self.legend.nodata, np.uint8)
-        with rasterio.open(self.path) as raster:
+        with opened(self.path, "the map") as raster:
             for i in np.lexsort((cols, rows)):  # In the file's order, for GDAL's block cache.
                 pixel = Window(row_off=int(rows[i]), col_off=int(cols[i]), height=1, width=1)
                 codes[i] = read_window(raster, pixel)[0, 0]
@@ -208,5 +203,5 @@ class ClassMap:
         return counts
 
     def _read(self, window: Window) -> np.ndarray:
-        with rasterio.open(self.path) as raster:
+        with opened(self.path, "the map") as raster:
             return read_window(raster, window)

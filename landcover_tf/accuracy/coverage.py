@@ -4,14 +4,13 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import rasterio
 from rasterio.crs import CRS
 from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
 
 from landcover_tf.accuracy.class_map import ClassMap, MapPixels
 from landcover_tf.accuracy.design import Design
-from landcover_tf.raster_windows import read_window
+from landcover_tf.raster_windows import opened, read_window
 
 # Two rasters without reference system share one, and warping needs its name, whichever it is.
 _ANY_CRS = CRS.from_epsg(3857)
@@ -101,7 +100,7 @@ def in_strata_of(
     counts = np.zeros(256, np.int64)
     crs = class_map.crs or strata_map.crs or _ANY_CRS
     with (
-        rasterio.open(strata_map.path) as raster,
+        opened(strata_map.path, "the map of strata") as raster,
         WarpedVRT(
             raster,
             src_crs=strata_map.crs or crs,

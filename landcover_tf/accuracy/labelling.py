@@ -7,7 +7,6 @@ import matplotlib.image
 import numpy as np
 import rasterio
 from rasterio.crs import CRS
-from rasterio.errors import RasterioIOError
 from rasterio.transform import xy
 from rasterio.warp import transform as transform_points
 
@@ -21,7 +20,7 @@ from landcover_tf.image_colours import ImageColours
 from landcover_tf.pixel_sizes import pixel_sides_m
 from landcover_tf.progress import progress
 from landcover_tf.qgis_styles import point_style
-from landcover_tf.raster_windows import read_window
+from landcover_tf.raster_windows import opened, read_window
 
 LAYER = "points"
 PICTURE_FOLDER = "pictures"
@@ -102,13 +101,9 @@ def draw_pictures(
     Raises:
         RasterError: The image cannot be read, lacks a CRS that the map has, or shows no point.
     """
-    try:
-        raster = rasterio.open(image)
-    except RasterioIOError as error:
-        raise RasterError(f"cannot read the image {image}: {error}") from error
-    (folder / PICTURE_FOLDER).mkdir(parents=True, exist_ok=True)
     files: list[str | None] = [None] * len(points.row)
-    with raster:
+    with opened(image, "the image") as raster:
+        (folder / PICTURE_FOLDER).mkdir(parents=True, exist_ok=True)
         outlines = _outlines(class_map, points, raster.crs, raster.transform, image)
         centres = np.floor(outlines.mean(axis=1))
         # Places that have none in the image's reference system lie outside of it.

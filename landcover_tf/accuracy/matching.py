@@ -4,9 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-from rasterio._err import CPLE_BaseError
 from rasterio.crs import CRS
-from rasterio.errors import RasterioError
 from rasterio.transform import rowcol
 from rasterio.warp import transform
 
@@ -14,6 +12,7 @@ from landcover_tf.accuracy.class_map import ClassMap, PixelGrid
 from landcover_tf.accuracy.points import UNLABELLED, ReferencePoints, listed
 from landcover_tf.errors import LabelError, SampleError
 from landcover_tf.legend import IGNORED, Crosswalk
+from landcover_tf.raster_windows import RASTERIO_ERRORS
 
 OUTSIDE = "outside the map"
 NODATA = "where the map has no class"
@@ -177,7 +176,7 @@ def _reprojected(
     x, y = np.where(possible, x, 0.0), np.where(possible, y, 0.0)
     try:
         x, y = (np.array(values) for values in transform(crs, other, x, y))
-    except (RasterioError, CPLE_BaseError) as error:
+    except RASTERIO_ERRORS as error:
         raise SampleError(f"the points cannot be reprojected from {_name(crs)}: {error}") from error
     x[~possible] = y[~possible] = np.nan
     return x, y

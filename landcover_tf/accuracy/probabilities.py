@@ -4,14 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rasterio
-from rasterio.errors import RasterioIOError
 
 from landcover_tf.accuracy.class_map import ClassMap
 from landcover_tf.accuracy.points import listed
 from landcover_tf.errors import RasterError
 from landcover_tf.grid import Window
-from landcover_tf.raster_windows import read_window
+from landcover_tf.raster_windows import opened, read_window
 
 
 def at_points(
@@ -33,11 +31,7 @@ def at_points(
             probabilities: outside [0, 1], not numbers, or without the sum of one.
     """
     classes = len(class_map.legend.classes)
-    try:
-        raster = rasterio.open(path)
-    except RasterioIOError as error:
-        raise RasterError(f"cannot read the probabilities {path}: {error}") from error
-    with raster:
+    with opened(path, "the probabilities") as raster:
         if raster.count != classes:
             raise RasterError(
                 f"{path} must have {classes} bands, one per class of legend "

@@ -13,6 +13,7 @@ from landcover_tf.errors import RasterError
 from landcover_tf.files import sha256_of
 from landcover_tf.legend import LandCoverClass
 from landcover_tf.pixel_sizes import pixel_area_m2
+from landcover_tf.raster_windows import opened
 
 # GDAL's own; it tells of the file, not of the map.
 _FORMAT_TAGS = frozenset({"AREA_OR_POINT"})
@@ -39,22 +40,19 @@ class MapFacts:
         Raises:
             RasterError: The map cannot be read or is not a uint8 raster.
         """
-        try:
-            with rasterio.open(path) as raster:
-                if raster.dtypes[0] != "uint8":
-                    raise RasterError(f"{path} must be a uint8 class map, got {raster.dtypes[0]}")
-                counts = np.zeros(256, np.int64)
-                for _, window in raster.block_windows(1):
-                    counts += np.bincount(raster.read(1, window=window).ravel(), minlength=256)
-                return MapFacts(
-                    path=path,
-                    pixels={int(code): int(counts[code]) for code in np.flatnonzero(counts)},
-                    pixel_m2=pixel_area_m2(raster.transform, raster.crs, raster.shape),
-                    named=_named_classes(raster),
-                    tags={k: v for k, v in raster.tags().items() if k not in _FORMAT_TAGS},
-                )
-        except rasterio.errors.RasterioIOError as error:
-            raise RasterError(f"cannot read the map {path}: {error}") from error
+        with opened(path, "the map") as raster:
+            if raster.dtypes[0] != "uint8":
+                raise RasterError(f"{path} must be a uint8 class map, got {raster.dtypes[0]}")
+            counts = np.zeros(256, np.int64)
+            for _, window in raster.block_windows(1):
+                counts += np.bincount(raster.read(1, window=window).ravel(), minlength=256)
+            return MapFacts(
+                path=path,
+                pixels={int(code): int(counts[code]) for code in np.flatnonzero(counts)},
+                pixel_m2=pixel_area_m2(raster.transform, raster.crs, raster.shape),
+                named=_named_classes(raster),
+                tags={k: v for k, v in raster.tags().items() if k not in _FORMAT_TAGS},
+            )
 
     @cached_property
     def sha256(self) -> str:

@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import rasterio
 from rasterio.crs import CRS
 from rasterio.enums import Resampling
-from rasterio.errors import RasterioError
 from rasterio.transform import Affine
 from rasterio.warp import reproject
 
+from landcover_tf import raster_windows
 from landcover_tf.errors import ConfigError, RasterError
 from landcover_tf.sentinel2 import resample
 from landcover_tf.sentinel2.product import SafeProduct
@@ -162,19 +161,16 @@ def _read_mask_codes(
 
     The declared no-data value has none, unless `values` names it.
     """
-    try:
-        with rasterio.open(path) as dataset:
-            if dataset.crs is None:
-                raise RasterError(f"{path} has no CRS; a cloud mask must be georeferenced")
-            if dataset.count != 1 or np.dtype(dataset.dtypes[0]).kind not in "iu":
-                raise RasterError(
-                    f"{path} has {dataset.count} band(s) of {dataset.dtypes[0]}; a cloud mask has "
-                    "one, of whole class numbers"
-                )
-            codes, nodata = dataset.read(1), dataset.nodata
-            crs, transform = dataset.crs, dataset.transform
-    except RasterioError as error:
-        raise RasterError(f"cannot read the cloud mask {path}: {error}") from error
+    with raster_windows.opened(path, "the cloud mask") as dataset:
+        if dataset.crs is None:
+            raise RasterError(f"{path} has no CRS; a cloud mask must be georeferenced")
+        if dataset.count != 1 or np.dtype(dataset.dtypes[0]).kind not in "iu":
+            raise RasterError(
+                f"{path} has {dataset.count} band(s) of {dataset.dtypes[0]}; a cloud mask has one, "
+                "of whole class numbers"
+            )
+        codes, nodata = dataset.read(1), dataset.nodata
+        crs, transform = dataset.crs, dataset.transform
     unknown = sorted(int(v) for v in np.unique(codes) if int(v) not in values and v != nodata)
     if unknown:
         raise RasterError(

@@ -8,7 +8,7 @@ from typing import TypeVar
 import numpy as np
 import rasterio
 from rasterio.crs import CRS
-from rasterio.errors import CRSError, RasterioError, RasterioIOError
+from rasterio.errors import CRSError
 from rasterio.transform import Affine, array_bounds
 from rasterio.warp import transform_bounds
 
@@ -91,7 +91,7 @@ def source_windows(
         west, south, east, north = transform_bounds(
             crs, raster.crs, *array_bounds(image.height, image.width, place)
         )
-    except (CRSError, RasterioError):
+    except (CRSError, *raster_windows.RASTERIO_ERRORS):
         return []  # What the raster's projection cannot express is far away.
     # Across the antimeridian the western bound is the greater number.
     spans = [(west, east)] if west <= east else [(west, 180.0), (-180.0, east)]
@@ -120,11 +120,8 @@ def read_window(raster: LabelRaster, window: Window) -> np.ndarray:
     Raises:
         LabelError: The file is damaged.
     """
-    try:
-        with rasterio.open(raster.path) as file:
-            return raster_windows.read_window(file, window, error=LabelError)
-    except RasterioError as error:
-        raise LabelError(f"cannot read {raster.path} ({error}); the file is damaged") from error
+    with raster_windows.opened(raster.path, "the label raster", error=LabelError) as file:
+        return raster_windows.read_window(file, window, error=LabelError)
 
 
 def position(grid: Affine, x: Coordinate, y: Coordinate) -> tuple[Coordinate, Coordinate]:
@@ -139,23 +136,20 @@ def shifted(grid: Affine, window: Window) -> Affine:
 
 
 def _describe(path: Path) -> LabelRaster:
-    try:
-        with rasterio.open(path) as dataset:
-            if dataset.crs is None:
-                raise LabelError(f"{path} has no CRS; georeference it (gdal_edit.py -a_srs)")
-            if dataset.count != 1:
-                raise LabelError(f"{path} has {dataset.count} bands; a label raster has one")
-            if np.dtype(dataset.dtypes[0]).kind not in "iu":
-                raise LabelError(
-                    f"{path} holds {dataset.dtypes[0]}; label codes are integers, convert it"
-                )
-            return LabelRaster(
-                path=path,
-                crs=dataset.crs,
-                transform=dataset.transform,
-                height=dataset.height,
-                width=dataset.width,
-                nodata=dataset.nodata,
+    with raster_windows.opened(path, "the label raster", error=LabelError) as dataset:
+        if dataset.crs is None:
+            raise LabelError(f"{path} has no CRS; georeference it (gdal_edit.py -a_srs)")
+        if dataset.count != 1:
+            raise LabelError(f"{path} has {dataset.count} bands; a label raster has one")
+        if np.dtype(dataset.dtypes[0]).kind not in "iu":
+            raise LabelError(
+                f"{path} holds {dataset.dtypes[0]}; label codes are integers, convert it"
             )
-    except RasterioIOError as error:
-        raise LabelError(f"{path} is not a raster that GDAL can read ({error})") from error
+        return LabelRaster(
+            path=path,
+            crs=dataset.crs,
+            transform=dataset.transform,
+            height=dataset.height,
+            width=dataset.width,
+            nodata=dataset.nodata,
+        )

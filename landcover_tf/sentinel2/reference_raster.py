@@ -5,15 +5,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import rasterio
 from rasterio.crs import CRS
-from rasterio.errors import RasterioError
 from rasterio.transform import Affine
 
 from landcover_tf.errors import LabelError
 from landcover_tf.grid import Window
 from landcover_tf.legend import Crosswalk
-from landcover_tf.raster_windows import read_window
+from landcover_tf.raster_windows import opened, read_window
 from landcover_tf.sentinel2.label_rasters import find_label_rasters, overlapping, shifted
 from landcover_tf.sentinel2.labels import warp_labels
 
@@ -96,16 +94,13 @@ def _stored(
 
 
 def _has_grid(path: Path, height: int, width: int, crs: CRS | None, transform: Affine) -> bool:
-    try:
-        with rasterio.open(path) as raster:
-            same = raster.crs == crs and raster.transform.almost_equals(transform, precision=1e-6)
-            return bool((raster.height, raster.width) == (height, width) and same)
-    except RasterioError as error:
-        raise LabelError(f"{path} is not a raster that GDAL can read ({error})") from error
+    with opened(path, "the label raster", error=LabelError) as raster:
+        same = raster.crs == crs and raster.transform.almost_equals(transform, precision=1e-6)
+        return bool((raster.height, raster.width) == (height, width) and same)
 
 
 def _read(path: Path, crosswalk: Crosswalk, window: Window) -> tuple[np.ndarray, dict[int, int]]:
-    with rasterio.open(path) as raster:
+    with opened(path, "the label raster", error=LabelError) as raster:
         if np.dtype(raster.dtypes[0]).kind not in "iu":
             raise LabelError(f"{path} holds {raster.dtypes[0]}; label codes are integers")
         labels = read_window(raster, window, error=LabelError)

@@ -6,12 +6,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import rasterio
-from rasterio.errors import RasterioError
-
 from landcover_tf.errors import LabelError, RasterError
 from landcover_tf.files import sha256_of
 from landcover_tf.legend import load_crosswalk
+from landcover_tf.raster_windows import opened
 from landcover_tf.sentinel2.clouds import mask_of
 from landcover_tf.sentinel2.label_rasters import LabelRaster
 from landcover_tf.sentinel2.product import SafeProduct
@@ -104,11 +102,8 @@ def _with_parts(paths: Iterable[Path]) -> list[Path]:
             continue
         found[path] = None
         if path.suffix.lower() == ".vrt":
-            try:
-                with rasterio.open(path) as raster:
-                    parts = [Path(name) for name in raster.files if not name.endswith(_BESIDE)]
-            except RasterioError as error:
-                raise LabelError(f"cannot read {path}: {error}") from error
+            with opened(path, "the label raster", error=LabelError) as raster:
+                parts = [Path(name) for name in raster.files if not name.endswith(_BESIDE)]
             pending += [part for part in sorted(parts, reverse=True) if part.is_file()]
     return list(found)
 

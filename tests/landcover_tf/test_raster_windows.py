@@ -1,4 +1,4 @@
-"""Windows read by rasterio, of whole files and of damaged ones."""
+"""Rasters and windows read by rasterio, of whole files and of damaged ones."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from fakes.assessed_map import make_world, run
 from landcover_tf.accuracy.class_map import ClassMap
 from landcover_tf.errors import LabelError, RasterError
 from landcover_tf.grid import Window
-from landcover_tf.raster_windows import read_window
+from landcover_tf.raster_windows import opened, read_window
 
 
 def write(path, values):
@@ -53,6 +53,32 @@ def test_damage_is_told_with_file_and_rows(tmp_path, values):
     rows, cols = (index.ravel() for index in np.indices((256, 256))[:, ::64, ::64])
     with pytest.raises(RasterError, match="is damaged at rows"):
         ClassMap.open(damage(write(tmp_path / "map.tif", values[:1])), "landcover9").at(rows, cols)
+
+
+def test_what_cannot_be_opened_or_read_is_told_of_its_file(tmp_path, values):
+    (tmp_path / "text.tif").write_text("no raster")
+    with (
+        pytest.raises(LabelError, match=r"^cannot read the labels .*text\.tif: .*not recognized"),
+        opened(tmp_path / "text.tif", "the labels", error=LabelError),
+    ):
+        pass
+    path = damage(write(tmp_path / "x.tif", values))
+    with (
+        pytest.raises(RasterError, match=r"^cannot read the raster .*x\.tif: "),
+        opened(path) as raster,
+    ):
+        raster.read(out_shape=(2, 100, 100))
+
+
+def test_a_damaged_image_ends_a_design_in_one_sentence(tmp_path, values, capsys):
+    """Its pictures ended in a traceback."""
+    world = make_world(tmp_path)
+    image = write(world / "image.tif", values)
+    image.write_bytes(image.read_bytes()[:20_000])
+    flags = ["--map", world / "map.tif", "--samples", 60, "--output-dir", tmp_path / "sample"]
+    assert run("design", *flags, "--image", image) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith(f"error: cannot read the image {image}: ")
 
 
 def test_a_damaged_reference_ends_a_comparison_in_one_sentence(tmp_path, values, capsys):

@@ -268,7 +268,7 @@ def test_truth_of_another_legend_is_refused_before_any_work(
     assert "has codes [23] that the model's legend 'landcover9' does not have" in error
     (tmp_path / "truth.tif").write_bytes(b"no raster")
     assert predict(small_export, tmp_path / "scene.tif", out, *RAW, *truth) == 2
-    assert "is not a readable raster" in capsys.readouterr().err
+    assert "cannot read the raster" in capsys.readouterr().err
     assert not out.parent.exists()
 
 

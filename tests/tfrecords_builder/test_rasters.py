@@ -229,7 +229,7 @@ def test_an_unusable_type_and_a_damaged_file_are_named(tmp_path):
     with pytest.raises(RasterError, match="data type float64; expected one of uint8"):
         describe(wide, BandChoice(names=("a",)))
     wide.image.write_bytes(b"no raster")
-    with pytest.raises(RasterError, match=r"cannot open raster .*x\.tif"):
+    with pytest.raises(RasterError, match=r"cannot read the raster .*x\.tif"):
         describe(wide, BandChoice(names=("a",)))
 
 
