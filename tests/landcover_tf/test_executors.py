@@ -5,6 +5,7 @@ from concurrent.futures import Executor, wait
 from concurrent.futures.process import BrokenProcessPool
 
 import pytest
+from fakes.killed_worker import killing
 
 from landcover_tf.errors import ConfigError, LandCoverError, OutputError
 from landcover_tf.executors import (
@@ -103,28 +104,24 @@ def sleep_once(path: str) -> int:
 
 
 def test_dask_runs_a_job_again_when_its_worker_is_killed(tmp_path):
-    import threading
-
     from distributed import LocalCluster
 
     mark = tmp_path / "started"
 
-    def kill_worker() -> None:
-        while not (mark.exists() and mark.read_text()):
-            time.sleep(0.02)
-        os.kill(int(mark.read_text()), signal.SIGKILL)
+    def sleeper() -> int | None:
+        return int(mark.read_text()) if mark.exists() and mark.read_text() else None
 
-    with LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
-    ) as cluster:
-        killer = threading.Thread(target=kill_worker)
-        killer.start()
-        with executor(scheduler=cluster.scheduler_address) as pool:
-            assert places(pool) == 2
-            assert run_jobs(pool, square, [4, 5], label="squares") == [16, 25]
-            (survivor,) = run_jobs(pool, sleep_once, [str(mark)], label="sleeping")
-        killer.join()
-    assert survivor != int(mark.read_text())
+    with (
+        LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+        ) as cluster,
+        killing(sleeper) as killed,
+        executor(scheduler=cluster.scheduler_address) as pool,
+    ):
+        assert places(pool) == 2
+        assert run_jobs(pool, square, [4, 5], label="squares") == [16, 25]
+        (survivor,) = run_jobs(pool, sleep_once, [str(mark)], label="sleeping")
+    assert killed == [int(mark.read_text())] != [survivor]
 
 
 def test_a_job_that_kills_its_dask_workers_is_explained():

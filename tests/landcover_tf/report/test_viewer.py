@@ -108,9 +108,10 @@ def test_a_tap_shows_the_pixel_on_the_screen_of_a_phone(layers, tmp_path, browse
     place = tab.locator("#viewer-map").bounding_box()
     tab.touchscreen.tap(place["x"] + place["width"] / 2, place["y"] + place["height"] / 2)
     tab.wait_for_function("document.getElementById('viewer-inspector').dataset.probabilities")
-    tab.wait_for_timeout(100)
-    box = tab.locator("#viewer-inspector").bounding_box()
-    assert box["y"] > 0 and box["y"] + box["height"] <= 844
+    tab.wait_for_function(
+        "box = document.getElementById('viewer-inspector').getBoundingClientRect(), "
+        "box.top > 0 && box.bottom <= 844"
+    )
     for row in ("label:has([data-layer=map])", "label:has([data-class='20'])", "#viewer-none"):
         assert tab.locator(row).bounding_box()["height"] >= 44
     phone.close()

@@ -144,7 +144,11 @@ def test_a_swiped_layer_is_shown_on_top_while_it_is_swiped(opaque_layers):
 def test_the_wheel_scrolls_the_page_until_someone_works_with_the_map(opaque_layers):
     tab = opaque_layers
     tab.set_viewport_size({"width": 1200, "height": 500})
-    tab.wait_for_timeout(300)  # A resolution that the smaller map allows is chosen.
+    # OpenLayers learns of the smaller map, and chooses a resolution that it allows.
+    tab.wait_for_function(
+        "innerHeight === 500 && landcoverViewer.map.getSize()[1] === "
+        "document.getElementById('viewer-map').clientHeight"
+    )
     before = tab.evaluate("landcoverViewer.view.getResolution()")
     tab.evaluate("document.getElementById('viewer-map').scrollIntoView()")
     place, top = tab.locator("#viewer-map").bounding_box(), tab.evaluate("scrollY")
