@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from landcover_tf.errors import LandCoverError, OutputError, ProductError
 from landcover_tf.executors import executor, finished, result_of, usable_cores
@@ -52,8 +52,8 @@ def run(
             print(f"{finding.severity}: {finding.product}: {finding.message}", file=sys.stderr)
     if unfit:
         if not options.keep_going:
-            raise ProductError(_summary(findings))
-        print(f"error: {_summary(findings)}", file=sys.stderr)
+            raise ProductError(_summary(findings, output_dir))
+        print(f"error: {_summary(findings, output_dir)}", file=sys.stderr)
     if not options.check_only:
         jobs = _jobs(good, findings, output_dir, settings, options)
         if good:
@@ -62,7 +62,7 @@ def run(
         findings += failures
         if failures:
             _report(output_dir, findings, [c.name for c in good])
-            print(f"error: {_summary(failures)}", file=sys.stderr)
+            print(f"error: {_summary(failures, output_dir)}", file=sys.stderr)
     elif not unfit:
         print(f"{len(good)} product(s) are fit; {output_dir / REPORT} has the details")
     return 2 if any(f.severity == "fatal" for f in findings) else 0
@@ -178,9 +178,38 @@ def _report(output_dir: Path, findings: Sequence[Finding], good: Sequence[str]) 
     )
 
 
-def _summary(findings: Sequence[Finding]) -> str:
+def _summary(findings: Sequence[Finding], output_dir: Path) -> str:
+    """Returns the fatal findings by product, those about many of its files in one line."""
     fatal = [f for f in findings if f.severity == "fatal"]
     if len(fatal) == 1:
         return fatal[0].message
-    lines = "".join(f"\n  - {f.product}: {f.message}" for f in fatal)
-    return f"{len(fatal)} problems in {len({f.product for f in fatal})} product(s):{lines}"
+    products: dict[str, list[Finding]] = {}
+    for finding in fatal:
+        products.setdefault(finding.product, []).append(finding)
+    lines = "".join(
+        f"\n{product}:" + "".join(f"\n  - {line}" for line in _lines(found))
+        for product, found in products.items()
+    )
+    head = f"{len(fatal)} problems in {len(products)} product(s), all in {output_dir / REPORT}"
+    return f"{head}:{lines}"
+
+
+def _lines(findings: Sequence[Finding]) -> list[str]:
+    """Returns a line for each finding of a product, and one for all files with the same trouble."""
+    groups: dict[tuple[str, ...], list[Finding]] = {}
+    for finding in findings:
+        # Byte counts and checksums differ from file to file, what kind of trouble it is does not.
+        what = finding.problem.partition(":")[0] if finding.check == "broken-file" else ""
+        alike = (finding.check, what) if finding.file else (finding.check, finding.message)
+        groups.setdefault(alike, []).append(finding)
+    return [_line(group) for group in groups.values()]
+
+
+def _line(group: Sequence[Finding]) -> str:
+    if not group[0].file:
+        return group[0].message
+    first, last = (PurePosixPath(f.file).name for f in (group[0], group[-1]))
+    if len(group) == 1:
+        return f"{first} {group[0].problem}; download it again"
+    which = "each" if len({f.problem for f in group}) == 1 else "the first"
+    return f"{len(group)} files, {first} to {last}: {which} {group[0].problem}; download them again"

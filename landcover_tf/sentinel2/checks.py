@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,10 +34,14 @@ class Finding:
     """Short name of the check, for scripts."""
     severity: Severity
     message: str
+    file: str = ""
+    """What it is about inside the product, if it is about one file."""
+    problem: str = ""
+    """What is wrong with that file, without its name."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns plain values for JSON."""
-        return asdict(self)
+        """Returns plain values for JSON, without those that are empty."""
+        return {name: value for name, value in asdict(self).items() if value}
 
 
 def check_product(
@@ -89,6 +93,11 @@ def _finding(product: SafeProduct, check: str, severity: Severity, message: str)
     return Finding(product=product.name, check=check, severity=severity, message=message)
 
 
+def _file_finding(product: SafeProduct, check: str, file: str, problem: str) -> Finding:
+    message = f"{file} in {product.path} {problem}; download it again"
+    return replace(_finding(product, check, "fatal", message), file=file, problem=problem)
+
+
 def _band_findings(product: SafeProduct) -> Iterator[Finding]:
     missing = [name for name in BAND_NAMES if name not in product.band_files]
     if missing:
@@ -103,9 +112,7 @@ def _band_findings(product: SafeProduct) -> Iterator[Finding]:
         problem = _raster_problem(product, file, product.grids[band(name).resolution_m])
         if problem:
             check, message = problem
-            yield _finding(
-                product, check, "fatal", f"{file} in {product.path} {message}; download it again"
-            )
+            yield _file_finding(product, check, file, message)
 
 
 def _cloud_mask_findings(product: SafeProduct, *, needed: bool) -> Iterator[Finding]:
@@ -139,12 +146,7 @@ def _mask_findings(product: SafeProduct) -> Iterator[Finding]:
         problem = _mask_problem(product, mask)
         if problem:
             check, message = problem
-            yield _finding(
-                product,
-                check,
-                "fatal",
-                f"{mask.name} in {product.path} {message}; download it again",
-            )
+            yield _file_finding(product, check, mask.name, message)
 
 
 def _mask_problem(product: SafeProduct, mask: MaskFile) -> tuple[str, str] | None:
@@ -220,12 +222,7 @@ def _checksum_findings(product: SafeProduct, threads: int | None) -> Iterator[Fi
         problems = list(pool.map(lambda entry: _checksum_problem(product, *entry), listed))
     for (name, _, _), problem in zip(listed, problems, strict=True):
         if problem:
-            yield _finding(
-                product,
-                "checksum",
-                "fatal",
-                f"{name} in {product.path} {problem}; download it again",
-            )
+            yield _file_finding(product, "checksum", name, problem)
 
 
 def _checksum_problem(product: SafeProduct, name: str, kind: str, wanted: str) -> str | None:

@@ -1,5 +1,6 @@
 """What the program `prepare` says of input that is not as it should be."""
 
+import json
 import zipfile
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from fakes.tiny_safe import ULX, ULY, band_file, write_jp2
 from rasterio.transform import Affine
 
 from landcover_tf import files
+from landcover_tf.bands import BAND_NAMES
 
 
 def error_of(capsys, source, output, *flags):
@@ -52,6 +54,30 @@ def test_truncated_and_foreign_bands(tmp_path, capsys):
     write_jp2(band_file(root, "B07"), np.ones((60, 60), np.uint16), 20, 32634)
     error = error_of(capsys, root, tmp_path / "out")
     assert "is cut off" in error and "has 60 x 60 px" in error
+
+
+def test_files_with_the_same_trouble_are_one_line_below_their_product(tmp_path, capsys):
+    """An empty product gave a line of 300 characters for each of its 13 bands."""
+    root = product(tmp_path / "in")
+    bands = [band_file(root, name) for name in BAND_NAMES]
+    for file in bands[:10]:
+        file.write_bytes(b"")
+    for file in bands[10:12]:
+        file.write_bytes(file.read_bytes()[: -10 * bands.index(file)])
+    bands[12].write_bytes(b"text")
+    output = tmp_path / "out"
+    lines = error_of(capsys, root, output).partition("error: ")[2].splitlines()
+    cut = lines.pop(3)
+    assert f"2 files, {bands[10].name} to {bands[11].name}: the first is cut off: " in cut
+    assert lines == [
+        f"13 problems in 1 product(s), all in {output / 'checks.json'}:",
+        f"{root.stem}:",
+        f"  - 10 files, {bands[0].name} to {bands[9].name}: each is empty (0 bytes); download them "
+        "again",
+        f"  - {bands[12].name} is not a JPEG 2000 file; download it again",
+    ]
+    findings = json.loads((output / "checks.json").read_text())["findings"]
+    assert sum(f["severity"] == "fatal" for f in findings) == 13
 
 
 def test_broken_inner_tiles_are_found_though_gdal_reads_zeros(tmp_path, capsys):
