@@ -14,6 +14,7 @@ import signal
 import sys
 import tomllib
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
 
@@ -226,16 +227,21 @@ def write_config(config: Any, path: str | Path) -> None:
 
 
 def _without_flags(config_class: type[Any], flags: list[str]) -> list[str]:
-    """Returns flags where those of positional fields, `--data-dir X`, are positions: `X`."""
+    """Returns flags where those of positional fields, `--data-dir X`, are positions: `X`.
+
+    They come first: behind a flag of several values they would count among those.
+    """
     named = _positional_flags(config_class)
-    plain = []
-    for flag in flags:
+    first: list[str] = []
+    others: list[str] = []
+    rest = iter(flags)
+    for flag in rest:
         name, equals, value = flag.partition("=")
-        if name not in named:
-            plain.append(flag)
-        elif equals:
-            plain.append(value)
-    return plain
+        if name in named:
+            first += [value] if equals else islice(rest, 1)
+        else:
+            others.append(flag)
+    return first + others
 
 
 def _positional_flags(config_class: type[Any]) -> set[str]:

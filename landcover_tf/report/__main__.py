@@ -3,12 +3,15 @@
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
 
 from landcover_tf import cli
 from landcover_tf.dataset_info import DatasetInfo
 from landcover_tf.errors import ConfigError
 from landcover_tf.files import beside, read_json
+from landcover_tf.legend import Legend
 from landcover_tf.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -20,8 +23,8 @@ if TYPE_CHECKING:
 class ReportConfig:
     """Write one self-contained HTML page about a run, its scores and its map."""
 
-    run_dir: Path
-    """Finished run folder."""
+    run_dir: Annotated[Path, tyro.conf.Positional]
+    """Finished run folder; also as --run-dir."""
     output: Path | None = None
     """HTML file; report.html in the run folder by default. The tiles of a large map go into a
     folder beside it."""
@@ -84,13 +87,13 @@ def _program(config: ReportConfig) -> None:
     for flag, path in (("--map", config.map), ("--reference", config.reference)):
         if path is not None:
             _check_legend(path, info, flag)
-    scores = _scores(run.evaluation(config.split))
+    cards, accuracy = _scores(run.evaluation(config.split), info.legend)
     facts = None if config.map is None else MapFacts.read(config.map)
     page = Page(
         title=f"Land cover: {run.path.name}",
         subtitle=f"Trained on dataset {info.name}, legend {info.legend.name}.",
-        cards=[*_map_cards(config.assessment, facts), *_cards(scores)],
-        sections=_sections(config, run, info, scores, facts),
+        cards=[*_map_cards(config.assessment, facts), *cards],
+        sections=_sections(config, run, info, accuracy, facts),
         viewer=_viewer(config, info, output, facts),
     )
     write_page(page, output)
@@ -102,14 +105,23 @@ def _program(config: ReportConfig) -> None:
         )
 
 
-def _scores(folder: Path) -> dict[str, Any]:
+def _scores(folder: Path, legend: Legend) -> tuple[list[Any], Any]:
+    """Returns the cards and the section of the evaluation in a folder."""
+    from landcover_tf.report import sections
+
     path = folder / "scores.json"
     if not path.is_file():
         raise ConfigError(
             f"{path} does not exist; run `landcover evaluate --run-dir ...` before the report"
         )
-    values: dict[str, Any] = read_json(path)
-    return values
+    scores = read_json(path)
+    try:
+        return _cards(scores), sections.accuracy(scores, legend)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ConfigError(
+            f"{path} is no evaluation of this version and legend {legend.name} ({error!r}); run "
+            "`landcover evaluate` again"
+        ) from error
 
 
 def _map_cards(assessments: tuple[Path, ...], facts: "MapFacts | None") -> list[Any]:
@@ -150,7 +162,7 @@ def _sections(
     config: ReportConfig,
     run: RunFolder,
     info: DatasetInfo,
-    scores: dict[str, Any],
+    accuracy: Any,
     facts: "MapFacts | None",
 ) -> list[Any]:
     from landcover_tf.report import sections
@@ -160,7 +172,7 @@ def _sections(
     folder = run.evaluation(config.split)
     found = [
         *assessments(config.assessment, facts),
-        sections.accuracy(scores, info.legend),
+        accuracy,
         sections.pictures(
             folder,
             "Confusion and calibration",

@@ -151,6 +151,34 @@ def test_a_run_without_evaluation_says_what_to_do(tiny_run, tmp_path, capsys):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("text", ["{}", "[]", "null", '{"unet": 3}'])
+def test_another_file_is_no_evaluation(evaluated_run, text, capsys):
+    path = evaluated_run / "evaluation" / "test" / "scores.json"
+    path.write_text(text)
+    assert report.main([str(evaluated_run)]) == 2
+    shown = capsys.readouterr().err
+    assert f"{path} is no evaluation of this version and legend three" in shown
+    assert "run `landcover evaluate` again" in shown
+
+
+def test_an_evaluation_of_other_classes_is_refused(evaluated_run, capsys):
+    path = evaluated_run / "evaluation" / "test" / "scores.json"
+    path.write_text(path.read_text().replace('"water"', '"lakes"'))
+    assert report.main([str(evaluated_run)]) == 2
+    assert "legend three (KeyError('water'))" in capsys.readouterr().err
+    assert not (evaluated_run / "report.html").exists()
+
+
+def test_the_run_is_given_with_and_without_its_flag(evaluated_run, tmp_path, capsys):
+    assert report.main([str(evaluated_run)]) == 0
+    assert (evaluated_run / "report.html").is_file()
+    # Behind a flag of several values.
+    files = ["--assessment", *[str(evaluated_run / "config.json")] * 2]
+    for flag in (["--run-dir", str(evaluated_run)], [f"--run-dir={evaluated_run}"]):
+        assert report.main([*files, *flag]) == 2
+        assert "config.json is not an assessment" in capsys.readouterr().err
+
+
 def test_no_run_and_no_map(tmp_path, capsys):
     assert report.main(["--run-dir", str(tmp_path)]) == 2
     assert "is not a run folder" in capsys.readouterr().err
