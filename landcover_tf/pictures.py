@@ -3,6 +3,7 @@
 Matplotlib takes half a second to import, so only the functions that draw figures import it.
 """
 
+import io
 import re
 import sys
 import warnings
@@ -237,12 +238,29 @@ def save_figure(figure: "Figure", path: str | Path, *, dpi: int = 110) -> None:
 
     Letters that the font lacks, as in names of classes, are told in one sentence.
     """
-    with atomic_path(path) as temporary, _missing_letters_told(path):
-        figure.savefig(temporary, dpi=dpi, metadata={"Software": None}, facecolor="white")
+    png = figure_png(figure, drawn_in=path, dpi=dpi)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(png)
+
+
+def figure_png(figure: "Figure", *, drawn_in: str | Path, dpi: int = 110) -> bytes:
+    """Returns a figure as the bytes of a PNG file; see `save_figure`.
+
+    Args:
+        figure: What to draw.
+        drawn_in: Where it will be seen, for the sentence about letters.
+        dpi: Pixels per inch.
+    """
+    buffer = io.BytesIO()
+    with _missing_letters_told(drawn_in):
+        figure.savefig(
+            buffer, format="png", dpi=dpi, metadata={"Software": None}, facecolor="white"
+        )
+    return buffer.getvalue()
 
 
 @contextmanager
-def _missing_letters_told(path: str | Path) -> Iterator[None]:
+def _missing_letters_told(drawn_in: str | Path) -> Iterator[None]:
     """Replaces matplotlib's warnings, one or more for each letter, and passes on all others."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -258,7 +276,7 @@ def _missing_letters_told(path: str | Path) -> Iterator[None]:
             letters[chr(int(found[1]))] = None
     if letters:
         print(
-            f"warning: the font of pictures lacks {''.join(letters)}, drawn as boxes in {path}",
+            f"warning: the font of pictures lacks {''.join(letters)}, drawn as boxes in {drawn_in}",
             file=sys.stderr,
         )
 

@@ -1,4 +1,4 @@
-"""What the packages import is what `setup.cfg` asks for."""
+"""What the packages import and read is what `setup.cfg` asks for and installs."""
 
 import ast
 import configparser
@@ -34,10 +34,15 @@ def imported():
     return {DISTRIBUTIONS.get(name, name) for name in others}
 
 
-def declared():
-    """Returns the distributions that the packages or their extras need, those of tests left out."""
+def setup():
     config = configparser.RawConfigParser()
     config.read(ROOT / "setup.cfg", encoding="utf-8")
+    return config
+
+
+def declared():
+    """Returns the distributions that the packages or their extras need, those of tests left out."""
+    config = setup()
     extras = [value for name, value in config["options.extras_require"].items() if name != "test"]
     lines = "\n".join([config["options"]["install_requires"], *extras]).split()
     return {re.split("[<>=[]", line)[0] for line in lines}
@@ -45,3 +50,11 @@ def declared():
 
 def test_all_that_is_imported_is_declared():
     assert imported() - declared() == set()
+
+
+def test_files_that_are_no_modules_are_installed():
+    for package, globs in setup()["options.package_data"].items():
+        folder = ROOT / package
+        installed = {path for glob in globs.split() for path in folder.glob(glob)}
+        files = {path for path in folder.rglob("*.*") if "__pycache__" not in path.parts}
+        assert {p for p in files - installed if p.is_file() and p.suffix != ".py"} == set()

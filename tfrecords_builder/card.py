@@ -4,7 +4,6 @@ import sys
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import resources
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,10 +14,10 @@ import tyro
 from landcover_tf import cli
 from landcover_tf.dataset_info import FORMULAS, DatasetInfo
 from landcover_tf.files import write_text
+from landcover_tf.html_pages import picture_url, render
 from landcover_tf.patch_index import PatchEntry, read_index
 from landcover_tf.sentinel2.validity import ValidityBit
 from tfrecords_builder.card_maps import OPACITY, SPLIT_COLOURS, drawn_maps
-from tfrecords_builder.data_uri import png_uri
 from tfrecords_builder.reading import stored_patches
 
 FILE_NAME = "dataset.html"
@@ -66,14 +65,12 @@ def write_card(folder: Path, info: DatasetInfo, entries: Sequence[PatchEntry], p
         entries: Its patch index.
         path: HTML file to write.
     """
-    from jinja2 import Environment
-
-    template = resources.files("tfrecords_builder").joinpath("card.html.jinja").read_text()
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     groups = defaultdict(set)
     for entry in entries:
         groups[entry.split].add(entry.group)
-    page = environment.from_string(template).render(
+    page = render(
+        "tfrecords_builder",
+        "card.html.jinja",
         info=info,
         formulas=FORMULAS,
         invalid=[name for name, bit in info.validity_bits.items() if bit & info.invalid_bits],
@@ -161,7 +158,7 @@ def _samples(folder: Path, info: DatasetInfo) -> dict[str, str]:
             framed = [np.pad(p, ((2, 2), (2, 2), (0, 0)), **WHITE) for p in pair]
             columns.append(np.concatenate(framed))
         if columns:
-            pictures[split] = png_uri(np.concatenate(columns, axis=1))
+            pictures[split] = picture_url(np.concatenate(columns, axis=1))
     return pictures
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from landcover_tf.dataset_info import DatasetInfo
+from landcover_tf.html_pages import picture_url
 from landcover_tf.patch_index import PatchEntry
-from tfrecords_builder.data_uri import png_uri
 from tfrecords_builder.reading import record_at
 
 MAPS = 6
@@ -74,7 +74,7 @@ def drawn_map(
     if len(split) > SQUARES:
         size = (right - left) * scale, (top - bottom) * scale
         colours = [SPLIT_COLOURS[name] for name in splits]
-        picture = png_uri(painted(cols, rows, split, (width, height), size, colours))
+        picture = picture_url(painted(cols, rows, split, (width, height), size, colours))
     else:
         shape = f"h{width:.1f}v{height:.1f}h-{width:.1f}z"
         for name, n in number.items():

@@ -1,15 +1,13 @@
 """What a search found: a ranked table, which settings mattered, and a page with pictures."""
 
-import base64
 import json
 from collections.abc import Sequence
-from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from landcover_tf.files import write_csv, write_text
+from landcover_tf.html_pages import figure_url, render
 from tuning.columns import positions, text_of
 from tuning.trials import TrialRecord
 
@@ -85,15 +83,13 @@ def importance(records: Sequence[TrialRecord], seed: int = 0) -> dict[str, float
 
 def write_page(path: Path, records: Sequence[TrialRecord], *, title: str, objective: str) -> None:
     """Writes one HTML page without links: pictures and the ranked table."""
-    from jinja2 import Environment, PackageLoader
-
-    page = Environment(loader=PackageLoader("tuning", "."), autoescape=True)
     names = setting_names(records)
     rows = [
         {"record": record, "cells": [text_of(record.settings.get(name)) for name in names]}
         for record in ranked(records)
     ]
-    html = page.get_template("ranking.html.jinja").render(
+    html = render(
+        "tuning", "ranking.html.jinja",
         title=title, objective=objective, names=names, rows=rows,
         failed=sum(r.score is None for r in records), pictures=_pictures(records, objective),
     )  # fmt: skip
@@ -113,10 +109,4 @@ def _pictures(records: Sequence[TrialRecord], objective: str) -> list[tuple[str,
     if values:
         figure = charts.bars(values)
         found.append(("How much of the score's variation each setting explains", figure))
-    return [(caption, _data_url(figure)) for caption, figure in found]
-
-
-def _data_url(figure: Any) -> str:
-    data = BytesIO()
-    figure.savefig(data, format="png", dpi=110)
-    return "data:image/png;base64," + base64.b64encode(data.getvalue()).decode()
+    return [(caption, figure_url(figure)) for caption, figure in found]

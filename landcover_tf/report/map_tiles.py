@@ -5,8 +5,6 @@ run scripts; so every tile is text: embedded in the page when all of them are sm
 script file of its own.
 """
 
-import base64
-import io
 import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -17,12 +15,12 @@ from typing import Any
 
 import numpy as np
 import rasterio
-from PIL import Image
 from rasterio.enums import Resampling
 from rasterio.windows import Window as RasterWindow
 
 from landcover_tf.errors import OutputError, RasterError
 from landcover_tf.files import atomic_folder, remove_leftovers, require_space
+from landcover_tf.html_pages import picture_url
 from landcover_tf.image_colours import ImageColours
 from landcover_tf.legend import Legend
 from landcover_tf.pixel_sizes import square_side_m
@@ -177,18 +175,18 @@ def _tile(
     if sources.reference is not None:
         reference = sources.reference
         values[(*inside, 2)] = reference.to_bytes(read(reference.raster, 1, Resampling.nearest))
-    tile = {"values": _data_url(values, "PNG")}
+    tile = {"values": picture_url(values)}
     if colours is not None:
         picture = np.zeros((TILE_PX, TILE_PX, 3), np.uint8)
         picture[inside] = colours.picture(read(sources.image, colours.bands, Resampling.average))
-        tile["image"] = _data_url(picture, "JPEG")
+        tile["image"] = picture_url(picture, "jpeg")
     if sources.probabilities is not None and zoom == 1:
         shares = sources.probabilities
         count = shares.raster.count
         stacked = np.zeros((count, TILE_PX, TILE_PX), np.uint8)
         bands = read(shares.raster, list(range(1, count + 1)), Resampling.nearest)
         stacked[(slice(None), *inside)] = shares.to_bytes(bands)
-        tile["probabilities"] = _data_url(stacked.reshape(-1, TILE_PX), "PNG")
+        tile["probabilities"] = picture_url(stacked.reshape(-1, TILE_PX))
     return tile
 
 
@@ -199,14 +197,6 @@ def _extent(
     width = min(step, shape[1] - col * step)
     window = RasterWindow(col * step, row * step, width, height)
     return window, (-(-height // zoom), -(-width // zoom))
-
-
-def _data_url(array: np.ndarray, form: str) -> str:
-    buffer = io.BytesIO()
-    options: dict[str, Any] = {"quality": 82} if form == "JPEG" else {"compress_level": 5}
-    Image.fromarray(array).save(buffer, form, **options)
-    text = base64.b64encode(buffer.getvalue()).decode()
-    return f"data:image/{form.lower()};base64,{text}"
 
 
 def _write_script(folder: Path, name: str, tile: dict[str, str]) -> None:

@@ -1,17 +1,14 @@
 """The page itself: sections of text, tables and pictures around the map viewer."""
 
-import base64
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
 from landcover_tf.accuracy.assessment_tables import TextTable
 from landcover_tf.files import write_text
+from landcover_tf.html_pages import data_url, packaged_text, render
 from landcover_tf.legend import LandCoverClass, Legend
 from landcover_tf.provenance import VERSION
 from landcover_tf.report.map_facts import MapFacts
@@ -28,8 +25,7 @@ class Picture:
     @staticmethod
     def from_file(path: Path, alt: str) -> "Picture":
         """Returns a PNG file as an embedded picture."""
-        text = base64.b64encode(path.read_bytes()).decode()
-        return Picture(url=f"data:image/png;base64,{text}", alt=alt)
+        return Picture(url=data_url(path.read_bytes()), alt=alt)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,20 +66,20 @@ def percent(fraction: float) -> str:
 
 def write_page(page: Page, path: Path) -> None:
     """Writes the page as one HTML file that needs no network."""
-    folder = resources.files("landcover_tf.report")
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    template = environment.from_string((folder / "templates" / "report.html.j2").read_text())
-    text = template.render(
+    package = "landcover_tf.report"
+    text = render(
+        package,
+        "templates/report.html.j2",
         title=page.title,
         subtitle=page.subtitle,
         cards=page.cards,
         sections=page.sections,
         viewer=_script_safe(page.viewer) if page.viewer else "",
         viewer_folder=(page.viewer or {}).get("pyramid", {}).get("folder", ""),
-        viewer_js=[(folder / "templates" / n).read_text() for n in ("tiles.js", "viewer.js")],
-        style=(folder / "templates" / "style.css").read_text(),
-        vendor_js=(folder / "vendor" / "ol.js").read_text(),
-        vendor_css=(folder / "vendor" / "ol.css").read_text(),
+        viewer_js=[packaged_text(package, f"templates/{n}.js") for n in ("tiles", "viewer")],
+        style=packaged_text(package, "templates/style.css"),
+        vendor_js=packaged_text(package, "vendor/ol.js"),
+        vendor_css=packaged_text(package, "vendor/ol.css"),
         version=VERSION,
     )
     write_text(path, text)

@@ -1,8 +1,6 @@
 """Sections of the report, each from the files of one step of the chain."""
 
-import base64
 import csv
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from landcover_tf.accuracy.assessment_tables import TextTable, number
 from landcover_tf.colour_vision import closest_pairs
 from landcover_tf.dataset_info import DatasetInfo
+from landcover_tf.html_pages import figure_url
 from landcover_tf.legend import Legend
 from landcover_tf.report.page import Picture, Section, percent
 
@@ -190,7 +189,7 @@ def learning(history: Path) -> Section | None:
     return Section(
         id="learning",
         title="Learning curves",
-        pictures=[_drawn(figure, "Loss, scores and learning rate by epoch")],
+        pictures=[Picture(url=figure_url(figure), alt="Loss, scores and learning rate by epoch")],
     )
 
 
@@ -260,13 +259,6 @@ def _numeric_columns(rows: Sequence[Mapping[str, str]]) -> dict[str, list[float]
         except (TypeError, ValueError):
             continue
     return columns
-
-
-def _drawn(figure: Figure, alt: str) -> Picture:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110, facecolor="white")
-    text = base64.b64encode(buffer.getvalue()).decode()
-    return Picture(url=f"data:image/png;base64,{text}", alt=alt)
 
 
 def _plain(value: Any) -> str:
