@@ -13,10 +13,11 @@ from tfrecords_builder.checks import dataset_nodata, raise_problems, require_uni
 from tfrecords_builder.config import BuildConfig
 from tfrecords_builder.cutting import ChosenPatch, CutJob, cut_jobs
 from tfrecords_builder.patches import Candidate, SceneJob, read_scan, scene_jobs
+from tfrecords_builder.placements import Placement
 from tfrecords_builder.rasters import BandChoice, SourceRaster, describe
 from tfrecords_builder.shards import RecordPlace
 from tfrecords_builder.sources import Source, find_sources
-from tfrecords_builder.splits import Placement, patch_key, split_patches
+from tfrecords_builder.splits import patch_key, split_patches
 
 TOO_FEW_VALID = "too few usable pixels"
 TOO_FEW_LABELLED = "too few labelled pixels"
@@ -120,17 +121,16 @@ def make_plan(jobs: Sequence[SceneJob], found: BuildInput, config: BuildConfig) 
         _require_known_labels(unknown, found)
     placements: list[Placement | None] = [_too_poor(candidate, config) for candidate in candidates]
     good = [number for number, placement in enumerate(placements) if placement is None]
+    dropped = Counter(p.reason for p in placements if p is not None)
     if not good:
-        counts = Counter(p.reason for p in placements if p is not None)
-        reasons = ", ".join(f"{n} with {reason}" for reason, n in sorted(counts.items()))
+        reasons = ", ".join(f"{n} with {reason}" for reason, n in sorted(dropped.items()))
         raise LabelError(
             f"none of {len(candidates)} patches is good enough: {reasons}; lower "
             "--min-valid-fraction or --min-labelled-fraction, or look at the labels"
         )
     chosen = [candidates[number] for number in good]
-    for number, placement in zip(
-        good, split_patches(chosen, found.rasters, found.legend, config), strict=True
-    ):
+    split = split_patches(chosen, found.rasters, found.legend, config, dropped=dropped)
+    for number, placement in zip(good, split, strict=True):
         placements[number] = placement
     return Plan(
         candidates=tuple(candidates),

@@ -1,9 +1,7 @@
 """Split of patches into train, val and test, by ground first, with a gap between splits."""
 
 import hashlib
-import math
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,24 +12,15 @@ from tfrecords_builder.allocation import Sites, allocate
 from tfrecords_builder.config import BuildConfig
 from tfrecords_builder.footprints import Footprints, PatchPlace, locate
 from tfrecords_builder.patches import Candidate
+from tfrecords_builder.placements import (
+    IN_GAP,
+    OUTSIDE_ZONES,
+    Placement,
+    require_filled,
+    require_units,
+)
 from tfrecords_builder.rasters import SourceRaster
-from tfrecords_builder.zones import SPLITS, zones_of
-
-IN_GAP = "within the gap to another split"
-OUTSIDE_ZONES = "outside the zones"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Placement:
-    """What became of a candidate."""
-
-    split: str | None
-    """None for a dropped one."""
-    group: str
-    """The unit that was kept whole (a block, scene, tile, zone or group), or with given splits
-    the group or else the image."""
-    reason: str = ""
-    """Why it was dropped."""
+from tfrecords_builder.zones import SPLITS, prescribed_splits, zones_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,14 +49,38 @@ def split_patches(
     rasters: Sequence[SourceRaster],
     legend: Legend,
     config: BuildConfig,
+    *,
+    dropped: Mapping[str, int] | None = None,
 ) -> list[Placement]:
     """Returns the split of each candidate, or why it is dropped.
+
+    Args:
+        candidates: Patches to place.
+        rasters: All rasters, also those of which no patch is left.
+        legend: Classes to balance.
+        config: How to split.
+        dropped: Number of patches that were dropped before, by reason; told where a split is empty.
 
     Raises:
         DatasetError: The method does not fit the input, or a split would be empty.
     """
     if config.split == "random":
-        return _random(candidates, rasters, config)
+        placements, wanted, units = _random(candidates, rasters, config), [], 0
+    else:
+        wanted = _prescribed(rasters, config)
+        placements, units = _by_ground(candidates, rasters, legend, config, wanted)
+    require_filled(placements, wanted, units, dropped or {}, config)
+    return placements
+
+
+def _by_ground(
+    candidates: Sequence[Candidate],
+    rasters: Sequence[SourceRaster],
+    legend: Legend,
+    config: BuildConfig,
+    prescribed: Sequence[str],
+) -> tuple[list[Placement], int]:
+    """Returns the placement of each candidate, and the number of units that were kept whole."""
     places = [_place(candidate, rasters[candidate.source]) for candidate in candidates]
     footprints = locate(places)
     units = _units(candidates, rasters, places, footprints, config)
@@ -80,6 +93,7 @@ def split_patches(
         footprints.subset(inside),
         legend,
         config,
+        prescribed,
     )
     placements = [Placement(split=None, group="", reason=OUTSIDE_ZONES)] * len(candidates)
     for number, split in zip(inside, splits, strict=True):
@@ -91,7 +105,20 @@ def split_patches(
             group=given or (unit.name if unit else ""),
             reason="" if split else IN_GAP,
         )
-    return placements
+    return placements, len({unit.name for unit in units if unit is not None})
+
+
+def _prescribed(rasters: Sequence[SourceRaster], config: BuildConfig) -> list[str]:
+    """Returns the splits that the split column or the zones name, whatever patches are left."""
+    named: set[str | None] = set()
+    if config.split == "given":
+        named = {raster.source.split for raster in rasters}
+    elif config.split == "zones" and config.zones is not None:
+        named = prescribed_splits(config.zones)
+    wrong = sorted(str(name) for name in named - {None, *SPLITS})
+    if wrong:
+        raise DatasetError(f"the split column must hold {', '.join(SPLITS)}; it has {wrong}")
+    return [split for split in SPLITS if split in named]
 
 
 def _spatial(
@@ -100,6 +127,7 @@ def _spatial(
     footprints: Footprints,
     legend: Legend,
     config: BuildConfig,
+    prescribed: Sequence[str],
 ) -> list[str | None]:
     """Returns the split of each patch; None within the gap."""
     names = sorted({unit.name for unit in units})
@@ -120,18 +148,16 @@ def _spatial(
     )
     given = {u.name: u.split for u in units if u.split is not None}
     if len(given) == len(names):
-        wanted = [split for split in SPLITS if split in given.values()]
+        wanted = list(prescribed)
         layout = np.array([wanted.index(str(given[name])) for name in names])
-    elif given:
+    elif prescribed:
         raise DatasetError("either every zone or image prescribes its split, or none does")
     else:
         wanted = list(config.fractions)
-        _require_units(names, wanted, config)
+        require_units(names, wanted, config)
         layout = allocate(sites, list(config.fractions.values()), config.seed)
     split_of_site = _resolved(sites, layout)
-    placed = [wanted[s] if s >= 0 else None for s in split_of_site[site_of].tolist()]
-    _require_filled(placed, wanted, layout, config)
-    return placed
+    return [wanted[s] if s >= 0 else None for s in split_of_site[site_of].tolist()]
 
 
 def _resolved(sites: Sites, layout: np.ndarray) -> np.ndarray:
@@ -181,9 +207,6 @@ def _units(
         )
     if column != "split":
         return [_Unit(name=str(value)) for value in values]
-    wrong = sorted({str(value) for value in values} - set(SPLITS))
-    if wrong:
-        raise DatasetError(f"the split column must hold {', '.join(SPLITS)}; it has {wrong}")
     return [_Unit(name=s.id, split=str(v)) for s, v in zip(sources, values, strict=True)]
 
 
@@ -224,7 +247,6 @@ def _random(
         for number in order[start : start + count] if split != "train" else ():
             placements[number] = Placement(split=split, group=keys[number])
         start += count
-    _require_filled([p.split for p in placements], list(config.fractions), None, config)
     return placements
 
 
@@ -245,46 +267,3 @@ def _place(candidate: Candidate, raster: SourceRaster) -> PatchPlace:
 
 def _class_pixels(candidates: Sequence[Candidate], legend: Legend) -> np.ndarray:
     return np.array([[c.class_pixels.get(code, 0) for code in legend.codes] for c in candidates])
-
-
-def _require_units(names: Sequence[str], splits: Sequence[str], config: BuildConfig) -> None:
-    if len(names) < len(splits):
-        raise DatasetError(
-            f"the splits {', '.join(splits)} need at least {len(splits)} {_units_word(config)}, "
-            f"but the patches lie in {len(names)}; {_advice(config)}"
-        )
-
-
-def _require_filled(
-    placed: Sequence[str | None],
-    wanted: Sequence[str],
-    layout: np.ndarray | None,
-    config: BuildConfig,
-) -> None:
-    have = Counter(placed)
-    empty = [split for split in wanted if not have[split]]
-    if not empty:
-        return
-    units = ""
-    if layout is not None:
-        units = f" in {len(layout)} {_units_word(config)} and a gap of {config.gap} pixels"
-    raise DatasetError(
-        f"no patch is left for {' and '.join(empty)}: there are {len(placed)} patches{units}; "
-        f"{_advice(config)}"
-    )
-
-
-def _units_word(config: BuildConfig) -> str:
-    return {"blocks": "blocks", "group": "groups", "given": "images"}.get(
-        config.split, config.split
-    )
-
-
-def _advice(config: BuildConfig) -> str:
-    smaller = math.ceil(config.patch_size / 2)
-    parts = [f"use a smaller --patch-size (for example {smaller}) or --gap-px"]
-    if config.split == "blocks":
-        parts.append("another --block-size-m")
-    elif config.split != "random":
-        parts.append("--split blocks if images cover the same ground")
-    return ", ".join([*parts, "more input, or --val-fraction 0 or --test-fraction 0"])

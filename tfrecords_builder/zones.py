@@ -40,7 +40,7 @@ def zones_of(places: Sequence[PatchPlace], path: Path) -> list[Zone | None]:
     """
     if any(not place.crs for place in places):
         raise DatasetError(f"zones in {path} cannot be laid on rasters without a CRS")
-    if path.suffix.lower() in (".geojson", ".json"):
+    if _has_polygons(path):
         return _polygon_zones(places, path)
     return _raster_zones(places, path)
 
@@ -61,16 +61,36 @@ def _centers(places: Sequence[PatchPlace], crs: str) -> np.ndarray:
     return local
 
 
-def _polygon_zones(places: Sequence[PatchPlace], path: Path) -> list[Zone | None]:
+def prescribed_splits(path: Path) -> set[str | None]:
+    """Returns the splits that the polygons of a zone file prescribe; none if it is a raster.
+
+    Raises:
+        DatasetError: The file is unreadable or malformed.
+    """
+    return {zone.split for zone in _polygons(path)[0]} if _has_polygons(path) else set()
+
+
+def _has_polygons(path: Path) -> bool:
+    return path.suffix.lower() in (".geojson", ".json")
+
+
+def _polygons(path: Path) -> tuple[list[Zone], list[list[np.ndarray]], str]:
+    """Returns zones, the rings of each, and the CRS that they are in."""
     try:
         collection = read_json(path)
         features = collection["features"]
-        shapes = [(_zone(path, n, f), _rings(f["geometry"])) for n, f in enumerate(features)]
-        _require_one_split(path, [zone for zone, _ in shapes])
+        zones = [_zone(path, number, feature) for number, feature in enumerate(features)]
+        rings = [_rings(feature["geometry"]) for feature in features]
+        _require_one_split(path, zones)
         # GeoJSON is in degrees (RFC 7946); the older form may name another CRS.
         named = (collection.get("crs") or {}).get("properties", {}).get("name", "EPSG:4326")
     except (ConfigError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise DatasetError(f"{path} is not a GeoJSON of polygons: {error}") from error
+    return zones, rings, named
+
+
+def _polygon_zones(places: Sequence[PatchPlace], path: Path) -> list[Zone | None]:
+    zones, rings, named = _polygons(path)
     try:
         CRS.from_user_input(named)
     except (CRSError, ValueError) as error:
@@ -81,9 +101,7 @@ def _polygon_zones(places: Sequence[PatchPlace], path: Path) -> list[Zone | None
     # The dates of a tile have the same centres.
     centers, center_of = np.unique(_centers(places, named), axis=0, return_inverse=True)
     found: list[Zone | None] = [None] * len(centers)
-    for zone, inside in zip(
-        (zone for zone, _ in shapes), inside_of([r for _, r in shapes], centers), strict=True
-    ):
+    for zone, inside in zip(zones, inside_of(rings, centers), strict=True):
         for number in inside:
             if found[number] is None:
                 found[number] = zone

@@ -1,6 +1,7 @@
 """Rasters and flags that do not fit are refused or told."""
 
 import dataclasses
+import json
 from functools import partial
 
 import numpy as np
@@ -64,6 +65,34 @@ def test_too_few_patches_for_the_splits_say_what_to_do(tmp_path, capsys):
     # Four patches, whose centres lie in two blocks.
     message = fails(write_pairs(tmp_path / "data", scenes=1, size=56), tmp_path, capsys)
     assert "need at least 3 blocks, but the patches lie in 2; use a smaller --patch-size" in message
+
+
+def test_a_prescribed_split_without_labels_is_refused(broken, tmp_path, capsys):
+    rewrite(broken / "labels" / "s2.tif", lambda v: v * 0)
+    rows = [
+        f"images/s{number}.tif,labels/s{number}.tif,{name}"
+        for number, name in enumerate(("train", "val", "test"))
+    ]
+    (broken / "pairs.csv").write_text("\n".join(["image,label,split", *rows, ""]))
+    message = fails(broken, tmp_path, capsys, "--split", "given")
+    # Strides of 24 px: 8 x 8 patches of an image of 200 px.
+    assert "no patch is left for test: there are 128 patches in 2 images" in message
+    assert "dropped were 64 too few labelled pixels, " in message
+
+
+def test_a_prescribed_split_far_from_all_images_is_refused(broken, tmp_path, capsys):
+    def feature(split, x):
+        ring = [[x, 4_990_000], [x + 2000, 4_990_000], [x + 2000, 5_010_000], [x, 5_010_000]]
+        geometry = {"type": "Polygon", "coordinates": [[*ring, ring[0]]]}
+        return {"properties": {"split": split}, "geometry": geometry}
+
+    features = [feature("train", 600_000), feature("val", 602_000), feature("test", 702_000)]
+    crs = {"properties": {"name": "EPSG:32633"}}
+    zones = tmp_path / "zones.geojson"
+    zones.write_text(json.dumps({"crs": crs, "features": features}))
+    message = fails(broken, tmp_path, capsys, "--split", "zones", "--zones", zones)
+    assert "no patch is left for test: there are 192 patches in 2 zones" in message
+    assert "64 outside the zones" in message
 
 
 def test_stored_values_taken_for_reflectance_are_refused(broken, tmp_path, capsys):

@@ -14,9 +14,10 @@ from landcover_tf.grid import PatchGrid
 from landcover_tf.legend import load_legend
 from tfrecords_builder.config import BuildConfig
 from tfrecords_builder.patches import Candidate
+from tfrecords_builder.placements import IN_GAP, OUTSIDE_ZONES
 from tfrecords_builder.rasters import SourceRaster
 from tfrecords_builder.sources import Source
-from tfrecords_builder.splits import IN_GAP, OUTSIDE_ZONES, patch_key, split_patches
+from tfrecords_builder.splits import patch_key, split_patches
 
 LEGEND = load_legend("landcover9")
 SIZE = 16
