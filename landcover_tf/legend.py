@@ -95,22 +95,6 @@ class Legend:
         table[: len(self.classes)] = self.codes
         return table
 
-    def with_own_nodata(self, labels: np.ndarray, nodata: float | None) -> np.ndarray:
-        """Returns labels whose no data and NaN are the legend's no-data code.
-
-        Args:
-            labels: Codes as a raster of any dtype stores them.
-            nodata: That raster's value for no data.
-
-        Returns:
-            int64 or float64 of the same shape; codes may be unknown.
-        """
-        kind = np.float64 if labels.dtype.kind == "f" else np.int64
-        missing = np.isnan(labels)
-        if nodata is not None:
-            missing |= labels == nodata
-        return np.where(missing, self.nodata, labels.astype(kind))
-
     def unknown_codes(self, labels: np.ndarray) -> dict[float, int]:
         """Returns pixel counts of the codes in `labels` that the legend does not have."""
         codes, counts = np.unique(labels, return_counts=True)
@@ -164,6 +148,12 @@ class Crosswalk:
             raise LegendError(
                 f"crosswalk {self.source} -> {self.target.name} names unknown target codes: {wrong}"
             )
+
+    @staticmethod
+    def identity(legend: Legend) -> "Crosswalk":
+        """Returns the crosswalk of a legend to itself."""
+        codes = {code: code for code in (legend.nodata, *legend.codes)}
+        return Crosswalk(source=legend.name, target=legend, codes=codes)
 
     def __str__(self) -> str:
         if self.source == self.target.name:
@@ -274,8 +264,7 @@ def load_crosswalk(source: str | Path, target: str | Path) -> Crosswalk:
     legend = load_legend(target)
     table = _load_table(source)
     if table["name"] == legend.name:
-        codes = {code: code for code in (legend.nodata, *legend.codes)}
-        return Crosswalk(source=legend.name, target=legend, codes=codes)
+        return Crosswalk.identity(legend)
     try:
         codes = {int(s): int(t) for s, t in table["crosswalks"][legend.name].items()}
     except KeyError:

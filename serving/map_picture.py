@@ -1,16 +1,17 @@
 """The picture of a map: image, truth, map and confidence side by side."""
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import rasterio
-from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
 
-from landcover_tf.errors import RasterError
-from landcover_tf.legend import IGNORED, Legend
+from landcover_tf.errors import LabelError, RasterError
+from landcover_tf.legend import IGNORED, Crosswalk, Legend
 from landcover_tf.pixel_sizes import pixel_sides_m
 from landcover_tf.sentinel2.label_rasters import open_codes
+from landcover_tf.sentinel2.reference_raster import on_grid_of
 from serving.band_content import LEVELS
 from serving.source import Source
 
@@ -34,6 +35,7 @@ def write_picture(
     with rasterio.open(map_path) as dataset:
         shape = _picture_shape(dataset.height, dataset.width)
         classes = dataset.read(1, out_shape=shape)
+        labels = None if truth is None else read_truth(truth, dataset, shape, legend)
         metres = None
         if dataset.crs is not None and dataset.crs.is_projected:
             # The picture's scale bar lies along the rows.
@@ -43,8 +45,8 @@ def write_picture(
     if source is not None:
         image, names, valid = source.preview(shape)
         panels.append(("image", composite(image, names, valid=valid)))
-    if truth is not None:
-        panels.append(("truth", class_picture(read_truth(truth, map_path, shape, legend), legend)))
+    if labels is not None:
+        panels.append(("truth", class_picture(labels, legend)))
     panels.append(("prediction", class_picture(classes, legend)))
     if confidence_path is not None:
         with rasterio.open(confidence_path) as dataset:
@@ -59,14 +61,21 @@ def check_truth(truth: Path, legend: Legend) -> None:
     """Refuses a label raster of another legend before any work is done.
 
     Raises:
-        RasterError: It is unreadable or holds codes that the legend does not have.
+        RasterError: It is unreadable, or holds no integers or codes that the legend does not have.
     """
     try:
         with open_codes(truth) as labels:
+            if np.dtype(labels.dtypes[0]).kind not in "iu":
+                raise RasterError(
+                    f"--truth {truth} holds {labels.dtypes[0]}; label codes are integers, convert "
+                    "it"
+                )
             shape = _picture_shape(labels.height, labels.width)
-            codes = legend.with_own_nodata(labels.read(1, out_shape=shape), labels.nodata)
+            codes, nodata = labels.read(1, out_shape=shape), labels.nodata
     except RasterioError as error:
         raise RasterError(f"--truth {truth} is not a readable raster: {error}") from error
+    if nodata is not None:
+        codes = codes[codes != nodata]
     unknown = legend.unknown_codes(codes)
     if unknown:
         raise RasterError(
@@ -75,36 +84,21 @@ def check_truth(truth: Path, legend: Legend) -> None:
         )
 
 
-def read_truth(truth: Path, map_path: Path, shape: tuple[int, int], legend: Legend) -> np.ndarray:
-    """Returns a label raster on the map's grid, decimated to `shape`, uint8 legend codes.
-
-    A raster of the map's size is taken as it is; any other is placed by its georeference.
-    """
-    from rasterio.vrt import WarpedVRT
-
-    with rasterio.open(map_path) as grid, open_codes(truth) as labels:
-        nodata = legend.nodata if labels.nodata is None else labels.nodata
-        same = (labels.height, labels.width) == (grid.height, grid.width)
-        if same or grid.crs is None or labels.crs is None:
-            return _legend_codes(labels.read(1, out_shape=shape), nodata, legend)
-        with WarpedVRT(
-            labels,
-            src_nodata=nodata,
-            nodata=nodata,
-            crs=grid.crs,
-            transform=grid.transform,
-            height=grid.height,
-            width=grid.width,
-            resampling=Resampling.nearest,
-        ) as placed:
-            return _legend_codes(placed.read(1, out_shape=shape), nodata, legend)
-
-
-def _legend_codes(labels: np.ndarray, nodata: float, legend: Legend) -> np.ndarray:
-    codes = legend.with_own_nodata(labels, nodata)
-    # The check before the work saw some pixels only; a stranger must not wrap to a known code.
-    stranger = next(code for code in range(256) if code not in (legend.nodata, *legend.codes))
-    return np.where((codes >= 0) & (codes < 256), codes, stranger).astype(np.uint8)
+def read_truth(
+    truth: Path, grid: rasterio.DatasetReader, shape: tuple[int, int], legend: Legend
+) -> np.ndarray | None:
+    """Returns labels on a map's grid, decimated to `shape`; tells why where there are none."""
+    unknown = Counter[int]()
+    try:
+        with on_grid_of(grid, truth, Crosswalk.identity(legend), unknown) as placed:
+            codes = np.asarray(placed.read(1, out_shape=shape))
+    except LabelError as error:
+        # The map is there: its picture is no reason to count it as failed.
+        print(f"the picture of {grid.name} is without --truth: {error}")
+        return None
+    if unknown:  # The check before the work saw some pixels only.
+        print(f"--truth {truth} is drawn without its unknown codes {sorted(unknown)[:5]}")
+    return codes
 
 
 def _picture_shape(height: int, width: int) -> tuple[int, int]:

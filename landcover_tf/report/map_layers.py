@@ -1,8 +1,8 @@
 """The rasters of the report's viewer, opened on the map's grid and brought to bytes."""
 
-from collections.abc import Callable
+from collections import Counter
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,8 @@ from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
 
 from landcover_tf.errors import RasterError
-from landcover_tf.legend import Legend
-from landcover_tf.sentinel2.label_rasters import open_codes
+from landcover_tf.legend import Crosswalk, LandCoverClass, Legend
+from landcover_tf.sentinel2.reference_raster import on_grid_of, same_grid
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +37,10 @@ class OpenLayers:
     """Open rasters, warped to the map's grid where theirs is another.
 
     Raises:
-        RasterError: The map is not uint8, a raster cannot be placed on its grid, or confidence or
-            probabilities have other bands or are of another model.
+        RasterError: The map is not uint8, a raster cannot be placed on its grid, confidence or
+            probabilities have other bands or are of another model, or the reference has codes that
+            neither the legend nor its own tags name.
+        LabelError: The reference is no raster of codes, or does not overlap the map.
     """
 
     def __init__(self, layers: MapLayers, legend: Legend, stack: ExitStack) -> None:
@@ -47,25 +49,23 @@ class OpenLayers:
             raise RasterError(f"{layers.map} must be a uint8 class map, got {self.map.dtypes[0]}")
         self._stack = stack
         self.image = self._aligned(layers.image, Resampling.bilinear)
-        self.reference = self._codes(layers.reference, legend)
+        self.reference = self._placed(layers.reference, legend)
         self.confidence = self._shares(layers.confidence, 1, "1 band")
         classes = len(legend.classes)
         wanted = f"{classes} bands, one per class of legend {legend.name}"
         self.probabilities = self._shares(layers.probabilities, classes, wanted)
 
-    def _codes(self, path: Path | None, legend: Legend) -> "Codes | None":
+    def _placed(self, path: Path | None, legend: Legend) -> Any:
         if path is None:
             return None
-        raster = self._stack.enter_context(open_codes(path))
-        nodata = legend.nodata if raster.nodata is None else raster.nodata
-        tags = (tag.removeprefix("CLASS_") for tag in raster.tags(1))
-        return Codes(
-            path=path,
-            raster=self._aligned(path, Resampling.nearest, nodata, open_codes),
-            nodata=nodata,
-            legend=legend,
-            named=frozenset(int(tag) for tag in tags if tag.isdecimal() and int(tag) < 256),
-        )
+        crosswalk, unknown = Crosswalk.identity(_with_named(legend, path)), Counter[int]()
+        placed = self._stack.enter_context(on_grid_of(self.map, path, crosswalk, unknown))
+        if unknown:
+            raise RasterError(
+                f"--reference {path} has codes {sorted(unknown)[:5]} that legend "
+                f"{legend.name!r} does not have; remap the labels first"
+            )
+        return placed
 
     def _shares(self, path: Path | None, bands: int, wanted: str) -> "Shares | None":
         if path is None:
@@ -86,20 +86,11 @@ class OpenLayers:
             raster=self._aligned(path, Resampling.nearest), scale=scale, nodata=raster.nodata
         )
 
-    def _aligned(
-        self,
-        path: Path | None,
-        resampling: Resampling,
-        nodata: float | None = None,
-        opened: Callable[[Path], Any] = rasterio.open,
-    ) -> Any:
+    def _aligned(self, path: Path | None, resampling: Resampling) -> Any:
         if path is None:
             return None
-        raster = self._stack.enter_context(opened(path))
-        same = raster.shape == self.map.shape and (
-            raster.crs is None or raster.transform.almost_equals(self.map.transform)
-        )
-        if same and raster.crs == self.map.crs:
+        raster = self._stack.enter_context(rasterio.open(path))
+        if same_grid(raster, self.map.height, self.map.width, self.map.crs, self.map.transform):
             return raster
         if raster.crs is None or self.map.crs is None:
             raise RasterError(
@@ -109,8 +100,6 @@ class OpenLayers:
         return self._stack.enter_context(
             WarpedVRT(
                 raster,
-                src_nodata=raster.nodata if nodata is None else nodata,
-                nodata=raster.nodata if nodata is None else nodata,
                 crs=self.map.crs,
                 transform=self.map.transform,
                 height=self.map.height,
@@ -136,24 +125,13 @@ class Shares:
         return np.asarray(np.rint(np.clip(share, 0, 1) * 255).astype(np.uint8))
 
 
-@dataclass(frozen=True, kw_only=True)
-class Codes:
-    """A raster of legend codes on the map's grid."""
-
-    path: Path
-    raster: Any
-    nodata: float
-    legend: Legend
-    named: frozenset[int]
-    """Codes that the raster's tags name, such as that of uncertain pixels."""
-
-    def to_bytes(self, stored: np.ndarray) -> np.ndarray:
-        """Returns codes with the legend's own for no data, uint8; strangers would wrap."""
-        codes = self.legend.with_own_nodata(stored, self.nodata)
-        unknown = sorted(self.legend.unknown_codes(codes).keys() - self.named)
-        if unknown:
-            raise RasterError(
-                f"--reference {self.path} has codes {unknown[:5]} that legend "
-                f"{self.legend.name!r} does not have; remap the labels first"
-            )
-        return codes.astype(np.uint8)
+def _with_named(legend: Legend, path: Path) -> Legend:
+    """Returns a legend with the codes that a raster's tags name besides, such as of uncertain."""
+    if not path.is_file():
+        return legend
+    with rasterio.open(path) as raster:
+        tags = [tag.removeprefix("CLASS_") for tag in raster.tags(1)]
+    codes = {int(tag) for tag in tags if tag.isdecimal() and int(tag) < 256}
+    more = sorted(codes - {legend.nodata, *legend.codes})
+    named = [LandCoverClass(code=code, name=f"code {code}", color="#808080") for code in more]
+    return replace(legend, classes=(*legend.classes, *named))

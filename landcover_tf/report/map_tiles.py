@@ -54,6 +54,7 @@ def build_pyramid(layers: MapLayers, folder: Path, legend: Legend) -> TilePyrami
     Raises:
         RasterError: A raster cannot be opened or brought onto the map's grid, the map is not
             uint8, or the reference has codes that the legend lacks.
+        LabelError: The reference is no raster of codes, or does not overlap the map.
         OutputError: `folder` holds something else, or the disk refuses.
     """
     try:
@@ -173,8 +174,7 @@ def _tile(
         shares = sources.confidence
         values[(*inside, 1)] = shares.to_bytes(read(shares.raster, 1, Resampling.nearest))
     if sources.reference is not None:
-        reference = sources.reference
-        values[(*inside, 2)] = reference.to_bytes(read(reference.raster, 1, Resampling.nearest))
+        values[(*inside, 2)] = read(sources.reference, 1, Resampling.nearest)
     tile = {"values": picture_url(values)}
     if colours is not None:
         picture = np.zeros((TILE_PX, TILE_PX, 3), np.uint8)

@@ -1,19 +1,83 @@
-"""A reference raster read window by window on a map's grid."""
+"""A reference raster on a map's grid, window by window or as a raster of its own."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
+import rasterio
 from rasterio.crs import CRS
 from rasterio.transform import Affine
 
 from landcover_tf.errors import LabelError
 from landcover_tf.grid import Window
 from landcover_tf.legend import Crosswalk
-from landcover_tf.raster_windows import opened, read_window
+from landcover_tf.raster_windows import opened, rasterio_window, read_window
 from landcover_tf.sentinel2.label_rasters import find_label_rasters, overlapping, shifted
 from landcover_tf.sentinel2.labels import warp_labels
+
+_ROWS_AT_ONCE = 512
+
+
+@contextmanager
+def on_grid_of(
+    grid: rasterio.DatasetReader, path: Path, crosswalk: Crosswalk, found_unknown: Counter[int]
+) -> Iterator[rasterio.DatasetReader]:
+    """Yields a reference as a raster on a map's grid, target codes in uint8.
+
+    What is read of it decimated is of the same pixels as what is read of the map so. It is on disk,
+    because the warp of a window would be repeated at each zoom, and only some rows are in memory.
+
+    Args:
+        grid: The map.
+        path: Raster or folder of rasters.
+        crosswalk: From its codes to the target legend.
+        found_unknown: Receives the codes that the crosswalk does not know, which become no data.
+
+    Raises:
+        LabelError: There is no raster, or none overlaps the map.
+    """
+    read = reader(
+        path,
+        crosswalk,
+        height=grid.height,
+        width=grid.width,
+        crs=grid.crs,
+        transform=grid.transform,
+        unknown="ignore",
+        found_unknown=found_unknown,
+    )
+    profile = {
+        "driver": "GTiff", "height": grid.height, "width": grid.width, "count": 1,
+        "dtype": "uint8", "crs": grid.crs, "transform": grid.transform, "tiled": True,
+        "compress": "deflate", "zlevel": 1, "bigtiff": "if_safer",
+    }  # fmt: skip
+    with TemporaryDirectory() as folder:
+        placed = Path(folder) / "reference.tif"
+        with rasterio.open(placed, "w", **profile) as file:
+            for start in range(0, grid.height, _ROWS_AT_ONCE):
+                rows = min(_ROWS_AT_ONCE, grid.height - start)
+                strip = Window(row_off=start, col_off=0, height=rows, width=grid.width)
+                file.write(read(strip), 1, window=rasterio_window(strip))
+        with rasterio.open(placed) as raster:
+            yield raster
+
+
+def same_grid(
+    raster: rasterio.DatasetReader, height: int, width: int, crs: CRS | None, transform: Affine
+) -> bool:
+    """Returns whether a raster has the very pixels of a grid.
+
+    One of the same size that does not say where it lies, as a PNG, is taken to.
+    """
+    if raster.shape != (height, width):
+        return False
+    if raster.crs is None and raster.transform.is_identity:
+        return True
+    same_crs = None in (raster.crs, crs) or raster.crs == crs
+    return bool(same_crs and raster.transform.almost_equals(transform, precision=1e-6))
 
 
 def reader(
@@ -95,8 +159,7 @@ def _stored(
 
 def _has_grid(path: Path, height: int, width: int, crs: CRS | None, transform: Affine) -> bool:
     with opened(path, "the label raster", error=LabelError) as raster:
-        same = raster.crs == crs and raster.transform.almost_equals(transform, precision=1e-6)
-        return bool((raster.height, raster.width) == (height, width) and same)
+        return same_grid(raster, height, width, crs, transform)
 
 
 def _read(path: Path, crosswalk: Crosswalk, window: Window) -> tuple[np.ndarray, dict[int, int]]:

@@ -21,22 +21,6 @@ def test_the_default_legend_is_the_nine_class_scheme():
     assert legend.names[5] == "water bodies"
 
 
-@pytest.mark.parametrize(
-    ("labels", "nodata", "expected", "unknown"),
-    [
-        (np.array([10.0, np.nan, -1.0, 20.5], np.float32), -1.0, [10, 0, 0, 20.5], {20.5: 1}),
-        (np.array([10.0, np.nan], np.float32), np.nan, [10, 0], {}),
-        (np.array([-9999, 20, 311], np.int16), -9999, [0, 20, 311], {311: 1}),
-        (np.array([255, 20, 0], np.uint8), 255, [0, 20, 0], {}),
-    ],
-)
-def test_no_data_of_a_raster_becomes_that_of_the_legend(labels, nodata, expected, unknown):
-    legend = load_legend("landcover9")
-    codes = legend.with_own_nodata(labels, nodata)
-    assert codes.tolist() == expected
-    assert legend.unknown_codes(codes) == unknown
-
-
 @pytest.mark.parametrize("name", legend_names())
 def test_every_shipped_legend_maps_each_of_its_codes(name):
     source = load_legend(name)

@@ -1,46 +1,97 @@
 """Labels that are drawn beside a map."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import rasterio
 from local_export import write_raster
 
+from landcover_tf.errors import RasterError
 from landcover_tf.legend import load_legend
 from serving.map_picture import check_truth, read_truth
 
+LEGEND = load_legend("landcover9")
 
-@pytest.mark.parametrize(
-    ("dtype", "nodata"), [("float32", np.nan), ("int16", -9999), ("uint8", 255)]
-)
-def test_truth_may_have_any_no_data_value(tmp_path: Path, dtype: str, nodata: float) -> None:
+
+def write_truth(path: Path, codes: np.ndarray, **changes: Any) -> Path:
+    """Writes labels, by default on the grid of `write_raster`."""
+    height, width = codes.shape
+    with rasterio.open(path.parent / "scene.tif") as dataset:
+        grid = {"crs": dataset.crs, "transform": dataset.transform}
+    shape = {"count": 1, "height": height, "width": width, "dtype": codes.dtype}
+    with rasterio.open(path, "w", **shape | grid | {"driver": "GTiff"} | changes) as dataset:
+        dataset.write(codes, 1)
+    return path
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Iterator[rasterio.DatasetReader]:
     write_raster(tmp_path / "scene.tif", 40, 40)
     with rasterio.open(tmp_path / "scene.tif") as dataset:
-        profile = dataset.profile | {"count": 1, "dtype": dtype, "nodata": nodata}
-    labels = np.full((1, 40, 40), 20).astype(dtype)
-    labels[:, :10] = nodata
+        yield dataset
+
+
+@pytest.mark.parametrize(("dtype", "nodata"), [("int16", -9999), ("uint8", 255)])
+def test_truth_may_have_any_no_data_value(
+    tmp_path: Path, scene: rasterio.DatasetReader, dtype: str, nodata: float
+) -> None:
+    labels = np.full((40, 40), 20).astype(dtype)
+    labels[:10] = nodata
     for name, height in (("same.tif", 40), ("short.tif", 30)):  # Taken as it is, and placed.
-        with rasterio.open(tmp_path / name, "w", **profile | {"height": height}) as dataset:
-            dataset.write(labels[:, :height])
-        legend = load_legend("landcover9")
-        check_truth(tmp_path / name, legend)
-        found = read_truth(tmp_path / name, tmp_path / "scene.tif", (40, 40), legend)
+        truth = write_truth(tmp_path / name, labels[:height], nodata=nodata)
+        check_truth(truth, LEGEND)
+        found = read_truth(truth, scene, (40, 40), LEGEND)
         expected = np.zeros((40, 40), np.uint8)
         expected[10:height] = 20
-        assert found.dtype == np.uint8
+        assert found is not None and found.dtype == np.uint8
         np.testing.assert_array_equal(found, expected)
 
 
-def test_strange_codes_of_the_truth_do_not_wrap_to_known_ones(tmp_path: Path) -> None:
-    write_raster(tmp_path / "scene.tif", 40, 40)
-    with rasterio.open(tmp_path / "scene.tif") as dataset:
-        profile = dataset.profile | {"count": 1}
-    with rasterio.open(tmp_path / "truth.tif", "w", **profile) as dataset:
-        dataset.write(np.full((1, 40, 40), 256 + 20, np.uint16))
-    legend = load_legend("landcover9")
-    found = read_truth(tmp_path / "truth.tif", tmp_path / "scene.tif", (40, 40), legend)
-    assert not np.isin(found, (legend.nodata, *legend.codes)).any()
+def test_finer_truth_is_that_of_a_comparison(tmp_path: Path, scene: rasterio.DatasetReader) -> None:
+    # Of 25 labels in a pixel, the middle one is 20 and the others are 30.
+    fine = np.full((200, 200), 30, np.uint8)
+    fine[2::5, 2::5] = 20
+    transform = scene.transform @ rasterio.Affine.scale(0.2)
+    truth = write_truth(tmp_path / "fine.tif", fine, transform=transform)
+    found = read_truth(truth, scene, (40, 40), LEGEND)
+    assert found is not None and (found == 30).all()
+
+
+def test_truth_of_the_same_size_elsewhere_is_not_drawn(
+    tmp_path: Path, scene: rasterio.DatasetReader, capsys: pytest.CaptureFixture[str]
+) -> None:
+    codes = np.full((40, 40), 20, np.uint8)
+    away = scene.transform @ rasterio.Affine.translation(10_000, 0)
+    truth = write_truth(tmp_path / "away.tif", codes, transform=away)
+    assert read_truth(truth, scene, (40, 40), LEGEND) is None
+    said = capsys.readouterr().out
+    assert "scene.tif is without --truth: " in said
+    assert "away.tif does not overlap the map" in said
+    # One that has no place at all is that of the map.
+    plain = write_truth(tmp_path / "plain.png", codes, driver="PNG", crs=None, transform=None)
+    found = read_truth(plain, scene, (40, 40), LEGEND)
+    assert found is not None and (found == 20).all()
+
+
+def test_truth_of_floats_is_refused_before_any_work(
+    tmp_path: Path, scene: rasterio.DatasetReader
+) -> None:
+    truth = write_truth(tmp_path / "truth.tif", np.full((40, 40), 20, np.float32))
+    with pytest.raises(RasterError, match=r"truth.tif holds float32; label codes are integers"):
+        check_truth(truth, LEGEND)
+
+
+def test_strange_codes_of_the_truth_do_not_wrap_to_known_ones(
+    tmp_path: Path, scene: rasterio.DatasetReader
+) -> None:
+    truth = write_truth(tmp_path / "truth.tif", np.full((40, 40), 256 + 20, np.uint16))
+    with pytest.raises(RasterError, match=r"truth.tif has codes \[276\] that the model's legend"):
+        check_truth(truth, LEGEND)
+    found = read_truth(truth, scene, (40, 40), LEGEND)
+    assert found is not None and (found == LEGEND.nodata).all()
 
 
 def test_truth_with_overviews_of_any_kind_is_read_from_its_own_pixels(tmp_path: Path) -> None:
@@ -56,6 +107,7 @@ def test_truth_with_overviews_of_any_kind_is_read_from_its_own_pixels(tmp_path: 
         dataset.write(codes, 1)
     with rasterio.open(path) as dataset:
         assert len(np.unique(dataset.read(1, out_shape=(900, 900)))) > 3
-    legend = load_legend("landcover9")
-    check_truth(path, legend)
-    assert set(np.unique(read_truth(path, path, (900, 900), legend))) <= {10, 20, 60}
+    check_truth(path, LEGEND)
+    with rasterio.open(path) as grid:
+        found = read_truth(path, grid, (900, 900), LEGEND)
+    assert found is not None and set(np.unique(found)) <= {10, 20, 60}

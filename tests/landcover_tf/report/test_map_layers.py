@@ -11,7 +11,7 @@ from PIL import Image
 from rasterio.enums import Resampling
 from rasterio.transform import from_origin
 
-from landcover_tf.errors import OutputError, RasterError
+from landcover_tf.errors import LabelError, OutputError, RasterError
 from landcover_tf.report import map_tiles
 from landcover_tf.report.map_facts import MapFacts
 from landcover_tf.report.map_layers import MapLayers
@@ -93,7 +93,7 @@ def test_tiles_of_an_earlier_report_are_replaced_but_nothing_else(layers, tmp_pa
 
 @pytest.mark.parametrize(
     ("dtype", "nodata", "missing"),
-    [("uint16", None, 0), ("int16", -9999, -9999), ("float32", np.nan, np.nan)],
+    [("uint16", None, 0), ("int16", -9999, -9999)],
 )
 def test_no_data_of_the_reference_is_that_of_the_legend(tmp_path, dtype, nodata, missing):
     codes = write(tmp_path / "map.tif", np.full((2, 5), 20, np.uint8))
@@ -153,6 +153,22 @@ def test_class_areas_are_those_of_the_map(layers, tmp_path):
     assert sum(entry["fraction"] for entry in data["classes"]) == pytest.approx(1)
 
 
+def test_a_finer_reference_is_that_of_a_comparison(tmp_path):
+    size = 300  # Larger than a tile, so the first one is decimated.
+    codes = write(tmp_path / "map.tif", np.full((size, size), 20, np.uint8))
+    # Of 25 labels in a pixel, the middle one is 20 and the others are 30.
+    fine = np.full((5 * size, 5 * size), 30, np.uint8)
+    fine[2::5, 2::5] = 20
+    reference = write(tmp_path / "fine.tif", fine, transform=from_origin(500_000, 4_200_000, 2, 2))
+    pyramid = build_pyramid(MapLayers(map=codes, reference=reference), tmp_path / "t", LEGEND)
+    for name, shape in (("0/0/0", 150), ("1/0/0", 256), ("1/1/1", 44)):
+        tile = decoded(pyramid.embedded[name]["values"])[:shape, :shape]
+        assert (tile[..., 0] == 20).all() and (tile[..., 2] == 30).all()
+    floats = write(tmp_path / "floats.tif", fine.astype(np.float32)[:size, :size])
+    with pytest.raises(LabelError, match=r"floats.tif holds float32; label codes are integers"):
+        build_pyramid(MapLayers(map=codes, reference=floats), tmp_path / "t", LEGEND)
+
+
 def test_a_reference_on_another_grid_is_warped(layers, tmp_path):
     coarse = np.full((40, 40), 20, np.uint8)
     reference = write(
@@ -163,7 +179,7 @@ def test_a_reference_on_another_grid_is_warped(layers, tmp_path):
     )
     assert pyramid.description["reference"] and not pyramid.description["image"]
     bare = write(tmp_path / "bare.tif", coarse, crs=None, transform=from_origin(0, 0, 1, 1))
-    with pytest.raises(RasterError, match="one of them has no CRS"):
+    with pytest.raises(LabelError, match=r"bare\.tif has no CRS; georeference it"):
         build_pyramid(MapLayers(map=layers.map, reference=bare), tmp_path / "tiles", LEGEND)
     with pytest.raises(RasterError, match="cannot read a raster"):
         build_pyramid(MapLayers(map=tmp_path / "absent.tif"), tmp_path / "tiles", LEGEND)
