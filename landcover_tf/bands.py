@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from landcover_tf.errors import RasterError
@@ -55,13 +56,13 @@ BAND_NAMES: tuple[str, ...] = tuple(band.name for band in SENTINEL2_L1C)
 
 
 def band(name: str) -> Band:
-    """Returns the Sentinel-2 band of that name; accepts B1 for B01.
+    """Returns the Sentinel-2 band of that name; accepts B1 and b1 for B01.
 
     Raises:
         RasterError: No such band.
     """
     for candidate in SENTINEL2_L1C:
-        if name in (candidate.name, candidate.xml_name):
+        if name.upper() in (candidate.name, candidate.xml_name):
             return candidate
     raise RasterError(f"expected a Sentinel-2 band, one of {', '.join(BAND_NAMES)}; got {name!r}")
 
@@ -78,6 +79,20 @@ def plain_name(described: str) -> str:
             if match[1] in (candidate.name, candidate.xml_name):
                 return candidate.name
     return described
+
+
+def same_name(described: str, wanted: Sequence[str]) -> str:
+    """Returns the one of `wanted` that a raster's band is, in whatever case and form it is named.
+
+    A band that is none of them keeps its name, in plain form.
+    """
+    if described in wanted:
+        return described
+    plain = plain_name(described)
+    forms = {plain.lower()}
+    with suppress(RasterError):
+        forms.add(band(plain).name.lower())
+    return next((name for name in wanted if name.lower() in forms), plain)
 
 
 def positions(wanted: Sequence[str], available: Sequence[str], where: str) -> list[int]:

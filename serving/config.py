@@ -65,7 +65,8 @@ class PredictConfig:
     """Memory that windows are chosen for, in GiB; each process of --jobs may take as much."""
 
     assume_bands: tuple[str, ...] = ()
-    """Band names of rasters without names, in order; `model` takes the model's."""
+    """Names of the bands of rasters in order, also where they have others; `model` takes the
+    model's where the rasters do not name all of its bands."""
     resample: bool = False
     """Resample rasters of another resolution to the model's."""
     resampling: Resampling | None = None

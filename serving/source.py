@@ -19,7 +19,8 @@ class SourceOptions:
     """What to do with rasters that do not say, or do not have, what the model expects."""
 
     assume_bands: tuple[str, ...]
-    """Names of an unnamed raster's bands in order; ("model",) takes the model's own."""
+    """Names of a raster's bands in order, for its own; ("model",) takes the model's for those of
+    a raster that does not name them all."""
     resample: bool
     """Resample a raster of another resolution to the model's."""
     resampling: Resampling | None

@@ -1,12 +1,15 @@
 """Rasters to predict on, all read as one thing: stored values in the model's bands and units."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import rasterio
+from rasterio.enums import ColorInterp
+from rasterio.vrt import WarpedVRT
 
 from landcover_tf import bands as band_names
 from landcover_tf.dataset_info import BandInfo
@@ -86,7 +89,11 @@ class RasterSource:
             crs=dataset.crs,
             transform=dataset.transform,
         )
-        self._indexes = _band_indexes(dataset, info, options, path)
+        names = _band_names(dataset, info, options, path)
+        self._named = list(names)
+        _refuse_weights(dataset, self._named, path)
+        found = band_names.positions(info.band_names, list(names.values()), str(path))
+        self._indexes = [self._named[position] for position in found]
         self._conversion = _conversion(dataset, self._indexes, info, path)
         # Strips hold all columns: each window beside the first would decode them once more.
         self.sequential = dataset.block_shapes[0][1] >= dataset.width
@@ -98,7 +105,7 @@ class RasterSource:
             validity = np.zeros((window.height, window.width), np.uint8)
             if rasters.validity is not None:
                 validity |= rasters.validity.read(1, window=place)
-            validity |= masked(rasters.image, self._indexes, window=place)
+            validity |= masked(rasters.image, self._named, window=place)
         except RASTERIO_ERRORS as error:
             raise RasterError(
                 f"{self.path} cannot be read at rows {window.row_off}-{window.row_end}: {error}; "
@@ -116,7 +123,7 @@ class RasterSource:
         dataset = self._opened().image
         planes = dataset.read(indexes, out_shape=(len(indexes), *shape))
         validity = np.zeros(shape, np.uint8)
-        validity |= masked(dataset, self._indexes, out_shape=shape)
+        validity |= masked(dataset, self._named, out_shape=shape)
         image, validity = finish_pixels(
             np.moveaxis(planes, 0, -1).copy(),
             validity,
@@ -175,7 +182,7 @@ def _open_prepared(folder: Path, info: ModelInfo, options: SourceOptions) -> Ras
     return RasterSource(
         folder / prepared.IMAGE,
         info,
-        options,
+        replace(options, assume_bands=()),
         validity_path=validity if validity.is_file() else None,
         description=folder / prepared.DOCUMENT,
         name=str(scene.get("product") or folder.name).removesuffix(".SAFE"),
@@ -184,41 +191,55 @@ def _open_prepared(folder: Path, info: ModelInfo, options: SourceOptions) -> Ras
     )
 
 
-def _band_indexes(
+def _band_names(
     dataset: rasterio.DatasetReader, info: ModelInfo, options: SourceOptions, path: Path
-) -> list[int]:
-    """Returns the 1-based positions of the model's bands, found by name."""
-    alpha = alpha_band(dataset)
-    colour = [number for number in dataset.indexes if number != alpha]
-    names: Sequence[str | None] = [dataset.descriptions[i - 1] for i in colour]
-    if not all(names):
-        names = _assumed_names(len(colour), info, options, path)
-    found = [_canonical(str(name), info.band_names) for name in names]
-    return [colour[i] for i in band_names.positions(info.band_names, found, str(path))]
+) -> dict[int, str]:
+    """Returns the names of the bands by their number, from 1; those without are left out.
 
-
-def _assumed_names(
-    count: int, info: ModelInfo, options: SourceOptions, path: Path
-) -> Sequence[str]:
-    assumed = options.assume_bands
-    if assumed == ("model",):
-        assumed = info.band_names
-    if not assumed:
+    Names of the command line replace those of the raster; `model` only where they are not all
+    bands of the model.
+    """
+    alpha, assumed = alpha_band(dataset), options.assume_bands
+    numbers = [number for number in dataset.indexes if number != alpha]
+    described = {
+        number: band_names.same_name(name, info.band_names)
+        for number in numbers
+        if (name := dataset.descriptions[number - 1])
+    }
+    if assumed in ((), ("model",)) and set(info.band_names) <= set(described.values()):
+        return described
+    assumed = info.band_names if assumed == ("model",) else assumed
+    # GDAL calls the fourth of four bands of bytes alpha; what is counted as a band is one.
+    for counted in (numbers, dataset.indexes):
+        if len(assumed) == len(counted):
+            return dict(zip(counted, assumed, strict=True))
+    if assumed:
+        beside = f", band {alpha} its alpha" if alpha else ""
         raise RasterError(
-            f"the bands of {path} have no names, so their order is unknown; name them "
-            "(rasterio: descriptions) or pass --assume-bands model, or --assume-bands and "
-            f"{count} names"
+            f"--assume-bands names {len(assumed)} bands, {path} has {dataset.count}{beside}"
         )
-    if len(assumed) != count:
-        raise RasterError(f"--assume-bands names {len(assumed)} bands, {path} has {count}")
-    return assumed
+    if described:
+        missing = ", ".join(name for name in info.band_names if name not in described.values())
+        raise RasterError(
+            f"{path} lacks band {missing}; it has {', '.join(described.values())}; if it has the "
+            "model's bands under other names, give those of the model with --assume-bands"
+        )
+    raise RasterError(
+        f"the bands of {path} have no names, so their order is unknown; name them (rasterio: "
+        "descriptions) or pass --assume-bands model, or --assume-bands and "
+        f"{len(numbers)} names"
+    )
 
 
-def _canonical(name: str, wanted: Sequence[str]) -> str:
-    if name not in wanted:
-        with suppress(RasterError):
-            return band_names.band(band_names.plain_name(name)).name
-    return name
+def _refuse_weights(dataset: rasterio.DatasetReader, numbers: Sequence[int], path: Path) -> None:
+    """Raises RasterError where resampling would take a band of the image for weights of all."""
+    for number in numbers:
+        # rasterio 1.4 cannot tell GDAL to leave the alpha band alone.
+        if isinstance(dataset, WarpedVRT) and dataset.colorinterp[number - 1] == ColorInterp.alpha:
+            raise RasterError(
+                f"{path} tags its band {number} as alpha, by which --resample would weight the "
+                f"others; retag it (gdal_edit.py -colorinterp_{number} undefined)"
+            )
 
 
 def _conversion(

@@ -12,7 +12,7 @@ import rasterio
 from rasterio.errors import NotGeoreferencedWarning
 
 from landcover_tf import raster_windows
-from landcover_tf.bands import plain_name, positions
+from landcover_tf.bands import positions, same_name
 from landcover_tf.dataset_info import BandInfo
 from landcover_tf.errors import LabelError, RasterError
 from landcover_tf.grid import Window
@@ -143,18 +143,21 @@ def _choose_bands(image: rasterio.DatasetReader, choice: BandChoice) -> tuple[li
         return list(choice.indexes), list(choice.names)
     alpha = alpha_band(image)
     numbers = [number for number in image.indexes if number != alpha]
-    described = [image.descriptions[number - 1] for number in numbers]
-    if all(described):
-        available = [plain_name(str(name)) for name in described]
+    named = [number for number in numbers if image.descriptions[number - 1]]
+    available = [same_name(image.descriptions[number - 1], choice.names) for number in named]
+    if named == numbers or (choice.names and set(choice.names) <= set(available)):
         names = list(choice.names or available)
-        return [numbers[i] for i in positions(names, available, where)], names
-    if len(choice.names) != len(described):
-        beside = f" beside band {alpha}, its alpha," if alpha else ""
-        raise RasterError(
-            f"{where} has {len(described)} bands without names{beside} and --bands gives "
-            f"{len(choice.names)}; name all of them, or pick some with --bands and --band-indexes"
-        )
-    return numbers, list(choice.names)
+        return [named[i] for i in positions(names, available, where)], names
+    # GDAL calls the fourth of four bands of bytes alpha; what is counted as a band is one.
+    for counted in (numbers, list(image.indexes)):
+        if len(choice.names) == len(counted):
+            return counted, list(choice.names)
+    beside = f" beside band {alpha}, its alpha," if alpha else ""
+    raise RasterError(
+        f"{where} has {len(numbers)} bands, {len(numbers) - len(named)} without names{beside} and "
+        f"--bands gives {len(choice.names)}; name all of them, or pick some with --bands and "
+        "--band-indexes"
+    )
 
 
 def _require_plain_names(names: Sequence[str], where: str) -> None:

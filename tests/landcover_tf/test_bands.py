@@ -1,6 +1,6 @@
 import pytest
 
-from landcover_tf.bands import BAND_NAMES, band, plain_name, positions
+from landcover_tf.bands import BAND_NAMES, band, plain_name, positions, same_name
 from landcover_tf.errors import RasterError
 
 
@@ -43,3 +43,12 @@ def test_names_of_gdals_sentinel2_driver():
     assert list(map(plain_name, described)) == ["B04", "B8A"]
     for other in ("B4", "B13, central wavelength 1 nm", "SCL, Scene Classification", "red, green"):
         assert plain_name(other) == other
+
+
+def test_names_are_compared_without_case_and_leading_zeros():
+    wanted = ["B02", "B8A", "NIR"]
+    described = ["b2", "b8a", "nir", "B2, central wavelength 492 nm", "B04", "green"]
+    expected = ["B02", "B8A", "NIR", "B02", "B04", "green"]
+    assert [same_name(name, wanted) for name in described] == expected
+    assert same_name("B4", []) == "B4"  # Landsat's is another band.
+    assert same_name("nir", ["NIR", "nir"]) == "nir"

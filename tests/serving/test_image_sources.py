@@ -255,20 +255,6 @@ def test_resampling_brings_pixels_to_the_model(tmp_path: Path) -> None:
     assert not validity.any()
 
 
-def test_unnamed_bands_can_be_named(tmp_path: Path) -> None:
-    path = tmp_path / "scene.tif"
-    image = write_raster(path, 20, 20, names=None)
-    window = Window(row_off=0, col_off=0, height=20, width=20)
-    options = predict_options(assume_bands=("model",)).source
-    found, _ = open_source(path, model_info(), options).read(window)
-    np.testing.assert_array_equal(found, np.moveaxis(image, 0, -1))
-    swapped = predict_options(assume_bands=("B08", "B04", "B03", "B02")).source
-    found, _ = open_source(path, model_info(), swapped).read(window)
-    np.testing.assert_array_equal(found, np.moveaxis(image, 0, -1)[..., ::-1])
-    with pytest.raises(RasterError, match=r"names 2 bands, .* has 4"):
-        open_source(path, model_info(), predict_options(assume_bands=("B08", "B04")).source)
-
-
 # Importing the package here, as `importorskip` does, would let its telemetry write and send.
 needs_openvino = pytest.mark.skipif(
     importlib.util.find_spec("openvino") is None, reason="OpenVINO is not installed"

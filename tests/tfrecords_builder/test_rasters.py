@@ -43,7 +43,7 @@ def small(tmp_path_factory):
 
 
 def test_unnamed_bands_must_be_named(small):
-    with pytest.raises(RasterError, match="2 bands without names and --bands gives 0; name all"):
+    with pytest.raises(RasterError, match="2 bands, 2 without names and --bands gives 0; name all"):
         describe(small[0], BandChoice())
     with pytest.raises(RasterError, match=r"has 2 bands; --band-indexes asks \[3\]"):
         describe(small[0], BandChoice(names=("red",), indexes=(3,)))
@@ -69,6 +69,26 @@ def test_bands_are_taken_by_name_and_missing_ones_refused(tmp_path):
     assert described.bands[0].scale == pytest.approx(1e-4)
     with pytest.raises(RasterError, match="lacks band B08; it has B02, B03, B04"):
         describe(found, BandChoice(names=("B08",)))
+
+
+def test_bands_without_a_name_leave_the_names_of_the_others(tmp_path):
+    image = np.stack([np.full((4, 4), v, np.uint16) for v in (1, 2, 3)])
+    named = {"descriptions": ("b4", None, "B2")}
+    found = source(tmp_path, image, np.full((4, 4), 10, np.uint8), image_profile=named)
+    described = describe(found, BandChoice(names=("B02", "B04")))
+    assert (described.indexes, [band.name for band in described.bands]) == ((3, 1), ["B02", "B04"])
+    with pytest.raises(RasterError, match="has 3 bands, 1 without names and --bands gives 0"):
+        describe(found, BandChoice())
+
+
+@pytest.mark.parametrize("descriptions", [("B02", "B03", "B04", "B08"), ()])
+def test_the_fourth_of_four_bands_of_bytes_is_no_alpha(tmp_path, descriptions):
+    """GDAL tags it as one unless told otherwise."""
+    image = np.full((4, 4, 4), 9, np.uint8)
+    named = {"descriptions": descriptions} if descriptions else {}
+    found = source(tmp_path, image, np.full((4, 4), 10, np.uint8), image_profile=named)
+    described = describe(found, BandChoice(names=("B02", "B03", "B04", "B08")))
+    assert described.indexes == (1, 2, 3, 4)
 
 
 def test_names_of_gdals_sentinel2_driver_are_ours_and_other_commas_refused(tmp_path):
