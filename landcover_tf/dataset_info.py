@@ -14,7 +14,7 @@ from landcover_tf.errors import ConfigError, DatasetError
 from landcover_tf.executors import usable_cores
 from landcover_tf.files import KnownHashes, read_json, write_json
 from landcover_tf.grid import PatchGrid
-from landcover_tf.legend import Legend
+from landcover_tf.legend import Legend, code_fractions
 from landcover_tf.normalizer import Normalizer
 from landcover_tf.progress import progress
 from landcover_tf.upsampling import Upsampling
@@ -79,6 +79,11 @@ class SplitInfo:
     def labelled_pixels(self) -> int:
         """Number of usable pixels with a label; those of overlaps count once."""
         return sum(self.class_pixels.values())
+
+    @property
+    def class_fractions(self) -> dict[int, float]:
+        """Share of each legend code that occurs in the labelled pixels."""
+        return code_fractions(self.class_pixels)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,10 +152,18 @@ class DatasetInfo:
 
         float64 [2, bands]; None where there are no such pixels.
         """
-        if not self.statistics.count:
-            return None
-        limits = np.stack([self.statistics.percentile(q) for q in (2, 98)])
-        return np.asarray(limits * np.array(self.scale) + np.array(self.offset))
+        return self.band_figures(2, 98)[2:] if self.statistics.count else None
+
+    def band_figures(self, *percentiles: float) -> np.ndarray:
+        """Returns mean, standard deviation and percentiles of the bands as reflectance.
+
+        Returns:
+            Of the usable training pixels, float64 [2 + percentiles, bands]; NaN without pixels.
+        """
+        scale, offset = np.array(self.scale), np.array(self.offset)
+        places = [self.statistics.mean, *(self.statistics.percentile(q) for q in percentiles)]
+        mean, *others = np.stack(places) * scale + offset
+        return np.stack([mean, self.statistics.std * scale, *others])
 
     @property
     def gap_px(self) -> int:

@@ -61,8 +61,7 @@ def describe(
     software: Mapping[str, str],
 ) -> ModelInfo:
     """Returns the contract of the export of one trained network."""
-    pixels = dataset.splits["train"].class_pixels if "train" in dataset.splits else {}
-    total = max(sum(pixels.values()), 1)
+    fractions = dataset.splits["train"].class_fractions if "train" in dataset.splits else {}
     return ModelInfo(
         name=name,
         version=version,
@@ -81,7 +80,7 @@ def describe(
         encoder=spec.encoder,
         normalizer=spec.normalizer.to_dict(),
         statistics=dataset.statistics.to_dict(),
-        class_fractions={str(code): n / total for code, n in sorted(pixels.items())},
+        class_fractions={str(code): fraction for code, fraction in fractions.items()},
         metrics=metrics,
         data_hash=dataset.data_hash,
         weights_sha256=weights_sha256,

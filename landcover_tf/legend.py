@@ -97,10 +97,8 @@ class Legend:
 
     def unknown_codes(self, labels: np.ndarray) -> dict[float, int]:
         """Returns pixel counts of the codes in `labels` that the legend does not have."""
-        codes, counts = np.unique(labels, return_counts=True)
         known = {*self.codes, self.nodata}
-        found = zip(codes.tolist(), counts.tolist(), strict=True)
-        return {code: number for code, number in found if code not in known}
+        return {code: n for code, n in code_counts(labels).items() if code not in known}
 
     def colormap(self) -> dict[int, tuple[int, int, int, int]]:
         """Returns RGBA of each code for GDAL; no data is transparent."""
@@ -176,7 +174,7 @@ class Crosswalk:
         Raises:
             LabelError: A source code has no entry and `unknown` is "error".
         """
-        counts = _code_counts(labels)
+        counts = code_counts(labels)
         if unknown != "ignore":
             self.refuse_unknown(self._unknown(counts), where, legend_flag="--source-legend")
         present = np.array(list(counts), labels.dtype)
@@ -201,7 +199,7 @@ class Crosswalk:
 
     def unknown_counts(self, labels: np.ndarray) -> dict[int, int]:
         """Returns pixel counts of source codes without an entry."""
-        return self._unknown(_code_counts(labels))
+        return self._unknown(code_counts(labels))
 
     def refuse_unknown(self, counts: Mapping[int, int], where: str, *, legend_flag: str) -> None:
         """Refuses source codes without an entry.
@@ -225,13 +223,21 @@ class Crosswalk:
         return {code: n for code, n in counts.items() if code not in self.codes}
 
 
-def _code_counts(labels: np.ndarray) -> dict[int, int]:
-    """Returns the pixels of each code that occurs, by ascending code."""
+def code_counts(labels: np.ndarray, *, nodata: int | None = None) -> dict[int, int]:
+    """Returns the pixels of each code that occurs but `nodata`, by ascending code."""
     if labels.dtype == np.uint8:  # Nearly every label raster; counting beats sorting tenfold.
         counts = np.bincount(labels.ravel(), minlength=256)
-        return {int(code): int(counts[code]) for code in np.flatnonzero(counts)}
-    codes, numbers = np.unique(labels, return_counts=True)
-    return dict(zip(codes.tolist(), numbers.tolist(), strict=True))
+        found = {int(code): int(counts[code]) for code in np.flatnonzero(counts)}
+    else:
+        codes, numbers = np.unique(labels, return_counts=True)
+        found = dict(zip(codes.tolist(), numbers.tolist(), strict=True))
+    return {code: pixels for code, pixels in found.items() if code != nodata}
+
+
+def code_fractions(pixels: Mapping[int, int]) -> dict[int, float]:
+    """Returns the share of each code in the pixels of all, by ascending code; none without any."""
+    total = sum(pixels.values())
+    return {code: n / total for code, n in sorted(pixels.items())} if total else {}
 
 
 def legend_names() -> list[str]:

@@ -2,7 +2,6 @@
 
 import json
 import sys
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from landcover_tf.band_statistics import BandStatistics
 from landcover_tf.dataset_info import DatasetInfo
 from landcover_tf.errors import DatasetError
 from landcover_tf.files import read_json, write_json, write_text
-from landcover_tf.legend import Legend
+from landcover_tf.legend import Legend, code_fractions
 from landcover_tf.model_info import ModelInfo, find_export
 
 SCHEMA_VERSION = 1
@@ -86,7 +85,7 @@ def load_reference(path: Path) -> Reference:
         data_hash=dataset.data_hash,
         distribution=Distribution(
             statistics=dataset.statistics,
-            class_fractions=_fractions(dataset.split("train").class_pixels),
+            class_fractions=dataset.split("train").class_fractions,
         ),
         legend=dataset.legend,
     )
@@ -97,7 +96,7 @@ def _program(config: MonitorConfig) -> int:
     served = read_log(config.requests)
     _require_same(served, reference, config.requests)
     observed = Distribution(
-        statistics=served.statistics, class_fractions=_fractions(served.class_pixels)
+        statistics=served.statistics, class_fractions=code_fractions(served.class_pixels)
     )
     drift = compare(reference.distribution, observed)
     findings = _findings(drift, config)
@@ -198,11 +197,6 @@ def _result(
         },
         "bands": json.loads(json.dumps([asdict(band) for band in drift.bands])),
     }
-
-
-def _fractions(pixels: Mapping[int, int]) -> dict[int, float]:
-    total = sum(pixels.values())
-    return {code: n / total for code, n in pixels.items()} if total else {}
 
 
 if __name__ == "__main__":

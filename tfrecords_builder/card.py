@@ -123,16 +123,9 @@ def _band_histograms(info: DatasetInfo) -> list[DrawnHistogram]:
 
 
 def _band_rows(info: DatasetInfo) -> list[list[str]]:
-    statistics = info.statistics
-    scale, offset = np.array(info.scale), np.array(info.offset)
-    columns = [
-        statistics.mean * scale + offset,
-        statistics.std * scale,
-        *(statistics.percentile(q) * scale + offset for q in (1, 50, 99)),
-    ]
     return [
-        [band.name, f"{band.scale:g}", f"{band.offset:g}", *(f"{c[number]:.4f}" for c in columns)]
-        for number, band in enumerate(info.bands)
+        [band.name, f"{band.scale:g}", f"{band.offset:g}", *(f"{value:.4f}" for value in figures)]
+        for band, figures in zip(info.bands, info.band_figures(1, 50, 99).T, strict=True)
     ]
 
 

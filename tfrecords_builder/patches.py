@@ -12,7 +12,7 @@ import numpy as np
 from landcover_tf.errors import LandCoverError
 from landcover_tf.files import read_json, write_text
 from landcover_tf.grid import PatchGrid, Window
-from landcover_tf.legend import Crosswalk
+from landcover_tf.legend import Crosswalk, code_counts
 from landcover_tf.sentinel2.validity import ValidityBit
 from tfrecords_builder.pixels import Pixels, open_raster
 from tfrecords_builder.rasters import SourceRaster
@@ -172,14 +172,13 @@ def _strip_contents(
         part = part_of(window, strip)
         inside = window.clip(raster.height, raster.width)
         area = inside.height * inside.width if inside else 1
-        counts = np.bincount(codes[part].ravel(), minlength=256)
-        counts[nodata] = 0
+        counts = code_counts(codes[part], nodata=nodata)
         yield (
             window.row_off,
             window.col_off,
             round(np.count_nonzero(usable[part]) / area, 6),
-            round(int(counts.sum()) / area, 6),
-            {str(code): int(counts[code]) for code in np.flatnonzero(counts)},
+            round(sum(counts.values()) / area, 6),
+            {str(code): n for code, n in counts.items()},
         )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from landcover_tf.dataset_info import DatasetInfo, ShardInfo
 from landcover_tf.errors import DatasetError
+from landcover_tf.legend import code_counts
 from landcover_tf.records import Patch, decode
 from landcover_tf.sentinel2.validity import ValidityBit
 from landcover_tf.tfrecord import read_records
@@ -112,7 +113,7 @@ def _check_record(record: bytes, where: str, info: DatasetInfo, found: ShardFind
         wrong += _value_problems(patch, info)
         usable = (patch.validity & np.uint8(info.invalid_bits)) == 0
         labels = np.where(usable, patch.label, np.uint8(info.legend.nodata))
-        class_pixels = _class_pixels(labels, info.legend.nodata)
+        class_pixels = code_counts(labels, nodata=info.legend.nodata)
         reflectance = _reflectance(patch, info)
         hints = _value_hints(patch.band_names, reflectance, usable)
         found.hints += [f"{where}: {hint}" for hint in hints]
@@ -159,12 +160,6 @@ def _value_problems(patch: Patch, info: DatasetInfo) -> list[str]:
     if (empty & ~nodata).any():
         wrong.append(f"has {int((empty & ~nodata).sum())} empty pixels not marked as no data")
     return wrong
-
-
-def _class_pixels(labels: np.ndarray, nodata: int) -> dict[int, int]:
-    counts = np.bincount(labels.ravel(), minlength=256)
-    counts[nodata] = 0
-    return {int(code): int(counts[code]) for code in np.flatnonzero(counts)}
 
 
 def _reflectance(patch: Patch, info: DatasetInfo) -> np.ndarray:

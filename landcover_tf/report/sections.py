@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -63,21 +62,14 @@ def provenance(info: DatasetInfo, summary: Mapping[str, Any], config: Mapping[st
 def dataset(info: DatasetInfo) -> Section:
     """Returns the dataset card: splits, class shares and band statistics."""
     names = list(info.splits)
-    totals = {n: max(sum(info.splits[n].class_pixels.values()), 1) for n in names}
+    fractions = [split.class_fractions for split in info.splits.values()]
     shares = [
-        (
-            f"{c.code} {c.name}",
-            *(percent(info.splits[n].class_pixels.get(c.code, 0) / totals[n]) for n in names),
-        )
+        (f"{c.code} {c.name}", *(percent(split.get(c.code, 0)) for split in fractions))
         for c in info.legend.classes
     ]
-    statistics = info.statistics
-    scale, offset = np.array(info.scale), np.array(info.offset)
-    mean, std = statistics.mean * scale + offset, statistics.std * scale
-    low, high = (statistics.percentile(q) * scale + offset for q in (2, 98))
     bands = [
-        (name, *(f"{column[i]:.4f}" for column in (mean, std, low, high)))
-        for i, name in enumerate(info.band_names)
+        (name, *(f"{figure:.4f}" for figure in figures))
+        for name, figures in zip(info.band_names, info.band_figures(2, 98).T, strict=True)
     ]
     grid = info.patch_grid
     records = ", ".join(f"{n} {info.splits[n].records}" for n in names)
@@ -93,7 +85,7 @@ def dataset(info: DatasetInfo) -> Section:
             TextTable(
                 header=("band", "mean", "standard deviation", "2 %", "98 %"),
                 rows=bands,
-                caption=f"Reflectance of {statistics.count:,} usable training pixels",
+                caption=f"Reflectance of {info.statistics.count:,} usable training pixels",
             ),
         ],
     )

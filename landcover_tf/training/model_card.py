@@ -72,10 +72,10 @@ def _data_rows(summary: Mapping[str, Any], info: DatasetInfo) -> dict[str, Any]:
 
 
 def _classes(info: DatasetInfo) -> str:
-    pixels = info.split("train").class_pixels
-    total = max(sum(pixels.values()), 1)
+    train = info.split("train")
+    pixels, fractions = train.class_pixels, train.class_fractions
     rows = [
-        f"| {c.code} | {c.name} | {pixels.get(c.code, 0):,} | {pixels.get(c.code, 0) / total:.2%} |"
+        f"| {c.code} | {c.name} | {pixels.get(c.code, 0):,} | {fractions.get(c.code, 0):.2%} |"
         for c in info.legend.classes
     ]
     head = ["| code | class | training pixels | share |", "|---|---|---|---|"]

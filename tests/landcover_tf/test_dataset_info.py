@@ -72,6 +72,7 @@ def test_classes_are_counted_in_the_order_of_the_legend(tmp_path):
     counts = info.class_counts("train")
     assert counts.dtype == np.int64 and counts.shape == (len(info.legend.codes),)
     assert counts[:3].tolist() == [7, 0, 2] and counts.sum() == 9
+    assert train.class_fractions == {10: 7 / 9, 30: 2 / 9}
     with pytest.raises(DatasetError, match="split 'val' of dataset d is empty"):
         info.class_counts("val")
 
@@ -82,6 +83,8 @@ def test_the_usual_range_is_reflectance_and_absent_without_pixels(tmp_path):
     known = dataclasses.replace(info, statistics=BandStatistics.from_pixels(values, ("B02",)))
     # 1000 * 1e-4 - 0.1 and 3000 * 1e-4 - 0.1.
     np.testing.assert_allclose(known.usual_range, [[0.0], [0.2]], atol=1e-12)
+    # A fifth of the pixels is 1000 away from the mean of 2000: sqrt(0.2) * 1000 * 1e-4.
+    np.testing.assert_allclose(known.band_figures(50), [[0.1], [0.2**0.5 * 0.1], [0.1]], atol=1e-12)
     assert dataclasses.replace(info, statistics=BandStatistics.empty(("B02",))).usual_range is None
 
 

@@ -8,10 +8,22 @@ from landcover_tf.legend import (
     IGNORED,
     LandCoverClass,
     Legend,
+    code_counts,
+    code_fractions,
     legend_names,
     load_crosswalk,
     load_legend,
 )
+
+
+def test_codes_are_counted_but_for_no_data_and_shared():
+    labels = np.array([[20, 0, 20], [10, 20, 0]], np.uint8)
+    for kind in (np.uint8, np.int16):
+        assert code_counts(labels.astype(kind)) == {0: 2, 10: 1, 20: 3}
+    counts = code_counts(labels, nodata=0)
+    assert list(counts) == [10, 20]
+    assert code_fractions(counts) == {10: 0.25, 20: 0.75}
+    assert code_fractions({}) == {}
 
 
 def test_the_default_legend_is_the_nine_class_scheme():
