@@ -83,11 +83,20 @@ def _program(config: ExportConfig) -> None:
 def _export(config: ExportConfig, run: RunFolder, model_folder: Path) -> None:
     start_tensorflow()
     from landcover_tf import exporting
+    from landcover_tf.accuracy.calibration import at_limit
     from landcover_tf.models.receptive_field import receptive_field
     from landcover_tf.training.trained import load_trained
 
     network, spec, dataset = load_trained(run)
     settings = run.read_config()
+    calibration = run.read_calibration(len(spec.class_codes), dataset.data_hash)
+    if calibration.method != "none" and at_limit(calibration.scale):
+        print(
+            f"warning: the probabilities are calibrated with {calibration}, the limit of its "
+            "range, because the validation split does not determine it; `landcover evaluate "
+            "--calibration none` takes it out",
+            file=sys.stderr,
+        )
     version = config.version or exporting.next_version(model_folder)
     info = exporting.describe(
         spec,
@@ -96,7 +105,7 @@ def _export(config: ExportConfig, run: RunFolder, model_folder: Path) -> None:
         name=config.name,
         version=version,
         patch_size=settings["patch_size"],
-        calibration=run.read_calibration(len(spec.class_codes), dataset.data_hash),
+        calibration=calibration,
         metrics=run.read_summary().get("scores") or {},
         weights_sha256=exporting.weights_hash(network),
         software=software_versions(),

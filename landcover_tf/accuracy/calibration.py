@@ -5,6 +5,7 @@ Guo et al. 2017 (arXiv 1706.04599) define the error and the corrections by one t
 factor and an offset per class (vector scaling).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -134,6 +135,11 @@ def fit_temperature(logits: np.ndarray, label: np.ndarray) -> float:
         options={"xatol": 1e-4},
     )
     return float(np.exp(found.x))
+
+
+def at_limit(factors: Sequence[float]) -> bool:
+    """Returns whether a fitted factor is at an end of its range, where the pixels had no say."""
+    return any(not FACTORS[0] * 1.01 < factor < FACTORS[1] / 1.01 for factor in factors)
 
 
 def fit_vector(logits: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

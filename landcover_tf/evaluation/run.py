@@ -24,7 +24,7 @@ from landcover_tf.evaluation.predictions import (
     predict_split,
 )
 from landcover_tf.evaluation.regions import block_names, labelled_pixels, split_entries
-from landcover_tf.evaluation.run_calibration import CalibrationMethod, run_calibration
+from landcover_tf.evaluation.run_calibration import CalibrationMethod, doubts, run_calibration
 from landcover_tf.files import KnownHashes, json_number, write_json, write_text
 from landcover_tf.model_info import Calibration
 from landcover_tf.pictures import save_confusion_matrix
@@ -107,6 +107,8 @@ def evaluate_run(run: RunFolder, folder: Path, settings: Settings) -> str:
     }  # fmt: skip
     text = _header(values) + "\n\n" + report.table(judged, differences, info.legend)
     text += f"\n\n{_calibration_line(values['calibration'], values['baseline'])}"
+    doubtful = doubts(values["calibration"], settings.split)
+    text += f"\n{doubtful}" if doubtful else ""
     _write(run.evaluation(settings.split), values, text, found, judged, info)
     return text
 

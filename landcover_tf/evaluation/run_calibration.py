@@ -1,5 +1,6 @@
 """The calibration of a run: fitted once on the dataset of its training, kept for the export."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -7,6 +8,7 @@ import numpy as np
 
 from landcover_tf.accuracy.calibration import (
     Reliability,
+    at_limit,
     fit_temperature,
     fit_vector,
     negative_log_likelihood,
@@ -21,6 +23,9 @@ from landcover_tf.run_folder import RunFolder
 
 CALIBRATION_PIXELS = 300_000
 """Validation pixels for the calibration; a few numbers per class need no more."""
+
+WORSE = 0.005
+"""Rise of the calibration error on the evaluated split that is told; less comes by chance."""
 
 CalibrationMethod = Literal["temperature", "vector", "none"]
 
@@ -71,6 +76,33 @@ def run_calibration(
     values = _fitted_values(_fitted(method, outputs, label), outputs, label) | fitted_for
     write_json(run.calibration, values)
     return values
+
+
+def doubts(values: Mapping[str, Any], split: str) -> str | None:
+    """Returns why a calibration had better not be exported, None without a reason.
+
+    Args:
+        values: Of the calibration, with its errors on the evaluated split.
+        split: That was evaluated.
+    """
+    calibration, reasons = Calibration.from_dict(values), []
+    if calibration.method != "none" and at_limit(calibration.scale):
+        reasons.append(
+            f"{calibration} is at the limit of its range: the validation split does not determine "
+            "it"
+        )
+    before, after = values["ece"], values["ece_calibrated"]
+    if before is not None and after is not None and after > before + WORSE:
+        reasons.append(
+            f"it raises the calibration error on {split} from {before:.3f} to {after:.3f}: the "
+            "validation split does not stand for that one"
+        )
+    if not reasons:
+        return None
+    return (
+        f"warning: the calibration is doubtful, because {', and '.join(reasons)}; evaluate again "
+        "with --calibration none to keep it out of the export, or validate on more areas"
+    )
 
 
 def _kept(run: RunFolder, fitted_for: dict[str, str], classes: int) -> dict[str, Any] | None:

@@ -7,9 +7,10 @@ import pytest
 from fakes.small_dataset import write_small_dataset
 
 from landcover_tf import evaluate
+from landcover_tf.accuracy.calibration import at_limit, fit_temperature
 from landcover_tf.errors import RunError
 from landcover_tf.evaluation.predictions import sample_logits
-from landcover_tf.evaluation.run_calibration import run_calibration
+from landcover_tf.evaluation.run_calibration import doubts, run_calibration
 from landcover_tf.files import write_json
 from landcover_tf.legend import IGNORED
 from landcover_tf.model_info import Calibration, ModelSpec
@@ -105,3 +106,31 @@ def test_evaluate_on_another_dataset_writes_no_calibration(run, datasets, capsys
     assert "not corrected" in capsys.readouterr().out
     assert not run.calibration.exists()
     assert run.read_calibration(3, info.data_hash) == Calibration()
+
+
+def calibration_of(before, after, factor, method="temperature"):
+    return {
+        "method": method, "scale": [factor], "bias": [0.0], "ece": before, "ece_calibrated": after,
+    }  # fmt: skip
+
+
+def test_a_calibration_that_makes_things_worse_is_told_with_what_to_do():
+    """0.015 became 0.106 on areas of another kind, and the table said so without comment."""
+    told = doubts(calibration_of(0.015, 0.106, 1 / 1.54), "test")
+    assert "raises the calibration error on test from 0.015 to 0.106" in told
+    assert "--calibration none" in told and "limit" not in told
+    assert doubts(calibration_of(0.106, 0.015, 1 / 1.54), "test") is None
+    assert doubts(calibration_of(0.015, 0.016, 1 / 1.54), "test") is None
+    assert (
+        doubts(calibration_of(None, None, 0.05), "test").count("temperature 20 is at the limit")
+        == 1
+    )
+    assert doubts(calibration_of(0.2, 0.2, 1.0, method="none"), "test") is None
+
+
+def test_probabilities_without_any_skill_end_at_the_limit():
+    rng = np.random.default_rng(0)
+    logits, label = 3 * rng.normal(size=(2000, 4)), rng.integers(4, size=2000)
+    assert at_limit([1 / fit_temperature(logits, label)])
+    logits[np.arange(2000), label] += 9  # The best temperature is about 3 ** 2 / 9 = 1.
+    assert not at_limit([1 / fit_temperature(logits, label)])
