@@ -45,7 +45,7 @@ class PredictConfig:
     """Patches per call of the network in blend mode."""
     margin: int | None = None
     """Context in pixels cropped off in exact mode; the default is the model's own, which makes
-    the result exact."""
+    the result exact. Less is told in a warning."""
     tta: bool = False
     """Average over the eight flips and quarter turns of every window; eight times the work."""
 
@@ -62,7 +62,8 @@ class PredictConfig:
     server_timeout: float = 60.0
     """Longest wait for one answer of the server, in seconds."""
     memory_gb: float = 4.0
-    """Memory that windows are chosen for, in GiB; each process of --jobs may take as much."""
+    """Memory that windows are chosen for, in GiB; each process of --jobs may take as much. What
+    windows need was measured on processors; on a GPU give what the GPU has, not the machine."""
 
     assume_bands: tuple[str, ...] = ()
     """Names of the bands of rasters in order, also where they have others; `model` takes the

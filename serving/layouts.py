@@ -120,6 +120,17 @@ def memory_model(
     )
 
 
+def narrow_margin(layout: Layout, info: ModelInfo, options: NetworkOptions) -> str | None:
+    """Returns a warning if windows of exact mode crop less than makes them exact, else None."""
+    margin = options.margin_px
+    if layout.mode == "blend" or layout.count == 1 or margin is None or margin >= info.margin_px:
+        return None
+    return (
+        f"--margin {margin} is less than the {info.margin_px} px that make the map of this model "
+        f"exact, so its {layout.count} windows may not fit together; leave --margin out"
+    )
+
+
 def batch_size(layout: Layout, options: NetworkOptions) -> int:
     """Returns the windows per call of the network: large ones go one by one."""
     return 1 if layout.mode == "exact" else options.batch_size

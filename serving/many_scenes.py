@@ -23,6 +23,7 @@ from serving.finished_maps import (
     own_config,
 )
 from serving.inputs import find_inputs, map_paths
+from serving.layouts import narrow_margin
 from serving.map_picture import check_truth
 from serving.mosaic import check_mosaic, merge
 from serving.options import options_of
@@ -31,6 +32,9 @@ from serving.raster_io import bounded_cache
 from serving.scene_jobs import Computed, compute_elsewhere, scenes_at_once
 from serving.scene_prediction import Result, ScenePrediction
 from serving.training_upsampling import difference
+
+GROSS_FRACTION = 0.01
+"""Share of differing labels above which a warning tells that exact mode was not exact."""
 
 
 def predict_all(config: PredictConfig) -> None:
@@ -116,6 +120,8 @@ def _begin(
             print(f"the map of {scene.source.path} gets no hectares: {NO_AREA}")
         if untrained := difference(scene.source, engine.info):
             print(f"warning: {untrained}", file=sys.stderr)
+        if narrow := narrow_margin(scene.layout, engine.info, scene.options.network):
+            print(f"warning: {narrow}", file=sys.stderr)
         incomplete = several and is_incomplete(scene, config)
         if incomplete:
             print(f"{missing_files(scene)[0]} is missing, so its map is made again")
@@ -180,3 +186,9 @@ def _finish(scene: ScenePrediction, config: PredictConfig) -> None:
         print(f"warning: {result.applicability.warning(name)}", file=sys.stderr)
     if found is not None:
         print(found)
+        if scene.layout.mode == "exact" and found.flips > GROSS_FRACTION * found.pixels:
+            print(
+                f"warning: the map of {name} is not what the network gives without windows, see "
+                "above; look at --margin, --engine and --precision",
+                file=sys.stderr,
+            )

@@ -7,7 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
-from local_export import BLEND, RAW, SmallExport, arguments, predict_options, write_raster
+from local_export import (
+    BLEND,
+    MARGIN_PX,
+    RAW,
+    SmallExport,
+    arguments,
+    predict_options,
+    write_raster,
+)
 
 from landcover_tf.grid import Window
 from serving import layouts
@@ -31,6 +39,21 @@ def test_verify_finds_exact_mode_exact_and_blending_not(
         differences[mode] = float(found[1])
     assert differences["exact"] < 1e-5
     assert differences["blend"] > 1e-3
+
+
+def test_a_margin_that_makes_exact_mode_wrong_is_told(
+    small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # One window would hold the raster, but without margin small ones cost the same.
+    write_raster(tmp_path / "scene.tif", 60, 50)
+    for margin, warnings in ((MARGIN_PX, 0), (0, 2)):
+        out = tmp_path / str(margin) / "map.tif"
+        flags = (*RAW, "--mode", "exact", "--verify", "--margin", str(margin))
+        assert main(arguments(small_export, [tmp_path / "scene.tif"], out, *flags)) == 0
+        error = capsys.readouterr().err
+        assert error.count("warning:") == warnings
+    assert f"--margin 0 is less than the {MARGIN_PX} px that make the map" in error
+    assert "the map of scene is not what the network gives without windows" in error
 
 
 @pytest.mark.parametrize(
