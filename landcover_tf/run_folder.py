@@ -1,14 +1,19 @@
 """The folder that a training run fills: names of its files and what may be expected of them."""
 
+import csv
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from landcover_tf.errors import ConfigError, RunError
-from landcover_tf.files import read_json, sha256_of
+from landcover_tf.files import read_json, sha256_of, write_csv
 from landcover_tf.model_info import Calibration
 
 FINISHED = "finished"
+
+Row = dict[str, float | None]
+"""What the history says of an epoch; None where a value is unknown."""
 
 
 @dataclass(frozen=True)
@@ -137,6 +142,28 @@ class RunFolder:
             RunError: It is missing or malformed.
         """
         return self._read(self.config)
+
+    def write_history(self, history: Sequence[Row]) -> None:
+        """Writes `history.csv`, one row per epoch; nothing without any."""
+        if not history:
+            return
+        names = list(history[0])
+        values = ([row.get(name) for name in names] for row in history)
+        rows = ([f"{v:.6g}" if isinstance(v, float) else v for v in row] for row in values)
+        write_csv(self.history, names, rows)
+
+    def read_history(self) -> list[Row]:
+        """Returns what `history.csv` says of each epoch.
+
+        Raises:
+            RunError: It is missing or holds something else.
+        """
+        try:
+            with self.history.open(newline="", encoding="utf-8") as file:
+                rows = list(csv.DictReader(file))
+            return [{k: float(v) if v else None for k, v in row.items()} for row in rows]
+        except (OSError, ValueError, TypeError) as error:
+            raise RunError(f"cannot read {self.history}: {error}") from error
 
     def read_augmentation(self) -> dict[str, Any] | None:
         """Returns the settings of the augmentation, None for runs that did not write them.

@@ -4,7 +4,6 @@ A crash, or the kernel's out-of-memory killer, ends one run and not what started
 files passes between the two: the run's config goes in, its history and summary come out.
 """
 
-import csv
 import os
 import subprocess
 import sys
@@ -227,12 +226,10 @@ def epoch_scores(run: RunFolder, objective: Objective) -> dict[int, float | None
         RunError: The history is missing or lacks the score.
     """
     column = f"val_{MONITORS[objective]}"
-    try:
-        with run.history.open(newline="") as file:
-            rows = list(csv.DictReader(file))
-        return {int(r["epoch"]): float(r[column]) if r[column] else None for r in rows}
-    except (OSError, KeyError, ValueError) as error:
-        raise RunError(f"cannot read {column} from {run.history}: {error!r}") from error
+    history = run.read_history()
+    if any(row.get("epoch") is None or column not in row for row in history):
+        raise RunError(f"{run.history} lacks the epoch or {column} in some row")
+    return {int(row["epoch"] or 0): row[column] for row in history}
 
 
 def _last_words(log: Path, code: int) -> str:

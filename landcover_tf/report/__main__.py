@@ -186,7 +186,7 @@ def _sections(
         sections.pictures(
             folder, "Samples", "samples", {"predictions.png": "Held-out patches and predictions"}
         ),
-        sections.learning(run.history),
+        sections.learning(run),
         sections.dataset(info),
         map_provenance(facts, info.legend) if facts else None,
         sections.provenance(info, run.read_summary(), run.read_config()),

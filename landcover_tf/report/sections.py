@@ -1,19 +1,17 @@
 """Sections of the report, each from the files of one step of the chain."""
 
-import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from landcover_tf.accuracy.assessment_tables import TextTable, number
 from landcover_tf.colour_vision import closest_pairs
 from landcover_tf.dataset_info import DatasetInfo
 from landcover_tf.html_pages import figure_url
+from landcover_tf.learning_curves import learning_curves
 from landcover_tf.legend import Legend
 from landcover_tf.report.page import Picture, Section, percent
+from landcover_tf.run_folder import RunFolder
 
 
 def provenance(info: DatasetInfo, summary: Mapping[str, Any], config: Mapping[str, Any]) -> Section:
@@ -151,33 +149,15 @@ def _calibration_errors(scores: Mapping[str, Any]) -> list[str]:
     return [text, _number(scores["baseline"].get("calibration", {}).get("ece"))]
 
 
-def learning(history: Path) -> Section | None:
-    """Returns the learning curves drawn from `history.csv`, None when there is none."""
-    if not history.is_file():
+def learning(run: RunFolder) -> Section | None:
+    """Returns the learning curves of a run, None where it kept no history.
+
+    Raises:
+        RunError: The history is damaged.
+    """
+    if not run.history.is_file():
         return None
-    with history.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    series = _numeric_columns(rows)
-    if not series:
-        return None
-    epochs = series.pop("epoch", list(range(1, len(rows) + 1)))
-    panels = [
-        ("Loss", [n for n in series if "loss" in n]),
-        ("Score", [n for n in series if "iou" in n or "f1" in n or "accuracy" in n]),
-        ("Learning rate", [n for n in series if "learning_rate" in n]),
-    ]
-    panels = [(title, names) for title, names in panels if names]
-    figure = Figure(figsize=(4.2 * len(panels), 3.2), layout="constrained")
-    for axis, (title, names) in zip(
-        figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True
-    ):
-        for name in names:
-            axis.plot(epochs, series[name], label=name)
-        axis.set_title(title)
-        axis.set_xlabel("epoch")
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axis.legend(fontsize=7)
-        axis.grid(alpha=0.3)
+    figure = learning_curves(run.read_history(), run.read_summary().get("best_epoch"))
     return Section(
         id="learning",
         title="Learning curves",
@@ -241,16 +221,6 @@ def _split_rule(info: DatasetInfo) -> str:
 
 def _number(value: float | None) -> str:
     return number({"value": value})
-
-
-def _numeric_columns(rows: Sequence[Mapping[str, str]]) -> dict[str, list[float]]:
-    columns: dict[str, list[float]] = {}
-    for name in rows[0] if rows else ():
-        try:
-            columns[name] = [float(row[name]) if row[name] else float("nan") for row in rows]
-        except (TypeError, ValueError):
-            continue
-    return columns
 
 
 def _plain(value: Any) -> str:

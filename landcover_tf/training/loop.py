@@ -15,7 +15,7 @@ from landcover_tf.files import atomic_path, json_number
 from landcover_tf.models.unet import freeze_encoder
 from landcover_tf.optimizers import LOSS_SCALE
 from landcover_tf.progress import progress as progress_bar
-from landcover_tf.run_folder import RunFolder
+from landcover_tf.run_folder import Row, RunFolder
 from landcover_tf.schedules import Plateau, Schedule
 from landcover_tf.training.batches import Batches
 from landcover_tf.training.building import trainable_stages
@@ -26,14 +26,13 @@ from landcover_tf.training.recovery import trust_best_on_disk
 from landcover_tf.training.state import (
     Best,
     Progress,
-    Row,
     load_state,
     monitored,
     save_best,
     save_state,
 )
 from landcover_tf.training.steps import Stepper
-from landcover_tf.training.training_log import Example, TensorBoardLog, epoch_line, write_history
+from landcover_tf.training.training_log import Example, TensorBoardLog, epoch_line
 
 LOG_EVERY_STEPS = 20
 """TensorBoard gets every so many-th step; each costs a wait for the device."""
@@ -228,7 +227,7 @@ class Loop:
         self._free_stages(state.epoch)
         self.save()
         if self.devices.chief:
-            write_history(self.run.history, state.history)
+            self.run.write_history(state.history)
             print(epoch_line(row, self.config.epochs, improved=improved), flush=True)
         return True
 

@@ -22,7 +22,9 @@ from landcover_tf.files import (
     write_json,
     write_text,
 )
-from landcover_tf.run_folder import FINISHED, RunFolder
+from landcover_tf.learning_curves import learning_curves
+from landcover_tf.pictures import save_figure
+from landcover_tf.run_folder import FINISHED, Row, RunFolder
 from landcover_tf.training.batches import Batches
 from landcover_tf.training.building import Built, build
 from landcover_tf.training.config import TrainConfig
@@ -31,8 +33,8 @@ from landcover_tf.training.interruption import StopRequest
 from landcover_tf.training.loop import Loop
 from landcover_tf.training.model_card import model_card
 from landcover_tf.training.preflight import Preflight, check, write_settings
-from landcover_tf.training.state import Progress, Row, best_row, monitored
-from landcover_tf.training.training_log import TensorBoardLog, draw_learning_curves, write_history
+from landcover_tf.training.state import Progress, best_row, monitored
+from landcover_tf.training.training_log import TensorBoardLog
 
 _MEMORY_ADVICE = (
     "lower --batch-size (and raise --gradient-accumulation to keep the effective batch), "
@@ -207,7 +209,7 @@ class Session:
                 "has usable labelled pixels"
             )
         summary = self._summary(progress, complete=complete, seconds=seconds)
-        write_history(run.history, progress.history)
+        run.write_history(progress.history)
         if complete:
             self._finish(progress, summary)
         else:
@@ -219,7 +221,8 @@ class Session:
         """Writes the pictures and the model card."""
         run = self.found.run
         if self.config.learning_curves:
-            draw_learning_curves(run.learning_curves, progress.history, progress.best_epoch)
+            curves = learning_curves(progress.history, progress.best_epoch)
+            save_figure(curves, run.learning_curves)
         write_text(run.model_card, model_card(summary, self.found.info))
         print(
             f"finished: best epoch {progress.best_epoch} with validation {self.config.monitor} "

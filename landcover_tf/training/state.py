@@ -18,12 +18,10 @@ from safetensors.numpy import save_file
 
 from landcover_tf.errors import OutputError, RunError
 from landcover_tf.files import atomic_path
+from landcover_tf.run_folder import Row
 
 VERSION = 1
 _BEST = "landcover_best"
-
-Row = dict[str, float | None]
-"""What the history says of an epoch."""
 
 
 @dataclass(kw_only=True)

@@ -1,4 +1,4 @@
-"""What a training run tells its watchers: TensorBoard, a line and a table of epochs."""
+"""What a training run tells its watchers: TensorBoard and a line per epoch."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,14 +8,12 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from matplotlib.figure import Figure
 from tensorboard.plugins.hparams import api as hparams
 
 from landcover_tf.accuracy.scores import Scores
-from landcover_tf.files import write_csv
 from landcover_tf.legend import IGNORED, Legend
-from landcover_tf.pictures import class_picture, composite, save_confusion_matrix, save_figure
-from landcover_tf.training.state import Row
+from landcover_tf.pictures import class_picture, composite, save_confusion_matrix
+from landcover_tf.run_folder import Row
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,16 +124,6 @@ def example_picture(
     return np.concatenate(panels, axis=1)
 
 
-def write_history(path: Path, history: Sequence[Row]) -> None:
-    """Writes the table of epochs; a value that is unknown stays empty."""
-    if not history:
-        return
-    names = list(history[0])
-    values = ([row.get(name) for name in names] for row in history)
-    rows = ([f"{v:.6g}" if isinstance(v, float) else v for v in row] for row in values)
-    write_csv(path, names, rows)
-
-
 def epoch_line(row: Row, epochs: int, *, improved: bool) -> str:
     """Returns the line that is printed of an epoch of `epochs`."""
 
@@ -150,25 +138,3 @@ def epoch_line(row: Row, epochs: int, *, improved: bool) -> str:
         f"lr {row['learning_rate']:.1e}  {shown('patches_per_second', 1)} patches/s  "
         f"{row['seconds']:.0f} s{'  best' if improved else ''}"
     )
-
-
-def draw_learning_curves(path: Path, history: Sequence[Row], best_epoch: int | None) -> None:
-    """Draws losses, scores and the learning rate over the epochs."""
-    figure = Figure(figsize=(11, 3.4), layout="constrained")
-    epochs = [row["epoch"] for row in history]
-    groups = (
-        ("loss", ("train_loss", "val_loss")),
-        ("validation scores", ("val_mean_iou", "val_mean_f1", "val_overall_accuracy")),
-        ("learning rate", ("learning_rate",)),
-    )
-    for axis, (title, names) in zip(figure.subplots(1, 3), groups, strict=True):
-        for name in names:
-            values = [np.nan if row.get(name) is None else row[name] for row in history]
-            axis.plot(epochs, values, label=name.replace("_", " "), marker="." * (len(epochs) < 40))
-        if best_epoch is not None:
-            axis.axvline(best_epoch, color="0.6", lw=1, ls=":")
-        axis.set_title(title, fontsize=10)
-        axis.set_xlabel("epoch")
-        axis.grid(alpha=0.3)
-        axis.legend(fontsize=8, frameon=False)
-    save_figure(figure, path)

@@ -8,6 +8,8 @@ import pytest
 from landcover_tf import cli, evaluate
 from landcover_tf.errors import RunError
 from landcover_tf.files import write_json
+from landcover_tf.learning_curves import learning_curves
+from landcover_tf.report import sections
 from landcover_tf.run_folder import RunFolder
 from landcover_tf.training.config import TrainConfig
 
@@ -32,3 +34,37 @@ def test_an_evaluation_that_cannot_be_written_is_told_before_it_begins(tmp_path,
     assert evaluate.main(["--run-dir", str(tmp_path)]) == 2
     said = capsys.readouterr().err
     assert f"cannot write into {tmp_path}/evaluation/test: {tmp_path}/evaluation is no" in said
+
+
+def test_the_history_comes_back_as_it_was_written(tmp_path):
+    run = RunFolder(tmp_path)
+    history = [
+        {"epoch": 1.0, "val_loss": 0.25, "val_mean_iou": None},
+        {"epoch": 2.0, "val_loss": 0.125, "val_mean_iou": 0.5},
+    ]
+    run.write_history(history)
+    assert run.history.read_text() == "epoch,val_loss,val_mean_iou\n1,0.25,\n2,0.125,0.5\n"
+    assert run.read_history() == history
+
+
+@pytest.mark.parametrize("text", [None, "epoch\nfirst\n", "epoch\n1,2\n"])
+def test_a_history_that_is_none_is_named(tmp_path, text):
+    run = RunFolder(tmp_path)
+    if text is not None:
+        run.history.write_text(text)
+    with pytest.raises(RunError, match=r"cannot read .*history\.csv"):
+        run.read_history()
+
+
+def test_the_report_draws_the_history_of_a_run(tmp_path):
+    run = RunFolder(tmp_path)
+    write_json(run.summary, {"best_epoch": 1})
+    assert sections.learning(run) is None
+    # A run of an earlier version may lack a column.
+    run.write_history([{"epoch": 1, "train_loss": 2.0, "val_loss": None, "val_mean_iou": 0.5}])
+    (picture,) = sections.learning(run).pictures
+    assert picture.url.startswith("data:image/png;base64,")
+    figure = learning_curves(run.read_history(), best_epoch=1)
+    labels = [text.get_text() for axis in figure.axes for text in axis.get_legend().get_texts()]
+    assert labels == ["train loss", "val loss", "val mean iou", "val mean f1",
+                      "val overall accuracy", "learning rate"]  # fmt: skip
