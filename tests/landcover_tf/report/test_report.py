@@ -64,6 +64,27 @@ def test_every_link_has_its_section_and_nothing_comes_from_outside(page):
     assert not re.search(r"<(link|iframe)\b", text)
 
 
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_page_fits_desk_and_phone_without_a_message(page, browser, tmp_path, width):
+    tab = browser.new_page(viewport={"width": width, "height": 844})
+    messages, requests = [], []
+    tab.on("console", lambda message: messages.append(message.text))
+    tab.on("pageerror", lambda error: messages.append(str(error)))
+    tab.on("request", lambda request: requests.append(request.url))
+    tab.goto(page.as_uri())
+    tab.wait_for_function("window.landcoverViewer")
+    tab.evaluate("landcoverViewer.inspect([20.5, -20.5])")
+    tab.wait_for_function("document.getElementById('viewer-inspector').dataset.code")
+    assert tab.evaluate("document.documentElement.scrollWidth") <= width
+    pictures = "[...document.images].map(image => image.naturalWidth)"
+    assert all(tab.evaluate(pictures)) and len(tab.evaluate(pictures)) >= 3
+    assert all(url.startswith(("file:", "data:", "blob:")) for url in requests)
+    assert messages == []
+    # Last: while Chromium takes it the map at times has no size, which OpenLayers warns of.
+    tab.screenshot(path=str(tmp_path / f"report_{width}.png"), full_page=True)
+    tab.close()
+
+
 def test_the_scores_are_those_of_the_evaluation(page, scored_run):
     import json
 
