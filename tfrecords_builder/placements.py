@@ -16,6 +16,10 @@ _PRESCRIBED_ADVICE = (
 )
 
 
+class TooFewError(DatasetError):
+    """Not every split got patches."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Placement:
     """What became of a candidate."""
@@ -33,10 +37,10 @@ def require_units(names: Sequence[str], splits: Sequence[str], config: BuildConf
     """Refuses fewer units than splits.
 
     Raises:
-        DatasetError: There are.
+        TooFewError: There are.
     """
     if len(names) < len(splits):
-        raise DatasetError(
+        raise TooFewError(
             f"the splits {', '.join(splits)} need at least {len(splits)} {_units_word(config)}, "
             f"but the patches lie in {len(names)}; {_advice(config)}"
         )
@@ -59,7 +63,7 @@ def require_filled(
         config: Of the build.
 
     Raises:
-        DatasetError: There is one.
+        TooFewError: There is one.
     """
     have = Counter(placement.split for placement in placements)
     empty = [split for split in prescribed or config.fractions if not have[split]]
@@ -68,7 +72,7 @@ def require_filled(
     where = f" in {units} {_units_word(config)} and a gap of {config.gap} pixels" if units else ""
     reasons = Counter(placement.reason for placement in placements if not placement.split)
     counts = ", ".join(f"{n} {why}" for why, n in sorted((reasons + Counter(dropped)).items()))
-    raise DatasetError(
+    raise TooFewError(
         f"no patch is left for {' and '.join(empty)}: there are {len(placements)} patches{where}"
         f"{f', dropped were {counts}' if counts else ''}; "
         f"{_PRESCRIBED_ADVICE if prescribed else _advice(config)}"

@@ -9,6 +9,7 @@ import numpy as np
 from landcover_tf.errors import DatasetError
 from landcover_tf.legend import Legend
 from tfrecords_builder.allocation import Sites, allocate
+from tfrecords_builder.block_sizes import MOST_PATCHES, largest_block
 from tfrecords_builder.config import BuildConfig
 from tfrecords_builder.footprints import Footprints, PatchPlace, locate
 from tfrecords_builder.patches import Candidate
@@ -16,6 +17,7 @@ from tfrecords_builder.placements import (
     IN_GAP,
     OUTSIDE_ZONES,
     Placement,
+    TooFewError,
     require_filled,
     require_units,
 )
@@ -64,12 +66,30 @@ def split_patches(
     Raises:
         DatasetError: The method does not fit the input, or a split would be empty.
     """
+    try:
+        return _split(candidates, rasters, legend, config, dropped or {})
+    except TooFewError as error:
+        if config.split != "blocks" or len(candidates) > MOST_PATCHES:
+            raise
+        found = largest_block(
+            lambda other: _split(candidates, rasters, legend, other, dropped or {}), config
+        )
+        raise TooFewError(f"{error}; {found}") from error
+
+
+def _split(
+    candidates: Sequence[Candidate],
+    rasters: Sequence[SourceRaster],
+    legend: Legend,
+    config: BuildConfig,
+    dropped: Mapping[str, int],
+) -> list[Placement]:
     if config.split == "random":
         placements, wanted, units = _random(candidates, rasters, config), [], 0
     else:
         wanted = _prescribed(rasters, config)
         placements, units = _by_ground(candidates, rasters, legend, config, wanted)
-    require_filled(placements, wanted, units, dropped or {}, config)
+    require_filled(placements, wanted, units, dropped, config)
     return placements
 
 

@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -269,6 +270,23 @@ def test_random_splits_need_a_confession():
     placed = split([raster("a")], split="random", i_know_it_leaks=True)
     counts = [sum(p.split == name for p in placed) for name in ("train", "val", "test")]
     assert counts == [119, 25, 25]  # 13 x 13 patches; 0.15 * 169 = 25.35.
+
+
+def test_too_large_blocks_name_the_largest_that_fills_every_split():
+    # 1.6 km with patches of 160 m: one block of 5 km, many of a quarter of that.
+    rasters = [raster("a", x=1000, y=3000)]
+    candidates = candidates_of(rasters)
+    with pytest.raises(DatasetError, match=r"the patches lie in 1; .* --block-size-m") as caught:
+        split(rasters, block_size_m=5000.0)
+    size = re.search(r"--block-size-m (\d+) leaves patches in every split", str(caught.value))[1]
+    placed = split_patches(candidates, rasters, LEGEND, config(block_size_m=float(size)))
+    assert {p.split for p in placed} >= {"train", "val", "test"}
+    larger = config(block_size_m=float(size) / 0.8)
+    with pytest.raises(DatasetError):
+        split_patches(candidates, rasters, LEGEND, larger)
+    # Three patches and two gaps do not fit into 2 x 2 patches.
+    with pytest.raises(DatasetError, match="no smaller --block-size-px leaves patches"):
+        split([raster("a", side=2 * SIZE)], block_size_px=100)
 
 
 @pytest.mark.parametrize(
