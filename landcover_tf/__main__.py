@@ -9,6 +9,7 @@ from landcover_tf.provenance import VERSION
 PROGRAMS = {
     "simulate": ("landcover_tf.simulate", "write simulated Level-1C products with ground truth"),
     "fetch": ("landcover_tf.fetch", "download Level-1C products and WorldCover labels"),
+    "rasterize": ("landcover_tf.rasterize", "make a label raster of polygons"),
     "prepare": ("landcover_tf.prepare", "turn products into 13 bands at 10 m with labels"),
     "build": ("tfrecords_builder.__main__", "cut scenes into sharded TFRecords"),
     "audit": ("tfrecords_builder.audit", "prove that no pixel is in two splits"),

@@ -286,6 +286,18 @@ def load_crosswalk(source: str | Path, target: str | Path) -> Crosswalk:
     return Crosswalk(source=table["name"], target=legend, codes=codes)
 
 
+def source_codes(name_or_path: str | Path) -> tuple[int, ...]:
+    """Returns all codes that labels of a legend may have: its own and those of its crosswalks.
+
+    Raises:
+        LegendError: There is no such legend, or the file is not a legend.
+    """
+    legend = load_legend(name_or_path)
+    tables = _load_table(name_or_path).get("crosswalks", {})
+    others = {code for name in tables for code in load_crosswalk(name_or_path, name).codes}
+    return tuple(sorted({legend.nodata, *legend.codes, *others}))
+
+
 def _load_table(name_or_path: str | Path) -> dict[str, Any]:
     """Returns the table of a legend file, whose name is a text."""
     path = Path(name_or_path)

@@ -19,6 +19,8 @@ from landcover_tf.grid import Window
 RASTERIO_ERRORS = (RasterioError, CPLE_BaseError)
 """What rasterio raises when a file or a coordinate cannot be used."""
 
+VECTOR_SUFFIXES = (".gpkg", ".shp", ".geojson", ".json", ".fgb", ".kml", ".gml")
+
 
 @contextmanager
 def opened(
@@ -43,6 +45,11 @@ def opened(
         with rasterio.open(path, **options) as raster:
             yield raster
     except RASTERIO_ERRORS as cause:
+        if Path(path).suffix.lower() in VECTOR_SUFFIXES and Path(path).exists():
+            raise error(
+                f"cannot read {what} {path}: it is a vector file; `landcover rasterize` makes a "
+                "raster of it"
+            ) from cause
         raise error(f"cannot read {what} {path}: {cause.__cause__ or cause}") from cause
 
 

@@ -1,0 +1,154 @@
+"""Polygons burnt into a raster of class codes, block by block."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from rasterio.crs import CRS
+from rasterio.errors import CRSError, RasterioError
+from rasterio.features import rasterize
+from rasterio.transform import Affine, array_bounds, from_origin
+from rasterio.warp import transform_bounds
+
+from landcover_tf.errors import ConfigError, OutputError
+from landcover_tf.files import atomic_path
+from landcover_tf.grid import Window
+from landcover_tf.legend import Legend, legend_names
+from landcover_tf.polygon_layers import PolygonLayer, plain
+from landcover_tf.progress import progress
+from landcover_tf.raster_legends import TAG
+from landcover_tf.raster_windows import opened, rasterio_window
+
+BLOCK_PX = 2048
+
+
+@dataclass(frozen=True, kw_only=True)
+class RasterGrid:
+    """Where the pixels of the new raster lie."""
+
+    crs: CRS
+    transform: Affine
+    height: int
+    width: int
+
+
+def grid_over(layer: PolygonLayer, crs: str | None, pixel_size: float) -> RasterGrid:
+    """Returns a grid of whole multiples of the pixel size over all polygons of a layer.
+
+    Raises:
+        ConfigError: The CRS is unknown or in degrees.
+    """
+    try:
+        chosen = CRS.from_user_input(crs) if crs else _projected(layer)
+    except CRSError as error:
+        raise ConfigError(f"--crs {crs} is not known to GDAL: {error}") from error
+    if not chosen.is_projected:
+        raise ConfigError(f"--crs {crs} is not projected; take one in metres, such as UTM")
+    west, south, east, north = np.array(transform_bounds(layer.crs, chosen, *layer.bounds))
+    left, top = np.floor(west / pixel_size), np.ceil(north / pixel_size)
+    return RasterGrid(
+        crs=chosen,
+        transform=from_origin(left * pixel_size, top * pixel_size, pixel_size, pixel_size),
+        height=max(1, int(top - np.floor(south / pixel_size))),
+        width=max(1, int(np.ceil(east / pixel_size) - left)),
+    )
+
+
+def write_labels(
+    path: Path, layer: PolygonLayer, codes: Mapping[Any, int], grid: RasterGrid, legend: Legend
+) -> dict[int, int]:
+    """Writes the raster block by block; returns the pixels of each code.
+
+    Raises:
+        LabelError: The file is damaged or holds other geometries.
+        OutputError: The disk refuses.
+    """
+    blocks = list(_blocks(grid))
+    dtype = "uint8" if max(codes.values()) < 256 else "uint16"
+    profile = {
+        "driver": "GTiff", "count": 1, "dtype": dtype, "nodata": legend.nodata, "crs": grid.crs,
+        "transform": grid.transform, "height": grid.height, "width": grid.width, "tiled": True,
+        "blockxsize": 512, "blockysize": 512, "compress": "zstd", "bigtiff": "if_safer",
+    }  # fmt: skip
+    pixels: Counter[int] = Counter()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_path(path) as temporary, rasterio.open(temporary, "w", **profile) as raster:
+            if legend.name in legend_names():
+                raster.update_tags(**{TAG: legend.name})
+            if dtype == "uint8":
+                raster.write_colormap(1, legend.colormap())
+            for block in progress(blocks, label="rasterize", unit="block"):
+                labels = _burnt(layer, codes, grid, block, legend.nodata, dtype)
+                raster.write(labels, 1, window=rasterio_window(block))
+                found, counts = np.unique(labels, return_counts=True)
+                pixels.update(dict(zip(found.tolist(), counts.tolist(), strict=True)))
+    except (RasterioError, OSError) as error:
+        raise OutputError(f"cannot write {path}: {error}") from error
+    pixels.pop(legend.nodata, None)
+    return dict(pixels)
+
+
+def _burnt(
+    layer: PolygonLayer,
+    codes: Mapping[Any, int],
+    grid: RasterGrid,
+    block: Window,
+    nodata: int,
+    dtype: str,
+) -> np.ndarray:
+    """Returns the labels of a block, [height, width]."""
+    place = grid.transform @ Affine.translation(block.col_off, block.row_off)
+    found = layer.within(array_bounds(block.height, block.width, place), grid.crs)
+    shapes = [
+        (geometry, codes[value])
+        for geometry, value in zip(found.geometries, map(plain, found.values.tolist()), strict=True)
+        if value in codes
+    ]
+    if not shapes:
+        return np.full((block.height, block.width), nodata, dtype)
+    burnt: np.ndarray = rasterize(
+        shapes,
+        out_shape=(block.height, block.width),
+        transform=place,
+        fill=nodata,
+        dtype=dtype,
+    )
+    return burnt
+
+
+def _blocks(grid: RasterGrid) -> Iterator[Window]:
+    for row in range(0, grid.height, BLOCK_PX):
+        for col in range(0, grid.width, BLOCK_PX):
+            yield Window(
+                row_off=row,
+                col_off=col,
+                height=min(BLOCK_PX, grid.height - row),
+                width=min(BLOCK_PX, grid.width - col),
+            )
+
+
+def _projected(layer: PolygonLayer) -> CRS:
+    if layer.crs.is_projected:
+        own: CRS = layer.crs
+        return own
+    west, south, east, north = transform_bounds(layer.crs, "EPSG:4326", *layer.bounds)
+    zone = int(((west + east) / 2 + 180) // 6) % 60 + 1
+    return CRS.from_epsg((32600 if south + north >= 0 else 32700) + zone)
+
+
+def grid_like(path: Path) -> RasterGrid:
+
+    with opened(path, "--like") as raster:
+        if raster.crs is None or not raster.crs.is_projected:
+            raise ConfigError(f"--like {path} has no projected CRS; take --crs instead")
+        return RasterGrid(
+            crs=raster.crs,
+            transform=raster.transform,
+            height=raster.height,
+            width=raster.width,
+        )

@@ -1,0 +1,182 @@
+"""Polygons of a vector file with one attribute, read by area. Needs the extra `[vector]`."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rasterio.crs import CRS
+from rasterio.errors import CRSError, RasterioError
+from rasterio.warp import transform, transform_bounds
+
+from landcover_tf.errors import ConfigError, LabelError
+
+POLYGON_TYPES = (3, 6)
+"""Polygon and MultiPolygon in shapely's numbering."""
+_STEPS = 100
+"""A straight edge in one CRS is bent in another; none is longer than this share of an area read."""
+
+Bounds = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Polygons:
+    """Features of an area, in the file's order."""
+
+    geometries: np.ndarray
+    """Polygons and multipolygons of shapely, object [features]."""
+    values: np.ndarray
+    """The attribute of each, [features]; None or NaN where it has none."""
+
+
+class PolygonLayer:
+    """A layer of polygons, which is read again for every area unless its format has no index."""
+
+    def __init__(self, path: Path, attribute: str, layer: str | None = None) -> None:
+        """Reads the header.
+
+        Args:
+            path: Any format that GDAL reads: GeoPackage, shapefile, GeoJSON, FlatGeobuf...
+            attribute: Field of the class.
+            layer: Name of the layer; the only one by default.
+
+        Raises:
+            ConfigError: The extra is not installed.
+            LabelError: The file cannot be read, or has no such layer or attribute, several
+                layers, or no CRS.
+        """
+        try:
+            import pyogrio
+            import shapely
+        except ImportError as error:
+            raise ConfigError(
+                "polygons are read by pyogrio and shapely: pip install 'landcover-tf[vector]'"
+            ) from error
+        self._pyogrio, self._shapely = pyogrio, shapely
+        self.path, self.attribute = path, attribute
+        self.name = self._only_layer() if layer is None else layer
+        info = self._ask(
+            pyogrio.read_info, layer=self.name, force_feature_count=True, force_total_bounds=True
+        )
+        fields = [str(field) for field in info["fields"]]
+        if attribute not in fields:
+            raise LabelError(
+                f"{path} has no attribute {attribute!r}; it has {', '.join(fields) or 'none'}"
+            )
+        self.count = int(info["features"])
+        if not self.count or info["total_bounds"] is None:
+            raise LabelError(f"layer {self.name!r} of {path} has no feature")
+        west, south, east, north = map(float, info["total_bounds"])
+        self.bounds: Bounds = (west, south, east, north)
+        self.crs = self._known_crs(info["crs"])
+        self._indexed = bool(info["capabilities"]["fast_spatial_filter"])
+
+    def value_counts(self) -> Mapping[Any, int]:
+        """Returns how many features have each value of the attribute; None stands for no value."""
+        columns = self._read(read_geometry=False)[1]
+        counts = Counter(plain(value) for value in columns.tolist())
+        return dict(sorted(counts.items(), key=lambda item: str(item[0])))
+
+    def within(self, bounds: Bounds, crs: CRS) -> Polygons:
+        """Returns the features whose boxes meet an area, in that area's CRS.
+
+        Args:
+            bounds: West, south, east, north.
+            crs: Of the bounds and of the answer.
+
+        Raises:
+            LabelError: A feature is a point or a line, or the file is damaged.
+        """
+        try:
+            area = transform_bounds(crs, self.crs, *bounds)
+        except (CRSError, RasterioError):
+            return Polygons(geometries=np.empty(0, object), values=np.empty(0, object))
+        if self._indexed:
+            found = self._decoded(*self._read(bbox=area))
+        else:
+            found = self._whole
+            boxes = self._shapely.bounds(found.geometries)
+            west, south, east, north = area
+            meets = (
+                (boxes[:, 0] <= east)
+                & (boxes[:, 2] >= west)
+                & (boxes[:, 1] <= north)
+                & (boxes[:, 3] >= south)
+            )
+            found = Polygons(geometries=found.geometries[meets], values=found.values[meets])
+        if self.crs == crs:
+            return found
+        side = max(area[2] - area[0], area[3] - area[1])
+        return Polygons(
+            geometries=self._moved(found.geometries, crs, longest=side / _STEPS),
+            values=found.values,
+        )
+
+    @cached_property
+    def _whole(self) -> Polygons:
+        """All features: a format without an index would else be parsed for every area."""
+        return self._decoded(*self._read())
+
+    def _decoded(self, wkb: np.ndarray, values: np.ndarray) -> Polygons:
+        geometries = self._shapely.from_wkb(wkb, on_invalid="ignore")
+        filled = ~(self._shapely.is_missing(geometries) | self._shapely.is_empty(geometries))
+        kinds = self._shapely.get_type_id(geometries)
+        wrong = filled & ~np.isin(kinds, POLYGON_TYPES)
+        if wrong.any():
+            first = geometries[np.flatnonzero(wrong)[0]]
+            raise LabelError(
+                f"layer {self.name!r} of {self.path} holds a {first.geom_type}; polygons are "
+                "expected"
+            )
+        return Polygons(geometries=geometries[filled], values=values[filled])
+
+    def _moved(self, geometries: np.ndarray, crs: CRS, *, longest: float) -> np.ndarray:
+        def move(points: np.ndarray) -> np.ndarray:
+            x, y = transform(self.crs, crs, points[:, 0].tolist(), points[:, 1].tolist())
+            return np.stack([x, y], axis=1)
+
+        flat = self._shapely.force_2d(geometries)
+        moved: np.ndarray = self._shapely.transform(self._shapely.segmentize(flat, longest), move)
+        return moved
+
+    def _only_layer(self) -> str:
+        names = [str(name) for name, _ in self._ask(self._pyogrio.list_layers)]
+        if len(names) != 1:
+            raise LabelError(f"{self.path} has the layers {', '.join(names)}; name one by --layer")
+        return names[0]
+
+    def _known_crs(self, text: str | None) -> CRS:
+        if text is None:
+            raise LabelError(f"{self.path} has no CRS; give it one (ogr2ogr -a_srs EPSG:n)")
+        try:
+            return CRS.from_user_input(text)
+        except CRSError as error:
+            raise LabelError(f"{self.path} has a CRS that GDAL does not know: {error}") from error
+
+    def _read(self, **options: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Returns well-known binary and the attribute of features."""
+        _, _, geometry, columns = self._ask(
+            self._pyogrio.raw.read, layer=self.name, columns=[self.attribute], **options
+        )
+        return geometry, np.asarray(columns[0])
+
+    def _ask(self, function: Any, **options: Any) -> Any:
+        try:
+            return function(self.path, **options)
+        except (self._pyogrio.errors.DataSourceError, ValueError) as error:
+            raise LabelError(
+                f"{self.path} cannot be read as a vector file: {str(error).rstrip('.')}"
+            ) from error
+
+
+def plain(value: Any) -> Any:
+    """Returns a value as a whole number or a text where it is one; None for no value."""
+    if value is None or value != value:
+        return None
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    text = str(value).strip() if isinstance(value, str) else value
+    return None if text == "" else text

@@ -1,0 +1,149 @@
+"""Makes label rasters of polygons: `python -m landcover_tf.rasterize`."""
+
+import csv
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from landcover_tf import cli, flag_ranges
+from landcover_tf.errors import ConfigError, LabelError, OutputError
+from landcover_tf.legend import Legend, load_legend, source_codes
+
+LISTED = 10
+"""Values that a message names; a wrong attribute has thousands."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RasterizeConfig:
+    """Make a label raster of the polygons of a vector file, for `landcover prepare`.
+
+    A pixel gets the class of the polygon that its centre lies in; of several, of the last in the
+    file. Pixels finer than the image's let `prepare` decide by the largest area. Needs the extra
+    landcover-tf[vector].
+    """
+
+    polygons: Path
+    """GeoPackage, shapefile, GeoJSON, FlatGeobuf or another file that GDAL reads."""
+    attribute: str
+    """Field with class codes or class names."""
+    output_raster: Path
+    """GeoTIFF to write."""
+    layer: str | None = None
+    """Layer of the file, where it has several."""
+    legend: str = "landcover9"
+    """Legend whose codes or names the attribute holds: a shipped one or a .toml file."""
+    class_table: Path | None = None
+    """CSV with the columns value and code, for an attribute of other words or numbers."""
+    unknown_labels: Literal["error", "ignore"] = "error"
+    """What to do with values that are no class; ignored ones become no data."""
+    like: Path | None = None
+    """Raster whose CRS and grid the labels get, instead of --crs and --pixel-size."""
+    crs: str | None = None
+    """Projected CRS of the raster; that of the polygons, or the UTM zone of their middle where
+    theirs is in degrees."""
+    pixel_size: float = 5.0
+    """Side of a pixel in the unit of the CRS."""
+    overwrite: bool = False
+    """Replace the raster if it is there."""
+
+    def __post_init__(self) -> None:
+        flag_ranges.above_zero(self, "pixel_size")
+        if self.like is not None and self.crs is not None:
+            raise ConfigError("--like and --crs both say where the pixels lie; give one of them")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the program and returns its exit code."""
+    return cli.run(RasterizeConfig, _program, argv, prog="landcover rasterize")
+
+
+def _program(config: RasterizeConfig) -> None:
+    from landcover_tf.label_burning import grid_like, grid_over, write_labels
+    from landcover_tf.polygon_layers import PolygonLayer
+
+    if config.output_raster.exists() and not config.overwrite:
+        raise OutputError(f"{config.output_raster} exists already; pass --overwrite to replace it")
+    legend = load_legend(config.legend)
+    layer = PolygonLayer(config.polygons, config.attribute, config.layer)
+    codes = codes_of(layer.value_counts(), legend, config)
+    grid = (
+        grid_like(config.like) if config.like else grid_over(layer, config.crs, config.pixel_size)
+    )
+    pixels = write_labels(config.output_raster, layer, codes, grid, legend)
+    names = {c.code: c.name for c in legend.classes}
+    area_ha = abs(grid.transform.determinant) * grid.crs.linear_units_factor[1] ** 2 / 1e4
+    for code, count in sorted(pixels.items()):
+        print(f"{code:5} {names.get(code, ''):32} {count * area_ha:14,.1f} ha")
+    print(
+        f"{layer.count:,} polygons on {grid.height} x {grid.width} pixels; take them by "
+        f"`landcover prepare --ground-truth {config.output_raster} --source-legend {config.legend}`"
+    )
+
+
+def codes_of(counts: Mapping[Any, int], legend: Legend, config: RasterizeConfig) -> dict[Any, int]:
+    """Returns the code of every value of the attribute that is a class.
+
+    Args:
+        counts: Features of each value; None is no value.
+        legend: Gives codes and names.
+        config: The class table, and what to do with other values.
+
+    Raises:
+        LabelError: A value is no class, or none is.
+    """
+    table = (
+        _class_table(config.class_table, legend)
+        if config.class_table
+        else _own_words(legend, config.legend)
+    )
+    codes, unknown = {}, {}
+    for value, count in counts.items():
+        code = table.get(_word(value))
+        if code is not None:
+            codes[value] = code
+        elif value is not None:
+            unknown[value] = count
+    if unknown and config.unknown_labels == "error":
+        first = ", ".join(f"{v!r} ({n})" for v, n in list(unknown.items())[:LISTED])
+        more = f" and {len(unknown) - LISTED} more" if len(unknown) > LISTED else ""
+        raise LabelError(
+            f"{config.attribute} of {config.polygons} has values that are no class of legend "
+            f"{legend.name}: {first}{more}; name another --legend, list them in a --class-table, "
+            "or pass --unknown-labels ignore"
+        )
+    if not codes:
+        raise LabelError(f"no polygon of {config.polygons} has a class in {config.attribute}")
+    return codes
+
+
+def _own_words(legend: Legend, source: str) -> dict[Any, int]:
+    """Returns the code of every name and code of a legend, such as CORINE's of level 3 as well."""
+    return {_word(c.name): c.code for c in legend.classes} | {c: c for c in source_codes(source)}
+
+
+def _class_table(path: Path, legend: Legend) -> dict[Any, int]:
+    allowed = {*legend.codes, legend.nodata}
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+        table = {_word(row["value"]): int(row["code"]) for row in rows}
+    except (OSError, KeyError, ValueError, TypeError, AttributeError) as error:
+        raise LabelError(
+            f"{path} is no table of the columns value and code, whole numbers ({error!r})"
+        ) from error
+    wrong = sorted({code for code in table.values() if code not in allowed})
+    if wrong:
+        raise LabelError(f"{path} has codes that legend {legend.name} does not know: {wrong}")
+    return table
+
+
+def _word(value: Any) -> Any:
+    """Returns what values are compared by: texts without case, numbers in texts as numbers."""
+    text = " ".join(str(value).split()).casefold()
+    return int(text) if text.lstrip("-").isdigit() else text
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,175 @@
+"""Label rasters of polygons, against shapely and by hand."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from rasterio.transform import from_origin
+from rasterio.warp import transform, transform_geom
+
+from landcover_tf import label_burning, rasterize
+from landcover_tf.errors import LabelError
+from landcover_tf.sentinel2.label_rasters import find_label_rasters
+
+pyogrio = pytest.importorskip("pyogrio")
+shapely = pytest.importorskip("shapely")
+
+UTM = "EPSG:32634"
+SQUARE = shapely.box(600_000, 4_199_000, 600_500, 4_200_000)
+TRIANGLE = shapely.Polygon([(600_500, 4_199_000), (601_000, 4_199_000), (600_750, 4_199_500)])
+ISLAND = shapely.box(600_100, 4_199_900, 600_200, 4_199_990)
+RING = shapely.box(600_500, 4_199_500, 601_000, 4_200_000).difference(
+    shapely.box(600_700, 4_199_700, 600_800, 4_199_800)
+)
+
+
+def write(path: Path, features, *, crs=UTM, driver="GPKG", kind="Polygon", layer=None) -> Path:
+    """Writes (geometry, class) pairs; a geometry may be None."""
+    shapes = np.array([g if g is None else shapely.to_wkb(g) for g, _ in features], object)
+    values = [np.array([value for _, value in features])]
+    pyogrio.raw.write(
+        path, shapes, values, ["class"], geometry_type=kind, crs=crs, driver=driver,
+        layer=layer, append=path.exists(),
+    )  # fmt: skip
+    return path
+
+
+def run(path: Path, *flags: object) -> tuple[int, Path]:
+    """Returns the exit code and the raster's path."""
+    output = path.with_suffix(".tif")
+    arguments = ["--polygons", path, "--attribute", "class", "--output-raster", output, *flags]
+    return rasterize.main([str(a) for a in arguments]), output
+
+
+def test_a_pixel_has_the_class_of_the_last_polygon_around_its_centre(tmp_path, monkeypatch):
+    monkeypatch.setattr(label_burning, "BLOCK_PX", 48)  # The grid of 200 px has 5 x 5 blocks.
+    features = [(SQUARE, "Forests"), (RING, "water bodies"), (TRIANGLE, "40"), (ISLAND, " 10")]
+    code, output = run(write(tmp_path / "a.gpkg", [*features, (None, "forests")]))
+    assert code == 0
+    with rasterio.open(output) as raster:
+        assert raster.crs.to_epsg() == 32634 and raster.nodata == 0 and raster.dtypes == ("uint8",)
+        assert raster.transform == from_origin(600_000, 4_200_000, 5, 5)
+        assert raster.tags()["legend"] == "landcover9"
+        labels = raster.read(1)
+    rows, cols = np.indices(labels.shape)
+    centres = shapely.points(600_002.5 + 5 * cols, 4_199_997.5 - 5 * rows)
+    expected = np.zeros(labels.shape, np.uint8)
+    for (shape, _), value in zip(features, (20, 60, 40, 10), strict=True):
+        expected[shapely.contains(shape, centres)] = value
+    # GDAL may count a centre on an edge either way; of these edges only the triangle's meet some.
+    on_edge = shapely.distance(TRIANGLE.boundary, centres) < 1e-6
+    np.testing.assert_array_equal(labels[~on_edge], expected[~on_edge])
+
+
+def test_degrees_come_to_the_grid_of_another_raster(tmp_path):
+    wide = shapely.box(600_000, 4_190_000, 630_000, 4_200_000)
+    degrees = shapely.geometry.shape(
+        transform_geom(UTM, "EPSG:4326", shapely.segmentize(wide, 50).__geo_interface__)
+    )
+    path = write(tmp_path / "a.geojson", [(degrees, 60)], crs="EPSG:4326", driver="GeoJSON")
+    like = tmp_path / "like.tif"
+    with rasterio.open(
+        like, "w", driver="GTiff", width=3100, height=1100, count=1, dtype="uint8", crs=UTM,
+        transform=from_origin(599_500, 4_200_500, 10, 10),
+    ):  # fmt: skip
+        pass
+    code, output = run(path, "--like", like)
+    assert code == 0
+    with rasterio.open(output) as raster:
+        labels = raster.read(1)
+    assert labels.shape == (1100, 3100)
+    assert (labels[50:1050, 50:3050] == 60).all()
+    assert np.count_nonzero(labels) == 1000 * 3000
+
+
+def test_a_straight_edge_in_degrees_is_bent_in_the_utm_zone_of_its_middle(tmp_path):
+    box = shapely.box(19.0, 60.0, 21.0, 60.5)
+    path = write(tmp_path / "a.fgb", [(box, 20)], crs="EPSG:4326", driver="FlatGeobuf")
+    code, output = run(path, "--pixel-size", 200)
+    assert code == 0
+    with rasterio.open(output) as raster:
+        labels, grid = raster.read(1), raster.transform
+        assert raster.crs.to_epsg() == 32634 and raster.res == (200, 200)
+    rows, cols = np.indices(labels.shape)
+    x, y = grid @ (cols.ravel() + 0.5, rows.ravel() + 0.5)
+    lon, lat = transform(UTM, "EPSG:4326", x, y)
+    inside = (np.abs(np.array(lon) - 20) < 1) & (np.abs(np.array(lat) - 60.25) < 0.25)
+    # A chord of the parallel strays from it by hundreds of metres, its pieces by far less than a
+    # pixel.
+    differing = inside.reshape(labels.shape) != (labels == 20)
+    assert inside.sum() > 100_000 and np.count_nonzero(differing) < 10
+
+
+def test_a_class_table_and_codes_of_other_legends(tmp_path, capsys):
+    path = write(tmp_path / "a.gpkg", [(SQUARE, "Mais"), (RING, "Wald")])
+    table = tmp_path / "classes.csv"
+    table.write_text("value,code\nmais,10\nWald,20\n")
+    assert run(path, "--class-table", table)[0] == 0
+    with rasterio.open(path.with_suffix(".tif")) as raster:
+        assert set(np.unique(raster.read(1))) == {0, 10, 20}
+    assert "10 agricultural areas" in capsys.readouterr().out
+    corine = write(tmp_path / "corine.gpkg", [(SQUARE, "311")])
+    assert run(corine, "--legend", "corine")[0] == 0
+    with rasterio.open(corine.with_suffix(".tif")) as raster:
+        assert raster.dtypes == ("uint16",) and raster.read(1).max() == 311
+
+
+def test_values_that_are_no_class_are_refused_or_left_out(tmp_path, capsys):
+    path = write(tmp_path / "a.gpkg", [(SQUARE, "forests"), (RING, "moon"), (TRIANGLE, "moon")])
+    code, output = run(path)
+    assert code == 2 and not output.exists()
+    assert "no class of legend landcover9: 'moon' (2)" in capsys.readouterr().err
+    assert run(path, "--unknown-labels", "ignore")[0] == 0
+    with rasterio.open(output) as raster:
+        assert set(np.unique(raster.read(1))) == {0, 20}
+    assert run(path, "--unknown-labels", "ignore")[0] == 2
+    assert "exists already" in capsys.readouterr().err
+
+
+def two_layers(path: Path) -> Path:
+    """Writes a GeoPackage with a layer of its own name and the layer `two`."""
+    write(path, [(SQUARE, 20)], layer="one")
+    return write(path, [(RING, 60)], layer="two")
+
+
+def text(path: Path) -> Path:
+    """Writes a text in the place of a GeoPackage."""
+    path.write_text("no vectors")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda path: write(path, [(SQUARE, "forests")], crs=None), "has no CRS"),
+        (
+            lambda path: write(path, [(SQUARE.boundary, "forests")], kind="LineString"),
+            "holds a LineString",
+        ),
+        (two_layers, "has the layers one, two; name one by --layer"),
+        (text, "cannot be read as a vector file"),
+    ],
+    ids=["no CRS", "lines", "two layers", "text"],
+)
+def test_files_that_are_no_layer_of_polygons_are_told_in_a_sentence(
+    tmp_path, capsys, make, message
+):
+    code, output = run(make(tmp_path / "a.gpkg"))
+    told = capsys.readouterr().err
+    assert code == 2 and message in told and "a.gpkg" in told
+    assert not output.exists()
+
+
+def test_an_attribute_that_is_not_there_names_those_that_are(tmp_path, capsys):
+    path = write(tmp_path / "a.gpkg", [(SQUARE, "forests")])
+    output = tmp_path / "a.tif"
+    arguments = ["--polygons", path, "--attribute", "klass", "--output-raster", output]
+    assert rasterize.main([str(a) for a in arguments]) == 2
+    assert "has no attribute 'klass'; it has class" in capsys.readouterr().err
+
+
+def test_a_vector_file_in_the_place_of_a_raster_names_the_program(tmp_path):
+    path = write(tmp_path / "a.gpkg", [(SQUARE, "forests")])
+    with pytest.raises(LabelError, match=r"a\.gpkg: it is a vector file; .landcover rasterize"):
+        find_label_rasters(path)
