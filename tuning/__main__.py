@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from landcover_tf import cli, flag_ranges
 from landcover_tf.errors import ConfigError, RunError
 from landcover_tf.files import read_json
-from tuning.trials import MONITORS, Objective, TrialRecord, TunerKind
+from tuning.trials import Objective, TrialRecord, TunerKind, present_name
 
 if TYPE_CHECKING:
     from tuning.search import Search
@@ -40,8 +40,8 @@ class TuneConfig:
     --train-config, else 0."""
     tuner: TunerKind = "bayesian"
     """Who proposes settings. Hyperband gives many trials few epochs and the best ones more."""
-    objective: Objective = "macro_f1"
-    """Validation score to raise."""
+    objective: Objective = "mean_f1"
+    """Validation score to raise; macro_f1 is mean_f1 by the name of earlier versions."""
     max_trials: int = 20
     """Trials of the random and Bayesian search."""
     max_failures: int = 3
@@ -63,6 +63,7 @@ class TuneConfig:
             self, 1, "epochs", "max_trials", "max_failures", "workers", "retrain_epochs"
         )
         flag_ranges.at_least(self, 0, "retrain_best", "early_stopping")
+        object.__setattr__(self, "objective", present_name(self.objective))
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -192,7 +193,7 @@ def _retrain(search: "Search", config: TuneConfig, best: list[TrialRecord]) -> i
         settings |= {
             "epochs": config.retrain_epochs,
             "seed": search.seed + 1,
-            "monitor": MONITORS[config.objective],
+            "monitor": config.objective,
         }
         run = train_config(settings, search.data_dir, folder / record.id / "run")
         print(f"\ntraining the settings of trial {record.id} again", flush=True)

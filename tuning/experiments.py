@@ -19,13 +19,13 @@ from tuning import ranking
 from tuning.devices import environments
 from tuning.space import OWN_FIELDS, check_field, train_config
 from tuning.trials import (
-    MONITORS,
     RECORD_NAME,
     Objective,
     StopRequestedError,
     TrialRecord,
     epoch_scores,
     new_folder,
+    present_name,
     read_records,
     run_trial,
 )
@@ -48,7 +48,7 @@ class ExperimentsConfig:
     only: tuple[str, ...] = ()
     """Names of the experiments to run; all by default."""
     objective: Objective = "mean_iou"
-    """Validation score to compare by."""
+    """Validation score to compare by; macro_f1 is mean_f1 by the name of earlier versions."""
     jobs: int = 1
     """Trainings at a time."""
     echo: bool = False
@@ -56,6 +56,7 @@ class ExperimentsConfig:
 
     def __post_init__(self) -> None:
         flag_ranges.at_least(self, 1, "jobs")
+        object.__setattr__(self, "objective", present_name(self.objective))
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -93,7 +94,7 @@ def _program(config: ExperimentsConfig) -> int:
     experiments = _chosen(read_experiments(config.experiments), config)
     configs = {
         name: train_config(
-            settings | {"monitor": MONITORS[config.objective]},
+            settings | {"monitor": config.objective},
             config.data_dir.resolve(),
             config.output_dir / name / "run",
         )
@@ -144,7 +145,7 @@ def _claim(config: ExperimentsConfig) -> None:
     marker = output / "config.json"
     if not marker.is_file():
         new_folder(output, "experiments")
-    elif read_json(marker).get("objective") != config.objective:
+    elif present_name(read_json(marker).get("objective")) != config.objective:
         raise ConfigError(f"the experiments in {output} were judged by another --objective")
     cli.write_config(config, marker)
     write_json(output / LIST_NAME, read_json(config.experiments))

@@ -20,11 +20,11 @@ from landcover_tf.files import read_json, write_json
 from landcover_tf.quiet import start_tensorflow
 from tuning.space import SearchSpace, train_config
 from tuning.trials import (
-    MONITORS,
     Objective,
     TrialRecord,
     TunerKind,
     new_folder,
+    present_name,
     read_records,
     run_trial,
 )
@@ -71,7 +71,7 @@ class Search:
             ConfigError: The combination is refused.
         """
         settings = {**self.base, **self.space.settings(chosen)}
-        settings["monitor"] = MONITORS[self.objective]
+        settings["monitor"] = self.objective
         if EPOCHS_KEY in chosen:
             settings["epochs"] = int(chosen[EPOCHS_KEY])
         return train_config(settings, self.data_dir, run_dir)
@@ -102,6 +102,7 @@ def open_search(search: Search) -> bool:
         write_json(path, search.identity())
         return False
     before = read_json(path)
+    before["objective"] = present_name(before.get("objective"))
     names = {"space_hash": "search space", "data_hash": "dataset", "base": "training settings"}
     changed = [
         names.get(key, key)

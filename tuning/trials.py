@@ -21,20 +21,19 @@ from landcover_tf.run_folder import RunFolder
 from landcover_tf.training.config import TrainConfig
 
 TunerKind = Literal["random", "bayesian", "hyperband"]
-Objective = Literal["macro_f1", "mean_iou", "overall_accuracy"]
-
-MONITORS: Mapping[str, Literal["mean_f1", "mean_iou", "overall_accuracy"]] = {
-    "macro_f1": "mean_f1",
-    "mean_iou": "mean_iou",
-    "overall_accuracy": "overall_accuracy",
-}
-"""The training's name for each objective."""
+Objective = Literal["mean_f1", "mean_iou", "overall_accuracy", "macro_f1"]
+"""What a training may monitor; `macro_f1` is the name that mean_f1 had in earlier versions."""
 
 RECORD_NAME = "trial.json"
 LOG_NAME = "train.log"
 STOPPED = 143
 INTERRUPTED = 130
 """Exit codes of a training that saved its state on request: of SIGTERM, or of Ctrl-C."""
+
+
+def present_name(objective: Any) -> Any:
+    """Returns the name that an objective has in this version, and anything else as it is."""
+    return "mean_f1" if objective == "macro_f1" else objective
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,7 +224,7 @@ def epoch_scores(run: RunFolder, objective: Objective) -> dict[int, float | None
     Raises:
         RunError: The history is missing or lacks the score.
     """
-    column = f"val_{MONITORS[objective]}"
+    column = f"val_{objective}"
     history = run.read_history()
     if any(row.get("epoch") is None or column not in row for row in history):
         raise RunError(f"{run.history} lacks the epoch or {column} in some row")

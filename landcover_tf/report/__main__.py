@@ -149,7 +149,7 @@ def _cards(scores: dict[str, Any]) -> list[Any]:
     figures = [
         ("overall accuracy", unet["overall_accuracy"]),
         ("mean IoU", unet["macro"]["iou"]),
-        ("macro F1", unet["macro"]["f1"]),
+        ("mean F1", unet["macro"]["f1"]),
     ]
     cards = [
         Card(value="-" if value is None else f"{value:.3f}", label=f"{label}, {scores['split']}")

@@ -97,7 +97,7 @@ def accuracy(scores: Mapping[str, Any], legend: Legend) -> Section:
         for key, title in (
             ("overall_accuracy", "overall accuracy"),
             ("mean_iou", "mean IoU"),
-            ("mean_f1", "macro F1"),
+            ("mean_f1", "mean F1"),
         )
     ]
     totals.append(("calibration error", *_calibration_errors(scores)))

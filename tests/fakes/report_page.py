@@ -57,7 +57,7 @@ def page(layers, folder, name="report"):
         Page(
             title="A run",
             subtitle="of a test",
-            cards=[Card(value="0.5", label="macro F1")],
+            cards=[Card(value="0.5", label="mean F1")],
             sections=[section],
             viewer=viewer_data(pyramid, LEGEND, MapFacts.read(layers.map)),
         ),

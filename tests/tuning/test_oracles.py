@@ -11,7 +11,7 @@ from tuning.space import load_space
 
 def oracle(folder, kind="random", seed=0):
     found = oracle_of(
-        kind, objective="macro_f1", hyperparameters=load_space("quick").hyperparameters(),
+        kind, objective="mean_f1", hyperparameters=load_space("quick").hyperparameters(),
         max_trials=12, max_epochs=9, max_failures=3, seed=seed,
     )  # fmt: skip
     found._set_project_dir(str(folder), "oracle")

@@ -37,7 +37,7 @@ def test_the_best_come_first_and_failed_ones_last(records):
 
 def test_settings_that_never_vary_are_left_out(records):
     assert ranking.setting_names(records) == ["lr", "dropped", "filters"]
-    assert "resnet18" not in ranking.table(records, "macro_f1")
+    assert "resnet18" not in ranking.table(records, "mean_f1")
 
 
 def test_importance_names_the_setting_that_decides(records):
@@ -72,7 +72,7 @@ def test_the_table_holds_every_trial(records, tmp_path):
 
 def test_the_page_stands_alone(records, tmp_path):
     path = tmp_path / "page.html"
-    ranking.write_page(path, records, title="Search <quick>", objective="macro_f1")
+    ranking.write_page(path, records, title="Search <quick>", objective="mean_f1")
     text = path.read_text()
     assert "Search &lt;quick&gt;" in text
     assert len(re.findall(r'<img src="data:image/png;base64,', text)) == 3
@@ -82,7 +82,7 @@ def test_the_page_stands_alone(records, tmp_path):
 
 def test_every_line_passes_through_its_values(records):
     done = [r for r in records if r.score is not None]
-    figure = charts.parallel_coordinates(done, ["lr", "filters"], "macro_f1")
+    figure = charts.parallel_coordinates(done, ["lr", "filters"], "mean_f1")
     lines = [line for line in figure.axes[0].lines if len(line.get_ydata()) == 3]
     assert len(lines) == len(done)
     best = lines[-1].get_ydata()

@@ -14,6 +14,7 @@ from fakes.small_dataset import write_small_dataset
 
 from landcover_tf import cli
 from landcover_tf.errors import ConfigError, OutputError
+from landcover_tf.files import write_json
 from landcover_tf.run_folder import RunFolder
 from landcover_tf.training.config import TrainConfig
 from tuning import __main__ as tune
@@ -121,6 +122,14 @@ def test_another_dataset_and_a_second_process_are_refused(small_dataset, tmp_pat
     (opened.output_dir / "search.json").write_text("{")
     assert tune.main(arguments) == 2
     assert "search.json is not valid JSON" in capsys.readouterr().err
+
+
+def test_a_search_of_an_earlier_version_is_continued_by_either_name(small_dataset, tmp_path):
+    arguments = flags(small_dataset, tmp_path / "out", tmp_path, objective="macro_f1")
+    opened = tune.make_search(cli.parse(tune.TuneConfig, arguments, prog="tuning"))
+    assert opened.objective == "mean_f1"
+    write_json(opened.output_dir / "search.json", opened.identity() | {"objective": "macro_f1"})
+    assert open_search(opened)
 
 
 @pytest.mark.parametrize(

@@ -27,14 +27,14 @@ def run(tmp_path):
 
 
 def test_scores_by_epoch(run):
-    assert epoch_scores(run, "macro_f1") == {1: 0.25, 2: None, 3: 0.5}
+    assert epoch_scores(run, "mean_f1") == {1: 0.25, 2: None, 3: 0.5}
 
 
 def test_scores_that_are_not_there(run, tmp_path):
     with pytest.raises(RunError, match="val_mean_iou"):
         epoch_scores(run, "mean_iou")
     with pytest.raises(RunError, match=r"history\.csv"):
-        epoch_scores(RunFolder(tmp_path / "none"), "macro_f1")
+        epoch_scores(RunFolder(tmp_path / "none"), "mean_f1")
 
 
 def test_a_folder_that_cannot_be_used_is_named(tmp_path):
