@@ -21,7 +21,7 @@ from landcover_tf.files import write_json
 from landcover_tf.grid import PatchGrid, Window
 from landcover_tf.progress import progress
 from landcover_tf.provenance import hardware, software_versions
-from landcover_tf.sentinel2.validity import ValidityBit, has_bit
+from landcover_tf.validity import ValidityBit, has_bit
 from serving.blending import BlendMerger, patch_weights
 from serving.config import PredictConfig
 from serving.engines import Engine

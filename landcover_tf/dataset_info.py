@@ -18,6 +18,7 @@ from landcover_tf.legend import Legend, code_fractions
 from landcover_tf.normalizer import Normalizer
 from landcover_tf.progress import progress
 from landcover_tf.upsampling import Upsampling
+from landcover_tf.validity import usable
 
 SCHEMA_VERSION = 1
 FILE_NAME = "dataset.json"
@@ -164,6 +165,15 @@ class DatasetInfo:
         places = [self.statistics.mean, *(self.statistics.percentile(q) for q in percentiles)]
         mean, *others = np.stack(places) * scale + offset
         return np.stack([mean, self.statistics.std * scale, *others])
+
+    def usable(self, validity: np.ndarray) -> np.ndarray:
+        """Returns the pixels for training and scoring, bool of the shape of their bits (uint8)."""
+        return usable(validity, self.invalid_bits)
+
+    def reflectance(self, stored: np.ndarray) -> np.ndarray:
+        """Returns stored values [..., bands] as reflectance, float32 of the same shape."""
+        scale, offset = np.array(self.scale, np.float32), np.array(self.offset, np.float32)
+        return np.asarray(stored.astype(np.float32) * scale + offset)
 
     @property
     def gap_px(self) -> int:

@@ -22,8 +22,8 @@ from landcover_tf.sentinel2.product import SafeProduct
 from landcover_tf.sentinel2.quality import read_product_clouds, read_quality_bits
 from landcover_tf.sentinel2.safe import open_product
 from landcover_tf.sentinel2.scene import STORED_NODATA, STORED_OFFSET, STORED_SCALE, Scene
-from landcover_tf.sentinel2.validity import ValidityBit, has_bit
 from landcover_tf.upsampling import Upsampling
+from landcover_tf.validity import ValidityBit, has_bit
 from serving.raster_io import STRIP_ROWS
 from serving.source import Georeference
 from serving.stored_values import Conversion, finish_pixels

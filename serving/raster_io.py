@@ -16,7 +16,7 @@ from landcover_tf.errors import OutputError
 from landcover_tf.grid import Window
 from landcover_tf.raster_windows import RASTERIO_ERRORS
 from landcover_tf.sentinel2.band_reader import GDAL_CACHE_BYTES
-from landcover_tf.sentinel2.validity import ValidityBit
+from landcover_tf.validity import ValidityBit
 from serving.source import Georeference, Source
 
 BLOCK_PX = 512

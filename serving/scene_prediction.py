@@ -15,7 +15,7 @@ from landcover_tf.files import beside, write_json
 from landcover_tf.legend import Legend
 from landcover_tf.progress import progress
 from landcover_tf.provenance import VERSION
-from landcover_tf.sentinel2.validity import ValidityBit
+from landcover_tf.validity import ValidityBit
 from serving import outputs
 from serving.applicability import Applicability, assess
 from serving.band_content import BandContent

@@ -20,8 +20,8 @@ from landcover_tf.nodata import alpha_band, masked
 from landcover_tf.pictures import picture_bands
 from landcover_tf.raster_windows import RASTERIO_ERRORS, opened, rasterio_window
 from landcover_tf.sentinel2 import prepared
-from landcover_tf.sentinel2.validity import ValidityBit, has_bit
 from landcover_tf.upsampling import Upsampling
+from landcover_tf.validity import ValidityBit, has_bit
 from serving.product_source import ProductSource
 from serving.raster_views import resampled
 from serving.source import Georeference, Source, SourceOptions

@@ -9,7 +9,7 @@ import numpy as np
 from landcover_tf.dataset_info import BandInfo
 from landcover_tf.model_info import ModelInfo
 from landcover_tf.nodata import keep_apart, without_data
-from landcover_tf.sentinel2.validity import ValidityBit, has_bit
+from landcover_tf.validity import ValidityBit, has_bit, set_bit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +63,7 @@ def finish_pixels(
         conversion: From the raster's units to the model's.
     """
     values = (nodata, info.nodata if conversion is None else None)
-    validity |= without_data(np.moveaxis(image, -1, 0), values)
+    set_bit(validity, without_data(np.moveaxis(image, -1, 0), values), ValidityBit.NODATA)
     missing = has_bit(validity, ValidityBit.NODATA)
     dtype = np.dtype(info.dtype)
     if conversion is not None or image.dtype != dtype:

@@ -16,7 +16,7 @@ from landcover_tf.dataset_info import FORMULAS, DatasetInfo
 from landcover_tf.files import write_text
 from landcover_tf.html_pages import picture_url, render
 from landcover_tf.patch_index import PatchEntry, read_index
-from landcover_tf.sentinel2.validity import ValidityBit
+from landcover_tf.validity import ValidityBit, has_bit
 from tfrecords_builder.card_maps import OPACITY, SPLIT_COLOURS, drawn_maps
 from tfrecords_builder.reading import stored_patches
 
@@ -142,10 +142,9 @@ def _samples(folder: Path, info: DatasetInfo) -> dict[str, str]:
                 raster[::step, ::step]
                 for raster in (stored.patch.image, stored.patch.label, stored.patch.validity)
             )
-            has_data = (validity & np.uint8(ValidityBit.NODATA)) == 0
-            reflectance = image * np.array(info.scale) + np.array(info.offset)
+            has_data, shown = ~has_bit(validity, ValidityBit.NODATA), info.reflectance(image)
             pair = (
-                composite(reflectance, info.band_names, valid=has_data, limits=limits),
+                composite(shown, info.band_names, valid=has_data, limits=limits),
                 class_picture(label, info.legend),
             )
             framed = [np.pad(p, ((2, 2), (2, 2), (0, 0)), **WHITE) for p in pair]

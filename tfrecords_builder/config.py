@@ -4,19 +4,22 @@ import math
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from landcover_tf import flag_ranges
 from landcover_tf.cli import config_dict
 from landcover_tf.errors import ConfigError
 from landcover_tf.grid import PatchGrid
 from landcover_tf.normalizer import NormalizerKind
-from landcover_tf.sentinel2.validity import ValidityBit
+from landcover_tf.validity import INVALID_FOR_TRAINING, bits_by_name
 
 SplitMethod = Literal["blocks", "scenes", "tiles", "zones", "group", "given", "random"]
 InvalidPixel = Literal[
     "nodata", "defective", "saturated", "cloud", "cirrus", "shadow", "snow", "buffer"
 ]
+_INVALID_FOR_TRAINING: tuple[InvalidPixel, ...] = tuple(
+    name for name in get_args(InvalidPixel) if bits_by_name()[name] & INVALID_FOR_TRAINING
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,9 +47,7 @@ class BuildConfig:
     others are dropped."""
     min_labelled_fraction: float = 0.1
     """Least share of usable pixels that carry a label; others are dropped."""
-    invalid: tuple[InvalidPixel, ...] = (
-        "nodata", "defective", "saturated", "cloud", "cirrus", "shadow", "buffer",
-    )  # fmt: skip
+    invalid: tuple[InvalidPixel, ...] = _INVALID_FOR_TRAINING
     """Kinds of pixel that are not used for training and scoring; nodata always is one."""
 
     bands: tuple[str, ...] = ()
@@ -160,7 +161,7 @@ class BuildConfig:
     @property
     def invalid_bits(self) -> int:
         """Validity bits of the pixels that are not used."""
-        return sum(int(ValidityBit[name.upper()]) for name in {"nodata", *self.invalid})
+        return sum(bits_by_name()[name] for name in {"nodata", *self.invalid})
 
     @property
     def gap(self) -> int:

@@ -16,6 +16,7 @@ from landcover_tf.band_statistics import BandStatistics
 from landcover_tf.files import read_json
 from landcover_tf.grid import PatchGrid, Window
 from landcover_tf.records import Patch, encode_parts, encoded_bytes
+from landcover_tf.validity import usable
 from tfrecords_builder.patches import SceneJob, part_of, strips, write_result
 from tfrecords_builder.pixels import Pixels, open_raster
 from tfrecords_builder.rasters import SourceRaster
@@ -261,9 +262,9 @@ def _count(
     tally: _Tally,
 ) -> None:
     """Adds the pixels of a strip's patches to the tally, each pixel of a split once."""
-    usable = (pixels.validity & np.uint8(job.invalid_bits)) == 0
+    good = usable(pixels.validity, job.invalid_bits)
     for split in sorted({patch.split for patch in patches}):
-        chosen = counted.fresh(split, strip, [p for p in patches if p.split == split]) & usable
+        chosen = counted.fresh(split, strip, [p for p in patches if p.split == split]) & good
         labels = pixels.label[chosen]
         labels = labels[labels != job.crosswalks[0].target.nodata]
         tally.class_pixels[split] += np.bincount(labels, minlength=256)

@@ -99,15 +99,19 @@ def write_geotiffs(patch: Patch, info: DatasetInfo, path: Path) -> list[Path]:
 def write_picture(patch: Patch, info: DatasetInfo, path: Path) -> None:
     """Writes image, labels and usable pixels side by side as PNG."""
     from landcover_tf.pictures import class_picture, composite, save_panels
-    from landcover_tf.sentinel2.validity import ValidityBit
+    from landcover_tf.validity import ValidityBit, has_bit
 
-    has_data = (patch.validity & np.uint8(ValidityBit.NODATA)) == 0
-    usable = (patch.validity & np.uint8(info.invalid_bits)) == 0
-    reflectance = patch.image * np.array(info.scale, np.float32) + np.array(info.offset, np.float32)
+    has_data = ~has_bit(patch.validity, ValidityBit.NODATA)
+    usable = info.usable(patch.validity)
     panels = [
         (
             "image",
-            composite(reflectance, patch.band_names, valid=has_data, limits=info.usual_range),
+            composite(
+                info.reflectance(patch.image),
+                patch.band_names,
+                valid=has_data,
+                limits=info.usual_range,
+            ),
         ),
         ("label", class_picture(patch.label, info.legend)),
         ("usable", np.where(usable[..., None], 255, 40).astype(np.uint8).repeat(3, axis=-1)),

@@ -13,7 +13,7 @@ from landcover_tf.errors import LandCoverError
 from landcover_tf.files import read_json, write_text
 from landcover_tf.grid import PatchGrid, Window
 from landcover_tf.legend import Crosswalk, code_counts
-from landcover_tf.sentinel2.validity import ValidityBit
+from landcover_tf.validity import ValidityBit, has_bit, usable
 from tfrecords_builder.pixels import Pixels, open_raster
 from tfrecords_builder.rasters import SourceRaster
 
@@ -146,7 +146,7 @@ def _scan_raster(job: SceneJob, number: int) -> dict[str, Any]:
                 unknown |= pixels.unknown_codes
                 new = slice(seen_rows - strip.row_off, raster.height - strip.row_off)
                 seen_rows = strip.row_end
-                has_none = pixels.validity[new, : raster.width] & np.uint8(ValidityBit.NODATA)
+                has_none = has_bit(pixels.validity[new, : raster.width], ValidityBit.NODATA)
                 nodata_px += int(np.count_nonzero(has_none))
                 patches += _strip_contents(job, number, strip, windows, pixels)
     except LandCoverError as error:
@@ -166,8 +166,8 @@ def _strip_contents(
     job: SceneJob, number: int, strip: Window, windows: Sequence[Window], pixels: Pixels
 ) -> Iterator[_Contents]:
     raster, nodata = job.rasters[number], job.crosswalks[number].target.nodata
-    usable = (pixels.validity & np.uint8(job.invalid_bits)) == 0
-    codes = np.where(usable, pixels.label, np.uint8(nodata))
+    good = usable(pixels.validity, job.invalid_bits)
+    codes = np.where(good, pixels.label, np.uint8(nodata))
     for window in windows:
         part = part_of(window, strip)
         inside = window.clip(raster.height, raster.width)
@@ -176,7 +176,7 @@ def _strip_contents(
         yield (
             window.row_off,
             window.col_off,
-            round(np.count_nonzero(usable[part]) / area, 6),
+            round(np.count_nonzero(good[part]) / area, 6),
             round(sum(counts.values()) / area, 6),
             {str(code): n for code, n in counts.items()},
         )

@@ -23,7 +23,7 @@ from landcover_tf.normalizer import Normalizer
 from landcover_tf.patch_index import PatchEntry, write_index
 from landcover_tf.provenance import software_versions
 from landcover_tf.records import features
-from landcover_tf.sentinel2.validity import ValidityBit
+from landcover_tf.validity import bits_by_name
 from tfrecords_builder import cutting, patches, shards
 from tfrecords_builder.card import FILE_NAME as CARD_NAME
 from tfrecords_builder.card import write_card
@@ -117,7 +117,7 @@ def _make(config: BuildConfig, found: BuildInput, work: Path) -> _Made:
         features=features(
             patch_size=config.patch_size, bands=len(bands), dtype=found.rasters[0].dtype
         ),
-        validity_bits={bit.name.lower(): int(bit) for bit in ValidityBit if bit.name},
+        validity_bits=bits_by_name(),
     )
     return _Made(info=info, jobs=flat, entries=_entries(shard_jobs, plan, found), plan=plan)
 

@@ -12,7 +12,7 @@ from landcover_tf.grid import Window
 from landcover_tf.legend import Crosswalk
 from landcover_tf.nodata import keep_apart, masked, without_data
 from landcover_tf.raster_windows import rasterio_window, read_window, told_damage
-from landcover_tf.sentinel2.validity import ValidityBit
+from landcover_tf.validity import ValidityBit, has_bit, set_bit
 from tfrecords_builder.rasters import SourceRaster, opened
 
 Padding = tuple[tuple[int, int], tuple[int, int]]
@@ -69,13 +69,13 @@ class RasterReader:
         if with_image or not trusted:
             planes = read_window(self._files["image"], inside, list(self._raster.indexes))
             if not trusted:
-                validity[self._without_data(planes, inside)] |= np.uint8(ValidityBit.NODATA)
+                set_bit(validity, self._without_data(planes, inside), ValidityBit.NODATA)
             if with_image:
                 image = self._laid_out(planes, padding)
                 if self._raster.all_data:
                     scale = self._raster.bands[0].scale
                     keep_apart(image[_without(padding)], float(self._fill), scale)
-                missing = (validity & np.uint8(ValidityBit.NODATA)) != 0
+                missing = has_bit(validity, ValidityBit.NODATA)
                 image[_without(padding)][missing] = self._fill
         if any(map(any, padding)):
             label = np.pad(label, padding, constant_values=self._crosswalk.target.nodata)

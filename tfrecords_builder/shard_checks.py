@@ -11,8 +11,8 @@ from landcover_tf.dataset_info import DatasetInfo, ShardInfo
 from landcover_tf.errors import DatasetError
 from landcover_tf.legend import code_counts
 from landcover_tf.records import Patch, decode
-from landcover_tf.sentinel2.validity import ValidityBit
 from landcover_tf.tfrecord import read_records
+from landcover_tf.validity import ValidityBit, has_bit
 from tfrecords_builder.mismatch import ENOUGH_BORDERS, LabelShift, OddSpectra
 
 REFLECTANCE_RANGE = (-0.5, 2.5)
@@ -111,10 +111,10 @@ def _check_record(record: bytes, where: str, info: DatasetInfo, found: ShardFind
     class_pixels = None
     if not wrong:
         wrong += _value_problems(patch, info)
-        usable = (patch.validity & np.uint8(info.invalid_bits)) == 0
+        usable = info.usable(patch.validity)
         labels = np.where(usable, patch.label, np.uint8(info.legend.nodata))
         class_pixels = code_counts(labels, nodata=info.legend.nodata)
-        reflectance = _reflectance(patch, info)
+        reflectance = info.reflectance(patch.image)
         hints = _value_hints(patch.band_names, reflectance, usable)
         found.hints += [f"{where}: {hint}" for hint in hints]
         found.shift.add(reflectance, labels, usable, info.legend.nodata)
@@ -153,18 +153,13 @@ def _value_problems(patch: Patch, info: DatasetInfo) -> list[str]:
         wrong.append(f"has label codes outside the legend: {sorted(unknown)}")
     if patch.image.dtype.kind == "f" and not np.isfinite(patch.image).all():
         wrong.append("has values that are not finite")
-    nodata = (patch.validity & np.uint8(ValidityBit.NODATA)) != 0
+    nodata = has_bit(patch.validity, ValidityBit.NODATA)
     empty = (patch.image == np.dtype(info.dtype).type(info.nodata)).all(axis=-1)
     if (nodata & ~empty).any():
         wrong.append(f"has {int((nodata & ~empty).sum())} no-data pixels with image values")
     if (empty & ~nodata).any():
         wrong.append(f"has {int((empty & ~nodata).sum())} empty pixels not marked as no data")
     return wrong
-
-
-def _reflectance(patch: Patch, info: DatasetInfo) -> np.ndarray:
-    scale, offset = np.array(info.scale, np.float32), np.array(info.offset, np.float32)
-    return patch.image.astype(np.float32) * scale + offset
 
 
 def _value_hints(

@@ -10,7 +10,7 @@ import numpy as np
 
 from landcover_tf.dataset_info import DatasetInfo
 from landcover_tf.executors import executor, run_jobs
-from landcover_tf.sentinel2.validity import ValidityBit
+from landcover_tf.validity import ValidityBit, has_bit
 from tfrecords_builder.content import fingerprints
 from tfrecords_builder.footprints import Footprints, PatchPlace, locate
 from tfrecords_builder.reading import StoredPatch, processes, shard_patches
@@ -94,9 +94,9 @@ def shard_facts(job: _Job) -> ShardFacts:
         facts.keys.append(patch.key)
         facts.products.append(patch.product)
         facts.places.append(_place(stored))
-        has_data = (patch.validity & np.uint8(ValidityBit.NODATA)) == 0
+        has_data = ~has_bit(patch.validity, ValidityBit.NODATA)
         facts.samples.append(fingerprints(patch.image, has_data))
-        usable = (patch.validity & np.uint8(job.info.invalid_bits)) == 0
+        usable = job.info.usable(patch.validity)
         facts.codes[:] += np.bincount(patch.label[usable], minlength=256)
     return facts
 
@@ -108,7 +108,7 @@ def _joined(parts: Sequence[list[Item]]) -> list[Item]:
 def _place(stored: StoredPatch) -> PatchPlace:
     """Returns the smallest rectangle that holds all pixels with data."""
     patch = stored.patch
-    has_data = (patch.validity & np.uint8(ValidityBit.NODATA)) == 0
+    has_data = ~has_bit(patch.validity, ValidityBit.NODATA)
     rows, cols = np.flatnonzero(has_data.any(axis=1)), np.flatnonzero(has_data.any(axis=0))
     if not len(rows):
         rows, cols = np.arange(has_data.shape[0]), np.arange(has_data.shape[1])

@@ -14,10 +14,13 @@ from landcover_tf.raster_windows import rasterio_window
 from landcover_tf.sentinel2 import resample
 from landcover_tf.sentinel2.codestream import describe_damage
 from landcover_tf.sentinel2.product import Grid, SafeProduct
-from landcover_tf.sentinel2.validity import LARGEST_15_BIT_DN
 
 GDAL_CACHE_BYTES = 384 * 2**20
 """GDAL decodes the inner tiles of a JP2 in parallel only if they fit its block cache together."""
+
+# The 15-bit code streams cannot hold the declared special value 65535, so the largest value they
+# can hold counts as saturated too (ESA: "DN in [1; 2^15-1]").
+LARGEST_15_BIT_DN = 2**15 - 1
 
 _ROWS_AT_ONCE = 2048
 """Rows decoded in one request, at least; several rows of tiles keep all threads busy."""

@@ -9,7 +9,7 @@ from landcover_tf.sentinel2 import clouds, resample
 from landcover_tf.sentinel2.clouds import CloudMask
 from landcover_tf.sentinel2.product import SafeProduct
 from landcover_tf.sentinel2.settings import Settings
-from landcover_tf.sentinel2.validity import ValidityBit, has_bit
+from landcover_tf.validity import ValidityBit, has_bit
 
 
 def choose_clouds(

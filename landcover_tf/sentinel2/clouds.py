@@ -14,14 +14,10 @@ from rasterio.warp import reproject
 from landcover_tf import raster_windows
 from landcover_tf.errors import ConfigError, RasterError
 from landcover_tf.sentinel2 import resample
+from landcover_tf.sentinel2.mask_shapes import dilate, opened, project_shadow
 from landcover_tf.sentinel2.product import SafeProduct
 from landcover_tf.sentinel2.quality import ProductClouds
-from landcover_tf.sentinel2.validity import (
-    ValidityBit,
-    dilate,
-    opened,
-    project_shadow,
-)
+from landcover_tf.validity import ValidityBit
 
 CloudSource = Literal["product", "mask", "s2cloudless", "none"]
 CLOUD_CLASSES = ("clear", "cloud", "cirrus", "shadow", "snow")

@@ -26,7 +26,7 @@ from landcover_tf.sentinel2.quicklook import save_quicklook
 from landcover_tf.sentinel2.safe import open_product
 from landcover_tf.sentinel2.scene import STORED_NODATA, STORED_OFFSET, STORED_SCALE, Scene
 from landcover_tf.sentinel2.settings import Job
-from landcover_tf.sentinel2.validity import ValidityBit, fractions_of_counts, has_bit
+from landcover_tf.validity import ValidityBit, bits_by_name, fractions_of_counts, has_bit
 
 STRIP_ROWS = 1024
 """Rows of a strip: one row of inner tiles of the 10 m JP2 files, two rows of output tiles."""
@@ -195,7 +195,7 @@ class _Preparation:
             dataset.write(pixels, 1)
             dataset.update_tags(product=self.product.name)
             if name == prepared.VALIDITY:
-                dataset.update_tags(**{(b.name or "").lower(): str(b.value) for b in ValidityBit})
+                dataset.update_tags(**{name: str(bit) for name, bit in bits_by_name().items()})
 
     def _write_labels(self) -> tuple[np.ndarray | None, dict[str, Any] | None]:
         settings = self.settings

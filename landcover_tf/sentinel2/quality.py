@@ -18,7 +18,7 @@ from landcover_tf.raster_windows import rasterio_window
 from landcover_tf.sentinel2 import resample
 from landcover_tf.sentinel2.codestream import TileIdentity, identical_tiles
 from landcover_tf.sentinel2.product import Grid, MaskFile, SafeProduct
-from landcover_tf.sentinel2.validity import ValidityBit, set_bit
+from landcover_tf.validity import ValidityBit, set_bit
 
 # Bands of MSK_QUALIT, from the Sentinel-2 toolbox: 1 ancillary data lost, 2 ancillary data
 # degraded, 3 image data lost, 4 image data degraded, 5 defective, 6 no data, 7 partially

@@ -9,7 +9,7 @@ import rasterio
 from landcover_tf import pictures
 from landcover_tf.legend import load_legend
 from landcover_tf.sentinel2 import prepared
-from landcover_tf.sentinel2.validity import ValidityBit, has_bit, usable
+from landcover_tf.validity import ValidityBit, has_bit, usable
 
 LARGEST_SIDE_PX = 900
 

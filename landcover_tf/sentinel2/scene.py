@@ -12,8 +12,8 @@ from landcover_tf.sentinel2.band_reader import BandReader
 from landcover_tf.sentinel2.pan_fit import fit_pans
 from landcover_tf.sentinel2.pansharpen import PREDICTORS, RELATIVE_SIGMA_PX, Pan
 from landcover_tf.sentinel2.product import SafeProduct
-from landcover_tf.sentinel2.validity import ValidityBit, has_bit, set_bit
 from landcover_tf.upsampling import Resampling, Sharpening
+from landcover_tf.validity import ValidityBit, has_bit, set_bit
 
 STORED_SCALE = 1e-4
 """Reflectance per stored unit."""

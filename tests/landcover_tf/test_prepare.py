@@ -25,7 +25,7 @@ from landcover_tf.sentinel2.band_reader import GDAL_CACHE_BYTES
 from landcover_tf.sentinel2.prepared import find_prepared_scenes
 from landcover_tf.sentinel2.safe import open_product
 from landcover_tf.sentinel2.scene import Scene
-from landcover_tf.sentinel2.validity import ValidityBit
+from landcover_tf.validity import ValidityBit
 from tfrecords_builder.sources import find_sources
 
 

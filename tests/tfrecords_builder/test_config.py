@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from landcover_tf.errors import ConfigError
-from landcover_tf.sentinel2.validity import ValidityBit
+from landcover_tf.validity import ValidityBit
 from tfrecords_builder.config import BuildConfig
 
 

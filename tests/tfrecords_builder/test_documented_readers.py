@@ -9,8 +9,8 @@ import pytest
 
 from landcover_tf.dataset_info import FORMULAS, DatasetInfo
 from landcover_tf.example_proto import decode_example
-from landcover_tf.sentinel2.validity import ValidityBit
 from landcover_tf.tfrecord import read_records
+from landcover_tf.validity import ValidityBit
 from tfrecords_builder.reading import stored_patches
 
 PAGE = Path(__file__).parents[2] / "docs/records.md"

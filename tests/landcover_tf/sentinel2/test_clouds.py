@@ -20,7 +20,7 @@ from landcover_tf.sentinel2.clouds import (
 from landcover_tf.sentinel2.resample import block_mean
 from landcover_tf.sentinel2.safe import open_product
 from landcover_tf.sentinel2.simulation.scene import make_scene
-from landcover_tf.sentinel2.validity import ValidityBit
+from landcover_tf.validity import ValidityBit
 
 
 @pytest.fixture(scope="module")

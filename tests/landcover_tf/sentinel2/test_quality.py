@@ -10,7 +10,7 @@ from landcover_tf.sentinel2 import quality
 from landcover_tf.sentinel2.codestream import identical_tiles
 from landcover_tf.sentinel2.quality import read_product_clouds, read_quality_bits
 from landcover_tf.sentinel2.safe import open_product
-from landcover_tf.sentinel2.validity import ValidityBit
+from landcover_tf.validity import ValidityBit
 
 SIZE = 240
 

@@ -3,7 +3,7 @@ from PIL import Image
 
 from landcover_tf.legend import load_legend
 from landcover_tf.sentinel2.quicklook import save_quicklook, validity_picture
-from landcover_tf.sentinel2.validity import ValidityBit
+from landcover_tf.validity import ValidityBit
 
 
 def test_every_colour_of_the_validity_is_named_inside_the_picture(tmp_path):

@@ -10,7 +10,7 @@ from landcover_tf.errors import ProductError
 from landcover_tf.grid import Window
 from landcover_tf.sentinel2.safe import open_product
 from landcover_tf.sentinel2.scene import Scene
-from landcover_tf.sentinel2.validity import ValidityBit
+from landcover_tf.validity import ValidityBit
 
 SIZE = 120
 B = {name: i for i, name in enumerate(BANDS)}

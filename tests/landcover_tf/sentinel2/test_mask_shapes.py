@@ -1,43 +1,11 @@
-"""Validity bits: shares, buffers in metres, and where shadows fall."""
+"""Shapes of masks: buffers in metres, and where shadows fall."""
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from landcover_tf.sentinel2.validity import (
-    INVALID_FOR_TRAINING,
-    ValidityBit,
-    dilate,
-    fractions_of_counts,
-    has_bit,
-    opened,
-    project_shadow,
-    usable,
-)
-
-
-def test_bits_are_the_documented_numbers():
-    assert [int(b) for b in ValidityBit] == [1, 2, 4, 8, 16, 32, 64, 128]
-    assert INVALID_FOR_TRAINING == 1 | 2 | 4 | 8 | 16 | 32 | 128
-
-
-def test_snow_stays_usable():
-    values = np.array([0, 1, 2, 4, 8, 16, 32, 64, 128, 65], np.uint8)
-    assert usable(values).tolist() == [True] + [False] * 6 + [True, False, False]
-    assert usable(values, 1).sum() == 8
-
-
-def test_a_bit_is_found_beside_others():
-    values = np.array([0, 1, 32, 33, 223], np.uint8)
-    assert has_bit(values, ValidityBit.SHADOW).tolist() == [False, False, True, True, False]
-
-
-def test_fractions():
-    values = np.array([[0, 1], [9, 64]], np.uint8)
-    shares = fractions_of_counts(np.bincount(values.ravel(), minlength=256))
-    assert shares["nodata"] == 0.5 and shares["cloud"] == 0.25 and shares["snow"] == 0.25
-    assert shares["unusable"] == 0.5
+from landcover_tf.sentinel2.mask_shapes import dilate, opened, project_shadow
 
 
 @pytest.mark.parametrize(("distance_m", "expected"), [(0, 1), (59, 1), (60, 5), (85, 9), (120, 13)])
