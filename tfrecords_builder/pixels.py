@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import rasterio
 
-from landcover_tf.errors import LabelError
 from landcover_tf.grid import Window
+from landcover_tf.label_codes import read_target
 from landcover_tf.legend import Crosswalk
 from landcover_tf.nodata import keep_apart, masked, without_data
 from landcover_tf.raster_windows import rasterio_window, read_window, told_damage
@@ -61,7 +61,7 @@ class RasterReader:
         inside = window.clip(self._raster.height, self._raster.width)
         if inside is None:
             raise ValueError(f"{window} lies outside {self._raster.source.image}")
-        label, unknown = self._read_label(inside)
+        label, unknown = read_target(self._files["label"], inside, self._crosswalk)
         validity = self._read_validity(inside)
         padding = window.padding_inside(self._raster.height, self._raster.width)
         trusted = self._raster.source.trusted_validity
@@ -84,7 +84,7 @@ class RasterReader:
             image=image,
             label=label,
             validity=validity,
-            unknown_codes=unknown,
+            unknown_codes=frozenset(unknown),
         )
 
     def _laid_out(self, planes: np.ndarray, padding: Padding) -> np.ndarray:
@@ -101,20 +101,6 @@ class RasterReader:
         if "validity" not in self._files:
             return np.zeros((window.height, window.width), np.uint8)
         return read_window(self._files["validity"], window, 1)
-
-    def _read_label(self, window: Window) -> tuple[np.ndarray, frozenset[int]]:
-        file = self._files["label"]
-        stored = read_window(file, window, 1)
-        if stored.dtype.kind not in "iu":
-            raise LabelError(f"{file.name} holds {stored.dtype}; expected integer class codes")
-        codes = self._crosswalk
-        unknown = set(codes.unknown_counts(stored))
-        label = codes.remap(stored, unknown="ignore", where=file.name)
-        nodata = self._raster.label_nodata
-        if nodata is not None:
-            label[stored == int(nodata)] = codes.target.nodata
-            unknown.discard(int(nodata))
-        return label, frozenset(unknown)
 
     def _without_data(self, planes: np.ndarray, window: Window) -> np.ndarray:
         values = () if self._raster.all_data else (self._raster.nodata, self._fill)

@@ -16,6 +16,7 @@ from landcover_tf.bands import positions, same_name
 from landcover_tf.dataset_info import BandInfo
 from landcover_tf.errors import LabelError, RasterError
 from landcover_tf.grid import Window
+from landcover_tf.label_codes import require_codes
 from landcover_tf.nodata import alpha_band, can_hold
 from landcover_tf.pixel_sizes import pixel_sides_m
 from tfrecords_builder.sources import Source
@@ -51,7 +52,7 @@ class SourceRaster:
     all_data: bool = False
     """The user said that no value means no data; NaN, infinity and masked pixels still do."""
     label_nodata: float | None
-    """The label raster's no-data value; its pixels are unlabelled, also where it is a class."""
+    """The value that the label raster declares no data, also where it is that of a class."""
     height: int
     width: int
     crs: str
@@ -218,8 +219,7 @@ def _require_bits(path: Path) -> None:
 
 def _require_same_grid(image: rasterio.DatasetReader, path: Path) -> None:
     with opened(path) as other:
-        if other.count > 1:
-            raise LabelError(f"{path} has {other.count} bands; expected one with a code per pixel")
+        require_codes(other)
         if (other.height, other.width) != (image.height, image.width):
             raise LabelError(
                 f"{path} is {other.height} x {other.width} pixels but {image.name} is "

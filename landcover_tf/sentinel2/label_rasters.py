@@ -12,9 +12,10 @@ from rasterio.errors import CRSError
 from rasterio.transform import Affine, array_bounds
 from rasterio.warp import transform_bounds
 
-from landcover_tf import raster_windows
 from landcover_tf.errors import LabelError
 from landcover_tf.grid import Window
+from landcover_tf.label_codes import read_codes, require_codes
+from landcover_tf.raster_windows import RASTERIO_ERRORS, opened
 
 Coordinate = TypeVar("Coordinate", float, np.ndarray)
 
@@ -45,7 +46,7 @@ def find_label_rasters(path: str | Path) -> list[LabelRaster]:
     """Returns the label raster `path`, or all rasters in the folder `path`, sorted by name.
 
     Raises:
-        LabelError: There is none, or one has no CRS, several bands or no integer codes.
+        LabelError: There is none, or one has no CRS, several bands or no numbers.
     """
     path = Path(path)
     if path.is_dir():
@@ -91,7 +92,7 @@ def source_windows(
         west, south, east, north = transform_bounds(
             crs, raster.crs, *array_bounds(image.height, image.width, place)
         )
-    except (CRSError, *raster_windows.RASTERIO_ERRORS):
+    except (CRSError, *RASTERIO_ERRORS):
         return []  # What the raster's projection cannot express is far away.
     # Across the antimeridian the western bound is the greater number.
     spans = [(west, east)] if west <= east else [(west, 180.0), (-180.0, east)]
@@ -114,14 +115,10 @@ def source_windows(
     return found
 
 
-def read_window(raster: LabelRaster, window: Window) -> np.ndarray:
-    """Returns a window's codes, [height, width].
-
-    Raises:
-        LabelError: The file is damaged.
-    """
-    with raster_windows.opened(raster.path, "the label raster", error=LabelError) as file:
-        return raster_windows.read_window(file, window, error=LabelError)
+def read_window(raster: LabelRaster, window: Window) -> tuple[np.ndarray, np.ndarray]:
+    """Returns a window's codes and where there is none, as `label_codes.read_codes` does."""
+    with opened(raster.path, "the label raster", error=LabelError) as file:
+        return read_codes(file, window)
 
 
 def position(grid: Affine, x: Coordinate, y: Coordinate) -> tuple[Coordinate, Coordinate]:
@@ -136,15 +133,10 @@ def shifted(grid: Affine, window: Window) -> Affine:
 
 
 def _describe(path: Path) -> LabelRaster:
-    with raster_windows.opened(path, "the label raster", error=LabelError) as dataset:
+    with opened(path, "the label raster", error=LabelError) as dataset:
         if dataset.crs is None:
             raise LabelError(f"{path} has no CRS; georeference it (gdal_edit.py -a_srs)")
-        if dataset.count != 1:
-            raise LabelError(f"{path} has {dataset.count} bands; a label raster has one")
-        if np.dtype(dataset.dtypes[0]).kind not in "iu":
-            raise LabelError(
-                f"{path} holds {dataset.dtypes[0]}; label codes are integers, convert it"
-            )
+        require_codes(dataset)
         return LabelRaster(
             path=path,
             crs=dataset.crs,

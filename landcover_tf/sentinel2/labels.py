@@ -190,8 +190,8 @@ def _warp_strip(
     nodata = crosswalk.target.nodata
     strip_codes = None
     for source in source_windows(raster, strip.crs, strip.place, strip.window, margin=8):
-        labels = read_window(raster, source)
-        codes, unknown = _remap(labels, raster.nodata, crosswalk)
+        labels, missing = read_window(raster, source)
+        codes, unknown = _remap(labels, missing, crosswalk)
         if unknown.any():
             unknown &= _inside(raster, source, strip)
             found, pixels = np.unique(labels[unknown], return_counts=True)
@@ -281,30 +281,29 @@ def _inside(raster: LabelRaster, source: Window, strip: _Strip) -> np.ndarray:
 
 
 def _remap(
-    labels: np.ndarray, nodata: float | None, crosswalk: Crosswalk
+    labels: np.ndarray, missing: np.ndarray, crosswalk: Crosswalk
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns target codes, and where there is none for a label; such pixels become no data."""
     target = np.full(labels.shape, crosswalk.target.nodata, np.uint8)
-    has_code = np.ones(labels.shape, bool) if nodata is None else labels != nodata
     unknown = np.zeros(labels.shape, bool)
-    codes = labels[has_code].astype(np.int64)
+    codes = labels[~missing].astype(np.int64)
     if not codes.size:
         return target, unknown
     low, high = int(codes.min()), int(codes.max())
-    if high - low > 2**20:
-        raise LabelError(f"label codes span {low} to {high}; expected class codes")
-    codes -= low
-    # A table over the occurring range is many times faster than sorting the pixels.
-    present = np.bincount(codes)
-    table = np.full(len(present), crosswalk.target.nodata, np.uint8)
-    lacks_entry = np.zeros(len(present), bool)
-    for code in np.flatnonzero(present):
-        value = int(code) + low
-        if value in crosswalk.codes:
-            table[code] = crosswalk.codes[value]
-        else:
-            lacks_entry[code] = True
-    target[has_code] = table[codes]
+    if high - low > 2**20:  # A code far from the others, as a fill value has it.
+        present, places = np.unique(codes, return_inverse=True)
+        slots = np.arange(len(present))
+    else:
+        # A table over the occurring range is many times faster than sorting the pixels.
+        places = codes - low
+        slots = np.flatnonzero(np.bincount(places))
+        present = slots + low
+    table = np.full(slots[-1] + 1, crosswalk.target.nodata, np.uint8)
+    lacks_entry = np.zeros(len(table), bool)
+    for slot, code in zip(slots, present.tolist(), strict=True):
+        table[slot] = crosswalk.codes.get(code, crosswalk.target.nodata)
+        lacks_entry[slot] = code not in crosswalk.codes
+    target[~missing] = table[places]
     if lacks_entry.any():
-        unknown[has_code] = lacks_entry[codes]
+        unknown[~missing] = lacks_entry[places]
     return target, unknown

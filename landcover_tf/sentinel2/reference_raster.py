@@ -13,8 +13,9 @@ from rasterio.transform import Affine
 
 from landcover_tf.errors import LabelError
 from landcover_tf.grid import Window
+from landcover_tf.label_codes import read_target, require_codes
 from landcover_tf.legend import Crosswalk
-from landcover_tf.raster_windows import opened, rasterio_window, read_window
+from landcover_tf.raster_windows import opened, rasterio_window
 from landcover_tf.sentinel2.label_rasters import find_label_rasters, overlapping, shifted
 from landcover_tf.sentinel2.labels import warp_labels
 
@@ -159,17 +160,10 @@ def _stored(
 
 def _has_grid(path: Path, height: int, width: int, crs: CRS | None, transform: Affine) -> bool:
     with opened(path, "the label raster", error=LabelError) as raster:
+        require_codes(raster)
         return same_grid(raster, height, width, crs, transform)
 
 
 def _read(path: Path, crosswalk: Crosswalk, window: Window) -> tuple[np.ndarray, dict[int, int]]:
     with opened(path, "the label raster", error=LabelError) as raster:
-        if np.dtype(raster.dtypes[0]).kind not in "iu":
-            raise LabelError(f"{path} holds {raster.dtypes[0]}; label codes are integers")
-        labels = read_window(raster, window, error=LabelError)
-        nodata = raster.nodata
-    empty = np.zeros(labels.shape, bool) if nodata is None else labels == nodata
-    strange = crosswalk.unknown_counts(labels[~empty])
-    codes = crosswalk.remap(labels, unknown="ignore", where=str(path))
-    codes[empty] = crosswalk.target.nodata
-    return codes, strange
+        return read_target(raster, window, crosswalk)

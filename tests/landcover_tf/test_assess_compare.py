@@ -137,6 +137,8 @@ def test_bad_references_of_a_comparison(world, capsys):
     write(world / "finer.tif", finer, grid=rasterio.Affine(5, 0, 500_000, 0, -5, 4_400_000))
     write(world / "far.tif", strange, grid=rasterio.Affine(10, 0, 700_000, 0, -10, 4_400_000))
     write(world / "empty.tif", np.zeros_like(strange))
+    write(world / "colours.tif", np.stack([strange] * 3))
+    write(world / "parts.tif", np.full(strange.shape, 0.5, np.float32))
     (world / "text.tif").write_text("no raster")
     for name, message in (
         ("strange.tif", "does not know: 77 (4 px); name the right --reference-legend"),
@@ -145,6 +147,8 @@ def test_bad_references_of_a_comparison(world, capsys):
         ("empty.tif", "no pixel with a class in both"),
         ("text.tif", "cannot read the raster"),
         ("absent.tif", "does not exist"),
+        ("colours.tif", "has 3 bands; expected one with a code per pixel"),
+        ("parts.tif", "holds 0.5 at rows 0 to 120; class codes are whole numbers"),
     ):
         assert compare(world, world / name)[0] == 2
         error = capsys.readouterr().err

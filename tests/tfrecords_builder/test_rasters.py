@@ -191,11 +191,16 @@ def test_declared_nodata_of_labels_is_no_class_as_in_prepare(tmp_path, capsys):
     assert pixels.unknown_codes == frozenset()
 
 
-def test_float_labels_are_refused(tmp_path):
-    found = source(tmp_path, np.ones((1, 2, 2), np.uint8), np.ones((2, 2), np.float32))
+def test_float_labels_are_codes_where_they_are_whole(tmp_path):
+    label = np.array([[10, np.nan], [20, 60.5]], np.float32)
+    found = source(tmp_path, np.ones((1, 2, 2), np.uint8), label)
     described = describe(found, BandChoice(names=("a",)))
-    with pytest.raises(LabelError, match="holds float32; expected integer class codes"):
-        read(described, Window(row_off=0, col_off=0, height=2, width=2))
+    pixels = read(described, Window(row_off=0, col_off=0, height=1, width=2))
+    assert pixels.label.tolist() == [[10, 0]]
+    with pytest.raises(
+        LabelError, match=r"l\.tif holds 60\.5 at rows 1 to 2; class codes are whole"
+    ):
+        read(described, Window(row_off=1, col_off=0, height=1, width=2))
 
 
 UTM = {"crs": "EPSG:32633"}

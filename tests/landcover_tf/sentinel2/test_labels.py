@@ -171,6 +171,24 @@ def test_sixteen_bit_and_negative_codes(tmp_path):
     assert found.codes[0, 0] == 0 and (found.codes.ravel()[1:] == 20).all()
 
 
+def test_floats_of_whole_codes_are_codes(tmp_path):
+    codes = np.full((SIDE, SIDE), 20.0)
+    codes[:10], codes[10:20] = np.nan, -3.4028234663852886e38
+    path = write(tmp_path / "l.tif", codes, GRID, dtype=np.float32, nodata=-3.4028234663852886e38)
+    assert (warp(path).codes == np.where(np.arange(SIDE) < 20, 0, 20)[:, None]).all()
+
+
+def test_an_unknown_code_may_be_far_from_the_others(tmp_path):
+    codes = np.full((SIDE, SIDE), 20)
+    codes[0, :7] = -2147483648
+    path = write(tmp_path / "l.tif", codes, GRID, dtype=np.int32)
+    with pytest.raises(LabelError, match=r"l\.tif has codes .* know: -2147483648 \(7 px\); name"):
+        warp(path)
+    found = warp(path, unknown="ignore")
+    assert found.unknown == {-2147483648: 7}
+    assert (found.codes == np.where(codes == 20, 20, 0)).all()
+
+
 def test_mosaic_first_with_a_class_wins(tmp_path):
     first, second = np.zeros((SIDE, SIDE)), np.full((SIDE, SIDE), 60)
     first[:, :20] = 10
@@ -206,11 +224,13 @@ def test_unfit_rasters_are_named(tmp_path):
         find_label_rasters(tmp_path)
     text = tmp_path / "text.tif"
     text.write_text("x")
-    with pytest.raises(LabelError, match=r"text\.tif is not a raster"):
+    with pytest.raises(LabelError, match=r"cannot read the label raster .*text\.tif"):
         find_label_rasters(text)
-    floats = write(tmp_path / "f.tif", np.ones((5, 5)), GRID, dtype=np.float32)
-    with pytest.raises(LabelError, match="holds float32; label codes are integers"):
-        find_label_rasters(floats)
+    floats = write(tmp_path / "f.tif", np.full((SIDE, SIDE), 10.5), GRID, dtype=np.float32)
+    with pytest.raises(
+        LabelError, match=r"f\.tif holds 10\.5 at rows 0 to 60; class codes are whole"
+    ):
+        warp(floats)
     nowhere = write(tmp_path / "n.tif", np.ones((5, 5)), GRID, crs=None)
     with pytest.raises(LabelError, match="has no CRS"):
         find_label_rasters(nowhere)
