@@ -12,6 +12,7 @@ import pytest
 
 from landcover_tf import cli
 from landcover_tf.__main__ import PROGRAMS
+from landcover_tf.models.pretrained import PRETRAINED
 
 ROOT = Path(__file__).parents[1]
 PAGES = (ROOT / "README.md", ROOT / "serving/server/README.md", *sorted(ROOT.glob("docs/*.md")))
@@ -61,6 +62,13 @@ def test_a_documented_command_is_understood(module, arguments):
     config = config_class(module, subcommand)
     named = config.__name__.lower() == f"{subcommand}config"
     cli.parse(config, flags if named else arguments, prog=module)
+
+
+def test_the_page_on_training_lists_the_published_weights():
+    page = (ROOT / "docs/training.md").read_text()
+    for weights in PRETRAINED:
+        row = f"| `{weights.source}` | {weights.encoder} | [{weights.file_name}]({weights.url}) | "
+        assert row + weights.license in page
 
 
 def messages(path: Path) -> Iterator[tuple[int, str]]:

@@ -11,7 +11,6 @@ from typing import Any
 from landcover_tf.bands import BAND_NAMES
 from landcover_tf.errors import ModelError
 from landcover_tf.files import atomic_path, sha256_of
-from landcover_tf.models.weight_files import read_tensors
 from landcover_tf.progress import progress
 
 TIMEOUT_S = 30
@@ -249,6 +248,9 @@ def _check_download(
             f"{weights.sha256}; a proxy may have changed it, or it was cut off"
         )
     if not weights.sha256:
+        # Here, because it imports Keras, and `landcover train` looks for weights before that.
+        from landcover_tf.models.weight_files import read_tensors
+
         try:
             read_tensors(path)
         except ModelError as error:
@@ -269,5 +271,6 @@ def _offline(weights: PretrainedWeights, path: Path, error: Exception) -> ModelE
     return ModelError(
         f"cannot download {weights.file_name} ({getattr(error, 'reason', None) or error}): fetch "
         f"{weights.url} on a connected machine and pass --encoder-weights FILE or put it into "
-        f"{path.parent}, or train from random weights with --encoder-weights none"
+        f"{path.parent}, or train from random weights with --encoder-weights none and without "
+        "--encoder-lr-factor 0"
     )

@@ -1,4 +1,7 @@
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -79,3 +82,23 @@ def test_a_wrong_augmentation_file_leaves_no_run(begun, tmp_path, capsys):
     assert train.main([*flags, *small, "--augmentation", str(path)]) == 2
     assert f"{path}: paste_blend must be one of hard" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_weights_that_cannot_be_had_are_told_before_tensorflow_starts(tmp_path):
+    """The first command of an offline user took its whole start before it said so."""
+    write_small_dataset(tmp_path / "data")
+    flags = f"--data-dir {tmp_path / 'data'} --output-dir {tmp_path / 'run'} --patch-size 32"
+    program = (
+        "import sys; from landcover_tf import train; "
+        f"code = train.main('{flags} --batch-size 2 --encoder-lr-factor 0'.split()); "
+        "print(code, 'tensorflow' in sys.modules)"
+    )
+    nowhere = {"https_proxy": "http://127.0.0.1:9", "LANDCOVER_CACHE_DIR": str(tmp_path / "cache")}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | nowhere, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.split() == ["2", "False"]
+    assert "cannot download resnet50_sentinel2_all_moco-df8b932e.pth" in done.stderr
+    assert f"put it into {tmp_path / 'cache' / 'weights'}" in done.stderr
+    assert "--encoder-weights none and without --encoder-lr-factor 0" in done.stderr
