@@ -4,7 +4,7 @@ One class table drives labels, metric names, colour tables, styles and pictures.
 """
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -213,7 +213,9 @@ class Crosswalk:
             LabelError: There are such codes.
         """
         if counts:
-            listed = ", ".join(f"{code} ({pixels} px)" for code, pixels in sorted(counts.items()))
+            listed = some_codes(
+                [f"{code} ({pixels} px)" for code, pixels in sorted(counts.items())]
+            )
             raise LabelError(
                 f"{where} has codes that the {self} does not know: {listed}; name the right "
                 f"{legend_flag} or pass --unknown-labels ignore"
@@ -232,6 +234,15 @@ def code_counts(labels: np.ndarray, *, nodata: int | None = None) -> dict[int, i
         codes, numbers = np.unique(labels, return_counts=True)
         found = dict(zip(codes.tolist(), numbers.tolist(), strict=True))
     return {code: pixels for code, pixels in found.items() if code != nodata}
+
+
+def some_codes(codes: Sequence[object]) -> str:
+    """Returns codes for a sentence: the first ten, and how many more there are."""
+    shown, more = ", ".join(map(str, codes[:10])), len(codes) - 10
+    if more <= 0:
+        return shown
+    hint = " (more than a legend has; is it an image?)" if len(codes) > 256 else ""
+    return f"{shown} and {more} more{hint}"
 
 
 def code_fractions(pixels: Mapping[int, int]) -> dict[int, float]:

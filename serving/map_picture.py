@@ -8,7 +8,7 @@ import rasterio
 from rasterio.errors import RasterioError
 
 from landcover_tf.errors import LabelError, RasterError
-from landcover_tf.legend import IGNORED, Crosswalk, Legend
+from landcover_tf.legend import IGNORED, Crosswalk, Legend, some_codes
 from landcover_tf.pixel_sizes import pixel_sides_m
 from landcover_tf.sentinel2.label_rasters import open_codes
 from landcover_tf.sentinel2.reference_raster import on_grid_of
@@ -73,14 +73,14 @@ def check_truth(truth: Path, legend: Legend) -> None:
             shape = _picture_shape(labels.height, labels.width)
             codes, nodata = labels.read(1, out_shape=shape), labels.nodata
     except RasterioError as error:
-        raise RasterError(f"--truth {truth} is not a readable raster: {error}") from error
+        raise RasterError(f"--truth: cannot read the raster {truth}: {error}") from error
     if nodata is not None:
         codes = codes[codes != nodata]
     unknown = legend.unknown_codes(codes)
     if unknown:
         raise RasterError(
-            f"--truth {truth} has codes {sorted(unknown)} that the model's legend {legend.name!r} "
-            f"does not have (it has {sorted(legend.codes)}); remap the labels first"
+            f"--truth {truth} has codes {some_codes(sorted(unknown))}, which the model's legend "
+            f"{legend.name!r} does not have (it has {sorted(legend.codes)}); remap the labels first"
         )
 
 

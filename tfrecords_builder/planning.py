@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from landcover_tf.errors import LabelError, LandCoverError
-from landcover_tf.legend import Crosswalk, Legend, legend_names, load_crosswalk, load_legend
+from landcover_tf.legend import (
+    Crosswalk,
+    Legend,
+    legend_names,
+    load_crosswalk,
+    load_legend,
+    some_codes,
+)
 from landcover_tf.progress import progress
 from tfrecords_builder.checks import dataset_nodata, raise_problems, require_uniform
 from tfrecords_builder.config import BuildConfig
@@ -201,7 +208,7 @@ def _require_unprepared(sources: Sequence[Source], asked: str) -> None:
 
 def _require_known_labels(unknown: Sequence[tuple[int, ...]], found: BuildInput) -> None:
     problems = [
-        f"{raster.source.label} has codes {list(codes)}, which the {crosswalk} does not know"
+        f"{raster.source.label} has codes {some_codes(codes)}, which the {crosswalk} does not know"
         for raster, crosswalk, codes in zip(found.rasters, found.crosswalks, unknown, strict=True)
         if codes
     ]

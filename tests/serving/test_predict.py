@@ -265,7 +265,7 @@ def test_truth_of_another_legend_is_refused_before_any_work(
     out = tmp_path / "out" / "map.tif"
     assert predict(small_export, tmp_path / "scene.tif", out, *RAW, *truth) == 2
     error = capsys.readouterr().err
-    assert "has codes [23] that the model's legend 'landcover9' does not have" in error
+    assert "has codes 23, which the model's legend 'landcover9' does not have" in error
     (tmp_path / "truth.tif").write_bytes(b"no raster")
     assert predict(small_export, tmp_path / "scene.tif", out, *RAW, *truth) == 2
     assert "cannot read the raster" in capsys.readouterr().err

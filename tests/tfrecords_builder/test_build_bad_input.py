@@ -42,10 +42,20 @@ def test_unknown_label_codes_name_every_file(broken, tmp_path, capsys):
     for name, code in (("s0", 77), ("s2", 78)):
         rewrite(broken / "labels" / f"{name}.tif", partial(swapped, code=code))
     message = fails(broken, tmp_path, capsys)
-    assert "s0.tif has codes [77], which the legend landcover9 does not know" in message
-    assert "s2.tif has codes [78]" in message
+    assert "s0.tif has codes 77, which the legend landcover9 does not know" in message
+    assert "s2.tif has codes 78, " in message
     assert main(arguments(broken, tmp_path / "p", "--unknown-labels", "ignore")) == 0
     assert 10 in DatasetInfo.load(tmp_path / "p").legend.codes
+
+
+def test_an_image_instead_of_labels_is_one_short_sentence(broken, tmp_path, capsys):
+    ramp = np.arange(200 * 200, dtype=np.uint16).reshape(1, 200, 200) % 4000 + 1000
+    rewrite(broken / "labels" / "s1.tif", lambda v: ramp)
+    message = fails(broken, tmp_path, capsys)
+    assert (
+        "s1.tif has codes 1000, 1001, 1002, 1003, 1004, 1005, 1006, 1007, 1008, 1009 and" in message
+    )
+    assert "3990 more (more than a legend has; is it an image?), which the legend" in message
 
 
 def test_bands_and_types_that_differ_are_all_named(broken, tmp_path, capsys):
