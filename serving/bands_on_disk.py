@@ -11,6 +11,7 @@ import numpy as np
 
 from landcover_tf.errors import OutputError
 from landcover_tf.files import atomic_path, write_json, write_text
+from landcover_tf.settings_changes import changes
 
 SETTINGS_FILE = "settings.json"
 RUN_FILE = "run.txt"
@@ -64,25 +65,24 @@ class BandStore:
         Raises:
             OutputError: The folder holds bands of other settings and `overwrite` is off.
         """
-        wanted = json.loads(json.dumps(settings))
         path = self.folder / SETTINGS_FILE
         found = self._settings()
         if found is not None:
-            keys = _different(found, wanted)
-            if not keys:
+            changed = _changes(found, settings)
+            if not changed:
                 return
-            if keys == ["source"] and same_source(self):
-                write_json(path, wanted)
+            if changed == ["source"] and same_source(self):
+                write_json(path, settings)
                 return
             if not overwrite and any(self.folder.glob("band_*.npy")):
                 raise OutputError(
                     f"{self.folder} holds an unfinished run with other settings "
-                    f"({', '.join(keys)}); repeat that run, or pass --overwrite to discard it"
+                    f"({', '.join(changed)}); repeat that run, or pass --overwrite to discard it"
                 )
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
         write_text(self.folder / RUN_FILE, secrets.token_hex(16))
-        write_json(path, wanted)
+        write_json(path, settings)
 
     def began(self) -> float | None:
         """Returns when these bands were begun in seconds since the epoch; None if they were not."""
@@ -105,11 +105,11 @@ class BandStore:
         Raises:
             OutputError: The settings differ; it names which.
         """
-        keys = _different(self._settings() or {}, json.loads(json.dumps(settings)))
-        if keys:
+        changed = _changes(self._settings() or {}, settings)
+        if changed:
             raise OutputError(
                 f"this process would continue {self.folder} with other settings "
-                f"({', '.join(keys)}) than the run that began it; give all workers the same "
+                f"({', '.join(changed)}) than the run that began it; give all workers the same "
                 "files and the same software, and start no second run of this map beside it"
             )
 
@@ -184,5 +184,5 @@ class BandStore:
         return self.folder / f"sample_{band:05d}.npy"
 
 
-def _different(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
-    return sorted(k for k in {*found, *wanted} if found.get(k) != wanted.get(k))
+def _changes(found: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
+    return changes(found, settings, unshown=("model", "source"))

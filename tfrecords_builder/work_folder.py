@@ -1,7 +1,6 @@
 """The folder that a build works in, and whether one that is there may be taken up again."""
 
 import hashlib
-import json
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -9,6 +8,7 @@ from landcover_tf import locks
 from landcover_tf.dataset_info import FILE_NAME
 from landcover_tf.errors import DatasetError, OutputError
 from landcover_tf.files import read_json, sha256_of, write_json
+from landcover_tf.settings_changes import changes
 from tfrecords_builder.config import BuildConfig
 from tfrecords_builder.planning import BuildInput
 
@@ -61,15 +61,12 @@ def open_work_folder(config: BuildConfig, found: BuildInput) -> Path:
         OutputError: The unfinished build had other settings or input.
     """
     work = config.output_dir / WORK_FOLDER
-    settings = json.loads(json.dumps(config.build_settings() | {"input": _fingerprint(found)}))
+    settings = config.build_settings() | {"input": _fingerprint(found)}
     if config.zones is not None:
         settings["content of --zones"] = _digest_of_zones(config.zones)
     path = work / "build.json"
     if path.is_file():
-        before = read_json(path)
-        changed = sorted(
-            k for k in before.keys() | settings.keys() if before.get(k) != settings.get(k)
-        )
+        changed = changes(read_json(path), settings, unshown=("input", "content of --zones"))
         if changed:
             raise OutputError(
                 f"the unfinished build in {config.output_dir} had other settings or input "

@@ -18,6 +18,7 @@ from landcover_tf.dataset_info import DatasetInfo
 from landcover_tf.errors import ConfigError, RunError
 from landcover_tf.files import read_json, write_json
 from landcover_tf.quiet import start_tensorflow
+from landcover_tf.settings_changes import changes
 from tuning.space import SearchSpace, train_config
 from tuning.trials import (
     Objective,
@@ -101,18 +102,17 @@ def open_search(search: Search) -> bool:
         new_folder(search.output_dir, "search")
         write_json(path, search.identity())
         return False
-    before = read_json(path)
+    before, now = read_json(path), search.identity()
     before["objective"] = present_name(before.get("objective"))
-    names = {"space_hash": "search space", "data_hash": "dataset", "base": "training settings"}
-    changed = [
-        names.get(key, key)
-        for key, value in search.identity().items()
-        if key != "space" and before.get(key) != value
-    ]
+    # A training setting that is no longer given has another value, too.
+    now["base"] = dict.fromkeys(before.get("base", ())) | now["base"]
+    names = {"space_hash": "search space", "data_hash": "dataset", "base": "training setting"}
+    before, now = ({names.get(k, k): v for k, v in values.items()} for values in (before, now))
+    changed = changes(before, now, free=("space",), unshown=("search space", "dataset"))
     if changed:
         raise ConfigError(
-            f"{search.output_dir} holds a search with another {', '.join(changed)}: its trials "
-            "cannot be compared with new ones; choose another --output-dir"
+            f"{search.output_dir} holds a search with other settings ({', '.join(changed)}): its "
+            "trials cannot be compared with new ones; choose another --output-dir"
         )
     return True
 

@@ -14,6 +14,7 @@ from landcover_tf.sentinel2.checks import Finding
 from landcover_tf.sentinel2.clouds import load_s2cloudless, parse_values
 from landcover_tf.sentinel2.preparation import prepare_product
 from landcover_tf.sentinel2.settings import Job, Options, Settings
+from landcover_tf.settings_changes import changes
 
 REPORT = "checks.json"
 
@@ -152,14 +153,10 @@ def _is_finished(
     if overwrite:
         return False
     scene = read_json(document)
-    before, now, inputs = scene.get("settings", {}), settings.to_dict(), scene.get("inputs")
+    inputs = scene.get("inputs")
     # What a path or a legend's name stands for is compared by content where the scene tells it.
     by_content = () if inputs is None else (*scene_inputs.FILES, "source_legend")
-    changed = [
-        f"{k} {before.get(k)!r} -> {v!r}"
-        for k, v in now.items()
-        if before.get(k) != v and k not in by_content
-    ]
+    changed = changes(scene.get("settings", {}), settings.to_dict(), free=by_content)
     if inputs is not None:
         files = scene_inputs.files_of(candidate.product, settings, candidate.labels)
         changed += scene_inputs.changes(inputs, files, settings)

@@ -14,6 +14,7 @@ from landcover_tf.sentinel2.clouds import mask_of
 from landcover_tf.sentinel2.label_rasters import LabelRaster
 from landcover_tf.sentinel2.product import SafeProduct
 from landcover_tf.sentinel2.settings import Settings
+from landcover_tf.settings_changes import change
 
 FILES = ("ground_truth", "cloud_mask")
 """Settings that name files, which may be moved."""
@@ -81,7 +82,7 @@ def changes(
                 for paths in (None if known is None else [k["path"] for k in known], paths)
             )
             changed.append(
-                f"the content of {name} {now}" if then == now else f"{name} {then} -> {now}"
+                f"the content of {name} {now}" if then == now else change(name, then, now)
             )
     if before.get("crosswalk") != _crosswalk(settings):
         changed.append("source_legend or legend")

@@ -2,7 +2,6 @@
 
 import os
 from dataclasses import dataclass
-from typing import Any
 
 from landcover_tf import cli
 from landcover_tf.dataset_info import DatasetInfo
@@ -14,6 +13,7 @@ from landcover_tf.input_pipeline.augmentation_settings import (
 )
 from landcover_tf.input_pipeline.cuts import cut_origins
 from landcover_tf.run_folder import RunFolder
+from landcover_tf.settings_changes import changes
 from landcover_tf.training.config import FREE_FIELDS, TrainConfig
 
 
@@ -111,15 +111,8 @@ def _check_same_run(
     if augmented is not None:
         augmented = cli.default_dict(AugmentationSettings) | augmented
         # What a file says counts, not its name: it may have been moved, or edited.
-        before, now = (
-            values | {"augmentation": None} | {f"augmentation {k}": v for k, v in settings.items()}
-            for values, settings in ((before, augmented), (now, cli.config_dict(augmentation)))
-        )
-    different = [
-        f"{name} (was {_shown(before.get(name))}, now {_shown(now[name])})"
-        for name in now
-        if name not in FREE_FIELDS and before.get(name) != now[name]
-    ]
+        before["augmentation"], now["augmentation"] = augmented, cli.config_dict(augmentation)
+    different = changes(before, now, free=FREE_FIELDS)
     if different:
         raise RunError(
             f"{run.path} holds a run of another config: {', '.join(different)}; repeat its "
@@ -130,7 +123,3 @@ def _check_same_run(
             f"{run.path} was trained on another dataset than {config.data_dir}; choose another "
             "--output-dir"
         )
-
-
-def _shown(value: Any) -> str:
-    return "not set" if value is None else str(value)

@@ -99,7 +99,7 @@ def test_other_settings_are_refused_unless_overwritten(several, tmp_path, capsys
     out = tmp_path / "out"
     assert run(several, out) == 0
     assert run(several, out, "--resampling", "nearest") == 2
-    assert "resampling 'bicubic' -> 'nearest'" in capsys.readouterr().err
+    assert "resampling (was bicubic, now nearest)" in capsys.readouterr().err
     assert json.loads((out / "prepare.json").read_text())["resampling"] == "bicubic"
     assert run(several, out, "--resampling", "nearest", "--overwrite") == 0
     assert {s.document["settings"]["resampling"] for s in find_prepared_scenes(out)} == {"nearest"}
@@ -136,10 +136,11 @@ def test_files_count_by_content_and_not_by_path(tmp_path, capsys, monkeypatch):
     write_labels(tmp_path / "truth" / "b.tif", codes)
     assert prepare(tmp_path / "truth", "--cloud-source", "none") == 2
     error = capsys.readouterr().err
-    assert "cloud_source 'mask' -> 'none', ground_truth a.tif -> a.tif, b.tif" in error
-    assert "cloud_mask clouds.tif -> None" in error
+    assert "ground_truth (was a.tif, now a.tif, b.tif)" in error
+    assert "other settings (cloud_source (was mask, now none), " in error
+    assert "cloud_mask (was clouds.tif, now not set)" in error
     assert run(tmp_path / "in", out, *files) == 2
-    assert "ground_truth a.tif -> None" in capsys.readouterr().err
+    assert "ground_truth (was a.tif, now not set)" in capsys.readouterr().err
 
 
 def test_another_file_of_the_same_size_and_time_is_noticed(tmp_path, capsys):

@@ -46,7 +46,7 @@ def test_a_full_disk_loses_nothing(pairs, built, tmp_path, capsys):
     assert main(arguments(pairs, tmp_path / "o")) == 2
     assert "unfinished build; add --resume" in capsys.readouterr().err
     assert main(arguments(pairs, tmp_path / "o", "--resume", "--seed", 5)) == 2
-    assert "had other settings or input (seed)" in capsys.readouterr().err
+    assert "had other settings or input (seed (was 0, now 5))" in capsys.readouterr().err
     assert main(arguments(pairs, tmp_path / "o", "--resume")) == 0
     assert described(tmp_path / "o") == described(built)
 

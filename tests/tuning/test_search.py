@@ -117,7 +117,9 @@ def test_another_dataset_and_a_second_process_are_refused(small_dataset, tmp_pat
     with alone(opened):  # The first one has let go.
         pass
     rebuilt = replace(opened, data_hash="0" * 12)
-    with pytest.raises(ConfigError, match="another dataset: its trials cannot be compared"):
+    with pytest.raises(
+        ConfigError, match=r"other settings \(dataset\): its trials cannot be compared"
+    ):
         open_search(rebuilt)
     (opened.output_dir / "search.json").write_text("{")
     assert tune.main(arguments) == 2
@@ -135,9 +137,9 @@ def test_a_search_of_an_earlier_version_is_continued_by_either_name(small_datase
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"space": {"search": {"lr": {"choices": [1e-3]}}}}, "another search space"),
-        ({"epochs": 2}, "another training settings"),
-        ({"objective": "mean_iou"}, "another objective"),
+        ({"space": {"search": {"lr": {"choices": [1e-3]}}}}, "other settings (search space)"),
+        ({"epochs": 2}, "(training setting epochs (was 1, now 2))"),
+        ({"objective": "mean_iou"}, "objective (was mean_f1, now mean_iou)"),
     ],
 )
 def test_a_search_of_something_else_is_refused(
