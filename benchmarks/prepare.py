@@ -69,12 +69,13 @@ def make_tile(work_dir: Path, size_px: int) -> Path:
     found = sorted((folder / "products").glob("*.SAFE"))
     if found:
         return found[0]
-    from landcover_tf.sentinel2.simulation import simulate_product
+    from landcover_tf.sentinel2.simulation import Flaws, simulate_product
 
     # A temporary name, so that an interrupted tile is not taken for a whole one.
     part = work_dir / f"tile_{size_px}.part"
     shutil.rmtree(part, ignore_errors=True)
-    simulate_product(part, size_px=size_px, seed=7, cloud_fraction=0.1, nodata_fraction=0.05)
+    swath_edge = Flaws(nodata_fraction=0.05)
+    simulate_product(part, size_px=size_px, seed=7, cloud_fraction=0.1, flaws=swath_edge)
     part.rename(folder)
     return make_tile(work_dir, size_px)
 

@@ -54,7 +54,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _program(config: SimulateConfig) -> None:
-    from landcover_tf.sentinel2.simulation import simulate_product
+    from landcover_tf.sentinel2.simulation import Flaws, simulate_product
 
     for index, tile in enumerate(TILES[: config.products]):
         second = index % 2 == 1
@@ -67,7 +67,7 @@ def _program(config: SimulateConfig) -> None:
                 baseline=config.baseline or ("03.01" if second else "05.11"),
                 zipped=second if config.container == "alternate" else config.container == "zip",
                 cloud_fraction=config.cloud_fraction,
-                nodata_fraction=config.nodata_fraction if second else 0.0,
+                flaws=Flaws(nodata_fraction=config.nodata_fraction if second else 0.0),
                 satellite=config.satellite,
             )
         except ValueError as error:

@@ -13,7 +13,7 @@ import rasterio
 from landcover_tf.bands import SENTINEL2_L1C
 from landcover_tf.errors import ProductError
 from landcover_tf.legend import load_legend
-from landcover_tf.sentinel2.simulation import SimulatedProduct, simulate_product
+from landcover_tf.sentinel2.simulation import Flaws, SimulatedProduct, simulate_product
 from landcover_tf.sentinel2.simulation.scene import make_scene
 
 SIZE = 240
@@ -29,9 +29,7 @@ def new(tmp_path_factory) -> SimulatedProduct:
         size_px=SIZE,
         seed=3,
         cloud_fraction=CLOUDS,
-        nodata_fraction=0.1,
-        saturated=True,
-        defective=True,
+        flaws=Flaws(nodata_fraction=0.1, saturated=True, defective=True),
     )
 
 
@@ -226,7 +224,7 @@ def test_no_data_saturation_and_lost_lines_are_in_bands_and_masks(new):
 
 
 def test_product_without_any_data(tmp_path):
-    product = simulate_product(tmp_path, size_px=60, nodata_fraction=1.0)
+    product = simulate_product(tmp_path, size_px=60, flaws=Flaws(nodata_fraction=1.0))
     for band in SENTINEL2_L1C:
         assert not read(band_file(product.path, band.name)).any()
 
@@ -281,7 +279,6 @@ def test_southern_tile_satellite_and_zip_root(tmp_path):
         ({"baseline": "02.01"}, ValueError, "at least 02.04"),
         ({"cloud_fraction": 1.5}, ValueError, "cloud_fraction must be"),
         ({"satellite": "L8"}, ValueError, "satellite must be"),
-        ({"relative_orbit": 0}, ValueError, "relative_orbit"),
         ({"tile": "34IEH"}, ProductError, "MGRS tile"),
     ],
 )
@@ -289,3 +286,8 @@ def test_refuses_bad_arguments(tmp_path, arguments, error, message):
     with pytest.raises(error, match=message):
         simulate_product(tmp_path, **{"size_px": 60} | arguments)
     assert not list(tmp_path.iterdir())
+
+
+def test_refuses_a_swath_edge_beyond_the_product():
+    with pytest.raises(ValueError, match=r"nodata_fraction must be in \[0, 1\], got 1\.5"):
+        Flaws(nodata_fraction=1.5)

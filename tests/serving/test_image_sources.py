@@ -20,7 +20,7 @@ from landcover_tf.grid import Window
 from landcover_tf.prepare import PrepareConfig, settings_of
 from landcover_tf.sentinel2.preparation import prepare_product
 from landcover_tf.sentinel2.settings import Job, Settings
-from landcover_tf.sentinel2.simulation import SimulatedProduct, simulate_product
+from landcover_tf.sentinel2.simulation import Flaws, SimulatedProduct, simulate_product
 from landcover_tf.upsampling import Upsampling
 from serving.predict import main
 from serving.raster_io import WindowReader
@@ -46,7 +46,7 @@ def products(tmp_path_factory: pytest.TempPathFactory) -> dict[str, SimulatedPro
             seed=3,
             zipped=kind == "zip",
             cloud_fraction=0.1,
-            nodata_fraction=0.2,
+            flaws=Flaws(nodata_fraction=0.2),
         )
         for kind in ("folder", "zip")
     }

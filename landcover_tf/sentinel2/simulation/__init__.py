@@ -7,7 +7,7 @@ product. It feeds the demo and the tests; scores on it say nothing about Earth.
 import tempfile
 import zlib
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 from landcover_tf.errors import OutputError
@@ -21,7 +21,9 @@ from landcover_tf.sentinel2.tiles import parse_tile
 MAX_SCENE_PX = 2196
 """Largest landscape that is modelled as a whole."""
 
-__all__ = ["SimulatedProduct", "simulate_product"]
+NO_FLAWS = Flaws()
+
+__all__ = ["Flaws", "SimulatedProduct", "simulate_product"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,15 +45,10 @@ def simulate_product(
     baseline: str = "05.11",
     zipped: bool = False,
     cloud_fraction: float = 0.05,
-    nodata_fraction: float = 0.0,
+    flaws: Flaws = NO_FLAWS,
     satellite: str = "S2A",
     sensing_time: datetime | None = None,
-    generation_time: datetime | None = None,
-    relative_orbit: int = 93,
-    saturated: bool = False,
-    defective: bool = False,
     zip_root: str | None = None,
-    zip_deflate: bool = False,
 ) -> SimulatedProduct:
     """Writes `products/<PRODUCT>.SAFE` (or .zip) and `ground_truth/<PRODUCT>.tif`.
 
@@ -68,24 +65,18 @@ def simulate_product(
         baseline: Processing baseline; from 04.00 with radiometric offset and raster masks.
         zipped: Whether to write a .zip instead of a folder.
         cloud_fraction: Share of the 60 m pixels that are cloud, a quarter of it cirrus.
-        nodata_fraction: Share of the pixels outside the swath; 1.0 leaves no data at all.
+        flaws: What went wrong on board.
         satellite: S2A, S2B, S2C.
         sensing_time: UTC; by default June 2021, or June 2025 for baselines that did not exist.
-        generation_time: UTC; by default half an hour after sensing.
-        relative_orbit: 1 to 143.
-        saturated: Whether a patch in the middle is saturated in every band.
-        defective: Whether B03 and B11 have two lost lines and a defective column.
         zip_root: Name of the folder inside the zip when it is to differ from the product's.
-        zip_deflate: Whether the zip is compressed.
 
     Raises:
         ValueError: An argument is out of range.
         OutputError: The product exists already, or cannot be written.
         ProductError: There is no such tile.
     """
-    for name, share in (("cloud_fraction", cloud_fraction), ("nodata_fraction", nodata_fraction)):
-        if not 0 <= share <= 1:
-            raise ValueError(f"{name} must be in [0, 1], got {share}")
+    if not 0 <= cloud_fraction <= 1:
+        raise ValueError(f"cloud_fraction must be in [0, 1], got {cloud_fraction}")
     parsed = parse_baseline(baseline)
     year = 2021 if parsed < (4, 0) else 2025
     sensed = sensing_time or datetime(year, 6, 22, 9, 26, 40, 317000, UTC)
@@ -95,8 +86,6 @@ def simulate_product(
         tile=parse_tile(tile),
         size_px=size_px,
         sensing_time=sensed,
-        generation_time=generation_time or sensed + timedelta(minutes=30),
-        relative_orbit=relative_orbit,
     )
     place = (seed, zlib.crc32(product.tile.name.encode()))
     scene = make_scene(
@@ -105,7 +94,6 @@ def simulate_product(
         size_px=min(size_px, MAX_SCENE_PX),
         cloud_fraction=cloud_fraction,
     )
-    flaws = Flaws(nodata_fraction=nodata_fraction, saturated=saturated, defective=defective)
     path = Path(output_dir) / "products" / product.name
     if zipped:
         path = path.with_suffix(".zip")
@@ -114,8 +102,7 @@ def simulate_product(
         with tempfile.TemporaryDirectory() as folder:
             safe = Path(folder) / product.name
             write_folder(safe, product, scene, flaws)
-            root_name = zip_root or product.name
-            zip_folder(safe, path, root_name=root_name, deflate=zip_deflate, time=sensed)
+            zip_folder(safe, path, root_name=zip_root or product.name, time=sensed)
     else:
         write_folder(path, product, scene, flaws)
     label_path = Path(output_dir) / "ground_truth" / path.with_suffix(".tif").name

@@ -25,9 +25,7 @@ class ProductIdentity:
     """Height and width at 10 m, a multiple of 6."""
     sensing_time: datetime
     """When the tile was seen, UTC."""
-    generation_time: datetime
-    """When the ground segment made the product, UTC."""
-    relative_orbit: int
+    relative_orbit: int = 93
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"S2[A-Z]", self.satellite):
@@ -36,8 +34,6 @@ class ProductIdentity:
             raise ValueError(
                 f"size_px must be a multiple of 6 (whole 60 m pixels) from 60, got {self.size_px}"
             )
-        if not 1 <= self.relative_orbit <= 143:
-            raise ValueError(f"relative_orbit must be in [1, 143], got {self.relative_orbit}")
 
     @property
     def has_offset(self) -> bool:
@@ -53,6 +49,11 @@ class ProductIdentity:
     def baseline_text(self) -> str:
         """As in the XML, for example 05.11."""
         return f"{self.baseline[0]:02d}.{self.baseline[1]:02d}"
+
+    @property
+    def generation_time(self) -> datetime:
+        """When the ground segment made the product: half an hour after sensing."""
+        return self.sensing_time + timedelta(minutes=30)
 
     @property
     def datatake_time(self) -> datetime:

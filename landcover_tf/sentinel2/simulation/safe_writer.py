@@ -33,11 +33,18 @@ _CHECKS = ("FORMAT_CORRECTNESS", "GENERAL_QUALITY", "GEOMETRIC_QUALITY", "SENSOR
 
 @dataclass(frozen=True, kw_only=True)
 class Flaws:
-    """What went wrong on board; see `simulate_product` for the meaning."""
+    """What went wrong on board."""
 
-    nodata_fraction: float
-    saturated: bool
-    defective: bool
+    nodata_fraction: float = 0.0
+    """Share of the pixels outside the swath; 1.0 leaves no data at all."""
+    saturated: bool = False
+    """A patch in the middle is saturated in every band."""
+    defective: bool = False
+    """B03 and B11 have two lost lines and a defective column."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.nodata_fraction <= 1:
+            raise ValueError(f"nodata_fraction must be in [0, 1], got {self.nodata_fraction}")
 
 
 def write_safe(folder: Path, product: ProductIdentity, scene: SceneModel, flaws: Flaws) -> None:
@@ -67,23 +74,20 @@ def write_folder(path: Path, product: ProductIdentity, scene: SceneModel, flaws:
         write_safe(folder, product, scene, flaws)
 
 
-def zip_folder(folder: Path, path: Path, *, root_name: str, deflate: bool, time: datetime) -> None:
+def zip_folder(folder: Path, path: Path, *, root_name: str, time: datetime) -> None:
     """Packs a SAFE folder, byte for byte the same each time.
 
     Args:
         folder: The SAFE folder.
         path: The .zip to write.
         root_name: Name of the folder inside the zip.
-        deflate: Whether members are compressed; the images hardly shrink.
         time: The modification time of all members.
     """
     stamp = (time.year, time.month, time.day, time.hour, time.minute, time.second)
-    method = zipfile.ZIP_DEFLATED if deflate else zipfile.ZIP_STORED
     with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         for source in sorted(p for p in folder.rglob("*") if p.is_file()):
             name = f"{root_name}/{source.relative_to(folder).as_posix()}"
             member = zipfile.ZipInfo(name, stamp)
-            member.compress_type = method
             member.external_attr = 0o644 << 16
             archive.writestr(member, source.read_bytes())
 
