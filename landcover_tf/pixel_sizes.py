@@ -6,6 +6,7 @@ ellipsoid, and the projection's own are taken where they are right to 1 %, as in
 """
 
 import math
+from typing import TypeGuard
 
 import numpy as np
 from rasterio import Affine
@@ -30,6 +31,11 @@ NO_AREA = (
     "whose scale varies by more than 1 % within it"
 )
 """Why `pixel_area_m2` is None, for messages about a raster."""
+
+
+def on_earth(crs: CRS | None) -> TypeGuard[CRS]:
+    """Returns whether coordinates have a place on Earth, which those of a building site lack."""
+    return crs is not None and bool(crs.is_projected or crs.is_geographic)
 
 
 def pixel_sides_m(transform: Affine, crs: CRS, shape: tuple[int, int]) -> tuple[float, float]:
@@ -116,6 +122,8 @@ def _ground_steps(transform: Affine, crs: CRS, places: list[tuple[float, float]]
     row, col = np.stack([*down, *right], axis=1)
     x = transform.a * col + transform.b * row + transform.c
     y = transform.d * col + transform.e * row + transform.f
+    if not on_earth(crs):  # GDAL would print an error as well.
+        return np.full((len(places), 2, 3), np.nan)
     try:
         degrees = transform_points(crs, "EPSG:4326", x.ravel(), y.ravel())
     except RASTERIO_ERRORS:

@@ -11,6 +11,7 @@ from rasterio.warp import transform_bounds, transform_geom
 from landcover_tf.files import write_json
 from landcover_tf.legend import IGNORED, Legend
 from landcover_tf.model_item import CLASSIFICATION, STAC_VERSION, classification_classes
+from landcover_tf.pixel_sizes import on_earth
 from serving.band_content import LEVELS
 
 PROJECTION = "https://stac-extensions.github.io/projection/v2.0.0/schema.json"
@@ -58,7 +59,7 @@ def write_item(
 def item(
     files: Sequence[Path], map_path: Path, legend: Legend, *, tags: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Returns the item as a plain dictionary; without CRS it has no geometry."""
+    """Returns the item as a plain dictionary; without a place on Earth it has no geometry."""
     with rasterio.open(map_path) as dataset:
         crs, bounds, shape = dataset.crs, dataset.bounds, list(dataset.shape)
         transform = list(dataset.transform)[:6]
@@ -92,7 +93,7 @@ def item(
         "links": [],
         "assets": assets,
     }
-    if crs is not None:
+    if on_earth(crs):
         west, south, east, north = bounds.left, bounds.bottom, bounds.right, bounds.top
         ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
         outline = {"type": "Polygon", "coordinates": [ring]}

@@ -18,7 +18,7 @@ from landcover_tf.errors import LabelError, RasterError
 from landcover_tf.grid import Window
 from landcover_tf.label_codes import require_codes
 from landcover_tf.nodata import alpha_band, can_hold
-from landcover_tf.pixel_sizes import pixel_sides_m
+from landcover_tf.pixel_sizes import on_earth, pixel_sides_m
 from tfrecords_builder.sources import Source
 
 DTYPES = ("uint8", "uint16", "int16", "float32")
@@ -56,7 +56,7 @@ class SourceRaster:
     height: int
     width: int
     crs: str
-    """EPSG:n or WKT; empty when the raster has none."""
+    """EPSG:n or WKT; empty when the raster has none, or one without a place on Earth."""
     transform: tuple[float, float, float, float, float, float]
     metres_per_unit: float | None
     """Length of the CRS's unit, None without a projected CRS."""
@@ -250,7 +250,7 @@ def _described_grid(raster: rasterio.DatasetReader) -> str:
 
 
 def _crs_name(crs: rasterio.crs.CRS | None) -> str:
-    if not crs:
+    if not on_earth(crs):
         return ""
     code = crs.to_epsg()
     return f"EPSG:{code}" if code else crs.to_wkt()

@@ -17,7 +17,7 @@ from landcover_tf.files import write_csv, write_text
 from landcover_tf.geopackage import Layer, point_blob, write_layer
 from landcover_tf.grid import Window
 from landcover_tf.image_colours import ImageColours
-from landcover_tf.pixel_sizes import pixel_sides_m
+from landcover_tf.pixel_sizes import on_earth, pixel_sides_m
 from landcover_tf.progress import progress
 from landcover_tf.qgis_styles import point_style
 from landcover_tf.raster_windows import opened, read_window
@@ -128,8 +128,11 @@ def _outlines(
 
     Corners run around the pixel; columns and rows of the image, float64 [points, 4, 2].
     """
-    if (crs is None) != (class_map.crs is None):
-        raise RasterError(f"only one of {class_map.path} and {image} has a CRS; set the other's")
+    if crs != class_map.crs and not (on_earth(crs) and on_earth(class_map.crs)):
+        raise RasterError(
+            f"{class_map.path} or {image} has no CRS of the Earth, so they cannot be laid on each "
+            "other; set it (gdal_edit.py -a_srs)"
+        )
     cols = points.col[:, None] + np.array([0, 1, 1, 0])
     rows = points.row[:, None] + np.array([0, 0, 1, 1])
     xs, ys = class_map.transform @ (cols.ravel(), rows.ravel())

@@ -13,6 +13,7 @@ from rasterio.vrt import WarpedVRT
 
 from landcover_tf.errors import RasterError
 from landcover_tf.legend import Crosswalk, LandCoverClass, Legend
+from landcover_tf.pixel_sizes import on_earth
 from landcover_tf.sentinel2.reference_raster import on_grid_of, same_grid
 
 
@@ -92,10 +93,10 @@ class OpenLayers:
         raster = self._stack.enter_context(rasterio.open(path))
         if same_grid(raster, self.map.height, self.map.width, self.map.crs, self.map.transform):
             return raster
-        if raster.crs is None or self.map.crs is None:
+        if not (on_earth(raster.crs) and on_earth(self.map.crs)):
             raise RasterError(
-                f"{path} is on another grid than {self.map.name} and one of them has no CRS; "
-                "give rasters of one grid"
+                f"{path} is on another grid than {self.map.name} and one of them has no CRS of the "
+                "Earth; give rasters of one grid"
             )
         return self._stack.enter_context(
             WarpedVRT(

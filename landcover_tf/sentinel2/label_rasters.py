@@ -15,6 +15,7 @@ from rasterio.warp import transform_bounds
 from landcover_tf.errors import LabelError
 from landcover_tf.grid import Window
 from landcover_tf.label_codes import read_codes, require_codes
+from landcover_tf.pixel_sizes import on_earth
 from landcover_tf.raster_windows import RASTERIO_ERRORS, opened
 
 Coordinate = TypeVar("Coordinate", float, np.ndarray)
@@ -134,8 +135,9 @@ def shifted(grid: Affine, window: Window) -> Affine:
 
 def _describe(path: Path) -> LabelRaster:
     with opened(path, "the label raster", error=LabelError) as dataset:
-        if dataset.crs is None:
-            raise LabelError(f"{path} has no CRS; georeference it (gdal_edit.py -a_srs)")
+        if not on_earth(dataset.crs):
+            local = "" if dataset.crs is None else " but a local one"
+            raise LabelError(f"{path} has no CRS{local}; georeference it (gdal_edit.py -a_srs)")
         require_codes(dataset)
         return LabelRaster(
             path=path,

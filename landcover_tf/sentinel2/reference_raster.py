@@ -15,6 +15,7 @@ from landcover_tf.errors import LabelError
 from landcover_tf.grid import Window
 from landcover_tf.label_codes import read_target, require_codes
 from landcover_tf.legend import Crosswalk
+from landcover_tf.pixel_sizes import on_earth
 from landcover_tf.raster_windows import opened, rasterio_window
 from landcover_tf.sentinel2.label_rasters import find_label_rasters, overlapping, shifted
 from landcover_tf.sentinel2.labels import warp_labels
@@ -134,9 +135,10 @@ def _stored(
     """Returns a function to target codes, and the pixels of each code without any."""
     if path.is_file() and _has_grid(path, height, width, crs, transform):
         return lambda window: _read(path, crosswalk, window)
-    if crs is None:
+    if not on_earth(crs):
         raise LabelError(
-            f"the map has no CRS and {path} has other pixels than it; georeference the map"
+            f"the map has no CRS of the Earth and {path} has other pixels than it; georeference "
+            "the map"
         )
     rasters = overlapping(find_label_rasters(path), crs, transform, height, width)
     if not rasters:

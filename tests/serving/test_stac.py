@@ -15,7 +15,10 @@ from serving.stac import RASTER, item
 LAEA = "+proj=laea +lat_0=11 +lon_0=20 +datum=WGS84 +units=m"  # Has no EPSG code.
 
 
-@pytest.mark.parametrize("crs", ["EPSG:32634", LAEA, None])
+SITE = 'LOCAL_CS["site",UNIT["metre",1]]'
+
+
+@pytest.mark.parametrize("crs", ["EPSG:32634", LAEA, SITE, None])
 @pytest.mark.parametrize("more", [(), ("confidence.tif", "map.png")])
 def test_the_item_is_valid_for_any_files_and_grid(
     tmp_path: Path, crs: str | None, more: tuple[str, ...]
@@ -33,7 +36,7 @@ def test_the_item_is_valid_for_any_files_and_grid(
     assert (RASTER in found["stac_extensions"]) == bool(more)
     properties = found["properties"]
     assert properties["proj:code"] == (crs if crs == "EPSG:32634" else None)
-    assert (found["geometry"] is None) == (crs is None)
+    assert (found["geometry"] is None) == (crs in (SITE, None))
     # The first word tells the version 2 of the format from the older one.
-    assert properties.get("proj:wkt2", "PROJCRS").startswith("PROJCRS")
-    assert ("proj:wkt2" in properties) == (crs == LAEA)
+    assert properties.get("proj:wkt2", "PROJCRS").startswith(("PROJCRS", "ENGCRS"))
+    assert ("proj:wkt2" in properties) == (crs in (LAEA, SITE))

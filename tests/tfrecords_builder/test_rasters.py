@@ -286,6 +286,20 @@ def test_transforms_are_those_of_rasterio(tmp_path):
     assert described.resolution_m == pytest.approx(np.hypot(10, 2))
 
 
+def test_coordinates_of_a_site_are_no_crs(tmp_path):
+    """They share no ground with other images."""
+    grid = {"crs": 'LOCAL_CS["site",UNIT["metre",1]]', "transform": from_origin(0, 40, 10, 10)}
+    found = source(
+        tmp_path,
+        np.ones((1, 4, 4), np.uint16),
+        np.full((4, 4), 10, np.uint8),
+        image_profile=grid,
+        label_profile=grid,
+    )
+    described = describe(found, BandChoice(names=("red",)))
+    assert (described.crs, described.resolution_m) == ("", None)
+
+
 def test_a_label_raster_of_several_bands_is_refused(tmp_path):
     coloured = np.full((3, 4, 4), 10, np.uint8)
     found = source(tmp_path, np.zeros((1, 4, 4), np.uint16), coloured)

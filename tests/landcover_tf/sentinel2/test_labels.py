@@ -232,8 +232,11 @@ def test_unfit_rasters_are_named(tmp_path):
     ):
         warp(floats)
     nowhere = write(tmp_path / "n.tif", np.ones((5, 5)), GRID, crs=None)
-    with pytest.raises(LabelError, match="has no CRS"):
+    with pytest.raises(LabelError, match="has no CRS; georeference"):
         find_label_rasters(nowhere)
+    site = 'LOCAL_CS["site",UNIT["metre",1]]'
+    with pytest.raises(LabelError, match=r"s\.tif has no CRS but a local one; georeference"):
+        find_label_rasters(write(tmp_path / "s.tif", np.ones((5, 5)), GRID, crs=site))
     far = write(tmp_path / "far.tif", np.ones((5, 5)), Affine(10, 0, 9e5, 0, -10, 0))
     with pytest.raises(LabelError, match="no label raster overlaps"):
         warp(far)
