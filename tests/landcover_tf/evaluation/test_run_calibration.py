@@ -54,6 +54,14 @@ def test_another_dataset_gets_the_kept_calibration_and_leaves_it(run, datasets):
     assert run.calibration.read_bytes() == kept
 
 
+def test_another_method_replaces_what_was_kept(run, datasets):
+    calibrated(run, datasets, "vector")
+    data_hash = datasets[0][0].data_hash
+    assert run.read_calibration(3, data_hash).method == "vector"
+    assert calibrated(run, datasets, "none")["method"] == "none"
+    assert run.read_calibration(3, data_hash) == Calibration()
+
+
 @pytest.mark.parametrize("stale", [{"data_hash": "0" * 12}, {"weights_sha256": "0" * 64}])
 def test_a_calibration_of_other_data_or_weights_is_fitted_anew(run, datasets, stale):
     own = calibrated(run, datasets, "temperature")
