@@ -32,7 +32,7 @@ class PrepareConfig:
     source_legend: str = "landcover9"
     """Legend of the label rasters: a shipped one (worldcover, corine, ...) or a .toml file."""
     legend: str = "landcover9"
-    """Legend of the prepared labels."""
+    """Legend of the prepared labels: a shipped one or a .toml file."""
     unknown_labels: Literal["error", "ignore"] = "error"
     """What to do with label codes that the legend does not know; ignored ones become no data."""
     resampling: Resampling = "bicubic"

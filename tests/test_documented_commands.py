@@ -4,6 +4,7 @@ import ast
 import dataclasses
 import re
 import shlex
+import textwrap
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -12,6 +13,8 @@ import pytest
 
 from landcover_tf import cli
 from landcover_tf.__main__ import PROGRAMS
+from landcover_tf.errors import LegendError
+from landcover_tf.legend import load_crosswalk, load_legend
 from landcover_tf.models.pretrained import PRETRAINED
 
 ROOT = Path(__file__).parents[1]
@@ -62,6 +65,17 @@ def test_a_documented_command_is_understood(module, arguments):
     config = config_class(module, subcommand)
     named = config.__name__.lower() == f"{subcommand}config"
     cli.parse(config, flags if named else arguments, prog=module)
+
+
+def test_the_legend_in_the_readme_is_one(tmp_path):
+    text = (ROOT / "README.md").read_text()
+    start = text.index('    name = "crops"')
+    path = tmp_path / "crops.toml"
+    path.write_text(textwrap.dedent(text[start : text.index("\n\n", start)]))
+    assert load_legend(path).names == ("maize", "wheat")
+    assert load_crosswalk(path, "landcover9").codes == {1: 10, 2: 10}
+    with pytest.raises(LegendError, match=r"add a \[crosswalks\.crops\] table"):
+        load_crosswalk("worldcover", path)
 
 
 def test_the_page_on_training_lists_the_published_weights():

@@ -67,8 +67,8 @@ class BuildConfig:
     legend: str = "landcover9"
     """Legend of the dataset: a name or a .toml file."""
     source_legend: str | None = None
-    """Legend of the label rasters; by default what the scene says, or the dataset's legend.
-    Another one than a scene says is refused."""
+    """Legend of the label rasters, a name or a .toml file; by default what the scene says, or the
+    dataset's legend. Another one than a scene says is refused."""
     unknown_labels: Literal["error", "ignore"] = "error"
     """Refuse label codes that the legend or crosswalk does not know, or make them no data."""
 
