@@ -110,7 +110,11 @@ def describe(path: str | Path) -> WrittenFile:
 
 
 def read_records(
-    path: str | Path, compression: str, *, digest: "hashlib._Hash | None" = None
+    path: str | Path,
+    compression: str,
+    *,
+    digest: "hashlib._Hash | None" = None,
+    damaged: list[int] | None = None,
 ) -> Iterator[bytes]:
     """Yields the records of a file; the checksum of each is verified.
 
@@ -119,11 +123,13 @@ def read_records(
         compression: `none` or `gzip`.
         digest: Gets all bytes of the file, also those after a damaged record, unless the reading
             is given up before its end.
+        damaged: Gets the positions of records whose checksum differs, which are left out; without
+            it they are errors.
 
     Raises:
         DatasetError: The file is missing, cut short or changed; names file and record.
     """
-    for _, record, _ in _read_framed(path, compression, digest):
+    for _, record, _ in _read_framed(path, compression, digest, damaged):
         yield record
 
 
@@ -133,7 +139,10 @@ def read_framed(path: str | Path) -> Iterator[bytes]:
 
 
 def _read_framed(
-    path: str | Path, compression: str, digest: "hashlib._Hash | None" = None
+    path: str | Path,
+    compression: str,
+    digest: "hashlib._Hash | None" = None,
+    damaged: list[int] | None = None,
 ) -> Iterator[tuple[bytes, bytes, bytes]]:
     """Yields header, record and footer."""
     zipped = compression_type(compression) == "GZIP"
@@ -142,8 +151,15 @@ def _read_framed(
         with _HashedFile(path, digest) as raw:
             file = gzip.GzipFile(fileobj=raw, mode="rb") if zipped else raw
             while (framed := _read_record(file)) is not None:
-                yield framed
+                if _checksum(framed[1]) == framed[2]:
+                    yield framed
+                elif damaged is None:
+                    raise ValueError("corrupted record, its checksum differs")
+                else:
+                    damaged.append(position)
                 position += 1
+    except FileNotFoundError as error:
+        raise DatasetError(f"shard {path} is missing; copy or build the dataset again") from error
     except (OSError, EOFError, ValueError, zlib.error) as error:
         raise DatasetError(
             f"shard {path}, record {position}: {error}; copy or build the dataset again"
@@ -178,10 +194,10 @@ class _HashedFile(io.BufferedReader):
 
 
 def _read_record(file: IO[bytes] | gzip.GzipFile) -> tuple[bytes, bytes, bytes] | None:
-    """Returns the next record with its header and footer, None at the end.
+    """Returns the next record with its header and footer, None at the end; it may be changed.
 
     Raises:
-        ValueError: It is cut short or changed.
+        ValueError: It is cut short, or its length is changed.
     """
     header = file.read(HEADER_BYTES)
     if not header:
@@ -196,8 +212,6 @@ def _read_record(file: IO[bytes] | gzip.GzipFile) -> tuple[bytes, bytes, bytes] 
     footer = file.read(FOOTER_BYTES)
     if len(record) + len(footer) < length + FOOTER_BYTES:
         raise ValueError(f"truncated record, {len(record)} bytes instead of {length}")
-    if _checksum(record) != footer:
-        raise ValueError("corrupted record, its checksum differs")
     return header, record, footer
 
 

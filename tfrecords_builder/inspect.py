@@ -142,6 +142,10 @@ def _program(config: InspectConfig) -> int:
 def _list(config: InspectConfig, info: DatasetInfo) -> None:
     if config.split is not None:
         info.split(config.split)
+    try:
+        info.verify(config.data_dir, checksums=False)
+    except DatasetError as error:
+        print(f"warning: {error}", file=sys.stderr)
     entries = read_index(config.data_dir, config.split)
     for entry in entries[: config.limit]:
         largest = max(entry.class_pixels, key=lambda code: entry.class_pixels[code], default=None)

@@ -52,8 +52,10 @@ class ShardFindings:
 
     readable: int = 0
     """Records that came out of the file."""
-    changed: bool = False
-    """Whether the file has its size but not its SHA-256."""
+    damaged: list[int] = field(default_factory=list)
+    """Positions of records whose checksum differs."""
+    broken_at: int | None = None
+    """Position from which on nothing can be read, if there is one."""
     records: list[SeenRecord | str] = field(default_factory=list)
     """Records in order; a sentence for one that cannot be decoded."""
     problems: list[str] = field(default_factory=list)
@@ -82,21 +84,37 @@ def check_shard(job: ShardCheck) -> ShardFindings:
     """Returns what one reading of a shard finds."""
     path, shard = job.folder / job.shard.file, job.shard
     found = ShardFindings(shift=LabelShift(enough_borders=job.enough_borders))
-    digest = hashlib.sha256()
+    digest, damaged = hashlib.sha256(), found.damaged
     try:
-        for record in read_records(path, job.info.compression, digest=digest):
-            where = f"{shard.file}, record {found.readable}"
+        for record in read_records(path, job.info.compression, digest=digest, damaged=damaged):
+            where = f"{shard.file}, record {found.readable + len(damaged)}"
             found.readable += 1
             _check_record(record, where, job.info, found)
     except DatasetError as error:
+        found.broken_at = found.readable + len(damaged)
         found.problems.append(str(error))
-    if found.readable != shard.records:
+    found.problems += [
+        f"{shard.file}, record {position}: corrupted record, its checksum differs; copy or build "
+        "the dataset again"
+        for position in damaged
+    ]
+    records = found.readable + len(damaged)
+    if found.broken_at is None and records != shard.records:
         found.problems.append(
-            f"{shard.file} has {found.readable} readable records; dataset.json says {shard.records}"
+            f"{shard.file} has {records} records; dataset.json says {shard.records}"
         )
-    whole = path.is_file() and path.stat().st_size == shard.bytes
-    found.changed = whole and digest.hexdigest() != shard.sha256
+    # What was found so far changes the SHA-256 as well.
+    if not found.problems and digest.hexdigest() != shard.sha256:
+        found.problems.append(
+            f"{shard.file} differs from its SHA-256; copy or build the dataset again"
+        )
     return found
+
+
+def is_lost(found: ShardFindings, position: int) -> bool:
+    """Returns whether damage that was found hides the record at a position."""
+    behind = found.broken_at is not None and position >= found.broken_at
+    return behind or position in found.damaged
 
 
 def _check_record(record: bytes, where: str, info: DatasetInfo, found: ShardFindings) -> None:

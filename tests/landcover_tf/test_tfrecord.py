@@ -93,6 +93,16 @@ def test_one_flipped_bit_names_file_and_record(tmp_path, position, message):
     assert f"shard {path}, {message}" in readable(path)
 
 
+def test_what_follows_a_changed_record_can_be_read(tmp_path):
+    path, damaged = tmp_path / "s", []
+    written(path)
+    data = bytearray(path.read_bytes())
+    data[29] ^= 4
+    path.write_bytes(data)
+    assert list(read_records(path, "none", damaged=damaged)) == [RECORDS[0], RECORDS[2]]
+    assert damaged == [1]
+
+
 @pytest.mark.parametrize(
     ("size", "message"),
     [
@@ -118,6 +128,6 @@ def test_damaged_gzip_and_missing_files_are_named(tmp_path):
     assert f"shard {path}, record" in readable(path, "gzip")
     assert "not a gzipped file" in (written(path), readable(path, "gzip"))[1].lower()
     path.unlink()
-    assert "No such file" in readable(path)
+    assert readable(path) == f"shard {path} is missing; copy or build the dataset again"
     with pytest.raises(DatasetError, match="none or gzip, got 'lzma'"):
         list(read_records(path, "lzma"))

@@ -48,7 +48,7 @@ def test_a_built_dataset_is_sound(built, tmp_path, capsys):
     assert json.loads((tmp_path / "v.json").read_text())["problems"] == []
 
 
-def test_one_flipped_byte_names_shard_and_record(writable, capsys):
+def test_one_flipped_byte_is_one_problem_and_hides_no_other_record(writable, capsys):
     info = DatasetInfo.load(writable)
     shard = info.split("train").shards[0]
     path = writable / shard.file
@@ -56,24 +56,40 @@ def test_one_flipped_byte_names_shard_and_record(writable, capsys):
     data[shard.bytes // shard.records + 500] ^= 1  # Inside the second record.
     path.write_bytes(data)
     assert validate.main([str(writable)]) == 1
+    records = sum(split.records for split in info.splits.values())
     text = capsys.readouterr().out
-    assert f"{shard.file} differs from its SHA-256" in text
-    assert f"{shard.file}, record 1: corrupted record" in text
+    assert f"{shard.file}, record 1: corrupted record, its checksum differs; copy" in text
+    assert f"{records - 1} records read, 1 problems" in text
 
 
-def test_a_shard_cut_short_names_shard_and_record(writable):
+def test_a_shard_cut_short_is_one_problem(writable):
     shard = DatasetInfo.load(writable).split("train").shards[0]
     path = writable / shard.file
     path.write_bytes(path.read_bytes()[:-100])
-    text = problems(writable)
-    assert f"has {shard.bytes - 100} bytes instead of {shard.bytes}" in text
-    assert f"{shard.file}, record {shard.records - 1}: truncated record" in text
+    (problem,) = validate.validate(writable).problems
+    assert f"{shard.file}, record {shard.records - 1}: truncated record" in problem
 
 
-def test_a_missing_shard_is_named(writable):
+def test_a_missing_shard_is_one_problem_and_a_warning_of_the_list(writable, capsys):
     shard = DatasetInfo.load(writable).split("train").shards[0]
     (writable / shard.file).unlink()
-    assert f"{shard.file} is missing" in problems(writable)
+    (problem,) = validate.validate(writable).problems
+    assert problem.endswith(f"{shard.file} is missing; copy or build the dataset again")
+    assert inspect.main([str(writable)]) == 0
+    assert f"warning: dataset {writable} is damaged: {shard.file} is missing;" in (
+        capsys.readouterr().err
+    )
+
+
+def test_a_sound_shard_of_another_dataset_is_found(writable):
+    def spoil(patches):
+        patches.reverse()
+
+    before = (writable / "dataset.json").read_bytes()
+    rewrite(writable, spoil)
+    (writable / "dataset.json").write_bytes(before)
+    (problem,) = validate.validate(writable).problems
+    assert "differs from its SHA-256" in problem
 
 
 def test_wrong_codes_and_values_are_found(writable):
