@@ -7,6 +7,7 @@ done and dataset.json comes last, so what was killed half-way never looks finish
 import json
 import math
 import shutil
+import sys
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
@@ -85,6 +86,12 @@ def _make(config: BuildConfig, found: BuildInput, work: Path) -> _Made:
         _run(pool, patches.scan, jobs, [job.scan_path for job in jobs], "looking at scenes")
         plan = make_plan(jobs, found, config)
         print(summary(plan, found, config))
+        if not plan.kept("val"):
+            print(
+                "warning: the dataset has no validation split, which landcover train needs; give a "
+                "--val-fraction above 0, or prescribe val where splits are prescribed",
+                file=sys.stderr,
+            )
         shard_jobs = _shard_jobs(plan, found, config, work)
         flat = [job for group in shard_jobs.values() for job in group]
         shards.reserve(flat)

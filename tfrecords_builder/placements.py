@@ -92,4 +92,4 @@ def _advice(config: BuildConfig) -> str:
         parts.append("another --block-size-m")
     elif config.split != "random":
         parts.append("--split blocks if images cover the same ground")
-    return ", ".join([*parts, "more input, or --val-fraction 0 or --test-fraction 0"])
+    return ", ".join([*parts, "more input, or --test-fraction 0"])

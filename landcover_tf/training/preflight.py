@@ -56,6 +56,12 @@ def write_settings(config: TrainConfig, found: Preflight) -> None:
 
 
 def _check_splits(info: DatasetInfo) -> None:
+    if "val" not in info.splits or not info.splits["val"].records:
+        raise DatasetError(
+            f"dataset {info.name} has no validation patch, and training needs some to choose its "
+            "best epoch; build it with a --val-fraction above 0, or prescribe val where splits are "
+            "prescribed"
+        )
     for name in ("train", "val"):
         if not info.split(name).class_pixels:
             raise DatasetError(f"split {name!r} of dataset {info.name} has no labelled pixel")

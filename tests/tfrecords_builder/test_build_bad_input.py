@@ -13,6 +13,9 @@ from fakes.prepare_program import run as prepare
 from fakes.prepare_program import write_labels
 
 from landcover_tf.dataset_info import DatasetInfo
+from landcover_tf.errors import DatasetError
+from landcover_tf.training.config import TrainConfig
+from landcover_tf.training.preflight import check
 from landcover_tf.upsampling import Upsampling
 from tfrecords_builder.__main__ import main
 from tfrecords_builder.checks import dataset_upsampling
@@ -75,6 +78,13 @@ def test_too_few_patches_for_the_splits_say_what_to_do(tmp_path, capsys):
     # Four patches, whose centres lie in two blocks.
     message = fails(write_pairs(tmp_path / "data", scenes=1, size=56), tmp_path, capsys)
     assert "need at least 3 blocks, but the patches lie in 2; use a smaller --patch-size" in message
+
+
+def test_a_dataset_that_cannot_be_trained_is_told(pairs, tmp_path, capsys):
+    assert main(arguments(pairs, tmp_path / "o", "--val-fraction", "0")) == 0
+    assert "no validation split, which landcover train needs; give" in capsys.readouterr().err
+    with pytest.raises(DatasetError, match="build it with a --val-fraction above 0"):
+        check(TrainConfig(data_dir=tmp_path / "o", output_dir=tmp_path / "run"))
 
 
 def test_a_prescribed_split_without_labels_is_refused(broken, tmp_path, capsys):

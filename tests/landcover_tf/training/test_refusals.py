@@ -26,7 +26,7 @@ from landcover_tf.training.preflight import check, write_settings
     ("changes", "message"),
     [
         ({"train": 0}, "split 'train' of dataset small is empty"),
-        ({"val": 0}, "split 'val' of dataset small is empty"),
+        ({"val": 0}, "dataset small has no validation patch, .*; build it with a --val-fraction"),
         ({"codes": (10,)}, r"the training split of small has 1 \(water\); add labelled scenes"),
         ({"codes": (255,)}, r"the training split of small has 0 \(none\)"),
     ],
