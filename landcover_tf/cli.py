@@ -10,6 +10,7 @@ import dataclasses
 import io
 import json
 import os
+import shlex
 import signal
 import sys
 import tomllib
@@ -79,6 +80,12 @@ def command(prog: str, argv: list[str] | None) -> str:
     if argv is not None or spec is None:
         return prog
     return f"python -m {spec.name.removesuffix('.__main__')}"
+
+
+def print_next(program: str, **flags: str | Path) -> None:
+    """Prints the command that usually follows on a program's own output."""
+    words = [f"--{name.replace('_', '-')} {shlex.quote(str(v))}" for name, v in flags.items()]
+    print(f"next: landcover {' '.join([program, *words])}")
 
 
 def parse(config_class: type[Config], argv: list[str] | None = None, *, prog: str) -> Config:

@@ -92,6 +92,7 @@ def _program(config: EvaluateConfig) -> None:
         text = evaluate_run(run, folder, settings)
     cli.write_config(config, run.evaluation(config.split) / "config.json")
     print(f"{text}\n\nwrote {run.evaluation(config.split)}")
+    cli.print_next("export", run_dir=config.run_dir, output_dir="export")
 
 
 if __name__ == "__main__":

@@ -130,6 +130,12 @@ def _export(config: ExportConfig, run: RunFolder, model_folder: Path) -> None:
             "SavedModel on random images only; give the run its dataset back for a real check",
             file=sys.stderr,
         )
+    cli.print_next(
+        "predict",
+        model_path=model_folder.parent,
+        input_image="PRODUCT.SAFE",
+        output_map="map/map.tif",
+    )
 
 
 if __name__ == "__main__":

@@ -93,13 +93,20 @@ def _prepare(config: PrepareConfig) -> int:
         jobs=config.jobs,
         scheduler=config.scheduler,
     )
-    return run(
+    code = run(
         config.sentinel2_dir,
         config.output_dir,
         settings_of(config),
         options,
         begin=lambda: cli.write_config(config, config.output_dir / "prepare.json"),
     )
+    if code == 0 and not config.check_only:
+        if config.ground_truth:
+            cli.print_next("build", data_dir=config.output_dir, output_dir="dataset")
+        else:
+            images = config.output_dir
+            cli.print_next("predict", model_path="export", input_image=images, output_map="maps")
+    return code
 
 
 def settings_of(config: PrepareConfig) -> "Settings":

@@ -21,6 +21,8 @@ def _program(config: PredictConfig) -> None:
         # `predict_all` says itself, in a sentence, which rasters have no place on Earth.
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         predict_all(config)
+    if config.output_map.suffix and not config.plan:
+        cli.print_next("assess design", map=config.output_map, output_dir="sample")
 
 
 if __name__ == "__main__":

@@ -95,5 +95,7 @@ def draw_points(config: DesignConfig) -> None:
         print(f"--target-se {config.target_se:g} is out of reach: these are all pixels of the map")
     print(
         f"{total} points, expected standard error of overall accuracy {design.expected_se:.4f}: "
-        f"{config.output_dir / 'points.gpkg'}"
+        f"{config.output_dir / 'points.gpkg'}; fill in its column `reference`"
     )
+    points = config.output_dir / "points.gpkg"
+    cli.print_next("assess estimate", map=config.map, reference=points)

@@ -1,4 +1,5 @@
 import json
+import shlex
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -117,6 +118,13 @@ def test_exit_codes(capsys):
     assert "--sise" in capsys.readouterr().err
     assert cli.run(Config, fails, ["--help"], prog="x") == 0
     assert "Input folder." in capsys.readouterr().out
+
+
+def test_the_next_command_can_be_copied_into_a_shell(capsys):
+    cli.print_next("assess design", map=Path("my maps/map.tif"), output_dir="sample")
+    said = capsys.readouterr().out
+    words = ["landcover", "assess", "design", "--map", "my maps/map.tif", "--output-dir", "sample"]
+    assert shlex.split(said.removeprefix("next: ")) == words
 
 
 def test_the_landcover_command_lists_its_programs(capsys):
