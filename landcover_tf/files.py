@@ -153,6 +153,25 @@ def write_csv(path: str | Path, head: Sequence[str], rows: Iterable[Sequence[Any
     write_text(path, table.getvalue())
 
 
+def read_csv(path: Path) -> tuple[list[str], list[dict[str, str | None]], str]:
+    """Returns the columns, the rows and the separator of a table in UTF-8.
+
+    Spreadsheets of countries with a decimal comma separate by semicolons. A row that is too short
+    holds None, one that is too long has a key None.
+
+    Raises:
+        UnicodeDecodeError, csv.Error, OSError: It is no such table.
+    """
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        first = file.readline()
+        file.seek(0)
+        separator = ";" if first.count(";") > first.count(",") else ","
+        reader = csv.DictReader(file, delimiter=separator, skipinitialspace=True)
+        columns = [name.strip() for name in reader.fieldnames or ()]
+        reader.fieldnames = columns
+        return columns, list(reader), separator
+
+
 def json_number(value: float) -> float | None:
     """Returns a number as JSON can hold it: None for NaN and the infinities."""
     return float(value) if math.isfinite(value) else None

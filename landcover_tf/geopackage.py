@@ -4,6 +4,7 @@ A GeoPackage is a SQLite file with a few prescribed tables (OGC 12-128r18); it n
 library, which would be a heavy dependency for one layer.
 """
 
+import math
 import sqlite3
 import struct
 from collections.abc import Iterable, Mapping, Sequence
@@ -70,7 +71,9 @@ class PointTable:
     rows: Sequence[Mapping[str, Any]]
     """Attributes of each point, without its geometry."""
     x: Sequence[float]
+    """NaN without a geometry."""
     y: Sequence[float]
+    """NaN without a geometry."""
     crs: CRS | None
 
 
@@ -240,12 +243,17 @@ def _crs(connection: sqlite3.Connection, srs_id: int, path: Path) -> CRS | None:
 
 
 def _coordinates(blob: object, path: Path) -> tuple[float, float]:
-    """Returns x and y of a point in GeoPackage binary; of a multi-point with one member too."""
+    """Returns x and y of a point in GeoPackage binary; of a multi-point with one member too.
+
+    They are NaN for an empty geometry.
+    """
     try:
+        if blob is None:
+            return math.nan, math.nan
+        if not isinstance(blob, bytes) or blob[:2] != b"GP":
+            raise SampleError(f"{path} has a feature whose geometry is none; restore the file")
         # Bit 4: empty geometry.
-        if not isinstance(blob, bytes) or blob[:2] != b"GP" or blob[3] & 0b10000:
-            raise SampleError(f"{path} has a feature without geometry; remove it or place it")
-        return _position(blob, path)
+        return (math.nan, math.nan) if blob[3] & 0b10000 else _position(blob, path)
     except (IndexError, struct.error) as error:
         raise SampleError(
             f"{path} has a feature whose geometry is damaged ({error}); restore the file or remove "

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from landcover_tf.dataset_info import ProductInfo
 from landcover_tf.errors import DatasetError
+from landcover_tf.files import read_csv
 from landcover_tf.sentinel2.prepared import (
     DOCUMENT,
     IMAGE,
@@ -129,17 +130,16 @@ def _by_name(folder: Path) -> dict[Path, Path]:
 
 def _listed_pairs(path: Path) -> list[Source]:
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            columns, rows = tuple(reader.fieldnames or ()), list(reader)
+        columns, rows, _ = read_csv(path)
     except (UnicodeDecodeError, csv.Error) as error:
         raise DatasetError(f"{path} is no CSV in UTF-8: {error}") from error
-    unknown = [name for name in columns if name not in PAIR_COLUMNS]
-    if unknown or not {"image", "label"} <= set(columns):
+    names = [name.lower() for name in columns]
+    if not {"image", "label"} <= set(names) <= set(PAIR_COLUMNS):
         raise DatasetError(
             f"{path} has the columns {', '.join(columns) or 'none'}; expected image, label "
             "and, as needed, group, split, validity, product"
         )
+    rows = [{name and name.lower(): text for name, text in row.items()} for row in rows]
     return [_listed_pair(path, number, row) for number, row in enumerate(rows, start=2)]
 
 
@@ -147,6 +147,9 @@ def _listed_pair(path: Path, line: int, row: dict[str, str | None]) -> Source:
     values = {name: (text or "").strip() for name, text in row.items() if name is not None}
     if not values["image"] or not values["label"]:
         raise DatasetError(f"{path}, line {line}, lacks an image or a label")
+    for column in {"image", "label", "validity"} & values.keys():
+        if not (path.parent / values[column]).exists():  # Lists of Windows have its separator.
+            values[column] = values[column].replace("\\", "/")
     image = path.parent / values["image"]
     stem = Path(values["image"]).with_suffix("")
     # Absolute paths and parents say where the list was made, not what the image is.

@@ -15,6 +15,7 @@ from landcover_tf.legend import IGNORED, Crosswalk
 from landcover_tf.raster_windows import RASTERIO_ERRORS
 
 OUTSIDE = "outside the map"
+UNPLACED = "without a position"
 NODATA = "where the map has no class"
 UNLABELLED_POINTS = "without a reference class"
 UNKNOWN = "of an unknown class"
@@ -85,6 +86,7 @@ def match(
     # A point coded as the legend's own no data was not labelled either.
     nodata = (reference < 0) & (points.reference == class_map.legend.nodata)
     reasons = {
+        UNPLACED: np.isnan(points.x) | np.isnan(points.y),
         UNLABELLED_POINTS: (points.reference == UNLABELLED) | nodata,
         UNKNOWN: reference < 0,
         OUTSIDE: ~inside & (not keep_unmapped),

@@ -11,11 +11,14 @@ from rasterio.crs import CRS
 from rasterio.errors import CRSError
 
 from landcover_tf.errors import SampleError
+from landcover_tf.files import read_csv
 from landcover_tf.geopackage import read_points
 from landcover_tf.legend import Legend
 
 UNLABELLED = -1
 GEOGRAPHIC = "EPSG:4326"
+_EMPTY = ("", "na", "n/a", "nan", "null")
+"""What programs write into a cell without a value, in small letters."""
 _PAIRS = (("x", "y"), ("lon", "lat"), ("longitude", "latitude"))
 """Columns that hold a position, in small or capital letters; all but the first are degrees."""
 
@@ -26,9 +29,9 @@ class ReferencePoints:
 
     ids: tuple[str, ...]
     x: np.ndarray
-    """float64 [points]"""
+    """float64 [points], NaN without a position"""
     y: np.ndarray
-    """float64 [points]"""
+    """float64 [points], NaN without a position"""
     crs: CRS | None
     """None where the file does not say."""
     reference: np.ndarray
@@ -55,7 +58,7 @@ def load_points(
         path: GeoPackage, or CSV with columns x and y, or lon and lat.
         legend: Of the map; its class names may stand for codes of strata.
         reference_legend: Whose class names may stand for codes of the reference.
-        column: Column of the reference class.
+        column: Column of the reference class, in any letters.
         crs: Reference system of a CSV file's positions, or of a GeoPackage that names none.
         crs_of_x_y: That of columns x and y when `crs` is None.
         layer: Layer of a GeoPackage that has several of points.
@@ -80,22 +83,23 @@ def load_points(
         raise SampleError(f"{path} must be a GeoPackage (.gpkg) or a table (.csv)")
     if not rows:
         raise SampleError(f"{path} has no points")
+    names = {str(name).strip().lower(): name for name in rows[0]}
+    column = column if column in rows[0] else names.get(column.lower(), column)
     if column not in rows[0]:
         raise SampleError(
             f"{path} has no column {column!r}; it has {', '.join(rows[0])}; name the one with the "
             "reference class with --reference-column"
         )
-    names = {str(name).strip().lower(): name for name in rows[0]}
     identify = next((names[name] for name in ("id", "fid") if name in names), None)
     ids = tuple(str(row[identify]) if identify else str(i) for i, row in enumerate(rows, 1))
-    with_stratum &= "stratum" in rows[0]
+    stratum = names.get("stratum") if with_stratum else None
     return ReferencePoints(
         ids=ids,
         x=x,
         y=y,
         crs=system,
         reference=_codes(rows, column, reference_legend, ids, path),
-        stratum=_codes(rows, "stratum", legend, ids, path) if with_stratum else None,
+        stratum=_codes(rows, stratum, legend, ids, path) if stratum else None,
     )
 
 
@@ -109,18 +113,14 @@ def _read_csv(
     path: Path, crs: str | None, crs_of_x_y: str | None
 ) -> tuple[list[dict[str, Any]], np.ndarray, np.ndarray, CRS | None]:
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            first = file.readline()
-            file.seek(0)
-            # Spreadsheets of countries with a decimal comma separate by semicolons.
-            delimiter = ";" if first.count(";") > first.count(",") else ","
-            rows: list[dict[str, Any]] = list(csv.DictReader(file, delimiter=delimiter))
+        _, table, separator = read_csv(path)
     except UnicodeDecodeError as error:
         raise SampleError(
             f"{path} is not a table in UTF-8 ({error}); save it as CSV UTF-8, as spreadsheets offer"
         ) from error
     except (OSError, csv.Error) as error:
         raise SampleError(f"cannot read {path}: {error}") from error
+    rows: list[dict[str, Any]] = list(table)
     if not rows:
         return [], np.zeros(0), np.zeros(0), None
     ragged = [str(i) for i, row in enumerate(rows, 1) if None in row or None in row.values()]
@@ -132,17 +132,32 @@ def _read_csv(
     pair = next((p for p in _PAIRS if set(p) <= set(columns)), None)
     if pair is None:
         raise SampleError(f"{path} needs columns x and y, or lon and lat; it has {[*rows[0]]}")
-    try:
-        x, y = (np.array([_number(row[columns[name]], delimiter) for row in rows]) for name in pair)
-    except (TypeError, ValueError) as error:
-        raise SampleError(f"{path} has a position that is not a number: {error}") from error
+    x, y = (_numbers(rows, columns[name], separator, path) for name in pair)
     wanted = crs or (crs_of_x_y if pair == _PAIRS[0] else GEOGRAPHIC)
     return rows, x, y, _system(wanted) if wanted else None
 
 
-def _number(cell: str, delimiter: str) -> float:
-    """Returns a number of a table, which has a decimal comma only where commas separate nothing."""
-    return float(cell.replace(",", ".") if delimiter == ";" else cell)
+def _numbers(
+    rows: Sequence[Mapping[str, Any]], column: str, separator: str, path: Path
+) -> np.ndarray:
+    """Returns a column of coordinates, float64 [points], NaN where there is none.
+
+    Decimal commas occur only where commas separate nothing.
+    """
+    values = np.full(len(rows), np.nan)
+    for i, row in enumerate(rows):
+        text = row[column].strip()
+        text = text.replace(",", ".") if separator == ";" else text
+        if text.lower() in _EMPTY:
+            continue
+        try:
+            values[i] = float(text)
+        except ValueError as error:
+            raise SampleError(
+                f"{path}: point {i + 1} (counted from 1) has {column} {row[column]!r}, which is "
+                "not a number"
+            ) from error
+    return values
 
 
 def _layer_system(own: CRS | None, wanted: str | None, path: Path) -> CRS | None:
@@ -173,15 +188,18 @@ def _codes(
     path: Path,
 ) -> np.ndarray:
     """Returns a column as codes; class names are translated, empty cells are UNLABELLED."""
-    codes = {c.name: c.code for c in legend.classes}
+    codes = {c.name.lower(): c.code for c in legend.classes} | {
+        c.name: c.code for c in legend.classes
+    }
     values = np.full(len(rows), UNLABELLED, np.int64)
     for i, row in enumerate(rows):
         cell = row[column]
         text = "" if cell is None else str(cell).strip()
-        if text == "":
+        code = codes.get(text, codes.get(text.lower()))
+        if code is None and text.lower() in _EMPTY:
             continue
         try:
-            number = float(codes.get(text, text))
+            number = float(text if code is None else code)
         except ValueError:
             number = np.nan
         # NaN is not equal to its floor; what int64 cannot hold is no code.

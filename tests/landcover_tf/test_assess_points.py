@@ -3,6 +3,7 @@
 import csv
 import re
 
+import numpy as np
 import pytest
 from fakes.assessed_map import (
     change,
@@ -54,7 +55,7 @@ def test_points_of_another_crs_and_class_names_give_the_same(world):
         ("UPDATE points SET reference = 1e18 WHERE id = 7", r"classes \[10{18}\]"),
         ("UPDATE points SET reference = 77 WHERE id = 7", r"classes \[77\].*at points 7"),
         ("UPDATE points SET stratum = 20 WHERE stratum = 10", "were moved"),
-        ("UPDATE points SET geom = NULL WHERE id = 7", "without geometry"),
+        ("UPDATE points SET geom = 7 WHERE id = 7", "whose geometry is none"),
     ],
 )  # fmt: skip
 def test_bad_points_end_with_one_sentence(world, capsys, sql, message):
@@ -132,7 +133,7 @@ def test_the_layer_of_a_geopackage_with_several(world, capsys):
 
 def test_a_place_that_is_not_on_earth_is_outside_the_map(world):
     (world / "points.csv").write_text(
-        "id,lon,lat,reference\na,21,95,10\nb,nan,39.7,10\nc,21.005,39.745,10\n"
+        "id,lon,lat,reference\na,21,95,10\nb,inf,39.7,10\nc,21.005,39.745,10\n"
     )
     code, values = estimate(world, world / "points.csv", "--not-a-probability-sample")
     assert code == 0
@@ -143,6 +144,30 @@ def test_a_place_that_is_not_on_earth_is_outside_the_map(world):
         (world / "points.csv").write_text(table.replace("id,", f"{name},", 1))
         _, again = estimate(world, world / "points.csv", "--not-a-probability-sample")
         assert again["points"] == values["points"]
+
+
+def test_cells_that_programs_write_for_nothing_are_empty(world, capsys):
+    """pandas writes nan, R writes NA; a class name may be in any letters."""
+    table = "ID,X,Y,Reference\n" + "".join(
+        f"p{number},{x},4399745,{text}\n"
+        for number, (x, text) in enumerate(
+            [("", 10), ("NA", 10), (500455, "NA"), (500465, "nan"), (500475, "Forests"),
+             (500485, "WATER bodies"), (500495, "null")]
+        )
+    )  # fmt: skip
+    path = world / "points.csv"
+    path.write_text(table)
+    code, values = estimate(world, path, "--not-a-probability-sample")
+    assert code == 0
+    assert values["points"]["excluded"] == {
+        "without a position": ["p0", "p1"],
+        "without a reference class": ["p2", "p3", "p6"],
+    }
+    matrix = np.array(values["confusion_counts"])
+    assert matrix.sum(axis=0)[[1, 5]].tolist() == [1, 1]
+    path.write_text(table.replace("500455", "here"))
+    assert estimate(world, path, "--not-a-probability-sample")[0] == 2
+    assert "point 3 (counted from 1) has X 'here', which is not a" in capsys.readouterr().err
 
 
 def test_contradicting_labels_of_one_pixel_are_refused(world, capsys):

@@ -4,6 +4,7 @@ import resource
 import sqlite3
 import struct
 
+import numpy as np
 import pytest
 from rasterio.crs import CRS
 
@@ -81,10 +82,18 @@ def test_geometries_that_other_programs_write(tmp_path):
     assert (found.x, found.y) == ([7, 3], [8, 4])
 
 
+@pytest.mark.parametrize("geometry", ["NULL", "X'475000110000000001010000000000000000'"])
+def test_a_feature_without_geometry_has_no_position(tmp_path, geometry):
+    path = write(tmp_path / "a.gpkg", CRS.from_epsg(32634))
+    with sqlite3.connect(path) as connection:
+        connection.execute(f"UPDATE points SET geom = {geometry} WHERE id = 2")
+    found = read_points(path)
+    assert np.isnan([found.x, found.y]).tolist() == [[False, True], [False, True]]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("UPDATE points SET geom = NULL", "without geometry"),
         ("DELETE FROM gpkg_geometry_columns", "one layer of points, it has: none"),
         ("UPDATE gpkg_geometry_columns SET srs_id = 99", "does not define it"),
         ("UPDATE gpkg_geometry_columns SET column_name = 'shape'", "no column 'shape'"),
@@ -92,7 +101,7 @@ def test_geometries_that_other_programs_write(tmp_path):
             "UPDATE gpkg_spatial_ref_sys SET organization = 'NONE', definition = X'00'",
             "unknown reference system",
         ),
-        ("UPDATE points SET geom = 7", "without geometry"),
+        ("UPDATE points SET geom = 7", "whose geometry is none"),
         ("UPDATE points SET geom = X'4750'", "geometry is damaged"),
         ("UPDATE points SET geom = X'4750000100000000'", "geometry is damaged"),
         ("UPDATE points SET geom = X'47500001000000000101000000'", "geometry is damaged"),

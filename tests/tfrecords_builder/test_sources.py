@@ -60,6 +60,21 @@ def test_a_list_gives_group_split_and_product(rasters):
     ]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Image;Label; Group\r\nimages/a.tif;labels/a.tif;g1\r\n",
+        "image, label, group\nimages/a.tif, labels/a.tif, g1\n\n",
+        "IMAGE,label,group\nimages\\a.tif,labels\\a.tif,g1\n",
+    ],
+    ids=["semicolons", "spaces", "back-slashes"],
+)
+def test_a_list_may_be_written_as_spreadsheets_and_windows_do(rasters, text):
+    (source,) = listed(rasters, text)
+    assert (source.id, source.group) == ("images/a", "g1")
+    assert (source.image, source.label) == (rasters / "images/a.tif", rasters / "labels/a.tif")
+
+
 def test_absolute_paths_are_named_by_file(rasters):
     (source,) = listed(rasters, f"image,label\n{rasters}/images/a.tif,{rasters}/labels/a.tif\n")
     assert source.id == "a"
