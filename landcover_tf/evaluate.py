@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from landcover_tf import cli, flag_ranges
+from landcover_tf.config_parts import part
 from landcover_tf.errors import ConfigError
 from landcover_tf.files import require_writable
 from landcover_tf.quiet import start_tensorflow
@@ -76,18 +77,8 @@ def _program(config: EvaluateConfig) -> None:
     from landcover_tf.evaluation.run import Settings, evaluate_run
     from landcover_tf.training.faults import explained
 
-    settings = Settings(
-        split=config.split,
-        batch_size=config.batch_size,
-        calibration=config.calibration,
-        tta=config.tta,
-        baseline=None if config.baseline == "none" else config.baseline,
-        baseline_context=config.baseline_context,
-        baseline_pixels=config.baseline_pixels,
-        bootstrap_samples=config.bootstrap_samples,
-        pictures=config.pictures,
-        seed=config.seed,
-    )
+    baseline = None if config.baseline == "none" else config.baseline
+    settings = part(Settings, config, baseline=baseline)
     with explained(folder, memory_advice="lower --batch-size"):
         text = evaluate_run(run, folder, settings)
     cli.write_config(config, run.evaluation(config.split) / "config.json")

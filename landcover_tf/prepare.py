@@ -3,14 +3,12 @@
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from landcover_tf import cli, flag_ranges
+from landcover_tf.config_parts import part
 from landcover_tf.errors import ConfigError
 from landcover_tf.upsampling import Resampling, Sharpening
-
-if TYPE_CHECKING:
-    from landcover_tf.sentinel2.settings import Settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,21 +81,13 @@ def main(argv: list[str] | None = None) -> int:
 
 def _prepare(config: PrepareConfig) -> int:
     from landcover_tf.sentinel2.batch import run
-    from landcover_tf.sentinel2.settings import Options
+    from landcover_tf.sentinel2.settings import Options, Settings
 
-    options = Options(
-        checksums=config.checksums,
-        check_only=config.check_only,
-        keep_going=config.keep_going,
-        overwrite=config.overwrite,
-        jobs=config.jobs,
-        scheduler=config.scheduler,
-    )
     code = run(
         config.sentinel2_dir,
         config.output_dir,
-        settings_of(config),
-        options,
+        part(Settings, config),
+        part(Options, config),
         begin=lambda: cli.write_config(config, config.output_dir / "prepare.json"),
     )
     if code == 0 and not config.check_only:
@@ -107,27 +97,6 @@ def _prepare(config: PrepareConfig) -> int:
             images = config.output_dir
             cli.print_next("predict", model_path="export", input_image=images, output_map="maps")
     return code
-
-
-def settings_of(config: PrepareConfig) -> "Settings":
-    """Returns how a scene is made by a command."""
-    from landcover_tf.sentinel2.settings import Settings
-
-    return Settings(
-        resampling=config.resampling,
-        sharpening=config.sharpening,
-        cloud_source=config.cloud_source,
-        cloud_mask=config.cloud_mask,
-        cloud_mask_values=config.cloud_mask_values,
-        cloud_buffer_m=config.cloud_buffer_m,
-        cloud_shadows=config.cloud_shadows,
-        shadow_nir_reflectance=config.shadow_nir_reflectance,
-        s2cloudless_resolution_m=config.s2cloudless_resolution_m,
-        ground_truth=config.ground_truth,
-        source_legend=config.source_legend,
-        legend=config.legend,
-        unknown_labels=config.unknown_labels,
-    )
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ Defaults are those of `PredictConfig`, where most fields are explained.
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from landcover_tf.config_parts import part
 from landcover_tf.errors import ConfigError
 from landcover_tf.legend import Legend
 from serving.config import (
@@ -113,45 +114,16 @@ class PredictionOptions:
 def options_of(config: PredictConfig) -> PredictionOptions:
     """Returns the options that the flags stand for."""
     return PredictionOptions(
-        network=NetworkOptions(
-            mode=config.mode,
-            patch_size=config.patch_size,
-            patch_overlap=config.patch_overlap,
-            weighting=config.weighting,
-            batch_size=config.batch_size,
+        network=part(
+            NetworkOptions,
+            config,
             margin_px=config.margin,
-            tta=config.tta,
-            engine=config.engine,
-            precision=config.precision,
-            server=config.server,
             server_timeout_s=config.server_timeout,
-            memory_gb=config.memory_gb,
         ),
-        source=SourceOptions(
-            assume_bands=config.assume_bands,
-            resample=config.resample,
-            resampling=config.resampling,
-            sharpening=config.sharpening,
-            mask_clouds=config.mask_clouds,
-        ),
-        cleaning=CleaningOptions(
-            refine=config.refine,
-            refine_window=config.refine_window,
-            majority=config.majority,
-            min_object_px=config.min_object_size,
-            sieve=config.sieve,
-        ),
-        outputs=OutputOptions(
-            # A mosaic is decided by confidence.
-            confidence=config.confidence or config.mosaic,
-            probabilities=config.probabilities,
-            entropy=config.entropy,
-            vector=config.vector,
-            stac=config.stac,
-            picture=config.picture,
-            truth=config.truth,
-            request_log=config.request_log,
-        ),
+        source=part(SourceOptions, config),
+        cleaning=part(CleaningOptions, config, min_object_px=config.min_object_size),
+        # A mosaic is decided by confidence.
+        outputs=part(OutputOptions, config, confidence=config.confidence or config.mosaic),
         uncertain_below=config.uncertain_below,
         overwrite=config.overwrite,
     )

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -31,7 +31,7 @@ class Survey:
     reference_column: str
     reference_legend: str | None
     points_crs: str | None
-    unknown_labels: str
+    unknown_labels: Literal["error", "ignore"]
     design: Path | None
     strata_map: Path | None
     strata_legend: str | None

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from landcover_tf import cli, flag_ranges
+from landcover_tf.config_parts import part
 from landcover_tf.errors import ConfigError
 
 
@@ -66,17 +67,7 @@ def draw_points(config: DesignConfig) -> None:
     design = draw_sample(
         class_map,
         config.output_dir,
-        Request(
-            target_se=None if config.samples else config.target_se,
-            samples=config.samples,
-            expected_accuracy=config.expected_accuracy,
-            allocation=config.allocation,
-            min_per_class=config.min_per_class,
-            seed=config.seed,
-            image=config.image,
-            picture_m=config.picture_m,
-            rows_per_strip=config.rows_per_strip,
-        ),
+        part(Request, config, target_se=None if config.samples else config.target_se),
     )
     cli.write_config(config, config.output_dir / "assess_design.json")
     if class_map.legend_assumed:

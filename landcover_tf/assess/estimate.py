@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from landcover_tf import cli, flag_ranges
+from landcover_tf.config_parts import part
 from landcover_tf.errors import ConfigError
 
 
@@ -83,24 +84,11 @@ def estimate_accuracy(config: EstimateConfig) -> None:
     from landcover_tf.accuracy.estimation import Survey, estimate_survey
 
     values = estimate_survey(
-        Survey(
-            map=config.map,
-            legend=config.legend,
-            exclude_codes=config.exclude_codes,
-            reference=config.reference,
-            layer=config.layer,
-            reference_column=config.reference_column,
-            reference_legend=config.reference_legend,
-            points_crs=config.points_crs,
-            unknown_labels=config.unknown_labels,
-            design=config.design,
-            strata_map=config.strata_map,
-            strata_legend=config.strata_legend,
+        part(
+            Survey,
+            config,
             probability_sample=not config.not_a_probability_sample,
-            leave_out_strata=config.leave_out_strata,
-            probabilities=config.probabilities,
             confidence=config.confidence_level,
-            rows_per_strip=config.rows_per_strip,
         )
     )
     folder = config.output_dir or config.reference.parent / "assessment"

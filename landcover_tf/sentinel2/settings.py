@@ -22,7 +22,7 @@ class Settings:
     cloud_buffer_m: float
     cloud_shadows: bool
     shadow_nir_reflectance: float
-    s2cloudless_resolution_m: int
+    s2cloudless_resolution_m: Literal[60, 120]
     ground_truth: Path | None
     source_legend: str
     legend: str

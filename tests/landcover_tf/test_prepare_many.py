@@ -16,12 +16,13 @@ from fakes.tiny_safe import ULX, ULY, band_file, gml, square, zip_safe
 from rasterio.transform import Affine
 
 from landcover_tf import files
+from landcover_tf.config_parts import part
 from landcover_tf.files import atomic_folder
-from landcover_tf.prepare import PrepareConfig, settings_of
+from landcover_tf.prepare import PrepareConfig
 from landcover_tf.sentinel2.label_rasters import find_label_rasters
 from landcover_tf.sentinel2.preparation import prepare_product
 from landcover_tf.sentinel2.prepared import PreparedScene, find_prepared_scenes
-from landcover_tf.sentinel2.settings import Job
+from landcover_tf.sentinel2.settings import Job, Settings
 
 
 def temporary_of(folder):
@@ -240,8 +241,8 @@ def test_a_job_brings_its_own_label_rasters(tmp_path):
     path = product(tmp_path / "in")
     truth = tmp_path / "truth"
     write_labels(truth / "labels.tif", np.full((SIZE, SIZE), 10))
-    settings = settings_of(
-        PrepareConfig(sentinel2_dir=path, output_dir=tmp_path / "out", ground_truth=truth)
+    settings = part(
+        Settings, PrepareConfig(sentinel2_dir=path, output_dir=tmp_path / "out", ground_truth=truth)
     )
     labels = tuple(find_label_rasters(truth))
     job = Job(product=path, output_dir=tmp_path / "out", settings=settings, labels=labels)

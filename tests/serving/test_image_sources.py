@@ -14,10 +14,11 @@ import pytest
 import rasterio
 from local_export import BANDS, SmallExport, model_info, predict_options, write_raster
 
+from landcover_tf.config_parts import part
 from landcover_tf.dataset_info import BandInfo
 from landcover_tf.errors import RasterError
 from landcover_tf.grid import Window
-from landcover_tf.prepare import PrepareConfig, settings_of
+from landcover_tf.prepare import PrepareConfig
 from landcover_tf.sentinel2.preparation import prepare_product
 from landcover_tf.sentinel2.settings import Job, Settings
 from landcover_tf.sentinel2.simulation import Flaws, SimulatedProduct, simulate_product
@@ -32,7 +33,7 @@ RAW = ("--min-object-size", "0", "--engine", "tensorflow", "--no-stac")
 
 def settings(**flags: Any) -> Settings:
     """Returns the settings of a preparation with these flags and the defaults of all others."""
-    return settings_of(PrepareConfig(sentinel2_dir=Path(), output_dir=Path(), **flags))
+    return part(Settings, PrepareConfig(sentinel2_dir=Path(), output_dir=Path(), **flags))
 
 
 @pytest.fixture(scope="module")
