@@ -128,7 +128,7 @@ class RunFolder:
             raise RunError(
                 f"the training run in {self.path} has not finished; continue it with "
                 # A copied folder's config names the original.
-                f"`python -m landcover_tf.train --config {self.config} --output-dir {self.path}`"
+                f"`landcover train --config {self.config} --output-dir {self.path}`"
             )
         missing = [p.name for p in (self.dataset, self.model_spec, self.best_weights)
                    if not p.is_file()]  # fmt: skip

@@ -175,7 +175,7 @@ def _report(search: "Search", config: TuneConfig) -> list[TrialRecord]:
     print(f"table and pictures: {page}")
     if best:
         path = write_best(search, best[0])
-        print(f"best: python -m landcover_tf.train --config {path}")
+        print(f"best: landcover train --config {path}")
     return best
 
 

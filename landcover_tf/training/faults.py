@@ -44,7 +44,7 @@ def explained(data_dir: Path, *, memory_advice: str, workers: int = 1) -> Iterat
         if isinstance(error, _FILE_ERRORS):
             raise DatasetError(
                 f"a file cannot be read or is damaged ({reason[0]}); check the shards with "
-                f"`python -m tfrecords_builder.validate {data_dir}`"
+                f"`landcover validate {data_dir}`"
             ) from error
         if workers > 1 and isinstance(error, _LOST):
             raise RunError(

@@ -227,7 +227,7 @@ class Session:
         print(
             f"finished: best epoch {progress.best_epoch} with validation {self.config.monitor} "
             f"{abs(progress.best or 0):.4f}; score it with "
-            f"`python -m landcover_tf.evaluate --run-dir {run.path}`"
+            f"`landcover evaluate --run-dir {run.path}`"
         )
 
     def _summary(self, progress: Progress, *, complete: bool, seconds: float) -> dict[str, Any]:

@@ -21,7 +21,7 @@ def test_a_copied_run_is_continued_in_the_copy(tmp_path):
     with pytest.raises(RunError, match="has not finished") as caught:
         RunFolder(copy).require_finished()
     advice = re.search("`(.+)`", str(caught.value)).group(1)
-    words = shlex.split(advice.removeprefix("python -m landcover_tf.train "))
+    words = shlex.split(advice.removeprefix("landcover train "))
     assert cli.parse(TrainConfig, words, prog="train").output_dir == copy
 
 
