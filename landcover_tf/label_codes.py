@@ -13,14 +13,18 @@ _LARGEST = 2**53
 """Whole numbers beyond are not told apart by floats."""
 
 
+def has_one_band(raster: DatasetReader) -> bool:
+    """Returns whether a raster has one band, beside it at most an alpha, as labels have."""
+    return [number for number in raster.indexes if number != alpha_band(raster)] == [1]
+
+
 def require_codes(raster: DatasetReader) -> None:
-    """Refuses a raster that is no label raster: one band of numbers, beside it at most an alpha.
+    """Refuses a raster that has not one band of numbers.
 
     Raises:
         LabelError: It has several bands or another type.
     """
-    bands = [number for number in raster.indexes if number != alpha_band(raster)]
-    if bands != [1]:
+    if not has_one_band(raster):
         raise LabelError(
             f"{raster.name} has {raster.count} bands; expected one with a code per pixel"
         )

@@ -1,9 +1,10 @@
 """Zones drawn by the user: polygons of a GeoJSON file, or numbers in a raster."""
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from rasterio.crs import CRS
@@ -67,30 +68,50 @@ def prescribed_splits(path: Path) -> set[str | None]:
     Raises:
         DatasetError: The file is unreadable or malformed.
     """
-    return {zone.split for zone in _polygons(path)[0]} if _has_polygons(path) else set()
+    return {zone.split for zone in _polygons(path).zones} if _has_polygons(path) else set()
 
 
 def _has_polygons(path: Path) -> bool:
     return path.suffix.lower() in (".geojson", ".json")
 
 
-def _polygons(path: Path) -> tuple[list[Zone], list[list[np.ndarray]], str]:
-    """Returns zones, the rings of each, and the CRS that they are in."""
+class _ZoneFile(NamedTuple):
+    """The polygons of a GeoJSON."""
+
+    zones: list[Zone]
+    rings: list[list[np.ndarray]]
+    """Of each zone."""
+    crs: str
+    empty: int
+    """Features without geometry, which are no zones."""
+
+
+def _polygons(path: Path) -> _ZoneFile:
+    zones, rings = [], []
     try:
         collection = read_json(path)
         features = collection["features"]
-        zones = [_zone(path, number, feature) for number, feature in enumerate(features)]
-        rings = [_rings(feature["geometry"]) for feature in features]
-        _require_one_split(path, zones)
         # GeoJSON is in degrees (RFC 7946); the older form may name another CRS.
         named = (collection.get("crs") or {}).get("properties", {}).get("name", "EPSG:4326")
+        placed = [(n, feature) for n, feature in enumerate(features) if feature.get("geometry")]
     except (ConfigError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise DatasetError(f"{path} is not a GeoJSON of polygons: {error}") from error
-    return zones, rings, named
+    for number, feature in placed:
+        try:
+            zones.append(_zone(path, number, feature))
+            rings.append(_rings(feature["geometry"]))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise DatasetError(
+                f"{path}, feature {number}, is no polygon: {error}; remove or repair it"
+            ) from error
+    _require_one_split(path, zones)
+    return _ZoneFile(zones, rings, named, len(features) - len(placed))
 
 
 def _polygon_zones(places: Sequence[PatchPlace], path: Path) -> list[Zone | None]:
-    zones, rings, named = _polygons(path)
+    zones, rings, named, empty = _polygons(path)
+    if empty:
+        print(f"note: {empty} features of {path} without geometry are left out", file=sys.stderr)
     try:
         CRS.from_user_input(named)
     except (CRSError, ValueError) as error:

@@ -127,7 +127,7 @@ def _reference_legend(config: CompareConfig, class_map: "ClassMap") -> "ChosenLe
 
     path = config.reference_map
     # A raster alone may lack a CRS, if it has the map's grid.
-    rasters = [path] if path.is_file() else [r.path for r in find_label_rasters(path)]
+    rasters = [path] if path.is_file() else [r.path for r in find_label_rasters(path, quiet=True)]
     return choose_legend(
         rasters, config.reference_legend, class_map.legend_source, flag="--reference-legend"
     )

@@ -1,5 +1,6 @@
 """Label rasters on disk: which there are, and which of their pixels an image needs."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from rasterio.warp import transform_bounds
 
 from landcover_tf.errors import LabelError
 from landcover_tf.grid import Window
-from landcover_tf.label_codes import read_codes, require_codes
+from landcover_tf.label_codes import has_one_band, read_codes, require_codes
 from landcover_tf.pixel_sizes import on_earth
 from landcover_tf.raster_windows import RASTERIO_ERRORS, opened
 
@@ -43,22 +44,40 @@ def open_codes(path: Path) -> rasterio.DatasetReader:
     return rasterio.open(path, OVERVIEW_LEVEL="NONE")
 
 
-def find_label_rasters(path: str | Path) -> list[LabelRaster]:
-    """Returns the label raster `path`, or all rasters in the folder `path`, sorted by name.
+def find_label_rasters(path: str | Path, *, quiet: bool = False) -> list[LabelRaster]:
+    """Returns the label raster `path`, or all rasters in the folder `path` and its folders, sorted.
+
+    Of a folder those of several bands, as WorldCover's quality layers, are left out with a note.
+
+    Args:
+        path: File or folder.
+        quiet: Without the note.
 
     Raises:
-        LabelError: There is none, or one has no CRS, several bands or no numbers.
+        LabelError: There is none, or one has no CRS or no numbers.
     """
     path = Path(path)
     if path.is_dir():
-        files = sorted(f for f in path.iterdir() if f.suffix.lower() in SUFFIXES)
+        files = sorted(f for f in path.rglob("[!.]*") if f.suffix.lower() in SUFFIXES)
+        files = [f for f in files if not f.is_dir()]
         if not files:
             raise LabelError(f"{path} holds no label raster; expected {', '.join(SUFFIXES)} files")
     elif path.is_file():
         files = [path]
     else:
         raise LabelError(f"{path} does not exist; expected a label raster or a folder of them")
-    return [_describe(file) for file in files]
+    described = {file: _describe(file) for file in files}
+    rasters = [raster for raster in described.values() if raster is not None]
+    others = [file for file, raster in described.items() if raster is None]
+    if not rasters:
+        raise LabelError(f"{others[0]} has several bands; expected one with a code per pixel")
+    if others and not quiet:
+        print(
+            f"note: {len(others)} rasters of several bands are no labels and left out, {others[0]} "
+            "first",
+            file=sys.stderr,
+        )
+    return rasters
 
 
 def rasters_of(
@@ -133,12 +152,15 @@ def shifted(grid: Affine, window: Window) -> Affine:
     return Affine(grid.a, grid.b, x, grid.d, grid.e, y)
 
 
-def _describe(path: Path) -> LabelRaster:
+def _describe(path: Path) -> LabelRaster | None:
+    """Returns what a label raster's header says, None for one of several bands."""
     with opened(path, "the label raster", error=LabelError) as dataset:
+        if not has_one_band(dataset):
+            return None
+        require_codes(dataset)
         if not on_earth(dataset.crs):
             local = "" if dataset.crs is None else " but a local one"
             raise LabelError(f"{path} has no CRS{local}; georeference it (gdal_edit.py -a_srs)")
-        require_codes(dataset)
         return LabelRaster(
             path=path,
             crs=dataset.crs,

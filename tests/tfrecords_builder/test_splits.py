@@ -205,9 +205,9 @@ def test_polygons_with_splits_and_patches_outside(tmp_path):
         ({"properties": {"name": "EPSG:nonsense"}}, [[0, 0], [1, 0]], "names the CRS 'EPSG:nonsen"),
         ({"properties": {"name": 5}}, [[0, 0], [1, 0]], "names the CRS 5, which GDAL"),
         ("EPSG:32633", [[0, 0], [1, 0]], "is not a GeoJSON of polygons"),
-        (None, [[0, 0], [1]], "is not a GeoJSON of polygons: .*inhomogeneous"),
-        (None, [0, 0], r"is not a GeoJSON of polygons: expected rings of positions \[x, y\]"),
-        (None, [[0], [1]], "is not a GeoJSON of polygons: expected rings"),
+        (None, [[0, 0], [1]], "feature 0, is no polygon: .*inhomogeneous"),
+        (None, [0, 0], r"feature 0, is no polygon: expected rings of positions \[x, y\]"),
+        (None, [[0], [1]], "feature 0, is no polygon: expected rings"),
     ],
 )
 def test_polygons_of_another_form_are_refused(tmp_path, crs, ring, message):

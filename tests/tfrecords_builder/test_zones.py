@@ -1,12 +1,14 @@
 """Which points lie in which polygon."""
 
+import json
 from itertools import pairwise
 
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfrecords_builder.zones import edge_spans, inside_of
+from tfrecords_builder.footprints import PatchPlace
+from tfrecords_builder.zones import edge_spans, inside_of, prescribed_splits, zones_of
 
 points_on_a_grid = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=3, max_size=7)
 
@@ -45,3 +47,26 @@ def test_edges_are_compared_with_points_of_their_height_only():
     spans = edge_spans(circle, y)
     # A hundredth of the points is as high as the circle, and meets two of its 2000 edges.
     assert np.diff(spans).sum() == 2 * np.count_nonzero(np.abs(y) < 1)
+
+
+def test_features_without_geometry_are_left_out(tmp_path, capsys):
+    ring = [[0, 0], [400, 0], [400, 400], [0, 400], [0, 0]]
+    features = [
+        {"properties": {"zone": "lost", "split": "val"}, "geometry": None},
+        {
+            "properties": {"zone": "land"},
+            "geometry": {"type": "Polygon", "coordinates": [ring]},
+        },
+    ]
+    path = tmp_path / "zones.geojson"
+    crs = {"properties": {"name": "EPSG:32633"}}
+    path.write_text(json.dumps({"crs": crs, "features": features}))
+    place = PatchPlace(
+        crs="EPSG:32633", raster="a", transform=(10.0, 0.0, 0.0, 0.0, -10.0, 160.0),
+        row_off=0, col_off=0, height=16, width=16,
+    )  # fmt: skip
+    (zone,) = zones_of([place], path)
+    assert zone is not None
+    assert zone.name == "land"
+    assert capsys.readouterr().err == f"note: 1 features of {path} without geometry are left out\n"
+    assert prescribed_splits(path) == {None}

@@ -210,6 +210,24 @@ def test_raster_with_the_products_name_is_used_alone(tmp_path):
     assert len(rasters_of(rasters, "OTHER", CRS, GRID, SIDE, SIDE)) == 2
 
 
+def test_a_folder_of_worldcover_has_its_tiles_in_folders_beside_quality(tmp_path, capsys):
+    for name in ("N36E021", "N36E024"):
+        folder = tmp_path / f"ESA_WorldCover_10m_2021_v200_{name}"
+        folder.mkdir()
+        write(folder / f"{name}_Map.tif", np.full((SIDE, SIDE), 10), GRID)
+    quality = folder / "InputQuality.tif"
+    with rasterio.open(folder / f"{name}_Map.tif") as tile:
+        profile = tile.profile | {"count": 3}
+    with rasterio.open(quality, "w", **profile) as raster:
+        raster.write(np.full((3, SIDE, SIDE), 70, np.uint8))
+    found = find_label_rasters(tmp_path)
+    assert [raster.path.name for raster in found] == ["N36E021_Map.tif", "N36E024_Map.tif"]
+    note = capsys.readouterr().err
+    assert note == f"note: 1 rasters of several bands are no labels and left out, {quality} first\n"
+    with pytest.raises(LabelError, match=r"InputQuality\.tif has several bands; expected one"):
+        find_label_rasters(quality)
+
+
 def test_the_same_numbers_mean_other_classes_in_another_legend(tmp_path):
     # 10 is tree cover in WorldCover and agricultural areas in landcover9.
     path = write(tmp_path / "l.tif", np.full((SIDE, SIDE), 10), GRID)
