@@ -15,6 +15,7 @@ PROGRAMS = {
     "audit": ("tfrecords_builder.audit", "prove that no pixel is in two splits"),
     "validate": ("tfrecords_builder.validate", "re-read a dataset and check every record"),
     "inspect": ("tfrecords_builder.inspect", "show one record as GeoTIFF and picture"),
+    "sheet": ("landcover_tf.input_pipeline.sheet", "draw one patch under every augmentation"),
     "train": ("landcover_tf.train", "train the U-Net"),
     "tune": ("tuning.__main__", "search training settings with KerasTuner"),
     "experiments": ("tuning.experiments", "train and compare a list of configurations"),

@@ -38,7 +38,7 @@ def learning_curves(history: Sequence[Row], best_epoch: int | None) -> "Figure":
             axis.axvline(best_epoch, color="0.6", lw=1, ls=":")
         axis.set_title(title, fontsize=10)
         axis.set_xlabel("epoch")
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axis.grid(alpha=0.3)
         axis.legend(fontsize=8, frameon=False)
     return figure

@@ -1,6 +1,5 @@
-"""A picture of every augmentation: `python -m landcover_tf.input_pipeline.sheet`."""
+"""A picture of every augmentation: `landcover sheet`."""
 
-import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from landcover_tf import cli
 from landcover_tf.errors import ConfigError
+from landcover_tf.quiet import start_tensorflow
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,7 +45,7 @@ class SheetConfig:
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the program; returns its exit code."""
-    return cli.run(SheetConfig, _program, argv, prog="python -m landcover_tf.input_pipeline.sheet")
+    return cli.run(SheetConfig, _program, argv, prog="landcover sheet")
 
 
 def _program(config: SheetConfig) -> None:
@@ -54,7 +54,7 @@ def _program(config: SheetConfig) -> None:
     info = DatasetInfo.load(config.data_dir)
     info.verify(config.data_dir, checksums=False)
     info.split(config.split)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    start_tensorflow()
     draw(info, config)
     print(config.output)
 

@@ -36,6 +36,14 @@ def test_an_evaluation_that_cannot_be_written_is_told_before_it_begins(tmp_path,
     assert f"cannot write into {tmp_path}/evaluation/test: {tmp_path}/evaluation is no" in said
 
 
+@pytest.mark.parametrize("epochs", [1, 2, 3, 40])
+def test_the_ticks_of_learning_curves_are_whole_epochs(epochs):
+    figure = learning_curves([{"epoch": n, "train_loss": 1 / n} for n in range(1, epochs + 1)], 1)
+    for axis in figure.axes:
+        ticks = axis.get_xticks()
+        assert (ticks % 1 == 0).all() and ((ticks >= 1) & (ticks <= epochs)).any()
+
+
 def test_the_history_comes_back_as_it_was_written(tmp_path):
     run = RunFolder(tmp_path)
     history = [

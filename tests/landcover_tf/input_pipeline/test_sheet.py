@@ -1,5 +1,8 @@
 """The sheet shows every augmentation that there is."""
 
+import subprocess
+import sys
+
 import numpy as np
 from PIL import Image
 
@@ -14,6 +17,15 @@ def test_sheet_is_written(dataset, tmp_path):
     with Image.open(output) as picture:
         width, height = picture.size
     assert width > 1500 and height > 800
+
+
+def test_the_program_says_where_the_sheet_is_and_nothing_else(dataset, tmp_path):
+    """It started TensorFlow with its messages about missing GPUs."""
+    _, folder = dataset
+    output = tmp_path / "sheet.png"
+    command = [sys.executable, "-m", "landcover_tf", "sheet", "--data-dir", folder]
+    done = subprocess.run([*command, "--output", output], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{output}\n", "")
 
 
 def test_every_augmentation_is_drawn():
