@@ -108,9 +108,10 @@ def _program(config: MonitorConfig) -> int:
 
     write_text(folder / "monitor.html", page(result, drift, reference.legend))
     worst = drift.worst_band
+    again = f" ({served.superseded} older ones were made again)" if served.superseded else ""
     shift = "unknown" if drift.class_shift is None else f"{drift.class_shift:.3f}"
     print(
-        f"maps: {served.maps}; highest stability index {worst.stability_index:.3f} "
+        f"maps: {served.maps}{again}; highest stability index {worst.stability_index:.3f} "
         f"({worst.name}), class shift {shift}; see {folder / 'monitor.html'}"
     )
     for warning in _warnings(served):
@@ -187,6 +188,7 @@ def _result(
         "from": served.first_time,
         "to": served.last_time,
         "maps": served.maps,
+        "superseded_maps": served.superseded,
         "windows": served.windows,
         "sampled_pixels": served.statistics.count,
         "findings": findings,

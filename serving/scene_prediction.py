@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -297,8 +298,16 @@ class ScenePrediction:
             windows=self.layout.count,
             class_pixels={code: counts[code] for code in info.class_codes if counts[code]},
             run=self.store.run,
+            source=self._identity(),
+            map_path=str(self.map_path.resolve()),
             statistics=BandStatistics.from_pixels(np.concatenate(samples), info.band_names),
         )
+
+    def _identity(self) -> str:
+        """Returns the product's name, or that of a raster with its time, as others get its name."""
+        changed = datetime.fromtimestamp(self.source.path.stat().st_mtime, UTC)
+        plain = f"{self.source.path.name} of {changed:%Y-%m-%dT%H:%M:%SZ}"
+        return self.source.tags.get("product") or plain
 
     def _level_rasters(
         self, final: BandStore

@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,8 @@ class Served:
     """What a log holds."""
 
     maps: int
+    superseded: int
+    """Maps that were made again; the last of each counts."""
     windows: int
     statistics: BandStatistics
     class_pixels: Mapping[int, int]
@@ -59,6 +62,8 @@ def append_map(
     class_pixels: Mapping[int, int],
     statistics: BandStatistics,
     run: str = "",
+    source: str = "",
+    map_path: str = "",
 ) -> None:
     """Appends one line about a finished map.
 
@@ -70,6 +75,9 @@ def append_map(
         statistics: A sample of the pixels that got a class, stored units.
         run: What tells the run from others, so that one that was killed after it had written its
             line, and was continued, counts once; may be empty.
+        source: What the map was made of, by a name that no other image has; may be empty.
+        map_path: Where the map is. One that is made again from the same source replaces the one
+            before it; may be empty.
 
     Raises:
         OutputError: The file cannot be written.
@@ -81,6 +89,8 @@ def append_map(
         "data_hash": model.data_hash,
         "legend": {"name": model.legend, "codes": model.codes},
         "run": run,
+        "source": source,
+        "map": map_path,
         "windows": windows,
         "class_pixels": {str(code): n for code, n in sorted(class_pixels.items())},
         "statistics": statistics.to_dict(),
@@ -95,7 +105,7 @@ def append_map(
 
 
 def read_log(path: Path) -> Served:
-    """Returns the sum of a log's lines; a run counts once.
+    """Returns the sum of a log's lines; a run counts once, and of a map made again the last.
 
     Raises:
         DatasetError: It is missing, empty, or a line is not of this format; the line is named.
@@ -104,39 +114,70 @@ def read_log(path: Path) -> Served:
         lines = path.read_text().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DatasetError(f"cannot read the request log {path}: {error}") from error
-    times: list[str] = []
-    models: set[LoggedModel] = set()
-    runs: set[str] = set()
-    windows = 0
-    statistics: BandStatistics | None = None
-    class_pixels: Counter[int] = Counter()
-    for number, line in enumerate(lines, start=1):
+    latest: dict[object, _Line] = {}
+    superseded, merged = 0, None
+    for number, text in enumerate(lines, start=1):
         try:
-            entry = json.loads(line)
-            if (run := entry.get("run", "")) and run in runs:
-                continue
-            runs.add(run)
-            own = BandStatistics.from_dict(entry["statistics"])
-            if not np.isfinite(own.std).all():
-                raise ValueError("no pixels")
-            statistics = own if statistics is None else statistics.merge(own)
-            class_pixels.update({int(c): _count(n) for c, n in entry["class_pixels"].items()})
-            times.append(str(entry["time"]))
-            models.add(_model(entry))
-            windows += _count(entry["windows"])
+            line = _read_line(text)
+            # Of each line, so that one of other bands is named by its number.
+            merged = line.statistics if merged is None else merged.merge(line.statistics)
         except MALFORMED as error:
             raise DatasetError(
                 f"line {number} of {path} is not of this request log: {error}; remove it if the "
                 "machine stopped while writing, and keep one log for each model"
             ) from error
-    if statistics is None:
+        # Lines of older versions tell neither source nor map.
+        key = line.place if all(line.place) else line.run or number
+        before = latest.pop(key, None)
+        superseded += before is not None and before.run != line.run
+        latest[key] = line
+    if not latest:
         raise DatasetError(f"the request log {path} is empty")
-    return Served(
-        maps=len(times),
-        windows=windows,
+    return _sum(list(latest.values()), superseded)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Line:
+    """What a line tells."""
+
+    place: tuple[str, str]
+    """Source and map."""
+    run: str
+    time: str
+    model: LoggedModel
+    windows: int
+    class_pixels: Mapping[int, int]
+    statistics: BandStatistics
+
+
+def _read_line(text: str) -> _Line:
+    entry = json.loads(text)
+    statistics = BandStatistics.from_dict(entry["statistics"])
+    if not np.isfinite(statistics.std).all():
+        raise ValueError("no pixels")
+    return _Line(
+        place=(str(entry.get("source", "")), str(entry.get("map", ""))),
+        run=str(entry.get("run", "")),
+        time=str(entry["time"]),
+        model=_model(entry),
+        windows=_count(entry["windows"]),
+        class_pixels={int(c): _count(n) for c, n in entry["class_pixels"].items()},
         statistics=statistics,
+    )
+
+
+def _sum(lines: list[_Line], superseded: int) -> Served:
+    class_pixels: Counter[int] = Counter()
+    for line in lines:
+        class_pixels.update(line.class_pixels)
+    times = [line.time for line in lines]
+    return Served(
+        maps=len(lines),
+        superseded=superseded,
+        windows=sum(line.windows for line in lines),
+        statistics=reduce(BandStatistics.merge, (line.statistics for line in lines)),
         class_pixels=dict(class_pixels),
-        models=tuple(sorted(models, key=astuple)),
+        models=tuple(sorted({line.model for line in lines}, key=astuple)),
         first_time=min(times),
         last_time=max(times),
     )

@@ -103,12 +103,12 @@ def test_pixels_outside_the_training_range():
     assert math.isnan(outside_fraction(np.zeros((2, 2, 2), np.uint16), statistics, 0))
 
 
-def log_map(path, shift=0.0, code=10, model="landcover/1", **told):
+def log_map(path, shift=0.0, code=10, model="landcover/1", place=("", ""), run="", **told):
     values = pixels(7, shift, 600)
     statistics = BandStatistics.from_pixels(values, BANDS)
     append_map(
         path, model=LoggedModel(name=model, **told), windows=6, class_pixels={code: 4000},
-        statistics=statistics,
+        statistics=statistics, run=run, source=place[0], map_path=place[1],
     )  # fmt: skip
     return values
 
@@ -122,6 +122,25 @@ def test_a_log_is_read_back_and_grows(tmp_path):
     assert served.class_pixels == {10: 8000, 20: 4000}
     np.testing.assert_allclose(served.statistics.mean, np.concatenate(values).mean(axis=0))
     assert path.stat().st_size < 40_000  # 3 maps, 2 bands, at most 512 bins.
+
+
+def test_of_a_map_made_again_the_last_line_counts(tmp_path, reference, capsys):
+    """It counted twice, and nothing told which scene a line is of."""
+    path = tmp_path / "requests.jsonl"
+    log_map(path, place=("scene a", "/maps/a.tif"), run="1", code=20)
+    log_map(path, place=("scene b", "/maps/a.tif"), run="2")  # Another scene under that name.
+    last = log_map(path, place=("scene a", "/maps/a.tif"), run="3", shift=50)
+    log_map(path, place=("scene a", "/maps/a.tif"), run="3", shift=50)  # Killed and continued.
+    log_map(path)  # Lines of older versions are maps of their own.
+    log_map(path)
+    served = read_log(path)
+    assert (served.maps, served.superseded, served.windows) == (4, 1, 24)
+    assert served.class_pixels == {10: 16000}
+    assert served.statistics.count == 4 * len(last)
+    run(path, reference)
+    assert "maps: 4 (1 older ones were made again); highest" in capsys.readouterr().out
+    assert json.loads((tmp_path / "monitor.json").read_text())["superseded_maps"] == 1
+    assert "1 older ones were made again" in (tmp_path / "monitor.html").read_text()
 
 
 @pytest.mark.parametrize(

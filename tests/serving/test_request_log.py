@@ -120,4 +120,7 @@ def test_a_run_that_was_killed_after_its_line_counts_once(
     assert sum(read_log(log).class_pixels.values()) == 1600
     shutil.rmtree(out.parent)
     scene().finish()
-    assert read_log(log).maps == 2
+    served = read_log(log)
+    assert (served.maps, served.superseded) == (1, 1)
+    line = json.loads(log.read_text().splitlines()[-1])
+    assert line["source"].startswith("scene.tif of 20") and line["map"] == str(out)
