@@ -1,5 +1,6 @@
 """Programs in processes of their own that are killed at an exact moment."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -35,5 +36,7 @@ def run_killed(program: str, arguments: Sequence[str], *, entering: str, call: i
         call: Which call of it, from 1.
     """
     command = [sys.executable, "-c", _CHILD, program, entering, str(call), *arguments]
-    result = subprocess.run(command, timeout=300, check=False)
+    # The program may be one of the fakes, which are found as the tests find them.
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    result = subprocess.run(command, timeout=300, check=False, env=environment)
     assert result.returncode == -signal.SIGKILL

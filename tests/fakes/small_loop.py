@@ -4,6 +4,8 @@ The network has every kind of state that the real one has: batch statistics, mom
 optimizer, averaged weights, summed gradients.
 """
 
+from pathlib import Path
+
 import keras
 
 from landcover_tf import cli
@@ -12,6 +14,7 @@ from landcover_tf.losses import SegmentationLoss
 from landcover_tf.optimizers import PartedOptimizer
 from landcover_tf.training.batches import Batches
 from landcover_tf.training.config import TrainConfig
+from landcover_tf.training.interruption import StopRequest
 from landcover_tf.training.loop import Loop
 from landcover_tf.training.preflight import check
 from landcover_tf.training.steps import Stepper
@@ -74,3 +77,9 @@ def small_loop(config: TrainConfig, *, seed: int = 0, scale_loss: bool = False, 
     )
     return Loop(config, stepper, Batches(config, found.info, devices), devices, found.run,
                 **keywords)  # fmt: skip
+
+
+def main(arguments: list[str]) -> int:
+    """Trains as a program that may be killed: dataset and run folder, a state after each step."""
+    loop = small_loop(settings(*map(Path, arguments), checkpoint_minutes=0))
+    return int(not loop.train(StopRequest()))

@@ -13,6 +13,7 @@ import time
 import h5py
 import numpy as np
 import pytest
+from fakes.killed_program import run_killed
 from fakes.small_dataset import write_small_dataset
 from fakes.small_loop import PowerCutError, settings, small_loop
 
@@ -259,6 +260,18 @@ def test_a_damaged_state_is_told(data_dir, tmp_path):
     loop.run.state.write_bytes(b"half a fi")
     with pytest.raises(RunError, match="is not a training state"):
         loop.restore()
+
+
+def test_kill_minus_nine_of_a_small_network_changes_nothing(data_dir, tmp_path, uninterrupted):
+    config = settings(data_dir, tmp_path / "run", checkpoint_minutes=0)
+    run_killed("fakes.small_loop", [str(data_dir), str(tmp_path / "run")],
+               entering="landcover_tf.training.state.save_state", call=6)  # fmt: skip
+    again = small_loop(config, seed=9)
+    again.restore()
+    place = again.progress
+    assert 0 < place.epoch * 3 + place.step < 6
+    assert again.train(StopRequest())
+    assert_same_end(again, uninterrupted)
 
 
 @pytest.mark.slow
