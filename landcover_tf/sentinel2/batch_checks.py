@@ -10,6 +10,7 @@ from landcover_tf.files import read_json
 from landcover_tf.legend import load_crosswalk
 from landcover_tf.sentinel2 import prepared
 from landcover_tf.sentinel2.checks import Finding, check_cloud_mask, check_product
+from landcover_tf.sentinel2.cloud_choice import projects_shadows
 from landcover_tf.sentinel2.clouds import parse_values
 from landcover_tf.sentinel2.discovery import left_out, open_products, superseded
 from landcover_tf.sentinel2.label_checks import check_labels
@@ -98,6 +99,7 @@ def check(job: CheckJob) -> list[Finding]:
             product,
             checksums=job.checksums,
             needs_cloud_mask=settings.cloud_source == "product",
+            needs_sun=projects_shadows(settings),
             threads=job.threads,
         )
         if settings.ground_truth is not None:

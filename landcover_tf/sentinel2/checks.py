@@ -13,7 +13,7 @@ from rasterio.errors import RasterioError
 from landcover_tf.bands import BAND_NAMES, band
 from landcover_tf.errors import LandCoverError, ProductError, RasterError
 from landcover_tf.executors import usable_cores
-from landcover_tf.sentinel2.clouds import mask_of, read_cloud_mask
+from landcover_tf.sentinel2.clouds import NO_SUN, mask_of, read_cloud_mask
 from landcover_tf.sentinel2.codestream import describe_damage
 from landcover_tf.sentinel2.product import Grid, MaskFile, SafeProduct
 from landcover_tf.sentinel2.quality import polygons
@@ -49,6 +49,7 @@ def check_product(
     *,
     checksums: bool = True,
     needs_cloud_mask: bool = True,
+    needs_sun: bool = True,
     threads: int | None = None,
 ) -> list[Finding]:
     """Returns everything that speaks against a product; no band is decoded.
@@ -57,6 +58,7 @@ def check_product(
         product: Its metadata has been read.
         checksums: Whether to compare files with the manifest.
         needs_cloud_mask: Whether clouds are to come from the product's own mask.
+        needs_sun: Whether shadows are to be projected.
         threads: Files hashed at the same time; None is one per usable core.
     """
     found = [
@@ -64,6 +66,7 @@ def check_product(
         *_cloud_mask_findings(product, needed=needs_cloud_mask),
         *_mask_findings(product),
         *_quality_findings(product),
+        *_metadata_findings(product, needs_sun=needs_sun),
     ]
     return found + list(_checksum_findings(product, threads)) if checksums else found
 
@@ -150,7 +153,7 @@ def _mask_findings(product: SafeProduct) -> Iterator[Finding]:
 
 
 def _mask_problem(product: SafeProduct, mask: MaskFile) -> tuple[str, str] | None:
-    if mask.name.endswith(".jp2"):
+    if mask.suffix == ".jp2":
         resolution = 60 if mask.band is None else band(mask.band).resolution_m
         return _raster_problem(product, mask.name, product.grids[resolution])
     try:
@@ -192,6 +195,16 @@ def _quality_findings(product: SafeProduct) -> Iterator[Finding]:
         yield _finding(
             product, "quality", "warning", f"ESA's quality inspection {name} did not pass"
         )
+
+
+def _metadata_findings(product: SafeProduct, *, needs_sun: bool) -> Iterator[Finding]:
+    if product.lacking:
+        lacking = "; ".join(product.lacking)
+        yield _finding(
+            product, "metadata", "warning", f"the metadata of {product.path} lacks {lacking}"
+        )
+    if needs_sun and product.sun_zenith_deg is None:
+        yield _finding(product, "sun", "fatal", f"{product.path} {NO_SUN}")
 
 
 def _checksum_findings(product: SafeProduct, threads: int | None) -> Iterator[Finding]:

@@ -12,6 +12,14 @@ from landcover_tf.sentinel2.settings import Settings
 from landcover_tf.validity import ValidityBit, has_bit
 
 
+def projects_shadows(settings: Settings) -> bool:
+    """Returns whether the sun is needed: for shadows, where the source of clouds has none."""
+    if settings.cloud_source == "mask":
+        values = clouds.parse_values(settings.cloud_mask_values)
+        return settings.cloud_shadows and "shadow" not in values.values()
+    return settings.cloud_shadows and settings.cloud_source != "none"
+
+
 def choose_clouds(
     product: SafeProduct,
     settings: Settings,

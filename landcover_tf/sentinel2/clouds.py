@@ -12,7 +12,7 @@ from rasterio.transform import Affine
 from rasterio.warp import reproject
 
 from landcover_tf import raster_windows
-from landcover_tf.errors import ConfigError, RasterError
+from landcover_tf.errors import ConfigError, ProductError, RasterError
 from landcover_tf.sentinel2 import resample
 from landcover_tf.sentinel2.mask_shapes import dilate, opened, project_shadow
 from landcover_tf.sentinel2.product import SafeProduct
@@ -20,6 +20,11 @@ from landcover_tf.sentinel2.quality import ProductClouds
 from landcover_tf.validity import ValidityBit
 
 CloudSource = Literal["product", "mask", "s2cloudless", "none"]
+NO_SUN = (
+    "does not say where the sun was (Mean_Sun_Angle), so shadows cannot be projected; prepare it "
+    "with --no-cloud-shadows"
+)
+"""What is wrong with a product."""
 CLOUD_CLASSES = ("clear", "cloud", "cirrus", "shadow", "snow")
 PIXEL_M = 60.0
 
@@ -249,10 +254,15 @@ def cloud_bits(
 
     Returns:
         uint8 [height, width].
+
+    Raises:
+        ProductError: Shadows are to be projected and nothing tells where the sun was.
     """
     cloudy = clouds.cloudy
     shadow = clouds.shadow if clouds.shadow is not None else np.zeros_like(cloudy)
     if clouds.shadow is None and shadows:
+        if product.sun_zenith_deg is None or product.sun_azimuth_deg is None:
+            raise ProductError(f"{product.path} {NO_SUN}")
         # NDWI = (green - nir) / (green + nir) >= 0 without dividing.
         water = (green >= nir) & (nir < WATER_REFLECTANCE)
         candidate = (nir < dark_reflectance) & ~water & ~cloudy

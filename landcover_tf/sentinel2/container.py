@@ -3,6 +3,7 @@
 import lzma
 import os
 import stat
+import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -224,8 +225,8 @@ def _safe_members(path: Path) -> list[str]:
     with _open_zip(path) as archive:
         members = archive.infolist()
     for member in members:
-        parts = PurePosixPath(member.filename.replace("\\", "/")).parts
-        if member.filename.startswith(("/", "\\")) or ".." in parts or ":" in member.filename:
+        parts = PurePosixPath(member.filename).parts
+        if member.filename.startswith("/") or ".." in parts or ":" in member.filename:
             raise ProductError(
                 f"{path} has the unsafe member {member.filename!r}, which points outside the "
                 "archive; download the product again from a trusted source"
@@ -244,10 +245,26 @@ def _safe_members(path: Path) -> list[str]:
 
 def _open_zip(path: Path) -> zipfile.ZipFile:
     try:
-        return zipfile.ZipFile(path)
+        archive = zipfile.ZipFile(path)
     except PermissionError as error:
         raise UnreadableError(path) from error
     except (OSError, *_ZIP_ERRORS) as error:
+        if _is_tar(path):
+            raise ProductError(
+                f"{path} is a tar archive; unpack it and give the SAFE folder in it"
+            ) from error
         raise ProductError(
             f"{path} is neither a SAFE folder nor a readable .zip ({error}); download it again"
         ) from error
+    for member in archive.infolist():
+        # Some programs for Windows write its separator, which GDAL reads as the standard's.
+        member.filename = member.filename.replace("\\", "/")
+        archive.NameToInfo.setdefault(member.filename, member)
+    return archive
+
+
+def _is_tar(path: Path) -> bool:
+    try:
+        return tarfile.is_tarfile(path)
+    except (OSError, *_ZIP_ERRORS):  # It is compressed, and damaged.
+        return False

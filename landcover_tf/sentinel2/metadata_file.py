@@ -40,9 +40,9 @@ class MetadataFile:
         return self.to_number(self.text(path), path)
 
     def optional_number(self, path: str) -> float | None:
-        """Returns the number at `path`, or None if there is no such element."""
+        """Returns the number at `path`, or None if there is no such element or it is empty."""
         text = self.optional_text(path)
-        return None if text is None else self.to_number(text, path)
+        return self.to_number(text, path) if text else None
 
     def to_number(self, text: str, path: str) -> float:
         """Returns `text` as a number; `path` is for the message."""

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from rasterio.crs import CRS
 from rasterio.transform import Affine
@@ -33,6 +33,11 @@ class MaskFile:
     name: str
     """Path relative to the product's root."""
 
+    @property
+    def suffix(self) -> str:
+        """Suffix of the file in small letters: .jp2 or .gml."""
+        return PurePosixPath(self.name).suffix.lower()
+
 
 @dataclass(frozen=True, kw_only=True)
 class SafeProduct:
@@ -40,7 +45,7 @@ class SafeProduct:
 
     container: Container
     name: str
-    """PRODUCT_URI without .SAFE."""
+    """PRODUCT_URI without .SAFE, or else the folder's name."""
     satellite: str
     """S2A, S2B, S2C, ..."""
     baseline: tuple[int, int]
@@ -68,14 +73,16 @@ class SafeProduct:
     band_files: dict[str, str] = field(hash=False)
     """Path relative to the root, by band; a band whose file is absent is left out."""
     masks: tuple[MaskFile, ...]
-    sun_zenith_deg: float
-    sun_azimuth_deg: float
-    """Clockwise from north."""
+    sun_zenith_deg: float | None
+    sun_azimuth_deg: float | None
+    """Clockwise from north; both angles are None where the XML lacks one."""
     cloud_percentage: float | None
     center_nm: dict[str, float] = field(hash=False)
     """Central wavelength of this satellite's bands."""
     failed_quality_checks: tuple[str, ...]
     """Names of quality inspections that did not pass."""
+    lacking: tuple[str, ...] = ()
+    """What the XML should say and does not, of what an image can be made without."""
 
     @property
     def path(self) -> Path:

@@ -107,7 +107,7 @@ def read_quality_bits(product: SafeProduct, *, threads: int = 1) -> np.ndarray:
                 continue
             if mask.kind == "DETFOO":
                 _or_outside_footprints(product, mask, grid, bits)
-            elif mask.kind in _GML_KINDS and mask.name.endswith(".gml"):
+            elif mask.kind in _GML_KINDS and mask.suffix == ".gml":
                 _or_polygons(product, mask, grid, bits)
         if resolution > 10 and bits.any():
             total |= resample.repeat(bits, resolution // 10)
@@ -160,7 +160,7 @@ def _conversion(mask: MaskFile) -> Callable[[np.ndarray], np.ndarray] | None:
     """Returns what turns the planes of a raster mask into bits, or None for other masks."""
     if mask.kind == "QUALIT":
         return _qualit_bits
-    if mask.kind == "DETFOO" and mask.name.endswith(".jp2"):
+    if mask.kind == "DETFOO" and mask.suffix == ".jp2":
         return _outside_detectors
     return None
 

@@ -16,6 +16,9 @@ from landcover_tf.sentinel2.product import Grid, MaskFile, SafeProduct
 PRODUCT_METADATA = "MTD_MSIL1C.xml"
 RESOLUTIONS_M = (10, 20, 60)
 
+# Sentinel-2 Products Specification Document: the largest of 16 bits in every product so far.
+SATURATED = 65535
+
 # Sentinel-2 Products Specification Document, naming since 6 December 2016.
 _NAME = re.compile(
     r"^(?P<satellite>S2[A-Z])_MSIL1C_(?P<start>\d{8}T\d{6})_N(?P<baseline>\d{4})"
@@ -24,7 +27,7 @@ _NAME = re.compile(
 _FILE_NAME = re.compile(r"\w[\w.-]*")
 _DATASTRIP_START = re.compile(r"_S(\d{8}T\d{6})(?:_|$)")
 _TILE = re.compile(r"_T(\d{2}[C-X][A-Z]{2})(?:_|$)")
-_MASK_NAME = re.compile(r"MSK_([A-Z]+)_(?:.*_)?(B\d[0-9A])(?:_MSIL1C)?\.(?:jp2|gml)$")
+_MASK_NAME = re.compile(r"MSK_([A-Z]+)_(?:.*_)?(B\d[0-9A])(?:_MSIL1C)?\.(?i:jp2|gml)$")
 
 
 def open_product(path: str | Path) -> SafeProduct:
@@ -40,7 +43,8 @@ def open_product(path: str | Path) -> SafeProduct:
         raise ProductError(f"{path} is {level}; expected Level-1C, download the MSIL1C product")
     tile = MetadataFile(container, _tile_metadata(container))
     names = _band_names_by_id(product)
-    name = _product_name(product)
+    name = _product_name(product, container)
+    sun_zenith_deg, sun_azimuth_deg = _sun(tile)
     return SafeProduct(
         container=container,
         name=name,
@@ -56,14 +60,15 @@ def open_product(path: str | Path) -> SafeProduct:
         quantification=_quantification(product),
         offsets=_offsets(product, names),
         nodata=_special_value(product, "NODATA"),
-        saturated=_special_value(product, "SATURATED"),
+        saturated=_special_value(product, "SATURATED", SATURATED),
         band_files=_band_files(product, container),
         masks=_masks(tile, container, names),
-        sun_zenith_deg=tile.number("Mean_Sun_Angle/ZENITH_ANGLE"),
-        sun_azimuth_deg=tile.number("Mean_Sun_Angle/AZIMUTH_ANGLE"),
+        sun_zenith_deg=sun_zenith_deg,
+        sun_azimuth_deg=sun_azimuth_deg,
         cloud_percentage=_cloud_percentage(product, tile),
         center_nm=_center_wavelengths(product, names),
         failed_quality_checks=_failed_checks(product),
+        lacking=_lacking(product, tile),
     )
 
 
@@ -80,12 +85,33 @@ def _tile_metadata(container: Container) -> str:
     return found[0]
 
 
-def _product_name(product: MetadataFile) -> str:
-    """Returns PRODUCT_URI without .SAFE; it names output folders, so it must be a mere name."""
-    name = product.text("PRODUCT_URI").removesuffix(".SAFE")
+def _product_name(product: MetadataFile, container: Container) -> str:
+    """Returns PRODUCT_URI, or else the folder's name, without .SAFE.
+
+    It names output folders, so it must be a mere name.
+    """
+    folder = container.root or container.path.resolve().name.removesuffix(".zip")
+    name = (product.optional_text("PRODUCT_URI") or folder).removesuffix(".SAFE")
     if not _FILE_NAME.fullmatch(name):
         raise ProductError(f"{product.where}: PRODUCT_URI must be a product's name, got {name!r}")
     return name
+
+
+def _sun(tile: MetadataFile) -> tuple[float | None, float | None]:
+    zenith, azimuth = (
+        tile.optional_number(f"Mean_Sun_Angle/{angle}_ANGLE") for angle in ("ZENITH", "AZIMUTH")
+    )
+    return (None, None) if zenith is None or azimuth is None else (zenith, azimuth)
+
+
+def _lacking(product: MetadataFile, tile: MetadataFile) -> tuple[str, ...]:
+    lacking = {
+        "PRODUCT_URI, so it has its folder's name": not product.optional_text("PRODUCT_URI"),
+        f"the special value SATURATED, so {SATURATED} is": "SATURATED" not in _specials(product),
+        "Mean_Sun_Angle, so its shadows cannot be projected": _sun(tile)[0] is None,
+        "the percentage of clouds": _cloud_percentage(product, tile) is None,
+    }
+    return tuple(what for what, absent in lacking.items() if absent)
 
 
 def _datastrip_start(tile: MetadataFile) -> str | None:
@@ -165,12 +191,22 @@ def _quantification(product: MetadataFile) -> float:
     return value
 
 
-def _special_value(product: MetadataFile, wanted: str) -> int:
-    for pair in product.elements("Special_Values"):
-        if (pair.findtext("SPECIAL_VALUE_TEXT") or "").strip() == wanted:
-            text = (pair.findtext("SPECIAL_VALUE_INDEX") or "").strip()
-            return int(product.to_number(text, f"special value {wanted}"))
-    raise ProductError(f"{product.where} lacks the special value {wanted}")
+def _specials(product: MetadataFile) -> dict[str, str]:
+    return {
+        (pair.findtext("SPECIAL_VALUE_TEXT") or "").strip(): (
+            pair.findtext("SPECIAL_VALUE_INDEX") or ""
+        ).strip()
+        for pair in product.elements("Special_Values")
+    }
+
+
+def _special_value(product: MetadataFile, wanted: str, default: int | None = None) -> int:
+    found = _specials(product)
+    if wanted in found:
+        return int(product.to_number(found[wanted], f"special value {wanted}"))
+    if default is None:
+        raise ProductError(f"{product.where} lacks the special value {wanted}")
+    return default
 
 
 def _band_names_by_id(product: MetadataFile) -> dict[str, str]:
@@ -219,7 +255,7 @@ def _band_files(product: MetadataFile, container: Container) -> dict[str, str]:
     for name in BAND_NAMES:
         ending = f"_{name}.jp2"
         candidates = sorted(n for n in listed if n.endswith(ending) and n in container.sizes)
-        candidates = candidates or sorted(n for n in on_disk if n.endswith(ending))
+        candidates = candidates or sorted(n for n in on_disk if n.lower().endswith(ending.lower()))
         if candidates:
             found[name] = candidates[0]
     return found

@@ -1,5 +1,7 @@
 """Checks list every problem of a product together."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import rasterio
@@ -9,6 +11,7 @@ from fakes.tiny_safe import (
     ULY,
     band_file,
     band_shape,
+    edit,
     gml,
     write_jp2,
     write_manifest,
@@ -19,7 +22,9 @@ from rasterio.transform import Affine
 from scipy import ndimage
 
 from landcover_tf.legend import load_crosswalk
+from landcover_tf.prepare import PrepareConfig, settings_of
 from landcover_tf.sentinel2.checks import check_cloud_mask, check_product
+from landcover_tf.sentinel2.cloud_choice import projects_shadows
 from landcover_tf.sentinel2.codestream import describe_damage
 from landcover_tf.sentinel2.label_checks import check_labels, label_shift_hint
 from landcover_tf.sentinel2.label_rasters import find_label_rasters
@@ -53,6 +58,39 @@ def test_missing_masks_are_told(tmp_path):
     assert clouds.severity == "fatal" and "choose --cloud-source s2cloudless" in clouds.message
     assert quality.severity == "warning" and "has no MSK_QUALIT of B03, B8A" in quality.message
     assert fatal(check_product(product, needs_cloud_mask=False)) == []
+
+
+def test_lacking_metadata_are_told(tmp_path):
+    root = write_safe(tmp_path, masks=MASKS, manifest=True)
+    edit(next(root.glob("GRANULE/*/MTD_TL.xml")), "Mean_Sun_Angle>", "Other_Angle>")
+    product = open_product(root)
+    warning, sun = check_product(product)
+    assert warning.message.endswith("lacks Mean_Sun_Angle, so its shadows cannot be projected")
+    assert (warning.severity, sun.severity) == ("warning", "fatal")
+    assert sun.message.endswith("prepare it with --no-cloud-shadows")
+    assert check_product(product, needs_sun=False) == [warning]
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ({}, True),
+        ({"cloud_shadows": False}, False),
+        ({"cloud_source": "none"}, False),
+        ({"cloud_source": "mask", "cloud_mask": Path("m.tif")}, False),
+        (
+            {
+                "cloud_source": "mask",
+                "cloud_mask": Path("m.tif"),
+                "cloud_mask_values": ("0=clear", "1=cloud"),
+            },
+            True,
+        ),
+    ],
+)
+def test_the_sun_is_needed_where_the_clouds_bring_no_shadows(flags, expected):
+    settings = settings_of(PrepareConfig(sentinel2_dir=Path(), output_dir=Path(), **flags))
+    assert projects_shadows(settings) == expected
 
 
 def test_every_problem_is_listed(tmp_path):

@@ -1,12 +1,15 @@
 """Products in folders and in .zip files, honest or not."""
 
+import shutil
 import stat
 import zipfile
 
 import pytest
+import rasterio
 from fakes.tiny_safe import write_safe, zip_safe
 
 from landcover_tf.errors import ProductError
+from landcover_tf.sentinel2.codestream import describe_damage
 from landcover_tf.sentinel2.safe import open_product
 
 
@@ -24,6 +27,28 @@ class TestZip:
         product = open_product(zip_safe(renamed, tmp_path / "x.zip"))
         assert product.container.root == "S2A_other_name.SAFE"
         assert product.name.startswith("S2A_MSIL1C_20250925")
+
+    def test_the_separator_of_windows_is_read_as_that_of_the_standard(self, tmp_path):
+        root = write_safe(tmp_path)
+        archive = tmp_path / "x.zip"
+        with zipfile.ZipFile(archive, "w") as made:
+            for file in sorted(f for f in root.rglob("*") if f.is_file()):
+                name = str(file.relative_to(tmp_path)).replace("/", "\\")
+                made.write(file, name)
+        with zipfile.ZipFile(archive) as made:
+            assert all("\\" in name for name in made.namelist())
+        product, folder = open_product(archive), open_product(root)
+        assert product.band_files == folder.band_files
+        paths = product.band_path("B02"), folder.band_path("B02")
+        with rasterio.open(paths[0]) as zipped, rasterio.open(paths[1]) as unpacked:
+            assert (zipped.read(1) == unpacked.read(1)).all()
+        assert not describe_damage(product.container, product.band_files["B02"])
+
+    def test_a_tar_archive_is_to_be_unpacked(self, tmp_path):
+        root = write_safe(tmp_path)
+        made = shutil.make_archive(str(tmp_path / "x"), "gztar", tmp_path, root.name)
+        with pytest.raises(ProductError, match=r"x\.tar\.gz is a tar archive; unpack it"):
+            open_product(made)
 
     @pytest.mark.parametrize("member", ["../evil.xml", "/etc/evil", "a/../../b", "..\\evil"])
     def test_members_that_point_outside_are_refused(self, tmp_path, member):

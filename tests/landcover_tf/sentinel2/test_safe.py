@@ -2,9 +2,10 @@
 
 from datetime import UTC, datetime
 
+import numpy as np
 import pytest
 from fakes import tiny_safe
-from fakes.tiny_safe import band_file, edit, write_safe
+from fakes.tiny_safe import band_file, edit, write_safe, zip_safe
 
 from landcover_tf.bands import BAND_NAMES
 from landcover_tf.errors import ProductError
@@ -108,7 +109,7 @@ def test_real_metadata_of_2017(shared_data):
         (">10000<", ">ten<", "QUANTIFICATION_VALUE must be a number, got 'ten'"),
         (">10000<", ">0<", "must be positive"),
         (">05.11<", ">five<", "PROCESSING_BASELINE must be NN.NN"),
-        (">SATURATED<", ">OTHER<", "lacks the special value SATURATED"),
+        (">NODATA<", ">OTHER<", "lacks the special value NODATA"),
         ("2025-09-25T09:20:41.024Z</DATATAKE", "soon</DATATAKE", "must be a time, got 'soon'"),
         ("</n1:Level-1C_User_Product>", "", "is not valid XML"),
     ],
@@ -123,7 +124,7 @@ def test_damaged_product_metadata_is_named(tmp_path, old, new, message):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("<ZENITH_ANGLE", "<X", "lacks Mean_Sun_Angle/ZENITH_ANGLE|not valid XML"),
+        (">45.0<", ">high<", "Mean_Sun_Angle/ZENITH_ANGLE must be a number, got 'high'"),
         ("EPSG:32634", "EPSG:1", "HORIZONTAL_CS_CODE 'EPSG:1' is unknown"),
         ("_T34SEH_", "_", "names no MGRS tile"),
         ("<XDIM>20<", "<XDIM>25<", "expected 20 m pixels"),
@@ -143,6 +144,37 @@ def test_a_name_cannot_lead_elsewhere(tmp_path, name):
     edit(root / "MTD_MSIL1C.xml", f"<PRODUCT_URI>{root.name}", f"<PRODUCT_URI>{name}.SAFE")
     with pytest.raises(ProductError, match="PRODUCT_URI must be a product's name"):
         open_product(root)
+
+
+@pytest.mark.parametrize("kind", ["folder", "zip"])
+def test_what_only_informs_may_be_lacking(tmp_path, kind):
+    root = write_safe(tmp_path)
+    edit(root / "MTD_MSIL1C.xml", f"<PRODUCT_URI>{root.name}</PRODUCT_URI>", "")
+    edit(root / "MTD_MSIL1C.xml", ">SATURATED<", ">OTHER<")
+    edit(root / "MTD_MSIL1C.xml", "Assessment>7.5<", "Assessment><")
+    tile = next(root.glob("GRANULE/*/MTD_TL.xml"))
+    edit(tile, '<ZENITH_ANGLE unit="deg">45.0', '<ZENITH_ANGLE unit="deg">')
+    edit(tile, "<Pixel_Level_QI>", "<CLOUDY_PIXEL_PERCENTAGE/><Pixel_Level_QI>")
+    product = open_product(root if kind == "folder" else zip_safe(root, tmp_path / "x.zip"))
+    assert product.name == root.name.removesuffix(".SAFE")
+    assert product.saturated == 65535
+    assert product.cloud_percentage is None
+    assert product.sun_zenith_deg is product.sun_azimuth_deg is None
+    assert [what.split(",")[0] for what in product.lacking] == [
+        "PRODUCT_URI", "the special value SATURATED", "Mean_Sun_Angle", "the percentage of clouds"
+    ]  # fmt: skip
+
+
+def test_files_may_end_in_capital_letters(tmp_path):
+    quality = {"MSK_QUALIT_B02.jp2": np.zeros((8, 120, 120), np.uint8)}
+    root = write_safe(tmp_path, masks=quality)
+    for file in [*root.glob("GRANULE/*/IMG_DATA/*.jp2"), *root.glob("GRANULE/*/QI_DATA/*.jp2")]:
+        file.rename(file.with_suffix(".JP2"))
+    product = open_product(root)
+    assert len(product.band_files) == 13
+    assert product.band_files["B8A"].endswith("_B8A.JP2")
+    (mask,) = product.mask_files("QUALIT")
+    assert (mask.band, mask.suffix) == ("B02", ".jp2")
 
 
 def test_what_is_not_a_product_is_named(tmp_path):
