@@ -21,14 +21,16 @@ from fakes.tiny_safe import (
 from rasterio.transform import Affine
 from scipy import ndimage
 
+from landcover_tf.config_parts import part
 from landcover_tf.legend import load_crosswalk
-from landcover_tf.prepare import PrepareConfig, settings_of
+from landcover_tf.prepare import PrepareConfig
 from landcover_tf.sentinel2.checks import check_cloud_mask, check_product
 from landcover_tf.sentinel2.cloud_choice import projects_shadows
 from landcover_tf.sentinel2.codestream import describe_damage
 from landcover_tf.sentinel2.label_checks import check_labels, label_shift_hint
 from landcover_tf.sentinel2.label_rasters import find_label_rasters
 from landcover_tf.sentinel2.safe import open_product
+from landcover_tf.sentinel2.settings import Settings
 
 CLASSI = {"MSK_CLASSI_B00.jp2": np.zeros((3, 20, 20), np.uint8)}
 MASKS = CLASSI | {
@@ -89,7 +91,7 @@ def test_lacking_metadata_are_told(tmp_path):
     ],
 )
 def test_the_sun_is_needed_where_the_clouds_bring_no_shadows(flags, expected):
-    settings = settings_of(PrepareConfig(sentinel2_dir=Path(), output_dir=Path(), **flags))
+    settings = part(Settings, PrepareConfig(sentinel2_dir=Path(), output_dir=Path(), **flags))
     assert projects_shadows(settings) == expected
 
 
