@@ -37,7 +37,7 @@ def test_a_damaged_record_is_named(tmp_path):
 
 def test_lost_shards_and_faults_that_passed_name_the_check(tmp_path):
     info = write_small_dataset(tmp_path)
-    check = rf"tfrecords_builder\.validate {tmp_path}"
+    check = f"landcover validate {tmp_path}"
     with pytest.raises(DatasetError, match=rf"corrupted record at 5.*{check}"), told(tmp_path):
         raise tf.errors.DataLossError(None, None, "corrupted record at 5")
     (shard,) = info.shard_paths(tmp_path, "val")
