@@ -1,5 +1,7 @@
 """Class codes as rasters of labels hold them, whatever their type and their way to say no data."""
 
+from typing import Any
+
 import numpy as np
 from rasterio import DatasetReader
 
@@ -50,25 +52,23 @@ def read_codes(raster: DatasetReader, window: Window) -> tuple[np.ndarray, np.nd
     Raises:
         LabelError: The file is damaged there, or a value is no whole number.
     """
-    place = rasterio_window(window)
     with told_damage(raster, window, LabelError):
-        stored = raster.read(1, window=place)
-        missing = np.zeros(stored.shape, bool)
-        missing |= masked(raster, [1], window=place)
-    if raster.nodata is not None:
-        missing |= stored == raster.nodata
-    if stored.dtype.kind != "f":
-        return stored, missing
-    missing |= np.isnan(stored)
-    values = np.where(missing, 0, stored)
-    strange = (values != np.rint(values)) | (np.abs(values) > _LARGEST)
-    if strange.any():
-        raise LabelError(
-            f"{raster.name} holds {values[strange][0]:g} at rows {window.row_off} to "
-            f"{window.row_end}; class codes are whole numbers, convert it or declare its no-data "
-            "value (gdal_edit.py -a_nodata)"
-        )
-    return values.astype(np.int64), missing
+        stored, missing = _stored(raster, window=rasterio_window(window))
+    return _whole(raster, stored, missing, f" at rows {window.row_off} to {window.row_end}")
+
+
+def decimated_codes(raster: DatasetReader, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Returns class codes of a whole raster and where there is none, as `read_codes` does.
+
+    Args:
+        raster: A label raster without its overviews, which may hold other codes.
+        shape: Height and width to return.
+
+    Raises:
+        LabelError: A value is no whole number.
+        rasterio.errors.RasterioError: The file is damaged.
+    """
+    return _whole(raster, *_stored(raster, out_shape=shape))
 
 
 def read_target(
@@ -87,3 +87,31 @@ def read_target(
     codes = crosswalk.remap(stored, unknown="ignore", where=raster.name)
     codes[missing] = crosswalk.target.nodata
     return codes, crosswalk.unknown_counts(stored[~missing] if missing.any() else stored)
+
+
+def _stored(raster: DatasetReader, **place: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Returns values as they are stored, and where the raster says that there are none."""
+    stored = raster.read(1, **place)
+    missing = np.zeros(stored.shape, bool)
+    missing |= masked(raster, [1], **place)
+    if raster.nodata is not None:
+        missing |= stored == raster.nodata
+    if stored.dtype.kind == "f":
+        missing |= np.isnan(stored)
+    return stored, missing
+
+
+def _whole(
+    raster: DatasetReader, stored: np.ndarray, missing: np.ndarray, where: str = ""
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns values as whole numbers, and where there are none."""
+    if stored.dtype.kind != "f":
+        return stored, missing
+    values = np.where(missing, 0, stored)
+    strange = (values != np.rint(values)) | (np.abs(values) > _LARGEST)
+    if strange.any():
+        raise LabelError(
+            f"{raster.name} holds {values[strange][0]:g}{where}; class codes are whole numbers, "
+            "convert it or declare its no-data value (gdal_edit.py -a_nodata)"
+        )
+    return values.astype(np.int64), missing

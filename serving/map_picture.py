@@ -8,6 +8,7 @@ import rasterio
 from rasterio.errors import RasterioError
 
 from landcover_tf.errors import LabelError, RasterError
+from landcover_tf.label_codes import decimated_codes, require_codes
 from landcover_tf.legend import IGNORED, Crosswalk, Legend, some_codes
 from landcover_tf.pixel_sizes import pixel_sides_m
 from landcover_tf.sentinel2.label_rasters import open_codes
@@ -61,22 +62,18 @@ def check_truth(truth: Path, legend: Legend) -> None:
     """Refuses a label raster of another legend before any work is done.
 
     Raises:
-        RasterError: It is unreadable, or holds no integers or codes that the legend does not have.
+        RasterError: It is unreadable, or holds no codes, or some that the legend does not have.
     """
     try:
         with open_codes(truth) as labels:
-            if np.dtype(labels.dtypes[0]).kind not in "iu":
-                raise RasterError(
-                    f"--truth {truth} holds {labels.dtypes[0]}; label codes are integers, convert "
-                    "it"
-                )
+            require_codes(labels)
             shape = _picture_shape(labels.height, labels.width)
-            codes, nodata = labels.read(1, out_shape=shape), labels.nodata
+            codes, missing = decimated_codes(labels, shape)
     except RasterioError as error:
         raise RasterError(f"--truth: cannot read the raster {truth}: {error}") from error
-    if nodata is not None:
-        codes = codes[codes != nodata]
-    unknown = legend.unknown_codes(codes)
+    except LabelError as error:
+        raise RasterError(f"--truth: {error}") from error
+    unknown = legend.unknown_codes(codes[~missing])
     if unknown:
         raise RasterError(
             f"--truth {truth} has codes {some_codes(sorted(unknown))}, which the model's legend "

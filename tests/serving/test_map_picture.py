@@ -76,11 +76,15 @@ def test_truth_of_the_same_size_elsewhere_is_not_drawn(
     assert found is not None and (found == 20).all()
 
 
-def test_truth_of_floats_is_refused_before_any_work(
-    tmp_path: Path, scene: rasterio.DatasetReader
-) -> None:
-    truth = write_truth(tmp_path / "truth.tif", np.full((40, 40), 20, np.float32))
-    with pytest.raises(RasterError, match=r"truth.tif holds float32; label codes are integers"):
+def test_truth_of_floats_holds_whole_codes(tmp_path: Path, scene: rasterio.DatasetReader) -> None:
+    codes = np.full((40, 40), 20, np.float32)
+    codes[:5] = np.nan
+    truth = write_truth(tmp_path / "truth.tif", codes)
+    check_truth(truth, LEGEND)
+    found = read_truth(truth, scene, (40, 40), LEGEND)
+    np.testing.assert_array_equal(found, np.nan_to_num(codes))
+    truth = write_truth(tmp_path / "truth.tif", codes + 0.5)
+    with pytest.raises(RasterError, match=r"--truth: .*truth\.tif holds 20\.5; class codes are"):
         check_truth(truth, LEGEND)
 
 

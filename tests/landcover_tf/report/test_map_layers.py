@@ -164,8 +164,10 @@ def test_a_finer_reference_is_that_of_a_comparison(tmp_path):
     for name, shape in (("0/0/0", 150), ("1/0/0", 256), ("1/1/1", 44)):
         tile = decoded(pyramid.embedded[name]["values"])[:shape, :shape]
         assert (tile[..., 0] == 20).all() and (tile[..., 2] == 30).all()
-    floats = write(tmp_path / "floats.tif", fine.astype(np.float32)[:size, :size])
-    with pytest.raises(LabelError, match=r"floats.tif holds float32; label codes are integers"):
+    floats = write(tmp_path / "floats.tif", fine[:size, :size] + np.float32(0.5))
+    with pytest.raises(
+        LabelError, match=r"floats.tif holds 30\.5 at rows 0 to \d+; class codes are"
+    ):
         build_pyramid(MapLayers(map=codes, reference=floats), tmp_path / "t", LEGEND)
 
 
