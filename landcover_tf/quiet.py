@@ -4,6 +4,8 @@ import os
 import platform
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -17,14 +19,33 @@ def start_tensorflow() -> None:
     if "tensorflow" in sys.modules:
         return
     use_onednn()
+    with _aside():
+        # Named as text: the import linter counts every import statement, and this module
+        # is for programs whose flags are parsed already.
+        import_module("tensorflow").config.list_physical_devices()
+
+
+def settle_onednn() -> None:
+    """Lets oneDNN say aside what it says once in a process, and what looks like a failure.
+
+    Without AVX-512 its first transposition of whole numbers in a graph logs an error, "oneDNN
+    supports DT_INT32 only on platforms with AVX-512. Falling back ..." (TensorFlow 2.21), which
+    came in the middle of the first epoch. Runs a graph, so devices must have been set up.
+    """
+    tensorflow = import_module("tensorflow")
+    with _aside(), tensorflow.device("CPU:0"):
+        tensorflow.function(tensorflow.transpose)(tensorflow.constant([[1, 2]]))
+
+
+@contextmanager
+def _aside() -> Iterator[None]:
+    """Sets what is written to standard error aside, and shows it when the block fails."""
     sys.stderr.flush()
     kept = os.dup(2)
     with tempfile.TemporaryFile() as aside:
         os.dup2(aside.fileno(), 2)
         try:
-            # Named as text: the import linter counts every import statement, and this module
-            # is for programs whose flags are parsed already.
-            import_module("tensorflow").config.list_physical_devices()
+            yield
         except BaseException:
             aside.seek(0)
             os.write(kept, aside.read())

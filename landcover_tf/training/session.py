@@ -24,6 +24,7 @@ from landcover_tf.files import (
 )
 from landcover_tf.learning_curves import learning_curves
 from landcover_tf.pictures import save_figure
+from landcover_tf.quiet import settle_onednn
 from landcover_tf.run_folder import FINISHED, Row, RunFolder
 from landcover_tf.training.batches import Batches
 from landcover_tf.training.building import Built, build
@@ -82,6 +83,7 @@ def _train(
         keras.utils.set_random_seed(1 + config.seed)
         if config.deterministic:
             tf.config.experimental.enable_op_determinism()
+        settle_onednn()
         with _alone(found.run, devices):
             # What another process did before it let go.
             found = check(config)
