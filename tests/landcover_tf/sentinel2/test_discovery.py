@@ -18,7 +18,8 @@ from landcover_tf.sentinel2.safe import open_product
 @pytest.fixture
 def as_nobody():
     """A folder of a user whom permissions bind, as which the test runs; root may read all."""
-    with tempfile.TemporaryDirectory() as folder:
+    # The session's own folder for temporary files is closed to other users.
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
         if os.geteuid() != 0:
             yield Path(folder)
             return
