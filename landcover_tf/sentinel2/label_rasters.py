@@ -1,7 +1,8 @@
 """Label rasters on disk: which there are, and which of their pixels an image needs."""
 
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -18,6 +19,7 @@ from landcover_tf.grid import Window
 from landcover_tf.label_codes import has_one_band, read_codes, require_codes
 from landcover_tf.pixel_sizes import on_earth
 from landcover_tf.raster_windows import RASTERIO_ERRORS, opened
+from landcover_tf.sentinel2.prepared import DOCUMENT
 
 Coordinate = TypeVar("Coordinate", float, np.ndarray)
 
@@ -47,7 +49,9 @@ def open_codes(path: Path) -> rasterio.DatasetReader:
 def find_label_rasters(path: str | Path, *, quiet: bool = False) -> list[LabelRaster]:
     """Returns the label raster `path`, or all rasters in the folder `path` and its folders, sorted.
 
-    Of a folder those of several bands, as WorldCover's quality layers, are left out with a note.
+    Of a folder those of several bands, as WorldCover's quality layers, are left out with a note;
+    products, prepared scenes and hidden folders in it are not entered, and JPEG 2000 below it is
+    no label: products are of that format.
 
     Args:
         path: File or folder.
@@ -58,8 +62,7 @@ def find_label_rasters(path: str | Path, *, quiet: bool = False) -> list[LabelRa
     """
     path = Path(path)
     if path.is_dir():
-        files = sorted(f for f in path.rglob("[!.]*") if f.suffix.lower() in SUFFIXES)
-        files = [f for f in files if not f.is_dir()]
+        files = sorted(_raster_files(path))
         if not files:
             raise LabelError(f"{path} holds no label raster; expected {', '.join(SUFFIXES)} files")
     elif path.is_file():
@@ -150,6 +153,22 @@ def shifted(grid: Affine, window: Window) -> Affine:
     """Returns the transform of a window of a grid."""
     x, y = position(grid, window.col_off, window.row_off)
     return Affine(grid.a, grid.b, x, grid.d, grid.e, y)
+
+
+def _raster_files(folder: Path) -> Iterator[Path]:
+    """Yields the files in a folder and its folders that may be label rasters."""
+    for place, folders, names in os.walk(folder):
+        below = Path(place) != folder
+        if below and DOCUMENT in names:
+            folders.clear()
+            continue
+        folders[:] = [
+            name for name in folders if name[0] != "." and not name.upper().endswith(".SAFE")
+        ]
+        for name in names:
+            suffix = Path(name).suffix.lower()
+            if name[0] != "." and suffix in SUFFIXES and not (below and suffix == ".jp2"):
+                yield Path(place, name)
 
 
 def _describe(path: Path) -> LabelRaster | None:

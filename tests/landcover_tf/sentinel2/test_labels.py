@@ -228,6 +228,25 @@ def test_a_folder_of_worldcover_has_its_tiles_in_folders_beside_quality(tmp_path
         find_label_rasters(quality)
 
 
+def test_what_is_no_label_in_a_folder_of_labels_is_not_searched(tmp_path):
+    codes = np.full((SIDE, SIDE), 10)
+    write(tmp_path / "l.tif", codes, GRID)
+    for other in (
+        "products/P.SAFE/GRANULE/MSK_CLASSI_B00.tif",
+        "products/without_suffix/T34SEH_B02.jp2",
+        "scenes/P/labels.tif",
+        ".trash/old.tif",
+    ):
+        file = tmp_path / other
+        file.parent.mkdir(parents=True)
+        write(file, codes, GRID)
+    scene = tmp_path / "scenes" / "P"
+    (scene / "scene.json").write_text("{}")
+    assert [raster.path for raster in find_label_rasters(tmp_path)] == [tmp_path / "l.tif"]
+    # Who names such a folder itself means what is in it.
+    assert [raster.path for raster in find_label_rasters(scene)] == [scene / "labels.tif"]
+
+
 def test_the_same_numbers_mean_other_classes_in_another_legend(tmp_path):
     # 10 is tree cover in WorldCover and agricultural areas in landcover9.
     path = write(tmp_path / "l.tif", np.full((SIDE, SIDE), 10), GRID)
