@@ -185,4 +185,5 @@ class BandStore:
 
 
 def _changes(found: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
-    return changes(found, settings, unshown=("model", "source"))
+    # Rows and columns of the layout are a table of all windows.
+    return changes(found, settings, unshown=("model", "source", "rows", "cols"))

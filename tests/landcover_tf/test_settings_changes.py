@@ -23,3 +23,24 @@ def test_changes_tell_old_and_new_values():
         "network tta (was False, now True)",
         "model",
     ]
+
+
+def test_long_and_unshown_values_stay_out_of_messages():
+    windows = [{"start": start, "size": 256} for start in range(0, 5000, 64)]
+    before = {
+        "layout": {"mode": "exact", "rows": windows},
+        "model": {"sha256": "0a"},
+        "mask": "a" * 200 + "1.tif",
+    }
+    now = {
+        "layout": {"mode": "blend", "rows": windows[1:]},
+        "model": {"sha256": "1b"},
+        "mask": "a" * 200 + "2.tif",
+    }
+    cut = f"{'a' * 38}...{'a' * 33}"
+    assert changes(before, now, unshown=("model", "rows")) == [
+        "layout mode (was exact, now blend)",
+        "layout rows",
+        "model",
+        f"mask (was {cut}1.tif, now {cut}2.tif)",
+    ]

@@ -1,10 +1,12 @@
 """What a killed run or a machine that went down leaves of row bands."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from landcover_tf.errors import OutputError
 from serving.bands_on_disk import SETTINGS_FILE, BandStore
 
 SETTINGS = {"model": "a", "source": ["scene.tif", 1, 2]}
@@ -35,6 +37,17 @@ def test_emptied_and_cut_files_count_as_absent(tmp_path: Path, length: int) -> N
     assert [store.finished(0), store.finished(1)] == [True, False]
     assert store.sample(1) is None
     assert len(store.samples()) == 1
+
+
+def test_a_changed_layout_is_told_without_its_windows(tmp_path: Path) -> None:
+    rows = [[start, 256] for start in range(0, 5000, 64)]
+    store = filled(tmp_path / "bands")
+    layouts = [{"mode": "exact", "rows": rows}, {"mode": "blend", "rows": rows[1:]}]
+    before, now = ({**SETTINGS, "layout": layout} for layout in layouts)
+    (store.folder / SETTINGS_FILE).write_text(json.dumps(before))
+    told = r"other settings \(layout mode \(was exact, now blend\), layout rows\); repeat"
+    with pytest.raises(OutputError, match=told):
+        store.prepare(now, overwrite=False, same_source=lambda _: False)
 
 
 @pytest.mark.parametrize("text", ["", '{"model"', "[]"])
