@@ -103,15 +103,19 @@ def is_merged(scenes: Sequence[ScenePrediction], config: PredictConfig) -> bool:
     if not all(file.exists() for file in targets(path, wanted) if file != optional):
         return False
     newest = max(scene.map_path.stat().st_mtime for scene in scenes)
-    return scenes_of(path) == _names(scenes) and path.stat().st_mtime >= newest
+    return (
+        scenes_of(path) == _names([scene.map_path for scene in scenes])
+        and path.stat().st_mtime >= newest
+    )
 
 
-def grows(scenes: Sequence[ScenePrediction], config: PredictConfig) -> bool:
-    """Returns whether the mosaic that is there may be merged anew: no scene of it gets lost."""
+def grows(maps: Sequence[Path], config: PredictConfig) -> bool:
+    """Returns whether the mosaic that is there may be merged anew of scenes' maps, all that it
+    has among them."""
     path = config.output_map
     if not _is_of_these_settings(path, config, whatever=("input_image",)):
         return False
-    return set(scenes_of(path)) <= set(_names(scenes))
+    return set(scenes_of(path)) <= set(_names(maps))
 
 
 def _is_of_these_settings(
@@ -139,5 +143,5 @@ def _is_of_these_settings(
     return all(found.get(key) == wanted[key] for key in wanted if key not in free)
 
 
-def _names(scenes: Sequence[ScenePrediction]) -> list[str]:
-    return [scene.map_path.parent.name for scene in scenes]
+def _names(maps: Sequence[Path]) -> list[str]:
+    return [path.parent.name for path in maps]

@@ -1,10 +1,12 @@
 """One or many inputs: found, checked, predicted side by side, and merged where asked."""
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from dataclasses import dataclass, field
 from heapq import nlargest
+from pathlib import Path
 
 from landcover_tf import cli
 from landcover_tf.errors import ProductError, RasterError
@@ -26,7 +28,7 @@ from serving.inputs import find_inputs, map_paths
 from serving.layouts import narrow_margin
 from serving.map_picture import check_truth
 from serving.mosaic import check_mosaic, merge
-from serving.options import options_of
+from serving.options import PredictionOptions, options_of
 from serving.plan import print_plans, work_bytes
 from serving.raster_io import bounded_cache
 from serving.scene_jobs import Computed, compute_elsewhere, scenes_at_once
@@ -50,21 +52,20 @@ def predict_all(config: PredictConfig) -> None:
     engine = Engine(config.model_path, options)
     if config.truth is not None:
         check_truth(config.truth, engine.info.legend)
-    scenes = [
-        ScenePrediction(path, target, engine, options)
-        for path, target in zip(inputs, targets, strict=True)
-    ]
+    failures = _Failures(total=len(inputs))
+    scenes = _readable(inputs, targets, engine, options, failures)
     if config.plan:
-        return print_plans(scenes)
-    several = len(scenes) > 1 or config.mosaic
+        print_plans(scenes)
+        return failures.report()
+    several = len(inputs) > 1 or config.mosaic
     began = batch_began(scenes)
     unfinished = [s for s in scenes if not (several and is_finished(s, config, began))]
     if config.mosaic:
-        if not unfinished and is_merged(scenes, config):
+        if not (unfinished or failures.told) and is_merged(scenes, config):
             print(f"map: {config.output_map} (finished by an earlier run)")
             return
         sources = [scene.source for scene in scenes]
-        overwrite = config.overwrite or grows(scenes, config)
+        overwrite = config.overwrite or grows(targets, config)
         check_mosaic(sources, config.output_map, options.outputs, overwrite=overwrite)
     with bounded_cache():
         with _pool(config) if unfinished else nullcontext() as pool:
@@ -72,11 +73,12 @@ def predict_all(config: PredictConfig) -> None:
             at_once = 1 if pool is None else scenes_at_once(parts, len(unfinished))
             _begin(unfinished, engine, config, several=several, at_once=at_once)
             if pool is None:
-                _finish_all(((scene, None) for scene in unfinished), config, total=len(scenes))
+                _finish_all(((scene, None) for scene in unfinished), config, failures)
             else:
                 # Closed on an error: leaving the pool waits for all that it was given.
                 with closing(compute_elsewhere(pool, unfinished, parts)) as computed:
-                    _finish_all(computed, config, total=len(scenes))
+                    _finish_all(computed, config, failures)
+        failures.report()
         if config.mosaic:
             maps, record = [scene.map_path for scene in scenes], cli.config_dict(config)
             legend = scenes[0].legend
@@ -93,6 +95,59 @@ def print_result(result: Result) -> None:
             print(f"  {100 * pixels / total:6.2f} %  {land_cover.code:3d} {land_cover.name}")
     if not total:
         print("  no pixel has data")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Failures:
+    """Inputs that cannot be read, which do not keep the others from their maps."""
+
+    total: int
+    """Inputs of the command; the only one's error ends it."""
+    told: list[str] = field(default_factory=list)
+
+    @contextmanager
+    def noted(self) -> Iterator[None]:
+        """Tells and keeps the error of an input."""
+        try:
+            yield
+        except (ProductError, RasterError) as error:
+            if self.total == 1:
+                raise
+            print(f"failed: {error}", file=sys.stderr)
+            self.told.append(str(error))
+
+    def report(self) -> None:
+        """Ends the program if an input failed.
+
+        Raises:
+            RasterError: How many failed.
+        """
+        if self.told:
+            raise RasterError(
+                f"{len(self.told)} of {self.total} inputs failed, see above; the same command "
+                f"tries them again. The first: {self.told[0]}"
+            )
+
+
+def _readable(
+    inputs: Sequence[Path],
+    targets: Sequence[Path],
+    engine: Engine,
+    options: PredictionOptions,
+    failures: _Failures,
+) -> list[ScenePrediction]:
+    """Returns the predictions of the inputs that can be opened.
+
+    Raises:
+        RasterError: None of several can.
+    """
+    scenes: list[ScenePrediction] = []
+    for path, target in zip(inputs, targets, strict=True):
+        with failures.noted():
+            scenes.append(ScenePrediction(path, target, engine, options))
+    if not scenes:
+        failures.report()
+    return scenes
 
 
 def _begin(
@@ -149,27 +204,17 @@ def _pool(config: PredictConfig) -> AbstractContextManager[Executor | None]:
     return nullcontext()
 
 
-def _finish_all(computed: Iterable[Computed], config: PredictConfig, *, total: int) -> None:
+def _finish_all(computed: Iterable[Computed], config: PredictConfig, failures: _Failures) -> None:
     """Finishes scene after scene; an unreadable one does not keep the others from it."""
-    failed: list[str] = []
     for scene, unreadable in computed:
         try:
-            if unreadable is not None:
-                raise unreadable
-            scene.compute(scene.unfinished_rows(), label=scene.source.name)
-            _finish(scene, config)
-        except (ProductError, RasterError) as error:
-            if total == 1:
-                raise
-            print(f"failed: {error}", file=sys.stderr)
-            failed.append(str(error))
+            with failures.noted():
+                if unreadable is not None:
+                    raise unreadable
+                scene.compute(scene.unfinished_rows(), label=scene.source.name)
+                _finish(scene, config)
         finally:
             scene.source.close()
-    if failed:
-        raise RasterError(
-            f"{len(failed)} of {total} inputs failed, see above; run the same command again to "
-            f"continue with them. The first: {failed[0]}"
-        )
 
 
 def _finish(scene: ScenePrediction, config: PredictConfig) -> None:

@@ -52,6 +52,61 @@ def test_a_damaged_input_does_not_keep_the_others_from_their_maps(
     assert maps["a"].stat().st_mtime_ns == written
 
 
+@pytest.mark.parametrize("mosaic", [False, True])
+def test_an_input_that_cannot_be_opened_does_not_keep_the_others_from_their_maps(
+    small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str], mosaic: bool
+) -> None:
+    scenes = tmp_path / "scenes"
+    scenes.mkdir()
+    for name in ("a", "b", "c"):
+        write_raster(scenes / f"{name}.tif", 40, 40, seed=ord(name))
+    whole = (scenes / "a.tif").read_bytes()
+    (scenes / "a.tif").write_bytes(b"damaged")
+    (scenes / "T34SEH.SAFE").mkdir()
+    out, folder = tmp_path / "maps", tmp_path / "maps"
+    flags: tuple[str, ...] = PLAIN
+    if mosaic:
+        out, folder, flags = tmp_path / "m.tif", tmp_path / "m_scenes", (*PLAIN, "--mosaic")
+    command = arguments(small_export, [scenes], out, *flags)
+    assert main([*command, "--plan"]) == 2
+    said = capsys.readouterr()
+    assert "2 of 4 inputs failed" in said.err and said.out.count("windows  ") == 2
+    assert not folder.exists()
+
+    for _ in range(2):
+        assert main(command) == 2
+        said = capsys.readouterr()
+        assert said.err.count("failed: ") == 2
+        assert "2 of 4 inputs failed, see above; the same command tries them again" in said.err
+        assert sorted(path.parent.name for path in folder.glob("*/map.tif")) == ["b", "c"]
+    assert said.out.count("(finished by an earlier run)") == 2
+    assert out.exists() != mosaic
+
+    (scenes / "a.tif").write_bytes(whole)
+    (scenes / "T34SEH.SAFE").rmdir()
+    assert main(command) == 0
+    assert (folder / "a" / "map.tif").exists() and out.exists()
+
+
+def test_a_mosaic_stays_when_one_of_its_inputs_cannot_be_opened(
+    small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = [tmp_path / f"{name}.tif" for name in "abc"]
+    for image in images:
+        write_raster(image, 40, 40)
+    out = tmp_path / "m.tif"
+    assert main(arguments(small_export, images[:2], out, *PLAIN, "--mosaic")) == 0
+    merged = out.read_bytes()
+    images[0].write_bytes(b"damaged")
+    for inputs in (images[:2], images):
+        assert main(arguments(small_export, inputs, out, *PLAIN, "--mosaic")) == 2
+        assert f"1 of {len(inputs)} inputs failed" in capsys.readouterr().err
+        assert out.read_bytes() == merged
+    images[1].write_bytes(b"damaged")
+    assert main(arguments(small_export, images[:2], out, *PLAIN, "--mosaic")) == 2
+    assert "2 of 2 inputs failed" in capsys.readouterr().err
+
+
 def test_workers_make_the_map_that_was_begun_or_none(
     small_export: SmallExport, tmp_path: Path
 ) -> None:
