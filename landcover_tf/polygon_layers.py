@@ -67,9 +67,10 @@ class PolygonLayer:
                 f"{path} has no attribute {attribute!r}; it has {', '.join(fields) or 'none'}"
             )
         self.count = int(info["features"])
-        if not self.count or info["total_bounds"] is None:
-            raise LabelError(f"layer {self.name!r} of {path} has no feature")
-        west, south, east, north = map(float, info["total_bounds"])
+        bounds = np.array(info["total_bounds"] or [np.nan] * 4, float)
+        if not self.count or not np.isfinite(bounds).all():
+            raise LabelError(f"layer {self.name!r} of {path} has no feature with a geometry")
+        west, south, east, north = bounds.tolist()
         self.bounds: Bounds = (west, south, east, north)
         self.crs = self._known_crs(info["crs"])
         self._indexed = bool(info["capabilities"]["fast_spatial_filter"])
@@ -121,7 +122,16 @@ class PolygonLayer:
         return self._decoded(*self._read())
 
     def _decoded(self, wkb: np.ndarray, values: np.ndarray) -> Polygons:
-        geometries = self._shapely.from_wkb(wkb, on_invalid="ignore")
+        # What it cannot mend, such as a ring left open, it leaves out; a geometry that is not there
+        # was None before.
+        geometries = self._shapely.from_wkb(wkb, on_invalid="fix")
+        there = np.array([one is not None for one in wkb], bool)
+        lost = np.count_nonzero(self._shapely.is_missing(geometries) & there)
+        if lost:
+            raise LabelError(
+                f"layer {self.name!r} of {self.path} holds {lost} damaged geometries; mend them "
+                "(ogr2ogr -makevalid)"
+            )
         filled = ~(self._shapely.is_missing(geometries) | self._shapely.is_empty(geometries))
         kinds = self._shapely.get_type_id(geometries)
         wrong = filled & ~np.isin(kinds, POLYGON_TYPES)
@@ -156,12 +166,19 @@ class PolygonLayer:
         except CRSError as error:
             raise LabelError(f"{self.path} has a CRS that GDAL does not know: {error}") from error
 
-    def _read(self, **options: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Returns well-known binary and the attribute of features."""
-        _, _, geometry, columns = self._ask(
-            self._pyogrio.raw.read, layer=self.name, columns=[self.attribute], **options
+    def _read(self, **options: Any) -> tuple[Any, np.ndarray]:
+        """Returns well-known binary and the attribute of features, in the file's order."""
+        _, ids, geometry, columns = self._ask(
+            self._pyogrio.raw.read,
+            layer=self.name,
+            columns=[self.attribute],
+            return_fids=True,
+            **options,
         )
-        return geometry, np.asarray(columns[0])
+        # A spatial index gives them in an order of its own, another one for each area.
+        order = np.argsort(ids, kind="stable")
+        values = np.asarray(columns[0])[order]
+        return (None if geometry is None else geometry[order]), values
 
     def _ask(self, function: Any, **options: Any) -> Any:
         try:
@@ -174,6 +191,8 @@ class PolygonLayer:
 
 def plain(value: Any) -> Any:
     """Returns a value as a whole number or a text where it is one; None for no value."""
+    if isinstance(value, list | np.ndarray):
+        return str(value)  # A list is no class, whatever it holds.
     if value is None or value != value:
         return None
     if isinstance(value, float) and value.is_integer():

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from landcover_tf import cli, flag_ranges
 from landcover_tf.errors import ConfigError, LabelError, OutputError
+from landcover_tf.files import read_csv
 from landcover_tf.legend import Legend, load_legend, source_codes
 
 LISTED = 10
@@ -61,6 +62,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _program(config: RasterizeConfig) -> None:
     from landcover_tf.label_burning import grid_like, grid_over, write_labels
+    from landcover_tf.pixel_sizes import pixel_area_m2
     from landcover_tf.polygon_layers import PolygonLayer
 
     if config.output_raster.exists() and not config.overwrite:
@@ -73,9 +75,10 @@ def _program(config: RasterizeConfig) -> None:
     )
     pixels = write_labels(config.output_raster, layer, codes, grid, legend)
     names = {c.code: c.name for c in legend.classes}
-    area_ha = abs(grid.transform.determinant) * grid.crs.linear_units_factor[1] ** 2 / 1e4
+    area_m2 = pixel_area_m2(grid.transform, grid.crs, (grid.height, grid.width))
     for code, count in sorted(pixels.items()):
-        print(f"{code:5} {names.get(code, ''):32} {count * area_ha:14,.1f} ha")
+        size = f"{count:,} px" if area_m2 is None else f"{count * area_m2 / 1e4:,.1f} ha"
+        print(f"{code:5} {names.get(code, ''):32} {size:>18}")
     print(
         f"{layer.count:,} polygons on {grid.height} x {grid.width} pixels; take them by "
         f"`landcover prepare --ground-truth {config.output_raster} --source-legend {config.legend}`"
@@ -126,12 +129,15 @@ def _own_words(legend: Legend, source: str) -> dict[Any, int]:
 def _class_table(path: Path, legend: Legend) -> dict[Any, int]:
     allowed = {*legend.codes, legend.nodata}
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
-        table = {_word(row["value"]): int(row["code"]) for row in rows}
-    except (OSError, KeyError, ValueError, TypeError, AttributeError) as error:
+        columns, rows, _ = read_csv(path)
+        if not {"value", "code"} <= {*columns}:
+            raise LabelError(
+                f"{path} needs the columns value and code; it has {', '.join(columns) or 'none'}"
+            )
+        table = {_word(row["value"]): int(row["code"] or "") for row in rows}
+    except (OSError, ValueError, csv.Error) as error:
         raise LabelError(
-            f"{path} is no table of the columns value and code, whole numbers ({error!r})"
+            f"{path} is no table of values and whole numbers as codes: {error}"
         ) from error
     wrong = sorted({code for code in table.values() if code not in allowed})
     if wrong:

@@ -1,5 +1,6 @@
 """Label rasters of polygons, against shapely and by hand."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,45 @@ def test_a_pixel_has_the_class_of_the_last_polygon_around_its_centre(tmp_path, m
     np.testing.assert_array_equal(labels[~on_edge], expected[~on_edge])
 
 
+def test_the_last_of_many_polygons_counts_whatever_the_index_of_the_file_says(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(label_burning, "BLOCK_PX", 100)
+    rng = np.random.default_rng(0)
+    west, south = 600_000 + rng.integers(0, 180, (2, 2000)) * 5
+    boxes = shapely.box(west, south + 3_599_000, west + 100, south + 3_599_100)
+    classes = rng.choice([10, 20, 60], len(boxes))
+    code, output = run(write(tmp_path / "a.gpkg", list(zip(boxes, classes, strict=True))))
+    assert code == 0
+    with rasterio.open(output) as raster:
+        labels, grid = raster.read(1), raster.transform
+    expected = np.zeros_like(labels)
+    for box, value in zip(boxes, classes, strict=True):
+        left, bottom, right, top = box.bounds
+        rows = slice(round((grid.f - top) / 5), round((grid.f - bottom) / 5))
+        expected[rows, round((left - grid.c) / 5) : round((right - grid.c) / 5)] = value
+    np.testing.assert_array_equal(labels, expected)
+
+
+def test_an_open_ring_is_closed_and_areas_are_those_on_the_ground(tmp_path, capsys):
+    ring = [[0, 8_000_000], [2000, 8_000_000], [2000, 8_002_000], [0, 8_002_000]]
+    feature = {
+        "type": "Feature",
+        "properties": {"class": 10},
+        "geometry": {"type": "Polygon", "coordinates": [ring]},
+    }
+    collection = {
+        "type": "FeatureCollection",
+        "crs": {"type": "name", "properties": {"name": "EPSG:3857"}},
+        "features": [feature],
+    }
+    path = tmp_path / "a.geojson"
+    path.write_text(json.dumps(collection))
+    assert run(path)[0] == 0
+    # 400 ha times the square of cos(58.3 degrees), about.
+    assert "111.7 ha" in capsys.readouterr().out
+
+
 def test_degrees_come_to_the_grid_of_another_raster(tmp_path):
     wide = shapely.box(600_000, 4_190_000, 630_000, 4_200_000)
     degrees = shapely.geometry.shape(
@@ -104,7 +144,7 @@ def test_a_straight_edge_in_degrees_is_bent_in_the_utm_zone_of_its_middle(tmp_pa
 def test_a_class_table_and_codes_of_other_legends(tmp_path, capsys):
     path = write(tmp_path / "a.gpkg", [(SQUARE, "Mais"), (RING, "Wald")])
     table = tmp_path / "classes.csv"
-    table.write_text("value,code\nmais,10\nWald,20\n")
+    table.write_text("value;code\nmais;10\nWald;20\n")
     assert run(path, "--class-table", table)[0] == 0
     with rasterio.open(path.with_suffix(".tif")) as raster:
         assert set(np.unique(raster.read(1))) == {0, 10, 20}
@@ -149,8 +189,9 @@ def text(path: Path) -> Path:
         ),
         (two_layers, "has the layers one, two; name one by --layer"),
         (text, "cannot be read as a vector file"),
+        (lambda path: write(path, [(None, "forests")]), "has no feature with a geometry"),
     ],
-    ids=["no CRS", "lines", "two layers", "text"],
+    ids=["no CRS", "lines", "two layers", "text", "empty"],
 )
 def test_files_that_are_no_layer_of_polygons_are_told_in_a_sentence(
     tmp_path, capsys, make, message
