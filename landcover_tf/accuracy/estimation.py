@@ -7,16 +7,16 @@ from typing import Any, Literal
 import numpy as np
 
 from landcover_tf.accuracy import coverage, probabilities
-from landcover_tf.accuracy.class_map import ClassMap, MapPixels
+from landcover_tf.accuracy.class_map import DEFAULT_LEGEND, ClassMap, MapPixels
 from landcover_tf.accuracy.coverage import MappedInStrata
 from landcover_tf.accuracy.design import FILE_NAME, Design
 from landcover_tf.accuracy.matching import MatchedPoints, match
 from landcover_tf.accuracy.points import load_points
 from landcover_tf.accuracy.strata import Strata, arrange, from_map, from_record
 from landcover_tf.accuracy.summaries import agreement_values, estimate_values
-from landcover_tf.errors import SampleError
+from landcover_tf.errors import LegendError, SampleError
 from landcover_tf.files import sha256_of
-from landcover_tf.legend import load_crosswalk, load_legend
+from landcover_tf.legend import legend_names, load_crosswalk, load_legend
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,13 +49,19 @@ def estimate_survey(survey: Survey) -> dict[str, Any]:
         SampleError: The points are no probability sample and do not claim otherwise, or a
             stratum has too few of them.
         LabelError: A reference class is unknown.
+        LegendError: There is no such legend, or the map's tags or its design name another.
         RasterError: The map or the probabilities are unfit.
     """
     design = _design(survey)
     excluded = survey.exclude_codes or tuple(design.excluded_pixels if design else ())
-    class_map = ClassMap.open(survey.map, survey.legend, excluded)
+    same_map = (
+        design is not None
+        and survey.map.is_file()  # Else opening it tells what is wrong.
+        and design.map_sha256 == sha256_of(survey.map)
+    )
+    legend = _legend_of_design(survey, design) if design and same_map else survey.legend
+    class_map = ClassMap.open(survey.map, legend, excluded)
     pixels = class_map.count(survey.rows_per_strip)
-    same_map = design is not None and design.map_sha256 == sha256_of(survey.map)
     reference_legend = survey.reference_legend or class_map.legend_source
     points = load_points(
         survey.reference,
@@ -115,6 +121,31 @@ def _design(survey: Survey) -> Design | None:
             "without areas and intervals"
         )
     return Design.load(path)
+
+
+def _legend_of_design(survey: Survey, design: Design) -> str | None:
+    """Returns the legend in which points of this very map were drawn; None is the default one.
+
+    Raises:
+        LegendError: The flag names another, or is needed for one that does not ship.
+    """
+    drawn = design.legend
+    if survey.legend is not None:
+        if load_legend(survey.legend).name != drawn.name:
+            raise LegendError(
+                f"{survey.reference} was drawn from {survey.map} in legend {drawn.name}, --legend "
+                f"says {survey.legend}; drop the flag, or give the map as --strata-map as well"
+            )
+        return survey.legend
+    # Where a map without tags is read in the default legend, the report calls it assumed.
+    if drawn.name == DEFAULT_LEGEND:
+        return None
+    if drawn.name not in legend_names() or load_legend(drawn.name).codes != drawn.codes:
+        raise LegendError(
+            f"{survey.reference} was drawn from {survey.map} in legend {drawn.name}, which does "
+            "not ship with the package; give its TOML file with --legend"
+        )
+    return drawn.name
 
 
 def _strata_map(survey: Survey, class_map: ClassMap) -> ClassMap | None:

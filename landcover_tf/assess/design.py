@@ -89,4 +89,5 @@ def draw_points(config: DesignConfig) -> None:
         f"{config.output_dir / 'points.gpkg'}; fill in its column `reference`"
     )
     points = config.output_dir / "points.gpkg"
-    cli.print_next("assess estimate", map=config.map, reference=points)
+    legend = {} if config.legend is None else {"legend": config.legend}
+    cli.print_next("assess estimate", map=config.map, reference=points, **legend)

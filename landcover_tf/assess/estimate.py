@@ -53,8 +53,8 @@ class EstimateConfig:
     probabilities: Path | None = None
     """Raster with one band a class; checked and judged at the points."""
     legend: str | None = None
-    """Name or TOML file of the map's legend; by default the one that its tags name, or else
-    landcover9."""
+    """Name or TOML file of the map's legend; by default the one that the points were drawn from
+    this map in, or that its tags name, or else landcover9."""
     exclude_codes: tuple[int, ...] = ()
     """Map codes to treat as no data; those of the design by default."""
     confidence_level: float = 0.95

@@ -2,12 +2,13 @@
 
 import csv
 import json
+import shlex
 
 import numpy as np
 import pytest
 import rasterio
 from defusedxml import ElementTree
-from fakes.assessed_map import GRID, SIZE, design, label, make_world, read, run, write
+from fakes.assessed_map import GRID, SIZE, design, estimate, label, make_world, read, run, write
 from matplotlib.image import imread
 from rasterio.crs import CRS
 from rasterio.warp import transform
@@ -203,3 +204,37 @@ def test_flags_that_make_no_sense(world, capsys):
         assert message in capsys.readouterr().err
     assert run("--help") == 0
     assert "design" in capsys.readouterr().out
+
+
+def test_an_estimate_reads_the_map_in_the_legend_of_its_design(world, capsys):
+    write(world / "map.tif", read(world / "map.tif"))  # Without the tag.
+    folder = design(world, "--samples", 150, "--legend", "worldcover")
+    *_, last = capsys.readouterr().out.splitlines()
+    assert shlex.split(last)[-2:] == ["--legend", "worldcover"]
+    points = label(folder, world / "truth.tif")
+    code, values = estimate(world, points)
+    assert code == 0
+    assert [c["name"] for c in values["classes"]][:2] == ["tree cover", "shrubland"]
+    assert not values["legend_assumed"]
+    assert estimate(world, points, "--legend", "worldcover") == (0, values)
+    assert estimate(world, points, "--legend", "landcover9")[0] == 2
+    error = capsys.readouterr().err
+    assert "in legend worldcover, --legend says landcover9; drop the flag" in error
+    own = ("--legend", "landcover9", "--strata-map", world / "map.tif")
+    assert estimate(world, points, *own)[0] == 0
+
+
+def test_a_legend_of_ones_own_is_named_again_at_the_estimate(world, capsys):
+    write(world / "map.tif", read(world / "map.tif"))
+    path = world / "mine.toml"
+    classes = "".join(
+        f'[[classes]]\ncode = {code}\nname = "{name}"\ncolor = "#0000ff"\n'
+        for code, name in ((10, "fields"), (20, "woods"), (60, "lakes"))
+    )
+    path.write_text(f'name = "mine"\n{classes}')
+    points = label(design(world, "--samples", 150, "--legend", path), world / "truth.tif")
+    assert estimate(world, points)[0] == 2
+    assert "in legend mine, which does not ship" in capsys.readouterr().err
+    code, values = estimate(world, points, "--legend", path)
+    assert code == 0
+    assert [c["name"] for c in values["classes"]] == ["fields", "woods", "lakes"]
