@@ -208,7 +208,9 @@ def _band_names(
     }
     if assumed in ((), ("model",)) and set(info.band_names) <= set(described.values()):
         return described
-    assumed = info.band_names if assumed == ("model",) else assumed
+    if assumed == ("model",):
+        assumed = info.band_names
+    assumed = tuple(band_names.same_name(name, info.band_names) for name in assumed)
     # GDAL calls the fourth of four bands of bytes alpha; what is counted as a band is one.
     for counted in (numbers, dataset.indexes):
         if len(assumed) == len(counted):

@@ -35,7 +35,9 @@ def test_unnamed_bands_can_be_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "assumed", [("B02", "B03", "B04", "B08"), ("model",)], ids=["explicit", "model"]
+    "assumed",
+    [("B02", "B03", "B04", "B08"), ("B2", "b03", "B4", "b8"), ("model",)],
+    ids=["explicit", "other forms", "model"],
 )
 def test_bands_under_other_names_can_be_named(tmp_path: Path, assumed: tuple[str, ...]) -> None:
     path = tmp_path / "scene.tif"
