@@ -38,6 +38,9 @@ SETTINGS_BESIDE = {
 }
 """By the name of a result file, that of the file in its folder which `--config` takes."""
 
+INPUT_STAMP = "input_stamp"
+"""Key beside the settings of a map, no setting: tells its input from one that was changed since."""
+
 
 def run(
     config_class: type[Config],
@@ -162,6 +165,8 @@ def flags_of_file(path: Path, config_class: type[Any]) -> list[str]:
     fields = {f.name: f for f in dataclasses.fields(config_class)}
     flags: list[str] = []
     for key, value in _flat(table).items():
+        if key == INPUT_STAMP:
+            continue
         name = key.replace("-", "_")
         if name not in fields and path.name in SETTINGS_BESIDE:
             raise ConfigError(

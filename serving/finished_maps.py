@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import rasterio
 from rasterio.errors import RasterioIOError
@@ -70,16 +71,19 @@ def missing_files(scene: ScenePrediction) -> list[Path]:
 
 def _is_current(scene: ScenePrediction, config: PredictConfig, began: float | None) -> bool:
     """Returns whether a map is there, from the same command, input and model."""
-    record = beside(scene.map_path, RECORD)
-    if not _is_of_these_settings(scene.map_path, own_config(scene, config), began=began):
-        return False
-    if scene.source.path.stat().st_mtime > record.stat().st_mtime:
+    own = own_config(scene, config)
+    if not _is_of_these_settings(scene.map_path, own, began=began) or not _is_of_this_input(scene):
         return False
     try:
         with rasterio.open(scene.map_path) as dataset:
             return bool(dataset.tags().get("model_sha256") == scene.engine.model_hash)
     except RasterioIOError:
         return False
+
+
+def record_of(scene: ScenePrediction, config: PredictConfig) -> dict[str, Any]:
+    """Returns what stands beside a scene's map: the config that makes it, and of which input."""
+    return cli.config_dict(own_config(scene, config)) | {cli.INPUT_STAMP: scene.input_stamp}
 
 
 def own_config(scene: ScenePrediction, config: PredictConfig) -> PredictConfig:
@@ -141,6 +145,15 @@ def _is_of_these_settings(
     found, wanted = read_json(record), cli.config_dict(config)
     free = (*NOT_IN_THE_MAP, *whatever)
     return all(found.get(key) == wanted[key] for key in wanted if key not in free)
+
+
+def _is_of_this_input(scene: ScenePrediction) -> bool:
+    """Returns whether the scene's files are still those that the map which is there was made of."""
+    record = beside(scene.map_path, RECORD)
+    known = read_json(record).get(cli.INPUT_STAMP)
+    if known is None:  # Of an earlier version: what is younger than the map was changed.
+        return scene.source.path.stat().st_mtime <= record.stat().st_mtime
+    return bool(known == scene.input_stamp)
 
 
 def _names(maps: Sequence[Path]) -> list[str]:

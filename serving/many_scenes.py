@@ -22,7 +22,7 @@ from serving.finished_maps import (
     is_incomplete,
     is_merged,
     missing_files,
-    own_config,
+    record_of,
 )
 from serving.inputs import find_inputs, map_paths
 from serving.layouts import narrow_margin
@@ -225,7 +225,7 @@ def _finish(scene: ScenePrediction, config: PredictConfig) -> None:
         from serving.verification import verify
 
         found = verify(scene, regions=config.verify_regions, seed=config.seed)
-    result = scene.finish(cli.config_dict(own_config(scene, config)))
+    result = scene.finish(record_of(scene, config))
     print_result(result)
     if result.applicability is not None and not result.applicability.applicable:
         print(f"warning: {result.applicability.warning(name)}", file=sys.stderr)

@@ -1,8 +1,8 @@
 """A Level-1C SAFE folder or zip as a source: its bands at 10 m, decoded strip by strip."""
 
 import zlib
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Collection, Mapping
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import rasterio
@@ -27,6 +27,8 @@ from landcover_tf.validity import ValidityBit, has_bit
 from serving.raster_io import STRIP_ROWS
 from serving.source import Georeference
 from serving.stored_values import Conversion, finish_pixels
+
+_METADATA = ("MTD_MSIL1C.xml", "MTD_TL.xml")
 
 
 class ProductSource:
@@ -77,6 +79,7 @@ class ProductSource:
         ]
         self._conversion = Conversion.between(stored, info.bands)
         self.upsampling: Upsampling | None = upsampling
+        self.files: Collection[Path] = _files_of(product)
         self._method = upsampling
         self._mask_clouds = mask_clouds
         self._scene: Scene | None = None
@@ -138,6 +141,18 @@ class ProductSource:
             return None
         found = read_product_clouds(self._product)
         return None if found is None else found.cloudy
+
+
+def _files_of(product: SafeProduct) -> list[Path]:
+    """Returns the .zip, or the files in a folder that the scene is made of.
+
+    Previews and what other programs leave in the folder are not among them.
+    """
+    if product.container.zipped:
+        return [product.path]
+    names = [*product.band_files.values(), *(mask.name for mask in product.masks)]
+    names += [n for n in product.container.sizes if PurePosixPath(n).name in _METADATA]
+    return [product.path / name for name in names]
 
 
 class _PackedRows:

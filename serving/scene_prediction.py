@@ -29,7 +29,7 @@ from serving.pipeline import Backend, Predictor
 from serving.postprocess import Cleaning, clean
 from serving.raster_io import BLOCK_PX, WindowReader
 from serving.sampling import Sampler
-from serving.source import Source
+from serving.source import Source, stamp_of
 from serving.sources import open_source
 from serving.targets import (
     APPLICABILITY,
@@ -74,6 +74,8 @@ class ScenePrediction:
         self.options = options
         info = engine.info
         self.source: Source = open_source(path, info, options.source)
+        # Taken before any pixel is read: a file replaced meanwhile is another input afterwards.
+        self.input_stamp = stamp_of(self.source.files)
         self.cleaning: Cleaning = options.cleaning.cleaning(info.legend, info.class_codes)
         self.content = BandContent(
             classes=len(info.class_codes),
@@ -188,14 +190,13 @@ class ScenePrediction:
 
     def settings(self) -> dict[str, object]:
         """Returns what decides the network's bands: equal settings give equal bytes."""
-        status = self.source.path.stat()
         network = asdict(self.options.network)
         # Their effect stands in the layout and the engine's name; a server may move.
         for irrelevant in ("memory_gb", "engine", "mode", "server", "server_timeout_s"):
             network.pop(irrelevant)
         return {
             "model": self.engine.model_hash,
-            "source": [self.source.path.name, status.st_size, status.st_mtime_ns],
+            "source": self.input_stamp,
             "source_options": asdict(self.options.source),
             "network": network,
             "engine": chosen_engine(self.options.network),

@@ -1,6 +1,8 @@
 """What a raster to predict on offers, whatever it is, and what may be asked of it."""
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -54,6 +56,19 @@ class Georeference:
         return pixel_area_m2(self.transform, self.crs, (self.height, self.width))
 
 
+def stamp_of(files: Iterable[Path]) -> str:
+    """Returns a digest of the names, sizes and times of change of files, whatever their order."""
+    found = []
+    for file in files:
+        # Programs that show a raster write these beside it.
+        if not file.name.endswith((".aux.xml", ".ovr")):
+            # What a .vrt names need not be there, or no local file.
+            with suppress(OSError):
+                status = file.stat()
+                found.append(f"{file.name} {status.st_size} {status.st_mtime_ns}\n")
+    return hashlib.sha256("".join(sorted(found)).encode()).hexdigest()
+
+
 class Source(Protocol):
     """A raster opened for prediction; one thread uses it at a time."""
 
@@ -67,6 +82,8 @@ class Source(Protocol):
     """True where reading rows twice is expensive, so that they are kept instead."""
     upsampling: Upsampling | None
     """How its 20 m and 60 m bands came to 10 m; None where nothing tells."""
+    files: Collection[Path]
+    """All that pixels and georeference are read from; names that are no local files among them."""
 
     def read(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
         """Returns the pixels of a window inside the raster.

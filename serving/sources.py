@@ -1,6 +1,6 @@
 """Rasters to predict on, all read as one thing: stored values in the model's bands and units."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -79,9 +79,8 @@ class RasterSource:
         self._info, self._resample = info, options.resample
         self._validity_path = validity_path
         self._rasters: _OpenRasters | None = None
-        with opened(path) as unscaled:
-            files = [path, description, validity_path, *unscaled.files]
-        self._files = {Path(file).resolve() for file in files if file is not None}
+        beside = (file.resolve() for file in (description, validity_path) if file is not None)
+        self.files: Collection[Path] = {*_files_of(path), *beside}
         dataset = self._opened().image
         self.grid = Georeference(
             height=dataset.height,
@@ -135,7 +134,7 @@ class RasterSource:
         return image, drawn, ~has_bit(validity, ValidityBit.NODATA)
 
     def owns(self, path: Path) -> bool:
-        return path.resolve() in self._files
+        return path.resolve() in self.files
 
     def close(self) -> None:
         if self._rasters is not None:
@@ -167,6 +166,17 @@ class _OpenRasters(NamedTuple):
     validity: rasterio.DatasetReader | None
     stack: ExitStack
     """Closes them."""
+
+
+def _files_of(path: Path) -> set[Path]:
+    """Returns the files of a raster, and of each .vrt among them those that it shows."""
+    found, pending = {path.resolve()}, [path]
+    while pending:
+        with opened(pending.pop()) as raster:
+            files = {Path(name).resolve() for name in raster.files}
+        pending += [f for f in files - found if f.suffix.lower() == ".vrt" and f.is_file()]
+        found |= files
+    return found
 
 
 def _open_prepared(folder: Path, info: ModelInfo, options: SourceOptions) -> RasterSource:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import rasterio.shutil
 from fakes.killed_program import run_killed
 from local_export import (
     BLEND,
@@ -19,6 +20,7 @@ from local_export import (
 
 from landcover_tf import cli
 from landcover_tf.errors import OutputError
+from landcover_tf.files import read_json, write_json
 from landcover_tf.model_info import Calibration
 from serving.config import PredictConfig
 from serving.engines import Engine
@@ -138,6 +140,52 @@ def test_finished_maps_stay_when_an_input_joins_and_not_when_one_is_replaced(
     os.utime(other, (0, 0))  # Older than the map, as an archived scene is.
     assert main(arguments(small_export, [other, images[1]], maps, *PLAIN)) == 2
     assert "a/map.tif exists already" in capsys.readouterr().err
+
+
+def test_an_input_replaced_by_an_older_one_is_another(
+    small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image, shown = tmp_path / "a.tif", tmp_path / "shown.tif"
+    write_raster(image, 40, 40)
+    write_raster(shown, 40, 40)
+    views = [tmp_path / "view.vrt", tmp_path / "b.vrt"]
+    for part, view in zip((shown, *views[:1]), views, strict=True):
+        rasterio.shutil.copy(part, view, driver="VRT")
+    command = arguments(small_export, [image, views[1]], tmp_path / "maps", *PLAIN)
+    assert main(command) == 0
+    (tmp_path / "a.tif.aux.xml").write_text("<PAMDataset/>")  # As of a program that shows it.
+    assert main(command) == 0
+    assert capsys.readouterr().out.count("(finished by an earlier run)") == 2
+
+    # Archives and copies keep the time of a file.
+    for replaced, name in ((image, "a"), (shown, "b")):
+        before = replaced.read_bytes(), replaced.stat().st_mtime_ns
+        write_raster(replaced, 40, 40, seed=1)
+        os.utime(replaced, (1_600_000_000, 1_600_000_000))
+        assert main(command) == 2
+        assert f"{name}/map.tif exists already" in capsys.readouterr().err
+        if replaced is image:
+            # Of a map that does not tell of its input, what is older counts as unchanged.
+            record = tmp_path / "maps" / name / "predict.json"
+            write_json(record, {k: v for k, v in read_json(record).items() if k != "input_stamp"})
+            assert main(command) == 0
+            assert capsys.readouterr().out.count("(finished by an earlier run)") == 2
+            replaced.write_bytes(before[0])
+            os.utime(replaced, ns=(before[1], before[1]))
+
+
+def test_work_on_a_view_of_a_file_that_is_replaced_is_not_continued(
+    small_export: SmallExport, tmp_path: Path
+) -> None:
+    write_raster(tmp_path / "shown.tif", 80, 40)
+    rasterio.shutil.copy(tmp_path / "shown.tif", tmp_path / "view.vrt", driver="VRT")
+    scene = prediction(small_export, tmp_path / "view.vrt", tmp_path / "map.tif")
+    scene.prepare()
+    scene.compute([0])
+    scene.source.close()
+    write_raster(tmp_path / "shown.tif", 80, 40, seed=1)
+    with pytest.raises(OutputError, match=r"unfinished run with other settings \(source\)"):
+        prediction(small_export, tmp_path / "view.vrt", tmp_path / "map.tif").prepare()
 
 
 @pytest.mark.parametrize(

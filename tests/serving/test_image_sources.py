@@ -25,6 +25,7 @@ from landcover_tf.sentinel2.simulation import Flaws, SimulatedProduct, simulate_
 from landcover_tf.upsampling import Upsampling
 from serving.predict import main
 from serving.raster_io import WindowReader
+from serving.source import stamp_of
 from serving.sources import open_source
 from serving.training_upsampling import difference
 
@@ -108,6 +109,26 @@ def test_a_product_and_its_prepared_scene_give_one_map(
 
 
 COARSE = tuple(BandInfo(name=b, scale=1e-4, offset=-0.1) for b in ("B05", "B8A", "B01", "B09"))
+
+
+@pytest.mark.parametrize("name", ["*_B03.jp2", "MTD_TL.xml", "*DETFOO_B03.jp2", "*CLASSI*.jp2"])
+def test_a_file_replaced_in_a_product_is_seen_and_a_preview_is_not(
+    products: dict[str, SimulatedProduct], tmp_path: Path, name: str
+) -> None:
+    folder = tmp_path / products["folder"].path.name
+    shutil.copytree(products["folder"].path, folder)
+
+    def stamp() -> str:
+        return stamp_of(open_source(folder, model_info(), predict_options().source).files)
+
+    first = stamp()
+    (folder / "preview.png").touch()
+    assert stamp() == first
+    file = sorted(folder.rglob(name))[0]
+    before = folder.stat().st_mtime_ns
+    os.utime(file, (1_600_000_000, 1_600_000_000))
+    assert folder.stat().st_mtime_ns == before
+    assert stamp() != first
 
 
 def test_a_product_is_read_as_the_training_scenes_were_prepared(
