@@ -10,6 +10,7 @@ from rasterio.errors import RasterioIOError
 
 from landcover_tf import cli
 from landcover_tf.files import beside, read_json
+from serving.bands_on_disk import BandStore
 from serving.config import PredictConfig
 from serving.mosaic import is_unfinished, scenes_of
 from serving.scene_prediction import ScenePrediction
@@ -36,12 +37,14 @@ def batch_began(scenes: Sequence[ScenePrediction]) -> float | None:
     Returns:
         Seconds since the epoch; None if no scene is unfinished.
     """
-    times = (scene.store.began() for scene in scenes)
+    times = (scene.store.began() for scene in scenes if not _is_published(scene))
     return min((time for time in times if time is not None), default=None)
 
 
 def is_finished(scene: ScenePrediction, config: PredictConfig, began: float | None = None) -> bool:
     """Returns whether a map of several is there already, with all files that are asked for.
+
+    The work folder of a run that was killed when it had moved the map to its place is removed.
 
     Args:
         scene: What is asked for.
@@ -49,8 +52,10 @@ def is_finished(scene: ScenePrediction, config: PredictConfig, began: float | No
         began: With `--overwrite`, when the batch began that this command continues; older maps
             are to be replaced.
     """
-    if not _is_current(scene, config, began) or missing_files(scene):
+    if not _is_current(scene, config, began) or missing_files(scene) or _is_half_there(scene):
         return False
+    if scene.store.began() is None or _is_published(scene):
+        BandStore(scene.work, (), ()).remove()
     print(f"map: {scene.map_path} (finished by an earlier run)")
     return True
 
@@ -67,6 +72,22 @@ def missing_files(scene: ScenePrediction) -> list[Path]:
     optional = beside(scene.map_path, APPLICABILITY)
     wanted = targets(scene.map_path, scene.options.outputs)
     return [path for path in wanted if path != optional and not path.exists()]
+
+
+def _is_published(scene: ScenePrediction) -> bool:
+    """Returns whether the map that is there is of the run that left the work folder."""
+    return _has_left_record(scene) and not (scene.files / scene.map_path.name).exists()
+
+
+def _is_half_there(scene: ScenePrediction) -> bool:
+    """Returns whether a run was killed while it moved its files: the map, the last, is older."""
+    return _has_left_record(scene) and (scene.files / scene.map_path.name).exists()
+
+
+def _has_left_record(scene: ScenePrediction) -> bool:
+    """Returns whether the record beside the map is of the run that left the work folder."""
+    record, began = beside(scene.map_path, RECORD), scene.store.began()
+    return began is not None and record.exists() and record.stat().st_mtime > began
 
 
 def _is_current(scene: ScenePrediction, config: PredictConfig, began: float | None) -> bool:

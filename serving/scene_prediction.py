@@ -84,6 +84,7 @@ class ScenePrediction:
         )
         self.layout: Layout = choose_layout(self.source, info, options.network, self.content)
         self.work = work_folder(map_path)
+        self.files = self.work / "files"
         self.store = BandStore(
             self.work / "network",
             self.content.layers,
@@ -168,21 +169,22 @@ class ScenePrediction:
             record: The settings that make this map, for the record beside it.
 
         Raises:
-            OutputError: The disk refuses.
+            OutputError: The disk refuses, or the request log cannot be written.
         """
         try:
             final = clean(self.store, self.cleaning, self.work, block_rows=BLOCK_PX)
-            files = self.work / "files"
             # Of a run that was killed while it wrote them.
-            if files.exists():
-                shutil.rmtree(files)
-            files.mkdir()
-            result = self._write_files(final, files / self.map_path.name)
+            if self.files.exists():
+                shutil.rmtree(self.files)
+            self.files.mkdir()
+            result = self._write_files(final, self.files / self.map_path.name)
             if record is not None:
-                write_json(beside(files / self.map_path.name, RECORD), record)
-            outputs.publish(files, self.map_path)
+                write_json(beside(self.files / self.map_path.name, RECORD), record)
+            # Before the map is there: a finished map is not taken up again, and a line of a run
+            # that is continued counts once.
             if self.options.outputs.request_log is not None:
                 self._log(self.options.outputs.request_log, result.counts)
+            outputs.publish(self.files, self.map_path)
         except OSError as error:
             raise OutputError(f"cannot write {self.map_path}: {error}") from error
         BandStore(self.work, (), ()).remove()

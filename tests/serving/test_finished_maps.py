@@ -1,6 +1,7 @@
 """Maps that an earlier run finished, and runs that were killed while they wrote their files."""
 
 import os
+import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from fakes.killed_program import run_killed
 from local_export import (
     BLEND,
     PLAIN,
+    RAW,
     SmallExport,
     arguments,
     linked_export,
@@ -113,6 +115,66 @@ def test_an_overwriting_batch_that_was_killed_goes_on(
     # Nothing is unfinished now, so all are to be overwritten.
     assert main(command) == 0
     assert "(finished by an earlier run)" not in capsys.readouterr().out
+
+
+def test_maps_whose_log_could_not_be_written_are_not_finished(
+    small_export: SmallExport, tmp_path: Path
+) -> None:
+    images = [tmp_path / "a.tif", tmp_path / "b.tif"]
+    for image in images:
+        write_raster(image, 40, 40)
+    (tmp_path / "folder").mkdir()
+    maps, log = tmp_path / "maps", tmp_path / "requests.jsonl"
+    command = arguments(small_export, images, maps, *RAW, "--request-log")
+    assert main([*command, str(tmp_path / "folder")]) == 2
+    assert not (maps / "a" / "map.tif").exists()
+    assert main([*command, str(log)]) == 0
+    assert len(log.read_text().splitlines()) == 2
+    assert not list(maps.rglob(".*"))
+
+
+def test_a_run_killed_when_its_map_was_in_place_leaves_nothing_for_ever(
+    small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = [tmp_path / "a.tif", tmp_path / "b.tif"]
+    for image in images:
+        write_raster(image, 40, 40)
+    maps, log = tmp_path / "maps", tmp_path / "requests.jsonl"
+    command = arguments(small_export, images, maps, *RAW, "--request-log", str(log))
+    run_killed("serving.predict", command, entering="serving.bands_on_disk.BandStore.remove")
+    shutil.copytree(maps, tmp_path / "killed")
+    assert (maps / "a" / "map.tif").exists() and (maps / "a" / ".map.tif.work").exists()
+    assert main(command) == 0
+    assert "a/map.tif (finished by an earlier run)" in capsys.readouterr().out
+    assert not list(maps.rglob(".*"))
+    assert len(log.read_text().splitlines()) == 2
+
+    # What lies there of the first map alone is no batch that is to be continued.
+    shutil.copytree(tmp_path / "killed" / "a", maps / "a", dirs_exist_ok=True)
+    assert main([*command, "--overwrite"]) == 0
+    assert "(finished by an earlier run)" not in capsys.readouterr().out
+    assert not list(maps.rglob(".*"))
+
+
+def test_a_map_older_than_its_record_is_not_finished(
+    small_export: SmallExport, tmp_path: Path
+) -> None:
+    images = [tmp_path / "a.tif", tmp_path / "b.tif"]
+    for image in images:
+        write_raster(image, 40, 40)
+    maps, whole = tmp_path / "maps", tmp_path / "whole"
+    command = arguments(small_export, images, maps, *RAW)
+    assert main(command) == 0
+    write_raster(images[0], 40, 40, seed=1)
+    assert main(arguments(small_export, images, whole, *RAW)) == 0
+    run_killed(
+        "serving.predict", [*command, "--overwrite"], entering="serving.outputs.publish", call=1
+    )
+    # As if it had been killed between the record and the map.
+    work = maps / "a" / ".map.tif.work"
+    (work / "files" / "predict.json").replace(maps / "a" / "predict.json")
+    assert main([*command, "--overwrite"]) == 0
+    assert (maps / "a" / "map.tif").read_bytes() == (whole / "a" / "map.tif").read_bytes()
 
 
 def test_finished_maps_stay_when_an_input_joins_and_not_when_one_is_replaced(
