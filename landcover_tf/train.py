@@ -17,13 +17,15 @@ def main(argv: list[str] | None = None) -> int:
 
 def _program(config: TrainConfig) -> int:
     # Cheap mistakes are told before TensorFlow takes its seconds to load.
+    from landcover_tf.files import no_empty_folder
     from landcover_tf.models import pretrained
     from landcover_tf.training.preflight import check
 
     found = check(config)
     begins = not (found.finished or found.run.state.is_file())
     if begins and config.encoder_weights in pretrained.SOURCES:
-        pretrained.fetch(pretrained.find(config.encoder_weights, config.model))
+        with no_empty_folder(found.run.path):
+            pretrained.fetch(pretrained.find(config.encoder_weights, config.model))
     os.environ["KERAS_BACKEND"] = "tensorflow"
     start_tensorflow()
     from landcover_tf.training.session import train

@@ -49,6 +49,17 @@ def test_more_overlap_than_the_dataset_has_is_refused_before_the_run(begun, tmp_
     assert not (tmp_path / "run").exists()
 
 
+def test_a_download_that_fails_leaves_no_empty_run_folder(tmp_path, monkeypatch, capsys):
+    write_small_dataset(tmp_path / "data")
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # Nothing listens there.
+    monkeypatch.setenv("LANDCOVER_CACHE_DIR", str(tmp_path / "cache"))
+    flags = ["--model", "resnet50", "--encoder-weights", "imagenet", "--batch-size", "2"]
+    places = ["--data-dir", str(tmp_path / "data"), "--output-dir", str(tmp_path / "run")]
+    assert train.main([*places, *flags, "--patch-size", "32", "--patch-overlap", "0"]) == 2
+    assert "cannot download" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
 def test_runs_without_written_settings_are_told_by_the_name(begun, tmp_path):
     config = begun("light")
     found = check(config)
