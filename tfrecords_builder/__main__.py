@@ -19,7 +19,8 @@ def _program(config: BuildConfig) -> None:
         size = sum(shard.bytes for shard in split.shards) / 1e6
         print(f"{name:5} {split.records:7} records in {len(split.shards)} shards, {size:.1f} MB")
     print(f"dataset {info.name} ({info.data_hash}) is in {config.output_dir}")
-    cli.print_next("train", data_dir=config.output_dir, output_dir="run")
+    if "val" in info.splits and info.splits["val"].records:  # Training needs some.
+        cli.print_next("train", data_dir=config.output_dir, output_dir="run")
 
 
 if __name__ == "__main__":
