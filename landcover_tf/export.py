@@ -132,7 +132,7 @@ def _export(config: ExportConfig, run: RunFolder, model_folder: Path) -> None:
         )
     cli.print_next(
         "predict",
-        model_path=model_folder.parent,
+        model_path=model_folder / str(version),
         input_image="PRODUCT.SAFE",
         output_map="map/map.tif",
     )

@@ -1,6 +1,8 @@
 """The program `export`: from a run folder to a version folder, or a sentence."""
 
+import contextlib
 import importlib.util
+import io
 import json
 
 import numpy as np
@@ -76,8 +78,13 @@ def run(tmp_path_factory):
 @pytest.fixture(scope="module")
 def exported(run, tmp_path_factory):
     folder = tmp_path_factory.mktemp("exports")
-    assert export.main(["--run-dir", str(run), "--output-dir", str(folder)]) == 0
-    return folder / "landcover" / "1"
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        assert export.main(["--run-dir", str(run), "--output-dir", str(folder)]) == 0
+    version = folder / "landcover" / "1"
+    # The folder above may hold other models, and a later version.
+    assert f"next: landcover predict --model-path {version} --input-image" in said.getvalue()
+    return version
 
 
 def test_the_contract_says_what_the_run_was(exported):
