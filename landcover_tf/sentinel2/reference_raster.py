@@ -72,11 +72,12 @@ def same_grid(
 ) -> bool:
     """Returns whether a raster has the very pixels of a grid.
 
-    One of the same size that does not say where it lies, as a PNG, is taken to.
+    Of one size, they are the same where either does not say where it lies, as a PNG.
     """
     if raster.shape != (height, width):
         return False
-    if raster.crs is None and raster.transform.is_identity:
+    places = ((raster.crs, raster.transform), (crs, transform))
+    if any(system is None and place.is_identity for system, place in places):
         return True
     same_crs = None in (raster.crs, crs) or raster.crs == crs
     return bool(same_crs and raster.transform.almost_equals(transform, precision=1e-6))

@@ -76,6 +76,18 @@ def test_truth_of_the_same_size_elsewhere_is_not_drawn(
     assert found is not None and (found == 20).all()
 
 
+def test_truth_of_a_map_without_a_place_is_that_of_its_size(tmp_path: Path) -> None:
+    write_raster(tmp_path / "scene.tif", 40, 40)
+    codes = np.full((40, 40), 20, np.uint8)
+    truth = write_truth(tmp_path / "truth.tif", codes)  # This one has a place.
+    plain = write_truth(tmp_path / "map.png", codes, driver="PNG", crs=None, transform=None)
+    smaller = write_truth(tmp_path / "smaller.tif", codes[1:])
+    with rasterio.open(plain) as scene:
+        found = read_truth(truth, scene, (40, 40), LEGEND)
+        assert found is not None and (found == 20).all()
+        assert read_truth(smaller, scene, (40, 40), LEGEND) is None
+
+
 def test_truth_of_floats_holds_whole_codes(tmp_path: Path, scene: rasterio.DatasetReader) -> None:
     codes = np.full((40, 40), 20, np.float32)
     codes[:5] = np.nan
