@@ -7,10 +7,13 @@ two writes would leave half a file, or a trial that counts but never runs.
 from pathlib import Path
 from typing import Any
 
-from keras_tuner import Objective, oracles
+from keras_tuner import Objective, oracles, synchronized
 
 from landcover_tf.files import write_json
 from tuning.trials import TunerKind
+
+_ENDED = ("COMPLETED", "FAILED")
+"""Status of a trial that is over."""
 
 
 class _Durable:
@@ -23,8 +26,20 @@ class _Durable:
         folder = Path(self._get_trial_dir(trial.trial_id))
         write_json(folder / "trial.json", trial.get_state())
 
+    @synchronized  # type: ignore[untyped-decorator]
+    def end_trial(self: Any, trial: Any) -> None:
+        super().end_trial(trial)  # type: ignore[misc]
+        # KerasTuner 1.4.8 saves the trial among the running ones and takes it out afterwards. A
+        # chief saves nothing later, so its last trials would run again at every start.
+        self.save()
+
     def reload(self: Any) -> None:
         super().reload()  # type: ignore[misc]
+        # Once each, or a trial that failed twice would count as two; earlier versions wrote so.
+        trials = self.trials
+        over = [i for i in self.end_order if i in trials and trials[i].status in _ENDED]
+        self.end_order = list(dict.fromkeys(over))
+        self._retry_queue = [i for i in self._retry_queue if i not in over]
         for trial_id in sorted(self.trials.keys() - {*self._retry_queue, *self.start_order}):
             # Its own file was written, the oracle's was not.
             self._record_values(self.trials[trial_id])

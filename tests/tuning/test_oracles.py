@@ -51,6 +51,49 @@ def test_a_trial_that_was_written_before_the_kill_is_run(tmp_path, kind):
     assert resumed.start_order == sorted(resumed.start_order)
 
 
+@pytest.mark.parametrize("saved_before", [False, True])
+def test_the_last_trial_of_a_search_is_over_though_it_failed(tmp_path, saved_before):
+    found = oracle(tmp_path)
+    state = tmp_path / "oracle" / "oracle.json"
+    first, last = (found.create_trial(f"tuner{i}") for i in range(2))
+    running = json.loads(state.read_text())["ongoing_trials"]
+    for trial in (first, last):
+        trial.status = "FAILED"
+        found.end_trial(trial)
+    written = json.loads(state.read_text())
+    assert (written["ongoing_trials"], written["end_order"]) == ({}, ["00", "01"])
+    if saved_before:  # As earlier versions left it after three starts of a finished search.
+        state.write_text(json.dumps(written | {
+            "ongoing_trials": {"tuner1": running["tuner1"]}, "end_order": ["00", "01", "01", "01"]
+        }))  # fmt: skip
+    resumed = oracle(tmp_path)
+    resumed.reload()
+    # The search is extended by a third trial, which is the third failure in a row.
+    third = resumed.create_trial("tuner0")
+    assert third.trial_id == "02"
+    third.status = "FAILED"
+    with pytest.raises(RuntimeError, match="consecutive failures exceeded the limit of 3"):
+        resumed.end_trial(third)
+
+
+def test_a_trial_that_ended_in_memory_only_is_run_again(tmp_path):
+    found = oracle(tmp_path)
+    for i in range(3):
+        found.create_trial(f"tuner{i}")
+    trials = list(found.trials.values())
+    for trial in trials:
+        trial.status = "FAILED"
+    for trial in trials[:2]:
+        found.end_trial(trial)
+    with pytest.raises(RuntimeError, match="consecutive failures"):
+        found.end_trial(trials[2])
+    found.create_trial("tuner9")  # Another machine's, which saves that three have ended.
+    resumed = oracle(tmp_path)
+    resumed.reload()
+    assert resumed.end_order == ["00", "01"]
+    assert {resumed.create_trial(f"tuner{i}").trial_id for i in range(2)} == {"02", "03"}
+
+
 def test_a_state_that_cannot_be_written_leaves_the_old_one(tmp_path):
     found = oracle(tmp_path)
     found.create_trial("tuner0")
