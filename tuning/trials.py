@@ -5,6 +5,7 @@ files passes between the two: the run's config goes in, its history and summary 
 """
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -16,7 +17,7 @@ from typing import Any, Literal
 
 from landcover_tf import cli, locks
 from landcover_tf.errors import LandCoverError, OutputError, RunError
-from landcover_tf.files import read_json, write_json
+from landcover_tf.files import atomic_path, read_json, write_json
 from landcover_tf.run_folder import RunFolder
 from landcover_tf.training.config import TrainConfig
 
@@ -129,7 +130,8 @@ def run_trial(
 
     Args:
         config: Settings of the run; its output folder is `folder / "run"`.
-        folder: Gets the config, the log, the run folder and the record.
+        folder: Gets the config, the log, the run folder and the record; beside it lie the hashes
+            of the dataset's shards, which runs hand on.
         settings: What to keep in the record.
         objective: Score to read; the config's `monitor` names the same.
         echo: Show the training's own output instead of keeping it in a log.
@@ -141,14 +143,20 @@ def run_trial(
     folder.mkdir(parents=True, exist_ok=True)
     record = TrialRecord(id=folder.name, settings=dict(settings), status="failed")
     cli.write_config(config, folder / "config.json")
+    run = RunFolder(config.output_dir)
+    known = folder.parent / run.shard_hashes.name
     with _alone(folder) as lock:
         start = time.monotonic()
+        # All runs beside each other train on one dataset: the first one reads it for its hashes.
+        if not run.path.exists():
+            _copy(known, run.shard_hashes)
         code = _train(folder, lock, echo, os.environ | dict(environment or {}))
+        _copy(run.shard_hashes, known)
     record = replace(record, seconds=round(time.monotonic() - start, 2))
     if code in (STOPPED, INTERRUPTED):
         raise StopRequestedError(folder.name, code)
     if code == 0:
-        record = _with_score(record, RunFolder(config.output_dir), objective)
+        record = _with_score(record, run, objective)
     else:
         record = replace(record, error=_last_words(folder / LOG_NAME, code))
     record.save(folder)
@@ -165,6 +173,12 @@ def _alone(folder: Path) -> Iterator[int]:
     busy = f"{folder}: a training that was left behind still runs; waiting for its end"
     with locks.alone(folder / "lock", busy, wait=True) as lock:
         yield lock
+
+
+def _copy(source: Path, target: Path) -> None:
+    if source.is_file():
+        with atomic_path(target) as temporary:
+            shutil.copyfile(source, temporary)
 
 
 def _train(folder: Path, lock: int, echo: bool, environment: Mapping[str, str]) -> int:

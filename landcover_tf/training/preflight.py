@@ -95,7 +95,7 @@ def _check_run_folder(
 ) -> None:
     if run.config.is_file():
         _check_same_run(config, info, augmentation, run)
-    elif run.path.is_dir() and any(path != run.lock for path in run.path.iterdir()):
+    elif run.path.is_dir() and not set(run.path.iterdir()) <= {run.lock, run.shard_hashes}:
         raise OutputError(
             f"--output-dir {run.path} holds other files and no run; choose a new folder"
         )

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from fakes.small_dataset import write_small_dataset
@@ -291,6 +292,7 @@ def test_a_failed_experiment_does_not_stop_the_others(small_dataset, tmp_path, c
     (output / "broken").mkdir(parents=True)
     (output / "broken" / "run").write_text("no folder")
     (output / "config.json").write_text('{"objective": "mean_iou"}')
+    (output / "shard_hashes.json").write_text('{"of an earlier run": {}}')
     arguments = ["--experiments", str(path), "--data-dir", str(small_dataset),
                  "--output-dir", str(output)]  # fmt: skip
     assert experiments.main(arguments) == 1
@@ -298,6 +300,13 @@ def test_a_failed_experiment_does_not_stop_the_others(small_dataset, tmp_path, c
     by_name = {r.id: r for r in read_records(output)}
     assert by_name["good"].status == "completed" and by_name["broken"].status == "failed"
     assert (output / "comparison.png").stat().st_size > 1000
+    # Hashes of shards are handed on from run to run.
+    known = json.loads((output / "shard_hashes.json").read_text())
+    assert json.loads((output / "good" / "run" / "shard_hashes.json").read_text()) == known
+    assert {Path(name).name for name in known} == {
+        "of an earlier run",
+        *(path.name for path in small_dataset.rglob("*.tfrecord*")),
+    }
     assert experiments.main([*arguments, "--only", "good"]) == 0
     assert "finished before" in capsys.readouterr().out
     # The score of a run with other settings is not the edited experiment's.

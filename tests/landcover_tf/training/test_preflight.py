@@ -8,7 +8,7 @@ import pytest
 from fakes.small_dataset import write_small_dataset
 
 from landcover_tf import train
-from landcover_tf.errors import ConfigError, RunError
+from landcover_tf.errors import ConfigError, OutputError, RunError
 from landcover_tf.training.config import TrainConfig
 from landcover_tf.training.preflight import check, write_settings
 
@@ -47,6 +47,15 @@ def test_more_overlap_than_the_dataset_has_is_refused_before_the_run(begun, tmp_
     with pytest.raises(ConfigError, match=r"32 px with 16 px overlap.*holds 32 px with 0 px"):
         check(replace(begun("light"), patch_overlap=16))
     assert not (tmp_path / "run").exists()
+
+
+def test_hashes_that_an_earlier_run_handed_on_are_no_foreign_files(begun, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "shard_hashes.json").write_text("{}")
+    assert not check(begun("light")).finished
+    (tmp_path / "run" / "notes.txt").write_text("")
+    with pytest.raises(OutputError, match="holds other files and no run"):
+        check(begun("light"))
 
 
 def test_a_download_that_fails_leaves_no_empty_run_folder(tmp_path, monkeypatch, capsys):
