@@ -34,7 +34,7 @@ from landcover_tf.training.interruption import StopRequest
 from landcover_tf.training.loop import Loop
 from landcover_tf.training.model_card import model_card
 from landcover_tf.training.preflight import Preflight, check, write_settings
-from landcover_tf.training.state import Progress, best_row, monitored
+from landcover_tf.training.state import Progress, best_row, monitored, remove_partial
 from landcover_tf.training.training_log import TensorBoardLog
 
 _MEMORY_ADVICE = (
@@ -156,6 +156,7 @@ class Session:
             on_epoch: Gets each epoch's row of the history; returning True ends the training.
         """
         if self.devices.chief:
+            remove_partial(self.found.run.state, self.found.run.best_weights)
             self._describe()
         log = self._open_log()
         loop = Loop(

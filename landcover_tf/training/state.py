@@ -143,6 +143,17 @@ def save_best(path: Path, model: Any, best: Best) -> None:
             named.unlink(missing_ok=True)
 
 
+def remove_partial(state: Path, best: Path) -> None:
+    """Removes what kills during `save_state` and `save_best` left beside these files.
+
+    Only for the process that holds the run's lock: it takes away what another one is writing.
+    """
+    # safetensors writes a `.tmp…` of its own beside the name that it is given.
+    found = [*state.parent.glob(f".{state.stem}.*.part*"), *state.parent.glob(".tmp*")]
+    for path in (*found, *best.parent.glob(f".{best.stem}.*.part*")):
+        path.unlink(missing_ok=True)
+
+
 def is_readable(path: Path) -> bool:
     """Returns whether there is a file of weights that opens; a cut one does not."""
     try:

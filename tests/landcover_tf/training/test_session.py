@@ -1,6 +1,9 @@
 """What a session of a training leaves in the run folder."""
 
 import json
+import signal
+import subprocess
+import sys
 
 from fakes.small_dataset import write_small_dataset
 from fakes.small_loop import settings, small_loop
@@ -62,3 +65,32 @@ def test_random_weights_have_no_origin(tmp_path):
     assert session(config).run().exit_code == 0
     assert json.loads((tmp_path / "run" / "run.json").read_text())["pretrained"] is None
     assert "origin" not in (tmp_path / "run" / "MODEL_CARD.md").read_text()
+
+
+# Dies while the file under the temporary name is whole and the old one not yet replaced.
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import numpy as np
+from landcover_tf.training import state
+os.fsync = lambda file: os.kill(os.getpid(), signal.SIGKILL)
+state.save_state(Path(sys.argv[1]), {"w": np.ones(2)}, state.Progress())
+"""
+
+
+def test_what_kills_during_a_save_left_goes_when_the_run_goes_on(tmp_path):
+    config = plain(tmp_path)
+    first = session(config)
+    assert first.run().exit_code == 0
+    run = first.found.run
+    whole = {path for path in run.path.rglob("*") if path != run.summary}
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(run.state)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    # Of an earlier moment: Keras's file before it has its name, and that of safetensors.
+    (run.path / ".best.weights.0a1b.part.weights.h5").write_bytes(b"half")
+    (run.path / ".best.weights.0a1b.part.h5").write_bytes(b"whole")
+    (run.state.parent / ".tmpUCfelN").write_bytes(b"half")
+    assert len({*run.path.rglob(".*")} - whole) == 4
+    run.summary.unlink()
+    assert session(config, resume=True).run().exit_code == 0
+    assert {path for path in run.path.rglob("*") if path != run.summary} == whole
