@@ -13,13 +13,16 @@ from landcover_tf.errors import OutputError
 # What flock says on file systems that have no locks: some network and parallel disks.
 _NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOLCK)
 
+_WITHOUT_LOCKS = set[int]()
+"""Disks that were warned of, as a batch has a lock for each map."""
+
 
 @contextmanager
 def alone(path: str | Path, busy: str, *, wait: bool = False) -> Iterator[int]:
     """Holds a lock file, and removes it at the end; yields its descriptor.
 
     A child that inherits the descriptor holds the lock after this process is killed. A disk
-    without locks is warned of, since refusing it would keep single processes from their work.
+    without locks is warned of, once, since refusing it would keep single processes from their work.
 
     Args:
         path: The lock file; its folder is made if it is not there.
@@ -69,11 +72,14 @@ def _lock(file: int, path: Path, busy: str, wait: bool) -> None:
     except OSError as error:
         if error.errno not in _NO_LOCKS:
             raise OutputError(f"cannot lock {path}: {error.strerror}") from error
-        print(
-            f"warning: the disk of {path.parent} has no file locks ({error.strerror}); start no "
-            "second process on this folder",
-            file=sys.stderr,
-        )
+        disk = os.fstat(file).st_dev
+        if disk not in _WITHOUT_LOCKS:
+            _WITHOUT_LOCKS.add(disk)
+            print(
+                f"warning: the disk of {path.parent} has no file locks ({error.strerror}); start "
+                "no second process on this folder",
+                file=sys.stderr,
+            )
 
 
 def _is_in_place(file: int, path: Path) -> bool:

@@ -14,7 +14,7 @@ from serving.bands_on_disk import BandStore
 from serving.config import PredictConfig
 from serving.mosaic import is_unfinished, scenes_of
 from serving.scene_prediction import ScenePrediction
-from serving.targets import APPLICABILITY, RECORD, targets
+from serving.targets import APPLICABILITY, RECORD, alone, targets
 
 NOT_IN_THE_MAP = (
     "overwrite",
@@ -54,8 +54,9 @@ def is_finished(scene: ScenePrediction, config: PredictConfig, began: float | No
     """
     if not _is_current(scene, config, began) or missing_files(scene) or _is_half_there(scene):
         return False
-    if scene.store.began() is None or _is_published(scene):
-        BandStore(scene.work, (), ()).remove()
+    if scene.work.exists() and (scene.store.began() is None or _is_published(scene)):
+        with alone(scene.map_path):
+            BandStore(scene.work, (), ()).remove()
     print(f"map: {scene.map_path} (finished by an earlier run)")
     return True
 

@@ -31,8 +31,9 @@ from serving.mosaic import check_mosaic, merge
 from serving.options import PredictionOptions, options_of
 from serving.plan import print_plans, work_bytes
 from serving.raster_io import bounded_cache
-from serving.scene_jobs import Computed, compute_elsewhere, scenes_at_once
+from serving.scene_jobs import Computed, compute_elsewhere, compute_here, scenes_at_once
 from serving.scene_prediction import Result, ScenePrediction
+from serving.targets import alone, lock_file
 from serving.training_upsampling import difference
 
 GROSS_FRACTION = 0.01
@@ -57,32 +58,8 @@ def predict_all(config: PredictConfig) -> None:
     if config.plan:
         print_plans(scenes)
         return failures.report()
-    several = len(inputs) > 1 or config.mosaic
-    began = batch_began(scenes)
-    unfinished = [s for s in scenes if not (several and is_finished(s, config, began))]
-    if config.mosaic:
-        if not (unfinished or failures.told) and is_merged(scenes, config):
-            print(f"map: {config.output_map} (finished by an earlier run)")
-            return
-        sources = [scene.source for scene in scenes]
-        overwrite = config.overwrite or grows(targets, config)
-        check_mosaic(sources, config.output_map, options.outputs, overwrite=overwrite)
-    with bounded_cache():
-        with _pool(config) if unfinished else nullcontext() as pool:
-            parts = 1 if pool is None else max(config.jobs, places(pool))
-            at_once = 1 if pool is None else scenes_at_once(parts, len(unfinished))
-            _begin(unfinished, engine, config, several=several, at_once=at_once)
-            if pool is None:
-                _finish_all(((scene, None) for scene in unfinished), config, failures)
-            else:
-                # Closed on an error: leaving the pool waits for all that it was given.
-                with closing(compute_elsewhere(pool, unfinished, parts)) as computed:
-                    _finish_all(computed, config, failures)
-        failures.report()
-        if config.mosaic:
-            maps, record = [scene.map_path for scene in scenes], cli.config_dict(config)
-            legend = scenes[0].legend
-            print_result(merge(maps, legend, config.output_map, options.outputs, record))
+    with alone(config.output_map) if config.mosaic else nullcontext():
+        _make_maps(scenes, targets, engine, config, failures)
 
 
 def print_result(result: Result) -> None:
@@ -150,6 +127,52 @@ def _readable(
     return scenes
 
 
+def _make_maps(
+    scenes: Sequence[ScenePrediction],
+    targets: Sequence[Path],
+    engine: Engine,
+    config: PredictConfig,
+    failures: _Failures,
+) -> None:
+    """Makes the maps that are not there yet, and their mosaic.
+
+    Args:
+        scenes: The inputs that could be opened.
+        targets: Where the maps of all inputs go.
+        engine: What runs the network.
+        config: The command.
+        failures: The other inputs; those that cannot be read join them.
+    """
+    options = scenes[0].options
+    several = len(targets) > 1 or config.mosaic
+    began = batch_began(scenes)
+    unfinished = [s for s in scenes if not (several and is_finished(s, config, began))]
+    if config.mosaic:
+        if not (unfinished or failures.told) and is_merged(scenes, config):
+            print(f"map: {config.output_map} (finished by an earlier run)")
+            return
+        sources = [scene.source for scene in scenes]
+        overwrite = config.overwrite or grows(targets, config)
+        check_mosaic(sources, config.output_map, options.outputs, overwrite=overwrite)
+    with bounded_cache():
+        with _pool(config) if unfinished else nullcontext() as pool:
+            parts = 1 if pool is None else max(config.jobs, places(pool))
+            at_once = 1 if pool is None else scenes_at_once(parts, len(unfinished))
+            _begin(unfinished, engine, config, several=several, at_once=at_once)
+            # Closed on an error: leaving the pool waits for all that it was given.
+            with closing(
+                compute_here(unfinished)
+                if pool is None
+                else compute_elsewhere(pool, unfinished, parts)
+            ) as computed:
+                _finish_all(computed, config, failures)
+        failures.report()
+        if config.mosaic:
+            maps, record = [scene.map_path for scene in scenes], cli.config_dict(config)
+            legend = scenes[0].legend
+            print_result(merge(maps, legend, config.output_map, options.outputs, record))
+
+
 def _begin(
     scenes: Sequence[ScenePrediction],
     engine: Engine,
@@ -168,6 +191,10 @@ def _begin(
             file=sys.stderr,
         )
     _require_room(scenes, at_once)
+    for scene in scenes:
+        if lock_file(scene.map_path).exists():
+            with alone(scene.map_path):  # Before another's batch is touched at any other map.
+                pass
     for scene in scenes:
         if scene.source.grid.crs is None:
             print(f"warning: {scene.source.path} has no CRS, its map has none", file=sys.stderr)

@@ -2,6 +2,7 @@
 
 from collections.abc import Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -70,13 +71,21 @@ def scenes_at_once(parts: int, scenes: int) -> int:
     return -(-2 * parts // _parts_of_scene(parts, scenes))
 
 
+def compute_here(scenes: Sequence[ScenePrediction]) -> Generator[Computed]:
+    """Yields each scene for the caller to compute and finish, alone with it meanwhile."""
+    for scene in scenes:
+        with scene.alone():
+            yield scene, None
+
+
 def compute_elsewhere(
     pool: Executor, scenes: Sequence[ScenePrediction], parts: int
 ) -> Generator[Computed]:
     """Yields each scene once all its bands are on disk; the bytes are the same as here.
 
     Only `scenes_at_once` are begun and not yet finished by the caller, who finishes one while
-    the pool computes others. Closing the generator cancels the parts that have not begun.
+    the pool computes others. This process is alone with the maps of these. Closing the generator
+    cancels the parts that have not begun.
 
     Args:
         pool: Computes the bands.
@@ -91,10 +100,13 @@ def compute_elsewhere(
     coming, left = iter(scenes), dict[ScenePrediction, int]()
     futures: dict[Future[None], ScenePrediction] = {}
     errors: dict[ScenePrediction, LandCoverError] = {}
+    held: dict[ScenePrediction, ExitStack] = {}
     with progress(label="predict", total=sum(map(len, work.values())), unit="part") as bar:
         try:
             while True:
                 for scene in islice(coming, at_once - len(left)):
+                    held[scene] = ExitStack()
+                    held[scene].enter_context(scene.alone())
                     left[scene] = len(work[scene])
                     for rows in work[scene]:
                         futures[submit(pool, compute_rows, rows_job(scene, rows))] = scene
@@ -104,6 +116,7 @@ def compute_elsewhere(
                 if ready is not None:
                     yield ready, errors.pop(ready, None)
                     del left[ready]
+                    held.pop(ready).close()
                     continue
                 for future in wait(futures, return_when=FIRST_COMPLETED).done:
                     scene = futures.pop(future)
@@ -114,6 +127,8 @@ def compute_elsewhere(
         finally:
             for future in futures:
                 future.cancel()
+            for lock in held.values():
+                lock.close()
 
 
 def _reading_error(future: "Future[None]") -> LandCoverError | None:

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,6 +38,7 @@ from serving.targets import (
     ENTROPY,
     PROBABILITIES,
     RECORD,
+    alone,
     check_targets,
     work_folder,
 )
@@ -90,6 +92,7 @@ class ScenePrediction:
             self.content.layers,
             [self.layout.band(i) for i in range(len(self.layout.rows))],
         )
+        self._run = ""
         # A batch of more rasters than a process may hold open is planned as a whole.
         self.source.close()
 
@@ -106,23 +109,42 @@ class ScenePrediction:
             replace: Files that are there may be replaced, whatever the options say.
 
         Raises:
-            OutputError: A file to be written exists or is the input's, or an unfinished run of
-                other settings exists.
+            OutputError: A file to be written exists or is the input's, an unfinished run of
+                other settings exists, or another process makes the map.
         """
-        # Files beside a work folder are of a run that was killed while it wrote them.
-        overwrite = replace or self.options.overwrite or self.work.exists()
-        check_targets(self.map_path, self.options.outputs, [self.source], overwrite=overwrite)
-        try:
-            self.map_path.parent.mkdir(parents=True, exist_ok=True)
-            self.store.prepare(
-                self.settings(),
-                overwrite=self.options.overwrite,
-                same_source=self._is_same_source,
-            )
-        except OSError as error:
-            raise OutputError(f"cannot write beside {self.map_path}: {error}") from error
-        finally:
-            self.source.close()
+        with alone(self.map_path):
+            # Files beside a work folder are of a run that was killed while it wrote them.
+            overwrite = replace or self.options.overwrite or self.work.exists()
+            check_targets(self.map_path, self.options.outputs, [self.source], overwrite=overwrite)
+            try:
+                self.store.prepare(
+                    self.settings(),
+                    overwrite=self.options.overwrite,
+                    same_source=self._is_same_source,
+                )
+            except OSError as error:
+                raise OutputError(f"cannot write beside {self.map_path}: {error}") from error
+            finally:
+                self.source.close()
+            self._run = self.store.run
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keeps other processes from the map while it is computed and written.
+
+        All maps of a batch are prepared before the first is computed; held since then, there
+        would be more locks than a process may have files.
+
+        Raises:
+            OutputError: Another process makes it, or began or finished it since `prepare`.
+        """
+        with alone(self.map_path):
+            if self.store.run != self._run:
+                raise OutputError(
+                    f"another process has made or begun {self.map_path} since this one prepared "
+                    "it; start no second run of one map, and run again to continue"
+                )
+            yield
 
     def unfinished_rows(self) -> list[int]:
         """Returns the window rows whose band is not on disk yet."""

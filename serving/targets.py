@@ -1,8 +1,10 @@
 """Which files a prediction will write, checked before any work against what is there."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
+from landcover_tf import locks
 from landcover_tf.errors import ConfigError, OutputError
 from landcover_tf.files import beside, read_json
 from serving.options import OutputOptions
@@ -65,6 +67,21 @@ def former_targets(map_path: Path) -> list[Path]:
 def work_folder(map_path: Path) -> Path:
     """Returns where a map's unfinished files are, until it is published."""
     return map_path.with_name(f".{map_path.name}.work")
+
+
+def lock_file(map_path: Path) -> Path:
+    """Returns the file that a process holds which makes a map."""
+    return map_path.with_name(f".{map_path.name}.lock")
+
+
+def alone(map_path: Path) -> AbstractContextManager[int]:
+    """Returns a context that keeps other processes from making the map.
+
+    Raises:
+        OutputError: Another process makes it.
+    """
+    busy = f"another process makes {map_path}; wait for its end, or choose another --output-map"
+    return locks.alone(lock_file(map_path), busy)
 
 
 def check_targets(

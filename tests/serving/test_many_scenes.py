@@ -1,6 +1,9 @@
 """Several inputs in one run, and the work on them that several processes share."""
 
-from collections.abc import Callable
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Generator
 from concurrent.futures import Executor, Future
 from contextlib import closing
 from dataclasses import replace
@@ -14,7 +17,14 @@ from local_export import PLAIN, SmallExport, arguments, linked_export, predictio
 from landcover_tf.errors import OutputError
 from landcover_tf.executors import InProcessExecutor
 from serving.predict import main
-from serving.scene_jobs import compute_elsewhere, compute_rows, rows_job, scenes_at_once
+from serving.scene_jobs import (
+    Computed,
+    compute_elsewhere,
+    compute_here,
+    compute_rows,
+    rows_job,
+    scenes_at_once,
+)
 
 
 @pytest.mark.parametrize("jobs", ["1", "2"])
@@ -196,3 +206,66 @@ def test_more_inputs_than_may_be_open_are_planned(
     for scene in scenes:
         scene.compute([0])
         assert scene.store.finished(0)
+
+
+HOLDER = """
+import sys
+from pathlib import Path
+from serving.targets import alone
+with alone(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("held", ["maps/b/map.tif", "m.tif"])
+def test_a_map_that_another_process_makes_is_refused_before_any_work(
+    small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str], held: str
+) -> None:
+    images = [tmp_path / "a.tif", tmp_path / "b.tif"]
+    for image in images:
+        write_raster(image, 40, 40)
+    mosaic = held == "m.tif"
+    out, flags = (tmp_path / held, ("--mosaic",)) if mosaic else (tmp_path / "maps", ())
+    command = arguments(small_export, images, out, *PLAIN, *flags, "--overwrite")
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(tmp_path / held)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    with holder:
+        assert holder.stdout is not None and holder.stdout.readline() == b"held\n"
+        assert main(command) == 2
+        error = capsys.readouterr().err
+        assert f"another process makes {tmp_path / held}; wait for its end" in error
+        assert error.count("\n") == 1
+        assert not list(tmp_path.rglob("*.work")) and not list(tmp_path.rglob("map.tif"))
+        holder.kill()
+    assert main(command) == 0
+    assert not list(tmp_path.rglob("*.lock"))
+
+
+@pytest.mark.parametrize("pool", [None, InProcessExecutor()])
+def test_two_runs_of_one_map_do_not_mix(
+    small_export: SmallExport, tmp_path: Path, pool: Executor | None
+) -> None:
+    write_raster(tmp_path / "scene.tif", 90, 40)
+    command = arguments(small_export, [tmp_path / "scene.tif"], tmp_path / "map.tif", *PLAIN)
+    first = prediction(small_export, tmp_path / "scene.tif", tmp_path / "map.tif")
+
+    def computed() -> Generator[Computed]:
+        return compute_here([first]) if pool is None else compute_elsewhere(pool, [first], 1)
+
+    first.prepare()
+    with closing(computed()) as scenes:
+        next(scenes)
+        assert main([*command, "--tta", "--overwrite"]) == 2
+        assert first.store.run
+    assert main([*command, "--tta", "--overwrite"]) == 0
+    with (
+        closing(computed()) as scenes,
+        pytest.raises(OutputError, match=r"made or begun .*map\.tif"),
+    ):
+        next(scenes)
+    assert not list(tmp_path.glob("*.lock"))
