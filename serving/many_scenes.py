@@ -56,7 +56,7 @@ def predict_all(config: PredictConfig) -> None:
     failures = _Failures(total=len(inputs))
     scenes = _readable(inputs, targets, engine, options, failures)
     if config.plan:
-        print_plans(scenes)
+        print_plans(scenes, config.output_map if config.mosaic else None)
         return failures.report()
     with alone(config.output_map) if config.mosaic else nullcontext():
         _make_maps(scenes, targets, engine, config, failures)

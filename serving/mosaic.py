@@ -12,7 +12,7 @@ from rasterio.errors import RasterioIOError
 from rasterio.windows import Window as RasterioWindow
 
 from landcover_tf.errors import OutputError, RasterError
-from landcover_tf.files import beside, write_json
+from landcover_tf.files import beside, require_space, write_json
 from landcover_tf.legend import IGNORED, Legend
 from landcover_tf.raster_windows import opened
 from serving import outputs
@@ -45,11 +45,29 @@ def check_mosaic(
 
     Raises:
         RasterError: Another CRS, another pixel size, or shifted pixels.
-        OutputError: A file to be written exists already or is an input's.
+        OutputError: A file to be written exists already or is an input's, or the disk cannot hold
+            the merged bands.
     """
     overwrite = overwrite or is_unfinished(path)
     check_targets(path, wanted.of_mosaic(), sources, overwrite=overwrite)
-    place([s.grid for s in sources], [str(s.path) for s in sources])
+    # Those of a killed run are deleted first.
+    there = sum(f.stat().st_size for f in work_folder(path).glob("*.npy"))
+    needed = work_bytes(whole_grid(sources)) - there
+    require_space(path.parent, needed, "the work until the mosaic is written")
+
+
+def whole_grid(sources: Sequence[Source]) -> Georeference:
+    """Returns the grid of the mosaic of rasters.
+
+    Raises:
+        RasterError: Another CRS, another pixel size, or shifted pixels.
+    """
+    return place([s.grid for s in sources], [str(s.path) for s in sources])[0]
+
+
+def work_bytes(grid: Georeference) -> int:
+    """Returns the disk space of a mosaic's merged bands until its map is written."""
+    return len(BASE_LAYERS) * grid.height * grid.width
 
 
 def place(grids: Sequence[Georeference], names: Sequence[str]) -> tuple[Georeference, list[Placed]]:

@@ -3,10 +3,12 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from landcover_tf.model_info import ModelInfo
+from serving import mosaic
 from serving.band_content import BandContent
 from serving.layouts import batch_size, memory_model
 from serving.pipeline import Backend, decides
@@ -28,25 +30,28 @@ class Plan:
     def __str__(self) -> str:
         layout = self.layout
         pixels = layout.height * layout.width
-        lines = (
+        lines = [
             ("raster", f"{layout.height} x {layout.width} px"),
             ("mode", f"{layout.mode}, {self.engine}"),
             ("windows", f"{layout.count} of {layout.window_height} x {layout.window_width} px"),
             ("computed", f"{layout.computed_fraction:.3f} px per output px"),
             ("memory", f"about {self.memory_bytes / 2**30:.1f} GiB"),
-            ("work disk", f"{self.work_bytes / 2**20:.0f} MiB until the map is written"),
-            ("map", f"at most {pixels / 2**20:.0f} MiB, usually a tenth"),
+            *_disk(self.work_bytes, pixels),
             (
                 "network time",
                 f"about {_duration(self.network_seconds)} "
                 f"({pixels / max(self.network_seconds, 1e-9) / 1e6:.2f} Mpx/s of output)",
             ),
-        )
-        return "\n".join(f"{name:>13}  {value}" for name, value in lines)
+        ]
+        return _table(lines)
 
 
-def print_plans(scenes: Sequence[ScenePrediction]) -> None:
-    """Prints the plan of every scene, without writing anything."""
+def print_plans(scenes: Sequence[ScenePrediction], mosaic_path: Path | None) -> None:
+    """Prints the plan of every scene, and of their mosaic if any, without writing anything.
+
+    Raises:
+        RasterError: The scenes do not make a mosaic.
+    """
     known: dict[tuple[int, ...], float] = {}
     for scene in scenes:
         batch = batch_size(scene.layout, scene.options.network)
@@ -55,6 +60,11 @@ def print_plans(scenes: Sequence[ScenePrediction]) -> None:
             backend, info = scene.engine.backend, scene.engine.info
             known[shape] = calibrate(backend, scene.layout, info, batch, scene.content)
         print(f"{scene.source.path} -> {scene.map_path}\n{make_plan(scene, known[shape])}")
+    if mosaic_path is not None:
+        grid = mosaic.whole_grid([scene.source for scene in scenes])
+        disk = _disk(mosaic.work_bytes(grid), grid.height * grid.width)
+        size = ("raster", f"{grid.height} x {grid.width} px")
+        print(f"mosaic of {len(scenes)} maps -> {mosaic_path}\n{_table([size, *disk])}")
 
 
 def make_plan(scene: ScenePrediction, batch_seconds: float) -> Plan:
@@ -95,6 +105,18 @@ def example_batch(layout: Layout, info: ModelInfo, batch: int) -> np.ndarray:
     """Returns random stored values of a batch's shape, [batch, height, width, bands]."""
     shape = (batch, layout.window_height, layout.window_width, len(info.bands))
     return np.random.default_rng(0).integers(1000, 4000, shape).astype(info.dtype)
+
+
+def _disk(work: int, pixels: int) -> list[tuple[str, str]]:
+    """Returns the lines about the disk: bytes of finished bands, and pixels of the map."""
+    return [
+        ("work disk", f"{work / 2**20:.0f} MiB until the map is written"),
+        ("map", f"at most {pixels / 2**20:.0f} MiB, usually a tenth"),
+    ]
+
+
+def _table(lines: Sequence[tuple[str, str]]) -> str:
+    return "\n".join(f"{name:>13}  {value}" for name, value in lines)
 
 
 def _duration(seconds: float) -> str:

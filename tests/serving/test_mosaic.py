@@ -12,6 +12,7 @@ from fakes.killed_program import run_killed
 from local_export import PLAIN, SmallExport, arguments, predict_options, write_raster
 from rasterio import Affine
 
+from landcover_tf import files
 from landcover_tf.legend import load_legend
 from serving.mosaic import merge
 from serving.predict import main
@@ -193,3 +194,44 @@ def test_a_mosaic_that_cannot_be_written_is_told(
     assert main(arguments(small_export, images, out, *PLAIN, "--mosaic")) == 2
     assert "error: cannot write" in capsys.readouterr().err
     assert not out.exists()
+
+
+def test_a_mosaic_that_the_disk_cannot_hold_is_refused_before_any_work(
+    small_export: SmallExport,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    images, out = [tmp_path / "a.tif", tmp_path / "b.tif"], tmp_path / "m.tif"
+    write_raster(images[0], 40, 40)
+    # 100 columns east and 50 rows south: they span 90 x 140 px, of class and confidence.
+    write_raster(images[1], 40, 40, origin=(601_000.0, 4_199_500.0))
+    command = arguments(small_export, images, out, *PLAIN, "--mosaic")
+    usage = type("Usage", (), {"free": 2 * 90 * 140 - 1})
+    monkeypatch.setattr(files.shutil, "disk_usage", lambda path: usage)
+    assert main(command) == 2
+    assert "0.0 GB free, the work until the mosaic is written needs" in capsys.readouterr().err
+    assert not (tmp_path / "m_scenes").exists()
+    # What a killed run left of it makes room.
+    work = tmp_path / ".m.tif.work"
+    work.mkdir()
+    np.save(work / "band_00000.npy", np.zeros(1, np.uint8))
+    assert main(command) == 0
+
+
+def test_a_plan_tells_what_the_mosaic_takes(
+    small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images, out = [tmp_path / "a.tif", tmp_path / "b.tif"], tmp_path / "m.tif"
+    write_raster(images[0], 40, 40)
+    # 2,000 columns east and 1,000 rows south: 1040 x 2040 px, of 2 bytes 4.05 MiB.
+    write_raster(images[1], 40, 40, origin=(620_000.0, 4_190_000.0))
+    command = arguments(small_export, images, out, *PLAIN, "--mosaic", "--plan")
+    assert main(command) == 0
+    said = capsys.readouterr().out
+    mosaic = said[said.index("mosaic of 2 maps -> ") :]
+    assert "  1040 x 2040 px" in mosaic and "  4 MiB until the map is written" in mosaic
+    write_raster(images[1], 40, 40, crs="EPSG:32635")
+    assert main(command) == 2
+    assert "a mosaic needs one CRS" in capsys.readouterr().err
+    assert sorted(tmp_path.iterdir()) == images
