@@ -11,6 +11,7 @@ from landcover_tf.files import read_json
 from tuning.trials import Objective, TrialRecord, TunerKind, present_name
 
 if TYPE_CHECKING:
+    from landcover_tf.training.config import TrainConfig
     from tuning.search import Search
 
 
@@ -182,20 +183,14 @@ def _report(search: "Search", config: TuneConfig) -> list[TrialRecord]:
 def _retrain(search: "Search", config: TuneConfig, best: list[TrialRecord]) -> int:
     """Trains the best settings for longer, so that more than luck decides between them."""
     from tuning import ranking
-    from tuning.space import OWN_FIELDS, train_config
     from tuning.trials import run_trial
 
     folder = search.output_dir / "retrained"
+    runs = [_again(search, config, record, folder / record.id / "run") for record in best]
+    for run in runs:
+        _check_again(run)
     records = []
-    for record in best:
-        values = read_json(search.trials / record.id / "config.json")
-        settings = {n: v for n, v in values.items() if n not in OWN_FIELDS}
-        settings |= {
-            "epochs": config.retrain_epochs,
-            "seed": search.seed + 1,
-            "monitor": config.objective,
-        }
-        run = train_config(settings, search.data_dir, folder / record.id / "run")
+    for record, run in zip(best, runs, strict=True):
         print(f"\ntraining the settings of trial {record.id} again", flush=True)
         records.append(
             run_trial(run, folder / record.id, settings=record.settings,
@@ -205,6 +200,33 @@ def _retrain(search: "Search", config: TuneConfig, best: list[TrialRecord]) -> i
         ranking.write_table(folder / ranking.CSV_NAME, records)
         print(f"\n{ranking.table(records, config.objective)}")
     return int(any(record.score is None for record in records))
+
+
+def _again(search: "Search", config: TuneConfig, record: TrialRecord, run: Path) -> "TrainConfig":
+    """Returns a trial's config with the epochs of a retrained run and another seed."""
+    from tuning.space import OWN_FIELDS, train_config
+
+    values = read_json(search.trials / record.id / "config.json")
+    settings = {n: v for n, v in values.items() if n not in OWN_FIELDS}
+    settings |= {
+        "epochs": config.retrain_epochs,
+        "seed": search.seed + 1,
+        "monitor": config.objective,
+    }
+    return train_config(settings, search.data_dir, run)
+
+
+def _check_again(run: "TrainConfig") -> None:
+    from tuning.trials import check_run
+
+    try:
+        check_run(run)
+    except RunError as error:
+        reason, _, _ = str(error).partition("; ")
+        raise RunError(
+            f"{reason}; retrain with the settings of then, or move the folder "
+            f"{run.output_dir.parent} away"
+        ) from error
 
 
 if __name__ == "__main__":

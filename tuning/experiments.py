@@ -4,10 +4,9 @@ import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from landcover_tf import cli, flag_ranges
@@ -19,10 +18,11 @@ from tuning import ranking
 from tuning.devices import environments
 from tuning.space import OWN_FIELDS, check_field, train_config
 from tuning.trials import (
-    RECORD_NAME,
     Objective,
     StopRequestedError,
     TrialRecord,
+    check_run,
+    completed,
     epoch_scores,
     new_folder,
     present_name,
@@ -100,8 +100,10 @@ def _program(config: ExperimentsConfig) -> int:
         )
         for name, settings in experiments.items()
     }
+    # Mistakes of any experiment are told before the first one takes its hours, and so is a run
+    # of other settings or data under the same name: its score is not this experiment's.
     for one in configs.values():
-        _check_data(one)
+        check_run(one)
     _claim(config)
     try:
         records = _run_all(config, experiments, configs)
@@ -127,19 +129,6 @@ def _chosen(
     return {n: s for n, s in experiments.items() if not config.only or n in config.only}
 
 
-def _check_data(config: TrainConfig) -> None:
-    from landcover_tf.training.preflight import check
-
-    # Mistakes of any experiment are told before the first one takes its hours, and so is a run
-    # of other settings or data under the same name: its score is not this experiment's.
-    if config.output_dir.is_dir():
-        check(config)
-        return
-    # The check makes the run folder, so it gets one that nobody needs.
-    with TemporaryDirectory() as folder:
-        check(replace(config, output_dir=Path(folder) / "run"))
-
-
 def _claim(config: ExperimentsConfig) -> None:
     output = config.output_dir
     marker = output / "config.json"
@@ -162,7 +151,7 @@ def _run_all(
 
     def run(name: str) -> TrialRecord:
         folder = config.output_dir / name
-        done = _finished(folder)
+        done = completed(folder)
         if done is not None:
             print(f"{name}: finished before, {config.objective} {done.score:.4f}", flush=True)
             return done
@@ -190,13 +179,6 @@ def _taken(free: "SimpleQueue[dict[str, str]]") -> Iterator[dict[str, str]]:
         yield one
     finally:
         free.put(one)
-
-
-def _finished(folder: Path) -> TrialRecord | None:
-    if not (folder / RECORD_NAME).is_file():
-        return None
-    record = TrialRecord.load(folder)
-    return record if record.score is not None else None
 
 
 def _compare(config: ExperimentsConfig) -> None:

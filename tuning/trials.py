@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 from landcover_tf import cli, locks
@@ -117,6 +118,22 @@ def _place(folder: Path) -> tuple[int, str]:
     return (int(folder.name) if folder.name.isdigit() else -1, folder.name)
 
 
+def check_run(config: TrainConfig) -> None:
+    """Checks that a run may begin or go on; makes nothing.
+
+    Raises:
+        LandCoverError: The dataset or the run folder do not fit the config.
+    """
+    from landcover_tf.training.preflight import check
+
+    if config.output_dir.is_dir():
+        check(config)
+        return
+    # The check makes the run folder, so it gets one that nobody needs.
+    with TemporaryDirectory() as folder:
+        check(replace(config, output_dir=Path(folder) / "run"))
+
+
 def run_trial(
     config: TrainConfig,
     folder: Path,
@@ -159,8 +176,18 @@ def run_trial(
         record = _with_score(record, run, objective)
     else:
         record = replace(record, error=_last_words(folder / LOG_NAME, code))
-    record.save(folder)
+    # What failed now does not undo what an earlier attempt completed.
+    if record.score is not None or completed(folder) is None:
+        record.save(folder)
     return record
+
+
+def completed(folder: Path) -> TrialRecord | None:
+    """Returns the record of a run that has a score, None if there is none."""
+    if not (folder / RECORD_NAME).is_file():
+        return None
+    record = TrialRecord.load(folder)
+    return record if record.score is not None else None
 
 
 @contextmanager

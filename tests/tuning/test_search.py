@@ -19,6 +19,7 @@ from landcover_tf.errors import ConfigError, OutputError
 from landcover_tf.files import write_json
 from landcover_tf.run_folder import RunFolder
 from landcover_tf.training.config import TrainConfig
+from landcover_tf.training.preflight import check, write_settings
 from tuning import __main__ as tune
 from tuning import experiments
 from tuning.search import alone, open_search, write_best
@@ -217,6 +218,32 @@ def test_failed_trials_fail_alone_until_too_many_do(small_dataset, tmp_path, cap
     (tmp_path / "b" / "oracle" / "oracle.json").write_text("{")
     assert tune.main(failures) == 2
     assert "cannot read the state of the search" in capsys.readouterr().err
+
+
+def test_retraining_for_other_epochs_spoils_nothing(small_dataset, tmp_path, capsys):
+    # No trial trains: the space is refused, and the best one was put there by hand.
+    sizes = {"search": {"batch_size": {"choices": [10**6]}}}
+    output = tmp_path / "out"
+    best = TrainConfig(
+        data_dir=small_dataset, output_dir=output / "trials" / "9" / "run",
+        **(BASE | {"decoder_filters": (16, 8, 8, 8, 8)}),
+    )  # fmt: skip
+    arguments = flags(small_dataset, output, tmp_path, sizes, **{"max-trials": 1})
+    assert tune.main(arguments) == 1
+    cli.write_config(best, output / "trials" / "9" / "config.json")
+    completed = TrialRecord(id="9", settings={}, status="completed", score=0.61)
+    completed.save(output / "trials" / "9")
+    again = replace(best, output_dir=output / "retrained" / "9" / "run", epochs=50, seed=1,
+                    monitor="mean_f1")  # fmt: skip
+    write_settings(again, check(again))
+    write_json(RunFolder(again.output_dir).summary, {"status": "finished"})
+    completed.save(output / "retrained" / "9")
+    kept = {p: p.read_bytes() for p in (output / "retrained").rglob("*") if p.is_file()}
+    capsys.readouterr()
+    assert tune.main([*arguments, "--retrain-best", "1", "--retrain-epochs", "60"]) == 2
+    said = capsys.readouterr().err
+    assert "another config: epochs (was 50, now 60); retrain with the settings of then" in said
+    assert {p: p.read_bytes() for p in (output / "retrained").rglob("*") if p.is_file()} == kept
 
 
 @pytest.mark.slow

@@ -7,15 +7,18 @@ import sys
 import threading
 
 import pytest
+from fakes.small_dataset import write_small_dataset
 
 from landcover_tf.errors import OutputError, RunError
 from landcover_tf.run_folder import RunFolder
+from landcover_tf.training.config import TrainConfig
 from tuning.trials import (
     INTERRUPTED,
     TrialRecord,
     epoch_scores,
     new_folder,
     read_records,
+    run_trial,
     wait_for,
 )
 
@@ -65,6 +68,20 @@ def test_a_record_survives_its_file(tmp_path):
     (tmp_path / "trial.json").write_text('{"id": "a", "colour": "red"}')
     with pytest.raises(RunError, match="not the record of a run"):
         TrialRecord.load(tmp_path)
+
+
+def test_a_failed_attempt_does_not_undo_a_completed_one(tmp_path):
+    write_small_dataset(tmp_path / "data")
+    folder = tmp_path / "a"
+    config = TrainConfig(data_dir=tmp_path / "data", output_dir=folder / "run", patch_size=512)
+    before = TrialRecord(id="a", settings={}, status="completed", score=0.61)
+    before.save(folder)
+    now = run_trial(config, folder, settings={}, objective="mean_f1")
+    assert (now.status, now.score) == ("failed", None) and "--patch-size 512" in now.error
+    assert TrialRecord.load(folder) == before
+    (folder / "trial.json").unlink()
+    run_trial(config, folder, settings={}, objective="mean_f1")
+    assert TrialRecord.load(folder).status == "failed"
 
 
 # As a training: it saves for longer than the 0.25 s that Python's own functions wait.
