@@ -10,7 +10,8 @@ from queue import SimpleQueue
 from typing import Any
 
 from landcover_tf import cli, flag_ranges
-from landcover_tf.errors import ConfigError
+from landcover_tf.dataset_info import DatasetInfo
+from landcover_tf.errors import ConfigError, RunError
 from landcover_tf.files import read_json, write_json
 from landcover_tf.run_folder import RunFolder
 from landcover_tf.training.config import TrainConfig
@@ -136,8 +137,27 @@ def _claim(config: ExperimentsConfig) -> None:
         new_folder(output, "experiments")
     elif present_name(read_json(marker).get("objective")) != config.objective:
         raise ConfigError(f"the experiments in {output} were judged by another --objective")
+    _check_ranked(config)
     cli.write_config(config, marker)
     write_json(output / LIST_NAME, read_json(config.experiments))
+
+
+def _check_ranked(config: ExperimentsConfig) -> None:
+    """Checks that all finished experiments, also those not chosen now, are of the same dataset."""
+    now = DatasetInfo.load(config.data_dir).data_hash
+    finished = [r.id for r in read_records(config.output_dir) if r.score is not None]
+    copies = {name: RunFolder(config.output_dir / name / "run").dataset for name in finished}
+    others = [
+        name
+        for name, copy in copies.items()
+        if copy.is_file() and DatasetInfo.load(copy).data_hash != now
+    ]
+    if others:
+        raise RunError(
+            f"{config.output_dir} holds experiments of another dataset than {config.data_dir} "
+            f"({', '.join(others)}), whose scores cannot be compared with new ones; choose another "
+            "--output-dir"
+        )
 
 
 def _run_all(

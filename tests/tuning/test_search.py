@@ -342,6 +342,21 @@ def test_a_failed_experiment_does_not_stop_the_others(small_dataset, tmp_path, c
     assert "another config: lr" in capsys.readouterr().err
 
 
+def test_experiments_of_two_datasets_are_not_ranked_together(small_dataset, tmp_path, capsys):
+    path = experiments_file(tmp_path / "list.json", {"name": "old"}, {"name": "new"})
+    other = write_small_dataset(tmp_path / "other", seed=1)
+    output = tmp_path / "out"
+    write_json(output / "config.json", {"objective": "mean_iou"})
+    write_json(RunFolder(output / "old" / "run").dataset, other.to_dict())
+    TrialRecord(id="old", settings={}, status="completed", score=0.5).save(output / "old")
+    kept = sorted(output.rglob("*"))
+    arguments = ["--experiments", str(path), "--data-dir", str(small_dataset),
+                 "--output-dir", str(output), "--only", "new"]  # fmt: skip
+    assert experiments.main(arguments) == 2
+    assert re.search(r"of another dataset than .*small.* \(old\), whose", capsys.readouterr().err)
+    assert sorted(output.rglob("*")) == kept
+
+
 def test_the_shipped_experiments_are_valid(tmp_path):
     from pathlib import Path
 
