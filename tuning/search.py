@@ -15,7 +15,7 @@ from typing import Any
 
 from landcover_tf import locks
 from landcover_tf.dataset_info import DatasetInfo
-from landcover_tf.errors import ConfigError, RunError
+from landcover_tf.errors import ConfigError, OutputError, RunError
 from landcover_tf.files import read_json, write_json
 from landcover_tf.quiet import start_tensorflow
 from landcover_tf.settings_changes import changes
@@ -99,9 +99,15 @@ def open_search(search: Search) -> bool:
     """
     path = search.output_dir / SEARCH_NAME
     if not path.is_file():
-        new_folder(search.output_dir, "search")
-        write_json(path, search.identity())
-        return False
+        try:
+            new_folder(search.output_dir, "search")
+        except OutputError:
+            # Another process of this search, started at the same moment, may be writing it.
+            if not _appears(path):
+                raise
+        else:
+            write_json(path, search.identity())
+            return False
     before, now = read_json(path), search.identity()
     before["objective"] = present_name(before.get("objective"))
     # A training setting that is no longer given has another value, too.
@@ -114,6 +120,15 @@ def open_search(search: Search) -> bool:
             f"{search.output_dir} holds a search with other settings ({', '.join(changed)}): its "
             "trials cannot be compared with new ones; choose another --output-dir"
         )
+    return True
+
+
+def _appears(path: Path, within_s: float = 2.0) -> bool:
+    end = time.monotonic() + within_s
+    while not path.is_file():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.05)
     return True
 
 

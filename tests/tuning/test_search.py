@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -127,6 +128,20 @@ def test_another_dataset_and_a_second_process_are_refused(small_dataset, tmp_pat
     (opened.output_dir / "search.json").write_text("{")
     assert tune.main(arguments) == 2
     assert "search.json is not valid JSON" in capsys.readouterr().err
+
+
+def test_a_search_that_another_process_is_just_beginning_is_taken_part_in(small_dataset, tmp_path):
+    arguments = flags(small_dataset, tmp_path / "out", tmp_path)
+    search = tune.make_search(cli.parse(tune.TuneConfig, arguments, prog="tuning"))
+    half = search.output_dir / ".search.0a1b.part.json"
+    write_json(half, search.identity())
+    other = threading.Timer(0.2, half.rename, [search.output_dir / "search.json"])
+    other.start()
+    assert open_search(search)
+    other.join()
+    (search.output_dir / "search.json").rename(half)
+    with pytest.raises(OutputError, match="is not empty and holds no search"):
+        open_search(search)
 
 
 def test_a_search_of_an_earlier_version_is_continued_by_either_name(small_dataset, tmp_path):
