@@ -13,6 +13,7 @@ from tuning.trials import Objective, TrialRecord, TunerKind, present_name
 if TYPE_CHECKING:
     from landcover_tf.training.config import TrainConfig
     from tuning.search import Search
+    from tuning.space import SearchSpace
 
 
 DEFAULTS = {"epochs": 10, "early_stopping": 0, "seed": 0}
@@ -33,7 +34,7 @@ class TuneConfig:
     """quick, standard, wide, or a JSON file that says which settings to vary."""
     train_config: Path | None = None
     """JSON file with settings of every trial, such as model and patch size; flags given here and
-    the space win."""
+    the space win, and no setting is named by both of these."""
     epochs: int | None = None
     """Epochs of a trial; Hyperband's largest number. By default as in --train-config, else 10."""
     early_stopping: int | None = None
@@ -120,6 +121,7 @@ def make_search(config: TuneConfig) -> "Search":
     from tuning.space import load_space
 
     space = load_space(config.space)
+    _check_not_twice(config, space)
     base = _base_settings(config)
     space.check(config.data_dir, base)
     return Search(
@@ -134,6 +136,21 @@ def make_search(config: TuneConfig) -> "Search":
         max_failures=config.max_failures,
         seed=int(base["seed"]),
     )
+
+
+def _check_not_twice(config: TuneConfig, space: "SearchSpace") -> None:
+    named = {*space.fixed, *space.search}
+    if config.tuner == "hyperband" and "epochs" in named:
+        raise ConfigError(
+            f"Hyperband chooses the epochs of each trial, up to --epochs, and the search space "
+            f"{config.space} sets them, too; take epochs out of the space"
+        )
+    for name in DEFAULTS:
+        if name in named and getattr(config, name) is not None:
+            raise ConfigError(
+                f"--{name.replace('_', '-')} {getattr(config, name)} is given, and the search "
+                f"space {config.space} sets {name}, too; leave one of them out"
+            )
 
 
 def _base_settings(config: TuneConfig) -> dict[str, Any]:
@@ -210,7 +227,7 @@ def _again(search: "Search", config: TuneConfig, record: TrialRecord, run: Path)
     settings = {n: v for n, v in values.items() if n not in OWN_FIELDS}
     settings |= {
         "epochs": config.retrain_epochs,
-        "seed": search.seed + 1,
+        "seed": int(settings["seed"]) + 1,
         "monitor": config.objective,
     }
     return train_config(settings, search.data_dir, run)

@@ -185,6 +185,22 @@ def test_the_settings_file_wins_over_defaults_and_flags_over_the_file(small_data
     assert found() == (10, 0, 0, 0)
 
 
+@pytest.mark.parametrize(
+    ("space", "more", "message"),
+    [
+        ({"fixed": {"epochs": 30}}, {"epochs": 60}, "--epochs 60 is given, and the search space"),
+        ({"search": {"seed": {"choices": [1, 2]}}}, {"seed": 0}, "sets seed, too; leave one"),
+        ({"fixed": {"epochs": 30}}, {"tuner": "hyperband"}, "take epochs out of the space"),
+    ],
+)
+def test_what_the_space_and_the_flags_both_set_is_refused(tmp_path, capsys, space, more, message):
+    # Before the dataset is looked for.
+    arguments = flags(tmp_path / "none", tmp_path / "out", tmp_path, SPACE | space, **more)
+    assert tune.main(arguments) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_best_names_the_dataset_where_it_is_now(tmp_path):
     write_small_dataset(tmp_path / "data")
     arguments = flags(tmp_path / "data", tmp_path / "out", tmp_path)
@@ -241,14 +257,14 @@ def test_retraining_for_other_epochs_spoils_nothing(small_dataset, tmp_path, cap
     output = tmp_path / "out"
     best = TrainConfig(
         data_dir=small_dataset, output_dir=output / "trials" / "9" / "run",
-        **(BASE | {"decoder_filters": (16, 8, 8, 8, 8)}),
+        **(BASE | {"decoder_filters": (16, 8, 8, 8, 8), "seed": 7}),
     )  # fmt: skip
     arguments = flags(small_dataset, output, tmp_path, sizes, **{"max-trials": 1})
     assert tune.main(arguments) == 1
     cli.write_config(best, output / "trials" / "9" / "config.json")
     completed = TrialRecord(id="9", settings={}, status="completed", score=0.61)
     completed.save(output / "trials" / "9")
-    again = replace(best, output_dir=output / "retrained" / "9" / "run", epochs=50, seed=1,
+    again = replace(best, output_dir=output / "retrained" / "9" / "run", epochs=50, seed=8,
                     monitor="mean_f1")  # fmt: skip
     write_settings(again, check(again))
     write_json(RunFolder(again.output_dir).summary, {"status": "finished"})
