@@ -87,9 +87,9 @@ def test_a_failed_attempt_does_not_undo_a_completed_one(tmp_path):
 # As a training: it saves for longer than the 0.25 s that Python's own functions wait.
 SAVING = """
 import signal, sys, time
-signal.signal(signal.SIGTERM, lambda *_: None)
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])  # One before sigwait is not lost.
 print("begun", flush=True)
-signal.pause()
+signal.sigwait([signal.SIGTERM])
 print("saving", flush=True)
 time.sleep(float(sys.argv[1]))
 print("saved")

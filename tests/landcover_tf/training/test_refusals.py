@@ -99,7 +99,8 @@ def as_nobody() -> Iterator[None]:
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
     """A folder that every user may enter, with a dataset in `data` and the locked `locked`."""
-    with TemporaryDirectory() as name:
+    # The session's own folder for temporary files is closed to other users.
+    with TemporaryDirectory(dir="/tmp") as name:
         folder = Path(name)
         folder.chmod(0o755)
         write_small_dataset(folder / "data", train=4, val=2)
