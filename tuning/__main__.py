@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from landcover_tf import cli, flag_ranges
 from landcover_tf.errors import ConfigError, RunError
 from landcover_tf.files import read_json
+from tuning.stopping import obeyed
 from tuning.trials import Objective, TrialRecord, TunerKind, present_name
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ def main(argv: list[str] | None = None) -> int:
     return cli.run(TuneConfig, _program, argv, prog="landcover tune")
 
 
+@obeyed()
 def _program(config: TuneConfig) -> int:
     from tuning.search import is_distributed, is_worker, open_search
     from tuning.trials import StopRequestedError, read_records

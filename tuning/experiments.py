@@ -18,6 +18,7 @@ from landcover_tf.training.config import TrainConfig
 from tuning import ranking
 from tuning.devices import environments
 from tuning.space import OWN_FIELDS, check_field, train_config
+from tuning.stopping import Trainings, obeyed
 from tuning.trials import (
     Objective,
     StopRequestedError,
@@ -61,7 +62,8 @@ class ExperimentsConfig:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs the program and returns its exit code: 1 when an experiment failed."""
+    """Runs the program and returns its exit code: 1 when an experiment failed, 143 or 130 when a
+    signal ended it, after the trainings have saved their state."""
     return cli.run(ExperimentsConfig, _program, argv, prog="landcover experiments")
 
 
@@ -91,6 +93,7 @@ def read_experiments(path: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
+@obeyed()
 def _program(config: ExperimentsConfig) -> int:
     experiments = _chosen(read_experiments(config.experiments), config)
     configs = {
@@ -168,6 +171,7 @@ def _run_all(
     free: SimpleQueue[dict[str, str]] = SimpleQueue()
     for one in environments(config.jobs):
         free.put(one)
+    trainings = Trainings()
 
     def run(name: str) -> TrialRecord:
         folder = config.output_dir / name
@@ -180,7 +184,7 @@ def _run_all(
         with _taken(free) as environment:
             record = run_trial(
                 configs[name], folder, settings=settings, objective=config.objective,
-                echo=config.echo, environment=environment,
+                echo=config.echo, environment=environment, runner=trainings.run,
             )  # fmt: skip
         score = "failed" if record.score is None else f"{config.objective} {record.score:.4f}"
         print(f"{name}: {score} after {record.seconds / 60:.1f} minutes", flush=True)
@@ -188,7 +192,13 @@ def _run_all(
 
     # Threads only wait here: every training is a process.
     with ThreadPoolExecutor(config.jobs) as pool:
-        return list(pool.map(run, configs))
+        try:
+            return list(pool.map(run, configs))
+        except KeyboardInterrupt as stop:
+            pool.shutdown(wait=False, cancel_futures=True)
+            trainings.stop(stop)
+            print("the same command continues the experiments", flush=True)
+            raise
 
 
 @contextmanager

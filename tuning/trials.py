@@ -9,9 +9,10 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
@@ -21,6 +22,7 @@ from landcover_tf.errors import LandCoverError, OutputError, RunError
 from landcover_tf.files import atomic_path, read_json, write_json
 from landcover_tf.run_folder import RunFolder
 from landcover_tf.training.config import TrainConfig
+from tuning.stopping import INTERRUPTED, STOPPED, Start, run_training
 
 TunerKind = Literal["random", "bayesian", "hyperband"]
 Objective = Literal["mean_f1", "mean_iou", "overall_accuracy", "macro_f1"]
@@ -28,9 +30,6 @@ Objective = Literal["mean_f1", "mean_iou", "overall_accuracy", "macro_f1"]
 
 RECORD_NAME = "trial.json"
 LOG_NAME = "train.log"
-STOPPED = 143
-INTERRUPTED = 130
-"""Exit codes of a training that saved its state on request: of SIGTERM, or of Ctrl-C."""
 
 
 def present_name(objective: Any) -> Any:
@@ -142,6 +141,7 @@ def run_trial(
     objective: Objective,
     echo: bool = False,
     environment: Mapping[str, str] | None = None,
+    runner: Callable[[Start], int] = run_training,
 ) -> TrialRecord:
     """Trains in a process of its own, or goes on with what an earlier attempt left.
 
@@ -153,6 +153,7 @@ def run_trial(
         objective: Score to read; the config's `monitor` names the same.
         echo: Show the training's own output instead of keeping it in a log.
         environment: What to add to the environment, such as the GPUs to see.
+        runner: Starts the training and returns its exit code; the default is for the main thread.
 
     Raises:
         StopRequestedError: The training was asked to stop; call again to go on.
@@ -167,7 +168,7 @@ def run_trial(
         # All runs beside each other train on one dataset: the first one reads it for its hashes.
         if not run.path.exists():
             _copy(known, run.shard_hashes)
-        code = _train(folder, lock, echo, os.environ | dict(environment or {}))
+        code = runner(partial(_start, folder, lock, echo, os.environ | dict(environment or {})))
         _copy(run.shard_hashes, known)
     record = replace(record, seconds=round(time.monotonic() - start, 2))
     if code in (STOPPED, INTERRUPTED):
@@ -208,37 +209,16 @@ def _copy(source: Path, target: Path) -> None:
             shutil.copyfile(source, temporary)
 
 
-def _train(folder: Path, lock: int, echo: bool, environment: Mapping[str, str]) -> int:
+def _start(
+    folder: Path, lock: int, echo: bool, environment: Mapping[str, str]
+) -> "subprocess.Popen[bytes]":
     command = [sys.executable, "-m", "landcover_tf.train", "--config", str(folder / "config.json")]
     if echo:
-        return wait_for(subprocess.Popen(command, pass_fds=(lock,), env=environment))
+        return subprocess.Popen(command, pass_fds=(lock,), env=environment)
     with (folder / LOG_NAME).open("ab") as log:
-        return wait_for(
-            subprocess.Popen(
-                command, stdout=log, stderr=subprocess.STDOUT, pass_fds=(lock,), env=environment
-            )
+        return subprocess.Popen(
+            command, stdout=log, stderr=subprocess.STDOUT, pass_fds=(lock,), env=environment
         )
-
-
-def wait_for(training: "subprocess.Popen[bytes]") -> int:
-    """Returns the exit code of a training, INTERRUPTED after a Ctrl-C, which lets it save first.
-
-    Raises:
-        KeyboardInterrupt: A second one came, and the training was killed.
-    """
-    try:
-        return training.wait()
-    except KeyboardInterrupt:
-        print("waiting for the training to save its state; Ctrl-C again kills it", flush=True)
-        try:
-            # A terminal interrupts the training as well, but not everyone who interrupts this.
-            training.terminate()
-            training.wait()
-        except KeyboardInterrupt:
-            training.kill()
-            training.wait()
-            raise
-        return INTERRUPTED
 
 
 def _with_score(record: TrialRecord, run: RunFolder, objective: Objective) -> TrialRecord:

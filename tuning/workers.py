@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 from landcover_tf.errors import RunError
 from tuning.devices import environments
+from tuning.stopping import held_back
 
 POLL_SECONDS = 1.0
 
@@ -29,11 +30,11 @@ def run_workers(arguments: Sequence[str], workers: int) -> None:
         RunError: A process failed; the others are ended, and the same command goes on.
     """
     command = [sys.executable, "-m", "tuning", *arguments]
-    processes = {
-        name: subprocess.Popen(command, env=os.environ | own)
-        for name, own in process_environments(workers, _free_port()).items()
-    }
+    processes: dict[str, subprocess.Popen[bytes]] = {}
     try:
+        with held_back():
+            for name, own in process_environments(workers, _free_port()).items():
+                processes[name] = subprocess.Popen(command, env=os.environ | own)
         watch(processes)
     finally:
         for process in processes.values():

@@ -1,11 +1,5 @@
 """Records and scores, read from folders made by hand."""
 
-import os
-import signal
-import subprocess
-import sys
-import threading
-
 import pytest
 from fakes.small_dataset import write_small_dataset
 
@@ -13,13 +7,11 @@ from landcover_tf.errors import OutputError, RunError
 from landcover_tf.run_folder import RunFolder
 from landcover_tf.training.config import TrainConfig
 from tuning.trials import (
-    INTERRUPTED,
     TrialRecord,
     epoch_scores,
     new_folder,
     read_records,
     run_trial,
-    wait_for,
 )
 
 
@@ -82,47 +74,3 @@ def test_a_failed_attempt_does_not_undo_a_completed_one(tmp_path):
     (folder / "trial.json").unlink()
     run_trial(config, folder, settings={}, objective="mean_f1")
     assert TrialRecord.load(folder).status == "failed"
-
-
-# As a training: it saves for longer than the 0.25 s that Python's own functions wait.
-SAVING = """
-import signal, sys, time
-signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])  # One before sigwait is not lost.
-print("begun", flush=True)
-signal.sigwait([signal.SIGTERM])
-print("saving", flush=True)
-time.sleep(float(sys.argv[1]))
-print("saved")
-"""
-
-
-def saving(seconds: float) -> subprocess.Popen:
-    # In a session of its own, it is not interrupted as one in a terminal would be.
-    training = subprocess.Popen([sys.executable, "-c", SAVING, str(seconds)],
-                                stdout=subprocess.PIPE, start_new_session=True)  # fmt: skip
-    assert training.stdout.readline() == b"begun\n"
-    return training
-
-
-def interrupt() -> None:
-    os.kill(os.getpid(), signal.SIGINT)
-
-
-def test_an_interrupted_training_may_save():
-    with saving(0.8) as training:
-        threading.Timer(0.1, interrupt).start()
-        assert wait_for(training) == INTERRUPTED
-        assert training.stdout.read() == b"saving\nsaved\n"
-
-
-def test_a_second_interrupt_kills_the_training():
-    def interrupt_again() -> None:
-        interrupt()
-        training.stdout.readline()
-        interrupt()
-
-    with saving(60) as training:
-        threading.Timer(0.1, interrupt_again).start()
-        with pytest.raises(KeyboardInterrupt):
-            wait_for(training)
-        assert training.returncode == -signal.SIGKILL
