@@ -22,7 +22,9 @@ def test_an_unavailable_server_is_asked_again(client, images, expected, server, 
     server.behaviour.failures += [failure] * 3
     classes = client.classes(images)
     assert classes.tobytes() == expected["classes"].tobytes()
-    assert len(server.predictions) == len(images)
+    # A connection that is lost takes the requests beside it along, which may be answered twice.
+    answered = server.predictions if failure == "busy" else set(server.predictions)
+    assert len(answered) == len(images)
 
 
 def test_a_full_server_is_asked_again_over_rest(server, info, images, expected):
