@@ -24,8 +24,15 @@ if "PYTEST_XDIST_WORKER" in os.environ:
         os.environ.setdefault(name, "1")
 
 # They take a minute or more each, for the networks that they train; the longest first.
-LONGEST = ("test_search.py", "test_train_and_evaluate.py", "test_distributed.py",
-           "test_report.py", "test_predict_runs.py", "test_survival.py")  # fmt: skip
+LONGEST = (
+    "test_search.py",
+    "test_train_and_evaluate.py",
+    "test_distributed.py",
+    "test_report.py",
+    "test_experiments.py",
+    "test_predict_runs.py",
+    "test_survival.py",
+)
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 

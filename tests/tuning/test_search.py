@@ -1,16 +1,14 @@
-"""Searches and lists of experiments as programs, with trainings of a few seconds."""
+"""Searches as programs, with trainings of a few seconds."""
 
 import csv
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
 import threading
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from fakes.small_dataset import write_small_dataset
@@ -22,7 +20,6 @@ from landcover_tf.run_folder import RunFolder
 from landcover_tf.training.config import TrainConfig
 from landcover_tf.training.preflight import check, write_settings
 from tuning import __main__ as tune
-from tuning import experiments
 from tuning.search import alone, open_search, write_best
 from tuning.trials import TrialRecord, read_records
 
@@ -43,14 +40,6 @@ def flags(dataset, output, folder, space=SPACE, **more):
         "train-config": folder / "base.json", "epochs": 1, "max-trials": 2, "tuner": "random",
     } | more  # fmt: skip
     return [str(word) for name, value in values.items() for word in (f"--{name}", value)]
-
-
-@pytest.fixture(scope="module")
-def small_dataset(tmp_path_factory):
-    """Folder of two batches of 32 px patches for training and three patches for validation."""
-    folder = tmp_path_factory.mktemp("small")
-    write_small_dataset(folder, size=32, train=32, val=3)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -336,86 +325,3 @@ def test_hyperband_gives_the_best_more_epochs(small_dataset, tmp_path):
     assert tune.main(arguments) == 0
     epochs = [r.settings["epochs"] for r in read_records(output / "trials")]
     assert max(epochs) == 3 and min(epochs) < 3
-
-
-def experiments_file(path, *listed, **common):
-    path.write_text(json.dumps({"common": BASE | {"epochs": 1} | common, "experiments": listed}))
-    return path
-
-
-def test_a_failed_experiment_does_not_stop_the_others(small_dataset, tmp_path, capsys):
-    path = experiments_file(tmp_path / "list.json", {"name": "broken"}, {"name": "good"})
-    output = tmp_path / "out"
-    # What lies in the way of a run is told by its own process, before that loads TensorFlow.
-    (output / "broken").mkdir(parents=True)
-    (output / "broken" / "run").write_text("no folder")
-    (output / "config.json").write_text('{"objective": "mean_iou"}')
-    (output / "shard_hashes.json").write_text('{"of an earlier run": {}}')
-    arguments = ["--experiments", str(path), "--data-dir", str(small_dataset),
-                 "--output-dir", str(output)]  # fmt: skip
-    assert experiments.main(arguments) == 1
-    assert re.search("broken failed: .*cannot create --output-dir", capsys.readouterr().err)
-    by_name = {r.id: r for r in read_records(output)}
-    assert by_name["good"].status == "completed" and by_name["broken"].status == "failed"
-    assert (output / "comparison.png").stat().st_size > 1000
-    # Hashes of shards are handed on from run to run.
-    known = json.loads((output / "shard_hashes.json").read_text())
-    assert json.loads((output / "good" / "run" / "shard_hashes.json").read_text()) == known
-    assert {Path(name).name for name in known} == {
-        "of an earlier run",
-        *(path.name for path in small_dataset.rglob("*.tfrecord*")),
-    }
-    assert experiments.main([*arguments, "--only", "good"]) == 0
-    assert "finished before" in capsys.readouterr().out
-    # The score of a run with other settings is not the edited experiment's.
-    experiments_file(path, {"name": "good", "lr": 0.02})
-    assert experiments.main(arguments) == 2
-    assert "another config: lr" in capsys.readouterr().err
-
-
-def test_experiments_of_two_datasets_are_not_ranked_together(small_dataset, tmp_path, capsys):
-    path = experiments_file(tmp_path / "list.json", {"name": "old"}, {"name": "new"})
-    other = write_small_dataset(tmp_path / "other", seed=1)
-    output = tmp_path / "out"
-    write_json(output / "config.json", {"objective": "mean_iou"})
-    write_json(RunFolder(output / "old" / "run").dataset, other.to_dict())
-    TrialRecord(id="old", settings={}, status="completed", score=0.5).save(output / "old")
-    kept = sorted(output.rglob("*"))
-    arguments = ["--experiments", str(path), "--data-dir", str(small_dataset),
-                 "--output-dir", str(output), "--only", "new"]  # fmt: skip
-    assert experiments.main(arguments) == 2
-    assert re.search(r"of another dataset than .*small.* \(old\), whose", capsys.readouterr().err)
-    assert sorted(output.rglob("*")) == kept
-
-
-def test_the_shipped_experiments_are_valid(tmp_path):
-    from pathlib import Path
-
-    from tuning.space import train_config
-
-    shipped = Path(experiments.__file__).with_name("experiments_config.json")
-    found = experiments.read_experiments(shipped)
-    assert len(found) == 11
-    configs = [train_config(settings, tmp_path, tmp_path) for settings in found.values()]
-    # No two of them are one and the same training.
-    assert len(set(configs)) == 11
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("[]", "list 'experiments'"),
-        ('{"experiments": [{"lr": 1}]}', "experiment 1 needs a name"),
-        ('{"experiments": [{"name": "a/b"}]}', "needs a name"),
-        ('{"experiments": [{"name": "a"}, {"name": "a"}]}', "two experiments are named 'a'"),
-        ('{"experiments": [{"name": "a", "lrr": 1}]}', "'lrr'"),
-        ('{"experiments": [{"name": "a", "patch_size": 512}]}', "--patch-size 512"),
-    ],
-)
-def test_lists_that_are_refused(small_dataset, tmp_path, capsys, text, message):
-    (tmp_path / "list.json").write_text(text)
-    arguments = ["--experiments", str(tmp_path / "list.json"), "--data-dir", str(small_dataset),
-                 "--output-dir", str(tmp_path / "out")]  # fmt: skip
-    assert experiments.main(arguments) == 2
-    assert message in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()
