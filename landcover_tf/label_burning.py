@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import rasterio
 from rasterio.crs import CRS
 from rasterio.errors import CRSError, RasterioError
 from rasterio.features import rasterize
-from rasterio.transform import Affine, array_bounds, from_origin
+from rasterio.transform import from_origin
 from rasterio.warp import transform_bounds
 
 from landcover_tf.errors import ConfigError, OutputError
@@ -20,20 +19,11 @@ from landcover_tf.grid import Window
 from landcover_tf.legend import Legend, legend_names
 from landcover_tf.polygon_layers import PolygonLayer, plain
 from landcover_tf.progress import progress
+from landcover_tf.raster_grid import RasterGrid
 from landcover_tf.raster_legends import TAG
 from landcover_tf.raster_windows import opened, rasterio_window
 
 BLOCK_PX = 2048
-
-
-@dataclass(frozen=True, kw_only=True)
-class RasterGrid:
-    """Where the pixels of the new raster lie."""
-
-    crs: CRS
-    transform: Affine
-    height: int
-    width: int
 
 
 def grid_over(layer: PolygonLayer, crs: str | None, pixel_size: float) -> RasterGrid:
@@ -58,6 +48,19 @@ def grid_over(layer: PolygonLayer, crs: str | None, pixel_size: float) -> Raster
     )
 
 
+def grid_like(path: Path) -> RasterGrid:
+    """Returns the grid of a raster.
+
+    Raises:
+        ConfigError: It has no projected CRS.
+        RasterError: It cannot be read.
+    """
+    with opened(path, "--like") as raster:
+        if raster.crs is None or not raster.crs.is_projected:
+            raise ConfigError(f"--like {path} has no projected CRS; take --crs instead")
+        return RasterGrid.of(raster)
+
+
 def write_labels(
     path: Path, layer: PolygonLayer, codes: Mapping[Any, int], grid: RasterGrid, legend: Legend
 ) -> dict[int, int]:
@@ -70,9 +73,9 @@ def write_labels(
     blocks = list(_blocks(grid))
     dtype = "uint8" if max(codes.values()) < 256 else "uint16"
     profile = {
-        "driver": "GTiff", "count": 1, "dtype": dtype, "nodata": legend.nodata, "crs": grid.crs,
-        "transform": grid.transform, "height": grid.height, "width": grid.width, "tiled": True,
-        "blockxsize": 512, "blockysize": 512, "compress": "zstd", "bigtiff": "if_safer",
+        "driver": "GTiff", "count": 1, "dtype": dtype, "nodata": legend.nodata, **grid.profile,
+        "tiled": True, "blockxsize": 512, "blockysize": 512, "compress": "zstd",
+        "bigtiff": "if_safer",
     }  # fmt: skip
     pixels: Counter[int] = Counter()
     try:
@@ -83,7 +86,7 @@ def write_labels(
             if dtype == "uint8":
                 raster.write_colormap(1, legend.colormap())
             for block in progress(blocks, label="rasterize", unit="block"):
-                labels = _burnt(layer, codes, grid, block, legend.nodata, dtype)
+                labels = _burnt(layer, codes, grid.part(block), legend.nodata, dtype)
                 raster.write(labels, 1, window=rasterio_window(block))
                 found, counts = np.unique(labels, return_counts=True)
                 pixels.update(dict(zip(found.tolist(), counts.tolist(), strict=True)))
@@ -96,27 +99,21 @@ def write_labels(
 def _burnt(
     layer: PolygonLayer,
     codes: Mapping[Any, int],
-    grid: RasterGrid,
-    block: Window,
+    block: RasterGrid,
     nodata: int,
     dtype: str,
 ) -> np.ndarray:
     """Returns the labels of a block, [height, width]."""
-    place = grid.transform @ Affine.translation(block.col_off, block.row_off)
-    found = layer.within(array_bounds(block.height, block.width, place), grid.crs)
+    found = layer.within(block.bounds, block.crs)
     shapes = [
         (geometry, codes[value])
         for geometry, value in zip(found.geometries, map(plain, found.values.tolist()), strict=True)
         if value in codes
     ]
     if not shapes:
-        return np.full((block.height, block.width), nodata, dtype)
+        return np.full(block.shape, nodata, dtype)
     burnt: np.ndarray = rasterize(
-        shapes,
-        out_shape=(block.height, block.width),
-        transform=place,
-        fill=nodata,
-        dtype=dtype,
+        shapes, out_shape=block.shape, transform=block.transform, fill=nodata, dtype=dtype
     )
     return burnt
 
@@ -139,16 +136,3 @@ def _projected(layer: PolygonLayer) -> CRS:
     west, south, east, north = transform_bounds(layer.crs, "EPSG:4326", *layer.bounds)
     zone = int(((west + east) / 2 + 180) // 6) % 60 + 1
     return CRS.from_epsg((32600 if south + north >= 0 else 32700) + zone)
-
-
-def grid_like(path: Path) -> RasterGrid:
-
-    with opened(path, "--like") as raster:
-        if raster.crs is None or not raster.crs.is_projected:
-            raise ConfigError(f"--like {path} has no projected CRS; take --crs instead")
-        return RasterGrid(
-            crs=raster.crs,
-            transform=raster.transform,
-            height=raster.height,
-            width=raster.width,
-        )

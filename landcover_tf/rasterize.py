@@ -62,7 +62,6 @@ def main(argv: list[str] | None = None) -> int:
 
 def _program(config: RasterizeConfig) -> None:
     from landcover_tf.label_burning import grid_like, grid_over, write_labels
-    from landcover_tf.pixel_sizes import pixel_area_m2
     from landcover_tf.polygon_layers import PolygonLayer
 
     if config.output_raster.exists() and not config.overwrite:
@@ -75,7 +74,7 @@ def _program(config: RasterizeConfig) -> None:
     )
     pixels = write_labels(config.output_raster, layer, codes, grid, legend)
     names = {c.code: c.name for c in legend.classes}
-    area_m2 = pixel_area_m2(grid.transform, grid.crs, (grid.height, grid.width))
+    area_m2 = grid.pixel_area_m2
     for code, count in sorted(pixels.items()):
         size = f"{count:,} px" if area_m2 is None else f"{count * area_m2 / 1e4:,.1f} ha"
         print(f"{code:5} {names.get(code, ''):32} {size:>18}")

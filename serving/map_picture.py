@@ -11,6 +11,7 @@ from landcover_tf.errors import LabelError, RasterError
 from landcover_tf.label_codes import decimated_codes, require_codes
 from landcover_tf.legend import IGNORED, Crosswalk, Legend, some_codes
 from landcover_tf.pixel_sizes import pixel_sides_m
+from landcover_tf.raster_grid import RasterGrid
 from landcover_tf.sentinel2.label_rasters import open_codes
 from landcover_tf.sentinel2.reference_raster import on_grid_of
 from serving.band_content import LEVELS
@@ -82,16 +83,17 @@ def check_truth(truth: Path, legend: Legend) -> None:
 
 
 def read_truth(
-    truth: Path, grid: rasterio.DatasetReader, shape: tuple[int, int], legend: Legend
+    truth: Path, dataset: rasterio.DatasetReader, shape: tuple[int, int], legend: Legend
 ) -> np.ndarray | None:
     """Returns labels on a map's grid, decimated to `shape`; tells why where there are none."""
     unknown = Counter[int]()
     try:
-        with on_grid_of(grid, truth, Crosswalk.identity(legend), unknown) as placed:
+        grid, crosswalk = RasterGrid.of(dataset), Crosswalk.identity(legend)
+        with on_grid_of(grid, truth, crosswalk, unknown) as placed:
             codes = np.asarray(placed.read(1, out_shape=shape))
     except LabelError as error:
         # The map is there: its picture is no reason to count it as failed.
-        print(f"the picture of {grid.name} is without --truth: {error}")
+        print(f"the picture of {dataset.name} is without --truth: {error}")
         return None
     if unknown:  # The check before the work saw some pixels only.
         print(f"--truth {truth} is drawn without its unknown codes {sorted(unknown)[:5]}")

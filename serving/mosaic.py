@@ -1,19 +1,19 @@
 """Maps of overlapping rasters merged into one: the more confident pixel wins."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import rasterio
-from rasterio import Affine
 from rasterio.errors import RasterioIOError
 from rasterio.windows import Window as RasterioWindow
 
 from landcover_tf.errors import OutputError, RasterError
 from landcover_tf.files import beside, require_space, write_json
+from landcover_tf.grid import Window
 from landcover_tf.legend import IGNORED, Legend
+from landcover_tf.raster_grid import RasterGrid
 from landcover_tf.raster_windows import opened
 from serving import outputs
 from serving.band_content import BASE_LAYERS
@@ -21,21 +21,8 @@ from serving.bands_on_disk import BandStore
 from serving.options import OutputOptions
 from serving.raster_io import BLOCK_PX
 from serving.scene_prediction import Result
-from serving.source import Georeference, Source
+from serving.source import Source
 from serving.targets import CONFIDENCE, RECORD, check_targets, work_folder
-
-ALIGNMENT_PX = 0.01
-"""How far pixel corners may lie apart and still count as one grid."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Placed:
-    """A raster's place on the mosaic's grid."""
-
-    row_off: int
-    col_off: int
-    height: int
-    width: int
 
 
 def check_mosaic(
@@ -56,7 +43,7 @@ def check_mosaic(
     require_space(path.parent, needed, "the work until the mosaic is written")
 
 
-def whole_grid(sources: Sequence[Source]) -> Georeference:
+def whole_grid(sources: Sequence[Source]) -> RasterGrid:
     """Returns the grid of the mosaic of rasters.
 
     Raises:
@@ -65,12 +52,12 @@ def whole_grid(sources: Sequence[Source]) -> Georeference:
     return place([s.grid for s in sources], [str(s.path) for s in sources])[0]
 
 
-def work_bytes(grid: Georeference) -> int:
+def work_bytes(grid: RasterGrid) -> int:
     """Returns the disk space of a mosaic's merged bands until its map is written."""
     return len(BASE_LAYERS) * grid.height * grid.width
 
 
-def place(grids: Sequence[Georeference], names: Sequence[str]) -> tuple[Georeference, list[Placed]]:
+def place(grids: Sequence[RasterGrid], names: Sequence[str]) -> tuple[RasterGrid, list[Window]]:
     """Returns the grid that covers all rasters, and where each lies on it.
 
     Args:
@@ -89,24 +76,24 @@ def place(grids: Sequence[Georeference], names: Sequence[str]) -> tuple[Georefer
                 f"{name} is in {grid.crs.to_string()}, {names[0]} in {first.crs.to_string()}; a "
                 "mosaic needs one CRS, so merge each zone by itself"
             )
-        if not _same_pixels(grid.transform, first.transform):
+        if not _aligned(grid, first):
             raise RasterError(
                 f"the pixels of {name} do not lie on the grid of {names[0]}; a mosaic needs one "
                 "grid"
             )
-    offsets = [_offset(g.transform, first.transform) for g in grids]
+    offsets = [_offset(g, first) for g in grids]
     left, top = (min(round(o[axis]) for o in offsets) for axis in (0, 1))
     placed = [
-        Placed(row_off=round(row) - top, col_off=round(col) - left, height=g.height, width=g.width)
+        Window(row_off=round(row) - top, col_off=round(col) - left, height=g.height, width=g.width)
         for (col, row), g in zip(offsets, grids, strict=True)
     ]
-    whole = Georeference(
-        height=max(p.row_off + p.height for p in placed),
-        width=max(p.col_off + p.width for p in placed),
-        crs=first.crs,
-        transform=_moved(first.transform, left, top),
+    whole = Window(
+        row_off=top,
+        col_off=left,
+        height=max(p.row_end for p in placed),
+        width=max(p.col_end for p in placed),
     )
-    return whole, placed
+    return first.part(whole), placed
 
 
 def scenes_of(path: Path) -> list[str]:
@@ -166,27 +153,20 @@ def merge(
         raise OutputError(f"cannot write {path}: {error}") from error
 
 
-def _headers(parts: Sequence[Path]) -> tuple[list[Georeference], list[dict[str, str]]]:
+def _headers(parts: Sequence[Path]) -> tuple[list[RasterGrid], list[dict[str, str]]]:
     """Returns the grid and the tags of each map."""
     grids, tags = [], []
     for part in parts:
         with opened(part) as dataset:
-            grids.append(
-                Georeference(
-                    height=dataset.height,
-                    width=dataset.width,
-                    crs=dataset.crs,
-                    transform=dataset.transform,
-                )
-            )
+            grids.append(RasterGrid.of(dataset))
             tags.append(dataset.tags())
     return grids, tags
 
 
 def _merged(
     parts: Sequence[Path],
-    placed: Sequence[Placed],
-    grid: Georeference,
+    placed: Sequence[Window],
+    grid: RasterGrid,
     legend: Legend,
 ) -> Iterator[np.ndarray]:
     for start in range(0, grid.height, BLOCK_PX):
@@ -195,14 +175,11 @@ def _merged(
         confidence = np.full((rows, grid.width), IGNORED, np.uint8)
         best = np.full((rows, grid.width), -1, np.int16)
         for path, where in zip(parts, placed, strict=True):
-            first, last = max(start, where.row_off), min(start + rows, where.row_off + where.height)
+            first, last = max(start, where.row_off), min(start + rows, where.row_end)
             if first >= last:
                 continue
             window = RasterioWindow(0, first - where.row_off, where.width, last - first)
-            part = (
-                slice(first - start, last - start),
-                slice(where.col_off, where.col_off + where.width),
-            )
+            part = slice(first - start, last - start), slice(where.col_off, where.col_end)
             codes, value = (_read(p, window) for p in (path, beside(path, CONFIDENCE)))
             better = (codes != legend.nodata) & (value.astype(np.int16) > best[part])
             classes[part][better] = codes[better]
@@ -227,7 +204,7 @@ def _shared_tags(found: Sequence[dict[str, str]], parts: Sequence[Path]) -> dict
 def _write(
     path: Path,
     store: BandStore,
-    grid: Georeference,
+    grid: RasterGrid,
     legend: Legend,
     tags: dict[str, str],
     wanted: OutputOptions,
@@ -248,18 +225,14 @@ def _write(
     return counts
 
 
-def _same_pixels(a: Affine, b: Affine) -> bool:
-    size = abs(b.a)
-    if any(abs(x - y) > 1e-6 * size for x, y in ((a.a, b.a), (a.b, b.b), (a.d, b.d), (a.e, b.e))):
-        return False
-    return all(abs(v - round(v)) < ALIGNMENT_PX for v in _offset(a, b))
+def _aligned(grid: RasterGrid, other: RasterGrid) -> bool:
+    """Returns whether the pixels of two grids are those of one, on which both lie."""
+    col, row = (round(offset) for offset in _offset(grid, other))
+    place = Window(row_off=row, col_off=col, height=grid.height, width=grid.width)
+    return other.part(place).same_pixels(grid)
 
 
-def _offset(a: Affine, b: Affine) -> tuple[float, float]:
-    """Returns the column and row on grid `b` of the upper-left corner of grid `a`."""
-    col, row = np.linalg.solve([[b.a, b.b], [b.d, b.e]], [a.c - b.c, a.f - b.f])
+def _offset(grid: RasterGrid, other: RasterGrid) -> tuple[float, float]:
+    """Returns the column and row on another grid of the upper-left corner of one."""
+    col, row = ~other.transform @ (grid.transform.c, grid.transform.f)
     return float(col), float(row)
-
-
-def _moved(a: Affine, cols: int, rows: int) -> Affine:
-    return Affine(a.a, a.b, a.c + cols * a.a + rows * a.b, a.d, a.e, a.f + cols * a.d + rows * a.e)

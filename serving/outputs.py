@@ -10,12 +10,13 @@ from landcover_tf.files import beside, write_csv, write_text
 from landcover_tf.legend import IGNORED, LandCoverClass, Legend
 from landcover_tf.model_info import ModelInfo
 from landcover_tf.qgis_styles import raster_style
+from landcover_tf.raster_grid import RasterGrid
 from serving.band_content import LEVELS
 from serving.bands_on_disk import BandStore
 from serving.map_picture import write_picture
 from serving.options import OutputOptions
 from serving.raster_io import BLOCK_PX, RasterStyle, write_cog
-from serving.source import Georeference, Source
+from serving.source import Source
 from serving.targets import CONFIDENCE, RECORD, former_targets
 
 UNCERTAIN_COLOR = "#9a9a9a"
@@ -49,7 +50,7 @@ def write_map(
     *,
     info: ModelInfo,
     legend: Legend,
-    grid: Georeference,
+    grid: RasterGrid,
     tags: Mapping[str, str],
     uncertain_below: float,
 ) -> dict[int, int]:
@@ -83,7 +84,7 @@ def write_codes(
     blocks: Iterable[np.ndarray],
     *,
     legend: Legend,
-    grid: Georeference,
+    grid: RasterGrid,
     tags: Mapping[str, str],
     staging: Path,
 ) -> dict[int, int]:
@@ -128,7 +129,7 @@ def write_levels(
     store: BandStore,
     layers: Sequence[int],
     *,
-    grid: Georeference,
+    grid: RasterGrid,
     descriptions: tuple[str, ...],
     tags: Mapping[str, str],
 ) -> None:
@@ -145,7 +146,7 @@ def write_levels(
 
 
 def write_areas_and_style(
-    path: Path, counts: Mapping[int, int], legend: Legend, grid: Georeference
+    path: Path, counts: Mapping[int, int], legend: Legend, grid: RasterGrid
 ) -> list[Path]:
     """Writes the area table and the QGIS style beside a map and returns their paths.
 
@@ -161,7 +162,7 @@ def write_areas_and_style(
     return [areas, style]
 
 
-def _write_areas(path: Path, counts: Mapping[int, int], legend: Legend, grid: Georeference) -> None:
+def _write_areas(path: Path, counts: Mapping[int, int], legend: Legend, grid: RasterGrid) -> None:
     """Writes pixels, hectares and share of the classified area per class as CSV.
 
     Hectares are pixels times pixel area; they stay empty where pixels have no common one. They

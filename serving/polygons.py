@@ -9,7 +9,7 @@ from rasterio import features
 
 from landcover_tf.geopackage import Layer, polygon_blob, write_layer
 from landcover_tf.legend import Legend
-from landcover_tf.pixel_sizes import pixel_area_m2
+from landcover_tf.raster_grid import RasterGrid
 
 LAYER = "land_cover"
 
@@ -27,7 +27,7 @@ def write_polygons(path: Path, map_path: Path, legend: Legend) -> int:
     """
     names = {c.code: c.name for c in legend.classes}
     with rasterio.open(map_path) as dataset:
-        pixel_m2 = pixel_area_m2(dataset.transform, dataset.crs, dataset.shape)
+        pixel_m2 = RasterGrid.of(dataset).pixel_area_m2
         hectare = None  # In square units of the CRS.
         if pixel_m2 is not None:
             hectare = 10_000 * abs(dataset.transform.determinant) / pixel_m2

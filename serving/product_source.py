@@ -25,7 +25,6 @@ from landcover_tf.sentinel2.scene import STORED_NODATA, STORED_OFFSET, STORED_SC
 from landcover_tf.upsampling import Upsampling
 from landcover_tf.validity import ValidityBit, has_bit
 from serving.raster_io import STRIP_ROWS
-from serving.source import Georeference
 from serving.stored_values import Conversion, finish_pixels
 
 _METADATA = ("MTD_MSIL1C.xml", "MTD_TL.xml")
@@ -52,7 +51,6 @@ class ProductSource:
             RasterError: The model needs other bands or another resolution.
         """
         product = open_product(path)
-        grid = product.grids[10]
         if info.resolution_m not in (None, 10.0):
             raise RasterError(
                 f"{path} has pixels of 10 m, the model was trained on {info.resolution_m:g} m; "
@@ -60,9 +58,7 @@ class ProductSource:
             )
         self.path = path
         self.name = product.name
-        self.grid = Georeference(
-            height=grid.height, width=grid.width, crs=product.crs, transform=grid.transform
-        )
+        self.grid = product.grids[10]
         self.tags: Mapping[str, str] = {
             "product": product.name,
             "baseline": product.baseline_text,
@@ -193,9 +189,7 @@ def _add_cloud_bits(product: SafeProduct, validity: np.ndarray) -> None:
 
 def _reflectance_60m(product: SafeProduct, name: str) -> np.ndarray:
     """Returns one 10 m band at 60 m, from the JP2's overviews: enough to find dark shadows."""
-    grid = product.grids[60]
+    shape = product.grids[60].shape
     with rasterio.open(product.band_path(name)) as dataset:
-        dn = dataset.read(
-            1, out_shape=(grid.height, grid.width), resampling=Resampling.average
-        ).astype(np.float32)
+        dn = dataset.read(1, out_shape=shape, resampling=Resampling.average).astype(np.float32)
     return np.asarray((dn + product.offsets[name]) / product.quantification)

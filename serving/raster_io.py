@@ -14,10 +14,11 @@ from rasterio.windows import Window as RasterioWindow
 
 from landcover_tf.errors import OutputError
 from landcover_tf.grid import Window
+from landcover_tf.raster_grid import RasterGrid
 from landcover_tf.raster_windows import RASTERIO_ERRORS
 from landcover_tf.sentinel2.band_reader import GDAL_CACHE_BYTES
 from landcover_tf.validity import ValidityBit
-from serving.source import Georeference, Source
+from serving.source import Source
 
 BLOCK_PX = 512
 """Tile size of written rasters; row blocks of this height write each tile once."""
@@ -116,7 +117,7 @@ def write_cog(
     blocks: Iterable[np.ndarray],
     *,
     bands: int,
-    grid: Georeference,
+    grid: RasterGrid,
     style: RasterStyle,
     staging: Path,
 ) -> None:
@@ -162,18 +163,15 @@ def _write_tiled(
     path: Path,
     blocks: Iterable[np.ndarray],
     bands: int,
-    grid: Georeference,
+    grid: RasterGrid,
     style: RasterStyle,
 ) -> int:
     """Writes row blocks as a plain tiled raster and returns their checksum."""
     profile: dict[str, Any] = {
         "driver": "GTiff",
-        "height": grid.height,
-        "width": grid.width,
         "count": bands,
         "dtype": "uint8",
-        "crs": grid.crs,
-        "transform": grid.transform,
+        **grid.profile,
         "nodata": style.nodata,
         "tiled": True,
         "blockxsize": BLOCK_PX,

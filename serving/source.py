@@ -8,11 +8,9 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from rasterio import Affine
-from rasterio.crs import CRS
 
 from landcover_tf.grid import Window
-from landcover_tf.pixel_sizes import pixel_area_m2
+from landcover_tf.raster_grid import RasterGrid
 from landcover_tf.upsampling import Resampling, Sharpening, Upsampling
 
 
@@ -41,21 +39,6 @@ class SourceOptions:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Georeference:
-    """The pixel grid that a map inherits."""
-
-    height: int
-    width: int
-    crs: CRS | None
-    transform: Affine
-
-    @property
-    def pixel_area_m2(self) -> float | None:
-        """Area of each pixel on the ground; None where they have no common one."""
-        return pixel_area_m2(self.transform, self.crs, (self.height, self.width))
-
-
 def stamp_of(files: Iterable[Path]) -> str:
     """Returns a digest of the names, sizes and times of change of files, whatever their order."""
     found = []
@@ -75,7 +58,8 @@ class Source(Protocol):
     path: Path
     name: str
     """Product id or file stem."""
-    grid: Georeference
+    grid: RasterGrid
+    """That the map inherits."""
     tags: Mapping[str, str]
     """Provenance that the map repeats: product, baseline, sensing time."""
     sequential: bool

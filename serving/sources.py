@@ -18,13 +18,14 @@ from landcover_tf.grid import Window
 from landcover_tf.model_info import ModelInfo
 from landcover_tf.nodata import alpha_band, masked
 from landcover_tf.pictures import picture_bands
+from landcover_tf.raster_grid import RasterGrid
 from landcover_tf.raster_windows import RASTERIO_ERRORS, opened, rasterio_window
 from landcover_tf.sentinel2 import prepared
 from landcover_tf.upsampling import Upsampling
 from landcover_tf.validity import ValidityBit, has_bit
 from serving.product_source import ProductSource
 from serving.raster_views import resampled
-from serving.source import Georeference, Source, SourceOptions
+from serving.source import Source, SourceOptions
 from serving.stored_values import Conversion, finish_pixels
 
 
@@ -82,12 +83,7 @@ class RasterSource:
         beside = (file.resolve() for file in (description, validity_path) if file is not None)
         self.files: Collection[Path] = {*_files_of(path), *beside}
         dataset = self._opened().image
-        self.grid = Georeference(
-            height=dataset.height,
-            width=dataset.width,
-            crs=dataset.crs,
-            transform=dataset.transform,
-        )
+        self.grid = RasterGrid.of(dataset)
         names = _band_names(dataset, info, options, path)
         self._named = list(names)
         _refuse_weights(dataset, self._named, path)

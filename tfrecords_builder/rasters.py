@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import rasterio
 from rasterio.errors import NotGeoreferencedWarning
 
@@ -19,6 +18,7 @@ from landcover_tf.grid import Window
 from landcover_tf.label_codes import require_codes
 from landcover_tf.nodata import alpha_band, can_hold
 from landcover_tf.pixel_sizes import on_earth, pixel_sides_m
+from landcover_tf.raster_grid import RasterGrid
 from tfrecords_builder.sources import Source
 
 DTYPES = ("uint8", "uint16", "int16", "float32")
@@ -220,27 +220,16 @@ def _require_bits(path: Path) -> None:
 def _require_same_grid(image: rasterio.DatasetReader, path: Path) -> None:
     with opened(path) as other:
         require_codes(other)
-        if (other.height, other.width) != (image.height, image.width):
+        if other.shape != image.shape:
             raise LabelError(
                 f"{path} is {other.height} x {other.width} pixels but {image.name} is "
                 f"{image.height} x {image.width}; warp it to the image's grid"
             )
-        if not all(raster.crs or not raster.transform.is_identity for raster in (image, other)):
-            return  # One of them does not say where it lies.
-        same_crs = not (image.crs and other.crs) or image.crs == other.crs
-        if not same_crs or _largest_shift_px(image, other) > MAX_SHIFT_PX:
+        if not RasterGrid.of(image).fits(RasterGrid.of(other), MAX_SHIFT_PX):
             raise LabelError(
                 f"{path} lies on another grid ({_described_grid(other)}) than {image.name} "
                 f"({_described_grid(image)}); warp it to the image's grid"
             )
-
-
-def _largest_shift_px(image: rasterio.DatasetReader, other: rasterio.DatasetReader) -> float:
-    """Returns how far the corners of two rasters of one size lie apart, in pixels of the first."""
-    corners = np.array([[0, 0, image.width, image.width], [0, image.height, 0, image.height]])
-    between = np.array(~image.transform).reshape(3, 3) @ np.array(other.transform).reshape(3, 3)
-    moved = between[:2, :2] @ corners + between[:2, 2:]
-    return float(np.hypot(*(moved - corners)).max())
 
 
 def _described_grid(raster: rasterio.DatasetReader) -> str:

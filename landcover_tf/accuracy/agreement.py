@@ -74,10 +74,10 @@ def compare(
     """
     legend = class_map.legend
     index, classes = legend.index_of_code, len(legend.classes)
-    shape = (-(-class_map.height // block_px), -(-class_map.width // block_px))
+    shape = tuple(-(-side // block_px) for side in class_map.grid.shape)
     blocks = np.zeros(shape[0] * shape[1] * classes**2, np.int64)
     rings = np.zeros((len(RINGS_PX) + 1) * classes**2, np.int64)
-    sizes = ObjectSizes(classes, class_map.width)
+    sizes = ObjectSizes(classes, class_map.grid.width)
     outcomes = np.zeros(5, np.int64)
     for strip, around, first in _with_context(class_map, reference, rows_per_strip):
         truth = around[first : first + strip.height]
@@ -150,11 +150,13 @@ def _with_context(
     Every row of the reference is read once: reading counts its unknown codes.
     """
     context, index = RINGS_PX[-1] + 1, class_map.legend.index_of_code
-    top, around = 0, np.empty((0, class_map.width), np.uint8)
+    top, around = 0, np.empty((0, class_map.grid.width), np.uint8)
     for strip in progress(list(class_map.strips(rows_per_strip)), label="compare"):
-        start, end = top + len(around), min(strip.row_end + context, class_map.height)
+        start, end = top + len(around), min(strip.row_end + context, class_map.grid.height)
         if start < end:
-            unread = Window(row_off=start, col_off=0, height=end - start, width=class_map.width)
+            unread = Window(
+                row_off=start, col_off=0, height=end - start, width=class_map.grid.width
+            )
             around = np.concatenate([around, index[reference(unread)]])
         passed = max(strip.row_off - context, 0) - top
         top, around = top + passed, around[passed:]

@@ -35,10 +35,9 @@ def agreement_map(
     try:
         with atomic_path(path) as temporary:
             with rasterio.open(
-                temporary, "w", driver="GTiff", height=class_map.height, width=class_map.width,
-                count=1, dtype="uint8", crs=class_map.crs, transform=class_map.transform, nodata=0,
-                tiled=True, blockxsize=_BLOCK_PX, blockysize=_BLOCK_PX, compress="deflate",
-                bigtiff="if_safer",
+                temporary, "w", driver="GTiff", **class_map.grid.profile, count=1, dtype="uint8",
+                nodata=0, tiled=True, blockxsize=_BLOCK_PX, blockysize=_BLOCK_PX,
+                compress="deflate", bigtiff="if_safer",
             ) as raster:  # fmt: skip
                 raster.set_band_description(1, "agreement")
                 raster.write_colormap(
@@ -57,7 +56,7 @@ def agreement_map(
 
 
 def _add_overviews(path: Path, class_map: ClassMap) -> None:
-    longest = max(class_map.height, class_map.width)
+    longest = max(class_map.grid.shape)
     factors = [factor for factor in _OVERVIEWS if longest / factor >= _BLOCK_PX / 2]
     if factors:
         with rasterio.open(path, "r+") as raster:

@@ -55,7 +55,7 @@ def assessed_areas(
 
 def hectares_of(class_map: ClassMap, pixels: int) -> float | None:
     """Returns the area of pixels of a map, None where they have no one area."""
-    area_m2 = class_map.pixel_area_m2
+    area_m2 = class_map.grid.pixel_area_m2
     return None if area_m2 is None else pixels * area_m2 / M2_PER_HA
 
 

@@ -11,7 +11,7 @@ from rasterio.transform import Affine
 from landcover_tf.errors import RasterError
 from landcover_tf.grid import Window
 from landcover_tf.legend import Legend, load_legend
-from landcover_tf.pixel_sizes import pixel_area_m2, square_side_m
+from landcover_tf.raster_grid import RasterGrid
 from landcover_tf.raster_legends import choose_legend
 from landcover_tf.raster_windows import opened, read_window
 
@@ -38,11 +38,11 @@ class MapPixels:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PixelGrid:
-    """Where the pixels of a raster lie."""
+class SampledPixels:
+    """The pixels that points were drawn from; a record of them says where, but not how many."""
 
     name: str = field(compare=False)
-    """Of the raster, for messages."""
+    """Of the map, for messages."""
     crs: CRS | None
     transform: Affine
     pixel_area_m2: float | None = field(compare=False)
@@ -57,10 +57,8 @@ class ClassMap:
     legend: Legend
     legend_source: str | Path
     """Name or TOML file of the legend, by which crosswalks to it are found."""
-    height: int
-    width: int
-    crs: CRS | None
-    transform: Affine
+    grid: RasterGrid
+    """Where its pixels lie."""
     legend_assumed: bool = False
     """Neither a flag nor the map's tags name the legend."""
     excluded: tuple[int, ...] = ()
@@ -99,32 +97,19 @@ class ClassMap:
                 legend=load_legend(chosen.source),
                 legend_source=chosen.source,
                 legend_assumed=chosen.assumed,
-                height=raster.height,
-                width=raster.width,
-                crs=raster.crs,
-                transform=raster.transform,
+                grid=RasterGrid.of(raster),
                 excluded=tuple(excluded),
             )
 
     @property
-    def grid(self) -> PixelGrid:
-        """Where its pixels lie."""
-        return PixelGrid(
+    def sampled(self) -> SampledPixels:
+        """Its pixels, as a sample has them that was drawn from it."""
+        return SampledPixels(
             name=str(self.path),
-            crs=self.crs,
-            transform=self.transform,
-            pixel_area_m2=self.pixel_area_m2,
+            crs=self.grid.crs,
+            transform=self.grid.transform,
+            pixel_area_m2=self.grid.pixel_area_m2,
         )
-
-    @property
-    def pixel_area_m2(self) -> float | None:
-        """Area of each pixel on the ground, None where they have no common one."""
-        return pixel_area_m2(self.transform, self.crs, (self.height, self.width))
-
-    @property
-    def pixel_m(self) -> float | None:
-        """Side of a square as large as the middle pixel, None without a projected CRS."""
-        return square_side_m(self.transform, self.crs, (self.height, self.width))
 
     def strips(self, rows: int) -> Iterator[Window]:
         """Yields windows of full rows that cover the map from top to bottom.
@@ -133,11 +118,11 @@ class ClassMap:
             rows: Of each window; fewer where these would be more than `STRIP_PX` pixels.
         """
         # A power of two, so that windows keep within the rows of a COG's blocks.
-        fitting = 1 << (max(STRIP_PX // self.width, 1).bit_length() - 1)
+        fitting = 1 << (max(STRIP_PX // self.grid.width, 1).bit_length() - 1)
         rows = min(rows, fitting)
-        for start in range(0, self.height, rows):
-            height = min(rows, self.height - start)
-            yield Window(row_off=start, col_off=0, height=height, width=self.width)
+        for start in range(0, self.grid.height, rows):
+            height = min(rows, self.grid.height - start)
+            yield Window(row_off=start, col_off=0, height=height, width=self.grid.width)
 
     def read(self, window: Window) -> np.ndarray:
         """Returns the codes of a window inside the map, uint8 [height, width]."""
@@ -188,13 +173,6 @@ class ClassMap:
         counts = self._counts(rows)
         without = (self.legend.nodata, *self.excluded)
         return {int(c): int(counts[c]) for c in np.flatnonzero(counts) if c not in without}
-
-    def same_grid(self, height: int, width: int, crs: CRS | None, transform: Affine) -> bool:
-        """Returns whether another raster has the pixels of this one."""
-        return (
-            (height, width, crs) == (self.height, self.width, self.crs)
-            and transform.almost_equals(self.transform, precision=1e-6)
-        )  # fmt: skip
 
     def _counts(self, rows: int) -> np.ndarray:
         counts = np.zeros(256, np.int64)

@@ -1,7 +1,8 @@
 """How much of an assessed map lies in the strata that its sample was drawn from."""
 
+import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from rasterio.crs import CRS
@@ -75,11 +76,11 @@ def in_strata_of_record(
         design: The record.
         strata: Codes of the strata that the sample covers.
     """
-    grid = design.grid
+    grid, sampled = class_map.grid, design.sampled
     same = (
-        grid is not None
-        and class_map.same_grid(class_map.height, class_map.width, grid.crs, grid.transform)
-        and design.all_pixels == class_map.height * class_map.width
+        sampled is not None
+        and grid.same_pixels(replace(grid, crs=sampled.crs, transform=sampled.transform))
+        and design.all_pixels == math.prod(grid.shape)
     )
     outside = design.all_pixels - sum(design.pixels[code] for code in strata)
     surplus = min(outside, pixels.mapped) if same else pixels.mapped
@@ -98,16 +99,13 @@ def in_strata_of(
         rows_per_strip: Rows held at once.
     """
     counts = np.zeros(256, np.int64)
-    crs = class_map.crs or strata_map.crs or _ANY_CRS
+    crs = class_map.grid.crs or strata_map.grid.crs or _ANY_CRS
     with (
         opened(strata_map.path, "the map of strata") as raster,
         WarpedVRT(
             raster,
-            src_crs=strata_map.crs or crs,
-            crs=crs,
-            transform=class_map.transform,
-            height=class_map.height,
-            width=class_map.width,
+            src_crs=strata_map.grid.crs or crs,
+            **replace(class_map.grid, crs=crs).profile,
             src_nodata=strata_map.legend.nodata,
             nodata=strata_map.legend.nodata,
             resampling=Resampling.nearest,

@@ -12,7 +12,7 @@ from typing import Any
 from rasterio.crs import CRS
 from rasterio.transform import Affine
 
-from landcover_tf.accuracy.class_map import PixelGrid
+from landcover_tf.accuracy.class_map import SampledPixels
 from landcover_tf.errors import LegendError, SampleError
 from landcover_tf.files import read_json, write_json
 from landcover_tf.legend import Legend
@@ -61,12 +61,12 @@ class Design:
     software: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @property
-    def grid(self) -> PixelGrid | None:
-        """Where the pixels lie that were drawn, None where the record does not say."""
+    def sampled(self) -> SampledPixels | None:
+        """The pixels that were drawn from, None where the record does not say where they lie."""
         if self.transform is None:
             return None
         crs = None if self.crs is None else CRS.from_wkt(self.crs)
-        return PixelGrid(
+        return SampledPixels(
             name=f"{self.map} of the sampling design",
             crs=crs,
             transform=Affine(*self.transform),

@@ -73,6 +73,7 @@ def draw_sample(class_map: ClassMap, folder: Path, request: Request) -> Design:
                 temporary, class_map, drawn, request.image, side_m=request.picture_m
             )
         write_points(temporary, class_map, drawn, pictures)
+        grid = class_map.grid
         names = dict(zip(class_map.legend.codes, class_map.legend.names, strict=True))
         design = Design(
             map=class_map.path.name,
@@ -85,9 +86,9 @@ def draw_sample(class_map: ClassMap, folder: Path, request: Request) -> Design:
                 )
                 for code, n in zip(strata, points, strict=True)
             ),
-            crs=None if class_map.crs is None else class_map.crs.to_wkt(),
-            transform=class_map.transform[:6],
-            pixel_area_m2=class_map.pixel_area_m2,
+            crs=None if grid.crs is None else grid.crs.to_wkt(),
+            transform=grid.transform[:6],
+            pixel_area_m2=grid.pixel_area_m2,
             seed=request.seed,
             allocation=request.allocation,
             target_se=request.target_se,

@@ -76,7 +76,7 @@ def estimate_survey(survey: Survey) -> dict[str, Any]:
     )
     basis = design or _strata_map(survey, class_map)
     # Records of older versions do not say where their pixels lie.
-    units = (basis.grid if basis and not same_map else None) or class_map.grid
+    units = (basis.sampled if basis and not same_map else None) or class_map.sampled
     matched = match(
         points,
         class_map,

@@ -36,7 +36,7 @@ _LINE_FRACTION = 1 / 400
 
 def coordinates(class_map: ClassMap, points: DrawnPoints) -> tuple[np.ndarray, np.ndarray]:
     """Returns x and y of the centres of the points' pixels in the map's CRS, float64 [points]."""
-    xs, ys = xy(class_map.transform, points.row, points.col)
+    xs, ys = xy(class_map.grid.transform, points.row, points.col)
     return np.asarray(xs, np.float64), np.asarray(ys, np.float64)
 
 
@@ -66,7 +66,7 @@ def write_points(
             "comment": "TEXT",
             "picture": "TEXT",
         },
-        crs=class_map.crs,
+        crs=class_map.grid.crs,
         bounds=(xs.min(), ys.min(), xs.max(), ys.max()) if len(xs) else (0, 0, 0, 0),
     )
     table = [
@@ -128,16 +128,16 @@ def _outlines(
 
     Corners run around the pixel; columns and rows of the image, float64 [points, 4, 2].
     """
-    if crs != class_map.crs and not (on_earth(crs) and on_earth(class_map.crs)):
+    if crs != class_map.grid.crs and not (on_earth(crs) and on_earth(class_map.grid.crs)):
         raise RasterError(
             f"{class_map.path} or {image} has no CRS of the Earth, so they cannot be laid on each "
             "other; set it (gdal_edit.py -a_srs)"
         )
     cols = points.col[:, None] + np.array([0, 1, 1, 0])
     rows = points.row[:, None] + np.array([0, 0, 1, 1])
-    xs, ys = class_map.transform @ (cols.ravel(), rows.ravel())
-    if crs is not None and crs != class_map.crs:
-        xs, ys = map(np.asarray, transform_points(class_map.crs, crs, xs, ys))
+    xs, ys = class_map.grid.transform @ (cols.ravel(), rows.ravel())
+    if crs is not None and crs != class_map.grid.crs:
+        xs, ys = map(np.asarray, transform_points(class_map.grid.crs, crs, xs, ys))
     return np.stack(~grid @ (xs, ys), axis=-1).reshape(-1, 4, 2)
 
 

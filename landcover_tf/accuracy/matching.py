@@ -8,7 +8,7 @@ from rasterio.crs import CRS
 from rasterio.transform import rowcol
 from rasterio.warp import transform
 
-from landcover_tf.accuracy.class_map import ClassMap, PixelGrid
+from landcover_tf.accuracy.class_map import ClassMap, SampledPixels
 from landcover_tf.accuracy.points import UNLABELLED, ReferencePoints, listed
 from landcover_tf.errors import LabelError, SampleError
 from landcover_tf.legend import IGNORED, Crosswalk
@@ -54,7 +54,7 @@ def match(
     class_map: ClassMap,
     crosswalk: Crosswalk,
     *,
-    units: PixelGrid,
+    units: SampledPixels,
     keep_unmapped: bool,
     unknown: str = "error",
 ) -> MatchedPoints:
@@ -64,7 +64,7 @@ def match(
         points: As read from a file.
         class_map: The assessed map.
         crosswalk: From the reference's codes to the map's legend.
-        units: Grid whose pixels were sampled: two points in one of its pixels are duplicates.
+        units: What was sampled: two points in one of these pixels are duplicates.
         keep_unmapped: Keep points where the map has no class, because they count in a stratum
             that reaches beyond the map; otherwise they are excluded.
         unknown: "error" refuses classes that the crosswalk lacks, "ignore" excludes them.
@@ -73,11 +73,13 @@ def match(
         LabelError: A reference class is unknown and `unknown` is "error".
         SampleError: No point is left, or two points of one pixel contradict each other.
     """
-    rows, cols = _places(points, class_map.grid, class_map.grid)
+    assessed = class_map.sampled
+    rows, cols = _places(points, assessed, assessed)
     unit_rows, unit_cols = rows, cols
-    if units != class_map.grid:
-        unit_rows, unit_cols = _places(points, units, class_map.grid)
-    inside = (rows >= 0) & (rows < class_map.height) & (cols >= 0) & (cols < class_map.width)
+    if units != assessed:
+        unit_rows, unit_cols = _places(points, units, assessed)
+    height, width = class_map.grid.shape
+    inside = (rows >= 0) & (rows < height) & (cols >= 0) & (cols < width)
     reference = _dense_reference(points, crosswalk, unknown)
     index = class_map.legend.index_of_code
     mapped = np.full(len(rows), -1, np.int64)
@@ -108,7 +110,7 @@ def match(
         reference=reference[usable],
         stratum=None if points.stratum is None else points.stratum[usable],
         excluded=excluded,
-        reprojected_from=_name(points.crs) if _differs(points.crs, class_map.crs) else None,
+        reprojected_from=_name(points.crs) if _differs(points.crs, class_map.grid.crs) else None,
     )
 
 
@@ -147,21 +149,21 @@ def _check_some(
 
 
 def _places(
-    points: ReferencePoints, grid: PixelGrid, assessed: PixelGrid
+    points: ReferencePoints, pixels: SampledPixels, assessed: SampledPixels
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns row and column of each point on a grid; points without CRS have the map's."""
+    """Returns row and column of each point among pixels; points without CRS have the map's."""
     x, y, crs = points.x, points.y, points.crs or assessed.crs
-    if _differs(crs, grid.crs):
-        if grid.crs is None:
+    if _differs(crs, pixels.crs):
+        if pixels.crs is None:
             having = "the points have" if points.crs else f"{assessed.name} has"
             raise SampleError(
-                f"{grid.name} has no CRS but {having}; set that map's (gdal_edit.py -a_srs) "
+                f"{pixels.name} has no CRS but {having}; set that map's (gdal_edit.py -a_srs) "
                 "and, if it was sampled, give it as --strata-map"
             )
-        x, y = _reprojected(x, y, crs, grid.crs)
+        x, y = _reprojected(x, y, crs, pixels.crs)
     finite = np.isfinite(x) & np.isfinite(y)
     rows, cols = rowcol(
-        grid.transform, np.where(finite, x, 0.0), np.where(finite, y, 0.0), op=np.floor
+        pixels.transform, np.where(finite, x, 0.0), np.where(finite, y, 0.0), op=np.floor
     )
     rows, cols = np.asarray(rows, np.int64), np.asarray(cols, np.int64)
     return np.where(finite, rows, NOT_A_PLACE), np.where(finite, cols, NOT_A_PLACE)

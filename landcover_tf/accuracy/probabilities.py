@@ -9,6 +9,7 @@ from landcover_tf.accuracy.class_map import ClassMap
 from landcover_tf.accuracy.points import listed
 from landcover_tf.errors import RasterError
 from landcover_tf.grid import Window
+from landcover_tf.raster_grid import RasterGrid
 from landcover_tf.raster_windows import opened, read_window
 
 
@@ -37,7 +38,7 @@ def at_points(
                 f"{path} must have {classes} bands, one per class of legend "
                 f"{class_map.legend.name}, it has {raster.count}"
             )
-        if not class_map.same_grid(raster.height, raster.width, raster.crs, raster.transform):
+        if not class_map.grid.same_pixels(RasterGrid.of(raster)):
             raise RasterError(f"{path} must have the grid of {class_map.path}")
         scale = raster.scales[0]
         found = np.full((len(rows), classes), np.nan)

@@ -149,7 +149,7 @@ def draw(
             first, last = np.searchsorted(ranks, (passed[code], passed[code] + len(places)))
             chosen = places[ranks[first:last] - passed[code]]
             passed[code] += len(places)
-            row, col = np.divmod(chosen, class_map.width)
+            row, col = np.divmod(chosen, class_map.grid.width)
             found.append(np.stack([row + strip.row_off, col, np.full(len(chosen), code)]))
     every = np.concatenate(found, axis=1) if found else np.zeros((3, 0), np.int64)
     every = every[:, np.lexsort((every[1], every[0]))]

@@ -68,7 +68,8 @@ def from_map(points: MatchedPoints, strata_map: ClassMap) -> np.ndarray:
         SampleError: A point lies outside that map or on its no data.
     """
     row, col = points.unit_row, points.unit_col
-    inside = (row >= 0) & (row < strata_map.height) & (col >= 0) & (col < strata_map.width)
+    height, width = strata_map.grid.shape
+    inside = (row >= 0) & (row < height) & (col >= 0) & (col < width)
     codes = np.full(len(row), strata_map.legend.nodata, np.int64)
     codes[inside] = strata_map.at(row[inside], col[inside])
     outside = np.flatnonzero(codes == strata_map.legend.nodata)

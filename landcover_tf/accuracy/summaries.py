@@ -159,6 +159,7 @@ def compare_values(
         seed: Of the bootstrap.
         confidence: Of the intervals.
     """
+    pixel_m = class_map.grid.pixel_side_m
     counts = bootstrap.resample(len(found.blocks), samples=samples, seed=seed)
     sums = bootstrap.resampled_sums(found.blocks, counts)
 
@@ -177,7 +178,7 @@ def compare_values(
         "confidence": confidence,
         "blocks": len(found.blocks),
         "block_px": block_px,
-        "block_m": None if class_map.pixel_m is None else block_px * class_map.pixel_m,
+        "block_m": None if pixel_m is None else block_px * pixel_m,
         "bootstrap_samples": samples,
         "seed": seed,
         "overall_accuracy": interval(overall_accuracy),

@@ -1,5 +1,6 @@
 """`landcover assess compare`: compare a map with a reference raster."""
 
+import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -110,8 +111,8 @@ def compare_maps(config: CompareConfig) -> None:
 
 def _block_px(config: CompareConfig, class_map: "ClassMap") -> int:
     """Returns the side of a resampled square in pixels."""
-    side = max(round(config.block_m / (class_map.pixel_m or 10.0)), 1)
-    squares = -(-class_map.height // side) * -(-class_map.width // side)
+    side = max(round(config.block_m / (class_map.grid.pixel_side_m or 10.0)), 1)
+    squares = math.prod(-(-length // side) for length in class_map.grid.shape)
     if squares > MOST_SQUARES:
         raise ConfigError(
             f"--block-m {config.block_m:g} cuts the map into {squares:,} squares, more than the "
@@ -142,10 +143,7 @@ def _reference_reader(
     return reader(
         config.reference_map,
         crosswalk,
-        height=class_map.height,
-        width=class_map.width,
-        crs=class_map.crs,
-        transform=class_map.transform,
+        class_map.grid,
         unknown=config.unknown_labels,
         found_unknown=unknown,
     )

@@ -12,7 +12,7 @@ from rasterio.enums import ColorInterp
 from landcover_tf.errors import RasterError
 from landcover_tf.files import sha256_of
 from landcover_tf.legend import LandCoverClass
-from landcover_tf.pixel_sizes import pixel_area_m2
+from landcover_tf.raster_grid import RasterGrid
 from landcover_tf.raster_windows import opened
 
 # GDAL's own; it tells of the file, not of the map.
@@ -49,7 +49,7 @@ class MapFacts:
             return MapFacts(
                 path=path,
                 pixels={int(code): int(counts[code]) for code in np.flatnonzero(counts)},
-                pixel_m2=pixel_area_m2(raster.transform, raster.crs, raster.shape),
+                pixel_m2=RasterGrid.of(raster).pixel_area_m2,
                 named=_named_classes(raster),
                 tags={k: v for k, v in raster.tags().items() if k not in _FORMAT_TAGS},
             )

@@ -14,7 +14,8 @@ from rasterio.vrt import WarpedVRT
 from landcover_tf.errors import RasterError
 from landcover_tf.legend import Crosswalk, LandCoverClass, Legend
 from landcover_tf.pixel_sizes import on_earth
-from landcover_tf.sentinel2.reference_raster import on_grid_of, same_grid
+from landcover_tf.raster_grid import RasterGrid
+from landcover_tf.sentinel2.reference_raster import on_grid_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +49,7 @@ class OpenLayers:
         self.map = stack.enter_context(rasterio.open(layers.map))
         if self.map.dtypes[0] != "uint8":
             raise RasterError(f"{layers.map} must be a uint8 class map, got {self.map.dtypes[0]}")
+        self._grid = RasterGrid.of(self.map)
         self._stack = stack
         self.image = self._aligned(layers.image, Resampling.bilinear)
         self.reference = self._placed(layers.reference, legend)
@@ -60,7 +62,7 @@ class OpenLayers:
         if path is None:
             return None
         crosswalk, unknown = Crosswalk.identity(_with_named(legend, path)), Counter[int]()
-        placed = self._stack.enter_context(on_grid_of(self.map, path, crosswalk, unknown))
+        placed = self._stack.enter_context(on_grid_of(self._grid, path, crosswalk, unknown))
         if unknown:
             raise RasterError(
                 f"--reference {path} has codes {sorted(unknown)[:5]} that legend "
@@ -91,7 +93,7 @@ class OpenLayers:
         if path is None:
             return None
         raster = self._stack.enter_context(rasterio.open(path))
-        if same_grid(raster, self.map.height, self.map.width, self.map.crs, self.map.transform):
+        if self._grid.fits(RasterGrid.of(raster)):
             return raster
         if not (on_earth(raster.crs) and on_earth(self.map.crs)):
             raise RasterError(
@@ -99,14 +101,7 @@ class OpenLayers:
                 "Earth; give rasters of one grid"
             )
         return self._stack.enter_context(
-            WarpedVRT(
-                raster,
-                crs=self.map.crs,
-                transform=self.map.transform,
-                height=self.map.height,
-                width=self.map.width,
-                resampling=resampling,
-            )
+            WarpedVRT(raster, **self._grid.profile, resampling=resampling)
         )
 
 

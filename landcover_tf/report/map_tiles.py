@@ -23,8 +23,8 @@ from landcover_tf.files import atomic_folder, remove_leftovers, require_space
 from landcover_tf.html_pages import picture_url
 from landcover_tf.image_colours import ImageColours
 from landcover_tf.legend import Legend
-from landcover_tf.pixel_sizes import square_side_m
 from landcover_tf.progress import progress
+from landcover_tf.raster_grid import RasterGrid
 from landcover_tf.report.map_layers import MapLayers, OpenLayers
 
 TILE_PX = 256
@@ -75,7 +75,7 @@ def _build(sources: OpenLayers, folder: Path) -> TilePyramid:
         "tile": TILE_PX,
         "transform": list(sources.map.transform)[:6],
         "crs": _crs_name(sources.map.crs),
-        "pixel_m": square_side_m(sources.map.transform, sources.map.crs, sources.map.shape),
+        "pixel_m": RasterGrid.of(sources.map).pixel_side_m,
         "image": sources.image is not None,
         "confidence": sources.confidence is not None,
         "reference": sources.reference is not None,

@@ -10,10 +10,11 @@ from rasterio.errors import RasterioError, RasterioIOError
 from landcover_tf.bands import BAND_NAMES, band
 from landcover_tf.errors import ProductError
 from landcover_tf.grid import Window
+from landcover_tf.raster_grid import RasterGrid
 from landcover_tf.raster_windows import rasterio_window
 from landcover_tf.sentinel2 import resample
 from landcover_tf.sentinel2.codestream import describe_damage
-from landcover_tf.sentinel2.product import Grid, SafeProduct
+from landcover_tf.sentinel2.product import SafeProduct
 
 GDAL_CACHE_BYTES = 384 * 2**20
 """GDAL decodes the inner tiles of a JP2 in parallel only if they fit its block cache together."""
@@ -53,7 +54,7 @@ class BandReader:
             dataset.close()
         self._datasets.clear()
 
-    def grid(self, name: str) -> Grid:
+    def grid(self, name: str) -> RasterGrid:
         """Returns a band's native grid."""
         return self.product.grids[band(name).resolution_m]
 
@@ -85,7 +86,7 @@ class BandReader:
             grid = self.grid(name)
             tile_rows = self._datasets[name].block_shapes[0][0]
             rows = tile_rows * max(1, _ROWS_AT_ONCE // tile_rows)
-            image = np.empty((grid.height, grid.width), np.uint16)
+            image = np.empty(grid.shape, np.uint16)
             for start in range(0, grid.height, rows):
                 part = Window(
                     row_off=start,
@@ -132,7 +133,7 @@ def _open_band(product: SafeProduct, name: str) -> rasterio.DatasetReader:
             f"{product.band_files[name]} in {product.path} cannot be opened ({error}); download "
             "the product again"
         ) from error
-    if (dataset.height, dataset.width) != (grid.height, grid.width):
+    if dataset.shape != grid.shape:
         shape = f"{dataset.width} x {dataset.height}"
         dataset.close()
         raise ProductError(

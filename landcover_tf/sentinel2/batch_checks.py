@@ -142,10 +142,7 @@ def _open_all(source: Path) -> tuple[list[SafeProduct], list[Finding]]:
 
 
 def _labels_of(product: SafeProduct, rasters: Sequence[LabelRaster]) -> tuple[LabelRaster, ...]:
-    grid = product.grids[10]
-    return tuple(
-        rasters_of(rasters, product.name, product.crs, grid.transform, grid.height, grid.width)
-    )
+    return tuple(rasters_of(rasters, product.name, product.grids[10]))
 
 
 def _run(jobs: Sequence[CheckJob], options: Options) -> list[list[Finding]]:

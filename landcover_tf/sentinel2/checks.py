@@ -13,9 +13,10 @@ from rasterio.errors import RasterioError
 from landcover_tf.bands import BAND_NAMES, band
 from landcover_tf.errors import LandCoverError, ProductError, RasterError
 from landcover_tf.executors import usable_cores
+from landcover_tf.raster_grid import RasterGrid
 from landcover_tf.sentinel2.clouds import NO_SUN, mask_of, read_cloud_mask
 from landcover_tf.sentinel2.codestream import describe_damage
-from landcover_tf.sentinel2.product import Grid, MaskFile, SafeProduct
+from landcover_tf.sentinel2.product import MaskFile, SafeProduct
 from landcover_tf.sentinel2.quality import polygons
 
 Severity = Literal["fatal", "warning", "note"]
@@ -164,27 +165,29 @@ def _mask_problem(product: SafeProduct, mask: MaskFile) -> tuple[str, str] | Non
     return None
 
 
-def _raster_problem(product: SafeProduct, name: str, grid: Grid) -> tuple[str, str] | None:
+def _raster_problem(product: SafeProduct, name: str, grid: RasterGrid) -> tuple[str, str] | None:
     """Returns (check, message) of what is wrong with a JP2's bytes, size, CRS or position."""
     damage = describe_damage(product.container, name)
     if damage:
         return "broken-file", damage
     try:
         with rasterio.open(product.container.gdal_path(name)) as dataset:
-            size, crs, transform = (dataset.width, dataset.height), dataset.crs, dataset.transform
+            found = RasterGrid.of(dataset)
     except RasterioError as error:
         return "broken-file", f"cannot be opened ({error})"
-    if size != (grid.width, grid.height):
+    if found.shape != grid.shape:
         return (
             "size",
-            f"has {size[0]} x {size[1]} px; MTD_TL.xml says {grid.width} x {grid.height}",
+            f"has {found.width} x {found.height} px; MTD_TL.xml says {grid.width} x {grid.height}",
         )
-    if crs is not None and crs != product.crs:
-        return "crs", f"is in {crs.to_string()}; MTD_TL.xml says {product.crs.to_string()}"
-    if crs is not None and not transform.almost_equals(grid.transform, 1e-3):
+    if found.crs is None:
+        return None
+    if found.crs != grid.crs:
+        return "crs", f"is in {found.crs.to_string()}; MTD_TL.xml says {product.crs.to_string()}"
+    if not found.same_pixels(grid):
         return (
             "position",
-            f"starts at ({transform.c}, {transform.f}); MTD_TL.xml says "
+            f"starts at ({found.transform.c}, {found.transform.f}); MTD_TL.xml says "
             f"({grid.transform.c}, {grid.transform.f})",
         )
     return None

@@ -123,14 +123,14 @@ def read_cloud_mask(path: Path, product: SafeProduct, values: Mapping[int, str])
     codes, known, crs, transform = _read_mask_codes(path, values)
 
     def on_grid(marked: np.ndarray, resampling: Resampling = Resampling.max) -> np.ndarray:
-        target = np.zeros((grid.height, grid.width), np.uint8)
+        target = np.zeros(grid.shape, np.uint8)
         reproject(
             marked * np.uint8(255),
             target,
             src_transform=transform,
             src_crs=crs,
             dst_transform=grid.transform,
-            dst_crs=product.crs,
+            dst_crs=grid.crs,
             resampling=resampling,
         )
         return target

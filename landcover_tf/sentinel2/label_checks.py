@@ -34,10 +34,7 @@ def check_labels(
     def finding(check: str, severity: Severity, message: str) -> Finding:
         return Finding(product=product.name, check=check, severity=severity, message=message)
 
-    fine, coarse = product.grids[10], product.grids[60]
-    meeting = rasters_of(
-        rasters, product.name, product.crs, fine.transform, fine.height, fine.width
-    )
+    meeting = rasters_of(rasters, product.name, product.grids[10])
     if not meeting:
         message = (
             f"no label raster overlaps {product.name}; check the tile and the CRS of the labels"
@@ -48,10 +45,7 @@ def check_labels(
         warped = warp_labels(
             meeting,
             crosswalk,
-            crs=product.crs,
-            grid=coarse.transform,
-            height=coarse.height,
-            width=coarse.width,
+            grid=product.grids[60],
             unknown="ignore",
             min_labelled_fraction=0.0,  # What is sparse at 60 m may be dense enough at 10 m.
         )
@@ -91,10 +85,9 @@ def _hidden_classes(rasters: Sequence[LabelRaster], crosswalk: Crosswalk) -> lis
 
 def _coarse_nir(product: SafeProduct) -> np.ndarray:
     """Returns B08 at 60 m as the file's overviews have it, float32."""
-    grid = product.grids[60]
+    shape = product.grids[60].shape
     try:
         with rasterio.open(product.band_path("B08")) as dataset:
-            shape = (grid.height, grid.width)
             return np.asarray(dataset.read(1, out_shape=shape).astype(np.float32))
     except RasterioError as error:
         raise ProductError(f"cannot decode B08 of {product.path} ({error})") from error

@@ -5,23 +5,19 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import rasterio
-from rasterio.crs import CRS
 from rasterio.errors import CRSError
-from rasterio.transform import Affine, array_bounds
 from rasterio.warp import transform_bounds
 
 from landcover_tf.errors import LabelError
 from landcover_tf.grid import Window
 from landcover_tf.label_codes import has_one_band, read_codes, require_codes
 from landcover_tf.pixel_sizes import on_earth
+from landcover_tf.raster_grid import RasterGrid
 from landcover_tf.raster_windows import RASTERIO_ERRORS, opened
 from landcover_tf.sentinel2.prepared import DOCUMENT
-
-Coordinate = TypeVar("Coordinate", float, np.ndarray)
 
 SUFFIXES = (".tif", ".tiff", ".vrt", ".img", ".jp2")
 
@@ -31,10 +27,7 @@ class LabelRaster:
     """One label raster, opened for each read."""
 
     path: Path
-    crs: CRS
-    transform: Affine
-    height: int
-    width: int
+    grid: RasterGrid
     nodata: float | None
 
 
@@ -84,7 +77,7 @@ def find_label_rasters(path: str | Path, *, quiet: bool = False) -> list[LabelRa
 
 
 def rasters_of(
-    rasters: Sequence[LabelRaster], product: str, crs: CRS, grid: Affine, height: int, width: int
+    rasters: Sequence[LabelRaster], product: str, image: RasterGrid
 ) -> list[LabelRaster]:
     """Returns the rasters to use for one product.
 
@@ -92,29 +85,22 @@ def rasters_of(
     of the image are.
     """
     own = [raster for raster in rasters if raster.path.stem == product]
-    return overlapping(own or rasters, crs, grid, height, width)
+    return overlapping(own or rasters, image)
 
 
-def overlapping(
-    rasters: Sequence[LabelRaster], crs: CRS, grid: Affine, height: int, width: int
-) -> list[LabelRaster]:
+def overlapping(rasters: Sequence[LabelRaster], image: RasterGrid) -> list[LabelRaster]:
     """Returns the rasters whose bounds meet those of an image."""
-    image = Window(row_off=0, col_off=0, height=height, width=width)
-    return [raster for raster in rasters if source_windows(raster, crs, grid, image)]
+    return [raster for raster in rasters if source_windows(raster.grid, image)]
 
 
-def source_windows(
-    raster: LabelRaster, crs: CRS, place: Affine, image: Window, margin: int = 0
-) -> list[Window]:
-    """Returns the raster's pixels that an image needs, with a margin.
+def source_windows(raster: RasterGrid, image: RasterGrid, margin: int = 0) -> list[Window]:
+    """Returns the pixels of a raster that an image needs, with a margin.
 
     There are two windows where the image lies across the antimeridian, which cuts rasters in
     degrees; none where the raster does not reach the image.
     """
     try:
-        west, south, east, north = transform_bounds(
-            crs, raster.crs, *array_bounds(image.height, image.width, place)
-        )
+        west, south, east, north = transform_bounds(image.crs, raster.crs, *image.bounds)
     except (CRSError, *RASTERIO_ERRORS):
         return []  # What the raster's projection cannot express is far away.
     # Across the antimeridian the western bound is the greater number.
@@ -122,7 +108,7 @@ def source_windows(
     pixels = ~raster.transform
     found = []
     for left, right in spans:
-        corners = [position(pixels, x, y) for x in (left, right) for y in (south, north)]
+        corners = [pixels @ (x, y) for x in (left, right) for y in (south, north)]
         if not np.isfinite(corners).all():
             continue
         cols, rows = zip(*corners, strict=True)
@@ -142,17 +128,6 @@ def read_window(raster: LabelRaster, window: Window) -> tuple[np.ndarray, np.nda
     """Returns a window's codes and where there is none, as `label_codes.read_codes` does."""
     with opened(raster.path, "the label raster", error=LabelError) as file:
         return read_codes(file, window)
-
-
-def position(grid: Affine, x: Coordinate, y: Coordinate) -> tuple[Coordinate, Coordinate]:
-    """Returns the coordinates of a column and row of a grid."""
-    return grid.a * x + grid.b * y + grid.c, grid.d * x + grid.e * y + grid.f
-
-
-def shifted(grid: Affine, window: Window) -> Affine:
-    """Returns the transform of a window of a grid."""
-    x, y = position(grid, window.col_off, window.row_off)
-    return Affine(grid.a, grid.b, x, grid.d, grid.e, y)
 
 
 def _raster_files(folder: Path) -> Iterator[Path]:
@@ -180,11 +155,4 @@ def _describe(path: Path) -> LabelRaster | None:
         if not on_earth(dataset.crs):
             local = "" if dataset.crs is None else " but a local one"
             raise LabelError(f"{path} has no CRS{local}; georeference it (gdal_edit.py -a_srs)")
-        return LabelRaster(
-            path=path,
-            crs=dataset.crs,
-            transform=dataset.transform,
-            height=dataset.height,
-            width=dataset.width,
-            nodata=dataset.nodata,
-        )
+        return LabelRaster(path=path, grid=RasterGrid.of(dataset), nodata=dataset.nodata)

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
-from rasterio.crs import CRS
 from rasterio.enums import Resampling
 from rasterio.features import geometry_mask
 from rasterio.transform import Affine
@@ -15,11 +14,10 @@ from rasterio.warp import reproject, transform
 from landcover_tf.errors import LabelError
 from landcover_tf.grid import Window
 from landcover_tf.legend import Crosswalk
+from landcover_tf.raster_grid import RasterGrid
 from landcover_tf.sentinel2.label_rasters import (
     LabelRaster,
-    position,
     read_window,
-    shifted,
     source_windows,
 )
 from landcover_tf.sentinel2.majority import largest_class
@@ -53,24 +51,18 @@ class WarpedLabels:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Strip:
-    """Rows of the image and where they lie."""
+    """Rows of the image."""
 
-    window: Window
-    crs: CRS
-    place: Affine
-    """The window's own transform."""
+    grid: RasterGrid
     outline: np.ndarray
-    """A ring around what belongs to it, float64 [points, 2] in `crs`."""
+    """A ring around what belongs to it, float64 [points, 2] in the CRS."""
 
 
 def warp_labels(
     rasters: Sequence[LabelRaster],
     crosswalk: Crosswalk,
     *,
-    crs: CRS,
-    grid: Affine,
-    height: int,
-    width: int,
+    grid: RasterGrid,
     unknown: str = "error",
     min_labelled_fraction: float = 0.5,
     rows_per_strip: int = 1024,
@@ -87,10 +79,7 @@ def warp_labels(
     Args:
         rasters: Label rasters that overlap the image.
         crosswalk: From source codes to the target legend.
-        crs: Of the image.
-        grid: Transform of the image.
-        height: Rows of the image.
-        width: Columns of the image.
+        grid: Of the image.
         unknown: "error" refuses codes that the crosswalk does not know; "ignore" counts them
             and makes them no data. What lies outside the image is neither refused nor counted.
         min_labelled_fraction: Least part of a pixel with a class for it to get one, where labels
@@ -105,26 +94,25 @@ def warp_labels(
     """
     if not rasters:
         raise LabelError("no label raster overlaps the image; check its position and CRS")
-    codes = np.full((height, width), crosswalk.target.nodata, np.uint8)
+    codes = np.full(grid.shape, crosswalk.target.nodata, np.uint8)
     counts: Counter[int] = Counter()
     methods = []
     for raster in rasters:
-        side = _relative_side(raster, crs, grid, height, width)
+        side = _relative_side(raster.grid, grid)
         method = "mode" if side < _FINER else "nearest"
         methods.append(method)
-        rows = max(1, min(rows_per_strip, int(_PIXELS_AT_ONCE * side**2 / width)))
-        for start in range(0, height, rows):
-            window = Window(row_off=start, col_off=0, height=min(rows, height - start), width=width)
+        rows = max(1, min(rows_per_strip, int(_PIXELS_AT_ONCE * side**2 / grid.width)))
+        for start in range(0, grid.height, rows):
+            last = min(start + rows, grid.height)
+            window = Window(row_off=start, col_off=0, height=last - start, width=grid.width)
             # A label pixel meets the image if its centre is less than half its side away.
             strip = _Strip(
-                window=window,
-                crs=crs,
-                place=shifted(grid, window),
+                grid=grid.part(window),
                 outline=_outline(
-                    grid,
+                    grid.transform,
                     window,
                     0.495 * side,
-                    edges=(edges[0] and start == 0, edges[1] and window.row_end == height),
+                    edges=(edges[0] and start == 0, edges[1] and last == grid.height),
                 ),
             )
             least = min_labelled_fraction if method == "mode" else 0.0
@@ -144,23 +132,23 @@ def warp_labels(
     )
 
 
-def _relative_side(raster: LabelRaster, crs: CRS, grid: Affine, height: int, width: int) -> float:
+def _relative_side(raster: RasterGrid, image: RasterGrid) -> float:
     """Returns the side of a label pixel, at the middle of the image, in image pixels."""
-    x, y = position(grid, width / 2, height / 2)
-    (source_x,), (source_y,) = transform(crs, raster.crs, [x], [y])
+    x, y = image.transform @ (image.width / 2, image.height / 2)
+    (source_x,), (source_y,) = transform(image.crs, raster.crs, [x], [y])
     own = raster.transform
     xs, ys = transform(
         raster.crs,
-        crs,
+        image.crs,
         [source_x, source_x + own.a, source_x + own.b],
         [source_y, source_y + own.d, source_y + own.e],
     )
     area = np.hypot(xs[1] - xs[0], ys[1] - ys[0]) * np.hypot(xs[2] - xs[0], ys[2] - ys[0])
-    return float(np.sqrt(area / abs(grid.determinant)))
+    return float(np.sqrt(area / abs(image.transform.determinant)))
 
 
 def _outline(
-    grid: Affine, window: Window, margin_px: float, *, edges: tuple[bool, bool]
+    image: Affine, window: Window, margin_px: float, *, edges: tuple[bool, bool]
 ) -> np.ndarray:
     """Returns a closed ring around rows of an image, float64 [points, 2].
 
@@ -174,7 +162,7 @@ def _outline(
     cols, rows = left + (right - left) * along, top + (bottom - top) * along
     ring = [(col, top) for col in cols] + [(right, row) for row in rows]
     ring += [(col, bottom) for col in cols[::-1]] + [(left, row) for row in rows[::-1]]
-    return np.array([position(grid, col, row) for col, row in ring])
+    return np.array([image @ place for place in ring])
 
 
 def _warp_strip(
@@ -189,24 +177,25 @@ def _warp_strip(
     """Returns target codes of an image strip, or None where the raster does not reach it."""
     nodata = crosswalk.target.nodata
     strip_codes = None
-    for source in source_windows(raster, strip.crs, strip.place, strip.window, margin=8):
-        labels, missing = read_window(raster, source)
+    for window in source_windows(raster.grid, strip.grid, margin=8):
+        source = raster.grid.part(window)
+        labels, missing = read_window(raster, window)
         codes, unknown = _remap(labels, missing, crosswalk)
         if unknown.any():
-            unknown &= _inside(raster, source, strip)
+            unknown &= _inside(source, strip)
             found, pixels = np.unique(labels[unknown], return_counts=True)
             counts.update(dict(zip(found.tolist(), pixels.tolist(), strict=True)))
         if method == "mode":
             warped = largest_class(
                 codes,
-                partial(_positions, raster, source, strip),
+                partial(_positions, source, strip.grid),
                 nodata=nodata,
-                place=strip.place,
-                shape=(strip.window.height, strip.window.width),
+                place=strip.grid.transform,
+                shape=strip.grid.shape,
                 min_labelled_fraction=min_labelled_fraction,
             )
         else:
-            warped = _nearest(codes, raster, source, strip, nodata=nodata, threads=threads)
+            warped = _nearest(codes, source, strip.grid, nodata=nodata, threads=threads)
         if strip_codes is None:
             strip_codes = warped
         else:
@@ -216,22 +205,21 @@ def _warp_strip(
 
 def _nearest(
     codes: np.ndarray,
-    raster: LabelRaster,
-    source: Window,
-    strip: _Strip,
+    source: RasterGrid,
+    strip: RasterGrid,
     *,
     nodata: int,
     threads: int,
 ) -> np.ndarray:
     """Returns the codes of a raster's window in the pixels of a strip, uint8 [height, width]."""
-    warped = np.full((strip.window.height, strip.window.width), nodata, np.uint8)
+    warped = np.full(strip.shape, nodata, np.uint8)
     reproject(
         codes,
         warped,
-        src_transform=shifted(raster.transform, source),
-        src_crs=raster.crs,
+        src_transform=source.transform,
+        src_crs=source.crs,
         src_nodata=nodata,
-        dst_transform=strip.place,
+        dst_transform=strip.transform,
         dst_crs=strip.crs,
         dst_nodata=nodata,
         resampling=Resampling.nearest,
@@ -242,39 +230,39 @@ def _nearest(
 
 
 def _positions(
-    raster: LabelRaster, source: Window, strip: _Strip, cols: np.ndarray, rows: np.ndarray
+    source: RasterGrid, strip: RasterGrid, cols: np.ndarray, rows: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns columns and rows in a raster's window of places in a strip, float64 [places]."""
-    x, y = position(strip.place, cols, rows)
-    if strip.crs != raster.crs:
-        x, y = (np.array(v) for v in transform(strip.crs, raster.crs, x.tolist(), y.tolist()))
-    x = _beside(raster, source, x)
-    return position(~shifted(raster.transform, source), x, y)
+    x, y = strip.transform @ (cols, rows)
+    if strip.crs != source.crs:
+        x, y = (np.array(v) for v in transform(strip.crs, source.crs, x.tolist(), y.tolist()))
+    x = _beside(source, x)
+    cols, rows = ~source.transform @ (x, y)
+    return cols, rows
 
 
-def _beside(raster: LabelRaster, source: Window, x: np.ndarray) -> np.ndarray:
+def _beside(source: RasterGrid, x: np.ndarray) -> np.ndarray:
     """Returns longitudes of the turn around the Earth that a raster's window is in."""
-    if not raster.crs.is_geographic:
+    if source.crs is None or not source.crs.is_geographic:
         return x
-    middle, _ = position(
-        raster.transform, source.col_off + source.width / 2, source.row_off + source.height / 2
-    )
+    middle: float
+    middle, _ = source.transform @ (source.width / 2, source.height / 2)
     return x - 360 * np.round((x - middle) / 360)
 
 
-def _inside(raster: LabelRaster, source: Window, strip: _Strip) -> np.ndarray:
+def _inside(source: RasterGrid, strip: _Strip) -> np.ndarray:
     """Returns the pixels of a raster's window with their centre in a strip, bool [height, width].
 
     Each label pixel lies in one strip at most.
     """
-    x, y = (np.array(v) for v in transform(strip.crs, raster.crs, *strip.outline.T.tolist()))
+    x, y = (np.array(v) for v in transform(strip.grid.crs, source.crs, *strip.outline.T.tolist()))
     # Of a ring across the antimeridian, the part at the window counts.
-    x = _beside(raster, source, x)
+    x = _beside(source, x)
     ring = {"type": "Polygon", "coordinates": [np.stack([x, y], axis=1).tolist()]}
     inside: np.ndarray = geometry_mask(
         [ring],
-        out_shape=(source.height, source.width),
-        transform=shifted(raster.transform, source),
+        out_shape=source.shape,
+        transform=source.transform,
         invert=True,
     )
     return inside

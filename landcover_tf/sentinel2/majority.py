@@ -12,8 +12,6 @@ import numpy as np
 from rasterio.transform import Affine
 from scipy.ndimage import maximum_filter, minimum_filter
 
-from landcover_tf.sentinel2.label_rasters import position
-
 Positions = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 """From columns and rows of a grid to those of a finer raster; whole numbers are corners."""
 
@@ -202,5 +200,5 @@ def _chessboard(place: Affine, rows: np.ndarray, cols: np.ndarray) -> np.ndarray
     # Pixels from the CRS's origin; the map may be turned. Origins of grids lie on whole or half
     # pixels, and the quarter keeps rounding away from both.
     to_pixels = ~Affine(place.a, place.b, 0, place.d, place.e, 0)
-    first = sum(math.floor(way + 0.25) for way in position(to_pixels, place.c, place.f))
+    first = sum(math.floor(way + 0.25) for way in to_pixels @ (place.c, place.f))
     return np.asarray((rows + cols + first) % 2 == 1)

@@ -1,5 +1,6 @@
 """One product made into one prepared scene, strip by strip."""
 
+import math
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,7 @@ def prepare_product(job: Job) -> Path:
     """
     product = open_product(job.product)
     target = job.output_dir / product.name
-    pixels = product.grids[10].height * product.grids[10].width
+    pixels = math.prod(product.grids[10].shape)
     require_space(job.output_dir, pixels * _BYTES_PER_PIXEL, f"the scene {product.name}")
     # An int is bytes here; a small number would cripple every decode.
     options = {"GDAL_CACHEMAX": GDAL_CACHE_BYTES, "GDAL_NUM_THREADS": str(job.threads)}
@@ -105,13 +106,10 @@ class _Preparation:
         sums = {name: np.zeros(self._coarse_shape, np.float32) for name in PREDICTORS}
         image = prepared.create_raster(
             self.folder / prepared.IMAGE,
-            height=self.grid.height,
-            width=self.grid.width,
+            grid=self.grid,
             count=len(BAND_NAMES),
             dtype="uint16",
             nodata=STORED_NODATA,
-            crs=self.product.crs,
-            transform=self.grid.transform,
             threads=self.job.threads,
         )
         with image, ThreadPoolExecutor(1) as decoder:
@@ -142,7 +140,7 @@ class _Preparation:
 
     @property
     def _coarse_shape(self) -> tuple[int, int]:
-        return self.product.grids[60].height, self.product.grids[60].width
+        return self.product.grids[60].shape
 
     def _tags(self) -> dict[str, str]:
         return {
@@ -161,10 +159,10 @@ class _Preparation:
         for name in clouds.S2CLOUDLESS_BANDS:
             if name in self.means:
                 continue
-            grid = self.product.grids[band(name).resolution_m]
-            whole = Window(row_off=0, col_off=0, height=grid.height, width=grid.width)
+            resolution_m = band(name).resolution_m
+            whole = self.product.grids[resolution_m].window
             mean = resample.block_mean(
-                scene.bands.read(name, whole).astype(np.float32), 60 // grid.resolution_m
+                scene.bands.read(name, whole).astype(np.float32), 60 // resolution_m
             )
             self.means[name] = (mean + self.product.offsets[name]) / self.product.quantification
 
@@ -183,13 +181,10 @@ class _Preparation:
     def _write_raster(self, name: str, pixels: np.ndarray, *, nodata: int | None) -> None:
         with prepared.create_raster(
             self.folder / name,
-            height=self.grid.height,
-            width=self.grid.width,
+            grid=self.grid,
             count=1,
             dtype="uint8",
             nodata=nodata,
-            crs=self.product.crs,
-            transform=self.grid.transform,
             threads=self.job.threads,
         ) as dataset:
             dataset.write(pixels, 1)
@@ -210,10 +205,7 @@ class _Preparation:
         warped = labels.warp_labels(
             self.job.labels,
             crosswalk,
-            crs=self.product.crs,
-            grid=self.grid.transform,
-            height=self.grid.height,
-            width=self.grid.width,
+            grid=self.grid,
             unknown=settings.unknown_labels,
             threads=self.job.threads,
         )

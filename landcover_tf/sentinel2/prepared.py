@@ -21,6 +21,7 @@ from rasterio.transform import Affine
 
 from landcover_tf.errors import ProductError, RasterError
 from landcover_tf.files import read_json
+from landcover_tf.raster_grid import RasterGrid
 from landcover_tf.upsampling import Upsampling
 
 SCHEMA_VERSION = 1
@@ -156,13 +157,10 @@ def find_prepared_scenes(folder: str | Path) -> list[PreparedScene]:
 def create_raster(
     path: Path,
     *,
-    height: int,
-    width: int,
+    grid: RasterGrid,
     count: int,
     dtype: str,
     nodata: int | None,
-    crs: CRS,
-    transform: Affine,
     compression: str = "zstd",
     threads: int = 2,
 ) -> DatasetWriter:
@@ -175,13 +173,10 @@ def create_raster(
             path,
             "w",
             driver="GTiff",
-            height=height,
-            width=width,
+            **grid.profile,
             count=count,
             dtype=dtype,
             nodata=nodata,
-            crs=crs,
-            transform=transform,
             tiled=True,
             blockxsize=TILE_PX,
             blockysize=TILE_PX,

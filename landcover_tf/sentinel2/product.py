@@ -5,21 +5,10 @@ from datetime import datetime
 from pathlib import Path, PurePosixPath
 
 from rasterio.crs import CRS
-from rasterio.transform import Affine
 
 from landcover_tf.errors import ProductError
+from landcover_tf.raster_grid import RasterGrid
 from landcover_tf.sentinel2.container import Container
-
-
-@dataclass(frozen=True, kw_only=True)
-class Grid:
-    """The pixel grid of one resolution."""
-
-    resolution_m: int
-    height: int
-    width: int
-    transform: Affine
-    """Upper-left corner of the upper-left pixel and pixel size, in the tile's CRS."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,9 +50,8 @@ class SafeProduct:
     """MGRS tile, for example 34SEH."""
     orbit: int
     """Relative orbit, 1-143."""
-    crs: CRS
-    grids: dict[int, Grid] = field(hash=False)
-    """By resolution in m: 10, 20, 60."""
+    grids: dict[int, RasterGrid] = field(hash=False)
+    """By resolution in m: 10, 20, 60; all in the tile's CRS."""
     quantification: float
     """Digital numbers per unit of reflectance."""
     offsets: dict[str, float] = field(hash=False)
@@ -88,6 +76,11 @@ class SafeProduct:
     def path(self) -> Path:
         """The folder or .zip."""
         return self.container.path
+
+    @property
+    def crs(self) -> CRS:
+        """Of the tile: a UTM zone."""
+        return self.grids[10].crs
 
     @property
     def baseline_text(self) -> str:

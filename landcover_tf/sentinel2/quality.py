@@ -14,10 +14,11 @@ from rasterio.features import rasterize
 from landcover_tf.bands import band
 from landcover_tf.errors import ProductError
 from landcover_tf.grid import Window
+from landcover_tf.raster_grid import RasterGrid
 from landcover_tf.raster_windows import rasterio_window
 from landcover_tf.sentinel2 import resample
 from landcover_tf.sentinel2.codestream import TileIdentity, identical_tiles
-from landcover_tf.sentinel2.product import Grid, MaskFile, SafeProduct
+from landcover_tf.sentinel2.product import MaskFile, SafeProduct
 from landcover_tf.validity import ValidityBit, set_bit
 
 # Bands of MSK_QUALIT, from the Sentinel-2 toolbox: 1 ancillary data lost, 2 ancillary data
@@ -74,7 +75,7 @@ def read_product_clouds(product: SafeProduct) -> ProductClouds | None:
         return ProductClouds(
             opaque=_burn(shapes.get("OPAQUE", []), grid),
             cirrus=_burn(shapes.get("CIRRUS", []), grid),
-            snow=np.zeros((grid.height, grid.width), bool),
+            snow=np.zeros(grid.shape, bool),
         )
     return None
 
@@ -89,14 +90,14 @@ def read_quality_bits(product: SafeProduct, *, threads: int = 1) -> np.ndarray:
     Returns:
         uint8 on the 10 m grid.
     """
-    total = np.zeros((product.grids[10].height, product.grids[10].width), np.uint8)
+    total = np.zeros(product.grids[10].shape, np.uint8)
     for resolution, grid in product.grids.items():
         # Masks are gathered on their own grid and repeated once, not once per band.
-        bits = total if resolution == 10 else np.zeros((grid.height, grid.width), np.uint8)
+        bits = total if resolution == 10 else np.zeros(grid.shape, np.uint8)
         masks = [m for m in product.masks if m.band and band(m.band).resolution_m == resolution]
         rasters = [m for m in masks if _conversion(m) is not None]
 
-        def set_bits_of(mask: MaskFile, grid: Grid = grid, bits: np.ndarray = bits) -> None:
+        def set_bits_of(mask: MaskFile, grid: RasterGrid = grid, bits: np.ndarray = bits) -> None:
             _or_raster(product, mask, grid, bits)
 
         # Every mask is a file of its own, so each thread has a GDAL handle of its own.
@@ -165,7 +166,7 @@ def _conversion(mask: MaskFile) -> Callable[[np.ndarray], np.ndarray] | None:
     return None
 
 
-def _or_raster(product: SafeProduct, mask: MaskFile, grid: Grid, bits: np.ndarray) -> None:
+def _or_raster(product: SafeProduct, mask: MaskFile, grid: RasterGrid, bits: np.ndarray) -> None:
     """Sets the bits of one raster mask, tile by inner tile.
 
     Quality masks are nearly empty. Inner tiles with identical code streams decode to identical
@@ -189,7 +190,7 @@ def _or_raster(product: SafeProduct, mask: MaskFile, grid: Grid, bits: np.ndarra
                     bits[window.slices] |= tile
 
 
-def _or_polygons(product: SafeProduct, mask: MaskFile, grid: Grid, bits: np.ndarray) -> None:
+def _or_polygons(product: SafeProduct, mask: MaskFile, grid: RasterGrid, bits: np.ndarray) -> None:
     marked: dict[ValidityBit, list[dict[str, Any]]] = {}
     for kind, polygon in polygons(product, mask):
         bit = _GML_BITS.get(kind)
@@ -201,7 +202,7 @@ def _or_polygons(product: SafeProduct, mask: MaskFile, grid: Grid, bits: np.ndar
 
 
 def _or_outside_footprints(
-    product: SafeProduct, mask: MaskFile, grid: Grid, bits: np.ndarray
+    product: SafeProduct, mask: MaskFile, grid: RasterGrid, bits: np.ndarray
 ) -> None:
     footprints = [polygon for _, polygon in polygons(product, mask)]
     if footprints:
@@ -210,14 +211,14 @@ def _or_outside_footprints(
         set_bit(bits, np.logical_not(inside, out=inside), ValidityBit.NODATA)
 
 
-def _open_raster(product: SafeProduct, mask: MaskFile, grid: Grid) -> rasterio.DatasetReader:
+def _open_raster(product: SafeProduct, mask: MaskFile, grid: RasterGrid) -> rasterio.DatasetReader:
     try:
         dataset = rasterio.open(product.container.gdal_path(mask.name))
     except RasterioError as error:
         raise ProductError(
             f"cannot open {mask.name} in {product.path} ({error}); download the product again"
         ) from error
-    if (dataset.height, dataset.width) != (grid.height, grid.width):
+    if dataset.shape != grid.shape:
         shape = f"{dataset.width} x {dataset.height}"
         dataset.close()
         raise ProductError(
@@ -238,15 +239,14 @@ def _read_window(
 
 
 def _read_raster(
-    product: SafeProduct, mask: MaskFile, grid: Grid, bands: tuple[int, ...]
+    product: SafeProduct, mask: MaskFile, grid: RasterGrid, bands: tuple[int, ...]
 ) -> np.ndarray:
     with _open_raster(product, mask, grid) as dataset:
         if dataset.count < len(bands):
             raise ProductError(
                 f"{mask.name} in {product.path} has {dataset.count} bands; expected {len(bands)}"
             )
-        whole = Window(row_off=0, col_off=0, height=grid.height, width=grid.width)
-        return _read_window(dataset, product, mask, whole)[[b - 1 for b in bands]]
+        return _read_window(dataset, product, mask, grid.window)[[b - 1 for b in bands]]
 
 
 def _ring(element: Any, where: str) -> list[tuple[float, float]]:
@@ -266,12 +266,14 @@ def _local_name(element: Any) -> str:
     return element.tag.rpartition("}")[2] if isinstance(element.tag, str) else ""
 
 
-def _burn(polygons: list[dict[str, Any]], grid: Grid, *, all_touched: bool = False) -> np.ndarray:
+def _burn(
+    polygons: list[dict[str, Any]], grid: RasterGrid, *, all_touched: bool = False
+) -> np.ndarray:
     if not polygons:
-        return np.zeros((grid.height, grid.width), bool)
+        return np.zeros(grid.shape, bool)
     burnt = rasterize(
         polygons,
-        out_shape=(grid.height, grid.width),
+        out_shape=grid.shape,
         transform=grid.transform,
         all_touched=all_touched,
         dtype="uint8",

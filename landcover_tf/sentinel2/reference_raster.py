@@ -8,16 +8,15 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import rasterio
-from rasterio.crs import CRS
-from rasterio.transform import Affine
 
 from landcover_tf.errors import LabelError
 from landcover_tf.grid import Window
 from landcover_tf.label_codes import read_target, require_codes
 from landcover_tf.legend import Crosswalk
 from landcover_tf.pixel_sizes import on_earth
+from landcover_tf.raster_grid import RasterGrid
 from landcover_tf.raster_windows import opened, rasterio_window
-from landcover_tf.sentinel2.label_rasters import find_label_rasters, overlapping, shifted
+from landcover_tf.sentinel2.label_rasters import find_label_rasters, overlapping
 from landcover_tf.sentinel2.labels import warp_labels
 
 _ROWS_AT_ONCE = 512
@@ -25,7 +24,7 @@ _ROWS_AT_ONCE = 512
 
 @contextmanager
 def on_grid_of(
-    grid: rasterio.DatasetReader, path: Path, crosswalk: Crosswalk, found_unknown: Counter[int]
+    grid: RasterGrid, path: Path, crosswalk: Crosswalk, found_unknown: Counter[int]
 ) -> Iterator[rasterio.DatasetReader]:
     """Yields a reference as a raster on a map's grid, target codes in uint8.
 
@@ -33,7 +32,7 @@ def on_grid_of(
     because the warp of a window would be repeated at each zoom, and only some rows are in memory.
 
     Args:
-        grid: The map.
+        grid: Of the map.
         path: Raster or folder of rasters.
         crosswalk: From its codes to the target legend.
         found_unknown: Receives the codes that the crosswalk does not know, which become no data.
@@ -41,19 +40,9 @@ def on_grid_of(
     Raises:
         LabelError: There is no raster, or none overlaps the map.
     """
-    read = reader(
-        path,
-        crosswalk,
-        height=grid.height,
-        width=grid.width,
-        crs=grid.crs,
-        transform=grid.transform,
-        unknown="ignore",
-        found_unknown=found_unknown,
-    )
+    read = reader(path, crosswalk, grid, unknown="ignore", found_unknown=found_unknown)
     profile = {
-        "driver": "GTiff", "height": grid.height, "width": grid.width, "count": 1,
-        "dtype": "uint8", "crs": grid.crs, "transform": grid.transform, "tiled": True,
+        "driver": "GTiff", **grid.profile, "count": 1, "dtype": "uint8", "tiled": True,
         "compress": "deflate", "zlevel": 1, "bigtiff": "if_safer",
     }  # fmt: skip
     with TemporaryDirectory() as folder:
@@ -67,30 +56,11 @@ def on_grid_of(
             yield raster
 
 
-def same_grid(
-    raster: rasterio.DatasetReader, height: int, width: int, crs: CRS | None, transform: Affine
-) -> bool:
-    """Returns whether a raster has the very pixels of a grid.
-
-    Of one size, they are the same where either does not say where it lies, as a PNG.
-    """
-    if raster.shape != (height, width):
-        return False
-    places = ((raster.crs, raster.transform), (crs, transform))
-    if any(system is None and place.is_identity for system, place in places):
-        return True
-    same_crs = None in (raster.crs, crs) or raster.crs == crs
-    return bool(same_crs and raster.transform.almost_equals(transform, precision=1e-6))
-
-
 def reader(
     path: Path,
     crosswalk: Crosswalk,
+    grid: RasterGrid,
     *,
-    height: int,
-    width: int,
-    crs: CRS | None,
-    transform: Affine,
     unknown: str,
     found_unknown: Counter[int],
 ) -> Callable[[Window], np.ndarray]:
@@ -101,10 +71,7 @@ def reader(
     Args:
         path: Raster or folder of rasters.
         crosswalk: From its codes to the target legend.
-        height: Rows of the grid.
-        width: Columns of the grid.
-        crs: Of the grid.
-        transform: Of the grid.
+        grid: Of the map.
         unknown: "error" refuses codes that the crosswalk does not know, "ignore" makes them no
             data.
         found_unknown: Receives those codes with their source pixels, once from windows of whole
@@ -113,7 +80,7 @@ def reader(
     Raises:
         LabelError: There is no raster, none overlaps the grid, or a code is unknown.
     """
-    stored = _stored(path, crosswalk, height, width, crs, transform)
+    stored = _stored(path, crosswalk, grid)
 
     def read(window: Window) -> np.ndarray:
         codes, strange = stored(window)
@@ -126,22 +93,17 @@ def reader(
 
 
 def _stored(
-    path: Path,
-    crosswalk: Crosswalk,
-    height: int,
-    width: int,
-    crs: CRS | None,
-    transform: Affine,
+    path: Path, crosswalk: Crosswalk, grid: RasterGrid
 ) -> Callable[[Window], tuple[np.ndarray, dict[int, int]]]:
     """Returns a function to target codes, and the pixels of each code without any."""
-    if path.is_file() and _has_grid(path, height, width, crs, transform):
+    if path.is_file() and _has_grid(path, grid):
         return lambda window: _read(path, crosswalk, window)
-    if not on_earth(crs):
+    if not on_earth(grid.crs):
         raise LabelError(
             f"the map has no CRS of the Earth and {path} has other pixels than it; georeference "
             "the map"
         )
-    rasters = overlapping(find_label_rasters(path), crs, transform, height, width)
+    rasters = overlapping(find_label_rasters(path), grid)
     if not rasters:
         raise LabelError(f"{path} does not overlap the map; check its position and CRS")
 
@@ -149,22 +111,19 @@ def _stored(
         found = warp_labels(
             rasters,
             crosswalk,
-            crs=crs,
-            grid=shifted(transform, window),
-            height=window.height,
-            width=window.width,
+            grid=grid.part(window),
             unknown="ignore",
-            edges=(window.row_off == 0, window.row_end == height),
+            edges=(window.row_off == 0, window.row_end == grid.height),
         )
         return found.codes, found.unknown
 
     return warped
 
 
-def _has_grid(path: Path, height: int, width: int, crs: CRS | None, transform: Affine) -> bool:
+def _has_grid(path: Path, grid: RasterGrid) -> bool:
     with opened(path, "the label raster", error=LabelError) as raster:
         require_codes(raster)
-        return same_grid(raster, height, width, crs, transform)
+        return grid.fits(RasterGrid.of(raster))
 
 
 def _read(path: Path, crosswalk: Crosswalk, window: Window) -> tuple[np.ndarray, dict[int, int]]:

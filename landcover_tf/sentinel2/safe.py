@@ -9,9 +9,10 @@ from rasterio.transform import Affine
 
 from landcover_tf.bands import BAND_NAMES, SENTINEL2_L1C, band
 from landcover_tf.errors import ProductError, RasterError
+from landcover_tf.raster_grid import RasterGrid
 from landcover_tf.sentinel2.container import Container, open_container
 from landcover_tf.sentinel2.metadata_file import MetadataFile
-from landcover_tf.sentinel2.product import Grid, MaskFile, SafeProduct
+from landcover_tf.sentinel2.product import MaskFile, SafeProduct
 
 PRODUCT_METADATA = "MTD_MSIL1C.xml"
 RESOLUTIONS_M = (10, 20, 60)
@@ -55,7 +56,6 @@ def open_product(path: str | Path) -> SafeProduct:
         sensing_time=tile.time("SENSING_TIME"),
         tile=_tile_name(tile),
         orbit=int(product.number("SENSING_ORBIT_NUMBER")),
-        crs=_crs(tile),
         grids=_grids(tile),
         quantification=_quantification(product),
         offsets=_offsets(product, names),
@@ -158,27 +158,27 @@ def _crs(tile: MetadataFile) -> CRS:
         raise ProductError(f"{tile.where}: HORIZONTAL_CS_CODE {text!r} is unknown") from error
 
 
-def _grids(tile: MetadataFile) -> dict[int, Grid]:
-    grids = {}
+def _grids(tile: MetadataFile) -> dict[int, RasterGrid]:
+    crs, grids = _crs(tile), {}
     for resolution in RESOLUTIONS_M:
         where = f"[@resolution='{resolution}']"
         ulx, uly, xdim, ydim = (
             tile.number(f"Geoposition{where}/{key}") for key in ("ULX", "ULY", "XDIM", "YDIM")
         )
-        grids[resolution] = Grid(
-            resolution_m=resolution,
+        grids[resolution] = RasterGrid(
             height=int(tile.number(f"Size{where}/NROWS")),
             width=int(tile.number(f"Size{where}/NCOLS")),
+            crs=crs,
             transform=Affine(xdim, 0, ulx, 0, ydim, uly),
         )
         if (xdim, ydim) != (resolution, -resolution):
             raise ProductError(f"{tile.where}: expected {resolution} m pixels, got {xdim} x {ydim}")
     finest = grids[10]
-    for grid in grids.values():
-        ratio = grid.resolution_m // 10
+    for resolution, grid in grids.items():
+        ratio = resolution // 10
         if (grid.height * ratio, grid.width * ratio) != (finest.height, finest.width):
             raise ProductError(
-                f"{tile.where}: {grid.width} x {grid.height} px at {grid.resolution_m} m do not "
+                f"{tile.where}: {grid.width} x {grid.height} px at {resolution} m do not "
                 f"cover the {finest.width} x {finest.height} px at 10 m"
             )
     return grids

@@ -5,6 +5,7 @@ import rasterio
 from rasterio.transform import Affine
 
 from landcover_tf.legend import load_crosswalk
+from landcover_tf.raster_grid import RasterGrid
 from landcover_tf.sentinel2.label_rasters import find_label_rasters, overlapping
 from landcover_tf.sentinel2.labels import warp_labels
 
@@ -12,6 +13,7 @@ GRID = Affine(10, 0, 499980, 0, -10, 4200000)
 CRS = rasterio.CRS.from_epsg(32634)
 SIDE = 60
 """Pixels of a row and of a column."""
+IMAGE = RasterGrid(height=SIDE, width=SIDE, crs=CRS, transform=GRID)
 
 
 def write(path, codes, transform, crs="EPSG:32634", nodata=None, dtype=None):
@@ -26,9 +28,8 @@ def write(path, codes, transform, crs="EPSG:32634", nodata=None, dtype=None):
 
 
 def warp(path, source="landcover9", unknown="error", target="landcover9", **options):
-    """Returns the labels of a raster, or a folder of them, on the grid `GRID`."""
-    rasters = overlapping(find_label_rasters(path), CRS, GRID, SIDE, SIDE)
+    """Returns the labels of a raster, or a folder of them, on the grid `IMAGE`."""
+    rasters = overlapping(find_label_rasters(path), IMAGE)
     return warp_labels(
-        rasters, load_crosswalk(source, target), crs=CRS, grid=GRID, height=SIDE,
-        width=SIDE, unknown=unknown, **options,
-    )  # fmt: skip
+        rasters, load_crosswalk(source, target), grid=IMAGE, unknown=unknown, **options
+    )

@@ -15,6 +15,7 @@ from rasterio.warp import Resampling, calculate_default_transform, reproject
 from landcover_tf.accuracy.class_map import ClassMap
 from landcover_tf.accuracy.scores import confusion_matrix
 from landcover_tf.legend import IGNORED, load_legend
+from landcover_tf.raster_grid import RasterGrid
 
 
 @pytest.fixture
@@ -176,7 +177,7 @@ def test_small_squares_are_refused_before_the_map_is_counted(world, capsys):
 def test_strips_of_wide_maps_have_fewer_rows(width, rows, most):
     wide = ClassMap(
         path=Path("wide.tif"), legend=load_legend("landcover9"), legend_source="landcover9",
-        height=1000, width=width, crs=None, transform=GRID,
+        grid=RasterGrid(height=1000, width=width, crs=None, transform=GRID),
     )  # fmt: skip
     strips = list(wide.strips(rows))
     # 2^24 pixels are 167 rows of 100,000; 128 go into blocks of 512.

@@ -11,8 +11,8 @@ from local_export import BANDS, model_info, predict_options, write_raster
 
 from landcover_tf.errors import OutputError
 from landcover_tf.grid import Window
+from landcover_tf.raster_grid import RasterGrid
 from serving.raster_io import RasterStyle, WindowReader, write_cog
-from serving.source import Georeference
 from serving.sources import open_source
 
 READ_ALL = """
@@ -46,7 +46,7 @@ def test_a_disk_that_fills_under_the_last_copy_is_told(tmp_path: Path, missing_b
     import resource
 
     image = np.random.default_rng(0).integers(0, 255, (1, 1000, 900), dtype=np.uint8)
-    grid = Georeference(height=1000, width=900, crs=None, transform=rasterio.Affine.identity())
+    grid = RasterGrid(height=1000, width=900, crs=None, transform=rasterio.Affine.identity())
     path, work = tmp_path / "map.tif", tmp_path / "work"
     work.mkdir()
 

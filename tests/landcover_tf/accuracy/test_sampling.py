@@ -177,7 +177,7 @@ def test_what_is_no_class_map(tmp_path, codes):
 
 
 def test_area_of_a_pixel_in_square_metres(tmp_path, codes):
-    assert ClassMap.open(write_map(tmp_path / "map.tif", codes)).pixel_area_m2 == 100
+    assert ClassMap.open(write_map(tmp_path / "map.tif", codes)).grid.pixel_area_m2 == 100
     with rasterio.open(tmp_path / "map.tif", "r+") as raster:
         raster.crs = "EPSG:4326"
-    assert ClassMap.open(tmp_path / "map.tif").pixel_area_m2 is None
+    assert ClassMap.open(tmp_path / "map.tif").grid.pixel_area_m2 is None

@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 import rasterio
-from fakes.label_rasters import CRS, GRID, SIDE, warp, write
+from fakes.label_rasters import CRS, GRID, IMAGE, SIDE, warp, write
 from rasterio.transform import Affine
 from rasterio.warp import transform, transform_bounds
 
 from landcover_tf.errors import LabelError
 from landcover_tf.legend import load_crosswalk
+from landcover_tf.raster_grid import RasterGrid
 from landcover_tf.sentinel2 import labels
 from landcover_tf.sentinel2.label_rasters import find_label_rasters, overlapping, rasters_of
 from landcover_tf.sentinel2.labels import warp_labels
@@ -71,11 +72,9 @@ def test_labels_in_degrees_across_the_antimeridian(tmp_path, left, share):
     codes = np.full((300, (east - west) * 100), 20)
     path = write(tmp_path / "l.tif", codes, Affine(0.01, 0, west, 0, -0.01, -15), "EPSG:4326")
     crs, grid = rasterio.CRS.from_epsg(32701), Affine(300, 0, 99960, 0, -300, 8300040)
-    rasters = overlapping(find_label_rasters(path), crs, grid, 366, 366)
-    found = warp_labels(
-        rasters, load_crosswalk("landcover9", "landcover9"), crs=crs, grid=grid, height=366,
-        width=366,
-    )  # fmt: skip
+    image = RasterGrid(height=366, width=366, crs=crs, transform=grid)
+    rasters = overlapping(find_label_rasters(path), image)
+    found = warp_labels(rasters, load_crosswalk("landcover9", "landcover9"), grid=image)
     assert found.labelled_fraction == pytest.approx(share, abs=0.005)
 
 
@@ -139,7 +138,7 @@ def test_unknown_pixels_count_once_whatever_the_strips(tmp_path, step, rows):
     path = write(tmp_path / "u.tif", codes, grid, crs="EPSG:4326")
     cols, row = np.meshgrid(np.arange(codes.shape[1]) + 0.5, np.arange(len(codes)) + 0.5)
     x, y = transform("EPSG:4326", CRS, *(np.ravel(v) for v in grid * (cols, row)))
-    side = labels._relative_side(find_label_rasters(path)[0], CRS, GRID, SIDE, SIDE)
+    side = labels._relative_side(find_label_rasters(path)[0].grid, IMAGE)
     half = 0.495 * side * 10
     beyond = np.maximum(np.abs(np.array(x) - 500280), np.abs(np.array(y) - 4199700)) - 300
     found = warp(path, unknown="ignore", rows_per_strip=rows)
@@ -205,9 +204,9 @@ def test_raster_with_the_products_name_is_used_alone(tmp_path):
     write(tmp_path / "a.tif", codes, GRID)
     write(tmp_path / "PRODUCT.tif", codes, GRID)
     rasters = find_label_rasters(tmp_path)
-    own = rasters_of(rasters, "PRODUCT", CRS, GRID, SIDE, SIDE)
+    own = rasters_of(rasters, "PRODUCT", IMAGE)
     assert [r.path.name for r in own] == ["PRODUCT.tif"]
-    assert len(rasters_of(rasters, "OTHER", CRS, GRID, SIDE, SIDE)) == 2
+    assert len(rasters_of(rasters, "OTHER", IMAGE)) == 2
 
 
 def test_a_folder_of_worldcover_has_its_tiles_in_folders_beside_quality(tmp_path, capsys):

@@ -1,14 +1,18 @@
 """Finer labels give each pixel the class of its largest part."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import rasterio
-from fakes.label_rasters import CRS, GRID, SIDE, warp, write
+from fakes.label_rasters import CRS, GRID, IMAGE, SIDE, warp, write
 from rasterio.transform import Affine
 from rasterio.warp import transform, transform_bounds
 from scipy import ndimage
 
+from landcover_tf.grid import Window
 from landcover_tf.legend import load_crosswalk
+from landcover_tf.raster_grid import RasterGrid
 from landcover_tf.sentinel2 import majority
 from landcover_tf.sentinel2.label_rasters import find_label_rasters, overlapping
 from landcover_tf.sentinel2.labels import warp_labels
@@ -80,14 +84,14 @@ def test_ties_neither_enlarge_a_class_nor_move_its_border(tmp_path):
     assert (found == 10).mean() == 0.5 and (found[:, 0::2] == 10).mean() == 0.5
     # The same wherever a window starts.
     part = warp_labels(
-        find_label_rasters(path), load_crosswalk("landcover9", "landcover9"), crs=CRS,
-        grid=GRID * Affine.translation(5, 8), height=20, width=20,
+        find_label_rasters(path), load_crosswalk("landcover9", "landcover9"),
+        grid=IMAGE.part(Window(row_off=8, col_off=5, height=20, width=20)),
     )  # fmt: skip
     assert np.array_equal(part.codes, found[8:28, 5:25])
     # And of a grid whose origin was rounded to a little less than whole pixels.
     rounded = warp_labels(
-        find_label_rasters(path), load_crosswalk("landcover9", "landcover9"), crs=CRS,
-        grid=Affine.translation(-1e-7, 0) * GRID, height=SIDE, width=SIDE,
+        find_label_rasters(path), load_crosswalk("landcover9", "landcover9"),
+        grid=replace(IMAGE, transform=Affine.translation(-1e-7, 0) @ GRID),
     )  # fmt: skip
     assert np.array_equal(rounded.codes, found)
 
@@ -99,8 +103,8 @@ def test_a_turned_map_gets_the_classes_of_its_pixels(tmp_path, side):
     codes = np.tile([10, 20, 20, 10], (2 * SIDE, SIDE // 2)) if side == 5 else codes
     path = write(tmp_path / "l.tif", codes, Affine(side, 0, 499980, 0, -side, 4200000))
     turned = warp_labels(
-        find_label_rasters(path), load_crosswalk("landcover9", "landcover9"), crs=CRS,
-        grid=Affine(0, 10, 499980, -10, 0, 4200000), height=SIDE, width=SIDE, rows_per_strip=25,
+        find_label_rasters(path), load_crosswalk("landcover9", "landcover9"),
+        grid=replace(IMAGE, transform=Affine(0, 10, 499980, -10, 0, 4200000)), rows_per_strip=25,
     )  # fmt: skip
     upright = warp(path)
     assert turned.methods == upright.methods
@@ -132,11 +136,9 @@ def test_fine_labels_across_the_antimeridian_have_no_gap(tmp_path):
         codes = np.broadcast_to(np.tile(stripes, 15), (1400, 3000))
         place = Affine(0.001, 0, left, 0, -0.001, -15)
         write(tmp_path / f"{left}.tif", codes, place, "EPSG:4326")
-    rasters = overlapping(find_label_rasters(tmp_path), crs, grid, 366, 366)
-    found = warp_labels(
-        rasters, load_crosswalk("landcover9", "landcover9"), crs=crs, grid=grid, height=366,
-        width=366,
-    )  # fmt: skip
+    image = RasterGrid(height=366, width=366, crs=crs, transform=grid)
+    rasters = overlapping(find_label_rasters(tmp_path), image)
+    found = warp_labels(rasters, load_crosswalk("landcover9", "landcover9"), grid=image)
     assert found.methods == ("mode", "mode")
     row, col = np.mgrid[:366, :366] + 0.5
     lon, _ = transform(crs, "EPSG:4326", 99960 + 300 * col.ravel(), 8300040 - 300 * row.ravel())
