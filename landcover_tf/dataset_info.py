@@ -1,6 +1,7 @@
 """`dataset.json`: everything a reader needs to know of the shards beside it."""
 
 import hashlib
+import json
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
@@ -12,7 +13,7 @@ import numpy as np
 from landcover_tf.band_statistics import BandStatistics
 from landcover_tf.errors import ConfigError, DatasetError
 from landcover_tf.executors import usable_cores
-from landcover_tf.files import KnownHashes, read_json, write_json
+from landcover_tf.files import KnownHashes, write_json
 from landcover_tf.grid import PatchGrid
 from landcover_tf.legend import Legend, code_fractions
 from landcover_tf.normalizer import Normalizer
@@ -258,17 +259,24 @@ class DatasetInfo:
         """Returns the description of the dataset in `folder` (or of a dataset.json file).
 
         Raises:
-            DatasetError: There is none, it is malformed, or of another schema version.
+            DatasetError: There is none, it cannot be read, is malformed, or of another schema version.
         """
         path = Path(folder)
         path = path if path.suffix == ".json" else path / FILE_NAME
-        if not path.is_file():
+        try:
+            text = path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
             raise DatasetError(
                 f"{path.parent} holds no {FILE_NAME}; expected a finished output folder of "
                 "tfrecords_builder"
-            )
+            ) from error
+        except OSError as error:
+            raise DatasetError(
+                f"cannot read {path}: {error.strerror}; expected a finished output folder of "
+                "tfrecords_builder that you may read"
+            ) from error
         try:
-            return DatasetInfo.from_dict(read_json(path))
+            return DatasetInfo.from_dict(json.loads(text))
         except (KeyError, TypeError, AttributeError, ValueError, ConfigError) as error:
             raise DatasetError(f"{path} is not a valid dataset description: {error!r}") from error
 

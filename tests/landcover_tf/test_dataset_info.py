@@ -139,6 +139,18 @@ def test_other_schema_versions_and_rubbish_are_refused(tmp_path):
         DatasetInfo.load(tmp_path)
 
 
+def test_a_folder_that_cannot_be_read_is_an_error_of_one_sentence(tmp_path):
+    # As one without permission, which the superuser has for all.
+    with pytest.raises(DatasetError, match=r"cannot read n{300}/dataset\.json: File name too long"):
+        DatasetInfo.load("n" * 300)
+    (tmp_path / "file").touch()
+    with pytest.raises(DatasetError, match=r"file holds no dataset\.json"):
+        DatasetInfo.load(tmp_path / "file")
+    (tmp_path / "dataset.json").mkdir()
+    with pytest.raises(DatasetError, match=r"holds no dataset\.json"):
+        DatasetInfo.load(tmp_path)
+
+
 def test_splits_that_are_absent_or_empty(tmp_path):
     info = dataset(tmp_path)
     with pytest.raises(DatasetError, match="no split 'test'; it has train, val"):
