@@ -65,7 +65,8 @@ def _chain(out: Path, epochs: int) -> None:
     run("landcover_tf.export", "--run-dir", out / "run", "--output-dir", out / "export")
     held_out = out / "scenes" / read_index(out / "dataset", "test")[0].product
     run("serving.predict", "--model-path", out / "export", "--input-image", held_out,
-        "--truth", held_out / "labels.tif", "--output-map", out / "map" / "map.tif")  # fmt: skip
+        "--reference-map", held_out / "labels.tif",
+        "--output-map", out / "map" / "map.tif")  # fmt: skip
 
 
 if __name__ == "__main__":

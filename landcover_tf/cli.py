@@ -14,7 +14,7 @@ import shlex
 import signal
 import sys
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
@@ -104,6 +104,7 @@ def parse(config_class: type[Config], argv: list[str] | None = None, *, prog: st
         SystemExit: A flag is unknown or ill-typed (2) or help was asked for (0).
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    arguments = [_current_flag(word, config_class) for word in arguments]
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--config", type=Path)
     known, flags = first.parse_known_args(arguments)
@@ -164,7 +165,7 @@ def flags_of_file(path: Path, config_class: type[Any]) -> list[str]:
         raise ConfigError(f"config {path} is malformed: expected keys with values at its top level")
     fields = {f.name: f for f in dataclasses.fields(config_class)}
     flags: list[str] = []
-    for key, value in _flat(table).items():
+    for key, value in current_names(_flat(table), config_class).items():
         if key == INPUT_STAMP:
             continue
         name = key.replace("-", "_")
@@ -219,6 +220,17 @@ def from_file(config_class: type[Config], path: Path) -> Config:
         raise ConfigError(f"{where}: {error}") from error
 
 
+def current_names(values: Mapping[str, Any], config_class: type[Any]) -> dict[str, Any]:
+    """Returns settings, as an earlier version may have written them, by the names of today.
+
+    Args:
+        values: By the name of a field or of a flag.
+        config_class: Its `FORMER_NAMES`, if it has them, are those of fields before.
+    """
+    former = _former_names(config_class)
+    return {former.get(name.replace("-", "_"), name): value for name, value in values.items()}
+
+
 def config_dict(config: Any) -> dict[str, Any]:
     """Returns a config as plain JSON values, which `--config` accepts back."""
     return {f.name: _plain(getattr(config, f.name)) for f in dataclasses.fields(config)}
@@ -254,6 +266,18 @@ def _without_flags(config_class: type[Any], flags: list[str]) -> list[str]:
         else:
             others.append(flag)
     return first + others
+
+
+def _former_names(config_class: type[Any]) -> Mapping[str, str]:
+    names: Mapping[str, str] = getattr(config_class, "FORMER_NAMES", {})
+    return names
+
+
+def _current_flag(word: str, config_class: type[Any]) -> str:
+    """Returns a word of a command line, a flag's former name replaced by that of today."""
+    name, equals, value = word.partition("=")
+    now = _former_names(config_class).get(name[2:].replace("-", "_"))
+    return f"--{_dashed(now)}{equals}{value}" if now and name.startswith("--") else word
 
 
 def _positional_flags(config_class: type[Any]) -> set[str]:

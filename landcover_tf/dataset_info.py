@@ -259,7 +259,8 @@ class DatasetInfo:
         """Returns the description of the dataset in `folder` (or of a dataset.json file).
 
         Raises:
-            DatasetError: There is none, it cannot be read, is malformed, or of another schema version.
+            DatasetError: There is none, or it cannot be read, is malformed or of another schema
+                version.
         """
         path = Path(folder)
         path = path if path.suffix == ".json" else path / FILE_NAME

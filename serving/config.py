@@ -1,8 +1,9 @@
 """What `landcover predict` is told on the command line."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from landcover_tf import flag_ranges
 from landcover_tf.errors import ConfigError
@@ -22,6 +23,8 @@ class PredictConfig:
     The map is a cloud-optimised GeoTIFF of legend codes, with confidence, area table, QGIS style
     and picture beside it. Memory does not grow with the raster; a killed run continues.
     """
+
+    FORMER_NAMES: ClassVar[Mapping[str, str]] = {"truth": "reference_map"}
 
     model_path: Path
     """Folder written by landcover export; the highest version in it is used."""
@@ -103,8 +106,8 @@ class PredictConfig:
     stac: bool = True
     """Write a STAC item that describes the map."""
     picture: bool = True
-    """Write a picture: image, truth if given, map and confidence, with legend."""
-    truth: Path | None = None
+    """Write a picture: image, reference map if given, map and confidence, with legend."""
+    reference_map: Path | None = None
     """Label raster in the model's legend, for the picture only."""
     request_log: Path | None = None
     """Append band statistics and class counts of each map to this file, which

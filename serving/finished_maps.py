@@ -164,7 +164,8 @@ def _is_of_these_settings(
         return False
     if config.overwrite and (began is None or record.stat().st_mtime < began):
         return False
-    found, wanted = read_json(record), cli.config_dict(config)
+    found = cli.current_names(read_json(record), PredictConfig)
+    wanted = cli.config_dict(config)
     free = (*NOT_IN_THE_MAP, *whatever)
     return all(found.get(key) == wanted[key] for key in wanted if key not in free)
 

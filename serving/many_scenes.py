@@ -26,7 +26,7 @@ from serving.finished_maps import (
 )
 from serving.inputs import find_inputs, map_paths
 from serving.layouts import narrow_margin
-from serving.map_picture import check_truth
+from serving.map_picture import check_reference
 from serving.mosaic import check_mosaic, merge
 from serving.options import PredictionOptions, options_of
 from serving.plan import print_plans, work_bytes
@@ -51,8 +51,8 @@ def predict_all(config: PredictConfig) -> None:
     options = options_of(config)
     targets = map_paths(inputs, config.output_map, mosaic=config.mosaic)
     engine = Engine(config.model_path, options)
-    if config.truth is not None:
-        check_truth(config.truth, engine.info.legend)
+    if config.reference_map is not None:
+        check_reference(config.reference_map, engine.info.legend)
     failures = _Failures(total=len(inputs))
     scenes = _readable(inputs, targets, engine, options, failures)
     if config.plan:

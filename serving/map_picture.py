@@ -1,4 +1,4 @@
-"""The picture of a map: image, truth, map and confidence side by side."""
+"""The picture of a map: image, reference, map and confidence side by side."""
 
 from collections import Counter
 from pathlib import Path
@@ -28,16 +28,16 @@ def write_picture(
     source: Source | None,
     *,
     legend: Legend,
-    truth: Path | None,
+    reference: Path | None,
     title: str,
 ) -> None:
-    """Writes colour image, truth, prediction and confidence side by side, with legend."""
+    """Writes colour image, reference, prediction and confidence side by side, with legend."""
     from landcover_tf.pictures import class_picture, composite, grey_picture, save_panels
 
     with rasterio.open(map_path) as dataset:
         shape = _picture_shape(dataset.height, dataset.width)
         classes = dataset.read(1, out_shape=shape)
-        labels = None if truth is None else read_truth(truth, dataset, shape, legend)
+        labels = None if reference is None else read_reference(reference, dataset, shape, legend)
         metres = None
         if dataset.crs is not None and dataset.crs.is_projected:
             # The picture's scale bar lies along the rows.
@@ -59,44 +59,49 @@ def write_picture(
     save_panels(path, panels, legend=legend, title=title, metres_per_pixel=metres)
 
 
-def check_truth(truth: Path, legend: Legend) -> None:
+def check_reference(reference: Path, legend: Legend) -> None:
     """Refuses a label raster of another legend before any work is done.
 
     Raises:
         RasterError: It is unreadable, or holds no codes, or some that the legend does not have.
     """
     try:
-        with open_codes(truth) as labels:
+        with open_codes(reference) as labels:
             require_codes(labels)
             shape = _picture_shape(labels.height, labels.width)
             codes, missing = decimated_codes(labels, shape)
     except RasterioError as error:
-        raise RasterError(f"--truth: cannot read the raster {truth}: {error}") from error
+        raise RasterError(
+            f"--reference-map: cannot read the raster {reference}: {error}"
+        ) from error
     except LabelError as error:
-        raise RasterError(f"--truth: {error}") from error
+        raise RasterError(f"--reference-map: {error}") from error
     unknown = legend.unknown_codes(codes[~missing])
     if unknown:
         raise RasterError(
-            f"--truth {truth} has codes {some_codes(sorted(unknown))}, which the model's legend "
-            f"{legend.name!r} does not have (it has {sorted(legend.codes)}); remap the labels first"
+            f"--reference-map {reference} has codes {some_codes(sorted(unknown))}, which the "
+            f"model's legend {legend.name!r} does not have (it has {sorted(legend.codes)}); remap "
+            "the labels first"
         )
 
 
-def read_truth(
-    truth: Path, dataset: rasterio.DatasetReader, shape: tuple[int, int], legend: Legend
+def read_reference(
+    reference: Path, dataset: rasterio.DatasetReader, shape: tuple[int, int], legend: Legend
 ) -> np.ndarray | None:
     """Returns labels on a map's grid, decimated to `shape`; tells why where there are none."""
     unknown = Counter[int]()
     try:
         grid, crosswalk = RasterGrid.of(dataset), Crosswalk.identity(legend)
-        with on_grid_of(grid, truth, crosswalk, unknown) as placed:
+        with on_grid_of(grid, reference, crosswalk, unknown) as placed:
             codes = np.asarray(placed.read(1, out_shape=shape))
     except LabelError as error:
         # The map is there: its picture is no reason to count it as failed.
-        print(f"the picture of {dataset.name} is without --truth: {error}")
+        print(f"the picture of {dataset.name} is without --reference-map: {error}")
         return None
     if unknown:  # The check before the work saw some pixels only.
-        print(f"--truth {truth} is drawn without its unknown codes {sorted(unknown)[:5]}")
+        print(
+            f"--reference-map {reference} is drawn without its unknown codes {sorted(unknown)[:5]}"
+        )
     return codes
 
 

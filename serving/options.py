@@ -89,7 +89,7 @@ class OutputOptions:
     vector: bool
     stac: bool
     picture: bool
-    truth: Path | None
+    reference_map: Path | None
     request_log: Path | None
 
     def of_mosaic(self) -> "OutputOptions":

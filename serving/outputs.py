@@ -208,7 +208,7 @@ def write_companions(
             confidence if confidence in files else None,
             source,
             legend=legend,
-            truth=wanted.truth,
+            reference=wanted.reference_map,
             title=title,
         )
     if wanted.vector:

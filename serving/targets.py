@@ -58,7 +58,7 @@ def former_targets(map_path: Path) -> list[Path]:
         vector=asked("vector"),
         stac=asked("stac"),
         picture=asked("picture"),
-        truth=None,
+        reference_map=None,
         request_log=None,
     )
     return targets(map_path, wanted.of_mosaic() if asked("mosaic") else wanted)
@@ -106,8 +106,9 @@ def check_targets(
                     f"{path} would replace a file of the input {source.path}; choose another "
                     "--output-map"
                 )
-        if wanted.truth is not None and path.resolve() == wanted.truth.resolve():
-            raise OutputError(f"{path} would replace --truth; choose another --output-map")
+        reference = wanted.reference_map
+        if reference is not None and path.resolve() == reference.resolve():
+            raise OutputError(f"{path} would replace --reference-map; choose another --output-map")
     there = [path for path in paths if path.exists()]
     if there and not overwrite:
         raise OutputError(

@@ -1,9 +1,10 @@
 """Entry of `landcover report`: one page about a run and its map."""
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import tyro
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 class ReportConfig:
     """Write one self-contained HTML page about a run, its scores and its map."""
 
+    FORMER_NAMES: ClassVar[Mapping[str, str]] = {"reference": "reference_map"}
+
     run_dir: Annotated[Path, tyro.conf.Positional]
     """Finished run folder; also as --run-dir."""
     output: Path | None = None
@@ -39,15 +42,15 @@ class ReportConfig:
     confidence.tif of map.tif, NAME_confidence.tif of NAME.tif."""
     probabilities: Path | None = None
     """Raster with one band a class, for the pixel inspector; looked for as the confidence."""
-    reference: Path | None = None
+    reference_map: Path | None = None
     """Label raster to compare with, in the run's legend."""
     assessment: tuple[Path, ...] = ()
     """estimate.json and compare.json of `landcover assess`, to be shown before the scores."""
 
     def __post_init__(self) -> None:
-        for name in ("image", "confidence", "probabilities", "reference"):
+        for name in ("image", "confidence", "probabilities", "reference_map"):
             if getattr(self, name) is not None and self.map is None:
-                raise ConfigError(f"--{name} is drawn over a map; give --map too")
+                raise ConfigError(f"--{name.replace('_', '-')} is drawn over a map; give --map too")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -71,7 +74,7 @@ def map_layers(config: ReportConfig) -> "MapLayers":
         map=path,
         image=config.image,
         confidence=found(config.confidence, "confidence.tif"),
-        reference=config.reference,
+        reference=config.reference_map,
         probabilities=found(config.probabilities, "probabilities.tif"),
     )
 
@@ -84,7 +87,7 @@ def _program(config: ReportConfig) -> None:
     run.require_finished()
     info = DatasetInfo.load(run.dataset)
     output = config.output or run.path / "report.html"
-    for flag, path in (("--map", config.map), ("--reference", config.reference)):
+    for flag, path in (("--map", config.map), ("--reference-map", config.reference_map)):
         if path is not None:
             _check_legend(path, info, flag)
     cards, accuracy = _scores(run.evaluation(config.split), info.legend)

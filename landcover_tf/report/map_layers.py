@@ -65,7 +65,7 @@ class OpenLayers:
         placed = self._stack.enter_context(on_grid_of(self._grid, path, crosswalk, unknown))
         if unknown:
             raise RasterError(
-                f"--reference {path} has codes {sorted(unknown)[:5]} that legend "
+                f"--reference-map {path} has codes {sorted(unknown)[:5]} that legend "
                 f"{legend.name!r} does not have; remap the labels first"
             )
         return placed

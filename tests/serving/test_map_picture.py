@@ -11,12 +11,12 @@ from local_export import write_raster
 
 from landcover_tf.errors import RasterError
 from landcover_tf.legend import load_legend
-from serving.map_picture import check_truth, read_truth
+from serving.map_picture import check_reference, read_reference
 
 LEGEND = load_legend("landcover9")
 
 
-def write_truth(path: Path, codes: np.ndarray, **changes: Any) -> Path:
+def write_reference(path: Path, codes: np.ndarray, **changes: Any) -> Path:
     """Writes labels, by default on the grid of `write_raster`."""
     height, width = codes.shape
     with rasterio.open(path.parent / "scene.tif") as dataset:
@@ -41,9 +41,9 @@ def test_truth_may_have_any_no_data_value(
     labels = np.full((40, 40), 20).astype(dtype)
     labels[:10] = nodata
     for name, height in (("same.tif", 40), ("short.tif", 30)):  # Taken as it is, and placed.
-        truth = write_truth(tmp_path / name, labels[:height], nodata=nodata)
-        check_truth(truth, LEGEND)
-        found = read_truth(truth, scene, (40, 40), LEGEND)
+        truth = write_reference(tmp_path / name, labels[:height], nodata=nodata)
+        check_reference(truth, LEGEND)
+        found = read_reference(truth, scene, (40, 40), LEGEND)
         expected = np.zeros((40, 40), np.uint8)
         expected[10:height] = 20
         assert found is not None and found.dtype == np.uint8
@@ -55,8 +55,8 @@ def test_finer_truth_is_that_of_a_comparison(tmp_path: Path, scene: rasterio.Dat
     fine = np.full((200, 200), 30, np.uint8)
     fine[2::5, 2::5] = 20
     transform = scene.transform @ rasterio.Affine.scale(0.2)
-    truth = write_truth(tmp_path / "fine.tif", fine, transform=transform)
-    found = read_truth(truth, scene, (40, 40), LEGEND)
+    truth = write_reference(tmp_path / "fine.tif", fine, transform=transform)
+    found = read_reference(truth, scene, (40, 40), LEGEND)
     assert found is not None and (found == 30).all()
 
 
@@ -65,48 +65,50 @@ def test_truth_of_the_same_size_elsewhere_is_not_drawn(
 ) -> None:
     codes = np.full((40, 40), 20, np.uint8)
     away = scene.transform @ rasterio.Affine.translation(10_000, 0)
-    truth = write_truth(tmp_path / "away.tif", codes, transform=away)
-    assert read_truth(truth, scene, (40, 40), LEGEND) is None
+    truth = write_reference(tmp_path / "away.tif", codes, transform=away)
+    assert read_reference(truth, scene, (40, 40), LEGEND) is None
     said = capsys.readouterr().out
-    assert "scene.tif is without --truth: " in said
+    assert "scene.tif is without --reference-map: " in said
     assert "away.tif does not overlap the map" in said
     # One that has no place at all is that of the map.
-    plain = write_truth(tmp_path / "plain.png", codes, driver="PNG", crs=None, transform=None)
-    found = read_truth(plain, scene, (40, 40), LEGEND)
+    plain = write_reference(tmp_path / "plain.png", codes, driver="PNG", crs=None, transform=None)
+    found = read_reference(plain, scene, (40, 40), LEGEND)
     assert found is not None and (found == 20).all()
 
 
 def test_truth_of_a_map_without_a_place_is_that_of_its_size(tmp_path: Path) -> None:
     write_raster(tmp_path / "scene.tif", 40, 40)
     codes = np.full((40, 40), 20, np.uint8)
-    truth = write_truth(tmp_path / "truth.tif", codes)  # This one has a place.
-    plain = write_truth(tmp_path / "map.png", codes, driver="PNG", crs=None, transform=None)
-    smaller = write_truth(tmp_path / "smaller.tif", codes[1:])
+    truth = write_reference(tmp_path / "truth.tif", codes)  # This one has a place.
+    plain = write_reference(tmp_path / "map.png", codes, driver="PNG", crs=None, transform=None)
+    smaller = write_reference(tmp_path / "smaller.tif", codes[1:])
     with rasterio.open(plain) as scene:
-        found = read_truth(truth, scene, (40, 40), LEGEND)
+        found = read_reference(truth, scene, (40, 40), LEGEND)
         assert found is not None and (found == 20).all()
-        assert read_truth(smaller, scene, (40, 40), LEGEND) is None
+        assert read_reference(smaller, scene, (40, 40), LEGEND) is None
 
 
 def test_truth_of_floats_holds_whole_codes(tmp_path: Path, scene: rasterio.DatasetReader) -> None:
     codes = np.full((40, 40), 20, np.float32)
     codes[:5] = np.nan
-    truth = write_truth(tmp_path / "truth.tif", codes)
-    check_truth(truth, LEGEND)
-    found = read_truth(truth, scene, (40, 40), LEGEND)
+    truth = write_reference(tmp_path / "truth.tif", codes)
+    check_reference(truth, LEGEND)
+    found = read_reference(truth, scene, (40, 40), LEGEND)
     np.testing.assert_array_equal(found, np.nan_to_num(codes))
-    truth = write_truth(tmp_path / "truth.tif", codes + 0.5)
-    with pytest.raises(RasterError, match=r"--truth: .*truth\.tif holds 20\.5; class codes are"):
-        check_truth(truth, LEGEND)
+    truth = write_reference(tmp_path / "truth.tif", codes + 0.5)
+    with pytest.raises(
+        RasterError, match=r"--reference-map: .*truth\.tif holds 20\.5; class codes are"
+    ):
+        check_reference(truth, LEGEND)
 
 
 def test_strange_codes_of_the_truth_do_not_wrap_to_known_ones(
     tmp_path: Path, scene: rasterio.DatasetReader
 ) -> None:
-    truth = write_truth(tmp_path / "truth.tif", np.full((40, 40), 256 + 20, np.uint16))
+    truth = write_reference(tmp_path / "truth.tif", np.full((40, 40), 256 + 20, np.uint16))
     with pytest.raises(RasterError, match=r"truth.tif has codes 276, which the model's legend"):
-        check_truth(truth, LEGEND)
-    found = read_truth(truth, scene, (40, 40), LEGEND)
+        check_reference(truth, LEGEND)
+    found = read_reference(truth, scene, (40, 40), LEGEND)
     assert found is not None and (found == LEGEND.nodata).all()
 
 
@@ -123,7 +125,7 @@ def test_truth_with_overviews_of_any_kind_is_read_from_its_own_pixels(tmp_path: 
         dataset.write(codes, 1)
     with rasterio.open(path) as dataset:
         assert len(np.unique(dataset.read(1, out_shape=(900, 900)))) > 3
-    check_truth(path, LEGEND)
+    check_reference(path, LEGEND)
     with rasterio.open(path) as grid:
-        found = read_truth(path, grid, (900, 900), LEGEND)
+        found = read_reference(path, grid, (900, 900), LEGEND)
     assert found is not None and set(np.unique(found)) <= {10, 20, 60}

@@ -252,7 +252,7 @@ def test_other_units_are_converted(small_export: SmallExport, tmp_path: Path) ->
     )
 
 
-def test_truth_of_another_legend_is_refused_before_any_work(
+def test_reference_of_another_legend_is_refused_before_any_work(
     small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_raster(tmp_path / "scene.tif", 40, 40)
@@ -261,7 +261,7 @@ def test_truth_of_another_legend_is_refused_before_any_work(
     with rasterio.open(tmp_path / "truth.tif", "w", **profile) as dataset:
         # CORINE codes, where the model's legend has tens.
         dataset.write(np.full((1, 40, 40), 23, np.uint8))
-    truth = ("--truth", str(tmp_path / "truth.tif"))
+    truth = ("--reference-map", str(tmp_path / "truth.tif"))
     out = tmp_path / "out" / "map.tif"
     assert predict(small_export, tmp_path / "scene.tif", out, *RAW, *truth) == 2
     error = capsys.readouterr().err

@@ -89,7 +89,7 @@ def test_a_legend_of_another_name_is_refused_but_a_list_of_classes_is_told(
     assert "'10 Tree cover 20 Shrubland', names no legend; its" in capsys.readouterr().out
     reference = write_map(tmp_path / "esa.tif", legend="worldcover")
     assert report.main([*flags, "--map", str(path), "--reference", str(reference)]) == 2
-    assert "the run of three; give --reference in legend three\n" in capsys.readouterr().err
+    assert "the run of three; give --reference-map in legend three\n" in capsys.readouterr().err
 
 
 def test_absent_probabilities_are_told(evaluated_run, tmp_path, capsys):

@@ -47,7 +47,7 @@ def page(scored_run, prepared_scenes, tmp_path_factory):
     # The labels stand in for a map: the page only needs legend codes.
     arguments = [
         "--run-dir", str(scored_run), "--output", str(output), "--map", str(scene / "labels.tif"),
-        "--image", str(scene / "image.tif"), "--reference", str(scene / "labels.tif"),
+        "--image", str(scene / "image.tif"), "--reference-map", str(scene / "labels.tif"),
     ]  # fmt: skip
     assert report.main(arguments) == 0
     return output
