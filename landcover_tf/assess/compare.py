@@ -34,7 +34,7 @@ class CompareConfig:
     map: Path
     """Class map of one uint8 band."""
     reference_map: Path
-    """Reference raster, or a folder of them."""
+    """Reference raster, or a folder of them, in which maps of `predict` do not count."""
     output_dir: Path | None = None
     """Receives compare.json, tables, report.md, a picture and agreement.tif; `comparison` beside
     the map by default."""
@@ -122,13 +122,15 @@ def _block_px(config: CompareConfig, class_map: "ClassMap") -> int:
 
 
 def _reference_legend(config: CompareConfig, class_map: "ClassMap") -> "ChosenLegend":
-    """Returns the legend of the reference raster, or of the folder's."""
+    """Returns the legend of the reference raster, or of the folder's; refuses the map itself."""
     from landcover_tf.raster_legends import choose_legend
     from landcover_tf.sentinel2.label_rasters import find_label_rasters
 
     path = config.reference_map
     # A raster alone may lack a CRS, if it has the map's grid.
     rasters = [path] if path.is_file() else [r.path for r in find_label_rasters(path, quiet=True)]
+    if any(raster.samefile(config.map) for raster in rasters if raster.exists()):
+        raise ConfigError(f"--reference-map {path} is or holds {config.map} itself; give another")
     return choose_legend(
         rasters, config.reference_legend, class_map.legend_source, flag="--reference-legend"
     )

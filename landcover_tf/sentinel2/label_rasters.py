@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from landcover_tf.label_codes import has_one_band, read_codes, require_codes
 from landcover_tf.pixel_sizes import on_earth
 from landcover_tf.raster_grid import RasterGrid
 from landcover_tf.raster_windows import RASTERIO_ERRORS, opened
-from landcover_tf.sentinel2.prepared import DOCUMENT
+from landcover_tf.sentinel2.prepared import DOCUMENT, LABELS
 
 SUFFIXES = (".tif", ".tiff", ".vrt", ".img", ".jp2")
 
@@ -40,11 +40,12 @@ def open_codes(path: Path) -> rasterio.DatasetReader:
 
 
 def find_label_rasters(path: str | Path, *, quiet: bool = False) -> list[LabelRaster]:
-    """Returns the label raster `path`, or all rasters in the folder `path` and its folders, sorted.
+    """Returns the label raster `path`, or all in the folder `path` and then those in its folders.
 
-    Of a folder those of several bands, as WorldCover's quality layers, are left out with a note;
-    products, prepared scenes and hidden folders in it are not entered, and JPEG 2000 below it is
-    no label: products are of that format.
+    A note names the folders in the folder that count, and tells of the rasters that are left out:
+    those of several bands, as WorldCover's quality layers, and what `predict` and `assess compare`
+    wrote. Products, prepared scenes and hidden folders in it are not entered, and JPEG 2000 below
+    it is no label: products are of that format. Of a prepared scene itself its labels are taken.
 
     Args:
         path: File or folder.
@@ -55,24 +56,25 @@ def find_label_rasters(path: str | Path, *, quiet: bool = False) -> list[LabelRa
     """
     path = Path(path)
     if path.is_dir():
-        files = sorted(_raster_files(path))
+        files = _raster_files(path)
         if not files:
             raise LabelError(f"{path} holds no label raster; expected {', '.join(SUFFIXES)} files")
     elif path.is_file():
         files = [path]
     else:
         raise LabelError(f"{path} does not exist; expected a label raster or a folder of them")
-    described = {file: _describe(file) for file in files}
+    described = {file: _describe(file, alone=file == path) for file in files}
     rasters = [raster for raster in described.values() if raster is not None]
     others = [file for file, raster in described.items() if raster is None]
     if not rasters:
-        raise LabelError(f"{others[0]} has several bands; expected one with a code per pixel")
-    if others and not quiet:
-        print(
-            f"note: {len(others)} rasters of several bands are no labels and left out, {others[0]} "
-            "first",
-            file=sys.stderr,
+        raise LabelError(
+            f"{path} has several bands; expected one with a code per pixel"
+            if path.is_file()
+            else f"{path} holds no label raster, only ones of several bands or those that predict "
+            f"or assess compare wrote, {others[0]} first; name one of these itself to use it"
         )
+    if not quiet:
+        _tell(path, [raster.path for raster in rasters], others)
     return rasters
 
 
@@ -130,29 +132,71 @@ def read_window(raster: LabelRaster, window: Window) -> tuple[np.ndarray, np.nda
         return read_codes(file, window)
 
 
-def _raster_files(folder: Path) -> Iterator[Path]:
-    """Yields the files in a folder and its folders that may be label rasters."""
-    for place, folders, names in os.walk(folder):
+def _raster_files(folder: Path) -> list[Path]:
+    """Returns the files that may be label rasters, those of the folder itself before deeper ones.
+
+    Symbolic links are followed, to each folder once.
+    """
+    if (folder / DOCUMENT).is_file():
+        return [file for file in (folder / LABELS,) if file.is_file()]
+    found, seen = [], {folder.resolve()}
+    for place, folders, names in os.walk(folder, followlinks=True):
         below = Path(place) != folder
         if below and DOCUMENT in names:
             folders.clear()
             continue
-        folders[:] = [
-            name for name in folders if name[0] != "." and not name.upper().endswith(".SAFE")
-        ]
+        folders[:] = [name for name in sorted(folders) if _enters(Path(place, name), seen)]
         for name in names:
             suffix = Path(name).suffix.lower()
             if name[0] != "." and suffix in SUFFIXES and not (below and suffix == ".jp2"):
-                yield Path(place, name)
+                found.append(Path(place, name))
+    return sorted(found, key=lambda file: (file.parent != folder, file))
 
 
-def _describe(path: Path) -> LabelRaster | None:
-    """Returns what a label raster's header says, None for one of several bands."""
+def _enters(folder: Path, seen: set[Path]) -> bool:
+    """Returns whether a folder may hold label rasters, and keeps its real path in `seen`."""
+    real = folder.resolve()
+    if real in seen or folder.name[0] == "." or folder.suffix.upper() == ".SAFE":
+        return False
+    seen.add(real)
+    return True
+
+
+def _tell(path: Path, used: Sequence[Path], others: Sequence[Path]) -> None:
+    """Prints which folders of a folder labels are taken from, and what is left out."""
+    below = [file.parent for file in used if path.is_dir() and file.parent != path]
+    if below:
+        folders = len({*below})
+        print(
+            f"note: {len(below)} label rasters of {folders} folders in {path} are used as well, "
+            f"{below[0]} first; of rasters that overlap, the first with a class counts",
+            file=sys.stderr,
+        )
+    if others:
+        print(
+            f"note: {len(others)} rasters of several bands, or that predict or assess compare "
+            f"wrote, are no labels and left out, {others[0]} first",
+            file=sys.stderr,
+        )
+
+
+def _describe(path: Path, *, alone: bool) -> LabelRaster | None:
+    """Returns what a label raster's header says, None for what is none.
+
+    Args:
+        path: The raster.
+        alone: It was named itself and not found in a folder: a map may stand for labels then.
+    """
     with opened(path, "the label raster", error=LabelError) as dataset:
-        if not has_one_band(dataset):
+        if not has_one_band(dataset) or not (alone or _is_foreign(dataset)):
             return None
         require_codes(dataset)
         if not on_earth(dataset.crs):
             local = "" if dataset.crs is None else " but a local one"
             raise LabelError(f"{path} has no CRS{local}; georeference it (gdal_edit.py -a_srs)")
         return LabelRaster(path=path, grid=RasterGrid.of(dataset), nodata=dataset.nodata)
+
+
+def _is_foreign(raster: rasterio.DatasetReader) -> bool:
+    """Returns whether neither `predict` nor `assess compare` wrote a raster."""
+    return "model_sha256" not in raster.tags() and raster.descriptions[0] != "agreement"

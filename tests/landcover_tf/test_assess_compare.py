@@ -89,6 +89,16 @@ def test_the_reference_may_have_another_grid_and_another_legend(world):
     assert difference.sum() < 0.12 * 14_200, "only pixels at boundaries may differ"
 
 
+def test_a_map_is_no_reference_of_its_own(world, capsys):
+    assert compare(world, world / "map.tif")[0] == 2
+    assert "map.tif itself; give another" in capsys.readouterr().err
+    # Nor in a folder, where only its tag tells that `predict` made it.
+    (world / "truth.tif").unlink()
+    assert compare(world, world)[0] == 2
+    assert f"{world} is or holds {world / 'map.tif'} itself" in capsys.readouterr().err
+    assert not (world / "comparison").exists()
+
+
 def test_the_legend_of_the_reference_is_that_of_its_tags(world, capsys):
     truth = read(world / "truth.tif")
     foreign = np.zeros(256, np.uint8)

@@ -221,10 +221,61 @@ def test_a_folder_of_worldcover_has_its_tiles_in_folders_beside_quality(tmp_path
         raster.write(np.full((3, SIDE, SIDE), 70, np.uint8))
     found = find_label_rasters(tmp_path)
     assert [raster.path.name for raster in found] == ["N36E021_Map.tif", "N36E024_Map.tif"]
-    note = capsys.readouterr().err
-    assert note == f"note: 1 rasters of several bands are no labels and left out, {quality} first\n"
+    assert capsys.readouterr().err.splitlines() == [
+        f"note: 2 label rasters of 2 folders in {tmp_path} are used as well, "
+        f"{found[0].path.parent} first; of rasters that overlap, the first with a class counts",
+        "note: 1 rasters of several bands, or that predict or assess compare wrote, are no labels "
+        f"and left out, {quality} first",
+    ]
     with pytest.raises(LabelError, match=r"InputQuality\.tif has several bands; expected one"):
         find_label_rasters(quality)
+
+
+def test_rasters_of_a_folder_count_before_those_in_its_folders(tmp_path, capsys):
+    old, linked = tmp_path / "archive_2018", tmp_path / "elsewhere"
+    labels = tmp_path / "labels"
+    for folder in (old, linked, labels):
+        folder.mkdir()
+    write(labels / "tile.tif", np.full((SIDE, SIDE), 20), GRID)
+    write(old / "tile.tif", np.full((SIDE, SIDE), 60), GRID)
+    old.rename(labels / old.name)
+    write(linked / "more.tif", np.full((SIDE, SIDE), 60), GRID)
+    (labels / "link").symlink_to(linked)
+    (labels / "link" / "round").symlink_to(labels)
+    found = [str(raster.path.relative_to(labels)) for raster in find_label_rasters(labels)]
+    assert found == ["tile.tif", "archive_2018/tile.tif", "link/more.tif"]
+    assert f"2 label rasters of 2 folders in {labels} are used as" in capsys.readouterr().err
+    assert (warp(labels).codes == 20).all()
+
+
+def test_maps_in_a_folder_of_labels_are_no_labels(tmp_path, capsys):
+    write(tmp_path / "worldcover.tif", np.full((SIDE, SIDE), 10), GRID)
+    maps = tmp_path / "maps"
+    maps.mkdir()
+    for name in ("map", "confidence", "agreement"):
+        path = write(maps / f"{name}.tif", np.full((SIDE, SIDE), 60), GRID)
+        with rasterio.open(path, "r+") as raster:
+            if name == "agreement":
+                raster.set_band_description(1, "agreement")
+            else:
+                raster.update_tags(model_sha256="1")
+    assert [r.path.name for r in find_label_rasters(tmp_path)] == ["worldcover.tif"]
+    note = capsys.readouterr().err
+    assert note.startswith("note: 3 rasters of several bands, or that predict or assess compare")
+    with pytest.raises(LabelError, match="maps holds no label raster, only ones of several bands"):
+        find_label_rasters(maps)
+    # Who names a map means it.
+    assert len(find_label_rasters(maps / "map.tif")) == 1
+
+
+def test_of_a_prepared_scene_its_labels_are_taken(tmp_path):
+    codes = np.full((SIDE, SIDE), 10)
+    (tmp_path / "scene.json").write_text("{}")
+    write(tmp_path / "validity.tif", codes, GRID)
+    with pytest.raises(LabelError, match="holds no label raster; expected"):
+        find_label_rasters(tmp_path)
+    write(tmp_path / "labels.tif", codes, GRID)
+    assert [raster.path.name for raster in find_label_rasters(tmp_path)] == ["labels.tif"]
 
 
 def test_what_is_no_label_in_a_folder_of_labels_is_not_searched(tmp_path):
