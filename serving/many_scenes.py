@@ -158,12 +158,11 @@ def _make_maps(
         with _pool(config) if unfinished else nullcontext() as pool:
             parts = 1 if pool is None else max(config.jobs, places(pool))
             at_once = 1 if pool is None else scenes_at_once(parts, len(unfinished))
-            _begin(unfinished, engine, config, several=several, at_once=at_once)
+            _require_start(unfinished, engine, config, at_once)
+            begun = _begin(unfinished, config, failures, several=several)
             # Closed on an error: leaving the pool waits for all that it was given.
             with closing(
-                compute_here(unfinished)
-                if pool is None
-                else compute_elsewhere(pool, unfinished, parts)
+                compute_here(begun) if pool is None else compute_elsewhere(pool, begun, parts)
             ) as computed:
                 _finish_all(computed, config, failures)
         failures.report()
@@ -173,17 +172,12 @@ def _make_maps(
             print_result(merge(maps, legend, config.output_map, options.outputs, record))
 
 
-def _begin(
-    scenes: Sequence[ScenePrediction],
-    engine: Engine,
-    config: PredictConfig,
-    *,
-    several: bool,
-    at_once: int,
+def _require_start(
+    scenes: Sequence[ScenePrediction], engine: Engine, config: PredictConfig, at_once: int
 ) -> None:
-    """Tells what will run, and prepares the scenes for it."""
+    """Refuses a run that cannot go to its end, before anything is written."""
     if config.server is not None:
-        print(f"predicting on {engine.backend.name}")  # Or its failure, before anything is written.
+        print(f"predicting on {engine.backend.name}")  # Or its failure.
     if scenes and config.precision == "bf16" and "bf16" not in engine.backend.name:
         print(
             "warning: this processor has no bfloat16 instructions, so the network runs on "
@@ -195,19 +189,36 @@ def _begin(
         if lock_file(scene.map_path).exists():
             with alone(scene.map_path):  # Before another's batch is touched at any other map.
                 pass
+
+
+def _begin(
+    scenes: Sequence[ScenePrediction],
+    config: PredictConfig,
+    failures: _Failures,
+    *,
+    several: bool,
+) -> list[ScenePrediction]:
+    """Prepares the scenes, tells what the user should know of each, and returns the readable.
+
+    Pixels are read here where an input has changed under an unfinished map.
+    """
+    begun: list[ScenePrediction] = []
     for scene in scenes:
         if scene.source.grid.crs is None:
             print(f"warning: {scene.source.path} has no CRS, its map has none", file=sys.stderr)
         elif scene.source.grid.pixel_area_m2 is None:
             print(f"the map of {scene.source.path} gets no hectares: {NO_AREA}")
-        if untrained := difference(scene.source, engine.info):
+        if untrained := difference(scene.source, scene.engine.info):
             print(f"warning: {untrained}", file=sys.stderr)
-        if narrow := narrow_margin(scene.layout, engine.info, scene.options.network):
+        if narrow := narrow_margin(scene.layout, scene.engine.info, scene.options.network):
             print(f"warning: {narrow}", file=sys.stderr)
         incomplete = several and is_incomplete(scene, config)
         if incomplete:
             print(f"{missing_files(scene)[0]} is missing, so its map is made again")
-        scene.prepare(replace=incomplete)
+        with failures.noted():
+            scene.prepare(replace=incomplete)
+            begun.append(scene)
+    return begun
 
 
 def _require_room(scenes: Sequence[ScenePrediction], at_once: int) -> None:

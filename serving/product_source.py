@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Collection, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -10,12 +11,13 @@ from rasterio.enums import Resampling
 
 from landcover_tf.bands import BAND_NAMES, positions
 from landcover_tf.dataset_info import BandInfo
-from landcover_tf.errors import RasterError
+from landcover_tf.errors import ProductError, RasterError
 from landcover_tf.executors import usable_cores
 from landcover_tf.grid import Window
 from landcover_tf.model_info import ModelInfo
 from landcover_tf.pictures import TRUE_COLOUR
 from landcover_tf.prepare import PrepareConfig
+from landcover_tf.raster_windows import opened
 from landcover_tf.sentinel2 import clouds
 from landcover_tf.sentinel2.band_reader import GDAL_CACHE_BYTES
 from landcover_tf.sentinel2.product import SafeProduct
@@ -98,7 +100,7 @@ class ProductSource:
         """Returns digital numbers in true colour, decimated to `shape`, band names, and valid."""
         planes = []
         for name in TRUE_COLOUR:
-            with rasterio.open(self._product.band_path(name)) as dataset:
+            with _opened_band(self._product, name) as dataset:
                 planes.append(dataset.read(1, out_shape=shape))
         image = np.stack(planes, axis=-1)
         return image, TRUE_COLOUR, (image != self._product.nodata).all(axis=-1)
@@ -190,6 +192,11 @@ def _add_cloud_bits(product: SafeProduct, validity: np.ndarray) -> None:
 def _reflectance_60m(product: SafeProduct, name: str) -> np.ndarray:
     """Returns one 10 m band at 60 m, from the JP2's overviews: enough to find dark shadows."""
     shape = product.grids[60].shape
-    with rasterio.open(product.band_path(name)) as dataset:
+    with _opened_band(product, name) as dataset:
         dn = dataset.read(1, out_shape=shape, resampling=Resampling.average).astype(np.float32)
     return np.asarray((dn + product.offsets[name]) / product.quantification)
+
+
+def _opened_band(product: SafeProduct, name: str) -> AbstractContextManager[rasterio.DatasetReader]:
+    """Returns a context with a band's file; a damaged one raises ProductError."""
+    return opened(product.band_path(name), f"band {name}", error=ProductError)

@@ -78,6 +78,7 @@ class ScenePrediction:
         self.source: Source = open_source(path, info, options.source)
         # Taken before any pixel is read: a file replaced meanwhile is another input afterwards.
         self.input_stamp = stamp_of(self.source.files)
+        self._changed = datetime.fromtimestamp(self.source.path.stat().st_mtime, UTC)
         self.cleaning: Cleaning = options.cleaning.cleaning(info.legend, info.class_codes)
         self.content = BandContent(
             classes=len(info.class_codes),
@@ -330,8 +331,7 @@ class ScenePrediction:
 
     def _identity(self) -> str:
         """Returns the product's name, or that of a raster with its time, as others get its name."""
-        changed = datetime.fromtimestamp(self.source.path.stat().st_mtime, UTC)
-        plain = f"{self.source.path.name} of {changed:%Y-%m-%dT%H:%M:%SZ}"
+        plain = f"{self.source.path.name} of {self._changed:%Y-%m-%dT%H:%M:%SZ}"
         return self.source.tags.get("product") or plain
 
     def _level_rasters(

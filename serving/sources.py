@@ -116,9 +116,15 @@ class RasterSource:
         positions = [index - 1 for index in dict.fromkeys(picture_bands(names))]
         indexes = [self._indexes[position] for position in positions]
         dataset = self._opened().image
-        planes = dataset.read(indexes, out_shape=(len(indexes), *shape))
         validity = np.zeros(shape, np.uint8)
-        validity |= masked(dataset, self._named, out_shape=shape)
+        try:
+            planes = dataset.read(indexes, out_shape=(len(indexes), *shape))
+            validity |= masked(dataset, self._named, out_shape=shape)
+        except RASTERIO_ERRORS as error:
+            raise RasterError(
+                f"{self.path} cannot be read for the picture: {error}; repair the file and run "
+                "again, finished rows are kept"
+            ) from error
         image, validity = finish_pixels(
             np.moveaxis(planes, 0, -1).copy(),
             validity,

@@ -1,0 +1,119 @@
+"""Inputs that are damaged, changed or gone, beside which the others get their maps."""
+
+import json
+from pathlib import Path
+
+import pytest
+import rasterio
+import rasterio.shutil
+from fakes.tiny_safe import write_safe
+from local_export import (
+    PLAIN,
+    RAW,
+    SmallExport,
+    arguments,
+    model_info,
+    predict_options,
+    write_raster,
+)
+
+from landcover_tf import cli
+from landcover_tf.errors import ProductError
+from serving.config import PredictConfig
+from serving.engines import Engine
+from serving.options import options_of
+from serving.predict import main
+from serving.scene_prediction import ScenePrediction
+from serving.sources import open_source
+
+
+def write_compressed(path: Path, height: int, width: int, *, seed: int) -> None:
+    """Writes a raster whose damage shows when it is read."""
+    plain = path.with_name(f"plain_{path.name}")
+    write_raster(plain, height, width, seed=seed)
+    rasterio.shutil.copy(plain, path, driver="GTiff", compress="deflate")
+    plain.unlink()
+
+
+def damage(path: Path, *, overview: int | None = None) -> None:
+    """Destroys the first rows of a compressed raster; its header stays as it is."""
+    with rasterio.open(path) as dataset:
+        found = dataset.get_tag_item("BLOCK_OFFSET_0_0", "TIFF", bidx=1, ovr=overview)
+    offset = int(found)
+    content = path.read_bytes()
+    path.write_bytes(content[:offset] + bytes(100) + content[offset + 100 :])
+
+
+def begun(command: list[str], image: Path, map_path: Path) -> ScenePrediction:
+    """Returns the prediction of an input at which a batch was interrupted: a band is there."""
+    config = cli.parse(PredictConfig, command, prog="predict")
+    options = options_of(config)
+    scene = ScenePrediction(image, map_path, Engine(config.model_path, options), options)
+    scene.prepare()
+    scene.compute([0])
+    scene.source.close()
+    return scene
+
+
+@pytest.mark.parametrize("flags", [(), ("--overwrite",)])
+def test_an_unfinished_input_that_is_damaged_does_not_keep_the_others_from_their_maps(
+    small_export: SmallExport,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    flags: tuple[str, ...],
+) -> None:
+    images = [tmp_path / f"{name}.tif" for name in "abc"]
+    for seed, image in enumerate(images):
+        write_compressed(image, 80, 60, seed=seed)
+    whole, maps = images[1].read_bytes(), tmp_path / "maps"
+    command = arguments(small_export, images, maps, *PLAIN, "--engine", "tensorflow", *flags)
+    scene = begun(command, images[1], maps / "b" / "map.tif")
+    damage(images[1])
+    assert main(command) == 2
+    error = capsys.readouterr().err
+    assert "failed: " in error and "b.tif cannot be read at rows" in error
+    assert "1 of 3 inputs failed" in error
+    assert sorted(path.parent.name for path in maps.glob("*/map.tif")) == ["a", "c"]
+    images[1].write_bytes(whole)
+    assert scene.store.finished(0)
+    assert main(command) == 0
+    assert (maps / "b" / "map.tif").exists()
+
+
+def test_an_input_that_cannot_be_drawn_is_told_as_unreadable(
+    small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = [tmp_path / f"{name}.tif" for name in "ab"]
+    for seed, image in enumerate(images):
+        write_compressed(image, 2000, 20, seed=seed)
+    with rasterio.open(images[0], "r+") as dataset:
+        dataset.build_overviews([2])
+    damage(images[0], overview=0)  # Which pictures are drawn from, and nothing else.
+    maps = tmp_path / "maps"
+    assert main(arguments(small_export, images, maps, "--engine", "tensorflow", "--no-stac")) == 2
+    error = capsys.readouterr().err
+    assert "failed: " in error and "a.tif cannot be read for the picture" in error
+    assert "1 of 2 inputs failed" in error and "cannot write" not in error
+    assert [path.parent.name for path in maps.glob("*/map.tif")] == ["b"]
+
+
+def test_bands_of_a_product_that_cannot_be_drawn_are_named(tmp_path: Path) -> None:
+    path = write_safe(tmp_path, size_px=120)
+    source = open_source(path, model_info(), predict_options().source)
+    next(path.rglob("*_B03.jp2")).unlink()
+    with pytest.raises(ProductError, match=r"cannot read band B03 .*_B03\.jp2"):
+        source.preview((60, 60))
+
+
+def test_an_input_that_is_deleted_when_it_was_read_has_a_line_in_the_log(
+    small_export: SmallExport, tmp_path: Path
+) -> None:
+    image, log = tmp_path / "a.tif", tmp_path / "requests.jsonl"
+    write_raster(image, 40, 40)
+    command = arguments(small_export, [image], tmp_path / "m.tif", *RAW, "--request-log", str(log))
+    scene = begun(command, image, tmp_path / "m.tif")
+    image.unlink()
+    scene.finish()
+    assert (tmp_path / "m.tif").exists()
+    (line,) = log.read_text().splitlines()
+    assert json.loads(line)["source"].startswith("a.tif of 20")
