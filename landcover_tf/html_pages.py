@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from landcover_tf.pictures import figure_png
+from landcover_tf.figures import figure_png
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -32,7 +32,8 @@ def write_picture(
     title: str,
 ) -> None:
     """Writes colour image, reference, prediction and confidence side by side, with legend."""
-    from landcover_tf.pictures import class_picture, composite, grey_picture, save_panels
+    from landcover_tf.figures import save_panels
+    from landcover_tf.pictures import class_picture, composite, grey_picture
 
     with rasterio.open(map_path) as dataset:
         shape = _picture_shape(dataset.height, dataset.width)

@@ -98,7 +98,8 @@ def write_geotiffs(patch: Patch, info: DatasetInfo, path: Path) -> list[Path]:
 
 def write_picture(patch: Patch, info: DatasetInfo, path: Path) -> None:
     """Writes image, labels and usable pixels side by side as PNG."""
-    from landcover_tf.pictures import class_picture, composite, save_panels
+    from landcover_tf.figures import save_panels
+    from landcover_tf.pictures import class_picture, composite
     from landcover_tf.validity import ValidityBit, has_bit
 
     has_data = ~has_bit(patch.validity, ValidityBit.NODATA)

@@ -212,7 +212,7 @@ def _taken(free: "SimpleQueue[dict[str, str]]") -> Iterator[dict[str, str]]:
 
 
 def _compare(config: ExperimentsConfig) -> None:
-    from landcover_tf.pictures import save_figure
+    from landcover_tf.figures import save_figure
     from tuning.charts import comparison
 
     records = read_records(config.output_dir)

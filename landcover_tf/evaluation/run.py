@@ -25,9 +25,9 @@ from landcover_tf.evaluation.predictions import (
 )
 from landcover_tf.evaluation.regions import block_names, labelled_pixels, split_entries
 from landcover_tf.evaluation.run_calibration import CalibrationMethod, doubts, run_calibration
+from landcover_tf.figures import save_confusion_matrix
 from landcover_tf.files import KnownHashes, json_number, write_json, write_text
 from landcover_tf.model_info import Calibration
-from landcover_tf.pictures import save_confusion_matrix
 from landcover_tf.run_folder import RunFolder
 from landcover_tf.training.trained import load_trained
 

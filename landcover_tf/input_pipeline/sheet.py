@@ -61,7 +61,8 @@ def _program(config: SheetConfig) -> None:
 
 def draw(info: "DatasetInfo", config: SheetConfig) -> None:
     """Writes the sheet."""
-    from landcover_tf.pictures import class_picture, composite, save_panels
+    from landcover_tf.figures import save_panels
+    from landcover_tf.pictures import class_picture, composite
 
     images, labels = _varied_batch(info, config)
     versions = every_version(info, images, labels, config.seed)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import rasterio
 
-from landcover_tf import pictures
+from landcover_tf import figures, pictures
 from landcover_tf.legend import load_legend
 from landcover_tf.sentinel2 import prepared
 from landcover_tf.validity import ValidityBit, has_bit, usable
@@ -79,7 +79,7 @@ def save_quicklook(
     if codes is not None and legend is not None:
         chosen = load_legend(legend)
         panels.append(("labels", pictures.class_picture(codes[::step, ::step], chosen)))
-    pictures.save_panels(
+    figures.save_panels(
         folder / prepared.QUICKLOOK,
         panels,
         legend=chosen,

@@ -14,6 +14,7 @@ import tensorflow as tf
 from landcover_tf import cli, locks, provenance
 from landcover_tf.distributed import Devices, choose_devices
 from landcover_tf.errors import OutputError, RunError
+from landcover_tf.figures import save_figure
 from landcover_tf.files import (
     KnownHashes,
     json_number,
@@ -23,7 +24,6 @@ from landcover_tf.files import (
     write_text,
 )
 from landcover_tf.learning_curves import learning_curves
-from landcover_tf.pictures import save_figure
 from landcover_tf.quiet import settle_onednn
 from landcover_tf.run_folder import FINISHED, Row, RunFolder
 from landcover_tf.training.batches import Batches

@@ -11,8 +11,9 @@ import tensorflow as tf
 from tensorboard.plugins.hparams import api as hparams
 
 from landcover_tf.accuracy.scores import Scores
+from landcover_tf.figures import save_confusion_matrix
 from landcover_tf.legend import IGNORED, Legend
-from landcover_tf.pictures import class_picture, composite, save_confusion_matrix
+from landcover_tf.pictures import class_picture, composite
 from landcover_tf.run_folder import Row
 
 
