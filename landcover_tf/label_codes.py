@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 from rasterio import DatasetReader
 
+from landcover_tf.crosswalk import Crosswalk
 from landcover_tf.errors import LabelError
 from landcover_tf.grid import Window
-from landcover_tf.legend import Crosswalk
 from landcover_tf.nodata import alpha_band, masked
 from landcover_tf.raster_windows import rasterio_window, told_damage
 

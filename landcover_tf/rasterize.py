@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from landcover_tf import cli, flag_ranges
+from landcover_tf.crosswalk import source_codes
 from landcover_tf.errors import ConfigError, LabelError, OutputError
 from landcover_tf.files import read_csv
-from landcover_tf.legend import Legend, load_legend, source_codes
+from landcover_tf.legend import Legend, load_legend
 
 LISTED = 10
 """Values that a message names; a wrong attribute has thousands."""

@@ -7,9 +7,10 @@ import numpy as np
 import rasterio
 from rasterio.errors import RasterioError
 
+from landcover_tf.crosswalk import Crosswalk
 from landcover_tf.errors import LabelError, RasterError
 from landcover_tf.label_codes import decimated_codes, require_codes
-from landcover_tf.legend import IGNORED, Crosswalk, Legend, some_codes
+from landcover_tf.legend import IGNORED, Legend, some_codes
 from landcover_tf.pixel_sizes import pixel_sides_m
 from landcover_tf.raster_grid import RasterGrid
 from landcover_tf.sentinel2.label_rasters import open_codes

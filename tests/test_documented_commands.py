@@ -13,8 +13,9 @@ import pytest
 
 from landcover_tf import cli
 from landcover_tf.__main__ import PROGRAMS
+from landcover_tf.crosswalk import load_crosswalk
 from landcover_tf.errors import LegendError
-from landcover_tf.legend import load_crosswalk, load_legend
+from landcover_tf.legend import load_legend
 from landcover_tf.models.pretrained import PRETRAINED
 
 ROOT = Path(__file__).parents[1]

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from landcover_tf.crosswalk import Crosswalk
 from landcover_tf.errors import LandCoverError
 from landcover_tf.files import read_json, write_text
 from landcover_tf.grid import PatchGrid, Window
-from landcover_tf.legend import Crosswalk, code_counts
+from landcover_tf.legend import code_counts
 from landcover_tf.validity import ValidityBit, has_bit, usable
 from tfrecords_builder.pixels import Pixels, open_raster
 from tfrecords_builder.rasters import SourceRaster

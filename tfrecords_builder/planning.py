@@ -6,15 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from landcover_tf.crosswalk import Crosswalk, load_crosswalk
 from landcover_tf.errors import LabelError, LandCoverError
-from landcover_tf.legend import (
-    Crosswalk,
-    Legend,
-    legend_names,
-    load_crosswalk,
-    load_legend,
-    some_codes,
-)
+from landcover_tf.legend import Legend, legend_names, load_legend, some_codes
 from landcover_tf.progress import progress
 from tfrecords_builder.checks import dataset_nodata, raise_problems, require_uniform
 from tfrecords_builder.config import BuildConfig

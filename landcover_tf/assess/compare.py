@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     import numpy as np
 
     from landcover_tf.accuracy.class_map import ClassMap
+    from landcover_tf.crosswalk import Crosswalk
     from landcover_tf.grid import Window
-    from landcover_tf.legend import Crosswalk
     from landcover_tf.raster_legends import ChosenLegend
 
 MOST_SQUARES = 10_000
@@ -76,7 +76,7 @@ def compare_maps(config: CompareConfig) -> None:
     from landcover_tf.accuracy.assessment_sentences import sentences
     from landcover_tf.accuracy.class_map import ClassMap
     from landcover_tf.accuracy.summaries import compare_values
-    from landcover_tf.legend import load_crosswalk
+    from landcover_tf.crosswalk import load_crosswalk
 
     class_map = ClassMap.open(config.map, config.legend, config.exclude_codes)
     block_px = _block_px(config, class_map)  # Before hours of counting, if it is unfit.

@@ -11,8 +11,9 @@ import rasterio
 from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
 
+from landcover_tf.crosswalk import Crosswalk
 from landcover_tf.errors import RasterError
-from landcover_tf.legend import Crosswalk, LandCoverClass, Legend
+from landcover_tf.legend import LandCoverClass, Legend
 from landcover_tf.pixel_sizes import on_earth
 from landcover_tf.raster_grid import RasterGrid
 from landcover_tf.sentinel2.reference_raster import on_grid_of

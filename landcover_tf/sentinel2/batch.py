@@ -4,10 +4,10 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 
+from landcover_tf.crosswalk import load_crosswalk
 from landcover_tf.errors import LandCoverError, OutputError, ProductError
 from landcover_tf.executors import executor, finished, result_of, usable_cores
 from landcover_tf.files import read_json, remove_leftovers, write_json
-from landcover_tf.legend import load_crosswalk
 from landcover_tf.sentinel2 import prepared, scene_inputs
 from landcover_tf.sentinel2.batch_checks import Candidate, check_all
 from landcover_tf.sentinel2.checks import Finding

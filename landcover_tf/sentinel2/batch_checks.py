@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from landcover_tf.crosswalk import load_crosswalk
 from landcover_tf.errors import LandCoverError, ProductError
 from landcover_tf.executors import executor, run_jobs, usable_cores
 from landcover_tf.files import read_json
-from landcover_tf.legend import load_crosswalk
 from landcover_tf.sentinel2 import prepared
 from landcover_tf.sentinel2.checks import Finding, check_cloud_mask, check_product
 from landcover_tf.sentinel2.cloud_choice import projects_shadows

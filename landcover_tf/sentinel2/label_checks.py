@@ -7,8 +7,8 @@ import rasterio
 from rasterio.errors import RasterioError
 from scipy import ndimage
 
+from landcover_tf.crosswalk import Crosswalk
 from landcover_tf.errors import LabelError, ProductError
-from landcover_tf.legend import Crosswalk
 from landcover_tf.sentinel2.checks import Finding, Severity
 from landcover_tf.sentinel2.label_rasters import LabelRaster, rasters_of
 from landcover_tf.sentinel2.labels import warp_labels

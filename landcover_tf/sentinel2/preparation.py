@@ -10,10 +10,10 @@ import rasterio
 from rasterio.windows import Window as RasterioWindow
 
 from landcover_tf.bands import BAND_NAMES, band
+from landcover_tf.crosswalk import load_crosswalk
 from landcover_tf.errors import LabelError
 from landcover_tf.files import atomic_folder, require_space, write_json
 from landcover_tf.grid import Window
-from landcover_tf.legend import load_crosswalk
 from landcover_tf.progress import progress
 from landcover_tf.provenance import git_commit, software_versions
 from landcover_tf.sentinel2 import clouds, labels, prepared, resample, scene_inputs

@@ -9,10 +9,10 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import rasterio
 
+from landcover_tf.crosswalk import Crosswalk
 from landcover_tf.errors import LabelError
 from landcover_tf.grid import Window
 from landcover_tf.label_codes import read_target, require_codes
-from landcover_tf.legend import Crosswalk
 from landcover_tf.pixel_sizes import on_earth
 from landcover_tf.raster_grid import RasterGrid
 from landcover_tf.raster_windows import opened, rasterio_window

@@ -6,9 +6,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from landcover_tf.crosswalk import load_crosswalk
 from landcover_tf.errors import LabelError, RasterError
 from landcover_tf.files import sha256_of
-from landcover_tf.legend import load_crosswalk
 from landcover_tf.raster_windows import opened
 from landcover_tf.sentinel2.clouds import mask_of
 from landcover_tf.sentinel2.label_rasters import LabelRaster

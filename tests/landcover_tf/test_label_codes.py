@@ -3,10 +3,10 @@ import pytest
 import rasterio
 from rasterio.transform import Affine
 
+from landcover_tf.crosswalk import load_crosswalk
 from landcover_tf.errors import LabelError
 from landcover_tf.grid import Window
 from landcover_tf.label_codes import read_codes, read_target, require_codes
-from landcover_tf.legend import load_crosswalk
 
 CODES = np.array([[10, 20, 60, 77]], np.uint8)
 MISSING = np.array([[False, True, False, False]])

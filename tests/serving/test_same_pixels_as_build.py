@@ -10,9 +10,9 @@ from local_export import BANDS, model_info, predict_options
 from rasterio import Affine
 from rasterio.enums import ColorInterp
 
+from landcover_tf.crosswalk import load_crosswalk
 from landcover_tf.dataset_info import ProductInfo
 from landcover_tf.grid import Window
-from landcover_tf.legend import load_crosswalk
 from serving.sources import open_source
 from tfrecords_builder.pixels import open_raster
 from tfrecords_builder.rasters import BandChoice, describe

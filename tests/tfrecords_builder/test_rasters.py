@@ -7,10 +7,11 @@ from hypothesis import strategies as st
 from rasterio.transform import Affine, from_origin
 from rasterio.windows import Window as RasterioWindow
 
+from landcover_tf.crosswalk import Crosswalk, load_crosswalk
 from landcover_tf.dataset_info import ProductInfo
 from landcover_tf.errors import DatasetError, LabelError, RasterError
 from landcover_tf.grid import Window
-from landcover_tf.legend import Crosswalk, Legend, load_crosswalk
+from landcover_tf.legend import Legend
 from tfrecords_builder.checks import dataset_resolution_m, require_uniform
 from tfrecords_builder.pixels import open_raster
 from tfrecords_builder.rasters import BandChoice, describe

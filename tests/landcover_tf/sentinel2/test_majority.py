@@ -10,8 +10,8 @@ from rasterio.transform import Affine
 from rasterio.warp import transform, transform_bounds
 from scipy import ndimage
 
+from landcover_tf.crosswalk import load_crosswalk
 from landcover_tf.grid import Window
-from landcover_tf.legend import load_crosswalk
 from landcover_tf.raster_grid import RasterGrid
 from landcover_tf.sentinel2 import majority
 from landcover_tf.sentinel2.label_rasters import find_label_rasters, overlapping
