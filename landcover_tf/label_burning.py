@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 import rasterio
 from rasterio.crs import CRS
-from rasterio.errors import CRSError, RasterioError
+from rasterio.errors import CRSError
 from rasterio.features import rasterize
 from rasterio.transform import from_origin
-from rasterio.warp import transform_bounds
 
-from landcover_tf.errors import ConfigError, OutputError
+from landcover_tf.errors import ConfigError, LabelError, OutputError
 from landcover_tf.files import atomic_path
 from landcover_tf.grid import Window
 from landcover_tf.legend import Legend, legend_names
@@ -21,16 +20,20 @@ from landcover_tf.polygon_layers import PolygonLayer, plain
 from landcover_tf.progress import progress
 from landcover_tf.raster_grid import RasterGrid
 from landcover_tf.raster_legends import TAG
-from landcover_tf.raster_windows import opened, rasterio_window
+from landcover_tf.raster_windows import RASTERIO_ERRORS, opened, rasterio_window
 
 BLOCK_PX = 2048
+MOST_DEGREES = 18
+"""Of longitude in one UTM zone, whose own are 6; at the edges areas are 1 to 2 % too large then."""
 
 
 def grid_over(layer: PolygonLayer, crs: str | None, pixel_size: float) -> RasterGrid:
     """Returns a grid of whole multiples of the pixel size over all polygons of a layer.
 
     Raises:
-        ConfigError: The CRS is unknown or in degrees.
+        ConfigError: The CRS is unknown or in degrees, or none is given for polygons that are
+            spread over more than a few UTM zones.
+        LabelError: The polygons' coordinates do not fit their CRS.
     """
     try:
         chosen = CRS.from_user_input(crs) if crs else _projected(layer)
@@ -38,7 +41,7 @@ def grid_over(layer: PolygonLayer, crs: str | None, pixel_size: float) -> Raster
         raise ConfigError(f"--crs {crs} is not known to GDAL: {error}") from error
     if not chosen.is_projected:
         raise ConfigError(f"--crs {crs} is not projected; take one in metres, such as UTM")
-    west, south, east, north = np.array(transform_bounds(layer.crs, chosen, *layer.bounds))
+    west, south, east, north = layer.bounds_in(chosen)
     left, top = np.floor(west / pixel_size), np.ceil(north / pixel_size)
     return RasterGrid(
         crs=chosen,
@@ -67,7 +70,7 @@ def write_labels(
     """Writes the raster block by block; returns the pixels of each code.
 
     Raises:
-        LabelError: The file is damaged or holds other geometries.
+        LabelError: The file is damaged or holds other geometries, or no polygon meets the grid.
         OutputError: The disk refuses.
     """
     blocks = list(_blocks(grid))
@@ -90,9 +93,14 @@ def write_labels(
                 raster.write(labels, 1, window=rasterio_window(block))
                 found, counts = np.unique(labels, return_counts=True)
                 pixels.update(dict(zip(found.tolist(), counts.tolist(), strict=True)))
-    except (RasterioError, OSError) as error:
+            pixels.pop(legend.nodata, None)
+            if not pixels:
+                raise LabelError(
+                    f"no pixel's centre lies in a polygon of {layer.path} that has a class; give "
+                    "a --like that the polygons meet, or a smaller --pixel-size"
+                )
+    except (*RASTERIO_ERRORS, OSError) as error:
         raise OutputError(f"cannot write {path}: {error}") from error
-    pixels.pop(legend.nodata, None)
     return dict(pixels)
 
 
@@ -133,6 +141,11 @@ def _projected(layer: PolygonLayer) -> CRS:
     if layer.crs.is_projected:
         own: CRS = layer.crs
         return own
-    west, south, east, north = transform_bounds(layer.crs, "EPSG:4326", *layer.bounds)
+    west, south, east, north = layer.bounds_in(CRS.from_epsg(4326))
+    if east - west > MOST_DEGREES:
+        raise ConfigError(
+            f"the polygons of {layer.path} lie between {west:.0f} and {east:.0f} degrees of "
+            "longitude, too far apart for the UTM zone of their middle; give --crs"
+        )
     zone = int(((west + east) / 2 + 180) // 6) % 60 + 1
     return CRS.from_epsg((32600 if south + north >= 0 else 32700) + zone)

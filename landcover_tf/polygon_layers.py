@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 from rasterio.crs import CRS
-from rasterio.errors import CRSError, RasterioError
+from rasterio.errors import CRSError
 from rasterio.warp import transform, transform_bounds
 
 from landcover_tf.errors import ConfigError, LabelError
+from landcover_tf.raster_windows import RASTERIO_ERRORS
 
 POLYGON_TYPES = (3, 6)
 """Polygon and MultiPolygon in shapely's numbering."""
@@ -46,7 +47,7 @@ class PolygonLayer:
         Raises:
             ConfigError: The extra is not installed.
             LabelError: The file cannot be read, or has no such layer or attribute, several
-                layers, or no CRS.
+                layers, no CRS, or coordinates that its CRS does not have.
         """
         try:
             import pyogrio
@@ -73,6 +74,9 @@ class PolygonLayer:
         west, south, east, north = bounds.tolist()
         self.bounds: Bounds = (west, south, east, north)
         self.crs = self._known_crs(info["crs"])
+        # A degree more, because outlines of the whole Earth are not exact.
+        if self.crs.is_geographic and (min(west, -east) < -361 or min(south, -north) < -91):
+            raise self._misplaced()
         self._indexed = bool(info["capabilities"]["fast_spatial_filter"])
 
     def value_counts(self) -> Mapping[Any, int]:
@@ -80,6 +84,20 @@ class PolygonLayer:
         columns = self._read(read_geometry=False)[1]
         counts = Counter(plain(value) for value in columns.tolist())
         return dict(sorted(counts.items(), key=lambda item: str(item[0])))
+
+    def bounds_in(self, crs: CRS) -> Bounds:
+        """Returns west, south, east and north of all features in another CRS.
+
+        Raises:
+            LabelError: They are not places of the layer's own CRS, or not of the other.
+        """
+        try:
+            west, south, east, north = transform_bounds(self.crs, crs, *self.bounds)
+        except RASTERIO_ERRORS as error:
+            raise self._misplaced() from error
+        if not np.isfinite([west, south, east, north]).all():
+            raise self._misplaced()
+        return west, south, east, north
 
     def within(self, bounds: Bounds, crs: CRS) -> Polygons:
         """Returns the features whose boxes meet an area, in that area's CRS.
@@ -89,11 +107,12 @@ class PolygonLayer:
             crs: Of the bounds and of the answer.
 
         Raises:
-            LabelError: A feature is a point or a line, or the file is damaged.
+            LabelError: A feature is a point or a line, has coordinates that its CRS does not, or
+                the file is damaged.
         """
         try:
             area = transform_bounds(crs, self.crs, *bounds)
-        except (CRSError, RasterioError):
+        except (CRSError, *RASTERIO_ERRORS):
             return Polygons(geometries=np.empty(0, object), values=np.empty(0, object))
         if self._indexed:
             found = self._decoded(*self._read(bbox=area))
@@ -149,8 +168,21 @@ class PolygonLayer:
             return np.stack([x, y], axis=1)
 
         flat = self._shapely.force_2d(geometries)
-        moved: np.ndarray = self._shapely.transform(self._shapely.segmentize(flat, longest), move)
+        try:
+            moved: np.ndarray = self._shapely.transform(
+                self._shapely.segmentize(flat, longest), move
+            )
+        except RASTERIO_ERRORS as error:
+            raise self._misplaced() from error
         return moved
+
+    def _misplaced(self) -> LabelError:
+        west, south, east, north = self.bounds
+        return LabelError(
+            f"the coordinates of {self.path}, {west:.9g} to {east:.9g} and {south:.9g} to "
+            f"{north:.9g}, do not fit its CRS {self.crs.to_string()}; give it the right one "
+            "(ogr2ogr -a_srs EPSG:n)"
+        )
 
     def _only_layer(self) -> str:
         names = [str(name) for name, _ in self._ask(self._pyogrio.list_layers)]

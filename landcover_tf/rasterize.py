@@ -65,8 +65,7 @@ def _program(config: RasterizeConfig) -> None:
     from landcover_tf.label_burning import grid_like, grid_over, write_labels
     from landcover_tf.polygon_layers import PolygonLayer
 
-    if config.output_raster.exists() and not config.overwrite:
-        raise OutputError(f"{config.output_raster} exists already; pass --overwrite to replace it")
+    _require_free(config)
     legend = load_legend(config.legend)
     layer = PolygonLayer(config.polygons, config.attribute, config.layer)
     codes = codes_of(layer.value_counts(), legend, config)
@@ -83,6 +82,19 @@ def _program(config: RasterizeConfig) -> None:
         f"{layer.count:,} polygons on {grid.height} x {grid.width} pixels; take them by "
         f"`landcover prepare --ground-truth {config.output_raster} --source-legend {config.legend}`"
     )
+
+
+def _require_free(config: RasterizeConfig) -> None:
+    """Refuses to write over what is read, and over any other file without --overwrite."""
+    output = config.output_raster
+    if not output.exists():
+        return
+    read = {"polygons": config.polygons, "like": config.like, "class-table": config.class_table}
+    for flag, path in read.items():
+        if path is not None and path.exists() and output.samefile(path):
+            raise OutputError(f"{output} would replace --{flag}; choose another --output-raster")
+    if not config.overwrite:
+        raise OutputError(f"{output} exists already; pass --overwrite to replace it")
 
 
 def codes_of(counts: Mapping[Any, int], legend: Legend, config: RasterizeConfig) -> dict[Any, int]:

@@ -202,6 +202,65 @@ def test_files_that_are_no_layer_of_polygons_are_told_in_a_sentence(
     assert not output.exists()
 
 
+def square(west: float, south: float, side: float = 0.1):
+    return shapely.box(west, south, west + side, south + side)
+
+
+@pytest.mark.parametrize(
+    ("box", "flags"),
+    [(SQUARE, ()), (SQUARE, ("--crs", UTM)), (square(20, 80, 10.5), ("--pixel-size", 1000))],
+    ids=["metres", "metres and --crs", "beyond the pole"],
+)
+def test_coordinates_that_the_crs_does_not_have_are_told(tmp_path, capsys, box, flags):
+    # GeoJSON without a member `crs` is in degrees.
+    path = write(tmp_path / "a.geojson", [(box, 20)], crs="EPSG:4326", driver="GeoJSON")
+    code, output = run(path, *flags)
+    told = capsys.readouterr().err
+    assert code == 2 and "a.geojson" in told and "do not fit its CRS EPSG:4326; give it the" in told
+    assert not output.exists()
+
+
+def test_polygons_that_no_pixel_meets_write_nothing(tmp_path, capsys):
+    path = write(tmp_path / "a.gpkg", [(SQUARE, 20)])
+    like = tmp_path / "like.tif"
+    with rasterio.open(
+        like, "w", driver="GTiff", width=9, height=9, count=1, dtype="uint8", crs=UTM,
+        transform=from_origin(0, 0, 10, 10),
+    ):  # fmt: skip
+        pass
+    code, output = run(path, "--like", like)
+    assert code == 2 and not output.exists()
+    assert "no pixel's centre lies in a polygon of" in capsys.readouterr().err
+
+
+def test_no_utm_zone_is_chosen_for_polygons_of_many(tmp_path, capsys):
+    far = [(square(15, 50), 10), (square(-100, 40), 10)]
+    path = write(tmp_path / "a.gpkg", far, crs="EPSG:4326")
+    code, output = run(path)
+    assert code == 2 and not output.exists()
+    assert "lie between -100 and 15 degrees of longitude" in capsys.readouterr().err
+    near = write(tmp_path / "b.gpkg", [(square(15, 50), 10), (square(0, 40), 10)], crs="EPSG:4326")
+    assert run(near, "--pixel-size", 5000)[0] == 0
+
+
+def test_what_is_read_is_never_written_over(tmp_path, capsys):
+    path = write(tmp_path / "a.gpkg", [(SQUARE, 20)])
+    _, like = run(path)
+    table = tmp_path / "table.csv"
+    table.write_text("value,code\n20,10\n")
+    (tmp_path / "link.tif").symlink_to(path)
+    for output, flags, named in (
+        (path, (), "polygons"),
+        (tmp_path / "link.tif", (), "polygons"),
+        (like, ("--like", like), "like"),
+        (table, ("--class-table", table), "class-table"),
+    ):
+        before = output.read_bytes()
+        assert run(path, "--output-raster", output, "--overwrite", *flags)[0] == 2
+        assert f"would replace --{named}; choose another" in capsys.readouterr().err
+        assert output.read_bytes() == before
+
+
 def test_an_attribute_that_is_not_there_names_those_that_are(tmp_path, capsys):
     path = write(tmp_path / "a.gpkg", [(SQUARE, "forests")])
     output = tmp_path / "a.tif"
