@@ -11,7 +11,8 @@ from landcover_tf.files import read_json, remove_leftovers, write_json
 from landcover_tf.sentinel2 import prepared, scene_inputs
 from landcover_tf.sentinel2.batch_checks import Candidate, check_all
 from landcover_tf.sentinel2.checks import Finding
-from landcover_tf.sentinel2.clouds import load_s2cloudless, parse_values
+from landcover_tf.sentinel2.cloud_rasters import parse_values
+from landcover_tf.sentinel2.clouds import load_s2cloudless
 from landcover_tf.sentinel2.preparation import prepare_product
 from landcover_tf.sentinel2.settings import Job, Options, Settings
 from landcover_tf.settings_changes import changes

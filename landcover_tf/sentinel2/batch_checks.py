@@ -11,7 +11,7 @@ from landcover_tf.files import read_json
 from landcover_tf.sentinel2 import prepared
 from landcover_tf.sentinel2.checks import Finding, check_cloud_mask, check_product
 from landcover_tf.sentinel2.cloud_choice import projects_shadows
-from landcover_tf.sentinel2.clouds import parse_values
+from landcover_tf.sentinel2.cloud_rasters import parse_values
 from landcover_tf.sentinel2.discovery import left_out, open_products, superseded
 from landcover_tf.sentinel2.label_checks import check_labels
 from landcover_tf.sentinel2.label_rasters import LabelRaster, find_label_rasters, rasters_of

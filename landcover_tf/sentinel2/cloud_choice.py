@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from landcover_tf.errors import RasterError
-from landcover_tf.sentinel2 import clouds, resample
+from landcover_tf.sentinel2 import cloud_rasters, clouds, resample
 from landcover_tf.sentinel2.clouds import CloudMask
 from landcover_tf.sentinel2.product import SafeProduct
 from landcover_tf.sentinel2.settings import Settings
@@ -15,7 +15,7 @@ from landcover_tf.validity import ValidityBit, has_bit
 def projects_shadows(settings: Settings) -> bool:
     """Returns whether the sun is needed: for shadows, where the source of clouds has none."""
     if settings.cloud_source == "mask":
-        values = clouds.parse_values(settings.cloud_mask_values)
+        values = cloud_rasters.parse_values(settings.cloud_mask_values)
         return settings.cloud_shadows and "shadow" not in values.values()
     return settings.cloud_shadows and settings.cloud_source != "none"
 
@@ -48,9 +48,9 @@ def choose_clouds(
         "none": CloudMask.none(coarse.height, coarse.width),
     }
     if settings.cloud_mask is not None:
-        values = clouds.parse_values(settings.cloud_mask_values)
-        path = clouds.mask_of(settings.cloud_mask, product)
-        found["mask"] = clouds.read_cloud_mask(path, product, values)
+        values = cloud_rasters.parse_values(settings.cloud_mask_values)
+        path = cloud_rasters.mask_of(settings.cloud_mask, product)
+        found["mask"] = cloud_rasters.read_cloud_mask(path, product, values)
     if settings.cloud_source == "s2cloudless":
         nodata = has_bit(validity, ValidityBit.NODATA).astype(np.float32)
         found["s2cloudless"] = clouds.detect_s2cloudless(

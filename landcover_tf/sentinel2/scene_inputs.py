@@ -10,7 +10,7 @@ from landcover_tf.crosswalk import load_crosswalk
 from landcover_tf.errors import LabelError, RasterError
 from landcover_tf.files import sha256_of
 from landcover_tf.raster_windows import opened
-from landcover_tf.sentinel2.clouds import mask_of
+from landcover_tf.sentinel2.cloud_rasters import mask_of
 from landcover_tf.sentinel2.label_rasters import LabelRaster
 from landcover_tf.sentinel2.product import SafeProduct
 from landcover_tf.sentinel2.settings import Settings
