@@ -7,14 +7,12 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from landcover_tf.bands import BAND_NAMES
 from landcover_tf.errors import ModelError
 from landcover_tf.files import sha256_of
-from landcover_tf.model_info import ModelSpec
-from landcover_tf.models import pretrained
 from landcover_tf.models.resnet import ARCHITECTURES
 from landcover_tf.models.unet import encoder_layer_names, encoder_stages
-from landcover_tf.models.weight_files import SUFFIXES, Tensors, read_tensors, torch_name
+from landcover_tf.models.weight_files import Tensors, read_tensors, torch_name
+from landcover_tf.models.weight_origins import Origin, find_origin
 
 NORMALIZATION = ("weight", "bias", "running_mean", "running_var")
 """PyTorch's names of gamma, beta, moving mean and moving variance."""
@@ -47,22 +45,6 @@ class LoadedWeights:
         if self.unused_bands:
             parts.append(f"filters of {', '.join(self.unused_bands)} unused")
         return "; ".join(parts)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Origin:
-    """Where weights come from and what input they expect: (f(reflectance) - mean) / std."""
-
-    path: Path
-    url: str = ""
-    license: str = ""
-    bands: tuple[str, ...] | None = None
-    """None: decided by the number of channels."""
-    expected: tuple[tuple[float, ...], tuple[float, ...]] | None = None
-    """Mean and std of each band, or None where the weights expect what the model's own
-    normalizer gives."""
-    log_offset: float | None = None
-    """f(r) is log(r + log_offset), or r where this is None."""
 
 
 def load_encoder_weights(
@@ -104,12 +86,10 @@ def load_encoder_weights(
     if source == "none":
         return None
     encoder = encoder_of(model)
-    origin = _origin(source, encoder, cache_folder)
+    origin = find_origin(source, encoder, cache_folder)
     tensors = dict(read_tensors(origin.path))
     _check_tensors(model, tensors, origin.path, encoder)
-    bands = origin.bands or _bands_of_channels(
-        tensors["conv1.weight"].shape[1], band_names, origin.path
-    )
+    bands = origin.bands_of(tensors["conv1.weight"].shape[1], band_names)
     kernel = adapt_first_kernel(tensors["conv1.weight"], bands, band_names, str(origin.path))
     if origin.expected:
         _check_logarithm(model, origin)
@@ -181,52 +161,6 @@ def encoder_of(model: keras.Model) -> str:
     raise ModelError(f"the encoder of {model.name!r} has unknown depth {blocks}")
 
 
-def _origin(source: str, encoder: str, cache_folder: Path | None) -> _Origin:
-    if not source.endswith(SUFFIXES):
-        weights = pretrained.find(source, encoder)
-        return _published(weights, pretrained.fetch(weights, cache_folder))
-    path = Path(source)
-    for weights in pretrained.PRETRAINED:
-        if path.name == weights.file_name and path.is_file():
-            pretrained.check_hash(weights, path)
-            return _published(weights, path)
-    spec_path = path.with_name("model_spec.json")
-    if not (path.name.endswith(".weights.h5") and spec_path.is_file()):
-        return _Origin(path=path)
-    spec = ModelSpec.load(spec_path)
-    return _Origin(
-        path=path,
-        bands=spec.band_names,
-        expected=(spec.normalizer.shift, tuple(1 / f for f in spec.normalizer.factor)),
-        log_offset=spec.normalizer.log_offset,
-    )
-
-
-def _published(weights: pretrained.PretrainedWeights, path: Path) -> _Origin:
-    return _Origin(
-        path=path,
-        url=weights.url,
-        license=weights.license,
-        bands=weights.bands,
-        expected=(weights.mean, weights.std),
-    )
-
-
-def _bands_of_channels(channels: int, band_names: Sequence[str], path: Path) -> tuple[str, ...]:
-    rgb = ("B04", "B03", "B02")
-    if channels == len(BAND_NAMES) and set(band_names) & set(BAND_NAMES):
-        return BAND_NAMES
-    if channels == 3 and (len(band_names) != 3 or set(band_names) == set(rgb)):
-        return rgb
-    if channels == len(band_names):
-        return tuple(band_names)
-    raise ModelError(
-        f"{path} is for {channels} bands without names, the model has {len(band_names)}: "
-        f"{', '.join(band_names)}; expected 13 (Sentinel-2 order), 3 (red, green, blue) or as "
-        "many as the model"
-    )
-
-
 def _per_band(
     values: Sequence[float], bands: Sequence[str], band_names: Sequence[str]
 ) -> np.ndarray:
@@ -235,7 +169,7 @@ def _per_band(
     return np.array([known.get(band, np.mean(values)) for band in band_names])
 
 
-def _check_logarithm(model: keras.Model, origin: _Origin) -> None:
+def _check_logarithm(model: keras.Model, origin: Origin) -> None:
     found = model.get_layer("normalizer").log_offset
     if found != origin.log_offset:
         words = [
