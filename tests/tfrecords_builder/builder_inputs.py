@@ -8,6 +8,9 @@ import numpy as np
 import rasterio
 from rasterio.transform import from_origin
 
+from landcover_tf.dataset_info import ProductInfo
+from tfrecords_builder.sources import Source
+
 CODES = np.array([10, 20, 30, 40, 60], np.uint8)
 BANDS = ("B02", "B03", "B04", "B08")
 
@@ -35,6 +38,17 @@ def write_raster(path: Path, values: np.ndarray, **profile) -> Path:
             raster.scales = (scaling[0],) * len(values)
             raster.offsets = (scaling[1],) * len(values)
     return path
+
+
+def write_source(folder, image, label, *, validity=None, image_profile=None, label_profile=None):
+    """Writes the rasters of one source and returns it."""
+    return Source(
+        id="x",
+        image=write_raster(folder / "x.tif", image, **(image_profile or {})),
+        label=write_raster(folder / "l.tif", label, **(label_profile or {})),
+        validity=None if validity is None else write_raster(folder / "v.tif", validity),
+        product=ProductInfo(id="x", path="x.tif"),
+    )
 
 
 def write_pairs(folder: Path, *, scenes: int = 3, size: int = 200, seed: int = 0) -> Path:

@@ -3,8 +3,9 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
-from builder_inputs import arguments, write_pairs
+from builder_inputs import arguments, write_pairs, write_source
 
 
 @pytest.fixture(scope="session")
@@ -27,3 +28,12 @@ def built(pairs, tmp_path_factory) -> Path:
 def writable(built, tmp_path) -> Path:
     """A copy of the built dataset to damage."""
     return Path(shutil.copytree(built, tmp_path / "dataset"))
+
+
+@pytest.fixture(scope="session")
+def small_source(tmp_path_factory):
+    """A source of 5 x 7 pixels, 2 unnamed int16 bands, and its image, [bands, height, width]."""
+    image = np.arange(70, dtype=np.int16).reshape(2, 5, 7)
+    return write_source(
+        tmp_path_factory.mktemp("small"), image, np.full((5, 7), 10, np.uint8)
+    ), image
