@@ -14,7 +14,8 @@ def write_random_dataset(folder: Path, *, patches: int, patch_size: int) -> None
     """Writes shards of random patches of 13 bands, of the shape and size that real ones have."""
     from landcover_tf.band_statistics import BandStatistics
     from landcover_tf.bands import BAND_NAMES
-    from landcover_tf.dataset_info import BandInfo, DatasetInfo, ShardInfo, SplitInfo
+    from landcover_tf.dataset_info import BandInfo, DatasetInfo
+    from landcover_tf.dataset_shards import ShardInfo, SplitInfo
     from landcover_tf.files import sha256_of
     from landcover_tf.grid import PatchGrid, Window
     from landcover_tf.legend import load_legend

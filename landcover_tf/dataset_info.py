@@ -2,8 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,13 +10,12 @@ from typing import Any
 import numpy as np
 
 from landcover_tf.band_statistics import BandStatistics
+from landcover_tf.dataset_shards import ShardInfo, SplitInfo, find_problems
 from landcover_tf.errors import ConfigError, DatasetError
-from landcover_tf.executors import usable_cores
 from landcover_tf.files import KnownHashes, write_json
 from landcover_tf.grid import PatchGrid
-from landcover_tf.legend import Legend, code_fractions
+from landcover_tf.legend import Legend
 from landcover_tf.normalizer import Normalizer
-from landcover_tf.progress import progress
 from landcover_tf.upsampling import Upsampling
 from landcover_tf.validity import usable
 
@@ -51,41 +49,6 @@ class FeatureInfo:
     """NumPy name of the values' type, or `utf-8`."""
     shape: tuple[int, ...]
     meaning: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class ShardInfo:
-    """One TFRecord file."""
-
-    file: str
-    """Name relative to the dataset folder."""
-    records: int
-    bytes: int
-    sha256: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class SplitInfo:
-    """The shards of one split."""
-
-    shards: tuple[ShardInfo, ...]
-    class_pixels: Mapping[int, int] = field(default_factory=dict)
-    """Usable, labelled pixels of each legend code, each counted once."""
-
-    @property
-    def records(self) -> int:
-        """Number of patches."""
-        return sum(shard.records for shard in self.shards)
-
-    @property
-    def labelled_pixels(self) -> int:
-        """Number of usable pixels with a label; those of overlaps count once."""
-        return sum(self.class_pixels.values())
-
-    @property
-    def class_fractions(self) -> dict[int, float]:
-        """Share of each legend code that occurs in the labelled pixels."""
-        return code_fractions(self.class_pixels)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -238,13 +201,7 @@ class DatasetInfo:
         """
         names = self.splits if splits is None else splits
         shards = [shard for name in names for shard in self.splits[name].shards]
-        sha256_of = (hashes or KnownHashes()).sha256_of if checksums else None
-        # In threads, because one core hashes slower than many disks read.
-        with ThreadPoolExecutor(usable_cores()) as pool:
-            found = pool.map(lambda shard: _problem(shard, Path(folder), sha256_of), shards)
-            if checksums:
-                found = progress(found, label="checking shards", total=len(shards), unit="shard")
-            problems = [problem for problem in found if problem]
+        problems = find_problems(shards, Path(folder), checksums=checksums, hashes=hashes)
         if problems:
             raise DatasetError(
                 f"dataset {folder} is damaged: {'; '.join(problems)}; copy or build it again"
@@ -362,14 +319,3 @@ class DatasetInfo:
             ),
             validity_bits=values.get("validity_bits", {}),
         )
-
-
-def _problem(shard: ShardInfo, folder: Path, sha256_of: Callable[[Path], str] | None) -> str | None:
-    path = folder / shard.file
-    if not path.is_file():
-        return f"{shard.file} is missing"
-    if path.stat().st_size != shard.bytes:
-        return f"{shard.file} has {path.stat().st_size} bytes instead of {shard.bytes}"
-    if sha256_of is not None and sha256_of(path) != shard.sha256:
-        return f"{shard.file} differs from its SHA-256"
-    return None

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from landcover_tf.cli import write_config
-from landcover_tf.dataset_info import DatasetInfo, SplitInfo
+from landcover_tf.dataset_info import DatasetInfo
+from landcover_tf.dataset_shards import SplitInfo
 from landcover_tf.errors import DatasetError, LabelError, RasterError
 from landcover_tf.executors import executor, run_jobs, usable_cores
 from landcover_tf.files import atomic_path, no_empty_folder

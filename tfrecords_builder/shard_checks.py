@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from landcover_tf.dataset_info import DatasetInfo, ShardInfo
+from landcover_tf.dataset_info import DatasetInfo
+from landcover_tf.dataset_shards import ShardInfo
 from landcover_tf.errors import DatasetError
 from landcover_tf.legend import code_counts
 from landcover_tf.records import Patch, decode

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from landcover_tf.band_statistics import BandStatistics
-from landcover_tf.dataset_info import BandInfo, DatasetInfo, ShardInfo, SplitInfo
+from landcover_tf.dataset_info import BandInfo, DatasetInfo
+from landcover_tf.dataset_shards import ShardInfo, SplitInfo
 from landcover_tf.files import sha256_of
 from landcover_tf.grid import PatchGrid, Window
 from landcover_tf.legend import LandCoverClass, Legend

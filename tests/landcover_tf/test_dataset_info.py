@@ -5,13 +5,8 @@ import numpy as np
 import pytest
 
 from landcover_tf.band_statistics import BandStatistics
-from landcover_tf.dataset_info import (
-    BandInfo,
-    DatasetInfo,
-    ProductInfo,
-    ShardInfo,
-    SplitInfo,
-)
+from landcover_tf.dataset_info import BandInfo, DatasetInfo, ProductInfo
+from landcover_tf.dataset_shards import ShardInfo, SplitInfo
 from landcover_tf.errors import DatasetError, ModelError
 from landcover_tf.files import sha256_of
 from landcover_tf.grid import PatchGrid

@@ -12,7 +12,8 @@ import tensorflow as tf
 from landcover_tf import export
 from landcover_tf.band_statistics import BandStatistics
 from landcover_tf.bands import BAND_NAMES
-from landcover_tf.dataset_info import BandInfo, DatasetInfo, SplitInfo
+from landcover_tf.dataset_info import BandInfo, DatasetInfo
+from landcover_tf.dataset_shards import SplitInfo
 from landcover_tf.files import sha256_of, write_json
 from landcover_tf.grid import PatchGrid
 from landcover_tf.legend import load_legend

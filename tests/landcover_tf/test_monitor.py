@@ -19,7 +19,8 @@ from landcover_tf.accuracy.drift import (
 )
 from landcover_tf.accuracy.request_log import LoggedModel, append_map, read_log
 from landcover_tf.band_statistics import BandStatistics
-from landcover_tf.dataset_info import BandInfo, DatasetInfo, ShardInfo, SplitInfo
+from landcover_tf.dataset_info import BandInfo, DatasetInfo
+from landcover_tf.dataset_shards import ShardInfo, SplitInfo
 from landcover_tf.errors import DatasetError
 from landcover_tf.grid import PatchGrid
 from landcover_tf.legend import load_legend

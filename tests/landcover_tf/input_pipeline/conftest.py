@@ -8,7 +8,8 @@ import pytest
 from fakes.small_dataset import BANDS, LEGEND, write_shards
 
 from landcover_tf.band_statistics import BandStatistics
-from landcover_tf.dataset_info import BandInfo, DatasetInfo, SplitInfo
+from landcover_tf.dataset_info import BandInfo, DatasetInfo
+from landcover_tf.dataset_shards import SplitInfo
 from landcover_tf.grid import PatchGrid, Window
 from landcover_tf.normalizer import Normalizer
 from landcover_tf.patch_index import PatchEntry, write_index
