@@ -8,38 +8,21 @@ import argparse
 import contextlib
 import dataclasses
 import io
-import json
 import os
 import shlex
 import signal
 import sys
-import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
 import tyro
 
+from landcover_tf.config_files import flag_of, flags_of_file, flags_of_values, former_names
 from landcover_tf.errors import ConfigError, LandCoverError
-from landcover_tf.files import write_json
 
 Config = TypeVar("Config")
-
-# What programs find, beside the settings that they were run with.
-SETTINGS_BESIDE = {
-    "run.json": "config.json",
-    "scores.json": "config.json",
-    "dataset.json": "config.json",
-    "design.json": "assess_design.json",
-    "estimate.json": "assess_estimate.json",
-    "compare.json": "assess_compare.json",
-    "checks.json": "prepare.json",
-}
-"""By the name of a result file, that of the file in its folder which `--config` takes."""
-
-INPUT_STAMP = "input_stamp"
-"""Key beside the settings of a map, no setting: tells its input from one that was changed since."""
 
 
 def run(
@@ -87,7 +70,7 @@ def command(prog: str, argv: list[str] | None) -> str:
 
 def print_next(program: str, **flags: str | Path) -> None:
     """Prints the command that usually follows on a program's own output."""
-    words = [f"--{name.replace('_', '-')} {shlex.quote(str(v))}" for name, v in flags.items()]
+    words = [f"{flag_of(name)} {shlex.quote(str(v))}" for name, v in flags.items()]
     print(f"next: landcover {' '.join([program, *words])}")
 
 
@@ -148,42 +131,6 @@ def _is_complete(config_class: type[Any], flags: list[str]) -> bool:
     return True
 
 
-def flags_of_file(path: Path, config_class: type[Any]) -> list[str]:
-    """Returns the flags that a TOML or JSON config file stands for.
-
-    Raises:
-        ConfigError: The file is missing, malformed, or has a key that is not a field.
-    """
-    try:
-        text = path.read_text()
-        table = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
-    except OSError as error:
-        raise ConfigError(f"cannot read config {path}: {error.strerror or error}") from error
-    except ValueError as error:
-        raise ConfigError(f"config {path} is malformed: {error}") from error
-    if not isinstance(table, dict):
-        raise ConfigError(f"config {path} is malformed: expected keys with values at its top level")
-    fields = {f.name: f for f in dataclasses.fields(config_class)}
-    flags: list[str] = []
-    for key, value in current_names(_flat(table), config_class).items():
-        if key == INPUT_STAMP:
-            continue
-        name = key.replace("-", "_")
-        if name not in fields and path.name in SETTINGS_BESIDE:
-            raise ConfigError(
-                f"{path} holds results and no settings; give --config "
-                f"{path.with_name(SETTINGS_BESIDE[path.name])}"
-            )
-        if name not in fields:
-            raise ConfigError(
-                f"config {path} has unknown key {key!r}; expected one of "
-                f"{', '.join(sorted(fields))}"
-            )
-        _require_value(config_class, name, value, f"config {path}")
-        flags += _flags(f"--{_dashed(name)}", value)
-    return flags
-
-
 def from_dict(config_class: type[Config], values: dict[str, Any], where: str) -> Config:
     """Returns a config from plain values, checked as flags are.
 
@@ -199,10 +146,7 @@ def from_dict(config_class: type[Config], values: dict[str, Any], where: str) ->
     unknown = values.keys() - {f.name for f in fields}
     if unknown:
         raise ConfigError(f"{where}: unknown {', '.join(sorted(unknown))}")
-    for name, value in values.items():
-        _require_value(config_class, name, value, where)
-    flags = [flag for name, value in values.items() for flag in _flags(f"--{_dashed(name)}", value)]
-    return _of_flags(config_class, flags, where)
+    return _of_flags(config_class, flags_of_values(config_class, values, where), where)
 
 
 def from_file(config_class: type[Config], path: Path) -> Config:
@@ -218,36 +162,6 @@ def from_file(config_class: type[Config], path: Path) -> Config:
         if str(error).startswith(where):
             raise
         raise ConfigError(f"{where}: {error}") from error
-
-
-def current_names(values: Mapping[str, Any], config_class: type[Any]) -> dict[str, Any]:
-    """Returns settings, as an earlier version may have written them, by the names of today.
-
-    Args:
-        values: By the name of a field or of a flag.
-        config_class: Its `FORMER_NAMES`, if it has them, are those of fields before.
-    """
-    former = _former_names(config_class)
-    return {former.get(name.replace("-", "_"), name): value for name, value in values.items()}
-
-
-def config_dict(config: Any) -> dict[str, Any]:
-    """Returns a config as plain JSON values, which `--config` accepts back."""
-    return {f.name: _plain(getattr(config, f.name)) for f in dataclasses.fields(config)}
-
-
-def default_dict(config_class: type[Any]) -> dict[str, Any]:
-    """Returns the defaults of a config as plain JSON values, without the fields that have none."""
-    fields = dataclasses.fields(config_class)
-    return {f.name: _plain(f.default) for f in fields if f.default is not dataclasses.MISSING}
-
-
-def write_config(config: Any, path: str | Path) -> None:
-    """Writes a config beside a program's output; `--config` on that file repeats the run.
-
-    Its paths are as they were given: relative ones hold in the folder of the run only.
-    """
-    write_json(path, config_dict(config))
 
 
 def _without_flags(config_class: type[Any], flags: list[str]) -> list[str]:
@@ -268,22 +182,17 @@ def _without_flags(config_class: type[Any], flags: list[str]) -> list[str]:
     return first + others
 
 
-def _former_names(config_class: type[Any]) -> Mapping[str, str]:
-    names: Mapping[str, str] = getattr(config_class, "FORMER_NAMES", {})
-    return names
-
-
 def _current_flag(word: str, config_class: type[Any]) -> str:
     """Returns a word of a command line, a flag's former name replaced by that of today."""
     name, equals, value = word.partition("=")
-    now = _former_names(config_class).get(name[2:].replace("-", "_"))
-    return f"--{_dashed(now)}{equals}{value}" if now and name.startswith("--") else word
+    now = former_names(config_class).get(name[2:].replace("-", "_"))
+    return f"{flag_of(now)}{equals}{value}" if now and name.startswith("--") else word
 
 
 def _positional_flags(config_class: type[Any]) -> set[str]:
     hints = get_type_hints(config_class, include_extras=True)
     return {
-        f"--{_dashed(name)}"
+        flag_of(name)
         for name, hint in hints.items()
         if tyro.conf.Positional in getattr(hint, "__metadata__", ())
     }
@@ -306,41 +215,3 @@ def _sentence(message: str) -> str:
         if line and not line.startswith(("Parsing error", "For full help")):
             words.append(line)
     return " ".join(words)
-
-
-def _dashed(name: str) -> str:
-    return name.replace("_", "-")
-
-
-def _flat(table: dict[str, Any]) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in table.items():
-        flat |= _flat(value) if isinstance(value, dict) else {key: value}
-    return flat
-
-
-def _require_value(config_class: type[Any], name: str, value: Any, where: str) -> None:
-    """Raises ConfigError for None, JSON's null, where a field must have a value."""
-    if value is None and type(None) not in get_args(get_type_hints(config_class)[name]):
-        raise ConfigError(
-            f"{where} has null for {name!r}, which needs a value; give one, or leave the key out "
-            "for the flag or the default"
-        )
-
-
-def _flags(flag: str, value: Any) -> list[str]:
-    if value is None:
-        return [flag, "None"]
-    if isinstance(value, bool):
-        return [flag if value else flag.replace("--", "--no-", 1)]
-    if isinstance(value, list | tuple):
-        return [flag, *map(str, value)]
-    return [flag, str(value)]
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Path):
-        return str(value)
-    if isinstance(value, tuple | list):
-        return [_plain(v) for v in value]
-    return value

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from landcover_tf import cli, flag_ranges
+from landcover_tf import cli, config_files, flag_ranges
 from landcover_tf.config_parts import part
 from landcover_tf.errors import ConfigError
 from landcover_tf.files import require_writable
@@ -81,7 +81,7 @@ def _program(config: EvaluateConfig) -> None:
     settings = part(Settings, config, baseline=baseline)
     with explained(folder, memory_advice="lower --batch-size"):
         text = evaluate_run(run, folder, settings)
-    cli.write_config(config, run.evaluation(config.split) / "config.json")
+    config_files.write_config(config, run.evaluation(config.split) / "config.json")
     print(f"{text}\n\nwrote {run.evaluation(config.split)}")
     cli.print_next("export", run_dir=config.run_dir, output_dir="export")
 

@@ -6,7 +6,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from landcover_tf import cli, flag_ranges
+from landcover_tf import cli, config_files, flag_ranges
 from landcover_tf.errors import ConfigError
 from landcover_tf.files import read_json, write_json
 
@@ -173,7 +173,7 @@ def _download(
         print(path or f"{name}: open sea, no file")
         if path:
             _add_source(listing, {"worldcover": name, "from": maps.address(name)})
-    cli.write_config(config, config.output_dir / "fetch.json")
+    config_files.write_config(config, config.output_dir / "fetch.json")
 
 
 def _add_source(listing: Path, source: dict[str, object]) -> None:

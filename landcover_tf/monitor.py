@@ -5,7 +5,7 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from landcover_tf import cli, flag_ranges
+from landcover_tf import cli, config_files, flag_ranges
 from landcover_tf.accuracy.drift import Distribution, Drift, compare
 from landcover_tf.accuracy.request_log import LoggedModel, Served, read_log
 from landcover_tf.band_statistics import BandStatistics
@@ -181,7 +181,7 @@ def _result(
 ) -> dict[str, object]:
     return {
         "schema_version": SCHEMA_VERSION,
-        "config": cli.config_dict(config),
+        "config": config_files.config_dict(config),
         "reference": reference.name,
         "models": sorted({model.name for model in served.models}),
         "warnings": _warnings(served),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from landcover_tf import cli, flag_ranges
+from landcover_tf import cli, config_files, flag_ranges
 from landcover_tf.config_parts import part
 from landcover_tf.errors import ConfigError
 from landcover_tf.upsampling import Resampling, Sharpening
@@ -88,7 +88,7 @@ def _prepare(config: PrepareConfig) -> int:
         config.output_dir,
         part(Settings, config),
         part(Options, config),
-        begin=lambda: cli.write_config(config, config.output_dir / "prepare.json"),
+        begin=lambda: config_files.write_config(config, config.output_dir / "prepare.json"),
     )
     if code == 0 and not config.check_only:
         if config.ground_truth:

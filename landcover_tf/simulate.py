@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from landcover_tf import cli, flag_ranges
+from landcover_tf import cli, config_files, flag_ranges
 from landcover_tf.errors import ConfigError
 
 TILES = ("34SEH", "34SFH", "34SEG", "34SFG", "34SEJ", "34SFJ", "34SGH", "34SGG")
@@ -73,7 +73,7 @@ def _program(config: SimulateConfig) -> None:
         except ValueError as error:
             raise ConfigError(str(error)) from error
         print(f"{product.path}\n{product.label_path}")
-    cli.write_config(config, config.output_dir / "simulate.json")
+    config_files.write_config(config, config.output_dir / "simulate.json")
 
 
 if __name__ == "__main__":

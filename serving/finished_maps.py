@@ -8,7 +8,7 @@ from typing import Any
 import rasterio
 from rasterio.errors import RasterioIOError
 
-from landcover_tf import cli
+from landcover_tf.config_files import INPUT_STAMP, config_dict, current_names
 from landcover_tf.files import beside, read_json
 from serving.bands_on_disk import BandStore
 from serving.config import PredictConfig
@@ -105,7 +105,7 @@ def _is_current(scene: ScenePrediction, config: PredictConfig, began: float | No
 
 def record_of(scene: ScenePrediction, config: PredictConfig) -> dict[str, Any]:
     """Returns what stands beside a scene's map: the config that makes it, and of which input."""
-    return cli.config_dict(own_config(scene, config)) | {cli.INPUT_STAMP: scene.input_stamp}
+    return config_dict(own_config(scene, config)) | {INPUT_STAMP: scene.input_stamp}
 
 
 def own_config(scene: ScenePrediction, config: PredictConfig) -> PredictConfig:
@@ -164,8 +164,8 @@ def _is_of_these_settings(
         return False
     if config.overwrite and (began is None or record.stat().st_mtime < began):
         return False
-    found = cli.current_names(read_json(record), PredictConfig)
-    wanted = cli.config_dict(config)
+    found = current_names(read_json(record), PredictConfig)
+    wanted = config_dict(config)
     free = (*NOT_IN_THE_MAP, *whatever)
     return all(found.get(key) == wanted[key] for key in wanted if key not in free)
 
@@ -173,7 +173,7 @@ def _is_of_these_settings(
 def _is_of_this_input(scene: ScenePrediction) -> bool:
     """Returns whether the scene's files are still those that the map which is there was made of."""
     record = beside(scene.map_path, RECORD)
-    known = read_json(record).get(cli.INPUT_STAMP)
+    known = read_json(record).get(INPUT_STAMP)
     if known is None:  # Of an earlier version: what is younger than the map was changed.
         return scene.source.path.stat().st_mtime <= record.stat().st_mtime
     return bool(known == scene.input_stamp)

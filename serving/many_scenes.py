@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from heapq import nlargest
 from pathlib import Path
 
-from landcover_tf import cli
+from landcover_tf import config_files
 from landcover_tf.errors import ProductError, RasterError
 from landcover_tf.executors import executor, places
 from landcover_tf.files import require_space
@@ -167,7 +167,7 @@ def _make_maps(
                 _finish_all(computed, config, failures)
         failures.report()
         if config.mosaic:
-            maps, record = [scene.map_path for scene in scenes], cli.config_dict(config)
+            maps, record = [scene.map_path for scene in scenes], config_files.config_dict(config)
             legend = scenes[0].legend
             print_result(merge(maps, legend, config.output_map, options.outputs, record))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from landcover_tf import flag_ranges
-from landcover_tf.cli import config_dict
+from landcover_tf.config_files import config_dict
 from landcover_tf.errors import ConfigError
 from landcover_tf.grid import PatchGrid
 from landcover_tf.normalizer import NormalizerKind

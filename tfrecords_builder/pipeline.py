@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from landcover_tf.cli import write_config
+from landcover_tf.config_files import write_config
 from landcover_tf.dataset_info import DatasetInfo
 from landcover_tf.dataset_shards import SplitInfo
 from landcover_tf.errors import DatasetError, LabelError, RasterError

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from landcover_tf import cli, flag_ranges
+from landcover_tf.config_files import write_config
 from landcover_tf.errors import ConfigError, RunError
 from landcover_tf.files import read_json
 from tuning.stopping import obeyed
@@ -84,7 +85,7 @@ def _program(config: TuneConfig) -> int:
         print(f"continuing the search in {config.output_dir}", flush=True)
     written = config.output_dir / "config.json"
     if not (is_distributed() and written.is_file()):
-        cli.write_config(config, written)  # Of the whole search, not of one of its processes.
+        write_config(config, written)  # Of the whole search, not of one of its processes.
     try:
         _search(search, config)
         return 0 if is_worker() else _finish(search, config)

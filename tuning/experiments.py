@@ -9,7 +9,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-from landcover_tf import cli, flag_ranges
+from landcover_tf import cli, config_files, flag_ranges
 from landcover_tf.dataset_info import DatasetInfo
 from landcover_tf.errors import ConfigError, RunError
 from landcover_tf.files import read_json, write_json
@@ -141,7 +141,7 @@ def _claim(config: ExperimentsConfig) -> None:
     elif present_name(read_json(marker).get("objective")) != config.objective:
         raise ConfigError(f"the experiments in {output} were judged by another --objective")
     _check_ranked(config)
-    cli.write_config(config, marker)
+    config_files.write_config(config, marker)
     write_json(output / LIST_NAME, read_json(config.experiments))
 
 

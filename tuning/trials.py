@@ -17,7 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
-from landcover_tf import cli, locks
+from landcover_tf import config_files, locks
 from landcover_tf.errors import LandCoverError, OutputError, RunError
 from landcover_tf.files import atomic_path, read_json, write_json
 from landcover_tf.run_folder import RunFolder
@@ -160,7 +160,7 @@ def run_trial(
     """
     folder.mkdir(parents=True, exist_ok=True)
     record = TrialRecord(id=folder.name, settings=dict(settings), status="failed")
-    cli.write_config(config, folder / "config.json")
+    config_files.write_config(config, folder / "config.json")
     run = RunFolder(config.output_dir)
     known = folder.parent / run.shard_hashes.name
     with _alone(folder) as lock:

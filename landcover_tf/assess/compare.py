@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from landcover_tf import cli, flag_ranges
+from landcover_tf import config_files, flag_ranges
 from landcover_tf.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def compare_maps(config: CompareConfig) -> None:
     values["reference_legend_assumed"] = chosen.assumed
     values["unknown_reference_codes"] = {str(c): n for c, n in sorted(unknown.items())}
     path = write_assessment(folder, values)
-    cli.write_config(config, folder / "assess_compare.json")
+    config_files.write_config(config, folder / "assess_compare.json")
     print("\n".join(sentences(values)))
     print(f"comparison: {path.with_name('report.md')}")
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from landcover_tf import cli, flag_ranges
+from landcover_tf import cli, config_files, flag_ranges
 from landcover_tf.config_parts import part
 from landcover_tf.errors import ConfigError
 
@@ -69,7 +69,7 @@ def draw_points(config: DesignConfig) -> None:
         config.output_dir,
         part(Request, config, target_se=None if config.samples else config.target_se),
     )
-    cli.write_config(config, config.output_dir / "assess_design.json")
+    config_files.write_config(config, config.output_dir / "assess_design.json")
     if class_map.legend_assumed:
         print(
             f"the tags of {config.map} name no legend, so it is read as {class_map.legend.name}; "

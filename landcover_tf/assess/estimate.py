@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from landcover_tf import cli, flag_ranges
+from landcover_tf import config_files, flag_ranges
 from landcover_tf.config_parts import part
 from landcover_tf.errors import ConfigError
 
@@ -93,6 +93,6 @@ def estimate_accuracy(config: EstimateConfig) -> None:
     )
     folder = config.output_dir or config.reference.parent / "assessment"
     path = write_assessment(folder, values)
-    cli.write_config(config, folder / "assess_estimate.json")
+    config_files.write_config(config, folder / "assess_estimate.json")
     print("\n".join(sentences(values)))
     print(f"assessment: {path.with_name('report.md')}")

@@ -3,7 +3,7 @@
 import os
 from dataclasses import dataclass
 
-from landcover_tf import cli
+from landcover_tf.config_files import config_dict, default_dict, write_config
 from landcover_tf.dataset_info import DatasetInfo
 from landcover_tf.errors import ConfigError, DatasetError, OutputError, RunError
 from landcover_tf.files import write_json
@@ -50,8 +50,8 @@ def check(config: TrainConfig) -> Preflight:
 
 def write_settings(config: TrainConfig, found: Preflight) -> None:
     """Writes what tells this run from another into its folder, for the next `check`."""
-    cli.write_config(config, found.run.config)
-    cli.write_config(found.augmentation, found.run.augmentation)
+    write_config(config, found.run.config)
+    write_config(found.augmentation, found.run.augmentation)
     write_json(found.run.dataset, found.info.to_dict())
 
 
@@ -111,13 +111,13 @@ def _check_same_run(
     config: TrainConfig, info: DatasetInfo, augmentation: AugmentationSettings, run: RunFolder
 ) -> None:
     # A setting that a newer version added had its default before.
-    before = cli.default_dict(TrainConfig) | run.read_config()
-    now = cli.config_dict(config)
+    before = default_dict(TrainConfig) | run.read_config()
+    now = config_dict(config)
     augmented = run.read_augmentation()
     if augmented is not None:
-        augmented = cli.default_dict(AugmentationSettings) | augmented
+        augmented = default_dict(AugmentationSettings) | augmented
         # What a file says counts, not its name: it may have been moved, or edited.
-        before["augmentation"], now["augmentation"] = augmented, cli.config_dict(augmentation)
+        before["augmentation"], now["augmentation"] = augmented, config_dict(augmentation)
     different = changes(before, now, free=FREE_FIELDS)
     if different:
         raise RunError(

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from landcover_tf import cli, locks, provenance
+from landcover_tf import config_files, locks, provenance
 from landcover_tf.distributed import Devices, choose_devices
 from landcover_tf.errors import OutputError, RunError
 from landcover_tf.figures import save_figure
@@ -200,7 +200,7 @@ class Session:
         log = TensorBoardLog(
             self.found.run.tensorboard, info.legend, info.band_names, info.usual_range
         )
-        log.settings(cli.config_dict(self.config))
+        log.settings(config_files.config_dict(self.config))
         return log
 
     def _record(self, progress: Progress, *, complete: bool, seconds: float) -> None:
@@ -238,7 +238,7 @@ class Session:
         built, devices = self.built, self.devices
         return {
             "status": FINISHED if complete else "interrupted",
-            "config": cli.config_dict(self.config),
+            "config": config_files.config_dict(self.config),
             "dataset": self.found.info.name,
             "data_hash": self.found.info.data_hash,
             "encoder_weights": built.encoder_weights,

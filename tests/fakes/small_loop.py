@@ -8,7 +8,7 @@ from pathlib import Path
 
 import keras
 
-from landcover_tf import cli
+from landcover_tf import config_files
 from landcover_tf.distributed import choose_devices
 from landcover_tf.losses import SegmentationLoss
 from landcover_tf.optimizers import PartedOptimizer
@@ -48,7 +48,7 @@ def settings(data_dir, output_dir, **changes) -> TrainConfig:
 def small_loop(config: TrainConfig, *, seed: int = 0, scale_loss: bool = False, **keywords) -> Loop:
     """Returns the real loop around a network of 500 weights that `seed` initializes."""
     found = check(config)
-    cli.write_config(config, found.run.config)
+    config_files.write_config(config, found.run.config)
     devices = choose_devices("single")
     keras.utils.set_random_seed(1 + seed)
     model = keras.Sequential([

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from landcover_tf import __main__ as landcover
-from landcover_tf import cli
+from landcover_tf import cli, config_files
 from landcover_tf.errors import ConfigError, LandCoverError
 from landcover_tf.files import atomic_folder, atomic_path, read_json
 from serving.config import PredictConfig
@@ -33,7 +33,7 @@ class Config:
 
 def test_a_written_config_repeats_the_run(tmp_path):
     config = Config(data_dir=Path("a b"), sizes=(), keep=False, rate=3e-5)
-    cli.write_config(config, tmp_path / "config.json")
+    config_files.write_config(config, tmp_path / "config.json")
     assert cli.parse(Config, ["--config", str(tmp_path / "config.json")], prog="x") == config
 
 

@@ -5,7 +5,7 @@ import shlex
 
 import pytest
 
-from landcover_tf import cli, evaluate
+from landcover_tf import cli, config_files, evaluate
 from landcover_tf.errors import RunError
 from landcover_tf.files import write_json
 from landcover_tf.learning_curves import learning_curves
@@ -17,7 +17,7 @@ from landcover_tf.training.config import TrainConfig
 def test_a_copied_run_is_continued_in_the_copy(tmp_path):
     original, copy = tmp_path / "run", tmp_path / "copy"
     config = TrainConfig(data_dir=tmp_path / "data", output_dir=original)
-    cli.write_config(config, copy / "config.json")
+    config_files.write_config(config, copy / "config.json")
     with pytest.raises(RunError, match="has not finished") as caught:
         RunFolder(copy).require_finished()
     advice = re.search("`(.+)`", str(caught.value)).group(1)

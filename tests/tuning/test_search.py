@@ -13,7 +13,7 @@ from dataclasses import replace
 import pytest
 from fakes.small_dataset import write_small_dataset
 
-from landcover_tf import cli
+from landcover_tf import cli, config_files
 from landcover_tf.errors import ConfigError, OutputError
 from landcover_tf.files import write_json
 from landcover_tf.run_folder import RunFolder
@@ -196,7 +196,7 @@ def test_best_names_the_dataset_where_it_is_now(tmp_path):
     search = tune.make_search(cli.parse(tune.TuneConfig, arguments, prog="tuning"))
     folder = search.trials / "0"
     trained = TrainConfig(data_dir=tmp_path / "before", output_dir=folder / "run", lr=0.007)
-    cli.write_config(trained, folder / "config.json")
+    config_files.write_config(trained, folder / "config.json")
     record = TrialRecord(id="0", settings={"lr": 0.007}, status="completed", score=0.5)
     best = json.loads(write_best(search, record).read_text())
     assert (best["data_dir"], best["lr"]) == (str(tmp_path / "data"), 0.007)
@@ -229,8 +229,8 @@ def test_failed_trials_fail_alone_until_too_many_do(small_dataset, tmp_path, cap
     assert not (tmp_path / "b" / "best.json").exists()
     # What succeeded before is ranked all the same; the trial that failed last is tried again.
     good = tmp_path / "b" / "trials" / "9"
-    cli.write_config(TrainConfig(data_dir=small_dataset, output_dir=good / "run", lr=0.007),
-                     good / "config.json")  # fmt: skip
+    config = TrainConfig(data_dir=small_dataset, output_dir=good / "run", lr=0.007)
+    config_files.write_config(config, good / "config.json")
     TrialRecord(id="9", settings={"lr": 0.007}, status="completed", score=0.5).save(good)
     assert tune.main(failures) == 2
     assert json.loads((tmp_path / "b" / "best.json").read_text())["lr"] == 0.007
@@ -250,7 +250,7 @@ def test_retraining_for_other_epochs_spoils_nothing(small_dataset, tmp_path, cap
     )  # fmt: skip
     arguments = flags(small_dataset, output, tmp_path, sizes, **{"max-trials": 1})
     assert tune.main(arguments) == 1
-    cli.write_config(best, output / "trials" / "9" / "config.json")
+    config_files.write_config(best, output / "trials" / "9" / "config.json")
     completed = TrialRecord(id="9", settings={}, status="completed", score=0.61)
     completed.save(output / "trials" / "9")
     again = replace(best, output_dir=output / "retrained" / "9" / "run", epochs=50, seed=8,
