@@ -107,7 +107,8 @@ def evaluate_run(run: RunFolder, folder: Path, settings: Settings) -> str:
     }  # fmt: skip
     text = _header(values) + "\n\n" + report.table(judged, differences, info.legend)
     text += f"\n\n{_calibration_line(values['calibration'], values['baseline'])}"
-    doubtful = doubts(values["calibration"], settings.split)
+    own = info.data_hash == trained_on.data_hash
+    doubtful = doubts(values["calibration"], settings.split, own_dataset=own)
     text += f"\n{doubtful}" if doubtful else ""
     _write(run.evaluation(settings.split), values, text, found, judged, info)
     return text

@@ -78,12 +78,13 @@ def run_calibration(
     return values
 
 
-def doubts(values: Mapping[str, Any], split: str) -> str | None:
+def doubts(values: Mapping[str, Any], split: str, *, own_dataset: bool) -> str | None:
     """Returns why a calibration had better not be exported, None without a reason.
 
     Args:
         values: Of the calibration, with its errors on the evaluated split.
         split: That was evaluated.
+        own_dataset: Whether it is that of the training, which alone decides what is exported.
     """
     calibration, reasons = Calibration.from_dict(values), []
     if calibration.method != "none" and at_limit(calibration.scale):
@@ -99,8 +100,9 @@ def doubts(values: Mapping[str, Any], split: str) -> str | None:
         )
     if not reasons:
         return None
+    again = "evaluate again" if own_dataset else "evaluate the dataset of the training"
     return (
-        f"warning: the calibration is doubtful, because {', and '.join(reasons)}; evaluate again "
+        f"warning: the calibration is doubtful, because {', and '.join(reasons)}; {again} "
         "with --calibration none to keep it out of the export, or validate on more areas"
     )
 

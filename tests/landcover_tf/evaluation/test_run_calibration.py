@@ -98,8 +98,8 @@ def test_sparse_labels_give_as_many_pixels():
         assert len(found) == pytest.approx(expected, abs=30)
 
 
-def test_evaluate_on_another_dataset_writes_no_calibration(run, datasets, capsys):
-    (info, folder), (_, other) = datasets
+def evaluable(run, info, folder):
+    """Makes a finished run of random weights."""
     write_json(run.dataset, info.to_dict())
     spec = ModelSpec(encoder="resnet18", band_names=info.band_names,
                      class_codes=info.legend.codes, normalizer=info.normalizer,
@@ -108,9 +108,17 @@ def test_evaluate_on_another_dataset_writes_no_calibration(run, datasets, capsys
     build_unet(spec).save_weights(run.best_weights)
     write_json(run.config, {"data_dir": str(folder)})
     write_json(run.summary, {"status": "finished"})
-    arguments = ["--run-dir", str(run.path), "--data-dir", str(other), "--split", "val",
-                 "--baseline", "none", "--bootstrap-samples", "5", "--pictures", "0"]  # fmt: skip
-    assert evaluate.main(arguments) == 0
+
+
+def evaluation(run, folder):
+    return ["--run-dir", str(run.path), "--data-dir", str(folder), "--split", "val",
+            "--baseline", "none", "--bootstrap-samples", "5", "--pictures", "0"]  # fmt: skip
+
+
+def test_evaluate_on_another_dataset_writes_no_calibration(run, datasets, capsys):
+    (info, folder), (_, other) = datasets
+    evaluable(run, info, folder)
+    assert evaluate.main(evaluation(run, other)) == 0
     assert "not corrected" in capsys.readouterr().out
     assert not run.calibration.exists()
     assert run.read_calibration(3, info.data_hash) == Calibration()
@@ -124,16 +132,30 @@ def calibration_of(before, after, factor, method="temperature"):
 
 def test_a_calibration_that_makes_things_worse_is_told_with_what_to_do():
     """0.015 became 0.106 on areas of another kind, and the table said so without comment."""
-    told = doubts(calibration_of(0.015, 0.106, 1 / 1.54), "test")
+    told = doubts(calibration_of(0.015, 0.106, 1 / 1.54), "test", own_dataset=True)
     assert "raises the calibration error on test from 0.015 to 0.106" in told
-    assert "--calibration none" in told and "limit" not in told
-    assert doubts(calibration_of(0.106, 0.015, 1 / 1.54), "test") is None
-    assert doubts(calibration_of(0.015, 0.016, 1 / 1.54), "test") is None
-    assert (
-        doubts(calibration_of(None, None, 0.05), "test").count("temperature 20 is at the limit")
-        == 1
-    )
-    assert doubts(calibration_of(0.2, 0.2, 1.0, method="none"), "test") is None
+    assert "; evaluate again with --calibration none" in told and "limit" not in told
+    for values in (
+        calibration_of(0.106, 0.015, 1 / 1.54),
+        calibration_of(0.015, 0.016, 1 / 1.54),
+        calibration_of(0.2, 0.2, 1.0, method="none"),
+    ):
+        assert doubts(values, "test", own_dataset=True) is None
+    limit = doubts(calibration_of(None, None, 0.05), "test", own_dataset=True)
+    assert limit.count("temperature 20 is at the limit") == 1
+
+
+def test_on_another_dataset_the_doubt_names_the_one_that_decides(run, datasets, capsys):
+    """Nothing is fitted there, so `--calibration none` on it changed nothing for the export."""
+    (info, folder), (_, other) = datasets
+    evaluable(run, info, folder)
+    limit = calibrated(run, datasets, "temperature") | {"scale": [0.05]}
+    write_json(run.calibration, limit)
+    assert evaluate.main(evaluation(run, other)) == 0
+    told = "; evaluate the dataset of the training with --calibration none to keep it out"
+    assert told in capsys.readouterr().out
+    assert evaluate.main(evaluation(run, folder)) == 0
+    assert "; evaluate again with --calibration none to" in capsys.readouterr().out
 
 
 def test_probabilities_without_any_skill_end_at_the_limit():
