@@ -7,6 +7,7 @@ patch takes 2.3 MB instead of 5 MB of JSON numbers, and is not parsed number by 
 import base64
 import json
 import socket
+import ssl
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
@@ -19,6 +20,9 @@ from serving.tensors import little_endian, parse_tensor
 
 BUSY = (429, 503)
 """HTTP codes of a server that may take the request later."""
+
+_DROPPED = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
+"""What a lost connection is over TLS, where it is an ordinary one that is reset otherwise."""
 
 
 class RestTransport:
@@ -97,8 +101,11 @@ class RestTransport:
                 "smaller batches"
             ) from error
         except requests.exceptions.SSLError as error:
+            cause = _ssl_cause(error)
+            if isinstance(cause, _DROPPED):
+                raise UnavailableError(f"{url} dropped the connection: {cause}") from error
             raise ServerError(
-                f"no encrypted connection to {url}: {_reason(error)}; does the server speak TLS, "
+                f"no encrypted connection to {url}: {cause}; does the server speak TLS, "
                 "with a certificate that this machine trusts (REQUESTS_CA_BUNDLE names others)?"
             ) from error
         except requests.exceptions.ConnectionError as error:
@@ -107,7 +114,7 @@ class RestTransport:
                     f"cannot ask {url}, there is no such host: {_reason(error)}"
                 ) from error
             raise UnavailableError(f"no model server at {url}: {_reason(error)}") from error
-        except requests.exceptions.RequestException as error:
+        except OSError as error:  # Of requests, and that of a REQUESTS_CA_BUNDLE that is not there.
             raise ServerError(f"cannot ask {url}: {error}") from error
         if response.status_code != requests.codes.ok:
             self._refuse(url, response)
@@ -161,6 +168,13 @@ def _is_unknown_host(error: Exception) -> bool:
     inner = error.args[0] if error.args else error
     cause = getattr(getattr(inner, "reason", None), "__context__", None)
     return isinstance(cause, socket.gaierror) and cause.errno != socket.EAI_AGAIN
+
+
+def _ssl_cause(error: Exception) -> object:
+    """Returns what the standard library raised over TLS, which requests wraps twice."""
+    inner = error.args[0] if error.args else error
+    wrapped = getattr(inner, "reason", inner)
+    return wrapped.args[0] if getattr(wrapped, "args", ()) else wrapped
 
 
 def _reason(error: Exception) -> str:

@@ -44,6 +44,35 @@ def test_a_server_without_tls_is_asked_once(server, info):
     assert "gave up" not in str(raised.value)
 
 
+def test_a_connection_dropped_under_tls_is_asked_for_again(info):
+    dropped = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def drop():
+            while len(dropped) < 4:
+                connection, _ = listener.accept()
+                with connection:
+                    dropped.append(connection.recv(1 << 16))  # What is left unread would reset it.
+
+        threading.Thread(target=drop, daemon=True).start()
+        url = f"https://127.0.0.1:{listener.getsockname()[1]}"
+        with (
+            ServerBackend(url, info, settings=QUICK) as client,
+            pytest.raises(ServerError, match=r"dropped the connection: .*after 4 attempts"),
+        ):
+            client.check()
+    assert len(dropped) == 4 and all(dropped)
+
+
+def test_certificates_that_are_not_there_are_told(server, info, monkeypatch):
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/no/such.pem")
+    with (
+        ServerBackend(server.rest_url.replace("http", "https"), info, settings=QUICK) as client,
+        pytest.raises(ServerError, match=r"cannot ask https://.*certificate.*/no/such\.pem"),
+    ):
+        client.check()
+
+
 @pytest.mark.parametrize(
     ("code", "message"),
     [
