@@ -77,7 +77,8 @@ def main(argv: list[str] | None = None) -> int:
 
 @obeyed()
 def _program(config: TuneConfig) -> int:
-    from tuning.search import is_distributed, is_worker, open_search
+    from tuning.distributed import is_distributed, is_worker
+    from tuning.search import open_search
     from tuning.trials import StopRequestedError, read_records
 
     search = make_search(config)
@@ -100,7 +101,8 @@ def _program(config: TuneConfig) -> int:
 
 
 def _search(search: "Search", config: TuneConfig) -> None:
-    from tuning.search import alone, is_worker, run_search
+    from tuning.distributed import is_worker
+    from tuning.search import alone, run_search
     from tuning.workers import run_workers
 
     if config.workers > 1:

@@ -6,7 +6,6 @@ kill at any moment, and the same command goes on.
 
 import contextlib
 import io
-import os
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from landcover_tf.errors import ConfigError, OutputError, RunError
 from landcover_tf.files import read_json, write_json
 from landcover_tf.quiet import start_tensorflow
 from landcover_tf.settings_changes import changes
+from tuning import distributed
 from tuning.space import SearchSpace, train_config
 from tuning.trials import (
     Objective,
@@ -154,7 +154,7 @@ def run_search(search: Search, *, echo: bool = False) -> None:
         echo: Show each training's own output.
 
     Raises:
-        RunError: Too many trials failed in a row.
+        RunError: Too many trials failed in a row, or the chief cannot listen or does not answer.
         StopRequestedError: A training was asked to stop; the same search goes on from there.
     """
     start_tensorflow()
@@ -175,6 +175,9 @@ def run_search(search: Search, *, echo: bool = False) -> None:
         # KerasTuner only reloads a search that has saved itself, which it first does after a
         # whole trial.
         tuner.save()
+    if distributed.is_worker():
+        where = distributed.chief_address()
+        print(f"asking the chief at {where} for trials, waiting until it answers", flush=True)
     try:
         tuner.search()
     except keras_tuner.errors.FatalError as error:
@@ -182,7 +185,7 @@ def run_search(search: Search, *, echo: bool = False) -> None:
     except (RuntimeError, grpc.RpcError) as error:
         # A worker gets the chief's error as one of gRPC.
         if "consecutive failures" not in str(error):
-            raise
+            raise distributed.explained(error) from error
         reasons = [r.error for r in read_records(search.trials) if r.score is None]
         last = f", the last with: {reasons[-1]}" if reasons else ""
         raise RunError(
@@ -284,13 +287,3 @@ def _varied(search: Search, settings: Mapping[str, Any]) -> list[str]:
 
 def _short(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
-
-
-def is_distributed() -> bool:
-    """Returns whether KerasTuner's environment makes this process a chief or a worker."""
-    return "KERASTUNER_ORACLE_IP" in os.environ
-
-
-def is_worker() -> bool:
-    """Returns whether KerasTuner's environment makes this process a worker of a chief."""
-    return is_distributed() and "chief" not in os.environ.get("KERASTUNER_TUNER_ID", "chief")

@@ -1,11 +1,15 @@
 """The processes of a parallel search, watched until they end."""
 
+import json
+import re
+import socket
 import subprocess
 import sys
 
 import pytest
 
 from landcover_tf.errors import RunError
+from tuning import __main__ as tune
 from tuning.devices import environments
 from tuning.workers import process_environments, watch
 
@@ -66,3 +70,32 @@ def test_every_process_has_its_name_and_its_gpu(monkeypatch):
     }  # fmt: skip
     for name, one in found.items():
         assert (one["KERASTUNER_TUNER_ID"], one["KERASTUNER_ORACLE_PORT"]) == (name, "1234")
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "message"),
+    [
+        ("chief", "", r"the chief of the search cannot listen at 127\.0\.0\.1:{port} \(.*\)"),
+        ("worker1", "asking the chief at 127.0.0.1:{port} for trials, waiting",
+         r"the chief of the search at 127\.0\.0\.1:{port} does not answer \(.*\)"),
+    ],
+)  # fmt: skip
+def test_an_address_without_a_chief_is_told(
+    small_dataset, tmp_path, monkeypatch, capsys, name, said, message
+):
+    from keras_tuner.src.distribute import oracle_client
+
+    monkeypatch.setattr(oracle_client, "TIMEOUT", 1)
+    (tmp_path / "space.json").write_text(json.dumps({"search": {"lr": {"choices": [1e-3, 2e-3]}}}))
+    with socket.create_server(("127.0.0.1", 0)) as other:  # Another program's port, no chief's.
+        port = other.getsockname()[1]
+        monkeypatch.setenv("KERASTUNER_TUNER_ID", name)
+        monkeypatch.setenv("KERASTUNER_ORACLE_IP", "127.0.0.1")
+        monkeypatch.setenv("KERASTUNER_ORACLE_PORT", str(port))
+        folders = ["--data-dir", str(small_dataset), "--output-dir", str(tmp_path / "search")]
+        assert tune.main([*folders, "--space", str(tmp_path / "space.json")]) == 2
+    printed = capsys.readouterr()
+    assert said.format(port=port) in printed.out
+    (line,) = printed.err.splitlines()
+    assert re.match("error: " + message.format(port=port), line)
+    assert "KERASTUNER_ORACLE_IP" in line and "KERASTUNER_ORACLE_PORT" in line
