@@ -129,8 +129,10 @@ def _dataset(
     if info.data_hash == trained_on.data_hash:
         splits.add("val")  # For the calibration.
     hashes = KnownHashes(run.shard_hashes)
-    info.verify(folder, splits=[s for s in info.splits if s in splits], hashes=hashes)
-    hashes.save()
+    try:
+        info.verify(folder, splits=[s for s in info.splits if s in splits], hashes=hashes)
+    finally:
+        hashes.save()  # What was read of sound shards is not read again.
     return info
 
 

@@ -37,6 +37,9 @@ from landcover_tf.training.preflight import Preflight, check, write_settings
 from landcover_tf.training.state import Progress, best_row, monitored, remove_partial
 from landcover_tf.training.training_log import TensorBoardLog
 
+SPLITS = ("train", "val")
+"""What a training reads."""
+
 _MEMORY_ADVICE = (
     "lower --batch-size (and raise --gradient-accumulation to keep the effective batch), "
     "--patch-size or --model, or use --mixed-precision float16"
@@ -90,15 +93,15 @@ def _train(
             if devices.any_worker(found.finished):
                 return _finished_before(found)
             resume = _resumes(found, devices)
-            hashes = KnownHashes(found.run.shard_hashes)
-            found.info.verify(config.data_dir, splits=("train", "val"), hashes=hashes)
+            # Before the shards are read, which takes minutes where they are many.
+            built = build(config, found.info, devices, resume=resume)
+            _verify(config, found, devices)
             session = Session(
                 config=config,
                 found=found,
                 devices=devices,
                 resume=resume,
-                hashes=hashes,
-                built=build(config, found.info, devices, resume=resume),
+                built=built,
                 batches=Batches(config, found.info, devices),
             )
             return session.run(on_epoch)
@@ -135,6 +138,20 @@ def _resumes(found: Preflight, devices: Devices) -> bool:
     return resume
 
 
+def _verify(config: TrainConfig, found: Preflight, devices: Devices) -> None:
+    """Refuses damaged shards; what was read of the others is known to the next start.
+
+    Raises:
+        DatasetError: There are some.
+    """
+    hashes = KnownHashes(found.run.shard_hashes)
+    try:
+        found.info.verify(config.data_dir, splits=SPLITS, hashes=hashes)
+    finally:
+        if devices.chief:
+            hashes.save()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Session:
     """A training that is about to begin or to go on, and what its run folder is told of it."""
@@ -146,8 +163,6 @@ class Session:
     devices: Devices
     resume: bool
     """Whether the run folder holds a state to go on from."""
-    hashes: KnownHashes
-    """Those of the shards."""
 
     def run(self, on_epoch: Callable[[Row], bool | None] | None = None) -> Outcome:
         """Trains, fills the run folder, and returns how it ended.
@@ -187,7 +202,6 @@ class Session:
     def _describe(self) -> None:
         """Tells what the run is before it begins, so that an interrupted run explains itself."""
         write_settings(self.config, self.found)
-        self.hashes.save()
         self.built.spec.save(self.found.run.model_spec)
         if self.built.pretrained is not None:
             write_json(self.found.run.pretrained, asdict(self.built.pretrained))

@@ -1,5 +1,6 @@
 """What cannot be trained, or not be written, is told before anything begins."""
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -49,6 +50,11 @@ def test_the_program_tells_of_one_class_in_a_sentence(tmp_path, capsys):
     assert not (tmp_path / "run").exists()
 
 
+def known(run: Path) -> set[str]:
+    """Returns the names of the shards whose hashes a run folder keeps."""
+    return {Path(name).name for name in json.loads((run / "shard_hashes.json").read_text())}
+
+
 def changed_shard(folder: Path, *, how: str) -> str:
     """Writes a dataset, changes a shard but not its size, and returns that shard's name."""
     info = write_small_dataset(folder, train=4, val=2)
@@ -71,7 +77,10 @@ def test_a_changed_shard_is_told_before_training_and_evaluation(tmp_path, capsys
     size = ["--patch-size", "32", "--batch-size", "2", "--epochs", "1"]
     assert train.main([*folders, *size, "--model", "resnet18", "--encoder-weights", "none"]) == 2
     assert f"is damaged: {name} differs from its SHA-256; copy" in capsys.readouterr().err
-    assert not (tmp_path / "run").exists()
+    # The sound shards are not read again when the damaged one is replaced.
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["shard_hashes.json"]
+    sound = {path.name for path in (tmp_path / "data").glob("*.tfrecord")} - {name}
+    assert known(tmp_path / "run") - {name} == sound
 
     config = settings(tmp_path / "data", tmp_path / "run")
     found = check(config)
@@ -79,8 +88,10 @@ def test_a_changed_shard_is_told_before_training_and_evaluation(tmp_path, capsys
     write_json(found.run.summary, {"status": FINISHED})
     for path in (found.run.model_spec, found.run.best_weights):
         path.touch()
+    found.run.shard_hashes.unlink()
     assert evaluate.main(["--run-dir", str(found.run.path), "--split", "train"]) == 2
     assert f"is damaged: {name} differs from its SHA-256; copy" in capsys.readouterr().err
+    assert known(tmp_path / "run") - {name} == sound
 
 
 @contextmanager
@@ -122,8 +133,8 @@ def test_a_folder_that_cannot_be_written_is_told(open_folder, output, message):
     assert not list((open_folder / "locked").iterdir())
 
 
-def test_what_only_tensorflow_finds_leaves_no_empty_run_folder(tmp_path):
-    write_small_dataset(tmp_path / "data", train=4, val=2)
+def test_what_only_tensorflow_finds_is_told_before_the_shards_are_read(tmp_path):
+    changed_shard(tmp_path / "data", how="flipped byte")
     config = settings(tmp_path / "data", tmp_path / "run", encoder_weights="absent.safetensors")
     with pytest.raises(ModelError, match=r"absent\.safetensors"):
         session.train(config)

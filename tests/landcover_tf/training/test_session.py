@@ -8,7 +8,6 @@ import sys
 from fakes.small_dataset import write_small_dataset
 from fakes.small_loop import settings, small_loop
 
-from landcover_tf.files import KnownHashes
 from landcover_tf.models.weights import LoadedWeights
 from landcover_tf.training.building import Built, model_spec
 from landcover_tf.training.preflight import check
@@ -29,7 +28,7 @@ def session(config, *, pretrained=None, resume=False) -> Session:
     )  # fmt: skip
     return Session(
         config=config, found=found, built=built, batches=loop.batches, devices=loop.devices,
-        resume=resume, hashes=KnownHashes(found.run.shard_hashes),
+        resume=resume,
     )  # fmt: skip
 
 
