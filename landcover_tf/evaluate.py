@@ -79,7 +79,8 @@ def _program(config: EvaluateConfig) -> None:
 
     baseline = None if config.baseline == "none" else config.baseline
     settings = part(Settings, config, baseline=baseline)
-    with explained(folder, memory_advice="lower --batch-size"):
+    splits = {config.split, "train", "val"}  # For the baseline and the calibration.
+    with explained(folder, splits=splits, memory_advice="lower --batch-size"):
         text = evaluate_run(run, folder, settings)
     config_files.write_config(config, run.evaluation(config.split) / "config.json")
     print(f"{text}\n\nwrote {run.evaluation(config.split)}")

@@ -1,7 +1,7 @@
 """What TensorFlow says when memory, a shard or another host fails, in words that help."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from landcover_tf.dataset_info import DatasetInfo
 from landcover_tf.errors import ConfigError, DatasetError, RunError
+from landcover_tf.progress import progress
 from landcover_tf.tfrecord import read_records
 
 # XLA and cuDNN report exhausted memory as internal errors.
@@ -20,11 +21,14 @@ _LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.Cancelled
 
 
 @contextmanager
-def explained(data_dir: Path, *, memory_advice: str, workers: int = 1) -> Iterator[None]:
+def explained(
+    data_dir: Path, *, splits: Collection[str], memory_advice: str, workers: int = 1
+) -> Iterator[None]:
     """Inside the `with` block, errors of TensorFlow that a user can act on are told as ours.
 
     Args:
         data_dir: Where the shards are.
+        splits: Those that are read inside.
         memory_advice: What lowers the need of memory.
         workers: Processes that train together.
 
@@ -40,7 +44,7 @@ def explained(data_dir: Path, *, memory_advice: str, workers: int = 1) -> Iterat
         if isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(str(error)):
             raise ConfigError(f"out of memory; {memory_advice}") from error
         if isinstance(error, tf.errors.DataLossError):
-            _read_all(data_dir)
+            _read_all(data_dir, splits)
         if isinstance(error, _FILE_ERRORS):
             raise DatasetError(
                 f"a file cannot be read or is damaged ({reason[0]}); check the shards with "
@@ -54,10 +58,16 @@ def explained(data_dir: Path, *, memory_advice: str, workers: int = 1) -> Iterat
         raise
 
 
-def _read_all(data_dir: Path) -> None:
-    """Reads every shard, because TensorFlow's error names neither shard nor record."""
+def _read_all(data_dir: Path, splits: Collection[str]) -> None:
+    """Reads the shards of some splits, because TensorFlow's error names neither shard nor record.
+
+    Raises:
+        DatasetError: A record is damaged; names shard and record.
+    """
     info = DatasetInfo.load(data_dir)
-    for split in info.splits.values():
-        for shard in split.shards:
-            for _ in read_records(data_dir / shard.file, info.compression):
-                pass
+    read = [shard for name in splits if name in info.splits for shard in info.splits[name].shards]
+    for shard in progress(read, label="looking for the damaged record", unit="shard"):
+        path = data_dir / shard.file
+        # One that is absent is not what TensorFlow found damaged.
+        for _ in read_records(path, info.compression) if path.is_file() else ():
+            pass

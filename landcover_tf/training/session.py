@@ -81,7 +81,9 @@ def _train(
     config: TrainConfig, found: Preflight, on_epoch: Callable[[Row], bool | None] | None
 ) -> Outcome:
     devices = choose_devices(config.strategy)
-    with explained(config.data_dir, memory_advice=_MEMORY_ADVICE, workers=devices.workers):
+    with explained(
+        config.data_dir, splits=SPLITS, memory_advice=_MEMORY_ADVICE, workers=devices.workers
+    ):
         # Not 0: tf.data cannot combine a global seed of 0 with a seed computed in the graph.
         keras.utils.set_random_seed(1 + config.seed)
         if config.deterministic:

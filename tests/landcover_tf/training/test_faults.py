@@ -1,5 +1,6 @@
 """Failures of memory, disk and network, made for real, end in a sentence."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,9 @@ from landcover_tf.training.faults import explained
 
 
 def told(data_dir: Path = Path("DATA"), *, workers: int = 1):
-    return explained(data_dir, memory_advice="lower --batch-size", workers=workers)
+    return explained(
+        data_dir, splits=("train", "val"), memory_advice="lower --batch-size", workers=workers
+    )
 
 
 def test_exhausted_memory_names_the_flags():
@@ -44,6 +47,20 @@ def test_lost_shards_and_faults_that_passed_name_the_check(tmp_path):
     shard.unlink()
     with pytest.raises(DatasetError, match=rf"{shard.name}.*{check}"), told(tmp_path):
         list(evaluation_dataset(info, tmp_path, "val", batch_size=1))
+
+
+def test_only_shards_that_are_read_are_looked_at_for_a_damaged_record(tmp_path):
+    info = write_small_dataset(tmp_path)
+    (shard,) = info.shard_paths(tmp_path, "val")
+    shard.write_bytes(shard.read_bytes()[:-1])
+    replace(info, splits={"train": info.splits["train"], "test": info.splits["val"]}).save(tmp_path)
+    check = f"corrupted record at 5.*landcover validate {tmp_path}"
+    with pytest.raises(DatasetError, match=check), told(tmp_path):
+        raise tf.errors.DataLossError(None, None, "corrupted record at 5")
+    info.save(tmp_path)
+    shard.unlink()
+    with pytest.raises(DatasetError, match=check), told(tmp_path):
+        raise tf.errors.DataLossError(None, None, "corrupted record at 5")
 
 
 def test_a_lost_worker_is_told_among_several():
