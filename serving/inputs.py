@@ -8,6 +8,7 @@ from landcover_tf.errors import ConfigError, ProductError, RasterError
 from landcover_tf.sentinel2.container import UnreadableError
 from landcover_tf.sentinel2.discovery import left_out, open_products, superseded
 from landcover_tf.sentinel2.prepared import DOCUMENT
+from serving.sources import require_input
 
 RASTER_SUFFIXES = (".tif", ".tiff", ".vrt")
 
@@ -24,14 +25,19 @@ def find_inputs(paths: Sequence[Path], *, within: frozenset[Path] = frozenset())
         within: Lists that are being read, so that one that names itself is noticed.
 
     Raises:
-        RasterError: A path does not exist, holds nothing to predict on, or is no readable list.
+        RasterError: A path holds nothing to predict on, or is no readable list; or one that was
+            given itself, not in a list, does not exist.
+        UnreadableError: One that was given itself may not be read.
     """
     found: list[Path] = []
     for path in paths:
-        if not path.exists():
-            raise RasterError(
-                f"there is no {path}; expected a SAFE product, a prepared scene or a raster"
-            )
+        try:
+            require_input(path)
+        except (ProductError, RasterError):
+            if not within:
+                raise
+            found.append(path)  # Its prediction says why, and the others of the list get maps.
+            continue
         if path.suffix == ".txt":
             if path.resolve() in within:
                 raise RasterError(f"the list {path} names itself; remove that line")
@@ -125,5 +131,8 @@ def _is_scene(path: Path) -> bool:
 
 def _map_name(path: Path) -> str:
     """Returns the name of an input's folder: X of X.SAFE, X.SAFE.zip and X.tif."""
-    name = path.name if path.is_dir() else path.stem
+    try:
+        name = path.name if path.is_dir() else path.stem
+    except OSError:  # Nothing that can be read is there, which its prediction says.
+        name = path.stem
     return name[: -len(".SAFE")] if name.upper().endswith(".SAFE") else name

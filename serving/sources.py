@@ -21,6 +21,7 @@ from landcover_tf.pictures import picture_bands
 from landcover_tf.raster_grid import RasterGrid
 from landcover_tf.raster_windows import RASTERIO_ERRORS, opened, rasterio_window
 from landcover_tf.sentinel2 import prepared
+from landcover_tf.sentinel2.container import UnreadableError, may_read
 from landcover_tf.upsampling import Upsampling
 from landcover_tf.validity import ValidityBit, has_bit
 from serving.product_source import ProductSource
@@ -33,14 +34,11 @@ def open_source(path: str | Path, info: ModelInfo, options: SourceOptions) -> So
     """Returns the SAFE product, prepared scene or raster at `path`.
 
     Raises:
-        RasterError: It does not fit the model: bands, resolution, or data type.
-        ProductError: It is a damaged or unsuitable product.
+        RasterError: It is not there, or does not fit the model: bands, resolution, or data type.
+        ProductError: It is a damaged or unsuitable product, or may not be read.
     """
     path = Path(path)
-    if not path.exists():
-        raise RasterError(
-            f"there is no {path}; expected a SAFE product, a prepared scene or a GeoTIFF"
-        )
+    require_input(path)
     if (path / prepared.DOCUMENT).is_file():
         return _open_prepared(path, info, options)
     if path.is_dir() or path.suffix.lower() == ".zip":
@@ -51,6 +49,27 @@ def open_source(path: str | Path, info: ModelInfo, options: SourceOptions) -> So
             mask_clouds=options.mask_clouds,
         )
     return RasterSource(path, info, options)
+
+
+def require_input(path: Path) -> None:
+    """Refuses a path where nothing is, or nothing that can be read.
+
+    Raises:
+        RasterError: There is no such file or folder, or the disk fails.
+        UnreadableError: The user may not read it.
+    """
+    try:
+        path.stat()
+    except PermissionError as error:
+        raise UnreadableError(path.parent) from error
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise RasterError(
+            f"there is no {path}; expected a SAFE product, a prepared scene or a GeoTIFF"
+        ) from error
+    except OSError as error:
+        raise RasterError(f"cannot read {path}: {error.strerror}") from error
+    if not may_read(path):
+        raise UnreadableError(path)
 
 
 class RasterSource:

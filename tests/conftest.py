@@ -6,7 +6,7 @@ processes of pytest-xdist. Tests only read it, or change a copy.
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -46,6 +46,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def temporary_files(tmp_path_factory) -> None:
     """TensorFlow's generated sources, and what else is left behind, go with the session's files."""
     tempfile.tempdir = os.environ["TMPDIR"] = str(tmp_path_factory.mktemp("temporary"))
+
+
+@pytest.fixture
+def as_nobody() -> Iterator[Path]:
+    """A folder of a user whom permissions bind, as which the test runs; root may read all."""
+    # The session's own folder for temporary files is closed to other users.
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        if os.geteuid() != 0:
+            yield Path(folder)
+            return
+        os.chown(folder, 65534, 65534)
+        os.seteuid(65534)
+        try:
+            yield Path(folder)
+        finally:
+            os.seteuid(0)
 
 
 @pytest.fixture(scope="session")

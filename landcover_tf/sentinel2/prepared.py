@@ -19,7 +19,7 @@ from rasterio.errors import RasterioError, RasterioIOError
 from rasterio.io import DatasetWriter
 from rasterio.transform import Affine
 
-from landcover_tf.errors import ProductError, RasterError
+from landcover_tf.errors import ConfigError, ProductError, RasterError
 from landcover_tf.files import read_json
 from landcover_tf.raster_grid import RasterGrid
 from landcover_tf.upsampling import Upsampling
@@ -34,14 +34,21 @@ def read_document(folder: Path) -> dict[str, Any]:
     """Returns what `scene.json` of a prepared scene holds.
 
     Raises:
-        RasterError: There is none, or it is of another schema.
+        RasterError: There is none, or it is damaged or of another schema.
     """
     if not (folder / DOCUMENT).is_file():
         raise RasterError(
             f"{folder} is not a prepared scene: it has no {DOCUMENT}; run "
             "`landcover prepare` on the product first"
         )
-    document: dict[str, Any] = read_json(folder / DOCUMENT)
+    try:
+        document = read_json(folder / DOCUMENT)
+    except ConfigError as error:
+        raise RasterError(f"{error}; prepare the product again") from error
+    if not isinstance(document, dict):
+        raise RasterError(
+            f"{folder / DOCUMENT} holds no JSON object; it is damaged, prepare the product again"
+        )
     version = document.get("schema_version")
     if version != SCHEMA_VERSION:
         raise RasterError(
@@ -125,7 +132,7 @@ class PreparedScene:
                     nodata=int(image.nodata),
                     document=document,
                 )
-        except (RasterioIOError, KeyError) as error:
+        except (RasterioIOError, KeyError, TypeError, ValueError) as error:
             raise RasterError(
                 f"{folder} is not a complete prepared scene ({error}); prepare it again"
             ) from error

@@ -21,6 +21,7 @@ from landcover_tf import cli
 from landcover_tf.errors import ProductError
 from serving.config import PredictConfig
 from serving.engines import Engine
+from serving.inputs import find_inputs
 from serving.options import options_of
 from serving.predict import main
 from serving.scene_prediction import ScenePrediction
@@ -117,3 +118,47 @@ def test_an_input_that_is_deleted_when_it_was_read_has_a_line_in_the_log(
     assert (tmp_path / "m.tif").exists()
     (line,) = log.read_text().splitlines()
     assert json.loads(line)["source"].startswith("a.tif of 20")
+
+
+def test_what_is_gone_or_damaged_does_not_keep_the_others_of_a_list_from_their_maps(
+    small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As when the products of finished maps are deleted, and the list is not."""
+    write_raster(tmp_path / "a.tif", 40, 40)
+    names = ["a.tif", "gone.SAFE", "long" * 80, "empty", "array"]
+    for name, content in (("empty", ""), ("array", "[]")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "scene.json").write_text(content)
+    (tmp_path / "list.txt").write_text("\n".join(names))
+    command = arguments(small_export, [tmp_path / "list.txt"], tmp_path / "maps", *RAW)
+    assert main([*command, "--plan"]) == 2
+    assert "4 of 5 inputs failed" in capsys.readouterr().err
+    for _ in range(2):
+        assert main(command) == 2
+        said = capsys.readouterr()
+        assert "4 of 5 inputs failed" in said.err
+    assert "a/map.tif (finished by an earlier run)" in said.out
+    for reason in ("there is no", "name too long", "is not valid JSON", "holds no JSON object"):
+        assert reason in said.err
+    # Given itself, it is a mistake of this command.
+    for name in names[1:3]:
+        images = [tmp_path / "a.tif", tmp_path / name]
+        assert main(arguments(small_export, images, tmp_path / "maps", *RAW)) == 2
+        error = capsys.readouterr().err
+        assert "inputs failed" not in error and error.count("\n") == 1
+
+
+def test_what_may_not_be_read_is_told(as_nobody: Path) -> None:
+    locked, scene = as_nobody / "locked", as_nobody / "scene"
+    locked.mkdir()
+    scene.mkdir(mode=0)
+    (as_nobody / "list.txt").write_text("locked/a.SAFE\nscene\n")
+    locked.chmod(0)
+    assert find_inputs([as_nobody / "list.txt"]) == [locked / "a.SAFE", scene]
+    for path, named in ((locked / "a.SAFE", locked), (scene, scene)):
+        with pytest.raises(ProductError, match=f"{named} may not be read"):
+            find_inputs([path])
+        with pytest.raises(ProductError, match=f"{named} may not be read"):
+            open_source(path, model_info(), predict_options().source)
+    for folder in (locked, scene):
+        folder.chmod(0o755)

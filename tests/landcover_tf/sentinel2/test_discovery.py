@@ -1,9 +1,6 @@
 """Which products lie in a folder, and which of them replace others."""
 
-import os
-import tempfile
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 import rasterio
@@ -13,22 +10,6 @@ from landcover_tf.errors import ProductError
 from landcover_tf.sentinel2.container import UnreadableError
 from landcover_tf.sentinel2.discovery import find_product_paths, superseded
 from landcover_tf.sentinel2.safe import open_product
-
-
-@pytest.fixture
-def as_nobody():
-    """A folder of a user whom permissions bind, as which the test runs; root may read all."""
-    # The session's own folder for temporary files is closed to other users.
-    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
-        if os.geteuid() != 0:
-            yield Path(folder)
-            return
-        os.chown(folder, 65534, 65534)
-        os.seteuid(65534)
-        try:
-            yield Path(folder)
-        finally:
-            os.seteuid(0)
 
 
 @contextmanager

@@ -71,3 +71,23 @@ def test_what_is_not_a_scene_is_named(tmp_path, scene):
     (tmp_path / "scene.json").write_text(json.dumps(scene.document))
     with pytest.raises(RasterError, match="is not a complete prepared scene"):
         PreparedScene.open(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "scene.json is not valid JSON: .*; prepare the product again"),
+        ("[]", "scene.json holds no JSON object; it is damaged, prepare the product again"),
+    ],
+)
+def test_a_damaged_document_is_told_as_such(tmp_path, content, message):
+    (tmp_path / "scene.json").write_text(content)
+    with pytest.raises(RasterError, match=message):
+        PreparedScene.open(tmp_path)
+
+
+def test_a_scene_without_a_time_is_not_complete(tmp_path, scene):
+    (tmp_path / "image.tif").symlink_to(scene.folder / "image.tif")
+    (tmp_path / "scene.json").write_text(json.dumps(scene.document | {"sensing_time": None}))
+    with pytest.raises(RasterError, match="is not a complete prepared scene"):
+        PreparedScene.open(tmp_path)
