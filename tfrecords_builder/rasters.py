@@ -9,6 +9,7 @@ from typing import Literal
 
 import rasterio
 from rasterio.errors import NotGeoreferencedWarning
+from rasterio.transform import Affine, array_bounds
 
 from landcover_tf import raster_windows
 from landcover_tf.bands import positions, same_name
@@ -68,6 +69,12 @@ class SourceRaster:
         a, b, c, d, e, f = self.transform
         row, col = window.row_off, window.col_off
         return a, b, c + a * col + b * row, d, e, f + d * col + e * row
+
+    @property
+    def outline(self) -> tuple[str, tuple[float, float, float, float]]:
+        """Its CRS, and its least x and y and greatest x and y."""
+        west, south, east, north = array_bounds(self.height, self.width, Affine(*self.transform))
+        return self.crs, (west, south, east, north)
 
     def center(self, window: Window) -> tuple[float, float]:
         """Returns the coordinates of a window's centre."""

@@ -134,7 +134,7 @@ def _prescribed(rasters: Sequence[SourceRaster], config: BuildConfig) -> list[st
     if config.split == "given":
         named = {raster.source.split for raster in rasters}
     elif config.split == "zones" and config.zones is not None:
-        named = prescribed_splits(config.zones)
+        named = prescribed_splits(config.zones, {raster.outline for raster in rasters})
     wrong = sorted(str(name) for name in named - {None, *SPLITS})
     if wrong:
         raise DatasetError(f"the split column must hold {', '.join(SPLITS)}; it has {wrong}")

@@ -1,7 +1,7 @@
 """Zones drawn by the user: polygons of a GeoJSON file, or numbers in a raster."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,13 +10,17 @@ import numpy as np
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
 from rasterio.warp import transform as transform_points
+from rasterio.warp import transform_bounds
 
 from landcover_tf.errors import ConfigError, DatasetError
 from landcover_tf.files import read_json
-from landcover_tf.raster_windows import opened
+from landcover_tf.raster_windows import RASTERIO_ERRORS, opened
 from tfrecords_builder.footprints import PatchPlace
 
 SPLITS = ("train", "val", "test")
+
+Outline = tuple[str, tuple[float, float, float, float]]
+"""CRS of an image, and its least x and y and greatest x and y."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,13 +66,64 @@ def _centers(places: Sequence[PatchPlace], crs: str) -> np.ndarray:
     return local
 
 
-def prescribed_splits(path: Path) -> set[str | None]:
+def prescribed_splits(path: Path, images: Collection[Outline]) -> set[str | None]:
     """Returns the splits that the polygons of a zone file prescribe; none if it is a raster.
+
+    Splits whose zones all lie elsewhere, as where one file serves several builds, are left out
+    with a note.
+
+    Args:
+        path: As of `zones_of`.
+        images: Where each lies.
 
     Raises:
         DatasetError: The file is unreadable or malformed.
     """
-    return {zone.split for zone in _polygons(path).zones} if _has_polygons(path) else set()
+    if not _has_polygons(path):
+        return set()
+    zones, rings, crs, _ = _polygons(path)
+    met = _meet(np.array([_box(parts) for parts in rings]).reshape(-1, 4), crs, images)
+    here = {zone.split for zone, is_met in zip(zones, met, strict=True) if is_met}
+    for split in sorted({zone.split for zone in zones if zone.split} - here):
+        print(
+            f"note: all zones of {path} for {split} lie outside the images; the dataset gets no "
+            f"split {split}",
+            file=sys.stderr,
+        )
+    return here
+
+
+def _meet(boxes: np.ndarray, crs: str, images: Collection[Outline]) -> np.ndarray:
+    """Returns which boxes, float64 [boxes, 4] in `crs`, meet an image or nearly do, bool [boxes].
+
+    All do where an image has no bounds in `crs`.
+    """
+    met = np.zeros(len(boxes), bool)
+    for own, bounds in images:
+        try:
+            west, south, east, north = transform_bounds(own, crs, *bounds)
+        except (CRSError, *RASTERIO_ERRORS):
+            west = south = east = north = np.nan
+        if not np.isfinite([west, south, east, north]).all():
+            return np.ones(len(boxes), bool)
+        # Straight edges are bent in another CRS.
+        margin = 0.01 * (north - south)
+        # Across the antimeridian the western bound is the greater number.
+        for left, right in [(west, east)] if west <= east else [(west, 180.0), (-180.0, east)]:
+            met |= (
+                (boxes[:, 0] <= right + margin)
+                & (boxes[:, 2] >= left - margin)
+                & (boxes[:, 1] <= north + margin)
+                & (boxes[:, 3] >= south - margin)
+            )
+    return met
+
+
+def _box(rings: Sequence[np.ndarray]) -> list[float]:
+    if not rings:
+        return [np.nan] * 4  # Meets nothing.
+    points = np.concatenate(rings)
+    return [*points.min(axis=0).tolist(), *points.max(axis=0).tolist()]
 
 
 def _has_polygons(path: Path) -> bool:
@@ -105,13 +160,6 @@ def _polygons(path: Path) -> _ZoneFile:
                 f"{path}, feature {number}, is no polygon: {error}; remove or repair it"
             ) from error
     _require_one_split(path, zones)
-    return _ZoneFile(zones, rings, named, len(features) - len(placed))
-
-
-def _polygon_zones(places: Sequence[PatchPlace], path: Path) -> list[Zone | None]:
-    zones, rings, named, empty = _polygons(path)
-    if empty:
-        print(f"note: {empty} features of {path} without geometry are left out", file=sys.stderr)
     try:
         CRS.from_user_input(named)
     except (CRSError, ValueError) as error:
@@ -119,6 +167,13 @@ def _polygon_zones(places: Sequence[PatchPlace], path: Path) -> list[Zone | None
             f"{path} names the CRS {named!r}, which GDAL does not know; name it like EPSG:32633, "
             "or leave crs out for degrees"
         ) from error
+    return _ZoneFile(zones, rings, named, len(features) - len(placed))
+
+
+def _polygon_zones(places: Sequence[PatchPlace], path: Path) -> list[Zone | None]:
+    zones, rings, named, empty = _polygons(path)
+    if empty:
+        print(f"note: {empty} features of {path} without geometry are left out", file=sys.stderr)
     # The dates of a tile have the same centres.
     centers, center_of = np.unique(_centers(places, named), axis=0, return_inverse=True)
     found: list[Zone | None] = [None] * len(centers)

@@ -103,19 +103,37 @@ def test_a_prescribed_split_without_labels_is_refused(broken, tmp_path, capsys):
     assert "dropped were 64 too few labelled pixels, " in message
 
 
-def test_a_prescribed_split_far_from_all_images_is_refused(broken, tmp_path, capsys):
-    def feature(split, x):
-        ring = [[x, 4_990_000], [x + 2000, 4_990_000], [x + 2000, 5_010_000], [x, 5_010_000]]
+def zone_file(path, columns):
+    """Writes zones as high as all images from x to x of each split."""
+
+    def feature(split, west, east):
+        ring = [[west, 4_990_000], [east, 4_990_000], [east, 5_010_000], [west, 5_010_000]]
         geometry = {"type": "Polygon", "coordinates": [[*ring, ring[0]]]}
         return {"properties": {"split": split}, "geometry": geometry}
 
-    features = [feature("train", 600_000), feature("val", 602_000), feature("test", 702_000)]
     crs = {"properties": {"name": "EPSG:32633"}}
-    zones = tmp_path / "zones.geojson"
-    zones.write_text(json.dumps({"crs": crs, "features": features}))
+    features = [feature(split, *column) for split, column in columns.items()]
+    path.write_text(json.dumps({"crs": crs, "features": features}))
+    return path
+
+
+def test_a_prescribed_split_without_a_patch_in_its_zones_is_refused(broken, tmp_path, capsys):
+    # No patch has its centre in the outermost 100 m of the last image.
+    columns = {"train": (600_000, 602_000), "val": (602_000, 604_000), "test": (605_900, 606_000)}
+    zones = zone_file(tmp_path / "zones.geojson", columns)
     message = fails(broken, tmp_path, capsys, "--split", "zones", "--zones", zones)
     assert "no patch is left for test: there are 192 patches in 2 zones" in message
     assert "64 outside the zones" in message
+
+
+def test_zones_outside_all_images_prescribe_nothing(broken, tmp_path, capsys):
+    # One file for several builds: those of `test` belong to another one, 90 km away.
+    columns = {"train": (600_000, 602_000), "val": (602_000, 606_000), "test": (696_000, 698_000)}
+    zones = zone_file(tmp_path / "zones.geojson", columns)
+    assert main(arguments(broken, tmp_path / "o", "--split", "zones", "--zones", zones)) == 0
+    told = f"note: all zones of {zones} for test lie outside the images; the dataset gets no split"
+    assert told in capsys.readouterr().err
+    assert {*DatasetInfo.load(tmp_path / "o").splits} == {"train", "val"}
 
 
 def test_stored_values_taken_for_reflectance_are_refused(broken, tmp_path, capsys):

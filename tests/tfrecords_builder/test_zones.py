@@ -69,4 +69,22 @@ def test_features_without_geometry_are_left_out(tmp_path, capsys):
     assert zone is not None
     assert zone.name == "land"
     assert capsys.readouterr().err == f"note: 1 features of {path} without geometry are left out\n"
-    assert prescribed_splits(path) == {None}
+    assert prescribed_splits(path, {("EPSG:32633", (0.0, 0.0, 160.0, 160.0))}) == {None}
+
+
+def test_splits_of_zones_on_both_sides_of_the_antimeridian(tmp_path, capsys):
+    def feature(split, west):
+        ring = [[west, 0], [west + 0.1, 0], [west + 0.1, 0.1], [west, 0.1], [west, 0]]
+        geometry = {"type": "Polygon", "coordinates": [ring]}
+        return {"properties": {"split": split}, "geometry": geometry}
+
+    path = tmp_path / "zones.geojson"
+    features = [feature("train", 179.9), feature("val", -180), feature("test", 90)]
+    path.write_text(json.dumps({"features": features}))
+    # 180 degrees of longitude are at about 834 km east in zone 60.
+    image = ("EPSG:32660", (824_000.0, 0.0, 844_000.0, 10_000.0))
+    assert prescribed_splits(path, {image}) == {"train", "val"}
+    assert "for test lie outside the images" in capsys.readouterr().err
+    # What the CRS of the zones cannot express may lie anywhere.
+    for unknown in (("EPSG:32633", (1e9, 1e9, 1e9 + 1, 1e9 + 1)), ("", (0.0, 0.0, 1.0, 1.0))):
+        assert prescribed_splits(path, {unknown}) == {"train", "val", "test"}
