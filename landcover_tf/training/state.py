@@ -7,6 +7,7 @@ the state on disk is that of one step.
 import json
 import math
 import os
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -148,10 +149,14 @@ def remove_partial(state: Path, best: Path) -> None:
 
     Only for the process that holds the run's lock: it takes away what another one is writing.
     """
-    # safetensors writes a `.tmp…` of its own beside the name that it is given.
-    found = [*state.parent.glob(f".{state.stem}.*.part*"), *state.parent.glob(".tmp*")]
+    # safetensors writes a file of such a name beside the one that it is given.
+    own = ".tmp" + 6 * "[0-9A-Za-z]"
+    found = [*state.parent.glob(f".{state.stem}.*.part*"), *state.parent.glob(own)]
     for path in (*found, *best.parent.glob(f".{best.stem}.*.part*")):
-        path.unlink(missing_ok=True)
+        # What is left costs space only.
+        with suppress(OSError):
+            if path.is_file():
+                path.unlink()
 
 
 def is_readable(path: Path) -> bool:

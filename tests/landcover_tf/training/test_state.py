@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 
 from landcover_tf.errors import OutputError
-from landcover_tf.training.state import Progress, load_state, monitored, save_state
+from landcover_tf.training.state import (
+    Progress,
+    load_state,
+    monitored,
+    remove_partial,
+    save_state,
+)
 
 
 def test_a_disk_that_refuses_is_told_and_the_old_state_stays(tmp_path):
@@ -24,6 +30,16 @@ def test_a_disk_that_refuses_is_told_and_the_old_state_stays(tmp_path):
     arrays, progress = load_state(path)
     assert progress.step == 1
     np.testing.assert_array_equal(arrays["w"], [1, 1])
+
+
+def test_only_what_a_save_writes_is_removed(tmp_path):
+    state, best = tmp_path / "last" / "state.safetensors", tmp_path / "best.weights.h5"
+    folder = state.parent
+    (folder / ".tmpFolder").mkdir(parents=True)
+    for name in (".tmp8jw5eI", ".state.0a1b.part", ".tmp_notes.txt", ".tmp"):
+        (folder / name).write_bytes(b"")
+    remove_partial(state, best)
+    assert {path.name for path in folder.iterdir()} == {".tmpFolder", ".tmp_notes.txt", ".tmp"}
 
 
 def test_a_lower_loss_is_a_higher_score():
