@@ -9,7 +9,9 @@ import rasterio
 from rasterio.errors import RasterioIOError
 
 from landcover_tf.config_files import INPUT_STAMP, config_dict, current_names
+from landcover_tf.errors import ConfigError, OutputError
 from landcover_tf.files import beside, read_json
+from landcover_tf.settings_changes import changes
 from serving.bands_on_disk import BandStore
 from serving.config import PredictConfig
 from serving.mosaic import is_unfinished, scenes_of
@@ -91,16 +93,65 @@ def _has_left_record(scene: ScenePrediction) -> bool:
     return began is not None and record.exists() and record.stat().st_mtime > began
 
 
+def refuse_other(scene: ScenePrediction, config: PredictConfig) -> None:
+    """Refuses a map that is there and is not of this command, input and model.
+
+    Raises:
+        OutputError: It says in what they differ, and how to make that map alone again.
+    """
+    path = scene.map_path
+    record, changed = beside(path, RECORD), _changed(path, own_config(scene, config))
+    if config.overwrite or scene.work.exists() or not (record.is_file() and path.is_file()):
+        return
+    again = f"make it again with `landcover predict --config {record} --overwrite`"
+    if changed is None:
+        reason, again = (
+            f"and its settings in {record} are damaged",
+            "remove it to have it made again",
+        )
+    elif changed:
+        reason, again = f"with other settings: {', '.join(changed)}", "pass --overwrite"
+    elif not _is_of_this_input(scene):
+        reason = f"and its input {scene.source.path} was changed since"
+    elif (model := _model_of(path)) is None:
+        reason = "and cannot be read"
+    elif model != scene.engine.model_hash:
+        reason, again = "of another model", "pass --overwrite"
+    else:
+        return
+    raise OutputError(f"{path} exists already, {reason}; {again}, or choose another --output-map")
+
+
+def refuse_other_mosaic(config: PredictConfig) -> None:
+    """Refuses a mosaic that is there and is of other settings.
+
+    Raises:
+        OutputError: It says in what they differ.
+    """
+    path = config.output_map
+    changed = _changed(path, config)
+    if changed and not (config.overwrite or is_unfinished(path)):
+        raise OutputError(
+            f"{path} exists already, with other settings: {', '.join(changed)}; pass --overwrite, "
+            "or choose another --output-map"
+        )
+
+
 def _is_current(scene: ScenePrediction, config: PredictConfig, began: float | None) -> bool:
     """Returns whether a map is there, from the same command, input and model."""
     own = own_config(scene, config)
     if not _is_of_these_settings(scene.map_path, own, began=began) or not _is_of_this_input(scene):
         return False
+    return _model_of(scene.map_path) == scene.engine.model_hash
+
+
+def _model_of(map_path: Path) -> str | None:
+    """Returns what tells the model of a map from others; None of an unreadable map."""
     try:
-        with rasterio.open(scene.map_path) as dataset:
-            return bool(dataset.tags().get("model_sha256") == scene.engine.model_hash)
+        with rasterio.open(map_path) as dataset:
+            return str(dataset.tags().get("model_sha256"))
     except RasterioIOError:
-        return False
+        return None
 
 
 def record_of(scene: ScenePrediction, config: PredictConfig) -> dict[str, Any]:
@@ -159,22 +210,45 @@ def _is_of_these_settings(
         whatever: Further settings that may differ.
         began: Since when a map is not to be overwritten; None if all are.
     """
-    record = beside(map_path, RECORD)
-    if not (record.is_file() and map_path.is_file()):
-        return False
-    if config.overwrite and (began is None or record.stat().st_mtime < began):
-        return False
-    found = current_names(read_json(record), PredictConfig)
-    wanted = config_dict(config)
-    free = (*NOT_IN_THE_MAP, *whatever)
-    return all(found.get(key) == wanted[key] for key in wanted if key not in free)
+    changed = _changed(map_path, config, whatever)
+    if config.overwrite and changed == []:
+        return began is not None and beside(map_path, RECORD).stat().st_mtime >= began
+    return changed == []
+
+
+def _changed(
+    map_path: Path, config: PredictConfig, whatever: tuple[str, ...] = ()
+) -> list[str] | None:
+    """Returns the settings, of those that decide a map, in which the one that is there differs.
+
+    Args:
+        map_path: The map.
+        config: What is asked for.
+        whatever: Further settings that may differ.
+
+    Returns:
+        Each with its old and new value; None if no map is there, or nothing tells its settings.
+    """
+    record = _record(map_path)
+    if record is None or not map_path.is_file():
+        return None
+    return changes(record, config_dict(config), free=(*NOT_IN_THE_MAP, *whatever))
+
+
+def _record(map_path: Path) -> dict[str, Any] | None:
+    """Returns the settings beside a map; None if there are none, or they are damaged."""
+    try:
+        found = read_json(beside(map_path, RECORD))
+    except ConfigError:
+        return None
+    return current_names(found, PredictConfig) if isinstance(found, dict) else None
 
 
 def _is_of_this_input(scene: ScenePrediction) -> bool:
     """Returns whether the scene's files are still those that the map which is there was made of."""
-    record = beside(scene.map_path, RECORD)
-    known = read_json(record).get(INPUT_STAMP)
+    known = (_record(scene.map_path) or {}).get(INPUT_STAMP)
     if known is None:  # Of an earlier version: what is younger than the map was changed.
+        record = beside(scene.map_path, RECORD)
         return scene.source.path.stat().st_mtime <= record.stat().st_mtime
     return bool(known == scene.input_stamp)
 

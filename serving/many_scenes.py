@@ -23,6 +23,8 @@ from serving.finished_maps import (
     is_merged,
     missing_files,
     record_of,
+    refuse_other,
+    refuse_other_mosaic,
 )
 from serving.inputs import find_inputs, map_paths
 from serving.layouts import narrow_margin
@@ -40,8 +42,11 @@ GROSS_FRACTION = 0.01
 """Share of differing labels above which a warning tells that exact mode was not exact."""
 
 
-def predict_all(config: PredictConfig) -> None:
+def predict_all(config: PredictConfig) -> Path | None:
     """Predicts every input of a config and prints where the maps are.
+
+    Returns:
+        The map, if the command makes just one: of its only input, or the mosaic.
 
     Raises:
         LandCoverError: An input, the model or an option is unfit; of several inputs, the others
@@ -57,9 +62,12 @@ def predict_all(config: PredictConfig) -> None:
     scenes = _readable(inputs, targets, engine, options, failures)
     if config.plan:
         print_plans(scenes, config.output_map if config.mosaic else None)
-        return failures.report()
-    with alone(config.output_map) if config.mosaic else nullcontext():
-        _make_maps(scenes, targets, engine, config, failures)
+        failures.report()
+        return None
+    _make_maps(scenes, targets, engine, config, failures)
+    if config.mosaic:
+        return config.output_map
+    return targets[0] if len(targets) == 1 else None
 
 
 def print_result(result: Result) -> None:
@@ -143,33 +151,46 @@ def _make_maps(
         config: The command.
         failures: The other inputs; those that cannot be read join them.
     """
-    options = scenes[0].options
     several = len(targets) > 1 or config.mosaic
     began = batch_began(scenes)
     unfinished = [s for s in scenes if not (several and is_finished(s, config, began))]
-    if config.mosaic:
-        if not (unfinished or failures.told) and is_merged(scenes, config):
-            print(f"map: {config.output_map} (finished by an earlier run)")
-            return
-        sources = [scene.source for scene in scenes]
-        overwrite = config.overwrite or grows(targets, config)
-        check_mosaic(sources, config.output_map, options.outputs, overwrite=overwrite)
-    with bounded_cache():
-        with _pool(config) if unfinished else nullcontext() as pool:
-            parts = 1 if pool is None else max(config.jobs, places(pool))
-            at_once = 1 if pool is None else scenes_at_once(parts, len(unfinished))
-            _require_start(unfinished, engine, config, at_once)
-            begun = _begin(unfinished, config, failures, several=several)
-            # Closed on an error: leaving the pool waits for all that it was given.
-            with closing(
-                compute_here(begun) if pool is None else compute_elsewhere(pool, begun, parts)
-            ) as computed:
-                _finish_all(computed, config, failures)
-        failures.report()
-        if config.mosaic:
-            maps, record = [scene.map_path for scene in scenes], config_files.config_dict(config)
-            legend = scenes[0].legend
-            print_result(merge(maps, legend, config.output_map, options.outputs, record))
+    if not config.mosaic:
+        return _predict(unfinished, engine, config, failures, several=several)
+    if not (unfinished or failures.told) and is_merged(scenes, config):
+        print(f"map: {config.output_map} (finished by an earlier run)")
+        return None
+    outputs, overwrite = scenes[0].options.outputs, config.overwrite or grows(targets, config)
+    if not overwrite:
+        refuse_other_mosaic(config)
+    check_mosaic([s.source for s in scenes], config.output_map, outputs, overwrite=overwrite)
+    with alone(config.output_map):
+        _predict(unfinished, engine, config, failures, several=several)
+        maps, record = [scene.map_path for scene in scenes], config_files.config_dict(config)
+        with bounded_cache():
+            print_result(merge(maps, scenes[0].legend, config.output_map, outputs, record))
+    return None
+
+
+def _predict(
+    scenes: Sequence[ScenePrediction],
+    engine: Engine,
+    config: PredictConfig,
+    failures: _Failures,
+    *,
+    several: bool,
+) -> None:
+    """Makes the maps of scenes, side by side where that is asked for."""
+    with bounded_cache(), _pool(config) if scenes else nullcontext() as pool:
+        parts = 1 if pool is None else max(config.jobs, places(pool))
+        at_once = 1 if pool is None else scenes_at_once(parts, len(scenes))
+        _require_start(scenes, engine, config, at_once)
+        begun = _begin(scenes, config, failures, several=several)
+        # Closed on an error: leaving the pool waits for all that it was given.
+        with closing(
+            compute_here(begun) if pool is None else compute_elsewhere(pool, begun, parts)
+        ) as computed:
+            _finish_all(computed, config, failures)
+    failures.report()
 
 
 def _require_start(
@@ -215,6 +236,7 @@ def _begin(
         incomplete = several and is_incomplete(scene, config)
         if incomplete:
             print(f"{missing_files(scene)[0]} is missing, so its map is made again")
+        refuse_other(scene, config)
         with failures.noted():
             scene.prepare(replace=incomplete)
             begun.append(scene)

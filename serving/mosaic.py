@@ -40,7 +40,8 @@ def check_mosaic(
     # Those of a killed run are deleted first.
     there = sum(f.stat().st_size for f in work_folder(path).glob("*.npy"))
     needed = work_bytes(whole_grid(sources)) - there
-    require_space(path.parent, needed, "the work until the mosaic is written")
+    folder = next(parent for parent in path.parents if parent.exists())
+    require_space(folder, needed, "the work until the mosaic is written")
 
 
 def whole_grid(sources: Sequence[Source]) -> RasterGrid:

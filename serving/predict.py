@@ -20,9 +20,9 @@ def _program(config: PredictConfig) -> None:
     with warnings.catch_warnings():
         # `predict_all` says itself, in a sentence, which rasters have no place on Earth.
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        predict_all(config)
-    if config.output_map.suffix and not config.plan:
-        cli.print_next("assess design", map=config.output_map, output_dir="sample")
+        made = predict_all(config)
+    if made is not None:
+        cli.print_next("assess design", map=made, output_dir="sample")
 
 
 if __name__ == "__main__":

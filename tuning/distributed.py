@@ -25,20 +25,20 @@ def chief_address() -> str:
     return f"{os.environ.get('KERASTUNER_ORACLE_IP')}:{port}"
 
 
-def explained(error: "RuntimeError | grpc.RpcError") -> Exception:
-    """Returns what to tell of an error between chief and worker; any other as it is."""
+def explained(error: "RuntimeError | grpc.RpcError") -> RunError | None:
+    """Returns what to tell of an error between chief and worker, None of any other."""
     import grpc
 
     if isinstance(error, grpc.RpcError):
         if error.code() not in (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAVAILABLE):
-            return error
+            return None
         return RunError(
             f"the chief of the search at {chief_address()} does not answer ({error.details()}); "
             "KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT must be those of the process with "
             "KERASTUNER_TUNER_ID=chief, and it must run; then start this worker again"
         )
     if not is_distributed():
-        return error
+        return None
     return RunError(
         f"the chief of the search cannot listen at {chief_address()} ({error}); set "
         "KERASTUNER_ORACLE_IP to an address of this machine and KERASTUNER_ORACLE_PORT to a free "

@@ -185,7 +185,10 @@ def run_search(search: Search, *, echo: bool = False) -> None:
     except (RuntimeError, grpc.RpcError) as error:
         # A worker gets the chief's error as one of gRPC.
         if "consecutive failures" not in str(error):
-            raise distributed.explained(error) from error
+            told = distributed.explained(error)
+            if told is None:
+                raise
+            raise told from error
         reasons = [r.error for r in read_records(search.trials) if r.score is None]
         last = f", the last with: {reasons[-1]}" if reasons else ""
         raise RunError(

@@ -40,11 +40,20 @@ def test_finished_maps_of_other_settings_are_not_taken_over(
     assert main(arguments(small_export, images, tmp_path / "maps", *PLAIN)) == 0
     command = arguments(small_export, images, tmp_path / "maps", *PLAIN, "--majority", "3")
     assert main(command) == 2
-    assert "a/map.tif exists already" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "a/map.tif exists already, with other settings: majority (was 0, now 3); pass" in error
     assert main([*command, "--overwrite"]) == 0
-    (tmp_path / "maps" / "a" / "map.tif").write_bytes(b"damaged")
-    assert main(command) == 2
-    assert "a/map.tif exists already" in capsys.readouterr().err
+    for name, content, reason in (
+        ("map.tif", "damaged", "and cannot be read; make it again with `landcover predict --conf"),
+        ("predict.json", "{", "a/predict.json are damaged; remove it"),
+        ("predict.json", "[]", "a/predict.json are damaged; remove it"),
+    ):
+        (tmp_path / "maps" / "a" / name).write_text(content)
+        assert main(command) == 2
+        error = capsys.readouterr().err
+        assert "a/map.tif exists already, " in error and reason in error
+    (tmp_path / "maps" / "a" / "map.tif").unlink()
+    (tmp_path / "maps" / "a" / "predict.json").unlink()
 
 
 def test_the_same_weights_calibrated_otherwise_are_another_model(
@@ -62,7 +71,7 @@ def test_the_same_weights_calibrated_otherwise_are_another_model(
     calibration = Calibration(method="temperature", scale=(0.5,))
     replace(export.info, calibration=calibration).save(export.folder)
     assert main(arguments(export, images, tmp_path / "maps", *PLAIN)) == 2
-    assert "a/map.tif exists already" in capsys.readouterr().err
+    assert "a/map.tif exists already, of another model; pass" in capsys.readouterr().err
     with pytest.raises(OutputError, match=r"unfinished run with other settings \(model\)"):
         prediction(export, tmp_path / "a.tif", tmp_path / "begun.tif").prepare()
 
@@ -225,15 +234,22 @@ def test_an_input_replaced_by_an_older_one_is_another(
         write_raster(replaced, 40, 40, seed=1)
         os.utime(replaced, (1_600_000_000, 1_600_000_000))
         assert main(command) == 2
-        assert f"{name}/map.tif exists already" in capsys.readouterr().err
+        record = tmp_path / "maps" / name / "predict.json"
+        error = capsys.readouterr().err
+        assert f"{name}/map.tif exists already, and its input " in error
+        again = f"landcover predict --config {record} --overwrite"
+        assert f"was changed since; make it again with `{again}`, or choose" in error
         if replaced is image:
             # Of a map that does not tell of its input, what is older counts as unchanged.
-            record = tmp_path / "maps" / name / "predict.json"
             write_json(record, {k: v for k, v in read_json(record).items() if k != "input_stamp"})
             assert main(command) == 0
             assert capsys.readouterr().out.count("(finished by an earlier run)") == 2
             replaced.write_bytes(before[0])
             os.utime(replaced, ns=(before[1], before[1]))
+    assert main(again.split()[2:]) == 0
+    capsys.readouterr()
+    assert main(command) == 0
+    assert capsys.readouterr().out.count("(finished by an earlier run)") == 2
 
 
 def test_work_on_a_view_of_a_file_that_is_replaced_is_not_continued(

@@ -21,8 +21,28 @@ def test_several_inputs_need_a_folder(
     inputs = [tmp_path / "list.txt"]
     assert main(arguments(small_export, inputs, tmp_path / "m.tif", *RAW)) == 2
     assert "must be a folder" in capsys.readouterr().err
-    assert main(arguments(small_export, inputs, tmp_path / "out", *RAW)) == 0
-    assert sorted(p.parent.name for p in (tmp_path / "out").glob("*/map.tif")) == ["a", "b"]
+    out = tmp_path / "maps.2025"  # A folder, whatever its name.
+    out.mkdir()
+    assert main(arguments(small_export, inputs, out, *RAW)) == 0
+    assert sorted(p.parent.name for p in out.glob("*/map.tif")) == ["a", "b"]
+    assert "next: " not in capsys.readouterr().out
+
+
+def test_the_next_step_is_about_the_map(
+    small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = tmp_path / "a.tif"
+    write_raster(image, 20, 20)
+    for out, flags, made in (
+        ("folder", (), "folder/map.tif"),
+        ("m.tif", (), "m.tif"),
+        ("all.tif", ("--mosaic",), "all.tif"),
+    ):
+        assert main(arguments(small_export, [image], tmp_path / out, *RAW, *flags)) == 0
+        said = capsys.readouterr().out
+        assert said.endswith(
+            f"next: landcover assess design --map {tmp_path / made} --output-dir sample\n"
+        )
 
 
 def test_products_in_a_folder_are_those_that_prepare_takes(

@@ -1,6 +1,7 @@
 """Several inputs in one run, and the work on them that several processes share."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Generator
@@ -8,6 +9,7 @@ from concurrent.futures import Executor, Future
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -206,6 +208,32 @@ def test_more_inputs_than_may_be_open_are_planned(
     for scene in scenes:
         scene.compute([0])
         assert scene.store.finished(0)
+
+
+def test_a_finished_mosaic_needs_no_folder_that_can_be_written(
+    small_export: SmallExport, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # The session's own folder for temporary files is closed to other users.
+    with TemporaryDirectory(dir="/tmp") as name:
+        folder = Path(name)
+        shutil.copytree(small_export.folder, folder / "export" / "1")
+        export = SmallExport(folder=folder / "export" / "1", info=small_export.info)
+        write_raster(folder / "a.tif", 40, 40)
+        maps = folder / "maps"
+        command = arguments(export, [folder / "a.tif"], maps / "m.tif", *PLAIN, "--mosaic")
+        assert main(command) == 0
+        for path in (folder, maps):
+            path.chmod(0o555)
+        user = os.geteuid()
+        try:
+            if user == 0:  # Root may write everywhere.
+                os.seteuid(65534)
+            assert main(command) == 0
+        finally:
+            os.seteuid(user)
+            folder.chmod(0o755)
+            maps.chmod(0o755)
+        assert "m.tif (finished by an earlier run)" in capsys.readouterr().out
 
 
 HOLDER = """

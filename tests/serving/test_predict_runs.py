@@ -186,10 +186,10 @@ def test_a_mosaic_of_other_grids_is_refused_before_any_work(
     write_raster(tmp_path / "a.tif", 40, 40)
     write_raster(tmp_path / "b.tif", 40, 40, **changes)  # type: ignore[arg-type]
     images = [tmp_path / "a.tif", tmp_path / "b.tif"]
-    out = tmp_path / "m.tif"
+    out = tmp_path / "new" / "m.tif"
     assert main(arguments(small_export, images, out, *RAW, "--mosaic")) == 2
     assert message in capsys.readouterr().err
-    assert not (tmp_path / "m_scenes").exists()
+    assert not out.parent.exists()
 
 
 def test_a_plan_writes_nothing(

@@ -117,3 +117,10 @@ def test_the_files_of_a_mosaic_are_checked_before_any_work(
     assert main([*model, "--output-map", str(tmp_path / "a.tif"), "--overwrite"]) == 2
     assert "a.tif would replace a file of the input" in capsys.readouterr().err
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.tif", "b.tif", "both_areas.csv"]
+
+    (tmp_path / "both_areas.csv").unlink()
+    assert main([*model, "--output-map", str(tmp_path / "both.tif")]) == 0
+    capsys.readouterr()
+    assert main([*model, "--output-map", str(tmp_path / "both.tif"), "--majority", "3"]) == 2
+    changed = "both.tif exists already, with other settings: majority (was 0, now 3); pass"
+    assert changed in capsys.readouterr().err
