@@ -6,6 +6,7 @@ number of rows.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Protocol
 
 import numpy as np
@@ -22,7 +23,9 @@ from serving.windows import Layout
 class Backend(Protocol):
     """An engine that runs the exported network on batches of one fixed shape."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """The engine and its precision."""
 
     def prepare(self, shape: tuple[int, ...], *, deciding: bool) -> None:
         """Loads and compiles what the first batch would else wait for.
@@ -137,7 +140,7 @@ class Predictor:
                 self._backend.prepare(
                     self._batch_shape, deciding=decides(self._content, self._layout)
                 )
-                for item in items:
+                for item in chain.from_iterable(items):
                     if isinstance(item, Step):
                         self._compute(item, merger)
                         on_window(len(item.cols))
@@ -172,14 +175,16 @@ class Predictor:
         needed = {i for row in rows for i in range(self._layout.first_row_of(row), row + 1)}
         return sorted(needed)
 
-    def _items(self, rows: Sequence[int]) -> Iterator[Step | RowEnd]:
+    def _items(self, rows: Sequence[int]) -> Iterator[list[Step | RowEnd]]:
+        """Yields what the reader has ready at a time: windows, the last ones with the row's end."""
+        columns = len(self._layout.cols)
         for row in rows:
             skipped = 0
             start, stop = self._layout.band(row)
             excluded = np.ones((stop - start, self._layout.width), bool)
             waiting: list[tuple[int, np.ndarray]] = []
             samples: list[np.ndarray] = []
-            for col in range(len(self._layout.cols)):
+            for col in range(columns):
                 image, validity = self._reader.read(self._layout.window(row, col))
                 without = (validity & self._excluded_bits) > 0
                 own = kept(self._layout, row, col, without)
@@ -190,14 +195,16 @@ class Predictor:
                     skipped += 1
                     continue
                 waiting.append((col, image))
-                if len(waiting) == self._batch_size:
-                    yield self._step(row, waiting)
+                if len(waiting) == self._batch_size and col + 1 < columns:
+                    yield [self._step(row, waiting)]
                     waiting = []
-            if waiting:
-                yield self._step(row, waiting)
-            yield RowEnd(
+            # An end by itself would be what the reader is ahead, and keep it from the next row
+            # for as long as the network is at the last windows of this one.
+            last = [self._step(row, waiting)] if waiting else []
+            end = RowEnd(
                 row=row, excluded=excluded, skipped=skipped, sample=np.concatenate(samples)
             )
+            yield [*last, end]
 
     def _step(self, row: int, waiting: Sequence[tuple[int, np.ndarray]]) -> Step:
         images = [image for _, image in waiting]
