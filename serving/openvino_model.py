@@ -19,30 +19,39 @@ class OpenVinoModel:
     """An export converted in memory and compiled once per input shape."""
 
     def __init__(self, folder: Path, *, precision: Precision = "float32") -> None:
-        """Notes an export, which is converted when first needed.
+        """Notes an export; OpenVINO is imported, and converts it, when first needed.
 
         Args:
             folder: Version folder of the export.
             precision: `bf16` runs convolutions in bfloat16 where the processor has it; without
                 it OpenVINO computes in float32, and `name` says so.
         """
-        openvino = import_openvino()
-        self._openvino = openvino
         self._folder = folder
-        self._core = openvino.Core()
-        if "BF16" not in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-            precision = "float32"
-        self.name = f"openvino {precision}"
-        self._hints = {
-            "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
-            "PERFORMANCE_HINT": "LATENCY",
-        }
+        self._asked: Precision = precision
         self._compiled: dict[tuple[Answer, tuple[int, ...]], Any] = {}
+
+    @cached_property
+    def _openvino(self) -> Any:
+        return import_openvino()
+
+    @cached_property
+    def _core(self) -> Any:
+        return self._openvino.Core()
+
+    @cached_property
+    def _precision(self) -> Precision:
+        known = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        return self._asked if "BF16" in known else "float32"
+
+    @property
+    def name(self) -> str:
+        """The engine and the precision that it computes in."""
+        return f"openvino {self._precision}"
 
     @cached_property
     def _model(self) -> Any:
         try:
-            return _converted(self._openvino, self._folder)
+            return _converted(self._openvino, self._core, self._folder)
         except (RuntimeError, OSError) as error:
             raise ModelError(f"OpenVINO cannot convert {self._folder}: {error}") from error
 
@@ -76,17 +85,21 @@ class OpenVinoModel:
             # A compiled model holds the memory of its activations.
             if len(self._compiled) >= KEPT_SHAPES or any(a != answer for a, _ in self._compiled):
                 self._compiled.clear()
-            compiled = self._core.compile_model(model, "CPU", self._hints)
+            hints = {
+                "INFERENCE_PRECISION_HINT": "bf16" if self._precision == "bf16" else "f32",
+                "PERFORMANCE_HINT": "LATENCY",
+            }
+            compiled = self._core.compile_model(model, "CPU", hints)
             self._compiled[answer, shape] = compiled.create_infer_request()
         return self._compiled[answer, shape]
 
 
-def _converted(openvino: Any, folder: Path) -> Any:
+def _converted(openvino: Any, core: Any, folder: Path) -> Any:
     """Returns the graph with `probabilities` as its only output."""
     ready = folder / "openvino" / "model.xml"
-    model = openvino.Core().read_model(ready) if ready.is_file() else None
-    if model is None:
-        model = openvino.convert_model(str(folder))
+    # `convert_model` gives the same graph but keeps Python's other threads, and so the reader of
+    # the first window, from work until it ends (OpenVINO 2026).
+    model = core.read_model(ready if ready.is_file() else folder)
     outputs = [o for o in model.outputs if "probabilities" in o.get_names()]
     return openvino.Model(outputs, model.get_parameters(), "landcover")
 
