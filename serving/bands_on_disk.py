@@ -116,7 +116,8 @@ class BandStore:
     def write(self, band: int, values: np.ndarray) -> None:
         """Stores a finished band, uint8 [layers, rows, width]."""
         with atomic_path(self._path(band)) as temporary, temporary.open("wb") as file:
-            np.save(file, values)
+            # NumPy writes what is not contiguous byte by byte, in a hundred times the time.
+            np.save(file, np.ascontiguousarray(values))
 
     def write_sample(self, band: int, pixels: np.ndarray) -> None:
         """Stores a few of the raster's pixels of a band, [pixels, raster bands]."""

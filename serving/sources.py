@@ -125,8 +125,7 @@ class RasterSource:
                 f"{self.path} cannot be read at rows {window.row_off}-{window.row_end}: {error}; "
                 "repair the file and run again, finished rows are kept"
             ) from error
-        image = np.ascontiguousarray(np.moveaxis(planes, 0, -1))
-        nodata = rasters.image.nodata
+        image, nodata = np.moveaxis(planes, 0, -1), rasters.image.nodata
         return finish_pixels(image, validity, nodata, self._info, self._conversion)
 
     def preview(self, shape: tuple[int, int]) -> tuple[np.ndarray, tuple[str, ...], np.ndarray]:
@@ -145,7 +144,7 @@ class RasterSource:
                 "again, finished rows are kept"
             ) from error
         image, validity = finish_pixels(
-            np.moveaxis(planes, 0, -1).copy(),
+            np.moveaxis(planes, 0, -1),
             validity,
             dataset.nodata,
             self._info,

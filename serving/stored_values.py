@@ -56,7 +56,8 @@ def finish_pixels(
     """Returns an image in the model's units whose no-data pixels and validity bits agree.
 
     Args:
-        image: Stored values, [height, width, bands].
+        image: Stored values, [height, width, bands]; may be changed in place. What is read band by
+            band had better come so, as a view: it is looked through as it lies in memory.
         validity: Bits known so far, uint8 [height, width]; changed in place.
         nodata: The raster's own value for no data; the model's is one too in the model's units.
         info: The model's contract.
@@ -65,7 +66,7 @@ def finish_pixels(
     values = (nodata, info.nodata if conversion is None else None)
     set_bit(validity, without_data(np.moveaxis(image, -1, 0), values), ValidityBit.NODATA)
     missing = has_bit(validity, ValidityBit.NODATA)
-    dtype = np.dtype(info.dtype)
+    image, dtype = np.ascontiguousarray(image), np.dtype(info.dtype)
     if conversion is not None or image.dtype != dtype:
         image = np.where(missing[..., None], 0, image) if image.dtype.kind == "f" else image
         converter = conversion or Conversion(factor=np.ones(1), term=np.zeros(1))
