@@ -7,12 +7,14 @@ from contextlib import AbstractContextManager, closing, contextmanager, nullcont
 from dataclasses import dataclass, field
 from heapq import nlargest
 from pathlib import Path
+from threading import Thread
 
 from landcover_tf import config_files
 from landcover_tf.errors import ProductError, RasterError
 from landcover_tf.executors import executor, places
 from landcover_tf.files import require_space
 from landcover_tf.pixel_sizes import NO_AREA
+from serving import objects
 from serving.config import PredictConfig
 from serving.engines import Engine
 from serving.finished_maps import (
@@ -28,7 +30,6 @@ from serving.finished_maps import (
 )
 from serving.inputs import find_inputs, map_paths
 from serving.layouts import narrow_margin
-from serving.map_picture import check_reference
 from serving.mosaic import check_mosaic, merge
 from serving.options import PredictionOptions, options_of
 from serving.plan import print_plans, work_bytes
@@ -57,6 +58,8 @@ def predict_all(config: PredictConfig) -> Path | None:
     targets = map_paths(inputs, config.output_map, mosaic=config.mosaic)
     engine = Engine(config.model_path, options)
     if config.reference_map is not None:
+        from serving.map_picture import check_reference
+
         check_reference(config.reference_map, engine.info.legend)
     failures = _Failures(total=len(inputs))
     scenes = _readable(inputs, targets, engine, options, failures)
@@ -266,6 +269,8 @@ def _pool(config: PredictConfig) -> AbstractContextManager[Executor | None]:
 
 def _finish_all(computed: Iterable[Computed], config: PredictConfig, failures: _Failures) -> None:
     """Finishes scene after scene; an unreadable one does not keep the others from it."""
+    # While the engine loads, not when the network is done.
+    Thread(target=objects.load).start()
     for scene, unreadable in computed:
         try:
             with failures.noted():

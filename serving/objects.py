@@ -30,18 +30,24 @@ def without_small_objects(
         least_sizes: Least pixels of an object by dense class, int64 [256].
     """
     rounds = max(LEAST_FILL_ROUNDS, int(np.ceil(np.sqrt(least_sizes.max()))))
-    edge_sizes = _sizes_of_edge_objects(block[0] for block in read_blocks())
+    at_edges = _sizes_at_edges((block[0] for block in read_blocks()), int(least_sizes.max()))
 
     def marked() -> Iterator[np.ndarray]:
-        for block, (edge_labels, sizes_there) in zip(read_blocks(), edge_sizes, strict=True):
+        for block, (first_row, last_row) in zip(read_blocks(), at_edges, strict=True):
             labels = label_objects(block[0])
             sizes = np.bincount(labels.ravel())
-            sizes[edge_labels] = sizes_there
+            # Only these can go on in another block; all others are measured within theirs.
+            sizes[labels[0]], sizes[labels[-1]] = first_row, last_row
             small = sizes[labels] < least_sizes[block[0]]
             yield np.concatenate([block[:2], small[None].astype(np.uint8)])
 
     for block in map_with_halo(marked(), rounds, lambda b: _fill_marked(b, rounds)):
         yield block[:2]
+
+
+def load() -> None:
+    """Imports what measures objects, for which the first call would else wait half a second."""
+    label_objects(np.zeros((1, 1), np.uint8))
 
 
 def label_objects(classes: np.ndarray) -> np.ndarray:
@@ -83,35 +89,49 @@ def _fill_marked(block: np.ndarray, rounds: int) -> np.ndarray:
     return np.stack([filled, block[1]])
 
 
-def _sizes_of_edge_objects(
-    blocks: Iterable[np.ndarray],
+def _sizes_at_edges(
+    blocks: Iterable[np.ndarray], reach: int
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Returns, per block, the objects on its first or last row and their sizes in the raster.
+    """Returns, per block, the sizes in the raster of the objects of its first and last row.
 
-    Only these objects can continue in another block; all others are measured within theirs.
+    A size of `reach` pixels or more may be told as another such size: an object that goes more than
+    `reach` rows into a block has as many pixels there, so no more of the block is looked at.
+
+    Args:
+        blocks: Dense classes, uint8 [rows, width].
+        reach: Pixels, at least 1.
+
+    Returns:
+        int64 [width] of the first and of the last row; 0 where there is no data.
     """
-    parents: list[int] = []
-    sizes: list[int] = []
-    edges: list[tuple[np.ndarray, int]] = []  # Labels at the block's edge, id of the first.
-    last_row: np.ndarray | None = None
-    last_ids: np.ndarray | None = None
+    parents, sizes = [0], [0]  # The first stands for no data.
+    edges: list[tuple[np.ndarray, np.ndarray]] = []  # Numbers of the objects of both rows.
+    before = np.empty(0, np.uint8)
     for classes in blocks:
-        labels = label_objects(classes)
-        edge = np.union1d(labels[0], labels[-1])
-        edge = edge[edge > 0]
-        first = len(parents)
-        parents.extend(range(first, first + len(edge)))
-        sizes.extend(np.bincount(labels.ravel())[edge].tolist())
-        edges.append((edge, first))
-        if last_row is not None and last_ids is not None:
-            same = (classes[0] == last_row) & (last_row != IGNORED)
-            ids = first + np.searchsorted(edge, labels[0][same])
-            for a, b in set(zip(last_ids[same].tolist(), ids.tolist(), strict=True)):
+        parts = [classes[:reach], classes[-reach:]] if len(classes) > 2 * reach else [classes]
+        rows = [_numbered(label_objects(part), parents, sizes) for part in parts]
+        first, last = rows[0][0], rows[-1][1]
+        if edges:
+            same = (classes[0] == before) & (before != IGNORED)
+            for a, b in set(zip(edges[-1][1][same].tolist(), first[same].tolist(), strict=True)):
                 _union(parents, a, b)
-        last_row = classes[-1].copy()
-        last_ids = first + np.searchsorted(edge, labels[-1])
+        edges.append((first, last))
+        before = classes[-1].copy()
     totals = _totals(parents, sizes)
-    return [(edge, totals[first : first + len(edge)]) for edge, first in edges]
+    return [(totals[first], totals[last]) for first, last in edges]
+
+
+def _numbered(
+    labels: np.ndarray, parents: list[int], sizes: list[int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the numbers of the objects of the first and last row, which are appended."""
+    found = np.union1d(labels[0], labels[-1])
+    found = found[found > 0]
+    numbers = np.zeros(labels.max() + 1, np.int64)
+    numbers[found] = np.arange(len(parents), len(parents) + len(found))
+    parents.extend(numbers[found].tolist())
+    sizes.extend(np.bincount(labels.ravel())[found].tolist())
+    return numbers[labels[0]], numbers[labels[-1]]
 
 
 def _totals(parents: list[int], sizes: Sequence[int]) -> np.ndarray:

@@ -13,7 +13,6 @@ from landcover_tf.qgis_styles import raster_style
 from landcover_tf.raster_grid import RasterGrid
 from serving.band_content import LEVELS
 from serving.bands_on_disk import BandStore
-from serving.map_picture import write_picture
 from serving.options import OutputOptions
 from serving.raster_io import BLOCK_PX, RasterStyle, write_cog
 from serving.source import Source
@@ -200,6 +199,8 @@ def write_companions(
     """
     path, written = files[0], list[Path]()
     if wanted.picture:
+        from serving.map_picture import write_picture
+
         confidence = beside(path, CONFIDENCE)
         written.append(path.with_suffix(".png"))
         write_picture(

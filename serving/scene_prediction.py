@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -195,12 +196,11 @@ class ScenePrediction:
             OutputError: The disk refuses, or the request log cannot be written.
         """
         try:
-            final = clean(self.store, self.cleaning, self.work, block_rows=BLOCK_PX)
             # Of a run that was killed while it wrote them.
             if self.files.exists():
                 shutil.rmtree(self.files)
             self.files.mkdir()
-            result = self._write_files(final, self.files / self.map_path.name)
+            result = self._write_files(self.files / self.map_path.name)
             if record is not None:
                 write_json(beside(self.files / self.map_path.name, RECORD), record)
             # Before the map is there: a finished map is not taken up again, and a line of a run
@@ -268,25 +268,27 @@ class ScenePrediction:
             return CropMerger(layout, 2, np.uint8)
         return CropMerger(layout, self.content.classes, np.float32)
 
-    def _write_files(self, final: BandStore, path: Path) -> Result:
+    def _write_files(self, path: Path) -> Result:
         options, info = self.options, self.engine.info
         legend, grid, tags = self.legend, self.source.grid, self.tags()
-        files = [path]
-        counts = outputs.write_map(
-            path,
-            final,
-            info=info,
-            legend=legend,
-            grid=grid,
-            tags=tags,
-            uncertain_below=options.uncertain_below,
-        )
-        for name, store, layers, descriptions in self._level_rasters(final):
-            file = beside(path, name)
-            outputs.write_levels(
-                file, store, layers, grid=grid, descriptions=descriptions, tags=tags
+        with ThreadPoolExecutor(1) as aside:
+            # Only votes change levels. Without them nothing keeps the levels from being written
+            # while objects are removed.
+            levels = None
+            if not self.cleaning.votes:
+                levels = aside.submit(self._write_levels, path, self.store, tags)
+            final = clean(self.store, self.cleaning, self.work, block_rows=BLOCK_PX)
+            levels = levels or aside.submit(self._write_levels, path, final, tags)
+            counts = outputs.write_map(
+                path,
+                final,
+                info=info,
+                legend=legend,
+                grid=grid,
+                tags=tags,
+                uncertain_below=options.uncertain_below,
             )
-            files.append(file)
+            files = [path, *levels.result()]
         files += outputs.write_areas_and_style(path, counts, legend, grid)
         applicability = assess(self.store.samples(), info)
         if applicability is not None:
@@ -333,6 +335,23 @@ class ScenePrediction:
         """Returns the product's name, or that of a raster with its time, as others get its name."""
         plain = f"{self.source.path.name} of {self._changed:%Y-%m-%dT%H:%M:%SZ}"
         return self.source.tags.get("product") or plain
+
+    def _write_levels(
+        self, map_path: Path, final: BandStore, tags: Mapping[str, str]
+    ) -> list[Path]:
+        """Writes the rasters of levels that are asked for, and returns their paths."""
+        files = []
+        for name, store, layers, descriptions in self._level_rasters(final):
+            files.append(beside(map_path, name))
+            outputs.write_levels(
+                files[-1],
+                store,
+                layers,
+                grid=self.source.grid,
+                descriptions=descriptions,
+                tags=tags,
+            )
+        return files
 
     def _level_rasters(
         self, final: BandStore

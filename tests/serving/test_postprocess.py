@@ -36,14 +36,14 @@ def _blocks(raster: np.ndarray, heights: list[int]) -> Iterator[np.ndarray]:
 def _cuts(draw: st.DrawFn, height: int) -> list[int]:
     heights = []
     while sum(heights) < height:
-        heights.append(draw(st.integers(1, 12)))
+        heights.append(draw(st.integers(1, 25)))
     heights[-1] -= sum(heights) - height
     return [h for h in heights if h]
 
 
 @st.composite
 def _maps(draw: st.DrawFn) -> tuple[np.ndarray, list[int]]:
-    height, width = draw(st.integers(1, 40)), draw(st.integers(1, 25))
+    height, width = draw(st.integers(1, 60)), draw(st.integers(1, 25))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     classes = draw(st.integers(1, 4))
     # Smooth noise has large, small and winding objects alike.
