@@ -54,7 +54,7 @@ class PolygonLayer:
             import shapely
         except ImportError as error:
             raise ConfigError(
-                "polygons are read by pyogrio and shapely: pip install 'landcover-tf[vector]'"
+                "polygons are read by pyogrio and shapely; install landcover-tf[vector]"
             ) from error
         self._pyogrio, self._shapely = pyogrio, shapely
         self.path, self.attribute = path, attribute

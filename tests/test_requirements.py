@@ -52,6 +52,17 @@ def test_all_that_is_imported_is_declared():
     assert imported() - declared() == set()
 
 
+def test_messages_name_extras_that_are_there():
+    """How a checkout gets one, the README alone tells."""
+    extras = setup()["options.extras_require"]
+    for package in PACKAGES:
+        for path in (ROOT / package).rglob("*.py"):
+            text = path.read_text(encoding="utf-8")
+            assert "pip install" not in text, path
+            named = re.findall(r"landcover-tf\[(\w+)\]", text)
+            assert set(named) <= set(extras), path
+
+
 def test_files_that_are_no_modules_are_installed():
     for package, globs in setup()["options.package_data"].items():
         folder = ROOT / package

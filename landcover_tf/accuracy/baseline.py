@@ -201,8 +201,8 @@ def _lightgbm(classes: int, seed: int, threads: int | None) -> Any:
         from lightgbm import LGBMClassifier
     except ImportError as error:
         raise ConfigError(
-            "--baseline lightgbm needs LightGBM; install the extra with "
-            "`pip install 'landcover-tf[baseline]'` or use --baseline hist-gradient-boosting"
+            "--baseline lightgbm needs LightGBM; install landcover-tf[baseline], or use --baseline "
+            "hist-gradient-boosting"
         ) from error
     return LGBMClassifier(
         n_estimators=100, learning_rate=0.1, num_leaves=31, random_state=seed, n_jobs=threads,

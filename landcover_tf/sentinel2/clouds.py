@@ -73,8 +73,7 @@ def load_s2cloudless() -> Any:
         from s2cloudless import S2PixelCloudDetector
     except ImportError:
         raise ConfigError(
-            "--cloud-source s2cloudless needs the package s2cloudless; install the extra "
-            "`landcover-tf[clouds]`"
+            "--cloud-source s2cloudless needs the package s2cloudless; install landcover-tf[clouds]"
         ) from None
     return S2PixelCloudDetector
 

@@ -79,7 +79,7 @@ def search_stac(
         from pystac_client.exceptions import APIError
     except ImportError as error:
         raise ConfigError(
-            "searching a STAC endpoint needs pystac-client: pip install 'landcover-tf[fetch]'"
+            "searching a STAC endpoint needs pystac-client; install landcover-tf[fetch]"
         ) from error
     west, south, east, north = tile.bounds_degrees
     # The tile's middle: its neighbours share only its rim.
