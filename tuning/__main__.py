@@ -216,7 +216,7 @@ def _retrain(search: "Search", config: TuneConfig, best: list[TrialRecord]) -> i
         print(f"\ntraining the settings of trial {record.id} again", flush=True)
         records.append(
             run_trial(run, folder / record.id, settings=record.settings,
-                      objective=config.objective, echo=True)
+                      objective=config.objective, echo=True, hashes=search.trials)
         )  # fmt: skip
     if records:
         ranking.write_table(folder / ranking.CSV_NAME, records)

@@ -141,18 +141,20 @@ def run_trial(
     objective: Objective,
     echo: bool = False,
     environment: Mapping[str, str] | None = None,
+    hashes: Path | None = None,
     runner: Callable[[Start], int] = run_training,
 ) -> TrialRecord:
     """Trains in a process of its own, or goes on with what an earlier attempt left.
 
     Args:
         config: Settings of the run; its output folder is `folder / "run"`.
-        folder: Gets the config, the log, the run folder and the record; beside it lie the hashes
-            of the dataset's shards, which runs hand on.
+        folder: Gets the config, the log, the run folder and the record.
         settings: What to keep in the record.
         objective: Score to read; the config's `monitor` names the same.
         echo: Show the training's own output instead of keeping it in a log.
         environment: What to add to the environment, such as the GPUs to see.
+        hashes: Folder where runs hand on the hashes of the dataset's shards; by default the one
+            that `folder` lies in.
         runner: Starts the training and returns its exit code; the default is for the main thread.
 
     Raises:
@@ -162,10 +164,10 @@ def run_trial(
     record = TrialRecord(id=folder.name, settings=dict(settings), status="failed")
     config_files.write_config(config, folder / "config.json")
     run = RunFolder(config.output_dir)
-    known = folder.parent / run.shard_hashes.name
+    known = (hashes or folder.parent) / run.shard_hashes.name
     with _alone(folder) as lock:
         start = time.monotonic()
-        # All runs beside each other train on one dataset: the first one reads it for its hashes.
+        # Such runs train on one dataset: the first one reads it for its hashes.
         if not run.path.exists():
             _copy(known, run.shard_hashes)
         code = runner(partial(_start, folder, lock, echo, os.environ | dict(environment or {})))

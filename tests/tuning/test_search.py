@@ -99,6 +99,10 @@ def test_the_best_settings_are_trained_again_with_another_seed(search):
     with (output / "retrained" / "ranking.csv").open(newline="") as file:
         (row,) = csv.DictReader(file)
     assert (row["trial"], float(row["score"])) == (record.id, record.score)
+    known = (output / "trials" / "shard_hashes.json").read_bytes()
+    run = RunFolder(output / "retrained" / record.id / "run")
+    assert run.shard_hashes.read_bytes() == known
+    assert not (output / "retrained" / "shard_hashes.json").exists()
 
 
 def test_another_dataset_and_a_second_process_are_refused(small_dataset, tmp_path, capsys):

@@ -74,3 +74,20 @@ def test_a_failed_attempt_does_not_undo_a_completed_one(tmp_path):
     (folder / "trial.json").unlink()
     run_trial(config, folder, settings={}, objective="mean_f1")
     assert TrialRecord.load(folder).status == "failed"
+
+
+def test_hashes_of_shards_are_those_of_another_folder_of_runs(tmp_path):
+    folder = tmp_path / "retrained" / "a"
+    config = TrainConfig(data_dir=tmp_path / "data", output_dir=folder / "run")
+    known, own = tmp_path / "trials" / "shard_hashes.json", RunFolder(folder / "run").shard_hashes
+    known.parent.mkdir()
+    known.write_text('{"of a trial": {}}')
+
+    def train(start):
+        assert own.read_text() == '{"of a trial": {}}'
+        own.write_text('{"of a trial": {}, "new": {}}')
+        return 1
+
+    run_trial(config, folder, settings={}, objective="mean_f1", hashes=known.parent, runner=train)
+    assert known.read_text() == own.read_text()
+    assert not (tmp_path / "retrained" / "shard_hashes.json").exists()
