@@ -7,8 +7,15 @@ from tfrecords_builder.config import BuildConfig
 from tfrecords_builder.placements import TooFewError
 
 SHRINK, TRIES = 0.8, 12
-MOST_PATCHES = 10_000
-"""Of more the search would take minutes."""
+MOST_PATCHES, MOST_PAIRS = 10_000, 10_000_000
+"""Patches, and pairs of them nearer than the gap: so many take about ten seconds."""
+
+
+def is_affordable(patches: int, config: BuildConfig) -> bool:
+    """Returns whether `largest_block` takes some seconds at most."""
+    stride = config.patch_size - config.patch_overlap
+    neighbours = min((2 * (config.gap + config.patch_size) / stride) ** 2, patches)
+    return patches <= MOST_PATCHES and patches * neighbours / 2 <= MOST_PAIRS
 
 
 def largest_block(split: Callable[[BuildConfig], object], config: BuildConfig) -> str:

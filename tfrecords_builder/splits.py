@@ -9,7 +9,7 @@ import numpy as np
 from landcover_tf.errors import DatasetError
 from landcover_tf.legend import Legend
 from tfrecords_builder.allocation import Sites, allocate
-from tfrecords_builder.block_sizes import MOST_PATCHES, largest_block
+from tfrecords_builder.block_sizes import is_affordable, largest_block
 from tfrecords_builder.config import BuildConfig
 from tfrecords_builder.footprints import Footprints, PatchPlace, locate
 from tfrecords_builder.patches import Candidate
@@ -69,7 +69,7 @@ def split_patches(
     try:
         return _split(candidates, rasters, legend, config, dropped or {})
     except TooFewError as error:
-        if config.split != "blocks" or len(candidates) > MOST_PATCHES:
+        if config.split != "blocks" or not is_affordable(len(candidates), config):
             raise
         found = largest_block(
             lambda other: _split(candidates, rasters, legend, other, dropped or {}), config
@@ -186,9 +186,11 @@ def _resolved(sites: Sites, layout: np.ndarray) -> np.ndarray:
 
 
 def _near(footprints: Footprints, unit: np.ndarray, gap_px: int) -> np.ndarray:
-    pairs = footprints.close_pairs(gap_px, unit)
-    both = np.concatenate([pairs, pairs[:, ::-1]])
-    return np.unique(np.column_stack([both[:, 0], unit[both[:, 1]]]), axis=0)
+    """Returns the (site, unit) pairs of `Sites.near`."""
+    pairs, units = footprints.close_pairs(gap_px, unit), int(unit.max()) + 1
+    # As one number each: sorting millions of rows takes minutes.
+    numbers = [site * units + unit[other] for site, other in (pairs.T, pairs.T[::-1])]
+    return np.column_stack(np.divmod(np.unique(np.concatenate(numbers)), units))
 
 
 def _unit_centers(footprints: Footprints, unit: np.ndarray, units: int) -> np.ndarray:

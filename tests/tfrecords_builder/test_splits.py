@@ -13,6 +13,7 @@ from landcover_tf.dataset_info import BandInfo, ProductInfo
 from landcover_tf.errors import ConfigError, DatasetError
 from landcover_tf.grid import PatchGrid
 from landcover_tf.legend import load_legend
+from tfrecords_builder.block_sizes import is_affordable
 from tfrecords_builder.config import BuildConfig
 from tfrecords_builder.patches import Candidate
 from tfrecords_builder.placements import IN_GAP, OUTSIDE_ZONES
@@ -287,6 +288,17 @@ def test_too_large_blocks_name_the_largest_that_fills_every_split():
     # Three patches and two gaps do not fit into 2 x 2 patches.
     with pytest.raises(DatasetError, match="no smaller --block-size-px leaves patches"):
         split([raster("a", side=2 * SIZE)], block_size_px=100)
+
+
+def test_the_largest_block_is_not_looked_for_among_millions_of_close_pairs():
+    assert is_affordable(10_000, config()) and not is_affordable(10_001, config())
+    # At strides of 12 px, (2 x (284 + 16) / 12)^2 = 2500 patches are near each.
+    assert is_affordable(8000, config(gap_px=284)) and not is_affordable(8001, config(gap_px=284))
+    assert not is_affordable(8464, config(gap_px=2000))
+    # 68 x 68 patches, each within the gap of all others.
+    with pytest.raises(DatasetError, match="the patches lie in 1; ") as caught:
+        split([raster("a", x=1000, y=9000, side=820)], block_size_m=1e5, gap_px=820)
+    assert "leaves patches" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
