@@ -28,7 +28,8 @@ class FetchConfig:
     """Download Sentinel-2 Level-1C products and ESA WorldCover labels; no account is needed.
 
     Products come from Google's public bucket, labels from ESA's. The same command continues an
-    interrupted download and checks what is there. Needs the extra landcover-tf[fetch].
+    interrupted download and checks what is there. A STAC endpoint (--stac-url) needs the extra
+    landcover-tf[fetch].
 
     The listings and downloads were tried against a local server that speaks the documented
     interfaces, never against the live services.
