@@ -5,7 +5,13 @@ import tensorflow as tf
 
 from landcover_tf import records
 from landcover_tf.dataset_info import DatasetInfo
-from landcover_tf.input_pipeline.pixels import affine_bands, clear, crop_each, missing_pixels
+from landcover_tf.input_pipeline.pixels import (
+    affine_bands,
+    crop_each,
+    holds,
+    look_up,
+    overwritten,
+)
 from landcover_tf.legend import IGNORED
 
 # Reflectance of pixels of exactly 0: far below the unit of any sensor's counts, 1e-4.
@@ -39,7 +45,7 @@ def decode_batch(
     if origins is not None:
         stored, label, validity = (crop_each(r, origins, size) for r in (stored, label, validity))
     usable = tf.equal(tf.bitwise.bitwise_and(validity, np.uint8(info.invalid_bits)), 0)
-    dense = tf.gather(tf.constant(info.legend.index_of_code), tf.cast(label, tf.int32))
+    dense = look_up(label, info.legend.index_of_code)
     return reflectance(stored, info), tf.where(usable, dense, np.uint8(IGNORED))
 
 
@@ -54,11 +60,20 @@ def reflectance(stored: tf.Tensor, info: DatasetInfo) -> tf.Tensor:
         float32 of the same shape, 0 in all bands where all hold the no-data value. Augmentations
         tell by that which pixels are missing, so black pixels have BLACK in its place.
     """
-    scaled = affine_bands(
-        tf.cast(stored, tf.float32),
-        tf.constant(info.scale, tf.float32),
-        tf.constant(info.offset, tf.float32),
-    )
-    missing = missing_pixels(stored, info.nodata)
-    black = missing_pixels(scaled) & ~missing
-    return clear(clear(scaled, missing), black, BLACK)
+    scale, offset = _of_bands(info.scale), _of_bands(info.offset)
+    scaled = affine_bands(tf.cast(stored, tf.float32), scale, offset)
+    # Only pixels whose first band may be of either kind are looked at further: few, as a rule.
+    first = stored[..., 0]
+    zero = tf.cast(first, tf.float32) * scale[0] + offset[0] == 0
+    pixels, values = (tf.reshape(r, [-1, len(info.bands)]) for r in (stored, scaled))
+    suspects = tf.where(tf.reshape(holds(first, info.nodata) | zero, [-1]))[:, 0]
+    empty = tf.reduce_all(holds(tf.gather(pixels, suspects), info.nodata), axis=-1)
+    missing, present = tf.boolean_mask(suspects, empty), tf.boolean_mask(suspects, ~empty)
+    black = tf.boolean_mask(present, tf.reduce_all(tf.gather(values, present) == 0, axis=-1))
+    values = overwritten(overwritten(values, missing, 0.0), black, BLACK)
+    return tf.ensure_shape(tf.reshape(values, tf.shape(stored)), stored.shape)
+
+
+def _of_bands(values: tuple[float, ...]) -> tf.Tensor:
+    """Returns values of the bands, or the one that all have, which is multiplied much faster."""
+    return tf.constant(values[:1] if len(set(values)) == 1 else values, tf.float32)

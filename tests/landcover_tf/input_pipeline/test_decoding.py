@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from landcover_tf.dataset_info import BandInfo
@@ -30,3 +31,29 @@ def test_black_pixels_are_not_taken_for_missing_ones(build):
         max_shift=0.0,
     )
     assert (turned.numpy() == 1).sum() > 0.7 * (stored == 0).sum()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "nodata"),
+    [("uint8", 255), ("uint16", 0), ("int16", -9999), ("float32", 0), ("float32", float("nan"))],
+)
+@pytest.mark.parametrize(
+    ("scale", "offset"),
+    [((1e-4,) * 3, (-0.1,) * 3), ((0.5, 0.25, 1.0), (-1.0,) * 3), ((1.0,) * 3, (0.0,) * 3)],
+)
+def test_reflectance_is_what_numpy_gives(build, dtype, nodata, scale, offset):
+    """Missing pixels, black ones (2, 4, 1 of the second scales) and those with some zeros."""
+    info, _ = build("none")
+    bands = [BandInfo(name=str(n), scale=scale[n], offset=offset[n]) for n in range(3)]
+    info = replace(info, bands=tuple(bands), dtype=dtype, nodata=float(nodata))
+    rng = np.random.default_rng(0)
+    stored = rng.integers(0, 3, (2, 9, 9, 3)).astype(dtype)
+    for value in (nodata, (2, 4, 1), 0):
+        stored[rng.random((2, 9, 9)) < 0.2] = np.array(value, dtype)
+    scaled = stored * np.array(scale, np.float32) + np.array(offset, np.float32)
+    held = np.isnan(stored) if np.isnan(nodata) else stored == nodata
+    scaled[held.all(axis=-1)] = 0
+    scaled[(scaled == 0).all(axis=-1) & ~held.all(axis=-1)] = BLACK
+    np.testing.assert_array_equal(reflectance(tf.constant(stored), info), scaled)
+    mapped = tf.data.Dataset.from_tensors(stored).map(lambda batch: reflectance(batch, info))
+    np.testing.assert_array_equal(next(iter(mapped)), scaled)

@@ -19,7 +19,7 @@ def test_crop_each():
     np.testing.assert_array_equal(flat, np.array(expected)[..., 0])
 
 
-@pytest.mark.parametrize("shape", [(3,), (2, 3)])
+@pytest.mark.parametrize("shape", [(1,), (3,), (2, 3)])
 def test_affine_bands(shape):
     image = RNG.random((2, 4, 4, 3), np.float32)
     gain, offset = RNG.random((2, *shape), np.float32)
@@ -52,3 +52,21 @@ def test_clear():
     got = pixels.clear(tf.constant(raster), tf.constant(gone))
     np.testing.assert_array_equal(got, np.where(gone[..., None], 0, raster))
     np.testing.assert_array_equal(pixels.clear(tf.constant(raster), tf.zeros_like(gone)), raster)
+
+
+@pytest.mark.parametrize("size", [5, 6])
+def test_look_up(size):
+    codes, table = RNG.integers(0, 256, (3, size, size)), RNG.integers(0, 256, 256)
+    codes, table = codes.astype(np.uint8), table.astype(np.uint8)
+    np.testing.assert_array_equal(pixels.look_up(tf.constant(codes), table), table[codes])
+    mapped = tf.data.Dataset.from_tensor_slices(codes).batch(2)
+    found = np.concatenate(list(mapped.map(lambda one: pixels.look_up(one, table))))
+    np.testing.assert_array_equal(found, table[codes])
+
+
+def test_overwritten():
+    rows = RNG.random((6, 3), np.float32)
+    expected = rows.copy()
+    expected[[1, 4]] = 0.5
+    got = pixels.overwritten(tf.constant(rows) * 1, tf.constant([1, 4], tf.int64), 0.5)
+    np.testing.assert_array_equal(got, expected)
