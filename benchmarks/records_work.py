@@ -18,6 +18,8 @@ os.environ.setdefault("LANDCOVER_PROGRESS", "0")
 
 import numpy as np
 
+from benchmarks.train_step import make_stepper, random_batch
+
 BATCH = 8
 TRAIN_BATCH = 4
 
@@ -187,27 +189,15 @@ def training_reader(info: Any, dataset: Path) -> Callable[[], Cost]:
 
 
 def network_steps(info: Any, steps: int = 5) -> list[Cost]:
-    """Returns what single training steps of the ResNet-50 U-Net cost, after the first two."""
-    import keras
+    """Returns what single training steps of the ResNet-50 U-Net cost, after the first two.
 
-    from landcover_tf.model_info import ModelSpec
-    from landcover_tf.models.unet import build_unet
+    They are `train`'s own steps with the settings that it chooses for this machine.
+    """
+    from landcover_tf.training.precision import choose_jit, choose_precision
 
-    model = build_unet(
-        ModelSpec(
-            encoder="resnet50",
-            band_names=info.band_names,
-            class_codes=info.legend.codes,
-            normalizer=info.normalizer,
-        )
-    )
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=255)
-    model.compile(optimizer="adamw", loss=loss, jit_compile=False)
-    rng = np.random.default_rng(0)
-    size = info.patch_grid.patch_size
-    image = rng.random((TRAIN_BATCH, size, size, len(info.bands)), np.float32)
-    label = rng.integers(0, len(info.legend.classes), (TRAIN_BATCH, size, size)).astype(np.uint8)
+    stepper = make_stepper(choose_precision("auto"), choose_jit("auto"), "resnet50")
+    batch = random_batch(TRAIN_BATCH, info.patch_grid.patch_size)
     spent = [
-        timed(lambda: model.train_on_batch(image, label), TRAIN_BATCH) for _ in range(steps + 2)
+        timed(lambda: float(stepper.train([batch], 0.0)[0]), TRAIN_BATCH) for _ in range(steps + 2)
     ]
     return spent[2:]
