@@ -265,11 +265,13 @@ def _count(
     good = usable(pixels.validity, job.invalid_bits)
     for split in sorted({patch.split for patch in patches}):
         chosen = counted.fresh(split, strip, [p for p in patches if p.split == split]) & good
-        labels = pixels.label[chosen]
-        labels = labels[labels != job.crosswalks[0].target.nodata]
-        tally.class_pixels[split] += np.bincount(labels, minlength=256)
+        counts = np.bincount(pixels.label[chosen], minlength=256)
+        counts[job.crosswalks[0].target.nodata] = 0
+        tally.class_pixels[split] += counts
         if split == "train" and pixels.image is not None:
+            rows = pixels.image.reshape(-1, len(raster.bands))
+            # What image[chosen] gives, in a tenth of the time.
             found = BandStatistics.from_pixels(
-                pixels.image[chosen], [band.name for band in raster.bands]
+                rows.compress(chosen.ravel(), axis=0), [band.name for band in raster.bands]
             )
             tally.statistics = tally.statistics.merge(found)
