@@ -1,11 +1,20 @@
-"""What does a whole prediction cost beside the network alone?
+"""What does a whole prediction cost beside the network alone, and does its memory stay flat?
 
     python -m benchmarks.predict --work-dir /tmp/landcover-bench
 
-A random scene and an export of random weights are made once and kept in the work folder. Each
-case runs the network alone on as many windows as the map needs, then the program itself, each in
-a process of its own, so that its peak of resident memory is its own. Random weights cost what
-trained ones do; the maps mean nothing.
+Random scenes and an export of random weights are made once and kept in the work folder. Each
+run is the program itself in a process of its own, so that its peak of resident memory is its own;
+before it, where the two are compared, another process runs the network alone on as many windows
+as the map needs. Random weights cost what trained ones do; the maps mean nothing. Pictures and
+STAC items are left out.
+
+Without `--rows`, `--cases` and `--scene` the runs are those that the aims below are about, which
+take a quarter of an hour on two cores, and a verdict on each aim follows:
+
+- 4096 x 4096 px in exact mode: the program beside the network, and beside blended patches;
+- 2048 and 10980 rows of 3072 columns: the peak of memory. `--memory-gb 3` gives both windows of
+  about 2048 rows; with more, the taller scene gets higher windows, as many as memory allows;
+- windows of a full tile, laid and not run: the pixels computed for each of the map.
 """
 
 import argparse
@@ -13,249 +22,249 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from benchmarks.predict_inputs import make_empty_tile, make_export, make_scene
 from landcover_tf.files import write_json
 from landcover_tf.provenance import hardware, software_versions
 
-CASES = (
-    "exact openvino float32",
-    "exact openvino bf16",
-    "exact tensorflow float32",
-    "blend openvino float32",
-)
 KM2_PER_PX = 1e-4
+TIMED_BATCHES = 12
+"""Batches of the network alone that are timed at most; they are alike."""
+
+MAX_PROGRAM_RATIO = 1.15
+"""Time of the program over that of its network."""
+MAX_COMPUTED_PER_PX = 1.5
+MAX_MEMORY_GIB = 4.0
+MAX_MEMORY_RATIO = 1.1
+"""Peak of the tallest scene over that of the lowest."""
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A prediction to measure."""
+
+    case: str
+    """MODE ENGINE PRECISION."""
+    height: int
+    width: int
+    memory_gb: float
+    network: bool
+    """Whether to time the network alone as well."""
+
+
+EXACT, BLEND = "exact openvino float32", "blend openvino float32"
+AIMED_AT = (
+    Run(case=EXACT, height=4096, width=4096, memory_gb=4.0, network=True),
+    Run(case=BLEND, height=4096, width=4096, memory_gb=4.0, network=True),
+    Run(case=EXACT, height=2048, width=3072, memory_gb=3.0, network=False),
+    Run(case=EXACT, height=10980, width=3072, memory_gb=3.0, network=False),
+)
+"""What the aims are about."""
 
 
 def main() -> None:
-    """Prints the table and writes JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    """Prints the table and the verdicts, and writes JSON."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--work-dir", type=Path, default=Path("/tmp/landcover-bench"))
-    parser.add_argument("--rows", type=int, nargs="+", default=[4096], help="heights of the scenes")
+    parser.add_argument("--rows", type=int, nargs="+", help="heights of the scenes")
     parser.add_argument("--width", type=int, default=4096)
     parser.add_argument("--scene", type=Path, help="a raster or product instead of random scenes")
     parser.add_argument("--encoder", default="resnet50")
-    parser.add_argument("--cases", nargs="+", default=list(CASES[:1]), help="MODE ENGINE PRECISION")
+    parser.add_argument("--cases", nargs="+", help=f"MODE ENGINE PRECISION, such as {EXACT!r}")
     parser.add_argument("--memory-gb", type=float, default=4.0)
+    parser.add_argument(
+        "--formats",
+        nargs="*",
+        default=["openvino"],
+        help="of the export; given without any, OpenVINO converts the model at each start",
+    )
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results/predict.json"))
-    parser.add_argument("--network-only", nargs=5, help=argparse.SUPPRESS)
+    parser.add_argument("--network-only", nargs=4, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.network_only:
-        print(
-            json.dumps(
-                network_alone(arguments.work_dir / arguments.encoder, *arguments.network_only)
-            )
-        )
+        print(json.dumps(network_alone(*arguments.network_only)))
         return
-    make_export(arguments.work_dir, arguments.encoder)
+    export = make_export(arguments.work_dir, arguments.encoder, arguments.formats)
+    aimed_at = not (arguments.rows or arguments.cases or arguments.scene)
     rows = []
-    for height in [0] if arguments.scene else arguments.rows:
-        scene = arguments.scene or make_scene(arguments.work_dir, height, arguments.width)
-        for case in arguments.cases:
-            rows.append(run_case(case, scene, arguments))
-            print(format_row(rows[-1]), flush=True)
+    for run in AIMED_AT if aimed_at else asked(arguments):
+        made = arguments.scene or make_scene(arguments.work_dir, run.height, run.width)
+        rows.append(measure(run, made, export, arguments.work_dir / "maps"))
+        print(format_row(rows[-1]), flush=True)
+    aims = verdicts(rows, tile_computed_per_px(export, arguments.work_dir)) if aimed_at else []
+    for aim in aims:
+        print(f"{'yes' if aim['met'] else 'NO ':<3} {aim['aim']}: {aim['found']}")
+    results = {"encoder": arguments.encoder, "formats": arguments.formats, "rows": rows}
     machine = {"hardware": hardware(), "software": software_versions()}
-    write_json(arguments.output, {"encoder": arguments.encoder, "rows": rows, **machine})
+    write_json(arguments.output, {**results, "aims": aims, **machine})
     print(f"written to {arguments.output}")
 
 
-def run_case(case: str, scene: Path, arguments: argparse.Namespace) -> dict[str, object]:
-    """Returns the network's time, the program's time and the program's peak memory."""
-    mode, engine, precision = case.split()
-    export = arguments.work_dir / arguments.encoder
-    command = [sys.executable, "-m", "benchmarks.predict", "--work-dir", str(arguments.work_dir)]
-    command += ["--encoder", arguments.encoder, "--network-only", mode, engine, precision]
-    command += [str(scene), str(arguments.memory_gb)]
-    alone = json.loads(_run(command)[0].splitlines()[-1])
-    out = arguments.work_dir / "maps" / f"{scene.stem}_{mode}_{engine}_{precision}.tif"
+def asked(arguments: argparse.Namespace) -> list[Run]:
+    """Returns the runs that the flags ask for."""
+    return [
+        Run(
+            case=case,
+            height=height,
+            width=arguments.width,
+            memory_gb=arguments.memory_gb,
+            network=True,
+        )
+        for height in ([0] if arguments.scene else arguments.rows or [4096])
+        for case in arguments.cases or [EXACT]
+    ]
+
+
+def measure(run: Run, scene: Path, export: Path, maps: Path) -> Row:
+    """Returns the program's time and peak of memory, and where asked for the network's time."""
+    mode, engine, precision = run.case.split()
+    row = {"case": run.case, "input": scene.suffix.removeprefix("."), "memory_gb": run.memory_gb}
+    if run.network:
+        command = [sys.executable, "-m", "benchmarks.predict", "--network-only"]
+        command += [str(export), run.case, str(scene), str(run.memory_gb)]
+        row |= json.loads(_run(command)[0].splitlines()[-1])
+    layout = prediction(export, run.case, scene, run.memory_gb).layout
+    out = maps / f"{scene.stem}_{mode}_{engine}_{precision}.tif"
     command = [sys.executable, "-m", "serving.predict", "--model-path", str(export)]
     command += ["--input-image", str(scene), "--output-map", str(out), "--overwrite"]
     command += ["--mode", mode, "--engine", engine, "--precision", precision]
-    command += ["--memory-gb", str(arguments.memory_gb), "--no-picture", "--no-stac"]
+    command += ["--memory-gb", str(run.memory_gb), "--no-picture", "--no-stac"]
     _, seconds, peak_bytes = _run(command)
-    height, width = alone["shape"]
-    return {
-        "case": case,
-        "input": scene.suffix.removeprefix("."),
-        **alone,
+    return row | {
+        "shape": [layout.height, layout.width],
+        "windows": f"{layout.count} of {layout.window_height}x{layout.window_width}",
+        "computed_per_px": layout.computed_fraction,
         "program_s": seconds,
         "peak_gib": peak_bytes / 2**30,
-        "km2_per_hour": height * width * KM2_PER_PX / seconds * 3600,
+        "km2_per_hour": layout.height * layout.width * KM2_PER_PX / seconds * 3600,
     }
 
 
-def network_alone(
-    export: Path, mode: str, engine: str, precision: str, scene: str, memory_gb: str
-) -> dict[str, object]:
+def prediction(export: Path, case: str, scene: Path, memory_gb: float) -> Any:
+    """Returns the `ScenePrediction` of a case, with windows laid and nothing run."""
+    from serving.config import PredictConfig
+    from serving.engines import Engine
+    from serving.options import options_of
+    from serving.scene_prediction import ScenePrediction
+
+    mode, engine, precision = case.split()
+    config = PredictConfig(
+        model_path=export,
+        input_image=(scene,),
+        output_map=Path("none.tif"),
+        mode=mode,
+        engine=engine,
+        precision=precision,
+        memory_gb=memory_gb,
+    )
+    options = options_of(config)
+    return ScenePrediction(scene, config.output_map, Engine(export, options), options)
+
+
+def network_alone(export: str, case: str, scene: str, memory_gb: str) -> Row:
     """Returns what opening the engine and running it on every window costs, without a raster.
 
     `start_s` is what opening and compiling take: all until the end of the first batch, less the
     time of an ordinary batch. `network_s` holds that of every batch.
     """
-    from serving.config import PredictConfig
-    from serving.engines import Engine
     from serving.layouts import batch_size
-    from serving.options import options_of
     from serving.plan import example_batch
-    from serving.scene_prediction import ScenePrediction
 
-    config = PredictConfig(
-        model_path=export,
-        input_image=(Path(scene),),
-        output_map=Path("none.tif"),
-        mode=mode,
-        engine=engine,
-        precision=precision,
-        memory_gb=float(memory_gb),
-    )
-    options = options_of(config)
+    laid = prediction(Path(export), case, Path(scene), float(memory_gb))
+    layout, engine = laid.layout, laid.engine
+    size = batch_size(layout, laid.options.network)
+    batch = example_batch(layout, engine.info, size)
     started = time.perf_counter()
-    opened = Engine(export, options)
-    prediction = ScenePrediction(Path(scene), config.output_map, opened, options)
-    layout = prediction.layout
-    size = batch_size(layout, options.network)
-    batch = example_batch(layout, opened.info, size)
-    run = opened.backend.decide if layout.mode == "exact" else opened.backend.probabilities
+    run = engine.backend.decide if layout.mode == "exact" else engine.backend.probabilities
     run(batch)
     first_s = time.perf_counter() - started
     # Batches never mix window rows, in the program as here.
     batches = len(layout.rows) * -(-len(layout.cols) // size)
-    timed = max(batches - 1, 1)
+    timed = min(max(batches - 1, 1), TIMED_BATCHES)
     started = time.perf_counter()
     for _ in range(timed):
         run(batch)
     batch_s = (time.perf_counter() - started) / timed
     seconds = batches * batch_s
-    computed = batches * np.prod(batch.shape[:3])
     return {
-        "shape": [layout.height, layout.width],
-        "windows": f"{layout.count} of {layout.window_height}x{layout.window_width}",
-        "computed_per_px": layout.computed_fraction,
         "start_s": max(first_s - batch_s, 0.0),
         "network_s": seconds,
-        "network_mpx_per_s": float(computed / seconds / 1e6),
+        "network_mpx_per_s": float(batches * np.prod(batch.shape[:3]) / seconds / 1e6),
     }
 
 
-def format_row(row: dict[str, object]) -> str:
+def tile_computed_per_px(export: Path, work_dir: Path) -> float:
+    """Returns the pixels that exact mode computes for each of a full tile's map."""
+    return float(prediction(export, EXACT, make_empty_tile(work_dir), 4.0).layout.computed_fraction)
+
+
+def verdicts(rows: Sequence[Mapping[str, Any]], tile_per_px: float) -> list[Row]:
+    """Returns what was aimed at, what was found, and whether it is met.
+
+    Args:
+        rows: Measurements of `AIMED_AT`, in its order.
+        tile_per_px: Pixels computed for each of a full tile's map.
+    """
+    exact, blend, low, tall = rows
+    ratio = exact["program_s"] / exact["network_s"]
+    growth, peak = tall["peak_gib"] / low["peak_gib"], max(row["peak_gib"] for row in rows)
+    found = [
+        (
+            f"the program takes at most {MAX_PROGRAM_RATIO} x the network",
+            f"{exact['program_s']:.1f} s, {ratio:.3f} x {exact['network_s']:.1f} s",
+            ratio <= MAX_PROGRAM_RATIO,
+        ),
+        (
+            f"exact mode computes at most {MAX_COMPUTED_PER_PX} px per px of a full tile",
+            f"{tile_per_px:.3f}",
+            tile_per_px <= MAX_COMPUTED_PER_PX,
+        ),
+        (
+            "exact mode is faster than patches of 256 px that share 96",
+            f"{exact['program_s']:.1f} s and {blend['program_s']:.1f} s",
+            exact["program_s"] < blend["program_s"],
+        ),
+        (
+            f"{tall['shape'][0]} rows take at most {MAX_MEMORY_RATIO} x the memory of "
+            f"{low['shape'][0]}",
+            f"{growth:.3f} x {low['peak_gib']:.2f} GiB",
+            growth <= MAX_MEMORY_RATIO,
+        ),
+        (
+            f"memory stays below {MAX_MEMORY_GIB:.0f} GiB",
+            f"{peak:.2f} GiB at most",
+            peak <= MAX_MEMORY_GIB,
+        ),
+    ]
+    return [{"aim": aim, "found": value, "met": met} for aim, value, met in found]
+
+
+def format_row(row: Mapping[str, Any]) -> str:
     """Returns one line of the table."""
-    values = {k: v for k, v in row.items() if isinstance(v, float)}
-    ratio = values["program_s"] / values["network_s"]
-    return (
-        f"{row['shape']!s:>14} {row['case']:<26} {row['windows']:<18} "
-        f"{values['computed_per_px']:.3f} px/px  start {values['start_s']:5.1f} s, network "
-        f"{values['network_s']:7.1f} s ({values['network_mpx_per_s']:.2f} Mpx/s), program "
-        f"{values['program_s']:7.1f} s ({ratio:.2f} x the network)  "
-        f"peak {values['peak_gib']:.2f} GiB  {values['km2_per_hour']:.0f} km2/h"
-    )
-
-
-def make_scene(work_dir: Path, height: int, width: int) -> Path:
-    """Returns a prepared-like GeoTIFF of smooth random reflectances with a no-data edge."""
-    import rasterio
-    from rasterio import Affine
-    from rasterio.windows import Window
-    from scipy import ndimage
-
-    from landcover_tf.bands import BAND_NAMES
-
-    path = work_dir / f"scene_{height}x{width}.tif"
-    if path.exists():
-        return path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng(0)
-    smooth = ndimage.gaussian_filter(rng.normal(size=(512, width)).astype(np.float32), 6)
-    smooth *= 600 / smooth.std()
-    temporary = path.with_suffix(".part.tif")
-    with rasterio.open(
-        temporary,
-        "w",
-        driver="GTiff",
-        height=height,
-        width=width,
-        count=13,
-        dtype="uint16",
-        nodata=0,
-        crs="EPSG:32634",
-        transform=Affine(10, 0, 600_000, 0, -10, 4_200_000),
-        tiled=True,
-        blockxsize=512,
-        blockysize=512,
-        compress="zstd",
-        zstd_level=1,
-        predictor=2,
-        bigtiff="if_safer",
-    ) as dataset:
-        dataset.descriptions = BAND_NAMES
-        dataset.scales, dataset.offsets = (1e-4,) * 13, (-0.1,) * 13
-        for row in range(0, height, 512):
-            rows = min(512, height - row)
-            for band in range(13):
-                field = np.roll(smooth, (37 * band, row), axis=(1, 0))[:rows]
-                values = field + 2500 + rng.normal(0, 50, field.shape)
-                values = np.clip(values, 1001, 9000).astype(np.uint16)
-                values[:, : width // 50] = 0
-                dataset.write(values, band + 1, window=Window(0, row, width, rows))
-    temporary.replace(path)
-    return path
-
-
-def make_export(work_dir: Path, encoder: str) -> Path:
-    """Returns an export of an untrained U-Net for 13 bands, written if it is not there yet."""
-    folder = work_dir / encoder / "landcover" / "1"
-    if folder.is_dir():
-        return folder
-    import keras
-
-    from landcover_tf.bands import BAND_NAMES
-    from landcover_tf.dataset_info import BandInfo
-    from landcover_tf.exporting import write_export
-    from landcover_tf.legend import load_legend
-    from landcover_tf.model_info import ModelInfo, ModelSpec
-    from landcover_tf.models.receptive_field import receptive_field
-    from landcover_tf.models.unet import build_unet
-    from landcover_tf.normalizer import Normalizer
-
-    keras.utils.set_random_seed(0)
-    legend, n = load_legend("landcover9"), len(BAND_NAMES)
-    normalizer = Normalizer(
-        kind="standardize",
-        bands=BAND_NAMES,
-        clip_min=(-1.0,) * n,
-        clip_max=(2.0,) * n,
-        shift=(0.15,) * n,
-        factor=(8.0,) * n,
-    )
-    network = build_unet(
-        ModelSpec(
-            encoder=encoder,
-            band_names=BAND_NAMES,
-            class_codes=legend.codes,
-            normalizer=normalizer,
+    shape, network = "x".join(map(str, row["shape"])), ""
+    if "network_s" in row:
+        network = (
+            f"  start {row['start_s']:.1f} s, network {row['network_s']:.1f} s "
+            f"({row['network_mpx_per_s']:.2f} Mpx/s, program "
+            f"{row['program_s'] / row['network_s']:.2f} x)"
         )
+    return (
+        f"{shape:>11} {row['case']:<23} {row['windows']:<17} {row['computed_per_px']:.3f} px/px  "
+        f"program {row['program_s']:6.1f} s, {row['km2_per_hour']:.0f} km2/h, "
+        f"peak {row['peak_gib']:.2f} GiB{network}"
     )
-    field = receptive_field(network)
-    info = ModelInfo(
-        name="landcover",
-        version=1,
-        bands=tuple(BandInfo(name=b, scale=1e-4, offset=-0.1) for b in BAND_NAMES),
-        dtype="uint16",
-        nodata=0,
-        resolution_m=10.0,
-        legend=legend,
-        class_codes=legend.codes,
-        patch_size=256,
-        size_multiple=field.stride_px,
-        receptive_field_px=field.field_px,
-        margin_px=field.margin_px,
-        encoder=encoder,
-        normalizer=normalizer.to_dict(),
-    )
-    images = np.random.default_rng(0).integers(1000, 5000, (1, 64, 64, n)).astype(np.uint16)
-    write_export(network, info, folder, check_images=images)
-    return folder
 
 
 def _run(command: list[str]) -> tuple[str, float, int]:
