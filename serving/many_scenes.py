@@ -269,13 +269,14 @@ def _pool(config: PredictConfig) -> AbstractContextManager[Executor | None]:
 
 def _finish_all(computed: Iterable[Computed], config: PredictConfig, failures: _Failures) -> None:
     """Finishes scene after scene; an unreadable one does not keep the others from it."""
-    # While the engine loads, not when the network is done.
-    Thread(target=objects.load).start()
     for scene, unreadable in computed:
         try:
             with failures.noted():
                 if unreadable is not None:
                     raise unreadable
+                if scene.cleaning.removes_objects:
+                    # While the engine loads, not when the network is done.
+                    Thread(target=objects.load).start()
                 scene.compute(scene.unfinished_rows(), label=scene.source.name)
                 _finish(scene, config)
         finally:
