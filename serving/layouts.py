@@ -25,7 +25,7 @@ ACTIVATION_BYTES_PER_PX = {
     ("server", "float32"): 800,
     ("server", "bf16"): 800,
 }
-ENGINE_BYTES = {"tensorflow": 2300 * 2**20, "openvino": 1100 * 2**20, "server": 600 * 2**20}
+ENGINE_BYTES = {"tensorflow": 2300 * 2**20, "openvino": 1000 * 2**20, "server": 600 * 2**20}
 WINDOWS_IN_FLIGHT = 2
 """Windows held at once: one in the network, one read ahead."""
 STRIPS_IN_THE_MAKING = 3
