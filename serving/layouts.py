@@ -15,8 +15,8 @@ from serving.windows import Layout, blend_layout, exact_layout
 
 # Peak memory of a ResNet-50 U-Net measured on windows of 2048 px and more: what the engine holds
 # per pixel of a batch besides its output, by engine and precision, and what the process holds
-# beside that once the model is loaded, GDAL's full cache among it. OpenVINO in float32 had 171 and
-# 204 bytes on a processor with AVX2; the rest is reserve.
+# beside that once the model is loaded, GDAL's full cache among it. OpenVINO in float32 had 171 to
+# 226 bytes on a processor with AVX2; the rest is reserve.
 ACTIVATION_BYTES_PER_PX = {
     ("openvino", "float32"): 230,
     ("openvino", "bf16"): 200,
