@@ -42,6 +42,8 @@ class ModelSpec:
 
     encoder: str
     """resnet18, resnet34, resnet50 or resnet101."""
+    encoder_depth: int = 5
+    """Stages of the encoder that are used, each of which halves the image: 5 go down to 1/32."""
     band_names: tuple[str, ...]
     class_codes: tuple[int, ...]
     """Legend code of each output channel, in order."""
@@ -76,6 +78,7 @@ class ModelSpec:
             values = read_json(path)
             return ModelSpec(
                 encoder=values["encoder"],
+                encoder_depth=values.get("encoder_depth", 5),
                 band_names=tuple(values["band_names"]),
                 class_codes=tuple(values["class_codes"]),
                 normalizer=Normalizer.from_dict(values["normalizer"]),

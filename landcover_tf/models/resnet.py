@@ -53,17 +53,18 @@ def architecture(encoder: str) -> Architecture:
     return ARCHITECTURES[encoder]
 
 
-def encode(image: Any, encoder: str, *, synchronized: bool = False) -> list[Any]:
-    """Returns the five feature levels of a ResNet laid on `image`.
+def encode(image: Any, encoder: str, *, depth: int = 5, synchronized: bool = False) -> list[Any]:
+    """Returns the feature levels of a ResNet laid on `image`.
 
     Args:
         image: Keras tensor [batch, height, width, bands].
         encoder: A key of `ARCHITECTURES`.
+        depth: Number of stages, from the stem, that are laid.
         synchronized: Share batch statistics among the replicas of a distribution strategy.
 
     Returns:
-        Keras tensors at 1/2, 1/4, 1/8, 1/16 and 1/32 of the input size: after the stem's ReLU,
-        then after layer1 to layer4.
+        `depth` Keras tensors, of those at 1/2, 1/4, 1/8, 1/16 and 1/32 of the input size: after
+        the stem's ReLU, then after layer1 to layer4.
     """
     shape = architecture(encoder)
     net = _Builder(shape.bottleneck, synchronized)
@@ -73,7 +74,7 @@ def encode(image: Any, encoder: str, *, synchronized: bool = False) -> list[Any]
     # Zeros equal PyTorch's minus infinity here, because the input has passed a ReLU.
     x = layers.ZeroPadding2D(1, name=f"{PREFIX}maxpool_pad")(x)
     x = layers.MaxPooling2D(3, 2, "valid", name=f"{PREFIX}maxpool")(x)
-    for number, count in enumerate(shape.blocks, start=1):
+    for number, count in enumerate(shape.blocks[: depth - 1], start=1):
         width = 64 * 2 ** (number - 1)
         for index in range(count):
             stride = 2 if number > 1 and index == 0 else 1

@@ -12,6 +12,8 @@ from landcover_tf.models.layers import LocalStatistics, ReflectanceNormalizer, S
 
 DECODER_BLOCKS = 5
 """Doublings from the deepest level, 1/32, back to the input size."""
+MIN_DEPTH = 2
+"""Fewest stages of the encoder: the stem and the first stage of residual blocks."""
 
 
 def build_unet(spec: ModelSpec, *, synchronized: bool = False) -> keras.Model:
@@ -33,14 +35,18 @@ def build_unet(spec: ModelSpec, *, synchronized: bool = False) -> keras.Model:
     image = keras.Input((None, None, len(spec.band_names)), name="image", dtype="float32")
     x = SizeMultiple(SIZE_MULTIPLE, name="size_multiple", dtype="float32")(image)
     x = ReflectanceNormalizer.of(spec.normalizer, name="normalizer")(x)
-    levels = resnet.encode(x, spec.encoder, synchronized=synchronized)
+    depth = spec.encoder_depth
+    levels = resnet.encode(x, spec.encoder, depth=depth, synchronized=synchronized)
     # Skips from coarse to fine: 1/16, 1/8, 1/4, 1/2, and the normalized image itself.
     if spec.local_statistics:
         x = LocalStatistics(spec.local_statistics, name="local_statistics")(x)
     skips = [*reversed(levels[:-1]), x]
     y = levels[-1]
-    for number, filters in enumerate(spec.decoder_filters, start=1):
-        skip = skips[number - 1] if number <= spec.skip_connections else None
+    # Blocks keep their numbers, so that a skip is named alike at every depth of the encoder.
+    first = DECODER_BLOCKS - depth + 1
+    for number, skip in enumerate(skips, start=first):
+        filters = spec.decoder_filters[number - 1]
+        skip = skip if number <= spec.skip_connections else None
         y = _decoder_block(y, skip, filters, f"decoder_{number}", synchronized)
     # Float32 also under mixed precision: losses, softmax and thresholds need the digits.
     logits = layers.Conv2D(len(spec.class_codes), 1, dtype="float32", name="logits")(y)
@@ -60,12 +66,12 @@ def encoder_stages(model: keras.Model) -> dict[str, list[str]]:
     Raises:
         ModelError: `model` has no encoder of this package.
     """
-    stages: dict[str, list[str]] = {stage: [] for stage in resnet.STAGES}
+    stages: dict[str, list[str]] = {}
     for layer in model.layers:
         stage = resnet.stage_of(layer.name)
         if stage and layer.variables:
-            stages[stage].append(layer.name)
-    if not all(stages.values()):
+            stages.setdefault(stage, []).append(layer.name)
+    if len(stages) < MIN_DEPTH:
         raise ModelError(f"model {model.name!r} has no ResNet encoder built by build_unet")
     return stages
 
@@ -78,19 +84,22 @@ def freeze_encoder(model: keras.Model, *, trainable_stages: int = 0) -> None:
 
     Args:
         model: A model of `build_unet`.
-        trainable_stages: 0 freezes the whole encoder, 5 none of it.
+        trainable_stages: 0 freezes the whole encoder, as many as it has none of it.
     """
-    if not 0 <= trainable_stages <= len(resnet.STAGES):
-        raise ModelError(
-            f"trainable_stages must be in [0, {len(resnet.STAGES)}], got {trainable_stages}"
-        )
-    for number, names in enumerate(encoder_stages(model).values()):
-        trainable = number >= len(resnet.STAGES) - trainable_stages
+    stages = encoder_stages(model)
+    if not 0 <= trainable_stages <= len(stages):
+        raise ModelError(f"trainable_stages must be in [0, {len(stages)}], got {trainable_stages}")
+    for number, names in enumerate(stages.values()):
+        trainable = number >= len(stages) - trainable_stages
         for name in names:
             model.get_layer(name).trainable = trainable
 
 
 def _check(spec: ModelSpec) -> None:
+    if not MIN_DEPTH <= spec.encoder_depth <= DECODER_BLOCKS:
+        raise ModelError(
+            f"encoder_depth must be in [{MIN_DEPTH}, {DECODER_BLOCKS}], got {spec.encoder_depth}"
+        )
     if not 0 <= spec.skip_connections <= DECODER_BLOCKS:
         raise ModelError(
             f"skip_connections must be in [0, {DECODER_BLOCKS}], got {spec.skip_connections}"

@@ -9,7 +9,7 @@ import numpy as np
 
 from landcover_tf.errors import ModelError
 from landcover_tf.files import sha256_of
-from landcover_tf.models.resnet import ARCHITECTURES
+from landcover_tf.models.resnet import ARCHITECTURES, STAGES
 from landcover_tf.models.unet import encoder_layer_names, encoder_stages
 from landcover_tf.models.weight_files import Tensors, read_tensors, torch_name
 from landcover_tf.models.weight_origins import Origin, find_origin
@@ -155,9 +155,14 @@ def encoder_of(model: keras.Model) -> str:
         if stage != "stem"
     )
     bottleneck = any(name.endswith("_conv3") for name in stages["layer1"])
-    for name, shape in ARCHITECTURES.items():
-        if (shape.blocks, shape.bottleneck) == (blocks, bottleneck):
-            return name
+    fitting = [
+        name
+        for name, shape in ARCHITECTURES.items()
+        if (shape.blocks[: len(blocks)], shape.bottleneck) == (blocks, bottleneck)
+    ]
+    if fitting:
+        # Without their deeper stages, ResNet-50 and 101 differ in name only.
+        return next((name for name in fitting if model.name.startswith(name)), fitting[0])
     raise ModelError(f"the encoder of {model.name!r} has unknown depth {blocks}")
 
 
@@ -224,7 +229,13 @@ def _check_tensors(model: keras.Model, tensors: Tensors, path: Path, encoder: st
     """
     expected = _expected_shapes(model)
     problems = [f"lacks {name}" for name in expected if name not in tensors]
-    problems += [f"has unexpected {name}" for name in tensors if name not in expected]
+    # The stages of a deeper encoder than the model's are left aside whole.
+    beyond = tuple(f"{stage}." for stage in STAGES[len(encoder_stages(model)) :])
+    problems += [
+        f"has unexpected {name}"
+        for name in tensors
+        if name not in expected and not name.startswith(beyond)
+    ]
     for name, shape in expected.items():
         found = tensors[name].shape if name in tensors else shape
         if name == "conv1.weight" and len(found) == 4:

@@ -19,9 +19,6 @@ from landcover_tf.training.config import TrainConfig
 from landcover_tf.training.precision import choose_jit, choose_precision, dtype_policy
 from landcover_tf.training.steps import Stepper
 
-STAGES = 5
-"""Stages of the encoder that are freed one by one: stem, layer1 to layer4."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Built:
@@ -94,6 +91,7 @@ def model_spec(config: TrainConfig, info: DatasetInfo) -> ModelSpec:
         normalizer = Normalizer.fit(config.normalizer, info.statistics, info.scale, info.offset)
     return ModelSpec(
         encoder=config.model,
+        encoder_depth=config.encoder_depth,
         band_names=info.band_names,
         class_codes=info.legend.codes,
         normalizer=normalizer,
@@ -107,13 +105,15 @@ def trainable_stages(config: TrainConfig, epoch: int) -> int:
     """Returns how many stages of the encoder, from the deepest, train in an epoch (from 0)."""
     if config.encoder_factor == 0:
         return 0
-    return min(epoch // config.unfreeze_every, STAGES) if config.unfreeze_every else STAGES
+    stages = config.encoder_depth
+    return min(epoch // config.unfreeze_every, stages) if config.unfreeze_every else stages
 
 
 def build_optimizer(
     config: TrainConfig, model: keras.Model, *, scale_loss: bool
 ) -> PartedOptimizer:
-    """Returns the optimizer with one part for the decoder and one or five for the encoder."""
+    """Returns the optimizer with one part for the decoder and for the encoder one, or one per
+    stage."""
     stage_of_layer = {
         layer: f"encoder_{stage}" if config.unfreeze_every else "encoder"
         for stage, layers in encoder_stages(model).items()

@@ -37,10 +37,14 @@ class TrainConfig:
     encoder_weights: str = "sentinel2-moco"
     """sentinel2-moco, sentinel2-dino, sentinel2-decur, sentinel2-softcon, imagenet, none, or a
     .pth, .safetensors or .weights.h5 file."""
+    encoder_depth: int = 5
+    """Stages of the encoder that are used, 2 to 5, each of which halves the image. Fewer see
+    less context and have far fewer weights, which helps where training areas are few."""
     skip_connections: int = 4
     """Encoder levels joined to the decoder, 0 to 5: 1/16, 1/8, 1/4, 1/2, then the input."""
     decoder_filters: tuple[int, ...] = (256, 128, 64, 32, 16)
-    """Channels of the decoder's five levels, from coarse to fine."""
+    """Channels of the decoder's five levels, from coarse to fine; of a shallow encoder the last
+    of them."""
     local_statistics: tuple[int, ...] = ()
     """Widths of windows in pixels, odd, such as 5 11: the means and standard deviations of the
     image in them join the input's skip, which --skip-connections 5 has. They help where training
@@ -162,6 +166,7 @@ class TrainConfig:
             "encoder_lr_factor", "checkpoint_minutes", "pictures", "histograms_every", "seed",
             "oversampling",
         )  # fmt: skip
+        flag_ranges.within(self, 2, 5, "encoder_depth")
         flag_ranges.within(self, 0, 5, "skip_connections")
         if self.patch_size < SIZE_MULTIPLE or self.patch_size % SIZE_MULTIPLE:
             raise ConfigError(

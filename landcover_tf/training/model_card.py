@@ -41,10 +41,11 @@ def _purpose(info: DatasetInfo) -> str:
 def _model_rows(summary: Mapping[str, Any]) -> dict[str, Any]:
     config = summary["config"]
     return {
-        "encoder": f"{config['model']} (v1.5), weights: {summary['encoder_weights']}",
+        "encoder": f"{config['model']} (v1.5), {config['encoder_depth']} stages, "
+        f"weights: {summary['encoder_weights']}",
         **_origin_rows(summary["pretrained"]),
         "decoder": f"{config['skip_connections']} skip connections, "
-        f"channels {', '.join(map(str, config['decoder_filters']))}",
+        f"channels {', '.join(map(str, config['decoder_filters'][-config['encoder_depth'] :]))}",
         "parameters": f"{summary['parameters']:,}",
         "patch size": f"{config['patch_size']} px (any multiple of {SIZE_MULTIPLE} works)",
     }

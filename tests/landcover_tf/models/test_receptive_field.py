@@ -14,7 +14,7 @@ from landcover_tf.models.unet import build_unet
 from landcover_tf.normalizer import Normalizer
 
 
-def network(encoder: str, skip_connections: int = 4) -> keras.Model:
+def network(encoder: str, skip_connections: int = 4, depth: int = 5) -> keras.Model:
     """Returns a narrow U-Net on two bands."""
     bands = BAND_NAMES[:2]
     normalizer = Normalizer(
@@ -28,6 +28,7 @@ def network(encoder: str, skip_connections: int = 4) -> keras.Model:
     return build_unet(
         ModelSpec(
             encoder=encoder,
+            encoder_depth=depth,
             band_names=bands,
             class_codes=(1, 2),
             normalizer=normalizer,
@@ -64,6 +65,13 @@ def test_unet_field_and_margin(skip_connections):
     assert 427 < found.field_px <= 427 + 4 * 31 + 4
     assert found.stride_px == 32
     assert found.field_px / 2 < found.margin_px <= found.field_px / 2 + 32
+
+
+def test_shallow_encoder_reaches_less_far():
+    # ResNet-50's layer1 sees 35 pixels at stride 4; two 3x3 at 1/2 and at 1/1 add 8 and 4.
+    found = receptive_field(network("resnet50", depth=2))
+    assert 35 < found.field_px <= 35 + 4 * 3 + 4
+    assert found.stride_px == 4
 
 
 def test_local_statistics_reach_as_far_as_their_widest_window():

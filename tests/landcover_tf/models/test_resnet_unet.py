@@ -162,6 +162,23 @@ def test_names_and_stages_follow_torchvision(model):
     assert not any("downsample" in name for name in stages["layer1"])
 
 
+def test_shallow_encoder_keeps_the_finest_levels(image):
+    """Two stages: the stem at 1/2 and layer1 at 1/4; names are those of the deep network."""
+    unet = build_unet(spec(encoder_depth=2, skip_connections=5, decoder_filters=(1, 1, 1, 6, 4)))
+    assert list(encoder_stages(unet)) == ["stem", "layer1"]
+    assert unet.get_layer("encoder_layer1_1_relu").output.shape[-1] == 64
+    joined = [layer.name for layer in unet.layers if layer.name.endswith("_skip")]
+    assert joined == ["decoder_4_skip", "decoder_5_skip"]
+    assert unet.get_layer("decoder_4_skip").output.shape[-1] == 6 + 64
+    assert unet.get_layer("decoder_5_skip").output.shape[-1] == 4 + 4
+    assert unet(image).shape == (2, 64, 96, 3)
+    freeze_encoder(unet, trainable_stages=1)
+    assert not unet.get_layer("encoder_conv1").trainable
+    assert unet.get_layer("encoder_layer1_0_conv1").trainable
+    with pytest.raises(ModelError, match=r"trainable_stages must be in \[0, 2\], got 3"):
+        freeze_encoder(unet, trainable_stages=3)
+
+
 def test_all_stages_can_be_unfrozen_again(model):
     freeze_encoder(model)
     assert not any(model.get_layer(name).trainable for name in encoder_layer_names(model))
@@ -193,6 +210,8 @@ def test_training_learns_and_leaves_the_frozen_encoder_alone():
     ("changes", "message"),
     [
         ({"encoder": "resnet51"}, "expected an encoder out of resnet18, resnet34"),
+        ({"encoder_depth": 1}, r"encoder_depth must be in \[2, 5\], got 1"),
+        ({"encoder_depth": 6}, r"encoder_depth must be in \[2, 5\], got 6"),
         ({"skip_connections": 6}, r"skip_connections must be in \[0, 5\], got 6"),
         ({"decoder_filters": (8, 8)}, "decoder_filters must be 5 positive numbers"),
         ({"decoder_filters": (8, 8, 8, 8, 0)}, "decoder_filters must be 5 positive numbers"),

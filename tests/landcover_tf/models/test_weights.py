@@ -30,13 +30,14 @@ LEVELS = {
 
 
 def spec(
-    encoder="resnet18", bands=BAND_NAMES, *, shift=0.0, factor=1.0, log_offset=None
+    encoder="resnet18", bands=BAND_NAMES, *, depth=5, shift=0.0, factor=1.0, log_offset=None
 ) -> ModelSpec:
     """Returns a narrow U-Net whose normalizer clips nothing the tests use."""
     count = len(bands)
     per_band = {"shift": shift, "factor": factor, "clip_min": -9.0, "clip_max": 9.0}
     return ModelSpec(
         encoder=encoder,
+        encoder_depth=depth,
         band_names=tuple(bands),
         class_codes=(1, 2),
         normalizer=Normalizer(
@@ -112,6 +113,18 @@ def test_every_value_equals_pytorchs(tmp_path):
     for ours, expected in zip(levels(model, "resnet50", image), theirs, strict=True):
         assert ours.shape == expected.shape
         assert np.abs(ours - expected).max() < 1e-5 * np.abs(expected).max()
+
+
+def test_shallow_encoder_takes_its_stages_of_the_weights(resnet18_file):
+    shallow, deep = build_unet(spec(depth=3)), network()
+    for model in (shallow, deep):
+        load_encoder_weights(model, str(resnet18_file), BAND_NAMES)
+    image = np.random.default_rng(0).random((1, 64, 64, 13), np.float32)
+    found, expected = (
+        np.asarray(keras.Model(m.input, m.get_layer("encoder_layer2_1_relu").output)(image))
+        for m in (shallow, deep)
+    )
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_loading_says_what_was_placed(resnet18_file):
@@ -247,6 +260,11 @@ def test_none_loads_nothing():
 @pytest.mark.parametrize("encoder", ["resnet18", "resnet34", "resnet50"])
 def test_depth_is_recognised(encoder):
     assert encoder_of(network(encoder)) == encoder
+
+
+@pytest.mark.parametrize("encoder", ["resnet50", "resnet101"])
+def test_depth_is_recognised_without_the_stages_that_tell(encoder):
+    assert encoder_of(build_unet(spec(encoder, depth=2))) == encoder
 
 
 def test_local_file_of_a_published_name_is_hash_checked(tmp_path):

@@ -1,5 +1,7 @@
 """Which part of the encoder moves in which epoch, seen on the network itself."""
 
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ from fakes.small_dataset import write_small_dataset
 from landcover_tf.distributed import choose_devices
 from landcover_tf.models.unet import encoder_stages
 from landcover_tf.training.batches import Batches
-from landcover_tf.training.building import build
+from landcover_tf.training.building import build, trainable_stages
 from landcover_tf.training.config import TrainConfig
 from landcover_tf.training.interruption import StopRequest
 from landcover_tf.training.loop import Loop
@@ -42,6 +44,11 @@ def moved(before: dict[str, np.ndarray], after: dict[str, np.ndarray], model) ->
         for path, values in after.items()
         if not np.array_equal(values, before[path])
     }
+
+
+def test_shallow_encoder_is_freed_within_its_stages(config):
+    shallow = replace(config, encoder_depth=2)
+    assert [trainable_stages(shallow, epoch) for epoch in range(4)] == [0, 1, 2, 2]
 
 
 def test_stages_are_freed_from_the_deepest_on(config):
