@@ -21,7 +21,11 @@ from landcover_tf.validity import ValidityBit
 from serving.source import Source
 
 BLOCK_PX = 512
-"""Tile size of written rasters; row blocks of this height write each tile once."""
+"""Tile size of written rasters, prepared scenes among them; row blocks of this height write or read
+each tile once."""
+EXACT_CACHE_BYTES = 128 * 2**20
+"""GDAL's cache for windows of exact mode, which come back to few blocks; patches come back to those
+of two rows of blocks across the raster."""
 STRIP_ROWS = 256
 """Rows decoded at a time from a sequential source."""
 
@@ -64,14 +68,18 @@ class WindowReader:
         room of the result.
         """
         if not self._source.sequential:
-            for start in range(window.row_off, window.row_end, STRIP_ROWS):
+            start = window.row_off
+            while start < window.row_end:
+                # Up to where blocks end, so that none is taken apart twice.
+                stop = min((start // BLOCK_PX + 1) * BLOCK_PX, window.row_end)
                 part = Window(
                     row_off=start,
                     col_off=window.col_off,
-                    height=min(STRIP_ROWS, window.row_end - start),
+                    height=stop - start,
                     width=window.width,
                 )
                 yield start, *self._source.read(part)
+                start = stop
             return
         self._decode(window.row_off, window.row_end)
         for start, image, validity in self._strips:
@@ -92,9 +100,9 @@ class WindowReader:
 
 
 @contextmanager
-def bounded_cache() -> Iterator[None]:
+def bounded_cache(limit_bytes: int = GDAL_CACHE_BYTES) -> Iterator[None]:
     """Bounds GDAL's cache of blocks, which else grows with the rows to 5 % of the machine."""
-    with rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE_BYTES):
+    with rasterio.Env(GDAL_CACHEMAX=limit_bytes):
         yield
 
 

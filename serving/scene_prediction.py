@@ -3,7 +3,7 @@
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,7 +29,7 @@ from serving.layouts import batch_size, choose_layout
 from serving.options import PredictionOptions
 from serving.pipeline import Backend, Predictor
 from serving.postprocess import Cleaning, clean
-from serving.raster_io import BLOCK_PX, WindowReader
+from serving.raster_io import BLOCK_PX, EXACT_CACHE_BYTES, WindowReader, bounded_cache
 from serving.sampling import Sampler
 from serving.source import Source, stamp_of
 from serving.sources import open_source
@@ -163,7 +163,9 @@ class ScenePrediction:
             return
         predictor = self.predictor(self.engine.backend)
         total = len(predictor.rows_to_compute(rows)) * len(self.layout.cols)
-        with progress(label=label, total=total, unit="window") as bar:
+        exact = self.layout.mode == "exact"
+        cache = bounded_cache(EXACT_CACHE_BYTES) if exact else nullcontext()
+        with cache, progress(label=label, total=total, unit="window") as bar:
             predictor.run(self.store, rows, on_window=bar.update)
 
     def predictor(self, backend: Backend, *, all_probabilities: bool = False) -> Predictor:
