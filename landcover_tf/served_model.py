@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -43,11 +44,12 @@ class ServedModel(tf.Module):
         stored = tf.TensorSpec([None, None, None, len(info.bands)], info.dtype, name="image")
         packed = tf.TensorSpec([None], tf.string, name="image_bytes")
         size = tf.TensorSpec([None, 2], tf.int32, name="size")
-        self.serving_default = tf.function(self._predict, input_signature=[stored])
-        self.classify = tf.function(self._classify, input_signature=[stored])
-        self.predict_bytes = tf.function(self._predict_bytes, input_signature=[packed, size])
         asked = tf.TensorSpec([None], tf.string, name="request")
-        self.describe = tf.function(self._describe, input_signature=[asked])
+        graph = partial(tf.function, autograph=False)
+        self.serving_default = graph(self._predict, input_signature=[stored])
+        self.classify = graph(self._classify, input_signature=[stored])
+        self.predict_bytes = graph(self._predict_bytes, input_signature=[packed, size])
+        self.describe = graph(self._describe, input_signature=[asked])
 
     def _predict(self, image: tf.Tensor) -> Outputs:
         constants = self._info

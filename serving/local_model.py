@@ -98,7 +98,7 @@ class TensorFlowModel:
         tf = self._tf
         body = self._probabilities if what == "probabilities" else self._decision
         spec = tf.TensorSpec(shape, self._info.dtype)
-        return tf.function(body).get_concrete_function(spec)
+        return tf.function(body, autograph=False).get_concrete_function(spec)
 
     def _probabilities(self, image: Any) -> Any:
         return self._module.signatures["serving_default"](image=image)["probabilities"]

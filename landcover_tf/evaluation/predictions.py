@@ -108,7 +108,9 @@ def logits_of(model: keras.Model) -> Logits:
 
     Patches of other sizes are padded with no data to the next multiple of 32 and cut again.
     """
-    run = tf.function(lambda image: model(image, training=False), reduce_retracing=True)
+    run = tf.function(
+        lambda image: model(image, training=False), reduce_retracing=True, autograph=False
+    )
 
     def logits(image: np.ndarray) -> np.ndarray:
         height, width = image.shape[1:3]

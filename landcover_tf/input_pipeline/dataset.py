@@ -39,6 +39,8 @@ def training_steps(
     return _epoch(info, folder, patch_size, patch_overlap, oversampling).steps(batch_size)
 
 
+# AutoGraph would rewrite the sources of all augmentations, which have no control flow for it.
+@tf.autograph.experimental.do_not_convert
 def training_dataset(
     info: DatasetInfo,
     folder: str | Path,
@@ -113,6 +115,7 @@ def training_dataset(
     return dataset.prefetch(tf.data.AUTOTUNE).with_options(_options())
 
 
+@tf.autograph.experimental.do_not_convert
 def evaluation_dataset(
     info: DatasetInfo,
     folder: str | Path,

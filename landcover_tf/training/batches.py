@@ -80,7 +80,8 @@ class Batches:
 
     def validation(self) -> Any:
         """Returns the validation split, every patch once, the last batch filled with nothing."""
-        dataset = self._validation(self.config.batch_size).map(self._fill)
+        fill = tf.autograph.experimental.do_not_convert(self._fill)
+        dataset = self._validation(self.config.batch_size).map(fill)
         return self.devices.strategy.experimental_distribute_dataset(dataset)
 
     def examples(self, count: int) -> tuple[tf.Tensor, tf.Tensor]:

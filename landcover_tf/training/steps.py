@@ -7,6 +7,7 @@ cases: a `tf.distribute` strategy runs it, and the default strategy is one of th
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import keras
@@ -17,6 +18,8 @@ from landcover_tf.metrics import confusion
 from landcover_tf.optimizers import LOSS_SCALE, PartedOptimizer
 
 Batch = tuple[tf.Tensor, tf.Tensor]
+# AutoGraph would rewrite the sources, for control flow that no step has, which takes seconds.
+_graph = partial(tf.function, autograph=False)
 
 
 class Stepper:
@@ -62,7 +65,7 @@ class Stepper:
                 tf.Variable(v.numpy(), trainable=False, name=f"average_{v.path}")
                 for v in (self.averaged if ema_decay else [])
             ]
-        self._validate = tf.function(self._validate_everywhere, reduce_retracing=True)
+        self._validate = _graph(self._validate_everywhere, reduce_retracing=True)
         self.retrace()
 
     def retrace(self) -> None:
@@ -79,8 +82,8 @@ class Stepper:
                 )
                 for v in (self.model.trainable_variables if self.accumulation > 1 else [])
             ]
-        self._train = tf.function(self._train_everywhere)
-        self._accumulate = tf.function(self._accumulate_everywhere)
+        self._train = _graph(self._train_everywhere)
+        self._accumulate = _graph(self._accumulate_everywhere)
 
     def train(self, batches: list[Batch], decay: float) -> tuple[tf.Tensor, tf.Tensor]:
         """Makes one optimizer step and returns the loss and the norm of the gradient.
@@ -147,7 +150,7 @@ class Stepper:
         )  # fmt: skip
 
     def _train_everywhere(self, batch: Batch, decay: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        step = tf.function(self._train_replica, jit_compile=True) if self.jit else (
+        step = _graph(self._train_replica, jit_compile=True) if self.jit else (
             self._train_replica
         )  # fmt: skip
         loss, norm = self.strategy.run(step, args=batch)
