@@ -15,6 +15,7 @@ from tuning.trials import TrialRecord, read_records
 COMMON = {
     "model": "resnet18", "encoder_weights": "none", "patch_size": 32, "patch_overlap": 0,
     "batch_size": 16, "decoder_filters": [16, 8, 8, 8, 8], "pictures": 0, "epochs": 1,
+    "augmentation": "none", "optimizer": "sgd",
 }  # fmt: skip
 
 

@@ -23,7 +23,7 @@ def config(tmp_path) -> TrainConfig:
     return TrainConfig(
         data_dir=tmp_path / "data", output_dir=tmp_path / "run", model="resnet18",
         encoder_weights="none", decoder_filters=(4, 4, 4, 4, 4), patch_size=32, batch_size=4,
-        epochs=2, lr=1e-2, unfreeze_every=1, augmentation="none",
+        epochs=2, lr=1e-2, unfreeze_every=1, augmentation="none", optimizer="sgd",
     )  # fmt: skip
 
 
