@@ -5,6 +5,7 @@ processes of pytest-xdist. Tests only read it, or change a copy.
 """
 
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,15 +24,17 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"):
         os.environ.setdefault(name, "1")
 
-# They take a minute or more each, for the networks that they train; the longest first.
+# They take half a minute or more each, for the networks that they train and the processes that they
+# start; the longest first.
 LONGEST = (
     "test_search.py",
+    "test_survival.py",
     "test_train_and_evaluate.py",
+    "test_predict_runs.py",
     "test_distributed.py",
+    "test_prepare_many.py",
     "test_report.py",
     "test_experiments.py",
-    "test_predict_runs.py",
-    "test_survival.py",
 )
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
@@ -143,6 +146,21 @@ def tiny_run(chain, tiny_dataset) -> Path:
         "--data-dir", str(tiny_dataset), "--output-dir", str(folder), "--model", "resnet18",
         "--encoder-weights", "none", "--encoder-lr-factor", "1", "--patch-size", "64",
         "--patch-overlap", "16", "--batch-size", "8", "--epochs", "3", "--lr", "1e-3",
-        "--plateau-patience", "1",
+        "--plateau-patience", "1", "--decoder-filters", "32", "16", "16", "8", "8",
     ]  # fmt: skip
     return made_once(folder, train.main, arguments)
+
+
+@pytest.fixture(scope="session")
+def scored_run(chain, tiny_run) -> Path:
+    """A copy of the run with an evaluation, which the run itself stays without."""
+    from landcover_tf import evaluate
+
+    folder = chain / "scored"
+
+    def copy_and_evaluate(arguments: list[str]) -> int:
+        shutil.copytree(tiny_run, folder)
+        return evaluate.main(arguments)
+
+    quick = ["--bootstrap-samples", "20", "--baseline-pixels", "3000"]
+    return made_once(folder, copy_and_evaluate, ["--run-dir", str(folder), *quick])

@@ -9,7 +9,6 @@ import pytest
 import rasterio
 from fakes.assessed_map import design, estimate, label, make_world, read, write
 
-from landcover_tf import evaluate
 from landcover_tf.assess import __main__ as assess
 from landcover_tf.report import __main__ as report
 from landcover_tf.report import serve
@@ -28,16 +27,6 @@ class Anchors(HTMLParser):
         if tag == "a":
             self.links.append(values["href"])
         self.sources += [values[name] for name in ("src",) if name in values]
-
-
-@pytest.fixture(scope="module")
-def scored_run(tiny_run, tmp_path_factory):
-    """A copy of the session's run with an evaluation, which the session's own stays without."""
-    copy = tmp_path_factory.mktemp("scored") / "run"
-    shutil.copytree(tiny_run, copy)
-    quick = ["--bootstrap-samples", "50", "--baseline-pixels", "4000"]
-    assert evaluate.main(["--run-dir", str(copy), *quick]) == 0
-    return copy
 
 
 @pytest.fixture(scope="module")
