@@ -41,6 +41,7 @@ def settings(data_dir, output_dir, **changes) -> TrainConfig:
         data_dir=data_dir, output_dir=output_dir, model="resnet18", encoder_weights="none",
         patch_size=32, batch_size=2, epochs=3, lr=2e-2, gradient_accumulation=2, ema_decay=0.9,
         schedule="plateau", plateau_patience=1, checkpoint_minutes=1e3,
+        augmentation="light",
     )  # fmt: skip
     return TrainConfig(**(values | changes))
 
