@@ -4,6 +4,7 @@ Each link of the chain is made by the real program when a test first asks for it
 processes of pytest-xdist. Tests only read it, or change a copy.
 """
 
+import importlib
 import os
 import shutil
 import tempfile
@@ -60,6 +61,8 @@ def as_nobody() -> Iterator[Path]:
             yield Path(folder)
             return
         os.chown(folder, 65534, 65534)
+        # NumPy imports this part late, and Python's own files may be closed to other users.
+        importlib.import_module("numpy.random")
         os.seteuid(65534)
         try:
             yield Path(folder)
