@@ -36,6 +36,7 @@ class ProductSource:
     """A product read as `landcover prepare` would store it, without the prepared scene."""
 
     sequential = True
+    part_rows = STRIP_ROWS
 
     def __init__(
         self, path: Path, info: ModelInfo, *, upsampling: Upsampling, mask_clouds: bool

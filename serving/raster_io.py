@@ -70,16 +70,14 @@ class WindowReader:
         if not self._source.sequential:
             start = window.row_off
             while start < window.row_end:
-                # Up to where blocks end, so that none is taken apart twice.
-                stop = min((start // BLOCK_PX + 1) * BLOCK_PX, window.row_end)
                 part = Window(
                     row_off=start,
                     col_off=window.col_off,
-                    height=stop - start,
+                    height=min(self._part_end(start), window.row_end) - start,
                     width=window.width,
                 )
                 yield start, *self._source.read(part)
-                start = stop
+                start = part.row_end
             return
         self._decode(window.row_off, window.row_end)
         for start, image, validity in self._strips:
@@ -93,10 +91,14 @@ class WindowReader:
         grid = self._source.grid
         start = self._strips[-1][0] + len(self._strips[-1][1]) if self._strips else first
         while start < last:
-            stop = min((start // STRIP_ROWS + 1) * STRIP_ROWS, grid.height)
+            stop = min(self._part_end(start), grid.height)
             strip = Window(row_off=start, col_off=0, height=stop - start, width=grid.width)
             self._strips.append((start, *self._source.read(strip)))
             start = stop
+
+    def _part_end(self, row: int) -> int:
+        rows = self._source.part_rows
+        return (row // rows + 1) * rows
 
 
 @contextmanager

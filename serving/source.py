@@ -64,6 +64,8 @@ class Source(Protocol):
     """Provenance that the map repeats: product, baseline, sensing time."""
     sequential: bool
     """True where reading rows twice is expensive, so that they are kept instead."""
+    part_rows: int
+    """Rows to read at a time; parts end at multiples of it."""
     upsampling: Upsampling | None
     """How its 20 m and 60 m bands came to 10 m; None where nothing tells."""
     files: Collection[Path]

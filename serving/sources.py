@@ -25,9 +25,13 @@ from landcover_tf.sentinel2.container import UnreadableError, may_read
 from landcover_tf.upsampling import Upsampling
 from landcover_tf.validity import ValidityBit, has_bit
 from serving.product_source import ProductSource
+from serving.raster_io import BLOCK_PX, STRIP_ROWS
 from serving.raster_views import resampled
 from serving.source import Source, SourceOptions
 from serving.stored_values import Conversion, finish_pixels
+
+LARGEST_PART_ROWS = 1024
+"""Parts as high as higher blocks are would take too much memory."""
 
 
 def open_source(path: str | Path, info: ModelInfo, options: SourceOptions) -> Source:
@@ -109,8 +113,11 @@ class RasterSource:
         found = band_names.positions(info.band_names, list(names.values()), str(path))
         self._indexes = [self._named[position] for position in found]
         self._conversion = _conversion(dataset, self._indexes, info, path)
+        block_rows, block_cols = dataset.block_shapes[0]
         # Strips hold all columns: each window beside the first would decode them once more.
-        self.sequential = dataset.block_shapes[0][1] >= dataset.width
+        self.sequential = block_cols >= dataset.width
+        # Whole rows of blocks, so that none is decoded twice.
+        self.part_rows = STRIP_ROWS if self.sequential else _part_rows(block_rows)
 
     def read(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
         place, rasters = rasterio_window(window), self._opened()
@@ -186,6 +193,13 @@ class _OpenRasters(NamedTuple):
     validity: rasterio.DatasetReader | None
     stack: ExitStack
     """Closes them."""
+
+
+def _part_rows(block_rows: int) -> int:
+    """Returns how many rows to read at a time: whole rows of blocks, about BLOCK_PX rows."""
+    if block_rows > LARGEST_PART_ROWS:
+        return BLOCK_PX
+    return max(BLOCK_PX // block_rows, 1) * block_rows
 
 
 def _files_of(path: Path) -> set[Path]:

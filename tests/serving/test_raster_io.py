@@ -12,7 +12,7 @@ from local_export import BANDS, model_info, predict_options, write_raster
 from landcover_tf.errors import OutputError
 from landcover_tf.grid import Window
 from landcover_tf.raster_grid import RasterGrid
-from serving.raster_io import RasterStyle, WindowReader, write_cog
+from serving.raster_io import RasterStyle, WindowReader, bounded_cache, write_cog
 from serving.sources import open_source
 
 READ_ALL = """
@@ -97,3 +97,28 @@ def test_a_raster_in_strips_is_read_once_and_gives_the_same_windows(
             assert (validity[: part.shape[0], : part.shape[1]] == 0).all()
             assert (found[part.shape[0] :] == 0).all()
     source.close()
+
+
+@pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="Linux counts bytes there")
+@pytest.mark.parametrize("block_px", [512, 1024])
+def test_a_row_of_blocks_that_fills_the_cache_is_read_once(tmp_path: Path, block_px: int) -> None:
+    def bytes_read() -> int:
+        return int(Path("/proc/self/io").read_text().split()[1])
+
+    path, image = tmp_path / "scene.tif", np.full((4, 1024, 1536), 2000, np.uint16)
+    blocks = {"tiled": True, "blockxsize": block_px, "blockysize": block_px, "interleave": "band"}
+    grid = {"crs": "EPSG:32634", "transform": rasterio.Affine(10, 0, 6e5, 0, -10, 42e5)}
+    shape = {"count": 4, "height": 1024, "width": 1536, "dtype": "uint16"}
+    with rasterio.open(path, "w", driver="GTiff", **shape, **grid, **blocks) as dataset:
+        dataset.write(image)
+        dataset.descriptions = BANDS
+    source = open_source(path, model_info(), predict_options().source)
+    with bounded_cache(2**20):
+        before = bytes_read()
+        found, _ = WindowReader(source, 0).read(
+            Window(row_off=0, col_off=0, height=1024, width=1536)
+        )
+        read = bytes_read() - before
+    source.close()
+    assert (found == 2000).all()
+    assert read < 1.2 * path.stat().st_size
