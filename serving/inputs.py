@@ -25,28 +25,20 @@ def find_inputs(paths: Sequence[Path], *, within: frozenset[Path] = frozenset())
         within: Lists that are being read, so that one that names itself is noticed.
 
     Raises:
-        RasterError: A path holds nothing to predict on, or is no readable list; or one that was
-            given itself, not in a list, does not exist.
+        RasterError: One that was given itself, not in a list, does not exist, holds nothing to
+            predict on, or is no readable list; or the lists name nothing.
         UnreadableError: One that was given itself may not be read.
+        ConfigError: A list names itself.
     """
     found: list[Path] = []
     for path in paths:
         try:
-            require_input(path)
+            found += _meant_by(path, within)
         except (ProductError, RasterError):
             if not within:
                 raise
             found.append(path)  # Its prediction says why, and the others of the list get maps.
-            continue
-        if path.suffix == ".txt":
-            if path.resolve() in within:
-                raise RasterError(f"the list {path} names itself; remove that line")
-            found += find_inputs(_listed(path), within=within | {path.resolve()})
-        elif path.is_dir() and not _is_scene(path) and not any(path.glob("MTD_MSIL*.xml")):
-            found += _inside(path)
-        else:
-            found.append(path)
-    if not found:
+    if not found and not within:
         raise RasterError(f"{', '.join(map(str, paths))} names no input")
     return found
 
@@ -77,6 +69,17 @@ def map_paths(inputs: Sequence[Path], output_map: Path, *, mosaic: bool) -> list
     if twice:
         raise ConfigError(f"several inputs are called {', '.join(twice)}; their maps would collide")
     return [folder / name / "map.tif" for name in names]
+
+
+def _meant_by(path: Path, within: frozenset[Path]) -> list[Path]:
+    require_input(path)
+    if path.suffix == ".txt":
+        if path.resolve() in within:
+            raise ConfigError(f"the list {path} names itself; remove that line")
+        return find_inputs(_listed(path), within=within | {path.resolve()})
+    if path.is_dir() and not _is_scene(path) and not any(path.glob("MTD_MSIL*.xml")):
+        return _inside(path)
+    return [path]
 
 
 def _listed(path: Path) -> list[Path]:

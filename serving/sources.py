@@ -43,6 +43,9 @@ def open_source(path: str | Path, info: ModelInfo, options: SourceOptions) -> So
     """
     path = Path(path)
     require_input(path)
+    if path.suffix == ".txt":
+        # Its lines would have come instead.
+        raise RasterError(f"{path} is not a readable list of paths in UTF-8; save it in UTF-8")
     if (path / prepared.DOCUMENT).is_file():
         return _open_prepared(path, info, options)
     if path.is_dir() or path.suffix.lower() == ".zip":

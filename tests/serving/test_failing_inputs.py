@@ -125,23 +125,28 @@ def test_what_is_gone_or_damaged_does_not_keep_the_others_of_a_list_from_their_m
 ) -> None:
     """As when the products of finished maps are deleted, and the list is not."""
     write_raster(tmp_path / "a.tif", 40, 40)
-    names = ["a.tif", "gone.SAFE", "long" * 80, "empty", "array"]
+    names = ["a.tif", "gone.SAFE", "long" * 80, "empty", "array", "emptied", "latin.txt"]
     for name, content in (("empty", ""), ("array", "[]")):
         (tmp_path / name).mkdir()
         (tmp_path / name / "scene.json").write_text(content)
+    (tmp_path / "emptied").mkdir()
+    (tmp_path / "latin.txt").write_bytes("bäume.tif\n".encode("latin-1"))
     (tmp_path / "list.txt").write_text("\n".join(names))
     command = arguments(small_export, [tmp_path / "list.txt"], tmp_path / "maps", *RAW)
     assert main([*command, "--plan"]) == 2
-    assert "4 of 5 inputs failed" in capsys.readouterr().err
+    assert "6 of 7 inputs failed" in capsys.readouterr().err
     for _ in range(2):
         assert main(command) == 2
         said = capsys.readouterr()
-        assert "4 of 5 inputs failed" in said.err
+        assert "6 of 7 inputs failed" in said.err
     assert "a/map.tif (finished by an earlier run)" in said.out
-    for reason in ("there is no", "name too long", "is not valid JSON", "holds no JSON object"):
+    for reason in (
+        "there is no", "name too long", "is not valid JSON", "holds no JSON object",
+        "emptied is not a Sentinel-2", "latin.txt is not a readable list",
+    ):  # fmt: skip
         assert reason in said.err
     # Given itself, it is a mistake of this command.
-    for name in names[1:3]:
+    for name in (*names[1:3], *names[5:]):
         images = [tmp_path / "a.tif", tmp_path / name]
         assert main(arguments(small_export, images, tmp_path / "maps", *RAW)) == 2
         error = capsys.readouterr().err

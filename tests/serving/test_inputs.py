@@ -7,7 +7,7 @@ import pytest
 from fakes.tiny_safe import write_safe, zip_safe
 from local_export import RAW, SmallExport, arguments, write_raster
 
-from landcover_tf.errors import ConfigError
+from landcover_tf.errors import ConfigError, RasterError
 from serving.inputs import find_inputs, map_paths
 from serving.predict import main
 
@@ -101,3 +101,12 @@ def test_a_list_that_cannot_be_followed_is_named(
     # The same list twice is no circle.
     (tmp_path / "once.txt").write_text("a.tif\n")
     assert find_inputs([tmp_path / "once.txt"] * 2) == [tmp_path / "a.tif"] * 2
+
+
+def test_a_list_of_no_lines_is_refused_alone_and_adds_nothing_to_another(tmp_path: Path) -> None:
+    write_raster(tmp_path / "a.tif", 20, 20)
+    (tmp_path / "none.txt").write_text("# nothing yet\n")
+    (tmp_path / "all.txt").write_text("a.tif\nnone.txt\n")
+    assert find_inputs([tmp_path / "all.txt"]) == [tmp_path / "a.tif"]
+    with pytest.raises(RasterError, match=r"none\.txt names no input"):
+        find_inputs([tmp_path / "none.txt"])
