@@ -77,10 +77,11 @@ def main(argv: list[str] | None = None) -> int:
 
 @obeyed()
 def _program(config: TuneConfig) -> int:
-    from tuning.distributed import is_distributed, is_worker
+    from tuning.distributed import is_distributed, is_worker, require_whole_environment
     from tuning.search import open_search
     from tuning.trials import StopRequestedError, read_records
 
+    require_whole_environment()
     search = make_search(config)
     if open_search(search):
         print(f"continuing the search in {config.output_dir}", flush=True)

@@ -3,10 +3,27 @@
 import os
 from typing import TYPE_CHECKING
 
-from landcover_tf.errors import RunError
+from landcover_tf.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
     import grpc
+
+_VARIABLES = ("KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT", "KERASTUNER_TUNER_ID")
+
+
+def require_whole_environment() -> None:
+    """Refuses an environment with some of KerasTuner's variables and not all.
+
+    Raises:
+        ConfigError: One is missing or empty, and another is set.
+    """
+    missing = [name for name in _VARIABLES if not os.environ.get(name)]
+    if missing and any(name in os.environ for name in _VARIABLES):
+        raise ConfigError(
+            f"the environment lacks {' and '.join(missing)}: each process of a search in several "
+            f"needs {', '.join(_VARIABLES)}; set what is missing, or unset the others to search "
+            "in this process alone"
+        )
 
 
 def is_distributed() -> bool:

@@ -99,3 +99,24 @@ def test_an_address_without_a_chief_is_told(
     (line,) = printed.err.splitlines()
     assert re.match("error: " + message.format(port=port), line)
     assert "KERASTUNER_ORACLE_IP" in line and "KERASTUNER_ORACLE_PORT" in line
+
+
+@pytest.mark.parametrize(
+    ("given", "missing"),
+    [
+        ({"ORACLE_IP": "127.0.0.1", "TUNER_ID": "chief"}, "KERASTUNER_ORACLE_PORT:"),
+        ({"ORACLE_IP": "127.0.0.1", "ORACLE_PORT": "8000"}, "KERASTUNER_TUNER_ID:"),
+        ({"TUNER_ID": "worker0"}, "KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT:"),
+    ],
+)
+def test_a_forgotten_variable_is_named_before_a_folder_is_made(
+    small_dataset, tmp_path, monkeypatch, capsys, given, missing
+):
+    (tmp_path / "space.json").write_text(json.dumps({"search": {"lr": {"choices": [1e-3, 2e-3]}}}))
+    for name, value in given.items():
+        monkeypatch.setenv(f"KERASTUNER_{name}", value)
+    folders = ["--data-dir", str(small_dataset), "--output-dir", str(tmp_path / "search")]
+    assert tune.main([*folders, "--space", str(tmp_path / "space.json")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: the environment lacks {missing}")
+    assert not (tmp_path / "search").exists()
