@@ -138,7 +138,12 @@ def _raster_files(folder: Path) -> list[Path]:
     Symbolic links are followed, to each folder once.
     """
     if (folder / DOCUMENT).is_file():
-        return [file for file in (folder / LABELS,) if file.is_file()]
+        if not (folder / LABELS).is_file():
+            raise LabelError(
+                f"{folder} is a prepared scene without {LABELS}; prepare it with --ground-truth, "
+                "or name a label raster"
+            )
+        return [folder / LABELS]
     found, seen = [], {folder.resolve()}
     for place, folders, names in os.walk(folder, followlinks=True):
         below = Path(place) != folder

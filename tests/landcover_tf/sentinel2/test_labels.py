@@ -272,7 +272,9 @@ def test_of_a_prepared_scene_its_labels_are_taken(tmp_path):
     codes = np.full((SIDE, SIDE), 10)
     (tmp_path / "scene.json").write_text("{}")
     write(tmp_path / "validity.tif", codes, GRID)
-    with pytest.raises(LabelError, match="holds no label raster; expected"):
+    with pytest.raises(
+        LabelError, match=r"is a prepared scene without labels\.tif; prepare it with"
+    ):
         find_label_rasters(tmp_path)
     write(tmp_path / "labels.tif", codes, GRID)
     assert [raster.path.name for raster in find_label_rasters(tmp_path)] == ["labels.tif"]
