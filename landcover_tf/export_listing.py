@@ -14,7 +14,7 @@ def listing(path: Path) -> str:
     folder = find_export(path)
     info = ModelInfo.load(folder)
     rows = {
-        "model": f"{info.name}, version {info.version}, encoder {info.encoder or 'unknown'}",
+        "model": f"{info.name}, version {info.version}, encoder {info.encoder_title or 'unknown'}",
         "signatures": ", ".join(info.signatures),
         "input": f"image, {info.dtype} [batch, height, width, {len(info.bands)}], height and "
         f"width multiples of {info.size_multiple}",

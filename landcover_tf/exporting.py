@@ -78,6 +78,7 @@ def describe(
         margin_px=field.margin_px,
         calibration=calibration,
         encoder=spec.encoder,
+        encoder_depth=spec.encoder_depth,
         normalizer=spec.normalizer.to_dict(),
         statistics=dataset.statistics.to_dict(),
         class_fractions={str(code): fraction for code, fraction in fractions.items()},

@@ -164,6 +164,8 @@ class ModelInfo:
     calibration: Calibration = Calibration()
     """Applied to the logits before the softmax."""
     encoder: str = ""
+    encoder_depth: int = 5
+    """Stages of the encoder that the network has."""
     normalizer: Mapping[str, Any] = field(default_factory=dict)
     statistics: Mapping[str, Any] = field(default_factory=dict)
     """Band statistics of the training pixels, for drift checks."""
@@ -191,6 +193,12 @@ class ModelInfo:
         if self.weights_sha256:
             values = {name: values[name] for name in DECIDING_FIELDS}
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def encoder_title(self) -> str:
+        """The encoder for people, with its stages where it lacks some; empty if not known."""
+        lacking = self.encoder and self.encoder_depth < 5
+        return f"{self.encoder} of {self.encoder_depth} stages" if lacking else self.encoder
 
     def save(self, folder: str | Path) -> None:
         """Writes `model.json` into an export's version folder."""

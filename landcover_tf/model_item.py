@@ -42,7 +42,7 @@ def model_item(info: ModelInfo, *, parameters: int) -> dict[str, Any]:
         "geometry": None,
         "properties": {
             "datetime": now,
-            "title": f"{info.encoder} U-Net for {info.legend.name} land cover",
+            "title": f"{info.encoder_title} U-Net for {info.legend.name} land cover",
             # MLM wants the inputs' bands here, too, and STAC itself then also in an asset.
             "bands": bands,
             # It wants a letter first.

@@ -39,3 +39,11 @@ def test_the_identity_survives_the_file(tmp_path):
     assert ModelInfo.load(tmp_path).identity == INFO.identity
     unknown = replace(INFO, weights_sha256="")
     assert unknown.identity != replace(unknown, data_hash="a").identity
+
+
+def test_a_shallow_encoder_is_told_by_its_stages():
+    assert replace(INFO, encoder="resnet50").encoder_title == "resnet50"
+    assert (
+        replace(INFO, encoder="resnet50", encoder_depth=2).encoder_title == "resnet50 of 2 stages"
+    )
+    assert replace(INFO, encoder="", encoder_depth=2).encoder_title == ""
