@@ -91,7 +91,7 @@ def test_assessments_of_the_map_come_before_the_scores(scored_run, prepared_scen
     estimate = ["estimate", "--map", labels, "--reference", str(sample / "points.csv")]
     # The map's own class stands in for the interpreter's: the page only needs figures.
     assert assess.main([*estimate, "--reference-column", "stratum"]) == 0
-    truth = shutil.copy(labels, tmp_path / "truth.tif")
+    truth = str(shutil.copy(labels, tmp_path / "truth.tif"))
     comparison = ["--reference-map", truth, "--output-dir", str(tmp_path / "comparison")]
     assert assess.main(["compare", "--map", labels, *comparison]) == 0
     output = tmp_path / "report.html"
