@@ -68,7 +68,8 @@ def _data_rows(summary: Mapping[str, Any], info: DatasetInfo) -> dict[str, Any]:
         "bands": ", ".join(info.band_names),
         "products": len(info.products),
         "patches": ", ".join(f"{name} {split.records}" for name, split in info.splits.items()),
-        "normalizer": info.normalizer.kind,
+        # The settings may replace the dataset's own.
+        "normalizer": summary["config"]["normalizer"] or info.normalizer.kind,
     }
 
 

@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 from fakes.small_dataset import write_small_dataset
 from fakes.small_loop import settings, small_loop
@@ -59,16 +60,19 @@ def test_the_origin_of_the_encoders_weights_outlives_an_interruption(tmp_path):
     assert (run / "MODEL_CARD.md").read_text() == card
 
 
-def test_random_weights_have_no_origin(tmp_path):
-    config = plain(tmp_path)
+def test_random_weights_have_no_origin_and_the_card_has_the_runs_normalizer(tmp_path):
+    config = replace(plain(tmp_path), normalizer="log")
     assert session(config).run().exit_code == 0
     assert json.loads((tmp_path / "run" / "run.json").read_text())["pretrained"] is None
-    assert "origin" not in (tmp_path / "run" / "MODEL_CARD.md").read_text()
+    card = (tmp_path / "run" / "MODEL_CARD.md").read_text()
+    assert "origin" not in card
+    assert "| normalizer | log |" in card
 
 
 # Dies while the file under the temporary name is whole and the old one not yet replaced.
 KILLED = """
 import os, signal, sys
+from dataclasses import replace
 from pathlib import Path
 import numpy as np
 from landcover_tf.training import state
