@@ -119,10 +119,17 @@ def _input(info: ModelInfo) -> dict[str, Any]:
 
 def _outputs(info: ModelInfo) -> list[dict[str, Any]]:
     space = ["batch", "height", "width"]
-    shapes: list[tuple[str, list[str], str]] = [
-        ("classes", space, "uint8"),
-        ("confidence", space, "float32"),
-        ("probabilities", [*space, "class"], "float32"),
+    # MLM's classes are those of classification 1.1, which knows no key for the value of no data;
+    # the n-th class of the probabilities is their n-th channel.
+    codes = [
+        {key: value for key, value in land_cover.items() if key != "nodata"}
+        for land_cover in classification_classes(info.legend)
+    ]
+    channels = [next(c for c in codes if c["value"] == code) for code in info.class_codes]
+    outputs: list[tuple[str, list[str], str, list[dict[str, Any]]]] = [
+        ("classes", space, "uint8", codes),
+        ("confidence", space, "float32", []),
+        ("probabilities", [*space, "class"], "float32", channels),
     ]
     return [
         {
@@ -133,9 +140,9 @@ def _outputs(info: ModelInfo) -> list[dict[str, Any]]:
                 "dim_order": order,
                 "data_type": dtype,
             },
-            "classification:classes": classification_classes(info.legend),
+            **({"classification:classes": classes} if classes else {}),
         }
-        for name, order, dtype in shapes
+        for name, order, dtype, classes in outputs
     ]
 
 

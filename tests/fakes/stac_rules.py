@@ -1,7 +1,8 @@
 """What the STAC extensions that our items name demand of them.
 
-Written down by hand from the published schemas (classification 2.0.0, MLM 1.4.0, projection 2.0.0,
-raster 2.0.0 with the rules of its beta), which pystac would have to fetch from the network.
+Written down by hand from the published schemas (classification 2.0.0, MLM 1.4.0 and what 1.5.0
+adds, projection 2.0.0, raster 2.0.0 with the rules of its beta), which pystac would have to fetch
+from the network.
 """
 
 import re
@@ -25,6 +26,13 @@ MLM_FIELDS = MLM_REQUIRED | {
     "mlm:pretrained_source",
 }  # fmt: skip
 
+CLASS_FIELDS = {"value", "name", "title", "description", "color_hint", "nodata"}
+MLM_TASKS = {
+    "regression", "classification", "scene-classification", "detection", "object-detection",
+    "segmentation", "semantic-segmentation", "instance-segmentation", "panoptic-segmentation",
+    "similarity-search", "generative", "image-captioning", "super-resolution",
+}  # fmt: skip
+
 
 def check_extensions(item: dict[str, Any]) -> None:
     """Asserts that an item names the extensions it uses, no others, and keeps to their rules."""
@@ -36,7 +44,7 @@ def check_extensions(item: dict[str, Any]) -> None:
         f"https://stac-extensions.github.io/{TITLES.get(name, name)}/{EXTENSIONS[name]}/schema.json"
         for name in used
     }
-    for classes in _values(item, "classification:classes"):
+    for classes in _values(item["assets"], "classification:classes"):
         _check_classes(classes)
     _check_projection(item["properties"])
     for scale in _values(item, "raster:scale"):
@@ -47,6 +55,7 @@ def check_extensions(item: dict[str, Any]) -> None:
 
 def _check_classes(classes: list[dict[str, Any]]) -> None:
     assert classes and len({c["value"] for c in classes}) == len(classes)
+    assert all(set(c) <= CLASS_FIELDS for c in classes)
     for land_cover in classes:
         assert isinstance(land_cover["value"], int)
         assert re.fullmatch("[0-9A-Za-z_-]+", land_cover["name"])
@@ -74,13 +83,22 @@ def _check_model(item: dict[str, Any]) -> None:
     described = {band["name"] for band in properties["bands"]}
     for source in properties["mlm:input"]:
         assert {band["name"] for band in source["bands"]} == described
+        assert "bands" in source["input"]["dim_order"]  # Since 1.5, where bands are named.
         _check_array(source["input"])
+    assert set(properties["mlm:tasks"]) <= MLM_TASKS
     for output in properties["mlm:output"]:
+        assert set(output["tasks"]) <= MLM_TASKS
+        assert "bands" not in output["result"]["dim_order"]
         _check_array(output["result"])
+        if "classification:classes" in output:
+            _check_classes(output["classification:classes"])
+            # MLM refers to classification 1.1, whose own readers fail at the later key.
+            assert not any("nodata" in c for c in output["classification:classes"])
     models = [a for a in item["assets"].values() if "mlm:model" in a["roles"]]
     assert models and all(a["mlm:artifact_type"] for a in models)
     others = [a for a in item["assets"].values() if a not in models]
     assert not any("mlm:artifact_type" in a for a in others)
+    assert not any(key in a for a in item["assets"].values() for key in MLM_REQUIRED)
 
 
 def _check_array(array: dict[str, Any]) -> None:

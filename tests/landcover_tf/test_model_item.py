@@ -60,5 +60,8 @@ def test_a_catalogue_reads_how_to_call_the_model(tmp_path):
     assert outputs["probabilities"].result.shape[-1] == len(info.class_codes)
     values = {c.value: c for c in outputs["classes"].classes}
     assert set(values) == {0, *info.class_codes}
+    # The n-th class of the probabilities is their n-th channel; a confidence has no classes.
+    assert [c.value for c in outputs["probabilities"].classes] == list(info.class_codes)
+    assert "classification:classes" not in outputs["confidence"].to_dict()
     assert values[60].color_hint == info.legend.classes[5].color.removeprefix("#").upper()
     assert "mlm:model" in item.assets["model"].roles
