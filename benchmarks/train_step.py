@@ -10,7 +10,8 @@ instead of oneDNN's. Then as many steps take their batches from the training's o
 reads shards of random patches and augments them as `train` does by default: the input-bound share
 is the part of such a step that it waits for its batch. Where there is a GPU, the cases run on it,
 in float16 instead of bfloat16, and the table shows its memory. Operations are counted in the graph
-of the forward pass, and three times those are taken for a step.
+of the forward pass, and three times those are taken for a step. Processors without bfloat16
+arithmetic emulate it so slowly that a case is stopped after --limit-s and said to have been.
 """
 
 import argparse
@@ -48,6 +49,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=4)
     parser.add_argument("--patch-size", type=int, default=256)
     parser.add_argument("--steps", type=int, default=8)
+    parser.add_argument("--limit-s", type=float, default=300, help="stops a case after this time")
     parser.add_argument("--peak-tflops", type=float, help="of the GPU, for the share of its peak")
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results/train_step.json"))
     parser.add_argument("--case", nargs=2, help=argparse.SUPPRESS)
@@ -83,12 +85,14 @@ def measure(arguments: argparse.Namespace) -> list[dict[str, Any]]:
         cases.append((*chosen[:2], "off"))
     rows = []
     for case in cases:
-        row = _child([*case[:2]], arguments, steps=arguments.steps, onednn=case[2])
-        row["onednn"] = case[2]
-        row["automatic"] = case == chosen
+        try:
+            row = _child([*case[:2]], arguments, steps=arguments.steps, onednn=case[2])
+        except subprocess.TimeoutExpired:
+            row = {"precision": case[0], "jit": case[1], "stopped_s": arguments.limit_s}
+        row |= {"device": automatic["device"], "onednn": case[2], "automatic": case == chosen}
         rows.append(row)
         print(format_row(row, arguments.peak_tflops), flush=True)
-    fastest = max(rows, key=lambda row: row["images_per_s"])
+    fastest = max(rows, key=lambda row: row.get("images_per_s", 0.0))
     print(f"auto takes the fastest: {'yes' if fastest['automatic'] else 'no'}")
     return rows
 
@@ -210,12 +214,14 @@ def format_row(row: dict[str, Any], peak_tflops: float | None) -> str:
     """Returns one line of the table."""
     share = f" ({row['tflops'] / peak_tflops:.0%} of the peak)" if peak_tflops else ""
     kernels = f"oneDNN {row['onednn']:<3}  " if row["device"] == "cpu" else ""
+    case = f"{row['device']} {row['precision']:<9} XLA {row['jit']:<3}  {kernels}"
+    chosen = "  <- auto" if row["automatic"] else ""
+    if "stopped_s" in row:
+        return f"{case}stopped after {row['stopped_s']:.0f} s{chosen}"
     return (
-        f"{row['device']} {row['precision']:<9} XLA {row['jit']:<3}  {kernels}"
-        f"{row['images_per_s']:6.2f} images/s  {row['tflops']:.3f} TFLOP/s{share}  "
+        f"{case}{row['images_per_s']:6.2f} images/s  {row['tflops']:.3f} TFLOP/s{share}  "
         f"input-bound {row['input_bound_fraction']:.1%}  "
-        f"first steps {row['warm_up_s']:5.1f} s  peak {row['peak_gib']:.2f} GiB"
-        f"{'  <- auto' if row['automatic'] else ''}"
+        f"first steps {row['warm_up_s']:5.1f} s  peak {row['peak_gib']:.2f} GiB{chosen}"
     )
 
 
@@ -228,6 +234,7 @@ def _child(
     done = subprocess.run(
         [*command, "--steps", str(steps)], stdout=subprocess.PIPE, text=True, check=False,
         env=os.environ | {"TF_ENABLE_ONEDNN_OPTS": "1" if onednn == "on" else "0"},
+        timeout=arguments.limit_s,
     )  # fmt: skip
     if done.returncode:
         sys.exit(f"{' '.join(command)} failed")
