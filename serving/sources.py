@@ -296,15 +296,19 @@ def _conversion(
 ) -> Conversion | None:
     """Returns the conversion to the model's units that the raster's scale tags ask for."""
     scaled = [(dataset.scales[i - 1], dataset.offsets[i - 1]) for i in indexes]
-    floats = [np.dtype(dtype).kind == "f" for dtype in (dataset.dtypes[0], info.dtype)]
+    found, wanted = np.dtype(dataset.dtypes[0]), np.dtype(info.dtype)
+    floats = [dtype.kind == "f" for dtype in (found, wanted)]
     if all(pair == (1.0, 0.0) for pair in scaled):
         # Untagged values of the training data's kind are in its units; floats are reflectance.
-        if floats[0] == floats[1]:
+        # Of wider integers those beyond the model's range would all become its largest value.
+        wider = not any(floats) and found.itemsize > wanted.itemsize
+        if floats[0] == floats[1] and not wider:
             return None
-        if floats[1]:
+        if floats[1] or wider:
+            convert = f", or convert it to {wanted} if its values are in the model's units"
             raise RasterError(
-                f"{path} holds {dataset.dtypes[0]} without scale, the model takes {info.dtype}; "
-                "set the bands' scale and offset (rasterio: scales, offsets)"
+                f"{path} holds {found} without scale, the model takes {wanted}; set the bands' "
+                f"scale and offset (rasterio: scales, offsets){convert if wider else ''}"
             )
     source = [
         BandInfo(name=b.name, scale=s, offset=o)

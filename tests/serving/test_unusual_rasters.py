@@ -203,6 +203,27 @@ def test_the_preview_is_in_the_model_s_units(tmp_path: Path) -> None:
     assert np.abs(picture.astype(float) - expected).max() <= 1
 
 
+@pytest.mark.parametrize(("dtype", "takes"), [("uint16", "uint8"), ("int32", "uint16")])
+def test_untagged_integers_of_a_wider_type_than_the_model_s_are_refused(
+    tmp_path: Path, dtype: str, takes: str
+) -> None:
+    path, bands = tmp_path / "scene.tif", tuple(BandInfo(name=b, scale=1 / 255) for b in BANDS)
+    info, options = model_info(dtype=takes, nodata=0, bands=bands), predict_options().source
+    write(path, np.full((4, 8, 8), 100, takes))
+    assert open_source(path, info, options)
+    write(path, np.full((4, 8, 8), 1000, dtype))
+    with pytest.raises(
+        RasterError, match=rf"holds {dtype} without scale.*or convert it to {takes}"
+    ):
+        open_source(path, info, options)
+    with rasterio.open(path, "r+") as dataset:
+        dataset.scales = (1e-4,) * 4
+    found, _ = open_source(path, info, options).read(
+        Window(row_off=0, col_off=0, height=8, width=8)
+    )
+    assert (found == 26).all()  # rint(0.1 * 255).
+
+
 def test_a_raster_without_cloud_bits_cannot_leave_clouds_out(tmp_path: Path) -> None:
     write_raster(tmp_path / "scene.tif", 20, 20)
     with pytest.raises(RasterError, match=r"scene.tif does not say where clouds are"):
