@@ -91,7 +91,7 @@ def _program(config: ReportConfig) -> None:
         if path is not None:
             _check_legend(path, info, flag)
     cards, accuracy = _scores(run.evaluation(config.split), info.legend)
-    facts = None if config.map is None else MapFacts.read(config.map)
+    facts = None if config.map is None else MapFacts.read(config.map, info.legend)
     page = Page(
         title=f"Land cover: {run.path.name}",
         subtitle=f"Trained on dataset {info.name}, legend {info.legend.name}.",

@@ -13,9 +13,10 @@ from rasterio.vrt import WarpedVRT
 
 from landcover_tf.crosswalk import Crosswalk
 from landcover_tf.errors import RasterError
-from landcover_tf.legend import LandCoverClass, Legend
+from landcover_tf.legend import Legend
 from landcover_tf.pixel_sizes import on_earth
 from landcover_tf.raster_grid import RasterGrid
+from landcover_tf.report.map_facts import named_classes, require_class_map
 from landcover_tf.sentinel2.reference_raster import on_grid_of
 
 
@@ -40,16 +41,15 @@ class OpenLayers:
     """Open rasters, warped to the map's grid where theirs is another.
 
     Raises:
-        RasterError: The map is not uint8, a raster cannot be placed on its grid, confidence or
-            probabilities have other bands or are of another model, or the reference has codes that
-            neither the legend nor its own tags name.
+        RasterError: The map is not one band of uint8, a raster cannot be placed on its grid,
+            confidence or probabilities have other bands or are of another model, or the reference
+            has codes that neither the legend nor its own tags name.
         LabelError: The reference is no raster of codes, or does not overlap the map.
     """
 
     def __init__(self, layers: MapLayers, legend: Legend, stack: ExitStack) -> None:
         self.map = stack.enter_context(rasterio.open(layers.map))
-        if self.map.dtypes[0] != "uint8":
-            raise RasterError(f"{layers.map} must be a uint8 class map, got {self.map.dtypes[0]}")
+        require_class_map(self.map)
         self._grid = RasterGrid.of(self.map)
         self._stack = stack
         self.image = self._aligned(layers.image, Resampling.bilinear)
@@ -127,8 +127,11 @@ def _with_named(legend: Legend, path: Path) -> Legend:
     if not path.is_file():
         return legend
     with rasterio.open(path) as raster:
-        tags = [tag.removeprefix("CLASS_") for tag in raster.tags(1)]
-    codes = {int(tag) for tag in tags if tag.isdecimal() and int(tag) < 256}
-    more = sorted(codes - {legend.nodata, *legend.codes})
-    named = [LandCoverClass(code=code, name=f"code {code}", color="#808080") for code in more]
-    return replace(legend, classes=(*legend.classes, *named))
+        named = named_classes(raster)
+    # Names of their own could be those of other classes of the legend.
+    more = [
+        replace(c, name=f"code {c.code}")
+        for c in named
+        if c.code not in {legend.nodata, *legend.codes}
+    ]
+    return replace(legend, classes=(*legend.classes, *more))

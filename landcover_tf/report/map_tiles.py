@@ -53,7 +53,7 @@ def build_pyramid(layers: MapLayers, folder: Path, legend: Legend) -> TilePyrami
 
     Raises:
         RasterError: A raster cannot be opened or brought onto the map's grid, the map is not
-            uint8, or the reference has codes that the legend lacks.
+            one band of uint8, or the reference has codes that the legend lacks.
         LabelError: The reference is no raster of codes, or does not overlap the map.
         OutputError: `folder` holds something else, or the disk refuses.
     """

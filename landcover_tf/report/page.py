@@ -104,13 +104,11 @@ def viewer_data(pyramid: TilePyramid, legend: Legend, facts: MapFacts) -> dict[s
             "fraction": pixels / mapped,
         }
 
+    more = [c for c in facts.named if c.code not in {legend.nodata, *legend.codes}]
     return {
         "pyramid": pyramid.description,
         "tiles": pyramid.embedded,
-        "classes": [
-            describe(c)
-            for c in (*legend.classes, *(c for c in facts.named if c.code not in legend.codes))
-        ],
+        "classes": [describe(c) for c in (*legend.classes, *more)],
         "nodata": legend.nodata,
     }
 

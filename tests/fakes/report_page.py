@@ -59,7 +59,7 @@ def page(layers, folder, name="report"):
             subtitle="of a test",
             cards=[Card(value="0.5", label="mean F1")],
             sections=[section],
-            viewer=viewer_data(pyramid, LEGEND, MapFacts.read(layers.map)),
+            viewer=viewer_data(pyramid, LEGEND, MapFacts.read(layers.map, LEGEND)),
         ),
         folder / f"{name}.html",
     )

@@ -67,7 +67,7 @@ def test_a_class_that_only_the_map_names_is_listed(tmp_path):
         raster.write_colormap(1, {20: (1, 2, 3, 255), 255: (154, 155, 156, 255)})
         raster.update_tags(1, CLASS_20="woods", CLASS_255="uncertain")
     pyramid = build_pyramid(MapLayers(map=path), tmp_path / "t", LEGEND)
-    classes = viewer_data(pyramid, LEGEND, MapFacts.read(path))["classes"]
+    classes = viewer_data(pyramid, LEGEND, MapFacts.read(path, LEGEND))["classes"]
     assert [c["code"] for c in classes] == [*LEGEND.codes, 255]
     assert classes[-1]["name"] == "uncertain"
     assert classes[-1]["color"] == "#9a9b9c"
@@ -127,7 +127,9 @@ def test_codes_of_the_reference_never_wrap(layers, tmp_path, monkeypatch):
     strange = write(tmp_path / "strange.tif", np.full((HEIGHT, WIDTH), 276, np.uint16))
     with pytest.raises(RasterError, match=r"strange.tif has codes \[276\] that legend"):
         build_pyramid(MapLayers(map=layers.map, reference=strange), folder, LEGEND)
-    with pytest.raises(RasterError, match=r"strange.tif must be a uint8 class map, got uint16"):
+    with pytest.raises(
+        RasterError, match=r"strange.tif must be a class map of one uint8 band, got 1 of "
+    ):
         build_pyramid(MapLayers(map=strange), folder, LEGEND)
     assert {path: path.read_bytes() for path in folder.rglob("*.js")} == before
 
@@ -142,7 +144,7 @@ def test_a_reference_may_name_a_class_of_its_own(tmp_path):
 
 def test_class_areas_are_those_of_the_map(layers, tmp_path):
     data = viewer_data(
-        build_pyramid(layers, tmp_path / "tiles", LEGEND), LEGEND, MapFacts.read(layers.map)
+        build_pyramid(layers, tmp_path / "tiles", LEGEND), LEGEND, MapFacts.read(layers.map, LEGEND)
     )
     with rasterio.open(layers.map) as raster:
         codes = raster.read(1)

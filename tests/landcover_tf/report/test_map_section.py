@@ -63,18 +63,47 @@ def test_the_report_shows_how_the_map_was_made(evaluated_run, tmp_path):
 
 def test_one_pass_over_a_map_tells_all_that_the_page_says_of_it(tmp_path):
     path = write_map(tmp_path / "map.tif", **TAGS)
-    facts = MapFacts.read(path)
+    facts = MapFacts.read(path, LEGEND)
     assert facts.pixels == {LEGEND.nodata: 5, 20: 15}
     assert facts.pixel_m2 == pytest.approx(100)
     assert facts.tags == TAGS and facts.named == []
     assert facts.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(RasterError, match=r"cannot read the map .*map\.tif: "):
-        MapFacts.read(path)
+        MapFacts.read(path, LEGEND)
+
+
+def test_a_raster_of_other_codes_or_more_bands_is_no_map_of_the_run(
+    evaluated_run, tmp_path, capsys
+):
+    arguments = ["--run-dir", str(evaluated_run), "--map"]
+    strange = write_map(tmp_path / "strange.tif")
+    with rasterio.open(strange, "r+") as raster:
+        codes = raster.read(1)
+        codes[2] = 77
+        raster.write(codes, 1)
+    assert report.main([*arguments, str(strange)]) == 2
+    error = capsys.readouterr().err
+    assert (
+        "strange.tif has codes that neither legend three nor tags of its band name: 77 (5 px);"
+        in error
+    )
+    photo = write_map(tmp_path / "photo.tif", bands=3)
+    assert report.main([*arguments, str(photo)]) == 2
+    assert (
+        "photo.tif must be a class map of one uint8 band, got 3 of uint8\n"
+        in capsys.readouterr().err
+    )
+    assert not (evaluated_run / "report.html").exists()
+    with rasterio.open(strange, "r+") as raster:
+        raster.update_tags(1, CLASS_77="heath")
+    assert report.main([*arguments, str(strange)]) == 0
+    heath = '"code": 77, "name": "heath", "color": "#808080", "rgb": [128, 128, 128], "pixels": 5'
+    assert heath in (evaluated_run / "report.html").read_text()
 
 
 def test_a_map_without_tags_says_so(tmp_path):
-    section = map_provenance(MapFacts.read(write_map(tmp_path / "map.tif")), LEGEND)
+    section = map_provenance(MapFacts.read(write_map(tmp_path / "map.tif"), LEGEND), LEGEND)
     assert "map.tif has no tags that tell how it was made." in section.paragraphs
     assert section.tables == []
 
@@ -119,7 +148,7 @@ def test_another_file_is_no_applicability(tmp_path):
     for text in ("[]", '{"applicable": true}', '{"applicable": true, "limits": 3}'):
         (tmp_path / "applicability.json").write_text(text)
         with pytest.raises(ConfigError, match=r"applicability\.json is not what landcover predict"):
-            map_provenance(MapFacts.read(path), LEGEND)
+            map_provenance(MapFacts.read(path, LEGEND), LEGEND)
 
 
 @pytest.mark.parametrize(
