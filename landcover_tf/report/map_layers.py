@@ -17,6 +17,7 @@ from landcover_tf.legend import Legend
 from landcover_tf.pixel_sizes import on_earth
 from landcover_tf.raster_grid import RasterGrid
 from landcover_tf.report.map_facts import named_classes, require_class_map
+from landcover_tf.sentinel2.label_rasters import source_windows
 from landcover_tf.sentinel2.reference_raster import on_grid_of
 
 
@@ -41,9 +42,9 @@ class OpenLayers:
     """Open rasters, warped to the map's grid where theirs is another.
 
     Raises:
-        RasterError: The map is not one band of uint8, a raster cannot be placed on its grid,
-            confidence or probabilities have other bands or are of another model, or the reference
-            has codes that neither the legend nor its own tags name.
+        RasterError: The map is not one band of uint8, a raster cannot be placed on its grid or
+            does not overlap it, confidence or probabilities have other bands or are of another
+            model, or the reference has codes that neither the legend nor its own tags name.
         LabelError: The reference is no raster of codes, or does not overlap the map.
     """
 
@@ -101,6 +102,11 @@ class OpenLayers:
                 f"{path} is on another grid than {self.map.name} and one of them has no CRS of the "
                 "Earth; give rasters of one grid"
             )
+        if not source_windows(RasterGrid.of(raster), self._grid):
+            raise RasterError(
+                f"{path} does not overlap the map {self.map.name}; check its position and CRS, or "
+                "leave it out"
+            )
         return self._stack.enter_context(
             WarpedVRT(raster, **self._grid.profile, resampling=resampling)
         )
@@ -115,7 +121,10 @@ class Shares:
     nodata: float | None
 
     def to_bytes(self, stored: np.ndarray) -> np.ndarray:
-        """Returns shares in 1/255, uint8, 0 where there are none."""
+        """Returns shares in 1/255, uint8, 0 where there are none.
+
+        The largest of up to 255 probabilities is never 0, so in a confidence 0 is no value.
+        """
         share = np.nan_to_num(stored.astype(np.float32) * np.float32(self.scale))
         if self.nodata is not None:
             share[stored == self.nodata] = 0

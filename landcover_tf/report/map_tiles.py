@@ -52,8 +52,8 @@ def build_pyramid(layers: MapLayers, folder: Path, legend: Legend) -> TilePyrami
     Tiles of an earlier report are replaced once all of the new ones are there.
 
     Raises:
-        RasterError: A raster cannot be opened or brought onto the map's grid, the map is not
-            one band of uint8, or the reference has codes that the legend lacks.
+        RasterError: A raster cannot be opened or brought onto the map's grid, or lies elsewhere;
+            the map is not one band of uint8; or the reference has codes that the legend lacks.
         LabelError: The reference is no raster of codes, or does not overlap the map.
         OutputError: `folder` holds something else, or the disk refuses.
     """

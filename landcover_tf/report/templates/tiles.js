@@ -72,7 +72,7 @@ const landcoverTiles = (() => {
   const painters = {
     map: (v, o) => classColour(v[o]),
     reference: (v, o) => classColour(v[o + 2]),
-    confidence: (v, o) => (v[o] === nodata ? [0, 0, 0, 0] : [...ramp(v[o + 1]), 255]),
+    confidence: (v, o) => (v[o] === nodata || !v[o + 1] ? [0, 0, 0, 0] : [...ramp(v[o + 1]), 255]),
   };
 
   async function paint(kind, name) {

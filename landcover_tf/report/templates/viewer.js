@@ -235,7 +235,8 @@
       [pyramid.crs || "Position", `${x.toFixed(digits)}, ${y.toFixed(digits)}`],
       ["Map", `${code} ${className(code)}`],
     ];
-    if (pyramid.confidence && code !== nodata) lines.push(["Confidence", percent(confidence / 255)]);
+    // Where the raster has none, its tiles have 0.
+    if (confidence && code !== nodata) lines.push(["Confidence", percent(confidence / 255)]);
     if (pyramid.reference) lines.push(["Reference", `${reference} ${className(reference)}`]);
     const table = document.createElement("dl");
     for (const [key, value] of lines) {
@@ -246,7 +247,7 @@
     }
     const values = tile.probabilities && code !== nodata ? await probabilities(tile.probabilities, r, c) : [];
     if (overtaken()) return;
-    inspector.replaceChildren(table, ...(values.length ? [bars(values)] : []));
+    inspector.replaceChildren(table, ...(values.some(Boolean) ? [bars(values)] : []));
     Object.assign(inspector.dataset, { row, col, code, probabilities: values.join(",") });
   }
 

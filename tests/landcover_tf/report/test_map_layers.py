@@ -187,3 +187,14 @@ def test_a_reference_on_another_grid_is_warped(layers, tmp_path):
         build_pyramid(MapLayers(map=layers.map, reference=bare), tmp_path / "tiles", LEGEND)
     with pytest.raises(RasterError, match="cannot read a raster"):
         build_pyramid(MapLayers(map=tmp_path / "absent.tif"), tmp_path / "tiles", LEGEND)
+
+
+@pytest.mark.parametrize("name", ["image", "confidence", "probabilities"])
+@pytest.mark.parametrize("crs", ["EPSG:32634", "EPSG:32603"])
+def test_a_raster_of_another_place_is_refused(layers, tmp_path, name, crs):
+    place = from_origin(900_000, 5_200_000, 10, 10)
+    bands = {"image": 3, "confidence": 1, "probabilities": 8}[name]
+    far = np.full((bands, HEIGHT, WIDTH), 31, np.uint8)
+    path = write(tmp_path / "far.tif", far, crs=crs, transform=place)
+    with pytest.raises(RasterError, match=r"far\.tif does not overlap the map .*map\.tif; check"):
+        build_pyramid(MapLayers(map=layers.map, **{name: path}), tmp_path / "tiles", LEGEND)

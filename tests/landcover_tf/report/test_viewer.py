@@ -151,6 +151,33 @@ def test_positions_have_the_digits_that_pixels_need(tmp_path, browser, pixel, cr
     assert shown in tab.text_content("#viewer-inspector")
 
 
+def test_a_pixel_without_confidence_or_probabilities_shows_none(tmp_path, browser):
+    """Both rasters end left of the map's last two columns; column 1 is declared no data."""
+    shares = np.zeros((8, 4, 3), np.uint8)
+    shares[1] = 200
+    shares[2] = 54
+    shares[:, :, 1] = 255
+    layers = MapLayers(
+        map=write(tmp_path / "map.tif", np.full((4, 5), 20, np.uint8)),
+        confidence=write(tmp_path / "confidence.tif", shares[1], nodata=255),
+        probabilities=write(tmp_path / "probabilities.tif", shares, nodata=255),
+    )
+    for path, count in ((layers.confidence, 1), (layers.probabilities, 8)):
+        with rasterio.open(path, "r+") as raster:
+            raster.scales = (1 / 254,) * count
+    page(layers, tmp_path)
+    tab = browser.new_page()
+    tab.goto((tmp_path / "report.html").as_uri())
+    tab.wait_for_function("window.landcoverViewer")
+    for col, some in ((0, True), (1, False), (2, True), (4, False)):
+        tab.evaluate(f"landcoverViewer.inspect([{col}.5, -1.5])")
+        text = tab.text_content("#viewer-inspector")
+        assert f"column {col}" in text
+        # 200 / 254 = 0.787
+        assert ("79 %" in text, "onfidence" in text) == (some, some)
+        assert tab.locator("#viewer-inspector .bars").count() == some
+
+
 def test_a_page_without_its_tiles_says_so(layers, tmp_path, browser, monkeypatch):
     monkeypatch.setattr(map_tiles, "EMBED_LIMIT_BYTES", 1000)
     page(layers, tmp_path)
