@@ -27,7 +27,8 @@ class PredictConfig:
     FORMER_NAMES: ClassVar[Mapping[str, str]] = {"truth": "reference_map"}
 
     model_path: Path
-    """Folder written by landcover export; the highest version in it is used."""
+    """Folder written by landcover export; the highest version in it is used, and stands in
+    predict.json, so that `--config` on that takes it again."""
     input_image: tuple[Path, ...]
     """SAFE folder or zip, prepared scene, or raster with the model's bands; several of them, a
     folder of them with products at any depth, or a .txt file with one path a line."""

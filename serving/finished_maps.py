@@ -232,6 +232,9 @@ def _changed(
     record = _record(map_path)
     if record is None or not map_path.is_file():
         return None
+    if Path(str(record.get("model_path"))) in config.model_path.parents:
+        # Of an earlier version, which kept the folder of all versions: the model itself decides.
+        whatever = (*whatever, "model_path")
     return changes(record, config_dict(config), free=(*NOT_IN_THE_MAP, *whatever))
 
 

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from heapq import nlargest
 from pathlib import Path
 from threading import Thread
@@ -57,6 +57,10 @@ def predict_all(config: PredictConfig) -> Path | None:
     options = options_of(config)
     targets = map_paths(inputs, config.output_map, mosaic=config.mosaic)
     engine = Engine(config.model_path, options)
+    if engine.folder != config.model_path:
+        print(f"model: {engine.folder}, the highest version")
+        # Later there may be a higher one, and the settings beside a map are to make it again.
+        config = replace(config, model_path=engine.folder)
     if config.reference_map is not None:
         from serving.map_picture import check_reference
 

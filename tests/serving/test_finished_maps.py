@@ -76,6 +76,39 @@ def test_the_same_weights_calibrated_otherwise_are_another_model(
         prediction(export, tmp_path / "a.tif", tmp_path / "begun.tif").prepare()
 
 
+def test_a_newer_version_beside_the_model_does_not_take_its_place(
+    small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    export = linked_export(small_export, small_export.info, tmp_path / "export" / "small" / "1")
+    images, maps = [tmp_path / "a.tif", tmp_path / "b.tif"], tmp_path / "maps"
+    for image in images:
+        write_raster(image, 40, 40)
+    root = replace(export, folder=tmp_path / "export")
+    command = arguments(root, images, maps, *PLAIN)
+    assert main(command) == 0
+    assert f"model: {export.folder}, the highest version" in capsys.readouterr().out
+    record = maps / "a" / "predict.json"
+    assert read_json(record)["model_path"] == str(export.folder)
+    assert main(command) == 0  # Resumed: the same model under the folder of all versions.
+    # Records of earlier versions have the folder as it was given.
+    write_json(record, read_json(record) | {"model_path": str(root.folder)})
+    assert main(command) == 0
+    assert capsys.readouterr().out.count("(finished by an earlier run)") == 4
+    assert main(["--config", str(record), "--overwrite"]) == 0
+
+    second = replace(small_export.info, version=2, calibration=Calibration(scale=(0.5,)))
+    linked_export(small_export, second, tmp_path / "export" / "small" / "2")
+    later = tmp_path / "later.tif"
+    assert main(["--config", str(record), "--output-map", str(later)]) == 0
+    assert main(["--config", str(record), "--overwrite"]) == 0
+    for path in (later, maps / "a" / "map.tif"):
+        with rasterio.open(path) as dataset:
+            assert dataset.tags()["model"] == "small 1"
+    capsys.readouterr()
+    assert main(command) == 2
+    assert f"model_path (was {str(export.folder)[:20]}" in capsys.readouterr().err
+
+
 def test_a_finished_map_that_has_lost_a_file_is_made_again(
     small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
