@@ -49,7 +49,8 @@ class OpenLayers:
     """
 
     def __init__(self, layers: MapLayers, legend: Legend, stack: ExitStack) -> None:
-        self.map = stack.enter_context(rasterio.open(layers.map))
+        # Overviews of other programs may be means of codes, which are other classes.
+        self.map = stack.enter_context(rasterio.open(layers.map, OVERVIEW_LEVEL="NONE"))
         require_class_map(self.map)
         self._grid = RasterGrid.of(self.map)
         self._stack = stack

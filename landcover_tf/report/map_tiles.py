@@ -167,14 +167,16 @@ def _tile(
             raster.read(bands, window=window, out_shape=out_shape, resampling=resampling)
         )
 
+    # Of the finest level each pixel is one of the raster's, which a mode takes longer to find.
+    codes = Resampling.nearest if zoom == 1 else Resampling.mode
     values = np.zeros((TILE_PX, TILE_PX, 3), np.uint8)
     inside = np.s_[: shape[0], : shape[1]]
-    values[(*inside, 0)] = read(sources.map, 1, Resampling.nearest)
+    values[(*inside, 0)] = read(sources.map, 1, codes)
     if sources.confidence is not None:
         shares = sources.confidence
         values[(*inside, 1)] = shares.to_bytes(read(shares.raster, 1, Resampling.nearest))
     if sources.reference is not None:
-        values[(*inside, 2)] = read(sources.reference, 1, Resampling.nearest)
+        values[(*inside, 2)] = read(sources.reference, 1, codes)
     tile = {"values": picture_url(values)}
     if colours is not None:
         picture = np.zeros((TILE_PX, TILE_PX, 3), np.uint8)

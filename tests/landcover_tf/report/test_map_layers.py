@@ -107,15 +107,32 @@ def test_no_data_of_the_reference_is_that_of_the_legend(tmp_path, dtype, nodata,
         assert decoded(tile["values"])[0, :5, 2].tolist() == expected
 
 
-def test_a_reference_with_overviews_of_any_kind_is_read_from_its_own_pixels(tmp_path):
+@pytest.mark.parametrize("palette", [False, True])
+def test_overviews_of_any_kind_show_no_class_that_is_not_there(tmp_path, palette):
     size = 576  # Larger than a tile, so the first one is decimated.
     codes = np.random.default_rng(0).choice(np.array([10, 20, 60], np.uint8), (size, size))
     path = write(tmp_path / "map.tif", codes)
     with rasterio.open(path, "r+") as raster:
         raster.build_overviews([2, 4], Resampling.cubic)
-    plain = write(tmp_path / "plain.tif", codes)
-    pyramid = build_pyramid(MapLayers(map=plain, reference=path), tmp_path / "t", LEGEND)
-    assert set(np.unique(decoded(pyramid.embedded["0/0/0"]["values"])[..., 2])) <= {0, 10, 20, 60}
+        if palette:
+            raster.write_colormap(1, {10: (1, 2, 3, 255), 60: (154, 155, 156, 255)})
+    pyramid = build_pyramid(MapLayers(map=path, reference=path), tmp_path / "t", LEGEND)
+    for name in ("0/0/0", "1/0/0"):
+        values = decoded(pyramid.embedded[name]["values"])
+        for channel in (0, 2):
+            assert set(np.unique(values[..., channel])) <= {0, 10, 20, 60}
+
+
+def test_a_coarse_tile_shows_the_commonest_class(tmp_path):
+    codes = np.full((512, 512), 20, np.uint8)
+    codes[1::2, 1::2] = 60  # One of four, and the one that is read as the nearest.
+    codes[::2, 256:] = 10
+    path = write(tmp_path / "map.tif", codes)
+    pyramid = build_pyramid(MapLayers(map=path, reference=path), tmp_path / "t", LEGEND)
+    values = decoded(pyramid.embedded["0/0/0"]["values"])
+    for channel in (0, 2):
+        assert (values[:, :128, channel] == 20).all()
+        assert (values[:, 128:, channel] == 10).all()
 
 
 def test_codes_of_the_reference_never_wrap(layers, tmp_path, monkeypatch):
