@@ -1,5 +1,6 @@
 """Crosswalks: which class of a legend each code of another one becomes, from legend files."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,6 +39,17 @@ class Crosswalk:
         if self.source == self.target.name:
             return f"legend {self.source}"
         return f"crosswalk {self.source} -> {self.target.name}"
+
+    @property
+    def merged(self) -> str | None:
+        """How many source codes each target class is made of, as a sentence; None if one each."""
+        counts = Counter(code for code in self.codes.values() if code != self.target.nodata)
+        names = {c.code: c.name for c in self.target.classes}
+        several = [f"{n} to {names[code]}" for code, n in sorted(counts.items()) if n > 1]
+        if not several:
+            return None
+        classes = "1 class" if len(counts) == 1 else f"{len(counts)} classes"
+        return f"the {self} merges {counts.total()} codes into {classes}: {', '.join(several)}"
 
     def remap(
         self, labels: np.ndarray, *, unknown: str = "error", where: str = "labels"
@@ -120,7 +132,8 @@ def load_crosswalk(source: str | Path, target: str | Path) -> Crosswalk:
         codes = {int(s): int(t) for s, t in table["crosswalks"][legend.name].items()}
     except KeyError:
         raise LegendError(
-            f"legend {table['name']!r} has no crosswalk to {legend.name!r}; add a "
+            f"legend {table['name']!r} has no crosswalk to {legend.name!r}; give --legend {source} "
+            f"if {legend.name} is not the legend that is wanted, or add a "
             f"[crosswalks.{legend.name}] table to its TOML file"
         ) from None
     except (ValueError, TypeError, AttributeError) as error:

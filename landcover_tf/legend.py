@@ -14,6 +14,7 @@ import numpy as np
 
 from landcover_tf.errors import LegendError
 
+DEFAULT_LEGEND = "landcover9"
 IGNORED = 255
 """Dense index of pixels that carry no class; losses and metrics leave them out."""
 

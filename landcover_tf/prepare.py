@@ -8,6 +8,7 @@ from typing import Literal
 from landcover_tf import cli, config_files, flag_ranges
 from landcover_tf.config_parts import part
 from landcover_tf.errors import ConfigError
+from landcover_tf.legend import DEFAULT_LEGEND
 from landcover_tf.upsampling import Resampling, Sharpening
 
 
@@ -29,7 +30,7 @@ class PrepareConfig:
     others are mosaicked."""
     source_legend: str = "landcover9"
     """Legend of the label rasters: a shipped one (worldcover, corine, ...) or a .toml file."""
-    legend: str = "landcover9"
+    legend: str = DEFAULT_LEGEND
     """Legend of the prepared labels: a shipped one or a .toml file."""
     unknown_labels: Literal["error", "ignore"] = "error"
     """What to do with label codes that the legend does not know; ignored ones become no data."""
@@ -92,7 +93,8 @@ def _prepare(config: PrepareConfig) -> int:
     )
     if code == 0 and not config.check_only:
         if config.ground_truth:
-            cli.print_next("build", data_dir=config.output_dir, output_dir="dataset")
+            legend = {} if config.legend == DEFAULT_LEGEND else {"legend": config.legend}
+            cli.print_next("build", data_dir=config.output_dir, output_dir="dataset", **legend)
         else:
             images = config.output_dir
             cli.print_next("predict", model_path="export", input_image=images, output_map="maps")

@@ -1,8 +1,9 @@
 """Makes label rasters of polygons: `python -m landcover_tf.rasterize`."""
 
 import csv
+import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -11,7 +12,7 @@ from landcover_tf import cli, flag_ranges
 from landcover_tf.crosswalk import source_codes
 from landcover_tf.errors import ConfigError, LabelError, OutputError
 from landcover_tf.files import read_csv
-from landcover_tf.legend import Legend, load_legend
+from landcover_tf.legend import Legend, legend_names, load_legend
 
 LISTED = 10
 """Values that a message names; a wrong attribute has thousands."""
@@ -80,8 +81,19 @@ def _program(config: RasterizeConfig) -> None:
         print(f"{code:5} {names.get(code, ''):32} {size:>18}")
     print(
         f"{layer.count:,} polygons on {grid.height} x {grid.width} pixels; take them by "
-        f"`landcover prepare --ground-truth {config.output_raster} --source-legend {config.legend}`"
+        f"`{_prepare_command(config, legend, pixels)}`"
     )
+
+
+def _prepare_command(config: RasterizeConfig, legend: Legend, codes: Iterable[int]) -> str:
+    """Returns the flags of `landcover prepare` that keep the classes of an own legend.
+
+    A shipped one is made to be remapped, and codes such as CORINE's of level 3 can only be.
+    """
+    words = ["--ground-truth", str(config.output_raster), "--source-legend", config.legend]
+    if legend.name not in legend_names() and {*codes} <= {*legend.codes}:
+        words += ["--legend", config.legend]
+    return f"landcover prepare {shlex.join(words)}"
 
 
 def _require_free(config: RasterizeConfig) -> None:

@@ -15,6 +15,8 @@ def main(argv: list[str] | None = None) -> int:
 def _program(config: PredictConfig) -> None:
     from rasterio.errors import NotGeoreferencedWarning
 
+    from landcover_tf.legend import legend_names
+    from landcover_tf.raster_legends import legend_tag
     from serving.many_scenes import predict_all
 
     with warnings.catch_warnings():
@@ -22,7 +24,9 @@ def _program(config: PredictConfig) -> None:
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         made = predict_all(config)
     if made is not None:
-        cli.print_next("assess design", map=made, output_dir="sample")
+        # The map names its legend, but only shipped ones are found by their names.
+        own = {} if legend_tag(made) in legend_names() else {"legend": "LEGEND.toml"}
+        cli.print_next("assess design", map=made, output_dir="sample", **own)
 
 
 if __name__ == "__main__":

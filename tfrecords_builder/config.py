@@ -64,8 +64,9 @@ class BuildConfig:
     bands of unsigned integers. none: no value is; what padding holds is moved by 1. Masks, alpha
     bands and NaN hold in any case."""
 
-    legend: str = "landcover9"
-    """Legend of the dataset: a name or a .toml file."""
+    legend: str | None = None
+    """Legend of the dataset, a name or a .toml file; by default the one that all prepared scenes
+    are in, or else landcover9."""
     source_legend: str | None = None
     """Legend of the label rasters, a name or a .toml file; by default what the scene says, or the
     dataset's legend. Another one than a scene says is refused."""

@@ -11,7 +11,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -52,6 +52,7 @@ def build(config: BuildConfig) -> DatasetInfo:
     """
     require_free(config)
     found = understand(config)
+    config = replace(config, legend=found.legend_source)  # What records tell, whatever chose it.
     with no_empty_folder(config.output_dir), alone(config):
         require_free(config)  # Of what another process did before it let go.
         return _build(config, found)

@@ -7,8 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from landcover_tf.crosswalk import Crosswalk, load_crosswalk
-from landcover_tf.errors import LabelError, LandCoverError
-from landcover_tf.legend import Legend, legend_names, load_legend, some_codes
+from landcover_tf.errors import LabelError, LandCoverError, LegendError
+from landcover_tf.legend import (
+    DEFAULT_LEGEND,
+    Legend,
+    legend_names,
+    load_legend,
+    some_codes,
+)
 from landcover_tf.progress import progress
 from tfrecords_builder.checks import dataset_nodata, raise_problems, require_uniform
 from tfrecords_builder.config import BuildConfig
@@ -29,6 +35,8 @@ class BuildInput:
     """The sources, opened once and found to fit together."""
 
     rasters: tuple[SourceRaster, ...]
+    legend_source: str
+    """Name or TOML file of the dataset's legend."""
     crosswalks: tuple[Crosswalk, ...]
     """From each raster's label codes to the dataset's legend."""
     fill: float
@@ -95,9 +103,18 @@ def understand(config: BuildConfig) -> BuildInput:
             problems.append(str(error))
     raise_problems(problems, f"the input in {config.data_dir} is unfit")
     require_uniform(rasters)
-    crosswalks = _crosswalks([raster.source for raster in rasters], config)
+    sources = [raster.source for raster in rasters]
+    if config.source_legend:
+        _require_unprepared(sources, config.source_legend)
+    legend = config.legend or _legend_of(sources, config.source_legend)
+    crosswalks = _crosswalks(sources, config.source_legend, legend)
     _warn_of_hidden_classes(rasters, crosswalks)
-    return BuildInput(rasters=tuple(rasters), crosswalks=crosswalks, fill=dataset_nodata(rasters))
+    return BuildInput(
+        rasters=tuple(rasters),
+        legend_source=legend,
+        crosswalks=crosswalks,
+        fill=dataset_nodata(rasters),
+    )
 
 
 def make_plan(jobs: Sequence[SceneJob], found: BuildInput, config: BuildConfig) -> Plan:
@@ -163,11 +180,33 @@ def cuts_of(
     return cut_jobs(zip(jobs, chosen, strict=True))
 
 
-def _crosswalks(sources: Sequence[Source], config: BuildConfig) -> tuple[Crosswalk, ...]:
-    if config.source_legend:
-        _require_unprepared(sources, config.source_legend)
-    names = [config.source_legend or source.legend or config.legend for source in sources]
-    of_name = {name: load_crosswalk(name, config.legend) for name in sorted(set(names))}
+def _legend_of(sources: Sequence[Source], source_legend: str | None) -> str:
+    """Returns the legend that all scenes are in, or else the usual one."""
+    named = sorted({source.legend for source in sources if source.legend})
+    if named and source_legend:  # Which is theirs; their own file may have moved.
+        named = [source_legend]
+    try:
+        names = {load_legend(name).name for name in named}
+    except LegendError as error:
+        raise LegendError(
+            f"the scenes' labels are in {', '.join(named)}; where that file lies elsewhere now, "
+            f"say so by --source-legend: {error}"
+        ) from error
+    if len(names) != 1:
+        return DEFAULT_LEGEND
+    if named[0] != DEFAULT_LEGEND:
+        print(f"the dataset is in legend {named[0]}, as the scenes are; --legend names another")
+    return named[0]
+
+
+def _crosswalks(
+    sources: Sequence[Source], source_legend: str | None, legend: str
+) -> tuple[Crosswalk, ...]:
+    names = [source_legend or source.legend or legend for source in sources]
+    of_name = {name: load_crosswalk(name, legend) for name in sorted(set(names))}
+    for crosswalk in of_name.values():
+        if merged := crosswalk.merged:
+            print(f"note: {merged}")
     return tuple(of_name[name] for name in names)
 
 
@@ -208,8 +247,9 @@ def _require_known_labels(unknown: Sequence[tuple[int, ...]], found: BuildInput)
     ]
     raise_problems(
         problems,
-        "labels have unknown codes (give the labels' --source-legend, or "
-        "--unknown-labels ignore to leave these pixels unlabelled)",
+        "labels have unknown codes (--legend names the legend of the labels and the dataset, "
+        "--source-legend that of labels which become classes of the dataset's legend; "
+        "--unknown-labels ignore leaves these pixels unlabelled)",
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 
 from landcover_tf.accuracy import coverage, probabilities
-from landcover_tf.accuracy.class_map import DEFAULT_LEGEND, ClassMap, MapPixels
+from landcover_tf.accuracy.class_map import ClassMap, MapPixels
 from landcover_tf.accuracy.coverage import MappedInStrata
 from landcover_tf.accuracy.design import FILE_NAME, Design
 from landcover_tf.accuracy.matching import MatchedPoints, match
@@ -17,7 +17,7 @@ from landcover_tf.accuracy.summaries import agreement_values, estimate_values
 from landcover_tf.crosswalk import load_crosswalk
 from landcover_tf.errors import LegendError, SampleError
 from landcover_tf.files import sha256_of
-from landcover_tf.legend import legend_names, load_legend
+from landcover_tf.legend import DEFAULT_LEGEND, legend_names, load_legend
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -41,7 +41,7 @@ def run(
         LandCoverError: A setting is wrong, or products have fatal problems and `keep_going` is
             off; nothing is prepared then.
     """
-    load_crosswalk(settings.source_legend, settings.legend)
+    merged = load_crosswalk(settings.source_legend, settings.legend).merged
     parse_values(settings.cloud_mask_values)
     if settings.cloud_source == "s2cloudless":
         load_s2cloudless()
@@ -56,6 +56,8 @@ def run(
         if not options.keep_going:
             raise ProductError(_summary(findings, output_dir))
         print(f"error: {_summary(findings, output_dir)}", file=sys.stderr)
+    if merged and settings.ground_truth:
+        print(f"note: {merged}")
     if not options.check_only:
         jobs = _jobs(good, findings, output_dir, settings, options)
         if good:

@@ -10,6 +10,13 @@ from landcover_tf.legend import (
     load_legend,
 )
 
+DEFAULT = "landcover9"
+OWN = (
+    'name = "own"\n'
+    '[[classes]]\ncode = 1\nname = "maize"\ncolor = "#e6c229"\n'
+    '[[classes]]\ncode = 2\nname = "wheat"\ncolor = "#8c5a2b"\n'
+)
+
 
 @pytest.mark.parametrize("name", legend_names())
 def test_every_shipped_legend_maps_each_of_its_codes(name):
@@ -65,6 +72,26 @@ def test_a_legend_file_of_the_user_brings_its_crosswalk(tmp_path):
     assert load_crosswalk(path, "landcover9").remap(np.array([1, 0])).tolist() == [20, 0]
     with pytest.raises(LegendError, match="no crosswalk to 'worldcover'"):
         load_crosswalk(path, "worldcover")
+
+
+def test_classes_that_become_one_are_counted(tmp_path):
+    # 20, 100 and 90, 95 and 60, 70 of WorldCover's eleven classes share one; 0 is no class.
+    told = load_crosswalk("worldcover", "landcover9").merged
+    assert told == (
+        "the crosswalk worldcover -> landcover9 merges 11 codes into 8 classes: 2 to wetlands, "
+        "2 to natural vegetation, 2 to other"
+    )
+    path = tmp_path / "own.toml"
+    path.write_text(OWN + "[crosswalks.landcover9]\n1 = 10\n2 = 10\n")
+    assert "merges 2 codes into 1 class: 2 to agricultural" in load_crosswalk(path, DEFAULT).merged
+    assert load_crosswalk(DEFAULT, DEFAULT).merged is None
+
+
+def test_a_missing_crosswalk_advises_the_own_legend_as_well(tmp_path):
+    path = tmp_path / "own.toml"
+    path.write_text(OWN)
+    with pytest.raises(LegendError, match=rf"give --legend {path} if landcover9 is not the legend"):
+        load_crosswalk(path, DEFAULT)
 
 
 def test_nodata_that_hides_a_class():

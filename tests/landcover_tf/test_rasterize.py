@@ -155,6 +155,25 @@ def test_a_class_table_and_codes_of_other_legends(tmp_path, capsys):
         assert raster.dtypes == ("uint16",) and raster.read(1).max() == 311
 
 
+def test_the_next_command_keeps_the_classes_of_an_own_legend(tmp_path, capsys):
+    own = tmp_path / "own legend.toml"
+    classes = (
+        f'{{code = {code}, name = "{name}", color = "#e6c229"}}'
+        for code, name in ((1, "maize"), (2, "wheat"))
+    )
+    own.write_text(
+        f'name = "own"\nclasses = [{", ".join(classes)}]\n'
+        "[crosswalks.landcover9]\n1 = 10\n2 = 10\n300 = 20\n"
+    )
+    path = write(tmp_path / "a.gpkg", [(SQUARE, "Maize"), (RING, "wheat")])
+    assert run(path, "--legend", own)[0] == 0
+    told = capsys.readouterr().out
+    assert f"--source-legend '{own}' --legend '{own}'`\n" in told
+    # 300 is none of its classes: it can only become one of another legend.
+    assert run(write(tmp_path / "b.gpkg", [(SQUARE, 300)]), "--legend", own)[0] == 0
+    assert capsys.readouterr().out.endswith(f"--source-legend '{own}'`\n")
+
+
 def test_values_that_are_no_class_are_refused_or_left_out(tmp_path, capsys):
     path = write(tmp_path / "a.gpkg", [(SQUARE, "forests"), (RING, "moon"), (TRIANGLE, "moon")])
     code, output = run(path)

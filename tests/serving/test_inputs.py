@@ -1,5 +1,6 @@
 """What the paths of a command line stand for."""
 
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -43,6 +44,19 @@ def test_the_next_step_is_about_the_map(
         assert said.endswith(
             f"next: landcover assess design --map {tmp_path / made} --output-dir sample\n"
         )
+
+
+def test_the_next_step_asks_for_the_file_of_an_own_legend(
+    small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = SmallExport(folder=tmp_path / "export", info=small_export.info)
+    shutil.copytree(small_export.folder, own.folder)
+    (document,) = own.folder.rglob("model.json")
+    document.write_text(document.read_text().replace('"landcover9"', '"own"'))
+    image = tmp_path / "a.tif"
+    write_raster(image, 20, 20)
+    assert main(arguments(own, [image], tmp_path / "m.tif", *RAW)) == 0
+    assert capsys.readouterr().out.endswith("--output-dir sample --legend LEGEND.toml\n")
 
 
 def test_products_in_a_folder_are_those_that_prepare_takes(

@@ -14,7 +14,7 @@ from fakes.prepare_program import run as prepare
 from fakes.prepare_program import write_labels
 
 from landcover_tf.dataset_info import DatasetInfo
-from landcover_tf.errors import DatasetError
+from landcover_tf.errors import DatasetError, LegendError
 from landcover_tf.training.config import TrainConfig
 from landcover_tf.training.preflight import check
 from landcover_tf.upsampling import Upsampling
@@ -150,10 +150,43 @@ def test_prepared_labels_are_not_remapped_again(tmp_path, capsys):
     message = fails(tmp_path / "scenes", tmp_path, capsys, *worldcover)
     assert f"scene {root.stem}'s labels are already in landcover9" in message
     assert "leave it out" in message
+    missing = fails(tmp_path / "scenes", tmp_path, capsys, "--legend", "esri")
+    assert "no crosswalk to 'esri'; give --legend landcover9 if esri is not" in missing
     same = BuildConfig(
         data_dir=tmp_path / "scenes", output_dir=tmp_path / "o", source_legend="landcover9"
     )
     assert understand(same).crosswalks[0].codes[20] == 20
+
+
+def test_scenes_in_a_legend_of_ones_own_keep_its_classes(tmp_path, capsys):
+    own, moved = tmp_path / "own.toml", tmp_path / "moved.toml"
+    own.write_text(
+        'name = "own"\n[[classes]]\ncode = 10\nname = "maize"\ncolor = "#e6c229"\n'
+        '[[classes]]\ncode = 20\nname = "wheat"\ncolor = "#8c5a2b"\n'
+        "[crosswalks.landcover9]\n10 = 10\n20 = 10\n"
+    )
+    codes = np.full((240, 240), 10)
+    codes[100:] = 20
+    truth = write_labels(tmp_path / "truth.tif", codes)
+    root = safe_product(tmp_path / "in")
+    scenes = tmp_path / "scenes"
+    labels = ("--ground-truth", truth, "--source-legend", own, "--legend", own)
+    assert prepare(root, scenes, *labels) == 0
+    told = capsys.readouterr().out
+    assert "merges" not in told
+    assert told.endswith(f"build --data-dir {scenes} --output-dir dataset --legend {own}\n")
+    assert main(arguments(scenes, tmp_path / "d", "--split", "random", "--i-know-it-leaks")) == 0
+    info = DatasetInfo.load(tmp_path / "d")
+    assert info.legend.name == "own" and {*info.split("train").class_pixels} == {10, 20}
+    assert info.build_config["legend"] == str(own)
+    assert f"is in legend {own}, as the scenes are" in capsys.readouterr().out
+    config = BuildConfig(data_dir=scenes, output_dir=tmp_path / "o")
+    understand(dataclasses.replace(config, legend="landcover9"))
+    assert "merges 2 codes into 1 class: 2 to agricultural areas" in capsys.readouterr().out
+    own.rename(moved)
+    with pytest.raises(LegendError, match=r"own\.toml; where that file lies elsewhere now, say so"):
+        understand(config)
+    assert understand(dataclasses.replace(config, source_legend=str(moved))).legend.name == "own"
 
 
 def test_scenes_of_another_sharpening_do_not_mix(tmp_path, capsys):
