@@ -24,6 +24,21 @@ from landcover_tf.tfrecord import compression_type
 # Records are about 1.8 MB: through a buffer, every byte would only be copied once more.
 READ_BUFFER_BYTES = 0
 ENDLESS = 2**31
+SHUFFLED_RECORDS, LEAST_SHUFFLED = 512, 64
+SHUFFLED_BYTES = 2**30
+"""Larger records are shuffled among fewer, as many as fit, so that memory does not follow size."""
+
+
+def shuffled_records(info: DatasetInfo) -> int:
+    """Returns how many serialised records are held for shuffling.
+
+    It follows from the dataset alone, so that a training that resumes, on whatever machine, keeps
+    the order of its batches.
+    """
+    # Stored values, and one byte each for label and validity.
+    pixel_bytes = len(info.bands) * np.dtype(info.dtype).itemsize + 2
+    fitting = SHUFFLED_BYTES // (info.patch_grid.patch_size**2 * pixel_bytes)
+    return min(max(fitting, LEAST_SHUFFLED), SHUFFLED_RECORDS)
 
 
 def training_steps(
@@ -51,7 +66,7 @@ def training_dataset(
     seed: int,
     augmentation: AugmentationSettings,
     oversampling: float = 0.0,
-    shuffle_buffer: int = 512,
+    shuffle_buffer: int | None = None,
     start_epoch: int = 0,
     start_step: int = 0,
 ) -> tf.data.Dataset:
@@ -67,7 +82,8 @@ def training_dataset(
         augmentation: What is done to the batches.
         oversampling: Patches with classes that fewer than this share of the patches have are
             repeated, see `sampling.repeat_factors`; 0 shows every patch once.
-        shuffle_buffer: Serialised records held for shuffling, with all the patches cut from them.
+        shuffle_buffer: Serialised records held for shuffling, with all the patches cut from them;
+            None holds `shuffled_records`.
         start_epoch: Epoch of the first batch.
         start_step: Batch of that epoch to begin with; records before it are read, not decoded.
 
@@ -78,6 +94,7 @@ def training_dataset(
     plan = _epoch(info, folder, patch_size, patch_overlap, oversampling)
     size, origins, factors, steps = plan.size, plan.origins, plan.factors, plan.steps(batch_size)
     rare = rare_classes(info)
+    held = (shuffled_records(info) if shuffle_buffer is None else shuffle_buffer) * len(origins)
 
     def batches_of(epoch: tf.Tensor) -> tf.data.Dataset:
         dataset = _shuffled_records(info, folder, _key(seed, epoch, 0))
@@ -89,7 +106,7 @@ def training_dataset(
         # shows every patch before any is shown again.
         # The cuts of a record follow each other: a buffer of as many cuts as records would hold
         # few records, and batches of few records make noisy steps.
-        dataset = dataset.shuffle(shuffle_buffer * len(origins), seed=_key(seed, epoch, 2)[0])
+        dataset = dataset.shuffle(held, seed=_key(seed, epoch, 2)[0])
         if plan.patches < batch_size:
             dataset = dataset.repeat()
         dataset = dataset.batch(batch_size, drop_remainder=True).take(steps)

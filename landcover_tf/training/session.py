@@ -42,7 +42,8 @@ SPLITS = ("train", "val")
 
 _MEMORY_ADVICE = (
     "lower --batch-size (and raise --gradient-accumulation to keep the effective batch), "
-    "--patch-size or --model, or use --mixed-precision float16"
+    "--patch-size or --model, or use --mixed-precision float16; where the dataset has patches far "
+    "larger than --patch-size, build it with smaller ones, for whole records wait in memory"
 )
 
 

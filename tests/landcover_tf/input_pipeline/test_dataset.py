@@ -7,17 +7,21 @@ from itertools import islice
 import numpy as np
 import pytest
 
+from landcover_tf.dataset_info import BandInfo
 from landcover_tf.errors import ConfigError, DatasetError
 from landcover_tf.grid import PatchGrid
+from landcover_tf.input_pipeline import dataset as pipeline
 from landcover_tf.input_pipeline.augmentation_settings import PRESETS, AugmentationSettings
 from landcover_tf.input_pipeline.cuts import cut_origins
 from landcover_tf.input_pipeline.dataset import (
     evaluation_dataset,
+    shuffled_records,
     training_dataset,
     training_steps,
 )
 from landcover_tf.legend import IGNORED
 
+SIZE = 16
 VARIED = AugmentationSettings(flip=0.5, jitter=0.5, cutout=0.5)
 
 
@@ -154,6 +158,43 @@ def test_a_batch_of_cuts_mixes_the_records_that_the_buffer_holds(dataset, patche
     owners = [{n for n, p in enumerate(patches) if (p.image[..., 1] == v).any()} for v in stored]
     certain = {next(iter(owner)) for owner in owners if len(owner) == 1}
     assert len(certain) >= 4
+
+
+@pytest.mark.parametrize(
+    ("size", "bands", "dtype", "records"),
+    [
+        (64, 13, "uint16", 512),
+        (256, 13, "uint16", 512),  # 1.84 MB each, 0.94 GB together.
+        (256, 13, "float32", 303),  # 54 bytes a pixel: 2^30 / 2^16 / 54.
+        (512, 13, "uint16", 146),  # 28 bytes a pixel: 2^30 / 2^18 / 28.
+        (1024, 13, "uint16", 64),  # 36 fit: too few to mix.
+    ],
+)
+def test_shuffling_holds_512_records_or_a_gibibyte_of_larger_ones(
+    dataset, size, bands, dtype, records
+):
+    info = replace(
+        dataset[0],
+        patch_grid=PatchGrid(patch_size=size, patch_overlap=0),
+        bands=tuple(BandInfo(name=f"b{n}") for n in range(bands)),
+        dtype=dtype,
+    )
+    assert shuffled_records(info) == records
+
+
+def test_the_size_of_the_records_decides_how_many_are_shuffled(dataset, monkeypatch):
+    expected = {
+        held: [
+            numbers(i)[0] for i, _ in batches(train(dataset, batch_size=1, shuffle_buffer=held), 9)
+        ]
+        for held in (2, 512)
+    }
+    assert expected[2] != expected[512]
+    for limit, held in ((2**30, 512), (2 * SIZE * SIZE * (4 * 2 + 2), 2)):
+        monkeypatch.setattr(pipeline, "SHUFFLED_BYTES", limit)
+        monkeypatch.setattr(pipeline, "LEAST_SHUFFLED", 1)
+        got = batches(train(dataset, batch_size=1), 9)
+        assert [numbers(image)[0] for image, _ in got] == expected[held]
 
 
 def test_equal_is_no_change_and_larger_is_refused():
