@@ -172,8 +172,7 @@ def run_search(search: Search, *, echo: bool = False) -> None:
             f"cannot read the state of the search in {search.output_dir / 'oracle'}: {error}"
         ) from error
     if not Path(tuner._get_tuner_fname()).exists():
-        # KerasTuner only reloads a search that has saved itself, which it first does after a
-        # whole trial.
+        # KerasTuner first saves after a whole trial.
         tuner.save()
     if distributed.is_worker():
         where = distributed.chief_address()
@@ -231,10 +230,17 @@ def _tuner(search: Search, echo: bool) -> Any:
             time.sleep(max(0.0, self.asked + IDLE_SECONDS - time.monotonic()))
             self.asked = time.monotonic()
 
+        def _get_tuner_fname(self) -> str:
+            # KerasTuner reads the oracle's state only where this file is. With a file for each
+            # name, a chief would begin anew what one process had begun, and the reverse.
+            own = self._is_worker()
+            return str(super()._get_tuner_fname() if own else self.oracle._get_oracle_fname())
+
         def save(self) -> None:
-            if not self._is_worker():
+            if self._is_worker():
+                write_json(self._get_tuner_fname(), self.get_state())
+            else:
                 self.oracle.save()
-            write_json(self._get_tuner_fname(), self.get_state())
 
         def run_trial(self, trial: Any) -> dict[str, float]:
             try:
