@@ -1,5 +1,6 @@
 """Class probabilities at reference points: do they add up, and do they mean what they say?"""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,9 @@ from landcover_tf.errors import RasterError
 from landcover_tf.grid import Window
 from landcover_tf.raster_grid import RasterGrid
 from landcover_tf.raster_windows import opened, read_window
+
+FLOAT_STEP = 1e-4
+"""Of probabilities stored as floats, for `require_probabilities`."""
 
 
 def at_points(
@@ -50,8 +54,9 @@ def at_points(
                 found[i] = values * scale
                 read[i] = True
         # Each stored integer is off by half a step at most; floats by their rounding.
-        step = scale if np.dtype(raster.dtypes[0]).kind in "iu" else 1e-4
-    _check(path, found[read], step, tuple(ids[i] for i in np.flatnonzero(read)))
+        step = scale if np.dtype(raster.dtypes[0]).kind in "iu" else FLOAT_STEP
+    known = [ids[i] for i in np.flatnonzero(read)]
+    require_probabilities(path, found[read], step, "points", known.__getitem__)
     return found
 
 
@@ -61,8 +66,21 @@ def _is_nodata(values: np.ndarray, nodata: float | None) -> bool:
     return bool((np.isnan(values) if np.isnan(nodata) else values == nodata).all())
 
 
-def _check(path: Path, found: np.ndarray, step: float, ids: tuple[str, ...]) -> None:
-    """Raises if rows are no probabilities, [points, classes], known to half a `step`."""
+def require_probabilities(
+    path: Path, found: np.ndarray, step: float, what: str, name: Callable[[int], str]
+) -> None:
+    """Refuses values that are no probabilities.
+
+    Args:
+        path: Raster they are from.
+        found: Float [points, classes].
+        step: To half of which they are known.
+        what: The rows of `found` are, in the plural, for the message.
+        name: Returns that of a row.
+
+    Raises:
+        RasterError: Some are not numbers, outside [0, 1], or of a row without the sum of one.
+    """
     half, classes = step / 2 + 1e-6, found.shape[1]
     outside = (found < -half) | (found > 1 + half)
     sums = found.sum(axis=1)
@@ -73,10 +91,10 @@ def _check(path: Path, found: np.ndarray, step: float, ids: tuple[str, ...]) -> 
     }
     for problem, wrong in problems.items():
         if wrong.any():
-            points = listed([f"{ids[i]} (sum {sums[i]:.3f})" for i in np.flatnonzero(wrong)])
+            named = listed([f"{name(int(i))} (sum {sums[i]:.3f})" for i in np.flatnonzero(wrong)])
             raise RasterError(
-                f"{path}: class probabilities {problem} at points {points}; predict them again, "
-                "or declare the raster's no-data value"
+                f"{path}: class probabilities {problem} at {what} {named}; predict them again, or "
+                "declare the raster's no-data value"
             )
 
 

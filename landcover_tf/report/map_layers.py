@@ -11,8 +11,10 @@ import rasterio
 from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
 
+from landcover_tf.accuracy.probabilities import FLOAT_STEP, require_probabilities
 from landcover_tf.crosswalk import Crosswalk
 from landcover_tf.errors import RasterError
+from landcover_tf.grid import Window
 from landcover_tf.legend import Legend
 from landcover_tf.pixel_sizes import on_earth
 from landcover_tf.raster_grid import RasterGrid
@@ -52,6 +54,7 @@ class OpenLayers:
         # Overviews of other programs may be means of codes, which are other classes.
         self.map = stack.enter_context(rasterio.open(layers.map, OVERVIEW_LEVEL="NONE"))
         require_class_map(self.map)
+        self.nodata = legend.nodata
         self._grid = RasterGrid.of(self.map)
         self._stack = stack
         self.image = self._aligned(layers.image, Resampling.bilinear)
@@ -88,9 +91,8 @@ class OpenLayers:
         kind, scale = np.dtype(raster.dtypes[0]), raster.scales[0]
         if kind.kind in "iu" and scale == 1:
             scale = 1 / np.iinfo(kind).max
-        return Shares(
-            raster=self._aligned(path, Resampling.nearest), scale=scale, nodata=raster.nodata
-        )
+        aligned = self._aligned(path, Resampling.nearest)
+        return Shares(path=path, raster=aligned, scale=scale, nodata=raster.nodata)
 
     def _aligned(self, path: Path | None, resampling: Resampling) -> Any:
         if path is None:
@@ -117,9 +119,34 @@ class OpenLayers:
 class Shares:
     """A raster of shares on the map's grid."""
 
+    path: Path
     raster: Any
     scale: float
     nodata: float | None
+
+    def require_probabilities(self, stored: np.ndarray, mapped: np.ndarray, window: Window) -> None:
+        """Refuses a window in which the shares of some pixel do not make one.
+
+        Args:
+            stored: Of all bands [bands, height, width].
+            mapped: Where the map has a class, bool [height, width].
+            window: Of the map, where the pixels lie.
+
+        Raises:
+            RasterError: They are no probabilities, where there are any.
+        """
+        # All zero, as beside the raster, or all no data.
+        known = mapped & (stored != 0).any(axis=0)
+        if self.nodata is not None:
+            same = np.isnan(stored) if np.isnan(self.nodata) else stored == self.nodata
+            known &= ~same.all(axis=0)
+        step = self.scale if stored.dtype.kind in "iu" else FLOAT_STEP
+        rows, cols = np.nonzero(known)
+
+        def name(i: int) -> str:
+            return f"row {window.row_off + rows[i]} column {window.col_off + cols[i]}"
+
+        require_probabilities(self.path, stored[:, known].T * self.scale, step, "pixels", name)
 
     def to_bytes(self, stored: np.ndarray) -> np.ndarray:
         """Returns shares in 1/255, uint8, 0 where there are none.

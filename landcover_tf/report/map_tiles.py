@@ -20,6 +20,7 @@ from rasterio.windows import Window as RasterWindow
 
 from landcover_tf.errors import OutputError, RasterError
 from landcover_tf.files import atomic_folder, remove_leftovers, require_space
+from landcover_tf.grid import Window
 from landcover_tf.html_pages import picture_url
 from landcover_tf.image_colours import ImageColours
 from landcover_tf.legend import Legend
@@ -53,7 +54,8 @@ def build_pyramid(layers: MapLayers, folder: Path, legend: Legend) -> TilePyrami
 
     Raises:
         RasterError: A raster cannot be opened or brought onto the map's grid, or lies elsewhere;
-            the map is not one band of uint8; or the reference has codes that the legend lacks.
+            the map is not one band of uint8; the probabilities of a pixel do not sum to one; or the
+            reference has codes that the legend lacks.
         LabelError: The reference is no raster of codes, or does not overlap the map.
         OutputError: `folder` holds something else, or the disk refuses.
     """
@@ -187,6 +189,10 @@ def _tile(
         count = shares.raster.count
         stacked = np.zeros((count, TILE_PX, TILE_PX), np.uint8)
         bands = read(shares.raster, list(range(1, count + 1)), Resampling.nearest)
+        place = Window(
+            row_off=row * TILE_PX, col_off=col * TILE_PX, height=shape[0], width=shape[1]
+        )
+        shares.require_probabilities(bands, values[(*inside, 0)] != sources.nodata, place)
         stacked[(slice(None), *inside)] = shares.to_bytes(bands)
         tile["probabilities"] = picture_url(stacked.reshape(-1, TILE_PX))
     return tile

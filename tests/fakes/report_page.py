@@ -33,7 +33,8 @@ def random_layers(folder):
     """Writes one raster of each kind and returns them."""
     rng = np.random.default_rng(0)
     codes = np.array([0, *LEGEND.codes], np.uint8)[rng.integers(0, 9, (HEIGHT, WIDTH))]
-    probabilities = rng.integers(0, 256, (8, HEIGHT, WIDTH)).astype(np.uint8)
+    shares = rng.dirichlet(np.ones(8), (HEIGHT, WIDTH))
+    probabilities = np.rint(255 * np.moveaxis(shares, -1, 0)).astype(np.uint8)
     image = rng.integers(900, 4000, (3, HEIGHT, WIDTH)).astype(np.uint16)
     return MapLayers(
         map=write(folder / "map.tif", codes),

@@ -27,7 +27,10 @@ def test_shares_are_scaled_and_no_data_is_none(tmp_path):
     """Predictions store round(254 p) with 255 for no data; the viewer shows 255ths."""
     stored = np.array([[0, 127, 212, 254, 255]], np.uint8)
     path = write(tmp_path / "confidence.tif", stored, nodata=255)
-    each = write(tmp_path / "probabilities.tif", np.stack([stored] * 8), nodata=255)
+    rest = np.where(stored == 255, 255, 254 - stored).astype(np.uint8)
+    none = np.where(stored == 255, 255, 0).astype(np.uint8)
+    bands = np.stack([stored, rest, *[none] * 6])
+    each = write(tmp_path / "probabilities.tif", bands, nodata=255)
     for name, count in ((path, 1), (each, 8)):
         with rasterio.open(name, "r+") as raster:
             raster.scales = (1 / 254,) * count
@@ -215,3 +218,28 @@ def test_a_raster_of_another_place_is_refused(layers, tmp_path, name, crs):
     path = write(tmp_path / "far.tif", far, crs=crs, transform=place)
     with pytest.raises(RasterError, match=r"far\.tif does not overlap the map .*map\.tif; check"):
         build_pyramid(MapLayers(map=layers.map, **{name: path}), tmp_path / "tiles", LEGEND)
+
+
+@pytest.mark.parametrize(
+    ("kind", "bad", "said"),
+    [
+        (np.float32, [3, 0, 0], "lie outside [0, 1] at pixels row 270 column 300 (sum 3.000)"),
+        (np.float32, [0.5, 0.25, 0], "do not sum to 1 at pixels row 270 column 300 (sum 0.750)"),
+        (np.float32, [np.nan, 0.5, 0.5], "are not numbers at pixels row 270 column 300 (sum nan)"),
+        (np.uint8, [100, 100, 100], "do not sum to 1 at pixels row 270 column 300 (sum 1.176)"),
+    ],
+)
+def test_probabilities_that_are_none_are_refused(tmp_path, kind, bad, said):
+    codes = np.full((HEIGHT, WIDTH), 20, np.uint8)
+    codes[1] = 0  # Nobody asks for those of pixels without class.
+    shares = np.zeros((8, HEIGHT, WIDTH), kind)
+    shares[:2] = 0.5 if kind == np.float32 else 127  # 254/255, within half a step of each band.
+    shares[0, 1], shares[:, 2] = 9, 0
+    right = write(tmp_path / "right.tif", shares)
+    layers = MapLayers(map=write(tmp_path / "map.tif", codes), probabilities=right)
+    build_pyramid(layers, tmp_path / "tiles", LEGEND)
+    shares[:3, 270, 300] = bad
+    layers = MapLayers(map=layers.map, probabilities=write(tmp_path / "wrong.tif", shares))
+    with pytest.raises(RasterError, match=r"wrong\.tif: class probabilities") as error:
+        build_pyramid(layers, tmp_path / "tiles", LEGEND)
+    assert said in str(error.value)

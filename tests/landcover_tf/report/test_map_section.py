@@ -32,8 +32,8 @@ APPLICABILITY = {
 
 
 def write_map(path, bands=1, **tags):
-    """Writes 4 x 5 pixels, of which 5 are no data, alike in all bands."""
-    codes = np.full((4, 5), 20, np.uint8)
+    """Writes 4 x 5 pixels, of which 5 are no data; three bands are shares that sum to one."""
+    codes = np.full((4, 5), 85 if bands == 3 else 20, np.uint8)
     codes[0] = LEGEND.nodata
     profile = {"driver": "GTiff", "height": 4, "width": 5, "count": bands, "dtype": "uint8"}
     place = {"crs": "EPSG:32632", "transform": rasterio.Affine(10, 0, 5e5, 0, -10, 5e6)}

@@ -26,7 +26,9 @@ def test_more_rows_take_the_same_memory(tmp_path, monkeypatch):
         folder = tmp_path / str(height)
         folder.mkdir()
         codes = rng.choice(CLASSES, (height, width))
-        shares = rng.integers(0, 255, (8, height, width)).astype(np.uint8)
+        shares = np.zeros((8, height, width), np.uint8)
+        shares[0] = rng.integers(0, 256, (height, width))
+        shares[1] = 255 - shares[0]
         layers = MapLayers(
             map=write(folder / "map.tif", codes),
             reference=write(folder / "truth.tif", codes),
