@@ -81,6 +81,44 @@ def plain_name(described: str) -> str:
     return described
 
 
+# Common names of the STAC electro-optical extension, and how they are shortened. The red edge is
+# left out: Sentinel-2 has three bands there.
+_COMMON_NAMES = {
+    "coastal": "B01", "blue": "B02", "green": "B03", "red": "B04", "nir": "B08", "nir08": "B8A",
+    "swir16": "B11", "swir1": "B11", "swir22": "B12", "swir2": "B12",
+}  # fmt: skip
+_LETTERS = {"b": "B02", "g": "B03", "r": "B04"}
+
+
+def sentinel2_names(names: Sequence[str]) -> tuple[str, ...]:
+    """Returns the Sentinel-2 band that each name stands for: B04 for red; others stay, as plain.
+
+    Letters count where r, g and b are all there. Of several names for one band, that of Sentinel-2
+    or else the first has it, the others stay.
+    """
+    plain = [plain_name(name) for name in names]
+    lower, found = [name.lower() for name in plain], list[str]()
+    known = _COMMON_NAMES | (_LETTERS if set(_LETTERS) <= set(lower) else {})
+    for name, key in zip(plain, lower, strict=True):
+        meant = known.get(key, name)
+        found.append(name if meant in plain or meant in found else meant)
+    return tuple(found)
+
+
+def counterparts(wanted: Sequence[str], available: Sequence[str]) -> dict[str, str]:
+    """Returns the one of `available` that each wanted band is; bands without one are left out.
+
+    Bands of one name belong together, else those that stand for one band of Sentinel-2.
+    """
+    found = {name: name for name in wanted if name in available}
+    meant = zip(sentinel2_names(available), available, strict=True)
+    free = {band_name: name for band_name, name in meant if name not in found}
+    for name, band_name in zip(wanted, sentinel2_names(wanted), strict=True):
+        if name not in found and band_name in free:
+            found[name] = free.pop(band_name)
+    return found
+
+
 def same_name(described: str, wanted: Sequence[str]) -> str:
     """Returns the one of `wanted` that a raster's band is, in whatever case and form it is named.
 

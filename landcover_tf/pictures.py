@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from landcover_tf.bands import plain_name
+from landcover_tf.bands import sentinel2_names
 from landcover_tf.legend import Legend
 
 Colour = tuple[int, int, int]
@@ -13,9 +13,6 @@ Colour = tuple[int, int, int]
 
 TRUE_COLOUR = ("B04", "B03", "B02")
 FALSE_COLOUR = ("B08", "B04", "B03")
-_SENTINEL2_NAMES = {
-    "blue": "B02", "b": "B02", "green": "B03", "g": "B03", "red": "B04", "r": "B04", "nir": "B08",
-}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,12 +53,11 @@ def picture_bands(
 
     Args:
         names: Of all bands of the raster: those of Sentinel-2 (also as GDAL describes them), or
-            blue, green, red and nir, or b, g and r. Without the wanted ones its first three are
+            others that stand for them, such as blue, green, red and nir, or b, g and r. Without the wanted ones its first three are
             drawn, or of fewer the first.
         wanted: Sentinel-2 names for red, green and blue.
     """
-    plain = [plain_name(name or "") for name in names]
-    known = [_SENTINEL2_NAMES.get(name.lower(), name) for name in plain]
+    known = sentinel2_names([name or "" for name in names])
     if set(wanted) <= set(known):
         red, green, blue = (known.index(name) + 1 for name in wanted)
         return red, green, blue

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import tensorflow as tf
 
-from landcover_tf.bands import BAND_NAMES, band
+from landcover_tf.bands import BAND_NAMES, band, sentinel2_names
 from landcover_tf.input_pipeline.geometric import choose
 from landcover_tf.input_pipeline.pixels import affine_bands, clear, for_each_band, missing_pixels
 
@@ -160,7 +160,8 @@ def cloud_shadow(
 
 def haze_weights(band_names: Sequence[str]) -> np.ndarray:
     """Returns the opacity of haze in each band over that in the blue, at most 1, float32."""
-    wavelengths = [band(name).center_nm if name in BAND_NAMES else BLUE_NM for name in band_names]
+    known = sentinel2_names(band_names)
+    wavelengths = [band(name).center_nm if name in BAND_NAMES else BLUE_NM for name in known]
     weights = (BLUE_NM / np.array(wavelengths)) ** ANGSTROM_EXPONENT
     return weights.clip(max=1).astype(np.float32)
 

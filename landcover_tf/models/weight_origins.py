@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from landcover_tf.bands import BAND_NAMES
+from landcover_tf.bands import BAND_NAMES, sentinel2_names
 from landcover_tf.errors import ModelError
 from landcover_tf.model_info import ModelSpec
 from landcover_tf.models import pretrained
@@ -38,10 +38,13 @@ class Origin:
         """
         if self.bands is not None:
             return self.bands
-        rgb = ("B04", "B03", "B02")
-        if channels == len(BAND_NAMES) and set(band_names) & set(BAND_NAMES):
-            return BAND_NAMES
-        if channels == 3 and (len(band_names) != 3 or set(band_names) == set(rgb)):
+        rgb, known = ("B04", "B03", "B02"), sentinel2_names(band_names)
+        if channels == len(BAND_NAMES):
+            # Of as many bands as the model's, a "red" may be one of its own sensor.
+            named = band_names if len(band_names) == channels else known
+            if set(named) & set(BAND_NAMES):
+                return BAND_NAMES
+        if channels == 3 and (len(band_names) != 3 or set(known) == set(rgb)):
             return rgb
         if channels == len(band_names):
             return tuple(band_names)

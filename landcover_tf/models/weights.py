@@ -7,6 +7,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from landcover_tf.bands import counterparts
 from landcover_tf.errors import ModelError
 from landcover_tf.files import sha256_of
 from landcover_tf.models.resnet import ARCHITECTURES, STAGES
@@ -35,11 +36,16 @@ class LoadedWeights:
     """Model bands unknown to the weights, which got the mean filter."""
     unused_bands: tuple[str, ...]
     """Bands of the weights that the model does not have."""
+    synonyms: tuple[str, ...] = ()
+    """Model bands with the filters of a band of another name, as "red as B04"."""
 
     @property
     def summary(self) -> str:
         """One line for the terminal."""
         parts = [f"encoder weights {self.source} ({self.file})"]
+        if self.synonyms:
+            expected = ", in reflectance as published weights expect it" if self.url else ""
+            parts.append(f"taken: {', '.join(self.synonyms)}{expected}")
         if self.mean_bands:
             parts.append(f"mean filter for {', '.join(self.mean_bands)}")
         if self.unused_bands:
@@ -56,7 +62,7 @@ def load_encoder_weights(
 ) -> LoadedWeights | None:
     """Puts pretrained weights into the encoder of `model`.
 
-    Bands are matched by name. A model band that the weights do not know gets the mean of their
+    Bands are matched by name, or else by what the names stand for: red is B04. A model band that the weights do not know gets the mean of their
     filters, and all filters are scaled by (bands of the weights) / (bands of the model), so that
     a grey image excites the network as it did before.
 
@@ -98,14 +104,16 @@ def load_encoder_weights(
         tensors["bn1.running_mean"] = tensors["bn1.running_mean"] - shift
     tensors["conv1.weight"] = kernel
     _assign(model, tensors)
+    placed = counterparts(band_names, bands)
     return LoadedWeights(
         source=source,
         file=origin.path.name,
         sha256=sha256_of(origin.path),
         url=origin.url,
         license=origin.license,
-        mean_bands=tuple(band for band in band_names if band not in bands),
-        unused_bands=tuple(band for band in bands if band not in band_names),
+        mean_bands=tuple(band for band in band_names if band not in placed),
+        unused_bands=tuple(band for band in bands if band not in placed.values()),
+        synonyms=tuple(f"{own} as {band}" for own, band in placed.items() if own != band),
     )
 
 
@@ -131,14 +139,16 @@ def adapt_first_kernel(
             f"{where}: conv1 has {kernel.shape[1]} channels, expected {len(bands)}: "
             f"{', '.join(bands)}"
         )
-    if not set(bands) & set(wanted):
+    placed = counterparts(wanted, bands)
+    if not placed:
         raise ModelError(
             f"none of the model's bands ({', '.join(wanted)}) is among those of {where} "
-            f"({', '.join(bands)})"
+            f"({', '.join(bands)}); build the dataset again and name the bands as those that they "
+            "are (such as --bands B04 B03 B02 --band-indexes 1 2 3), or take --encoder-weights none"
         )
     kernel = kernel.astype(np.float32)
     mean = kernel.mean(axis=1)
-    filters = [kernel[:, list(bands).index(b)] if b in bands else mean for b in wanted]
+    filters = [kernel[:, list(bands).index(placed[b])] if b in placed else mean for b in wanted]
     return np.stack(filters, axis=1) * np.float32(len(bands) / len(wanted))
 
 
@@ -170,8 +180,8 @@ def _per_band(
     values: Sequence[float], bands: Sequence[str], band_names: Sequence[str]
 ) -> np.ndarray:
     """Returns the value of each model band; a band unknown to the weights gets their mean."""
-    known = dict(zip(bands, values, strict=True))
-    return np.array([known.get(band, np.mean(values)) for band in band_names])
+    known, placed = dict(zip(bands, values, strict=True)), counterparts(band_names, bands)
+    return np.array([known[placed[b]] if b in placed else np.mean(values) for b in band_names])
 
 
 def _check_logarithm(model: keras.Model, origin: Origin) -> None:

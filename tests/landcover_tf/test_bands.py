@@ -1,6 +1,14 @@
 import pytest
 
-from landcover_tf.bands import BAND_NAMES, band, plain_name, positions, same_name
+from landcover_tf.bands import (
+    BAND_NAMES,
+    band,
+    counterparts,
+    plain_name,
+    positions,
+    same_name,
+    sentinel2_names,
+)
 from landcover_tf.errors import RasterError
 
 
@@ -52,3 +60,17 @@ def test_names_are_compared_without_case_and_leading_zeros():
     assert [same_name(name, wanted) for name in described] == expected
     assert same_name("B4", []) == "B4"  # Landsat's is another band.
     assert same_name("nir", ["NIR", "nir"]) == "nir"
+
+
+def test_common_names_stand_for_bands_of_sentinel2():
+    assert sentinel2_names(["Red", "green", "BLUE", "nir"]) == ("B04", "B03", "B02", "B08")
+    assert sentinel2_names(["r", "g", "b", "swir16", "B8A"]) == ("B04", "B03", "B02", "B11", "B8A")
+    # One letter of three may be anything, and one band has one name.
+    assert sentinel2_names(["a", "b", "c"]) == ("a", "b", "c")
+    assert sentinel2_names(["red", "B04", "swir1", "swir16"]) == ("red", "B04", "B11", "swir16")
+
+
+def test_counterparts_are_of_one_name_before_they_stand_for_one_band():
+    assert counterparts(["red", "nir", "VV"], BAND_NAMES) == {"red": "B04", "nir": "B08"}
+    assert counterparts(["B04", "B03"], ["blue", "green", "red"]) == {"B04": "red", "B03": "green"}
+    assert counterparts(["red", "B04"], ["red", "nir"]) == {"red": "red"}

@@ -15,7 +15,12 @@ from landcover_tf.errors import ModelError
 from landcover_tf.model_info import ModelSpec
 from landcover_tf.models import pretrained
 from landcover_tf.models.unet import build_unet
-from landcover_tf.models.weights import adapt_first_kernel, encoder_of, load_encoder_weights
+from landcover_tf.models.weights import (
+    LoadedWeights,
+    adapt_first_kernel,
+    encoder_of,
+    load_encoder_weights,
+)
 from landcover_tf.normalizer import Normalizer
 
 GOLDENS = Path(__file__).parents[2] / "goldens"
@@ -143,6 +148,32 @@ def test_loading_says_what_was_placed(resnet18_file):
     )
 
 
+def test_bands_of_common_names_take_the_filters_that_they_stand_for(resnet18_file):
+    bands = ("blue", "red", "VV")
+    model, same = build_unet(spec(bands=bands)), build_unet(spec(bands=("B02", "B04", "VV")))
+    loaded = load_encoder_weights(model, str(resnet18_file), bands)
+    load_encoder_weights(same, str(resnet18_file), ("B02", "B04", "VV"))
+    for layer in ("encoder_conv1", "encoder_bn1"):
+        for own, other in zip(
+            model.get_layer(layer).variables, same.get_layer(layer).variables, strict=True
+        ):
+            np.testing.assert_array_equal(own, other)
+    assert loaded.synonyms == ("blue as B02", "red as B04")
+    assert loaded.mean_bands == ("VV",) and "B04" not in loaded.unused_bands
+    assert "taken: blue as B02, red as B04; mean filter for VV" in loaded.summary
+
+
+def test_weights_of_a_photograph_fit_bands_called_red_green_and_blue():
+    kernel = np.arange(3, dtype=np.float32)[None, :, None, None]
+    found = adapt_first_kernel(kernel, ("B04", "B03", "B02"), ("blue", "green", "red"), "file")
+    assert found.ravel().tolist() == [2, 1, 0]
+    published = LoadedWeights(
+        source="imagenet", file="w.pth", sha256="", url="https://host/w.pth", license="",
+        mean_bands=(), unused_bands=(), synonyms=("red as B04",),
+    )  # fmt: skip
+    assert "taken: red as B04, in reflectance as published weights expect it" in published.summary
+
+
 def test_band_order_of_the_model_does_not_matter(resnet18_file):
     image = parity.image(64)
     order = np.random.default_rng(0).permutation(13)
@@ -251,6 +282,8 @@ def test_no_common_band_is_refused(resnet18_file):
         load_encoder_weights(model, str(resnet18_file), ("VV", "VH"))
     with pytest.raises(ModelError, match=r"none of the model's bands \(VV\)"):
         adapt_first_kernel(np.ones((1, 1, 1, 1)), ("B02",), ("VV",), "file")
+    with pytest.raises(ModelError, match=r"--bands B04 B03 B02 .* or take --encoder-weights none"):
+        adapt_first_kernel(np.ones((1, 1, 1, 1)), ("B02",), ("band 1",), "file")
 
 
 def test_none_loads_nothing():
