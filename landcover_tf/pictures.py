@@ -53,8 +53,8 @@ def picture_bands(
 
     Args:
         names: Of all bands of the raster: those of Sentinel-2 (also as GDAL describes them), or
-            others that stand for them, such as blue, green, red and nir, or b, g and r. Without the wanted ones its first three are
-            drawn, or of fewer the first.
+            others that stand for them, such as blue, green, red and nir, or b, g and r. Without the
+            wanted ones its first three are drawn, or of fewer the first.
         wanted: Sentinel-2 names for red, green and blue.
     """
     known = sentinel2_names([name or "" for name in names])

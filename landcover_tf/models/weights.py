@@ -62,9 +62,10 @@ def load_encoder_weights(
 ) -> LoadedWeights | None:
     """Puts pretrained weights into the encoder of `model`.
 
-    Bands are matched by name, or else by what the names stand for: red is B04. A model band that the weights do not know gets the mean of their
-    filters, and all filters are scaled by (bands of the weights) / (bands of the model), so that
-    a grey image excites the network as it did before.
+    Bands are matched by name, or else by what the names stand for: red is B04. A model band that
+    the weights do not know gets the mean of their filters, and all filters are scaled by (bands
+    of the weights) / (bands of the model), so that a grey image excites the network as it did
+    before.
 
     Published weights expect a certain normalization of reflectance. Where the model's normalizer
     is another, the difference is folded into the first convolution and the mean of the first
