@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from landcover_tf.accuracy import interval_sentences
 from landcover_tf.accuracy.assessment_tables import number
 from landcover_tf.accuracy.points import listed
 from landcover_tf.accuracy.summaries import FEW_BLOCKS
@@ -173,6 +174,7 @@ def _compare_sentences(values: Mapping[str, Any]) -> list[str]:
         )
     if 2 <= blocks < FEW_BLOCKS:
         found.append(f"{blocks} squares are few: take the intervals as rough.")
+    found += interval_sentences.of_comparison(values)
     return found
 
 

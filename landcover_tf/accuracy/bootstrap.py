@@ -25,6 +25,9 @@ class Interval:
     """Lower end; NaN when there are fewer than two blocks to resample."""
     high: float
     """Upper end; NaN as above."""
+    dropped_fraction: float = 0.0
+    """Share of the bootstrap samples in which the score is undefined, for example because they
+    lack a class; the interval is that of the others."""
 
     def to_dict(self) -> dict[str, float | None]:
         """Returns plain values for JSON, None for what is undefined."""
@@ -82,10 +85,10 @@ def interval(
     if len(matrices) < 2:
         return Interval(value=value, low=np.nan, high=np.nan)
     values = statistic(sums)
-    # A sample without any pixel of interest has no score and says nothing about its spread.
-    values = values[np.isfinite(values)]
-    if not values.size:
-        return Interval(value=value, low=np.nan, high=np.nan)
+    defined = np.isfinite(values)
+    dropped = float(1 - defined.mean())
+    if not defined.any():
+        return Interval(value=value, low=np.nan, high=np.nan, dropped_fraction=dropped)
     tail = (1 - confidence) / 2
-    low, high = np.quantile(values, (tail, 1 - tail))
-    return Interval(value=value, low=float(low), high=float(high))
+    low, high = np.quantile(values[defined], (tail, 1 - tail))
+    return Interval(value=value, low=float(low), high=float(high), dropped_fraction=dropped)

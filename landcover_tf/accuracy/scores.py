@@ -8,7 +8,7 @@ add a class with the score 0.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,14 +70,30 @@ def overall_accuracy(matrices: np.ndarray) -> np.ndarray:
     return _ratio(_correct(matrices).sum(axis=-1), matrices.sum(axis=(-1, -2)))
 
 
-def mean_f1(matrices: np.ndarray) -> np.ndarray:
-    """Returns the mean F1 of the classes with true pixels, float [...]."""
-    return _mean(class_f1(matrices), matrices)
+def total_scores(matrix: np.ndarray) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
+    """Returns `overall_accuracy`, `mean_iou` and `mean_f1` as functions of matrices [..., c, c].
 
+    The means are over the classes with true pixels in `matrix`, and NaN for matrices that lack one
+    of them: where bootstrap samples lose a rare class, the mean of the others is another score.
 
-def mean_iou(matrices: np.ndarray) -> np.ndarray:
-    """Returns the mean IoU of the classes with true pixels, float [...]."""
-    return _mean(class_iou(matrices), matrices)
+    Args:
+        matrix: Of all pixels, [c, c].
+    """
+    classes = matrix.sum(axis=-1) > 0
+
+    def mean_of(score: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
+        def mean(matrices: np.ndarray) -> np.ndarray:
+            support = matrices.sum(axis=-1)
+            values = np.where(support > 0, score(matrices), np.nan)[..., classes]
+            return _ratio(values.sum(axis=-1), np.full(support.shape[:-1], classes.sum()))
+
+        return mean
+
+    return {
+        "overall_accuracy": overall_accuracy,
+        "mean_iou": mean_of(class_iou),
+        "mean_f1": mean_of(class_f1),
+    }
 
 
 @dataclass(frozen=True, kw_only=True)

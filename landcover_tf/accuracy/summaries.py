@@ -21,10 +21,8 @@ from landcover_tf.accuracy.scores import (
     class_precision,
     class_recall,
     confusion_matrix,
-    mean_f1,
-    mean_iou,
-    overall_accuracy,
     scores,
+    total_scores,
 )
 from landcover_tf.accuracy.strata import Strata
 from landcover_tf.files import json_number, sha256_of
@@ -181,9 +179,7 @@ def compare_values(
         "block_m": None if pixel_m is None else block_px * pixel_m,
         "bootstrap_samples": samples,
         "seed": seed,
-        "overall_accuracy": interval(overall_accuracy),
-        "mean_f1": interval(mean_f1),
-        "mean_iou": interval(mean_iou),
+        **{name: interval(score) for name, score in total_scores(found.matrix).items()},
         "classes": _compared_classes(class_map.legend, found.matrix, interval),
         "by_object_size": _by_object_size(found),
         "by_boundary_distance": [

@@ -8,20 +8,7 @@ import numpy as np
 
 from landcover_tf.accuracy import bootstrap
 from landcover_tf.accuracy.bootstrap import Interval, Statistic
-from landcover_tf.accuracy.scores import (
-    Scores,
-    class_iou,
-    mean_f1,
-    mean_iou,
-    overall_accuracy,
-    scores,
-)
-
-STATISTICS: dict[str, Statistic] = {
-    "overall_accuracy": overall_accuracy,
-    "mean_iou": mean_iou,
-    "mean_f1": mean_f1,
-}
+from landcover_tf.accuracy.scores import Scores, class_iou, scores, total_scores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +18,7 @@ class Judged:
     name: str
     scores: Scores
     intervals: dict[str, Interval]
-    """Interval of each key of `STATISTICS`."""
+    """Interval of each of `total_scores`."""
     class_iou: tuple[Interval, ...]
     """Interval of each class's IoU, in dense order."""
 
@@ -59,17 +46,19 @@ def judge(
     own = bootstrap.block_matrices(matrices, blocks)
     counts = bootstrap.resample(len(own), samples=samples, seed=seed)
     sums = bootstrap.resampled_sums(own, counts)
+    matrix = own.sum(axis=0)
 
     def iou_of(number: int) -> Interval:
         return bootstrap.interval(own, lambda m: class_iou(m)[:, number], sums)
 
     return Judged(
         name=name,
-        scores=scores(matrices.sum(axis=0)),
+        scores=scores(matrix),
         intervals={
-            key: bootstrap.interval(own, statistic, sums) for key, statistic in STATISTICS.items()
+            key: bootstrap.interval(own, statistic, sums)
+            for key, statistic in total_scores(matrix).items()
         },
-        class_iou=tuple(iou_of(number) for number in range(matrices.shape[1])),
+        class_iou=tuple(iou_of(number) for number in range(len(matrix))),
     )
 
 
@@ -95,7 +84,9 @@ def difference(
     def of_pairs(statistic: Statistic) -> Statistic:
         return lambda pairs: statistic(pairs[:, 0]) - statistic(pairs[:, 1])
 
+    # The truth, and with it the set of classes, is that of both.
+    statistics = total_scores(both[:, 0].sum(axis=0))
     return {
         key: bootstrap.interval(both, of_pairs(statistic), sums)
-        for key, statistic in STATISTICS.items()
+        for key, statistic in statistics.items()
     }

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from landcover_tf.accuracy.bootstrap import Interval
 from landcover_tf.accuracy.calibration import Reliability
 from landcover_tf.dataset_info import DatasetInfo
-from landcover_tf.evaluation.comparison import STATISTICS, Judged
+from landcover_tf.evaluation.comparison import Judged
 from landcover_tf.evaluation.predictions import Shown
 from landcover_tf.figures import save_figure, save_panels
 from landcover_tf.files import write_csv
@@ -29,11 +29,11 @@ def table(judged: Sequence[Judged], differences: dict[str, Interval] | None, leg
     head = "".join(f"{j.name:>24}" for j in judged) + ("" if differences is None else
                                                        f"{'difference':>26}")  # fmt: skip
     lines = [" " * width + head]
-    for key in STATISTICS:
+    for key, title in TITLES.items():
         cells = "".join(f"{shown(j.intervals[key]):>24}" for j in judged)
         if differences is not None:
             cells += f"{shown(differences[key], signed=True):>26}"
-        lines.append(f"{TITLES[key]:{width}}{cells}")
+        lines.append(f"{title:{width}}{cells}")
     lines += ["", _class_head(judged, width)]
     for i, name in enumerate(legend.names):
         support = int(judged[0].scores.support[i])

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from landcover_tf import provenance
+from landcover_tf.accuracy import interval_sentences
 from landcover_tf.accuracy.baseline import (
     Baseline,
     BaselineKind,
@@ -107,6 +108,7 @@ def evaluate_run(run: RunFolder, folder: Path, settings: Settings) -> str:
     }  # fmt: skip
     text = _header(values) + "\n\n" + report.table(judged, differences, info.legend)
     text += f"\n\n{_calibration_line(values['calibration'], values['baseline'])}"
+    text += "".join(f"\n{s}" for s in interval_sentences.of_evaluation(values, info.legend.names))
     own = info.data_hash == trained_on.data_hash
     doubtful = doubts(values["calibration"], settings.split, own_dataset=own)
     text += f"\n{doubtful}" if doubtful else ""

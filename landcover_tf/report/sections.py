@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from landcover_tf.accuracy import interval_sentences
 from landcover_tf.accuracy.assessment_tables import TextTable, number
 from landcover_tf.colour_vision import closest_pairs
 from landcover_tf.dataset_info import DatasetInfo
@@ -123,6 +124,7 @@ def accuracy(scores: Mapping[str, Any], legend: Legend) -> Section:
             f"{scores['bootstrap_samples']} resamplings of {scores['blocks']} "
             f"{scores['block_unit']}. The labels are a map or a survey of their own: this is "
             "agreement with them; accuracy of a map needs a probability sample.",
+            *interval_sentences.of_evaluation(scores, legend.names),
         ],
         tables=[
             TextTable(header=("", "U-Net", *baseline), rows=totals),

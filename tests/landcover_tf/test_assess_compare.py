@@ -60,6 +60,31 @@ def test_comparing_two_rasters_of_one_grid(world):
     assert {k: v for k, v in again.items() if k != "config"} == values
 
 
+def test_resamplings_without_a_class_are_left_out_and_told(world):
+    """Water is in two of 16 squares, and the map misses a fifth of it."""
+    truth = read(world / "truth.tif")
+    truth[truth == 60] = 10
+    truth[60:80, 60:80] = truth[0:20, 60:80] = 60
+    mapped = truth.copy()
+    mapped[60:64, 60:80] = mapped[0:4, 60:80] = 10
+    write(world / "map.tif", mapped, tags={"legend": "landcover9"})
+    write(world / "truth.tif", truth)
+    code, values = compare(world, world / "truth.tif")
+    assert code == 0
+    water = next(c for c in values["classes"] if c["code"] == 60)
+    dropped = water["producers_accuracy"]["dropped_fraction"]
+    assert 0.05 < dropped < 0.2  # (14 / 16) ** 16 is 0.12.
+    assert (
+        values["mean_iou"]["dropped_fraction"] == values["mean_f1"]["dropped_fraction"] == dropped
+    )
+    assert values["overall_accuracy"]["dropped_fraction"] == 0
+    # With all three classes: water has 0.8, the others at least 0.95 each.
+    assert 0.9 < values["mean_iou"]["low"] <= values["mean_iou"]["high"] < 2.8 / 3
+    text = (world / "comparison" / "report.md").read_text()
+    share = f"{100 * dropped:.3g} %"
+    assert f"left out of these intervals: {share} for mean IoU, mean F1, water bodies." in text
+
+
 def test_the_reference_may_have_another_grid_and_another_legend(world):
     truth = read(world / "truth.tif")
     foreign = np.zeros(256, np.uint8)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn import metrics
 
 from landcover_tf.accuracy import bootstrap, scores
 
@@ -17,19 +18,42 @@ def test_sums_are_those_of_the_drawn_blocks_to_the_last_pixel():
         np.testing.assert_array_equal(found, expected)
 
 
+def brute_force(blocks, score):
+    """Returns a score of blocks that have all classes, by scikit-learn."""
+    truth, predicted = np.indices(blocks.shape[1:]).reshape(2, -1)
+    pixels = {"y_true": truth, "y_pred": predicted, "sample_weight": blocks.sum(axis=0).ravel()}
+    if score == "overall_accuracy":
+        return metrics.accuracy_score(**pixels)
+    function = {"mean_iou": metrics.jaccard_score, "mean_f1": metrics.f1_score}[score]
+    return function(**pixels, average="macro")
+
+
 @pytest.mark.parametrize("score", ["overall_accuracy", "mean_iou", "mean_f1"])
 def test_an_interval_holds_the_middle_of_the_samples_scores(score):
+    """One class is in two of 20 blocks; a mean without it would be another, far better score."""
     rng = np.random.default_rng(3)
-    matrices = rng.integers(0, 2000, (12, 4, 4)) + 4000 * np.eye(4, dtype=int)
-    counts = bootstrap.resample(12, samples=400, seed=4)
-    statistic = getattr(scores, score)
-    found = bootstrap.interval(
-        matrices, statistic, bootstrap.resampled_sums(matrices, counts), confidence=0.9
-    )
-    drawn = [np.repeat(matrices, c, axis=0).sum(axis=0, keepdims=True) for c in counts]
-    values = [float(statistic(one)[0]) for one in drawn]
-    assert found.value == statistic(matrices.sum(axis=0, keepdims=True))[0]
-    assert (found.low, found.high) == tuple(np.quantile(values, (0.05, 0.95)))
+    matrices = rng.integers(20, 90, (20, 3, 3)) + 900 * np.eye(3, dtype=int)
+    matrices[:, 2] = 0
+    matrices[[3, 11], 2] = [120, 20, 60]
+    counts = bootstrap.resample(20, samples=400, seed=4)
+    statistic = scores.total_scores(matrices.sum(axis=0))[score]
+    sums = bootstrap.resampled_sums(matrices, counts)
+    found = bootstrap.interval(matrices, statistic, sums, confidence=0.9)
+    complete = counts[:, [3, 11]].any(axis=1)
+    assert 0.05 < 1 - complete.mean() < 0.2  # 0.9 ** 20 is 0.12.
+    met = np.ones(400, bool) if score == "overall_accuracy" else complete
+    values = [brute_force(np.repeat(matrices, c, axis=0), score) for c in counts[met]]
+    assert found.value == pytest.approx(brute_force(matrices, score))
+    assert (found.low, found.high) == pytest.approx(np.quantile(values, (0.05, 0.95)))
+    assert found.dropped_fraction == pytest.approx(1 - met.mean())
+
+
+def test_without_a_sample_of_all_classes_a_mean_has_no_interval():
+    matrices = np.zeros((2, 2, 2), int)
+    matrices[0, 0, 0], matrices[1, 1, 1] = 5, 7
+    sums = bootstrap.resampled_sums(matrices, np.array([[2, 0], [0, 2]]))
+    found = bootstrap.interval(matrices, scores.total_scores(sums[0] + sums[1])["mean_iou"], sums)
+    assert found.to_dict() == {"value": 1, "low": None, "high": None, "dropped_fraction": 1}
 
 
 def test_one_block_has_no_interval():

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
+from landcover_tf.accuracy import interval_sentences
 from landcover_tf.evaluation.comparison import difference, judge
 from landcover_tf.evaluation.report import table
 from landcover_tf.legend import LandCoverClass, Legend
+from landcover_tf.report import sections
 
 BLOCKS = [str(number) for number in range(20)]
 HOW = {"samples": 200, "seed": 0}
@@ -32,3 +34,34 @@ def test_one_pixel_of_an_absent_class_does_not_halve_the_mean():
     assert judged[0].to_dict(LEGEND.names)["predicted_as_absent_classes"] == 1
     assert "nowhere the truth: a 1, b 0" in table(judged, None, LEGEND)
     assert "nowhere" not in table(judged[1:], None, LEGEND)
+
+
+def test_samples_without_a_rare_class_do_not_hide_that_one_classifier_finds_it():
+    better = np.array([[[900, 60, 0], [60, 500, 0], [0, 0, 0]]] * 20)
+    better[[3, 11], 2] = [0, 0, 200]
+    worse = better.copy()
+    worse[[3, 11], 2] = [120, 20, 60]
+    found = difference(better, worse, BLOCKS, **HOW)["mean_iou"]
+    # A third of 1 against 0.3, and a little because its errors fall on the others.
+    assert 0.7 / 3 < found.low <= found.value <= found.high < 0.26
+    assert 0.05 < found.dropped_fraction < 0.2
+    judged = [judge(name, m, BLOCKS, **HOW).to_dict(LEGEND.names) for name, m in
+              (("U-Net", better), ("per-pixel baseline", worse))]  # fmt: skip
+    assert judged[0]["intervals"]["mean_f1"]["dropped_fraction"] == found.dropped_fraction
+    values = {
+        "unet": judged[0], "baseline": judged[1], "split": "val", "patches": 20, "blocks": 20,
+        "block_unit": "groups", "bootstrap_samples": 200,
+        "calibration": {"ece": 0, "method": "none"},
+    }  # fmt: skip
+    [sentence] = interval_sentences.of_evaluation(values, LEGEND.names)
+    share = f"{100 * found.dropped_fraction:.3g} %"
+    assert sentence.endswith(f"left out of these intervals: {share} for mean IoU, mean F1, urban.")
+    assert sentence in sections.accuracy(values, LEGEND).paragraphs
+    # Where nothing is left out, nothing is told; older files do not know.
+    for j in judged:
+        for figure in (
+            *j["intervals"].values(),
+            *(c["iou_interval"] for c in j["classes"].values()),
+        ):
+            del figure["dropped_fraction"]
+    assert interval_sentences.of_evaluation(values, LEGEND.names) == []
