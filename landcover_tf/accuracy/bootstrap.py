@@ -22,9 +22,12 @@ class Interval:
 
     value: float
     low: float
-    """Lower end; NaN when there are fewer than two blocks to resample."""
+    """Lower end; NaN when fewer than two blocks count, or in no bootstrap sample is the score
+    defined."""
     high: float
     """Upper end; NaN as above."""
+    blocks: int
+    """Blocks that count: those with pixels that the score is a share of."""
     dropped_fraction: float = 0.0
     """Share of the bootstrap samples in which the score is undefined, for example because they
     lack a class; the interval is that of the others."""
@@ -70,8 +73,41 @@ def resampled_sums(matrices: np.ndarray, counts: np.ndarray) -> np.ndarray:
     return np.tensordot(counts.astype(np.float64), matrices.astype(np.float64), axes=1)
 
 
+def class_interval(
+    matrices: np.ndarray,
+    score: Statistic,
+    number: int,
+    sums: np.ndarray,
+    *,
+    confidence: float = 0.95,
+) -> Interval:
+    """Returns a class's score in all blocks and its percentile interval.
+
+    A class whose pixels lie in one block has the same score in every sample that has them, which
+    says nothing about other places: it gets no interval.
+
+    Args:
+        matrices: Those of the blocks, int [blocks, classes, classes].
+        score: A score by class, float [n, classes].
+        number: Of the class.
+        sums: What `resampled_sums` gave.
+        confidence: Share of samples inside the interval.
+    """
+
+    def of_class(matrices: np.ndarray) -> np.ndarray:
+        return score(matrices)[:, number]
+
+    counting = int(np.isfinite(of_class(matrices)).sum())
+    return interval(matrices, of_class, sums, blocks=counting, confidence=confidence)
+
+
 def interval(
-    matrices: np.ndarray, statistic: Statistic, sums: np.ndarray, *, confidence: float = 0.95
+    matrices: np.ndarray,
+    statistic: Statistic,
+    sums: np.ndarray,
+    *,
+    blocks: int | None = None,
+    confidence: float = 0.95,
 ) -> Interval:
     """Returns a statistic of all blocks and its percentile interval.
 
@@ -79,16 +115,19 @@ def interval(
         matrices: Those of the blocks, [blocks, ...].
         statistic: The score.
         sums: What `resampled_sums` gave; all statistics of these blocks share it.
+        blocks: How many of the blocks count, all by default.
         confidence: Share of samples inside the interval.
     """
+    blocks = len(matrices) if blocks is None else blocks
     value = float(statistic(matrices.sum(axis=0, keepdims=True))[0])
-    if len(matrices) < 2:
-        return Interval(value=value, low=np.nan, high=np.nan)
+    ends = {"low": np.nan, "high": np.nan}
+    if blocks < 2:
+        return Interval(value=value, **ends, blocks=blocks)
     values = statistic(sums)
     defined = np.isfinite(values)
     dropped = float(1 - defined.mean())
-    if not defined.any():
-        return Interval(value=value, low=np.nan, high=np.nan, dropped_fraction=dropped)
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(values[defined], (tail, 1 - tail))
-    return Interval(value=value, low=float(low), high=float(high), dropped_fraction=dropped)
+    if defined.any():
+        tail = (1 - confidence) / 2
+        low, high = np.quantile(values[defined], (tail, 1 - tail))
+        ends = {"low": float(low), "high": float(high)}
+    return Interval(value=value, **ends, blocks=blocks, dropped_fraction=dropped)

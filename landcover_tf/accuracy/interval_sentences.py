@@ -6,23 +6,49 @@ from typing import Any
 Figure = Mapping[str, Any]
 """What `Interval.to_dict` gives; files of older versions lack the newer keys."""
 _MEANS = {"mean_iou": "mean IoU", "mean_f1": "mean F1"}
-_SCORES = ("users_accuracy", "producers_accuracy", "f1", "iou")
+_SCORES = {
+    "users_accuracy": "user's accuracy",
+    "producers_accuracy": "producer's accuracy",
+    "f1": "F1",
+    "iou": "IoU",
+}
 
 
 def of_comparison(values: Mapping[str, Any]) -> list[str]:
     """Returns the sentences about the intervals of a compare.json."""
-    figures = {name: [values[key]] for key, name in _MEANS.items()}
-    return _dropped(figures | {c["name"]: [c[key] for key in _SCORES] for c in values["classes"]})
+    means = {name: [values[key]] for key, name in _MEANS.items()}
+    classes = {c["name"]: [c[key] for key in _SCORES] for c in values["classes"]}
+    single = {
+        score: [c["name"] for c in values["classes"] if _in_one_block(c[key])]
+        for key, score in _SCORES.items()
+    }
+    return [*_without_interval(single, values["blocks"], "squares"), *_dropped(means | classes)]
 
 
 def of_evaluation(values: Mapping[str, Any], class_names: Sequence[str]) -> list[str]:
     """Returns the sentences about the intervals of a scores.json."""
     judged = [values["unet"], *([values["baseline"]] if values.get("baseline") else [])]
-    figures = {name: [j["intervals"][key] for j in judged] for key, name in _MEANS.items()}
-    return _dropped(
-        figures | {name: [j["classes"][name]["iou_interval"] for j in judged]
-                   for name in class_names}
-    )  # fmt: skip
+    means = {name: [j["intervals"][key] for j in judged] for key, name in _MEANS.items()}
+    classes = {name: [j["classes"][name]["iou_interval"] for j in judged] for name in class_names}
+    single = [name for name, figures in classes.items() if any(map(_in_one_block, figures))]
+    found = _without_interval({"IoU": single}, values["blocks"], values["block_unit"])
+    return [*found, *_dropped(means | classes)]
+
+
+def _in_one_block(figure: Figure) -> bool:
+    return figure["value"] is not None and figure.get("blocks") == 1
+
+
+def _without_interval(classes_of: Mapping[str, Sequence[str]], blocks: int, unit: str) -> list[str]:
+    """Returns which classes lack an interval of a score although others have one."""
+    single = [f"{score} of {', '.join(names)}" for score, names in classes_of.items() if names]
+    if blocks < 2 or not single:
+        return []
+    return [
+        f"There is no interval for {'; '.join(single)}: all pixels that count lie in one of the "
+        f"{unit}, which tells nothing about other places. What such classes add to the uncertainty "
+        "of the means is unknown as well."
+    ]
 
 
 def _dropped(figures: Mapping[str, Sequence[Figure]]) -> list[str]:

@@ -160,9 +160,13 @@ def compare_values(
     pixel_m = class_map.grid.pixel_side_m
     counts = bootstrap.resample(len(found.blocks), samples=samples, seed=seed)
     sums = bootstrap.resampled_sums(found.blocks, counts)
+    totals = {
+        name: bootstrap.interval(found.blocks, score, sums, confidence=confidence).to_dict()
+        for name, score in total_scores(found.matrix).items()
+    }
 
-    def interval(statistic: Statistic) -> dict[str, float | None]:
-        scored = bootstrap.interval(found.blocks, statistic, sums, confidence=confidence)
+    def of_class(score: Statistic, number: int) -> dict[str, float | None]:
+        scored = bootstrap.class_interval(found.blocks, score, number, sums, confidence=confidence)
         return scored.to_dict()
 
     return _about(class_map, "compare") | {
@@ -179,8 +183,8 @@ def compare_values(
         "block_m": None if pixel_m is None else block_px * pixel_m,
         "bootstrap_samples": samples,
         "seed": seed,
-        **{name: interval(score) for name, score in total_scores(found.matrix).items()},
-        "classes": _compared_classes(class_map.legend, found.matrix, interval),
+        **totals,
+        "classes": _compared_classes(class_map.legend, found.matrix, of_class),
         "by_object_size": _by_object_size(found),
         "by_boundary_distance": [
             {"range": name} | _part(matrix)
@@ -194,14 +198,10 @@ def compare_values(
 def _compared_classes(
     legend: Legend,
     matrix: np.ndarray,
-    interval: Callable[[Statistic], dict[str, float | None]],
+    of_class: Callable[[Statistic, int], dict[str, float | None]],
 ) -> list[dict[str, Any]]:
-    """Returns the pixels and the scores of each class; `interval` adds limits to a score."""
+    """Returns the pixels and the scores of each class; `of_class` gives one with its interval."""
     overall = scores(matrix)
-
-    def of_class(i: int, score: Statistic) -> Statistic:
-        return lambda matrices: score(matrices)[:, i]
-
     figures = {
         "users_accuracy": class_precision,
         "producers_accuracy": class_recall,
@@ -215,7 +215,7 @@ def _compared_classes(
             "map_pixels": int(overall.predicted[i]),
             "reference_pixels": int(overall.support[i]),
         }
-        | {name: interval(of_class(i, score)) for name, score in figures.items()}
+        | {name: of_class(score, i) for name, score in figures.items()}
         for i, land_cover in enumerate(legend.classes)
     ]
 

@@ -48,9 +48,6 @@ def judge(
     sums = bootstrap.resampled_sums(own, counts)
     matrix = own.sum(axis=0)
 
-    def iou_of(number: int) -> Interval:
-        return bootstrap.interval(own, lambda m: class_iou(m)[:, number], sums)
-
     return Judged(
         name=name,
         scores=scores(matrix),
@@ -58,7 +55,9 @@ def judge(
             key: bootstrap.interval(own, statistic, sums)
             for key, statistic in total_scores(matrix).items()
         },
-        class_iou=tuple(iou_of(number) for number in range(len(matrix))),
+        class_iou=tuple(
+            bootstrap.class_interval(own, class_iou, i, sums) for i in range(len(matrix))
+        ),
     )
 
 

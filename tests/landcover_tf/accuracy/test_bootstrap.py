@@ -53,7 +53,8 @@ def test_without_a_sample_of_all_classes_a_mean_has_no_interval():
     matrices[0, 0, 0], matrices[1, 1, 1] = 5, 7
     sums = bootstrap.resampled_sums(matrices, np.array([[2, 0], [0, 2]]))
     found = bootstrap.interval(matrices, scores.total_scores(sums[0] + sums[1])["mean_iou"], sums)
-    assert found.to_dict() == {"value": 1, "low": None, "high": None, "dropped_fraction": 1}
+    ends = {"low": None, "high": None}
+    assert found.to_dict() == {"value": 1, **ends, "blocks": 2, "dropped_fraction": 1}
 
 
 def test_one_block_has_no_interval():
@@ -62,3 +63,21 @@ def test_one_block_has_no_interval():
     found = bootstrap.interval(matrices, scores.overall_accuracy, sums)
     assert found.value == 7 / 8
     assert np.isnan([found.low, found.high]).all()
+
+
+@pytest.mark.parametrize(
+    ("score", "blocks"),
+    # True pixels of class 1 lie in one block; another has one pixel that is called so.
+    [("class_recall", 1), ("class_precision", 2), ("class_iou", 2), ("class_f1", 2)],
+)
+def test_a_class_in_one_block_has_a_score_without_an_interval(score, blocks):
+    matrices = np.zeros((30, 2, 2), int)
+    matrices[:, 0, 0] = 1000
+    matrices[4, 1] = [10, 90]
+    matrices[7, 0, 1] = 1
+    sums = bootstrap.resampled_sums(matrices, bootstrap.resample(30, samples=200, seed=0))
+    found = bootstrap.class_interval(matrices, getattr(scores, score), 1, sums)
+    assert found.blocks == blocks
+    assert 0.8 < found.value < 1
+    assert np.isnan([found.low, found.high]).tolist() == [blocks == 1] * 2
+    assert bootstrap.class_interval(matrices, getattr(scores, score), 0, sums).blocks == 30
