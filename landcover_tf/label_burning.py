@@ -1,7 +1,8 @@
 """Polygons burnt into a raster of class codes, block by block."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from landcover_tf.errors import ConfigError, LabelError, OutputError
 from landcover_tf.files import atomic_path
 from landcover_tf.grid import Window
 from landcover_tf.legend import Legend, legend_names
-from landcover_tf.polygon_layers import PolygonLayer, plain
+from landcover_tf.polygon_layers import PolygonLayer, Polygons, plain
 from landcover_tf.progress import progress
 from landcover_tf.raster_grid import RasterGrid
 from landcover_tf.raster_legends import TAG
@@ -25,6 +26,18 @@ from landcover_tf.raster_windows import RASTERIO_ERRORS, opened, rasterio_window
 BLOCK_PX = 2048
 MOST_DEGREES = 18
 """Of longitude in one UTM zone, whose own are 6; at the edges areas are 1 to 2 % too large then."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Burnt:
+    """What became of the polygons that have a class."""
+
+    pixels: Mapping[int, int]
+    """Pixels of each code, ascending."""
+    met: int
+    """Polygons whose boxes meet the grid."""
+    shown: int
+    """Those of them that have a pixel: its centre lies in them, and in no later one."""
 
 
 def grid_over(layer: PolygonLayer, crs: str | None, pixel_size: float) -> RasterGrid:
@@ -66,8 +79,8 @@ def grid_like(path: Path) -> RasterGrid:
 
 def write_labels(
     path: Path, layer: PolygonLayer, codes: Mapping[Any, int], grid: RasterGrid, legend: Legend
-) -> dict[int, int]:
-    """Writes the raster block by block; returns the pixels of each code.
+) -> Burnt:
+    """Writes the raster block by block; returns what became of the polygons.
 
     Raises:
         LabelError: The file is damaged or holds other geometries, or no polygon meets the grid.
@@ -80,7 +93,7 @@ def write_labels(
         "tiled": True, "blockxsize": 512, "blockysize": 512, "compress": "zstd",
         "bigtiff": "if_safer",
     }  # fmt: skip
-    pixels: Counter[int] = Counter()
+    tally = _Tally()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(path) as temporary, rasterio.open(temporary, "w", **profile) as raster:
@@ -89,41 +102,70 @@ def write_labels(
             if dtype == "uint8":
                 raster.write_colormap(1, legend.colormap())
             for block in progress(blocks, label="rasterize", unit="block"):
-                labels = _burnt(layer, codes, grid.part(block), legend.nodata, dtype)
+                found, numbers = _burnt(layer, codes, grid.part(block))
+                of_number = [legend.nodata, *(codes[plain(v)] for v in found.values.tolist())]
+                labels = np.array(of_number, dtype)[numbers]
                 raster.write(labels, 1, window=rasterio_window(block))
-                found, counts = np.unique(labels, return_counts=True)
-                pixels.update(dict(zip(found.tolist(), counts.tolist(), strict=True)))
-            pixels.pop(legend.nodata, None)
-            if not pixels:
+                tally.add(numbers, of_number, found.ids)
+            burnt = tally.burnt(legend.nodata)
+            if not burnt.pixels:
                 raise LabelError(
                     f"no pixel's centre lies in a polygon of {layer.path} that has a class; give "
                     "a --like that the polygons meet, or a smaller --pixel-size"
                 )
     except (*RASTERIO_ERRORS, OSError) as error:
         raise OutputError(f"cannot write {path}: {error}") from error
-    return dict(pixels)
+    return burnt
+
+
+class _Tally:
+    """Counts over blocks; a polygon may lie in several."""
+
+    def __init__(self) -> None:
+        self._pixels: Counter[int] = Counter()
+        self._met: set[int] = set()
+        self._shown: set[int] = set()
+
+    def add(self, numbers: np.ndarray, codes: Sequence[int], ids: np.ndarray) -> None:
+        """Counts a block.
+
+        Args:
+            numbers: What each pixel shows, int32 [height, width].
+            codes: Of each number; the first is that of no polygon.
+            ids: Of the polygons, [len(codes) - 1].
+        """
+        counts = np.bincount(numbers.ravel(), minlength=len(codes))
+        for code, count in zip(codes, counts.tolist(), strict=True):
+            self._pixels[code] += count
+        self._met.update(ids.tolist())
+        self._shown.update(ids[counts[1:] > 0].tolist())
+
+    def burnt(self, nodata: int) -> Burnt:
+        """Returns the counts; pixels of no data are none of a class."""
+        pixels = {code: n for code, n in sorted(self._pixels.items()) if n and code != nodata}
+        return Burnt(pixels=pixels, met=len(self._met), shown=len(self._shown))
 
 
 def _burnt(
-    layer: PolygonLayer,
-    codes: Mapping[Any, int],
-    block: RasterGrid,
-    nodata: int,
-    dtype: str,
-) -> np.ndarray:
-    """Returns the labels of a block, [height, width]."""
+    layer: PolygonLayer, codes: Mapping[Any, int], block: RasterGrid
+) -> tuple[Polygons, np.ndarray]:
+    """Returns the polygons near a block that have a class, and which of them each pixel shows.
+
+    Returns:
+        The polygons; and their numbers from 1, 0 where there is none, int32 [height, width].
+    """
     found = layer.within(block.bounds, block.crs)
-    shapes = [
-        (geometry, codes[value])
-        for geometry, value in zip(found.geometries, map(plain, found.values.tolist()), strict=True)
-        if value in codes
-    ]
-    if not shapes:
-        return np.full(block.shape, nodata, dtype)
-    burnt: np.ndarray = rasterize(
-        shapes, out_shape=block.shape, transform=block.transform, fill=nodata, dtype=dtype
+    has_class = [plain(value) in codes for value in found.values.tolist()]
+    found = found.chosen(np.array(has_class, bool))
+    if not len(found.ids):
+        return found, np.zeros(block.shape, np.int32)
+    numbers: np.ndarray = rasterize(
+        zip(found.geometries, range(1, len(found.ids) + 1), strict=True),
+        out_shape=block.shape,
+        transform=block.transform,
+        dtype="int32",
     )
-    return burnt
+    return found, numbers
 
 
 def _blocks(grid: RasterGrid) -> Iterator[Window]:

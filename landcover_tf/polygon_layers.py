@@ -1,8 +1,8 @@
 """Polygons of a vector file with one attribute, read by area. Needs the extra `[vector]`."""
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -27,10 +27,18 @@ Bounds = tuple[float, float, float, float]
 class Polygons:
     """Features of an area, in the file's order."""
 
+    ids: np.ndarray
+    """Number of each in the file, int64 [features]."""
     geometries: np.ndarray
     """Polygons and multipolygons of shapely, object [features]."""
     values: np.ndarray
     """The attribute of each, [features]; None or NaN where it has none."""
+
+    def chosen(self, which: np.ndarray) -> "Polygons":
+        """Returns some of them, given as bool or integer [features]."""
+        return Polygons(
+            ids=self.ids[which], geometries=self.geometries[which], values=self.values[which]
+        )
 
 
 class PolygonLayer:
@@ -81,9 +89,17 @@ class PolygonLayer:
 
     def value_counts(self) -> Mapping[Any, int]:
         """Returns how many features have each value of the attribute; None stands for no value."""
-        columns = self._read(read_geometry=False)[1]
-        counts = Counter(plain(value) for value in columns.tolist())
+        values = self._read(read_geometry=False)[2]
+        counts = Counter(plain(value) for value in values.tolist())
         return dict(sorted(counts.items(), key=lambda item: str(item[0])))
+
+    def without_geometry(self, values: Collection[Any]) -> int:
+        """Returns how many features that have one of some values have no geometry."""
+        ids, bounds = self._ask(self._pyogrio.read_bounds, layer=self.name)
+        # The bounds of an empty geometry are zeros in some formats.
+        missing = ids[~np.isfinite(bounds).all(axis=0) | ~bounds.any(axis=0)]
+        _, ids, found = self._read(read_geometry=False)
+        return sum(plain(value) in values for value in found[np.isin(ids, missing)].tolist())
 
     def bounds_in(self, crs: CRS) -> Bounds:
         """Returns west, south, east and north of all features in another CRS.
@@ -113,7 +129,8 @@ class PolygonLayer:
         try:
             area = transform_bounds(crs, self.crs, *bounds)
         except (CRSError, *RASTERIO_ERRORS):
-            return Polygons(geometries=np.empty(0, object), values=np.empty(0, object))
+            nothing = np.empty(0, object)
+            return Polygons(ids=nothing, geometries=nothing, values=nothing)
         if self._indexed:
             found = self._decoded(*self._read(bbox=area))
         else:
@@ -126,21 +143,19 @@ class PolygonLayer:
                 & (boxes[:, 1] <= north)
                 & (boxes[:, 3] >= south)
             )
-            found = Polygons(geometries=found.geometries[meets], values=found.values[meets])
+            found = found.chosen(meets)
         if self.crs == crs:
             return found
         side = max(area[2] - area[0], area[3] - area[1])
-        return Polygons(
-            geometries=self._moved(found.geometries, crs, longest=side / _STEPS),
-            values=found.values,
-        )
+        moved = self._moved(found.geometries, crs, longest=side / _STEPS)
+        return replace(found, geometries=moved)
 
     @cached_property
     def _whole(self) -> Polygons:
         """All features: a format without an index would else be parsed for every area."""
         return self._decoded(*self._read())
 
-    def _decoded(self, wkb: np.ndarray, values: np.ndarray) -> Polygons:
+    def _decoded(self, wkb: np.ndarray, ids: np.ndarray, values: np.ndarray) -> Polygons:
         # What it cannot mend, such as a ring left open, it leaves out; a geometry that is not there
         # was None before.
         geometries = self._shapely.from_wkb(wkb, on_invalid="fix")
@@ -160,7 +175,7 @@ class PolygonLayer:
                 f"layer {self.name!r} of {self.path} holds a {first.geom_type}; polygons are "
                 "expected"
             )
-        return Polygons(geometries=geometries[filled], values=values[filled])
+        return Polygons(ids=ids, geometries=geometries, values=values).chosen(filled)
 
     def _moved(self, geometries: np.ndarray, crs: CRS, *, longest: float) -> np.ndarray:
         def move(points: np.ndarray) -> np.ndarray:
@@ -198,8 +213,8 @@ class PolygonLayer:
         except CRSError as error:
             raise LabelError(f"{self.path} has a CRS that GDAL does not know: {error}") from error
 
-    def _read(self, **options: Any) -> tuple[Any, np.ndarray]:
-        """Returns well-known binary and the attribute of features, in the file's order."""
+    def _read(self, **options: Any) -> tuple[Any, np.ndarray, np.ndarray]:
+        """Returns well-known binary, number and attribute of features, in the file's order."""
         _, ids, geometry, columns = self._ask(
             self._pyogrio.raw.read,
             layer=self.name,
@@ -210,7 +225,7 @@ class PolygonLayer:
         # A spatial index gives them in an order of its own, another one for each area.
         order = np.argsort(ids, kind="stable")
         values = np.asarray(columns[0])[order]
-        return (None if geometry is None else geometry[order]), values
+        return (None if geometry is None else geometry[order]), ids[order], values
 
     def _ask(self, function: Any, **options: Any) -> Any:
         try:

@@ -6,13 +6,17 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from landcover_tf import cli, flag_ranges
 from landcover_tf.crosswalk import source_codes
 from landcover_tf.errors import ConfigError, LabelError, OutputError
 from landcover_tf.files import read_csv
-from landcover_tf.legend import Legend, legend_names, load_legend
+from landcover_tf.legend import Legend, legend_names, load_legend, some_codes
+
+if TYPE_CHECKING:
+    from landcover_tf.label_burning import Burnt
+    from landcover_tf.polygon_layers import PolygonLayer
 
 LISTED = 10
 """Values that a message names; a wrong attribute has thousands."""
@@ -69,20 +73,41 @@ def _program(config: RasterizeConfig) -> None:
     _require_free(config)
     legend = load_legend(config.legend)
     layer = PolygonLayer(config.polygons, config.attribute, config.layer)
-    codes = codes_of(layer.value_counts(), legend, config)
+    counts = layer.value_counts()
+    codes = codes_of(counts, legend, config)
     grid = (
         grid_like(config.like) if config.like else grid_over(layer, config.crs, config.pixel_size)
     )
-    pixels = write_labels(config.output_raster, layer, codes, grid, legend)
+    burnt = write_labels(config.output_raster, layer, codes, grid, legend)
     names = {c.code: c.name for c in legend.classes}
     area_m2 = grid.pixel_area_m2
-    for code, count in sorted(pixels.items()):
+    for code, count in burnt.pixels.items():
         size = f"{count:,} px" if area_m2 is None else f"{count * area_m2 / 1e4:,.1f} ha"
         print(f"{code:5} {names.get(code, ''):32} {size:>18}")
+    left_out = _left_out(counts, codes, burnt, layer)
+    if left_out:
+        print(f"left out: {', '.join(left_out)}")
     print(
-        f"{layer.count:,} polygons on {grid.height} x {grid.width} pixels; take them by "
-        f"`{_prepare_command(config, legend, pixels)}`"
+        f"{burnt.shown:,} of {layer.count:,} polygons on {grid.height} x {grid.width} pixels; take "
+        f"them by `{_prepare_command(config, legend, burnt.pixels)}`"
     )
+
+
+def _left_out(
+    counts: Mapping[Any, int], codes: Mapping[Any, int], burnt: "Burnt", layer: "PolygonLayer"
+) -> list[str]:
+    """Returns how many features have no pixel, by reason."""
+    unknown = [str(value) for value in counts if value is not None and value not in codes]
+    classed = sum(counts[value] for value in codes)
+    shapeless = layer.without_geometry(codes) if classed > burnt.met else 0
+    reasons = {
+        f"without a value of {layer.attribute}": counts.get(None, 0),
+        f"of no class ({some_codes(unknown)})": layer.count - counts.get(None, 0) - classed,
+        "without geometry": shapeless,
+        "outside the raster": classed - burnt.met - shapeless,
+        "in which no pixel's centre lies, or under later ones": burnt.met - burnt.shown,
+    }
+    return [f"{number:,} {reason}" for reason, number in reasons.items() if number]
 
 
 def _prepare_command(config: RasterizeConfig, legend: Legend, codes: Iterable[int]) -> str:
@@ -132,6 +157,12 @@ def codes_of(counts: Mapping[Any, int], legend: Legend, config: RasterizeConfig)
             codes[value] = code
         elif value is not None:
             unknown[value] = count
+    if None in counts and config.unknown_labels == "error":
+        print(
+            f"warning: {counts[None]} of {sum(counts.values())} polygons of {config.polygons} have "
+            f"no value of {config.attribute}; they are left out, fill it in if they have a class",
+            file=sys.stderr,
+        )
     if unknown and config.unknown_labels == "error":
         first = ", ".join(f"{v!r} ({n})" for v, n in list(unknown.items())[:LISTED])
         more = f" and {len(unknown) - LISTED} more" if len(unknown) > LISTED else ""

@@ -186,6 +186,49 @@ def test_values_that_are_no_class_are_refused_or_left_out(tmp_path, capsys):
     assert "exists already" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("driver", "suffix"),
+    [("GPKG", ".gpkg"), ("GeoJSON", ".geojson")],
+    ids=["indexed", "read whole"],
+)
+def test_polygons_that_have_no_pixel_are_counted(tmp_path, capsys, monkeypatch, driver, suffix):
+    monkeypatch.setattr(label_burning, "BLOCK_PX", 10)  # Polygons lie in several of the blocks.
+    like = tmp_path / "like.tif"
+    with rasterio.open(
+        like, "w", driver="GTiff", width=100, height=100, count=1, dtype="uint8", crs=UTM,
+        transform=from_origin(600_000, 4_200_000, 10, 10),
+    ):  # fmt: skip
+        pass
+    near = shapely.box(600_011, 4_199_981, 600_014, 4_199_984)  # No centre, which end in 5.
+    far = shapely.box(700_000, 4_199_000, 700_100, 4_199_100)
+    features = [(ISLAND, "water bodies"), (SQUARE, "forests"), (RING, "forests"), (RING, None)]
+    features += [(None, "forests"), (near, "forests"), (far, "forests"), (far, "forests")]
+    path = write(tmp_path / f"a{suffix}", features, driver=driver)
+    assert run(path, "--like", like)[0] == 0
+    told = capsys.readouterr()
+    # SQUARE covers ISLAND, which comes before it.
+    assert (
+        "left out: 1 without a value of class, 1 without geometry, 2 outside the raster, "
+        "2 in which no pixel's centre lies, or under later ones\n2 of 8 polygons on 100 x 100"
+    ) in told.out
+    assert f"warning: 1 of 8 polygons of {path} have no value of class" in told.err
+    path = write(tmp_path / f"b{suffix}", [(SQUARE, "forests"), (RING, "lava")], driver=driver)
+    assert run(path, "--like", like, "--unknown-labels", "ignore")[0] == 0
+    told = capsys.readouterr()
+    assert "left out: 1 of no class (lava)\n1 of 2 polygons" in told.out
+    assert (
+        run(path, "--like", like, "--class-table", table_of_lava(tmp_path), "--overwrite")[0] == 0
+    )
+    assert "left out" not in capsys.readouterr().out
+
+
+def table_of_lava(folder: Path) -> Path:
+    """Writes a table with two words, one of which is no data."""
+    path = folder / "table.csv"
+    path.write_text("value,code\nforests,20\nlava,0\n")
+    return path
+
+
 def two_layers(path: Path) -> Path:
     """Writes a GeoPackage with a layer of its own name and the layer `two`."""
     write(path, [(SQUARE, 20)], layer="one")
