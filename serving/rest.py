@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 import requests
+from urllib3.exceptions import ReadTimeoutError
 
 from landcover_tf.errors import ServerError
 from serving.protocol import TOKEN_VARIABLE, Address, Signature, TensorInfo, UnavailableError
@@ -96,10 +97,7 @@ class RestTransport:
         except requests.exceptions.ChunkedEncodingError as error:
             raise ServerError(f"the answer of {url} was cut short: {error}") from error
         except requests.exceptions.Timeout as error:
-            raise ServerError(
-                f"{url} did not answer within {self._timeout_s:g} s; raise the timeout or send "
-                "smaller batches"
-            ) from error
+            raise self._too_slow(url) from error
         except requests.exceptions.SSLError as error:
             cause = _ssl_cause(error)
             if isinstance(cause, _DROPPED):
@@ -109,6 +107,9 @@ class RestTransport:
                 "with a certificate that this machine trusts (REQUESTS_CA_BUNDLE names others)?"
             ) from error
         except requests.exceptions.ConnectionError as error:
+            # What requests makes of an answer that stalls after its headers.
+            if error.args and isinstance(error.args[0], ReadTimeoutError):
+                raise self._too_slow(url) from error
             if _is_unknown_host(error):
                 raise ServerError(
                     f"cannot ask {url}, there is no such host: {_reason(error)}"
@@ -125,6 +126,12 @@ class RestTransport:
         if not isinstance(answer, dict):
             raise ServerError(f"{url} did not answer with a JSON object")
         return answer
+
+    def _too_slow(self, url: str) -> ServerError:
+        return ServerError(
+            f"{url} did not answer within {self._timeout_s:g} s; raise the timeout or send "
+            "smaller batches"
+        )
 
     def _refuse(self, url: str, response: requests.Response) -> NoReturn:
         message = _error_text(response.text)

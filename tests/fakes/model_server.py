@@ -53,8 +53,8 @@ class Behaviour:
     prefix: str = ""
     """Path that a proxy puts before that of every REST request."""
     failures: list[str] = field(default_factory=list)
-    """Taken one by one by the next requests: busy, exhausted, drop, cut, nan, garbage, joined, or
-    over REST the JSON to answer with."""
+    """Taken one by one by the next requests: busy, exhausted, drop, cut, nan, garbage, joined (gRPC
+    only), stall (REST only), or over REST the JSON to answer with."""
 
 
 class ModelServer:

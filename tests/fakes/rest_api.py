@@ -124,7 +124,7 @@ class RestHandler(BaseHTTPRequestHandler):
             return self._error(HTTP_OF_CODE[refused.code], str(refused))
         except ValueError as error:
             return self._error(400, f"JSON Parse error: {error}")
-        return self._reply(200, text, cut=failure == "cut")
+        return self._reply(200, text, ending=failure)
 
     def _predict(self, name: str, version: int | None, body: dict, failure: str | None) -> str:
         _, servable = self.model_server.find(name, version)
@@ -154,14 +154,17 @@ class RestHandler(BaseHTTPRequestHandler):
     def _error(self, code: int, message: str) -> None:
         self._reply(code, json.dumps({"error": message}))
 
-    def _reply(self, code: int, text: str, *, cut: bool = False) -> None:
+    def _reply(self, code: int, text: str, *, ending: str | None = None) -> None:
         content = text.encode()
+        broken = ending in ("cut", "stall")
         self.send_response(code)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
-        self.wfile.write(content[: len(content) // 2] if cut else content)
-        self.close_connection = self.close_connection or cut
+        self.wfile.write(content[: len(content) // 2] if broken else content)
+        if ending == "stall":
+            self.rfile.read(1)  # Until the client leaves.
+        self.close_connection = self.close_connection or broken
 
 
 def _columns(body: dict, signature) -> dict:

@@ -193,6 +193,16 @@ def test_a_slow_answer_ends_in_a_message(server, info):
                 client.classes(np.ones((1, 32, 32, 4), np.uint16))
 
 
+def test_an_answer_that_stalls_is_asked_for_once(server, info):
+    impatient = replace(QUICK, timeout_s=1)
+    with ServerBackend(server.rest_url, info, settings=impatient) as client:
+        client._checked = True
+        server.behaviour.failures += ["stall"] * 4
+        with pytest.raises(ServerError, match=r"did not answer within 1 s"):
+            client.classes(np.ones((1, 32, 32, 4), np.uint16))
+    assert len(server.behaviour.failures) == 3
+
+
 @pytest.mark.parametrize(
     ("scheme", "failure", "message"),
     [
