@@ -93,7 +93,10 @@ class RestTransport:
 
     def _ask(self, method: str, url: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
         try:
-            response = self._session.request(method, url, json=body, timeout=self._timeout_s)
+            # After a redirect, requests would repeat a POST as a GET.
+            response = self._session.request(
+                method, url, json=body, timeout=self._timeout_s, allow_redirects=False
+            )
         except requests.exceptions.ChunkedEncodingError as error:
             raise ServerError(f"the answer of {url} was cut short: {error}") from error
         except requests.exceptions.Timeout as error:
@@ -122,7 +125,11 @@ class RestTransport:
         try:
             answer = json.loads(response.content, parse_constant=_refuse_constant)
         except (ValueError, RecursionError) as error:
-            raise ServerError(f"{url} did not answer with valid JSON: {error}") from error
+            kind = response.headers.get("Content-Type", "no content type")
+            beginning = " ".join(response.text[:200].split())[:80]
+            raise ServerError(
+                f"{url} did not answer with valid JSON: {error}; got {kind}: {beginning}"
+            ) from error
         if not isinstance(answer, dict):
             raise ServerError(f"{url} did not answer with a JSON object")
         return answer
@@ -138,6 +145,11 @@ class RestTransport:
         code = response.status_code
         if code in BUSY:
             raise UnavailableError(f"{url} is busy (HTTP {code}): {message}")
+        if response.is_redirect:
+            raise ServerError(
+                f"{url} redirects to {response.headers['location'][:200]}; give the URL of the "
+                "model server itself"
+            )
         if code == requests.codes.not_found:
             message += f"; see {self._base} for the versions that are served"
         elif code in (requests.codes.unauthorized, requests.codes.forbidden):

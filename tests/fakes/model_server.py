@@ -52,6 +52,10 @@ class Behaviour:
     """Bearer token to ask for, as a proxy does."""
     prefix: str = ""
     """Path that a proxy puts before that of every REST request."""
+    redirect: str = ""
+    """Where a proxy sends every REST request instead."""
+    page: str = ""
+    """HTML with which a proxy answers every REST request."""
     failures: list[str] = field(default_factory=list)
     """Taken one by one by the next requests: busy, exhausted, drop, cut, nan, garbage, joined (gRPC
     only), stall (REST only), or over REST the JSON to answer with."""

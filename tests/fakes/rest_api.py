@@ -5,9 +5,11 @@ import json
 import re
 import select
 import socket
+from collections.abc import Mapping
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import BaseRequestHandler
+from types import MappingProxyType
 from typing import Any
 
 import grpc
@@ -77,6 +79,12 @@ class RestHandler(BaseHTTPRequestHandler):
         if not super().parse_request():
             return False
         behaviour = self.model_server.behaviour
+        if behaviour.redirect or behaviour.page:
+            self.close_connection = True
+            location = {"Location": behaviour.redirect + self.path} if behaviour.redirect else {}
+            headers = location | {"Content-Type": "text/html"}
+            self._reply(301 if location else 200, behaviour.page, headers=headers)
+            return False
         if not self.path.startswith(behaviour.prefix):
             self._error(404, "Not Found")
             return False
@@ -154,12 +162,20 @@ class RestHandler(BaseHTTPRequestHandler):
     def _error(self, code: int, message: str) -> None:
         self._reply(code, json.dumps({"error": message}))
 
-    def _reply(self, code: int, text: str, *, ending: str | None = None) -> None:
+    def _reply(
+        self,
+        code: int,
+        text: str,
+        *,
+        ending: str | None = None,
+        headers: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         content = text.encode()
         broken = ending in ("cut", "stall")
         self.send_response(code)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(content)))
+        headers = {"Content-Type": "application/json", "Content-Length": len(content), **headers}
+        for name, value in headers.items():
+            self.send_header(name, str(value))
         self.end_headers()
         self.wfile.write(content[: len(content) // 2] if broken else content)
         if ending == "stall":

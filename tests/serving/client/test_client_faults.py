@@ -207,7 +207,7 @@ def test_an_answer_that_stalls_is_asked_for_once(server, info):
     ("scheme", "failure", "message"),
     [
         ("http", "cut", "was cut short"),
-        ("http", "nan", "not answer with valid JSON: it holds NaN"),
+        ("http", "nan", "not answer with valid JSON: it holds NaN; got application/json: "),
         ("http", "garbage", "without the expected outputs"),
         ("grpc", "cut", r"expected float32 \(1, 32, 32, 8\)"),
         ("grpc", "nan", "probabilities that are not numbers"),
@@ -240,6 +240,24 @@ def test_a_strange_description_is_named(server, info, described, message):
         pytest.raises(ServerError, match=f"is not the model of model.json: {message}"),
     ):
         client.check()
+
+
+@pytest.mark.parametrize(
+    ("proxy", "message"),
+    [
+        ({"redirect": "https://sso.example.com"}, r"landcover/versions/1:predict redirects to "
+         r"https://sso.example.com/v1/models/.*; give the URL of the model server itself"),
+        ({"page": "<html>\n<body>Please log in</body>"}, "valid JSON: .*; got text/html: "
+         "<html> <body>Please log in</body>"),
+    ],
+)  # fmt: skip
+def test_what_a_proxy_answers_instead_is_shown(server, info, images, proxy, message):
+    with ServerBackend(server.rest_url, info, settings=QUICK) as client:
+        client.check()
+        for name, value in proxy.items():
+            setattr(server.behaviour, name, value)
+        with pytest.raises(ServerError, match=message):
+            client.classes(images[:1])
 
 
 def test_an_answer_nested_without_end_is_named(server, info):
