@@ -156,6 +156,11 @@ class RestTransport:
             message += f"; is the right token in {TOKEN_VARIABLE}?"
         elif code == requests.codes.request_entity_too_large:
             message += "; send smaller batches or windows"
+        elif code == requests.codes.gateway_timeout or "deadline" in message.lower():
+            message += (
+                "; the server or a proxy allows a request less time than the client: raise "
+                "--rest_api_timeout_in_ms of the server, or send smaller batches"
+            )
         raise ServerError(f"{url} answered HTTP {code}: {message}")
 
 

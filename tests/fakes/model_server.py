@@ -58,7 +58,7 @@ class Behaviour:
     """HTML with which a proxy answers every REST request."""
     failures: list[str] = field(default_factory=list)
     """Taken one by one by the next requests: busy, exhausted, drop, cut, nan, garbage, joined (gRPC
-    only), stall (REST only), or over REST the JSON to answer with."""
+    only), stall and late (REST only), or over REST the JSON to answer with."""
 
 
 class ModelServer:

@@ -123,6 +123,9 @@ class RestHandler(BaseHTTPRequestHandler):
             return None
         if failure in ("busy", "exhausted"):
             return self._error(503 if failure == "busy" else 429, "Task size was too large")
+        if failure == "late":
+            late = HTTP_OF_CODE[grpc.StatusCode.DEADLINE_EXCEEDED]
+            return self._error(late, "Timed out waiting for notification")
         if not (match := self.PREDICT.fullmatch(self.path)):
             return self._error(400, f"Malformed request: POST {self.path}")
         try:

@@ -83,6 +83,7 @@ def started(program: str, folder: Path) -> Iterator[dict[str, str]]:
         f"--monitoring_config_file={CONFIGURATION / 'monitoring.config'}",
         "--enable_batching=true",
         f"--batching_parameters_file={CONFIGURATION / 'batching.config'}",
+        "--rest_api_timeout_in_ms=600000",
     ]  # fmt: skip
     with (folder / "server.log").open("w") as log:
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)

@@ -9,6 +9,7 @@ from tensorflow_serving.config import model_server_config_pb2
 
 import serving
 from landcover_tf.warmup import BATCH_SIZES
+from serving.client import ClientSettings
 
 FOLDER = Path(serving.__file__).parent / "server"
 
@@ -92,9 +93,20 @@ def test_compose_names_files_that_exist():
         assert (FOLDER / name).is_file()
 
 
-def test_a_server_starts_with_the_labels_of_the_readme():
+def started_with(name: str) -> str:
+    """Returns the flags of the server in a file's command."""
+    command = (FOLDER / name).read_text().partition("--model_config_file=")[2]
+    return command.partition("ports:" if "yml" in name else "\n\n")[0]
+
+
+@pytest.mark.parametrize("name", ["docker-compose.yml", "README.md"])
+def test_a_server_starts_with_the_labels_of_the_readme(name):
     """It reads labels before versions are loaded, and by default ends then."""
-    for name in ("docker-compose.yml", "README.md"):
-        command = (FOLDER / name).read_text().partition("--model_config_file=")[2]
-        flags = command.partition("--rest_api_timeout" if "yml" in name else "\n\n")[0]
-        assert "--allow_version_labels_for_unavailable_models=true" in flags
+    assert "--allow_version_labels_for_unavailable_models=true" in started_with(name)
+
+
+@pytest.mark.parametrize("name", ["docker-compose.yml", "README.md"])
+def test_a_server_waits_for_longer_than_its_clients_do(name):
+    """By default it ends a request over REST after 30 s (server.h, http_timeout_in_ms)."""
+    (limit_ms,) = re.findall(r"--rest_api_timeout_in_ms=(\d+)", started_with(name))
+    assert int(limit_ms) >= 10_000 * ClientSettings().timeout_s

@@ -208,6 +208,7 @@ def test_an_answer_that_stalls_is_asked_for_once(server, info):
     [
         ("http", "cut", "was cut short"),
         ("http", "nan", "not answer with valid JSON: it holds NaN; got application/json: "),
+        ("http", "late", r"HTTP 504: Timed out.*raise --rest_api_timeout_in_ms of the server"),
         ("http", "garbage", "without the expected outputs"),
         ("grpc", "cut", r"expected float32 \(1, 32, 32, 8\)"),
         ("grpc", "nan", "probabilities that are not numbers"),
