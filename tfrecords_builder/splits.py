@@ -72,7 +72,9 @@ def split_patches(
         if config.split != "blocks" or not is_affordable(len(candidates), config):
             raise
         found = largest_block(
-            lambda other: _split(candidates, rasters, legend, other, dropped or {}), config
+            lambda other: _split(candidates, rasters, legend, other, dropped or {}),
+            config,
+            locate([_place(candidate, rasters[candidate.source]) for candidate in candidates]),
         )
         raise TooFewError(f"{error}; {found}") from error
 

@@ -25,8 +25,8 @@ LEGEND = load_legend("landcover9")
 SIZE = 16
 
 
-def raster(name, *, x=0, y=0, side=160, crs="EPSG:32633", **values):
-    """A raster of 10 m pixels that exists in name only."""
+def raster(name, *, x=0, y=0, side=160, crs="EPSG:32633", pixel=10.0, **values):
+    """A raster, of 10 m pixels by default, that exists in name only."""
     product = ProductInfo(id=name, path=name, tile=values.pop("tile", None))
     return SourceRaster(
         source=Source(id=name, image=Path(name), label=Path(name), product=product, **values),
@@ -38,8 +38,8 @@ def raster(name, *, x=0, y=0, side=160, crs="EPSG:32633", **values):
         height=side,
         width=side,
         crs=crs,
-        transform=(10.0, 0.0, float(x), 0.0, -10.0, float(y)),
-        resolution_m=10.0 if crs else None,
+        transform=(pixel, 0.0, float(x), 0.0, -pixel, float(y)),
+        resolution_m=pixel if crs else None,
         metres_per_unit=1.0 if crs else None,
     )
 
@@ -288,6 +288,32 @@ def test_too_large_blocks_name_the_largest_that_fills_every_split():
     # Three patches and two gaps do not fit into 2 x 2 patches.
     with pytest.raises(DatasetError, match="no smaller --block-size-px leaves patches"):
         split([raster("a", side=2 * SIZE)], block_size_px=100)
+    # Down to strides of one pixel.
+    values = {"patch_size": 2, "patch_overlap": 1}
+    with pytest.raises(DatasetError, match="no smaller --block-size-px leaves patches"):
+        split([raster("a", side=4)], block_size_px=100, gap_px=9, **values)
+
+
+@pytest.mark.parametrize("pixel", [0.1, 0.004])
+def test_blocks_far_larger_than_an_aerial_image_name_one_that_fills_every_split(pixel):
+    # 64 px of 0.1 m are 6.4 m, the image is 38 m wide: a hundredth of the default block.
+    described = raster("a", x=500_000, y=4_000_000, side=384, pixel=pixel)
+    values = {"patch_size": 64, "patch_overlap": 0}
+    candidates = [
+        Candidate(
+            source=0,
+            window=window,
+            valid_fraction=1.0,
+            labelled_fraction=1.0,
+            class_pixels={10: 100},
+        )
+        for window in PatchGrid(**values).windows(384, 384)
+    ]
+    with pytest.raises(DatasetError, match="the patches lie in 1; ") as caught:
+        split([described], candidates, block_size_m=5000.0, **values)
+    size = re.search(r"--block-size-m ([0-9.]+) leaves patches", str(caught.value))[1]
+    placed = split([described], candidates, block_size_m=float(size), **values)
+    assert {p.split for p in placed} >= {"train", "val", "test"}
 
 
 def test_the_largest_block_is_not_looked_for_among_millions_of_close_pairs():
