@@ -68,12 +68,12 @@ def grid_like(path: Path) -> RasterGrid:
     """Returns the grid of a raster.
 
     Raises:
-        ConfigError: It has no projected CRS.
+        ConfigError: It has no CRS.
         RasterError: It cannot be read.
     """
     with opened(path, "--like") as raster:
-        if raster.crs is None or not raster.crs.is_projected:
-            raise ConfigError(f"--like {path} has no projected CRS; take --crs instead")
+        if raster.crs is None:
+            raise ConfigError(f"--like {path} has no CRS; take --crs and --pixel-size instead")
         return RasterGrid.of(raster)
 
 

@@ -15,8 +15,10 @@ from rasterio.warp import transform, transform_bounds
 from landcover_tf.errors import ConfigError, LabelError
 from landcover_tf.raster_windows import RASTERIO_ERRORS
 
-POLYGON_TYPES = (3, 6)
-"""Polygon and MultiPolygon in shapely's numbering."""
+POLYGON, COLLECTION = 3, 7
+"""In shapely's numbering, where kinds of several parts come after the polygon."""
+POLYGON_TYPES = (POLYGON, 6)
+"""Polygon and MultiPolygon."""
 _STEPS = 100
 """A straight edge in one CRS is bent in another; none is longer than this share of an area read."""
 
@@ -168,6 +170,9 @@ class PolygonLayer:
             )
         filled = ~(self._shapely.is_missing(geometries) | self._shapely.is_empty(geometries))
         kinds = self._shapely.get_type_id(geometries)
+        for number in np.flatnonzero(kinds == COLLECTION):
+            geometries[number] = self._polygons_of(geometries[number])
+        kinds = self._shapely.get_type_id(geometries)
         wrong = filled & ~np.isin(kinds, POLYGON_TYPES)
         if wrong.any():
             first = geometries[np.flatnonzero(wrong)[0]]
@@ -176,6 +181,14 @@ class PolygonLayer:
                 "expected"
             )
         return Polygons(ids=ids, geometries=geometries, values=values).chosen(filled)
+
+    def _polygons_of(self, collection: Any) -> Any:
+        """Returns the polygons of a collection as one geometry, or the collection without any."""
+        parts = self._shapely.get_parts(collection)
+        while (nested := self._shapely.get_type_id(parts) > POLYGON).any():
+            parts = np.append(parts[~nested], self._shapely.get_parts(parts[nested]))
+        polygons = parts[self._shapely.get_type_id(parts) == POLYGON]
+        return self._shapely.multipolygons(polygons) if len(polygons) else collection
 
     def _moved(self, geometries: np.ndarray, crs: CRS, *, longest: float) -> np.ndarray:
         def move(points: np.ndarray) -> np.ndarray:

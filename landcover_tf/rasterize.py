@@ -1,9 +1,11 @@
 """Makes label rasters of polygons: `python -m landcover_tf.rasterize`."""
 
 import csv
+import re
 import shlex
 import sys
-from collections.abc import Iterable, Mapping
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -146,7 +148,7 @@ def codes_of(counts: Mapping[Any, int], legend: Legend, config: RasterizeConfig)
         LabelError: A value is no class, or none is.
     """
     table = (
-        _class_table(config.class_table, legend)
+        _class_table(config.class_table, legend, source_codes(config.legend))
         if config.class_table
         else _own_words(legend, config.legend)
     )
@@ -181,15 +183,18 @@ def _own_words(legend: Legend, source: str) -> dict[Any, int]:
     return {_word(c.name): c.code for c in legend.classes} | {c: c for c in source_codes(source)}
 
 
-def _class_table(path: Path, legend: Legend) -> dict[Any, int]:
-    allowed = {*legend.codes, legend.nodata}
+def _class_table(path: Path, legend: Legend, allowed: Sequence[int]) -> dict[Any, int]:
     try:
         columns, rows, _ = read_csv(path)
         if not {"value", "code"} <= {*columns}:
             raise LabelError(
                 f"{path} needs the columns value and code; it has {', '.join(columns) or 'none'}"
             )
-        table = {_word(row["value"]): int(row["code"] or "") for row in rows}
+        table = {_word(row["value"]): int(_word(row["code"])) for row in rows}
+    except UnicodeDecodeError as error:
+        raise LabelError(
+            f"{path} is not a table in UTF-8 ({error}); save it as CSV UTF-8, as spreadsheets offer"
+        ) from error
     except (OSError, ValueError, csv.Error) as error:
         raise LabelError(
             f"{path} is no table of values and whole numbers as codes: {error}"
@@ -201,9 +206,14 @@ def _class_table(path: Path, legend: Legend) -> dict[Any, int]:
 
 
 def _word(value: Any) -> Any:
-    """Returns what values are compared by: texts without case, numbers in texts as numbers."""
-    text = " ".join(str(value).split()).casefold()
-    return int(text) if text.lstrip("-").isdigit() else text
+    """Returns what values are compared by: texts without case, whole numbers in texts as numbers.
+
+    Letters with marks are one character or two, by the system that wrote them; they count alike.
+    """
+    text = unicodedata.normalize("NFC", " ".join(str(value).split()).casefold())
+    # A column with gaps is written as 10.0 by some programs.
+    whole = re.fullmatch(r"(-?[0-9]{1,18})(\.0*)?", text)
+    return int(whole[1]) if whole else text
 
 
 if __name__ == "__main__":

@@ -155,6 +155,83 @@ def test_a_class_table_and_codes_of_other_legends(tmp_path, capsys):
         assert raster.dtypes == ("uint16",) and raster.read(1).max() == 311
 
 
+@pytest.mark.parametrize(
+    ("value", "word"),
+    [("10.0", "10"), ("A\u0308cker", "\u00e4cker"), ("\u00c4cker", "A\u0308cker"), (10.0, "10.0")],
+    ids=["float in a text", "two characters", "one character", "float"],
+)
+def test_values_and_words_of_the_table_meet_however_they_are_written(tmp_path, value, word):
+    path = write(tmp_path / "a.gpkg", [(SQUARE, value)])
+    table = tmp_path / "table.csv"
+    table.write_text(f"value,code\n{word},60.0\n", encoding="utf-8")
+    code, output = run(path, "--class-table", table)
+    assert code == 0
+    with rasterio.open(output) as raster:
+        assert set(np.unique(raster.read(1))) == {60}
+
+
+@pytest.mark.parametrize("value", ["\u00b2", "--5", "1.5", "9" * 5000])
+def test_what_only_looks_like_a_number_is_a_word(tmp_path, capsys, value):
+    assert run(write(tmp_path / "a.gpkg", [(SQUARE, value)]))[0] == 2
+    assert f"no class of legend landcover9: {value!r} (1)" in capsys.readouterr().err
+
+
+def test_a_class_table_takes_codes_of_level_three_and_tells_how_to_save_it(tmp_path, capsys):
+    path = write(tmp_path / "a.gpkg", [(SQUARE, "Wald")])
+    table = tmp_path / "table.csv"
+    table.write_text("value,code\nWald,311\n")
+    code, output = run(path, "--class-table", table, "--legend", "corine")
+    assert code == 0
+    with rasterio.open(output) as raster:
+        assert raster.read(1).max() == 311
+    assert run(path, "--class-table", table, "--overwrite")[0] == 2
+    assert "codes that legend landcover9 does not know: [311]" in capsys.readouterr().err
+    table.write_bytes("value;code\n\u00c4cker;10\n".encode("cp1252"))
+    assert run(path, "--class-table", table, "--overwrite")[0] == 2
+    assert "table.csv is not a table in UTF-8 (" in (told := capsys.readouterr().err)
+    assert "save it as CSV UTF-8" in told
+
+
+def test_polygons_come_to_the_grid_of_a_raster_in_degrees(tmp_path, capsys):
+    like = tmp_path / "like.tif"
+    box = shapely.box(20.001, 37.992, 20.006, 37.998)
+    path = write(tmp_path / "a.geojson", [(box, 60)], crs="EPSG:4326", driver="GeoJSON")
+    with rasterio.open(
+        like, "w", driver="GTiff", width=100, height=100, count=1, dtype="uint8", crs="EPSG:4326",
+        transform=from_origin(20, 38, 1e-4, 1e-4),
+    ):  # fmt: skip
+        pass
+    code, output = run(path, "--like", like)
+    assert code == 0
+    expected = np.zeros((100, 100), np.uint8)
+    expected[20:80, 10:60] = 60
+    with rasterio.open(output) as raster:
+        assert raster.crs.to_epsg() == 4326
+        np.testing.assert_array_equal(raster.read(1), expected)
+    with rasterio.open(
+        like, "w", driver="GTiff", width=9, height=9, count=1, dtype="uint8",
+        transform=from_origin(20, 38, 1e-4, 1e-4),
+    ):  # fmt: skip
+        pass
+    assert run(path, "--like", like, "--overwrite")[0] == 2
+    assert "like.tif has no CRS; take --crs and --pixel-size" in capsys.readouterr().err
+
+
+def test_of_a_collection_the_polygons_are_burnt(tmp_path, capsys):
+    line = shapely.LineString([(600_000, 4_198_000), (601_000, 4_198_000)])
+    inner = shapely.GeometryCollection([shapely.MultiPolygon([RING]), line])
+    parts = [(shapely.GeometryCollection([SQUARE, inner, ISLAND.centroid]), "forests")]
+    path = write(tmp_path / "a.gpkg", parts, kind="Unknown")
+    code, output = run(path)
+    assert code == 0
+    with rasterio.open(output) as raster:
+        hectares = np.count_nonzero(raster.read(1) == 20) * 25e-4
+    assert hectares == 50 + 24  # Of SQUARE, and of RING, which has a hole of 1 ha.
+    lines = [(shapely.GeometryCollection([line]), "forests")]
+    assert run(write(tmp_path / "b.gpkg", lines, kind="Unknown"))[0] == 2
+    assert "holds a GeometryCollection; polygons are expected" in capsys.readouterr().err
+
+
 def test_the_next_command_keeps_the_classes_of_an_own_legend(tmp_path, capsys):
     own = tmp_path / "own legend.toml"
     classes = (
