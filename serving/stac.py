@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import rasterio
-from rasterio.warp import transform_bounds, transform_geom
 
 from landcover_tf.files import write_json
 from landcover_tf.legend import IGNORED, Legend
 from landcover_tf.model_item import CLASSIFICATION, STAC_VERSION, classification_classes
 from landcover_tf.pixel_sizes import on_earth
 from serving.band_content import LEVELS
+from serving.footprint import footprint
 
 PROJECTION = "https://stac-extensions.github.io/projection/v2.0.0/schema.json"
 RASTER = "https://stac-extensions.github.io/raster/v2.0.0/schema.json"
@@ -94,11 +94,7 @@ def item(
         "assets": assets,
     }
     if on_earth(crs):
-        west, south, east, north = bounds.left, bounds.bottom, bounds.right, bounds.top
-        ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
-        outline = {"type": "Polygon", "coordinates": [ring]}
-        result["geometry"] = transform_geom(crs, "EPSG:4326", outline, precision=7)
-        result["bbox"] = list(transform_bounds(crs, "EPSG:4326", *bounds))
+        result["geometry"], result["bbox"] = footprint(crs, tuple(bounds))
     return result
 
 
