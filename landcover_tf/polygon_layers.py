@@ -12,6 +12,7 @@ from rasterio.crs import CRS
 from rasterio.errors import CRSError
 from rasterio.warp import transform, transform_bounds
 
+from landcover_tf.bounds import Bounds
 from landcover_tf.errors import ConfigError, LabelError
 from landcover_tf.raster_windows import RASTERIO_ERRORS
 
@@ -21,8 +22,6 @@ POLYGON_TYPES = (POLYGON, 6)
 """Polygon and MultiPolygon."""
 _STEPS = 100
 """A straight edge in one CRS is bent in another; none is longer than this share of an area read."""
-
-Bounds = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -7,8 +7,9 @@ from typing import TypedDict
 import numpy as np
 import rasterio
 from rasterio.crs import CRS
-from rasterio.transform import Affine, array_bounds
+from rasterio.transform import Affine
 
+from landcover_tf.bounds import Bounds, bounds_of
 from landcover_tf.grid import Window
 from landcover_tf.pixel_sizes import pixel_area_m2, square_side_m
 
@@ -53,10 +54,9 @@ class RasterGrid:
         return Window(row_off=0, col_off=0, height=self.height, width=self.width)
 
     @property
-    def bounds(self) -> tuple[float, float, float, float]:
+    def bounds(self) -> Bounds:
         """Least x and y, and greatest x and y."""
-        west, south, east, north = array_bounds(self.height, self.width, self.transform)
-        return west, south, east, north
+        return bounds_of(self.transform, self.shape)
 
     @property
     def profile(self) -> GridProfile:

@@ -6,15 +6,15 @@ from typing import Any
 from rasterio.crs import CRS
 from rasterio.warp import transform, transform_bounds
 
+from landcover_tf.bounds import Bounds
+
 Ring = list[tuple[float, float]]
 """Longitudes and latitudes of corners; the first one is not repeated."""
 
 _DEGREES = CRS.from_epsg(4326)
 
 
-def footprint(
-    crs: CRS, bounds: tuple[float, float, float, float]
-) -> tuple[dict[str, Any], list[float]]:
+def footprint(crs: CRS, bounds: Bounds) -> tuple[dict[str, Any], list[float]]:
     """Returns outline and bounding box of a raster.
 
     The outline is cut at the antimeridian and runs counterclockwise (RFC 7946, sections 3.1.9 and
@@ -54,7 +54,7 @@ def footprint(
     return geometry, [west, south, east, north]
 
 
-def _corners(crs: CRS, bounds: tuple[float, float, float, float], centre: float) -> Ring:
+def _corners(crs: CRS, bounds: Bounds, centre: float) -> Ring:
     """Returns the corners of a rectangle, less than half the Earth from a longitude."""
     left, bottom, right, top = bounds
     xs, ys = [left, right, right, left], [bottom, bottom, top, top]

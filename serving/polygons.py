@@ -27,7 +27,8 @@ def write_polygons(path: Path, map_path: Path, legend: Legend) -> int:
     """
     names = {c.code: c.name for c in legend.classes}
     with rasterio.open(map_path) as dataset:
-        pixel_m2 = RasterGrid.of(dataset).pixel_area_m2
+        grid = RasterGrid.of(dataset)
+        pixel_m2 = grid.pixel_area_m2
         hectare = None  # In square units of the CRS.
         if pixel_m2 is not None:
             hectare = 10_000 * abs(dataset.transform.determinant) / pixel_m2
@@ -36,7 +37,7 @@ def write_polygons(path: Path, map_path: Path, legend: Legend) -> int:
             geometry="POLYGON",
             columns={"code": "INTEGER NOT NULL", "name": "TEXT NOT NULL", "area_ha": "DOUBLE"},
             crs=dataset.crs,
-            bounds=dataset.bounds,
+            bounds=grid.bounds,
         )
         rows = _rows(dataset, names, legend.nodata, layer.srs_id, hectare)
         return write_layer(path, layer, rows)

@@ -11,6 +11,7 @@ from landcover_tf.files import write_json
 from landcover_tf.legend import IGNORED, Legend
 from landcover_tf.model_item import CLASSIFICATION, STAC_VERSION, classification_classes
 from landcover_tf.pixel_sizes import on_earth
+from landcover_tf.raster_grid import RasterGrid
 from serving.band_content import LEVELS
 from serving.footprint import footprint
 
@@ -61,7 +62,8 @@ def item(
 ) -> dict[str, Any]:
     """Returns the item as a plain dictionary; without a place on Earth it has no geometry."""
     with rasterio.open(map_path) as dataset:
-        crs, bounds, shape = dataset.crs, dataset.bounds, list(dataset.shape)
+        crs, shape = dataset.crs, list(dataset.shape)
+        bounds = RasterGrid.of(dataset).bounds
         transform = list(dataset.transform)[:6]
     sensed = tags.get("sensing_time")
     properties: dict[str, Any] = {
@@ -94,7 +96,7 @@ def item(
         "assets": assets,
     }
     if on_earth(crs):
-        result["geometry"], result["bbox"] = footprint(crs, tuple(bounds))
+        result["geometry"], result["bbox"] = footprint(crs, bounds)
     return result
 
 

@@ -9,10 +9,11 @@ from typing import Literal
 
 import rasterio
 from rasterio.errors import NotGeoreferencedWarning
-from rasterio.transform import Affine, array_bounds
+from rasterio.transform import Affine
 
 from landcover_tf import raster_windows
 from landcover_tf.bands import positions, same_name
+from landcover_tf.bounds import Bounds, bounds_of
 from landcover_tf.dataset_info import BandInfo
 from landcover_tf.errors import LabelError, RasterError
 from landcover_tf.grid import Window
@@ -71,10 +72,9 @@ class SourceRaster:
         return a, b, c + a * col + b * row, d, e, f + d * col + e * row
 
     @property
-    def outline(self) -> tuple[str, tuple[float, float, float, float]]:
-        """Its CRS, and its least x and y and greatest x and y."""
-        west, south, east, north = array_bounds(self.height, self.width, Affine(*self.transform))
-        return self.crs, (west, south, east, north)
+    def outline(self) -> tuple[str, Bounds]:
+        """Its CRS and its bounds."""
+        return self.crs, bounds_of(Affine(*self.transform), (self.height, self.width))
 
     def center(self, window: Window) -> tuple[float, float]:
         """Returns the coordinates of a window's centre."""

@@ -12,6 +12,7 @@ from rasterio.errors import CRSError
 from rasterio.warp import transform as transform_points
 from rasterio.warp import transform_bounds
 
+from landcover_tf.bounds import Bounds
 from landcover_tf.errors import ConfigError, DatasetError
 from landcover_tf.files import read_json
 from landcover_tf.raster_windows import RASTERIO_ERRORS, opened
@@ -19,8 +20,8 @@ from tfrecords_builder.footprints import PatchPlace
 
 SPLITS = ("train", "val", "test")
 
-Outline = tuple[str, tuple[float, float, float, float]]
-"""CRS of an image, and its least x and y and greatest x and y."""
+Outline = tuple[str, Bounds]
+"""CRS and bounds of an image."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -32,6 +32,17 @@ def test_grid_of_a_file(tmp_path):
     assert found.pixel_area_m2 == pytest.approx(100)
 
 
+@pytest.mark.parametrize("east", [10, -10])
+@pytest.mark.parametrize("north", [10, -10])
+def test_bounds_are_the_least_and_the_greatest_whichever_way_the_rows_run(east, north):
+    # 30 rows and 40 columns of 10 m from the corner at 1000, 2000.
+    west, south = (1000 if east > 0 else 600), (2000 if north > 0 else 1700)
+    found = grid(Affine(east, 0, 1000, 0, north, 2000)).bounds
+    assert found == (west, south, west + 400, south + 300)
+    turned = grid(Affine(0, north, 1000, east, 0, 2000)).bounds
+    assert (turned[2] - turned[0], turned[3] - turned[1]) == (300, 400)
+
+
 @given(st.integers(-5, 50), st.integers(-5, 50), st.floats(-3, 3))
 def test_part_lies_where_rasterio_puts_a_window(row, col, turn):
     whole = grid(TEN_M @ Affine.rotation(turn))

@@ -123,6 +123,27 @@ def test_degrees_come_to_the_grid_of_another_raster(tmp_path):
     assert np.count_nonzero(labels) == 1000 * 3000
 
 
+@pytest.mark.parametrize("ending", [("gpkg", "GPKG"), ("geojson", "GeoJSON")], ids=lambda e: e[0])
+def test_rows_of_the_other_raster_may_run_north(tmp_path, monkeypatch, ending):
+    monkeypatch.setattr(label_burning, "BLOCK_PX", 48)
+    suffix, driver = ending
+    path = write(tmp_path / f"a.{suffix}", [(SQUARE, 20), (ISLAND, 60)], driver=driver)
+    found = []
+    for name, north, top in (("down", -10, 4_200_000), ("up", 10, 4_199_000)):
+        like = tmp_path / f"{name}.tif"
+        with rasterio.open(
+            like, "w", driver="GTiff", width=100, height=100, count=1, dtype="uint8", crs=UTM,
+            transform=rasterio.Affine(10, 0, 600_000, 0, north, top),
+        ):  # fmt: skip
+            pass
+        code, output = run(path, "--like", like, "--overwrite")
+        assert code == 0
+        with rasterio.open(output) as raster:
+            found.append(raster.read(1))
+    assert np.count_nonzero(found[0]) == 50 * 100
+    np.testing.assert_array_equal(found[1], found[0][::-1])
+
+
 def test_a_straight_edge_in_degrees_is_bent_in_the_utm_zone_of_its_middle(tmp_path):
     box = shapely.box(19.0, 60.0, 21.0, 60.5)
     path = write(tmp_path / "a.fgb", [(box, 20)], crs="EPSG:4326", driver="FlatGeobuf")

@@ -103,11 +103,12 @@ def test_a_prescribed_split_without_labels_is_refused(broken, tmp_path, capsys):
     assert "dropped were 64 too few labelled pixels, " in message
 
 
-def zone_file(path, columns):
-    """Writes zones as high as all images from x to x of each split."""
+def zone_file(path, columns, rows=(4_990_000, 5_010_000)):
+    """Writes zones from x to x of each split, by default higher than all images."""
+    south, north = rows
 
     def feature(split, west, east):
-        ring = [[west, 4_990_000], [east, 4_990_000], [east, 5_010_000], [west, 5_010_000]]
+        ring = [[west, south], [east, south], [east, north], [west, north]]
         geometry = {"type": "Polygon", "coordinates": [[*ring, ring[0]]]}
         return {"properties": {"split": split}, "geometry": geometry}
 
@@ -134,6 +135,19 @@ def test_zones_outside_all_images_prescribe_nothing(broken, tmp_path, capsys):
     told = f"note: all zones of {zones} for test lie outside the images; the dataset gets no split"
     assert told in capsys.readouterr().err
     assert {*DatasetInfo.load(tmp_path / "o").splits} == {"train", "val"}
+
+
+def test_zones_meet_images_whose_rows_run_north(tmp_path, capsys):
+    data = write_pairs(tmp_path / "data")
+    for path in data.rglob("*.tif"):
+        with rasterio.open(path, "r+") as raster:
+            a, b, c, d, e, f, *_ = raster.transform
+            raster.transform = rasterio.Affine(a, b, c, d, -e, f + e * raster.height)
+    columns = {"train": (600_000, 602_000), "val": (602_000, 604_000), "test": (604_000, 606_000)}
+    zones = zone_file(tmp_path / "zones.geojson", columns, rows=(4_998_400, 4_999_600))
+    assert main(arguments(data, tmp_path / "o", "--split", "zones", "--zones", zones)) == 0
+    assert "outside" not in capsys.readouterr().err
+    assert {*DatasetInfo.load(tmp_path / "o").splits} == {*columns}
 
 
 def test_stored_values_taken_for_reflectance_are_refused(broken, tmp_path, capsys):
