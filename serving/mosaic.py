@@ -1,6 +1,7 @@
 """Maps of overlapping rasters merged into one: the more confident pixel wins."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -160,7 +161,8 @@ def _headers(parts: Sequence[Path]) -> tuple[list[RasterGrid], list[dict[str, st
     for part in parts:
         with opened(part) as dataset:
             grids.append(RasterGrid.of(dataset))
-            tags.append(dataset.tags())
+            # GDAL's own tag is of the file, not of the map.
+            tags.append({k: v for k, v in dataset.tags().items() if k != "AREA_OR_POINT"})
     return grids, tags
 
 
@@ -196,9 +198,16 @@ def _read(path: Path, window: RasterioWindow) -> np.ndarray:
 
 
 def _shared_tags(found: Sequence[dict[str, str]], parts: Sequence[Path]) -> dict[str, str]:
-    """Returns the provenance that all maps have in common, and their names."""
+    """Returns the provenance that all maps have in common, their names and when they were sensed.
+
+    The first and last time are told where times differ and each map has one.
+    """
     first, *others = found
     shared = {k: v for k, v in first.items() if all(tags.get(k) == v for tags in others)}
+    times = [tags["sensing_time"] for tags in found if "sensing_time" in tags]
+    if len(times) == len(found) and "sensing_time" not in shared:
+        times.sort(key=datetime.fromisoformat)
+        shared |= {"first_sensing_time": times[0], "last_sensing_time": times[-1]}
     return shared | {"source": ", ".join(part.parent.name for part in parts)}
 
 
@@ -221,7 +230,6 @@ def _write(
     )
     files = [path, confidence, *outputs.write_areas_and_style(path, counts, legend, grid)]
     # The item is named after the mosaic; the products' names would make a very long one.
-    tags = tags | {"product": path.stem}
     outputs.write_companions(files, None, legend=legend, wanted=wanted, tags=tags, title=path.stem)
     return counts
 

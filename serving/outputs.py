@@ -195,7 +195,7 @@ def write_companions(
         legend: Classes of the map.
         wanted: What to write.
         tags: Provenance, for the item.
-        title: Of the picture.
+        title: Of the picture, and the item's name.
     """
     path, written = files[0], list[Path]()
     if wanted.picture:
@@ -220,7 +220,8 @@ def write_companions(
     if wanted.stac:
         from serving.stac import write_item
 
-        write_item(path.with_suffix(".json"), [*files, *written], path, legend, tags=tags)
+        everything = [*files, *written]
+        write_item(path.with_suffix(".json"), everything, path, legend, name=title, tags=tags)
 
 
 def _write_categories(path: Path, legend: Legend) -> None:

@@ -43,6 +43,7 @@ def write_item(
     map_path: Path,
     legend: Legend,
     *,
+    name: str,
     tags: Mapping[str, Any],
 ) -> None:
     """Writes a STAC item beside the map; its links are relative, so the folder can move.
@@ -52,33 +53,28 @@ def write_item(
         files: Assets, the map among them.
         map_path: The map, whose grid the item takes.
         legend: Classes of the map.
-        tags: Provenance; `sensing_time` becomes the item's time.
+        name: Of what is mapped, for the item's id.
+        tags: Provenance; `sensing_time` becomes the item's time, and `first_sensing_time` and
+            `last_sensing_time` its range.
     """
-    write_json(path, item(files, map_path, legend, tags=tags))
+    write_json(path, item(files, map_path, legend, name=name, tags=tags))
 
 
 def item(
-    files: Sequence[Path], map_path: Path, legend: Legend, *, tags: Mapping[str, Any]
+    files: Sequence[Path], map_path: Path, legend: Legend, *, name: str, tags: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Returns the item as a plain dictionary; without a place on Earth it has no geometry."""
     with rasterio.open(map_path) as dataset:
         crs, shape = dataset.crs, list(dataset.shape)
         bounds = RasterGrid.of(dataset).bounds
         transform = list(dataset.transform)[:6]
-    sensed = tags.get("sensing_time")
     properties: dict[str, Any] = {
-        # STAC demands a time; an undated raster says null and a range that excludes nothing.
-        "datetime": _utc(sensed) if sensed else None,
+        **_times(tags),
         "proj:shape": shape,
         "proj:transform": transform,
         "proj:code": None if crs is None or not crs.to_epsg() else f"EPSG:{crs.to_epsg()}",
-        **{f"landcover:{key}": value for key, value in tags.items() if key != "sensing_time"},
+        **{f"landcover:{key}": value for key, value in tags.items() if "sensing_time" not in key},
     }
-    if not sensed:
-        properties |= {
-            "start_datetime": "2015-06-23T00:00:00Z",  # Launch of Sentinel-2A.
-            "end_datetime": "2100-01-01T00:00:00Z",
-        }
     if crs is not None and properties["proj:code"] is None:
         properties["proj:wkt2"] = crs.to_wkt(version="WKT2_2019")
     assets = {_key(file, map_path): _asset(file, map_path, legend) for file in files}
@@ -89,7 +85,7 @@ def item(
         "type": "Feature",
         "stac_version": STAC_VERSION,
         "stac_extensions": extensions,
-        "id": f"{tags.get('product') or tags.get('source', map_path.stem)}_landcover",
+        "id": f"{name}_landcover",
         "geometry": None,
         "properties": properties,
         "links": [],
@@ -121,6 +117,19 @@ def _key(file: Path, map_path: Path) -> str:
         return "map"
     name = file.stem.removeprefix(f"{map_path.stem}_")
     return {".png": "picture", ".qml": "style", ".gpkg": "polygons"}.get(file.suffix, name)
+
+
+def _times(tags: Mapping[str, Any]) -> dict[str, str | None]:
+    """Returns the time or, as STAC demands one, null and a range; of undated rasters any."""
+    sensed = tags.get("sensing_time")
+    if sensed:
+        return {"datetime": _utc(sensed)}
+    launch = "2015-06-23T00:00:00Z"  # Of Sentinel-2A.
+    return {
+        "datetime": None,
+        "start_datetime": _utc(tags.get("first_sensing_time", launch)),
+        "end_datetime": _utc(tags.get("last_sensing_time", "2100-01-01T00:00:00Z")),
+    }
 
 
 def _utc(text: str) -> str:

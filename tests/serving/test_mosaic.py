@@ -1,5 +1,6 @@
 """The maps of several inputs merged into one."""
 
+import json
 import resource
 import sqlite3
 from pathlib import Path
@@ -9,7 +10,10 @@ import pystac
 import pytest
 import rasterio
 from fakes.killed_program import run_killed
+from fakes.stac_rules import check_extensions
 from local_export import PLAIN, SmallExport, arguments, predict_options, write_raster
+from pystac import STACObjectType
+from pystac.validation.stac_validator import JsonSchemaSTACValidator
 from rasterio import Affine
 
 from landcover_tf import files
@@ -18,7 +22,9 @@ from serving.mosaic import merge
 from serving.predict import main
 
 
-def write_part(folder: Path, codes: np.ndarray, confidence: np.ndarray, *, cols: int = 0) -> Path:
+def write_part(
+    folder: Path, codes: np.ndarray, confidence: np.ndarray, *, cols: int = 0, **tags: str
+) -> Path:
     """Writes a map, uint8 [16, 16], some columns east, with its confidence; returns the map."""
     folder.mkdir()
     for name, values in (("map.tif", codes), ("confidence.tif", confidence)):
@@ -27,6 +33,7 @@ def write_part(folder: Path, codes: np.ndarray, confidence: np.ndarray, *, cols:
             crs="EPSG:32634", transform=Affine(10, 0, 600_000 + 10 * cols, 0, -10, 4_200_000),
         ) as dataset:  # fmt: skip
             dataset.write(values, 1)
+            dataset.update_tags(**tags)
     return folder / "map.tif"
 
 
@@ -75,6 +82,55 @@ def test_more_maps_than_may_be_open_are_merged(tmp_path: Path) -> None:
     with rasterio.open(tmp_path / "all_confidence.tif") as dataset:
         # Each but the last keeps the 8 columns that no more confident one covers.
         assert dataset.read(1)[0, ::8].tolist() == [*range(100, 140), 139]
+
+
+TIMES = ("2024-06-03T09:20:45+00:00", "2024-06-03T09:20:31+00:00", "2024-06-13T09:20:40+00:00")
+
+
+@pytest.mark.parametrize(
+    ("times", "dated"),
+    [
+        (TIMES[:1] * 3, {"datetime": "2024-06-03T09:20:45Z"}),
+        (
+            TIMES,
+            {
+                "datetime": None,
+                "start_datetime": "2024-06-03T09:20:31Z",
+                "end_datetime": "2024-06-13T09:20:40Z",
+            },
+        ),
+        # A part may be of any time.
+        (
+            TIMES[:2],
+            {
+                "datetime": None,
+                "start_datetime": "2015-06-23T00:00:00Z",
+                "end_datetime": "2100-01-01T00:00:00Z",
+            },
+        ),
+    ],
+)
+def test_the_item_of_a_mosaic_has_the_times_of_its_parts(
+    tmp_path: Path, times: tuple[str, ...], dated: dict[str, str | None]
+) -> None:
+    parts = []
+    for number, name in enumerate("abc"):
+        tags = {"product": name, "tile": "T34TFN", "baseline": f"05.1{number}"}
+        if number < len(times):
+            tags["sensing_time"] = times[number]
+        parts.append(write_part(tmp_path / name, all_of(10), all_of(100), **tags))
+    wanted = predict_options(picture=False).outputs
+    merge(parts, load_legend("landcover9"), tmp_path / "june.tif", wanted, {})
+    item = json.loads((tmp_path / "june.json").read_text())
+    JsonSchemaSTACValidator().validate_core(item, STACObjectType.ITEM, "1.1.0")
+    check_extensions(item)
+    assert item["id"] == "june_landcover"
+    properties = item["properties"]
+    assert {k: v for k, v in properties.items() if "datetime" in k} == dated
+    own = {k: v for k, v in properties.items() if k.startswith("landcover:")}
+    assert own == {"landcover:tile": "T34TFN", "landcover:source": "a, b, c"}
+    with rasterio.open(tmp_path / "june.tif") as dataset:
+        assert ("first_sensing_time" in dataset.tags()) == (times == TIMES)
 
 
 def test_an_existing_mosaic_is_refused_before_any_work(

@@ -32,7 +32,8 @@ def test_the_item_is_valid_for_any_files_and_grid(
     with rasterio.open(tmp_path / "map.tif", "w", **profile) as dataset:
         dataset.write(np.full((8, 6), 20, np.uint8), 1)
     files = [tmp_path / name for name in ("map.tif", *more)]
-    found = item(files, tmp_path / "map.tif", load_legend("landcover9"), tags={"source": "scene"})
+    legend, tags = load_legend("landcover9"), {"source": "scene"}
+    found = item(files, tmp_path / "map.tif", legend, name="scene", tags=tags)
     JsonSchemaSTACValidator().validate_core(found, STACObjectType.ITEM, "1.1.0")
     check_extensions(found)
     assert (RASTER in found["stac_extensions"]) == bool(more)
