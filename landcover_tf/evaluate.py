@@ -8,6 +8,7 @@ from typing import Literal
 
 from landcover_tf import cli, config_files, flag_ranges
 from landcover_tf.config_parts import part
+from landcover_tf.dataset_info import DatasetInfo
 from landcover_tf.errors import ConfigError
 from landcover_tf.files import require_writable
 from landcover_tf.quiet import start_tensorflow
@@ -17,12 +18,14 @@ from landcover_tf.run_folder import RunFolder
 @dataclass(frozen=True, kw_only=True)
 class EvaluateConfig:
     """Scores a trained run on a split, beside gradient-boosted trees that see single pixels of
-    the same training patches, and writes RUN_DIR/evaluation/SPLIT."""
+    the same training patches, and writes RUN_DIR/evaluation/SPLIT; for another dataset than that of
+    the training SPLIT-DATASET-HASH, beside it."""
 
     run_dir: Path
     """Output folder of landcover train."""
     data_dir: Path | None = None
-    """Dataset folder; by default where the run found it."""
+    """Dataset folder; by default where the run found it. Another dataset has scores of its own; the
+    run's split did not hold its patches out."""
     split: str = "test"
     """Split to score."""
     batch_size: int = 4
@@ -66,8 +69,9 @@ def main(argv: list[str] | None = None) -> int:
 def _program(config: EvaluateConfig) -> None:
     run = RunFolder(config.run_dir)
     run.require_finished()
-    require_writable(run.evaluation(config.split))
     folder = config.data_dir or Path(run.read_config()["data_dir"])
+    output = run.evaluation(config.split, DatasetInfo.load(folder))
+    require_writable(output)
 
     os.environ["KERAS_BACKEND"] = "tensorflow"
     # Trees synchronise their threads thousands of times a second; threads that spin while they
@@ -82,8 +86,8 @@ def _program(config: EvaluateConfig) -> None:
     splits = {config.split, "train", "val"}  # For the baseline and the calibration.
     with explained(folder, splits=splits, memory_advice="lower --batch-size"):
         text = evaluate_run(run, folder, settings)
-    config_files.write_config(config, run.evaluation(config.split) / "config.json")
-    print(f"{text}\n\nwrote {run.evaluation(config.split)}")
+    config_files.write_config(config, output / "config.json")
+    print(f"{text}\n\nwrote {output}")
     cli.print_next("export", run_dir=config.run_dir, output_dir="export")
 
 

@@ -1,11 +1,13 @@
 """The folder that a training run fills: names of its files and what may be expected of them."""
 
 import csv
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from landcover_tf.dataset_info import DatasetInfo
 from landcover_tf.errors import ConfigError, RunError
 from landcover_tf.files import read_json, sha256_of, write_csv
 from landcover_tf.model_info import Calibration
@@ -105,9 +107,14 @@ class RunFolder:
         """The batch at which the loss stopped being a number."""
         return self.path / "bad_batch.npz"
 
-    def evaluation(self, split: str) -> Path:
-        """Folder of the scores on a split."""
-        return self.path / "evaluation" / split
+    def evaluation(self, split: str, info: DatasetInfo | None = None) -> Path:
+        """Folder of the scores on a split, of the run's own dataset or of `info`, if another."""
+        name = split
+        if info is not None and info.data_hash != DatasetInfo.load(self.dataset).data_hash:
+            # A dataset may be called anything, and two of them the same.
+            plain = re.sub(r"[^\w.-]+", "-", info.name)
+            name = f"{split}-{plain}-{info.data_hash}"
+        return self.path / "evaluation" / name
 
     def is_finished(self) -> bool:
         """Returns whether training reached its end."""

@@ -55,12 +55,12 @@ def shown(interval: Interval, *, signed: bool = False) -> str:
     return f"{text} [{interval.low:{sign}.3f}, {interval.high:{sign}.3f}]"
 
 
-def write_class_table(path: Path, judged: Sequence[Judged], legend: Legend) -> None:
+def write_class_table(path: Path, judged: Sequence[Judged], info: DatasetInfo) -> None:
     """Writes one row per class and classifier."""
     names = ("precision", "recall", "f1", "iou")
     rows = []
     for j in judged:
-        for i, land_cover in enumerate(legend.classes):
+        for i, land_cover in enumerate(info.legend.classes):
             interval = j.class_iou[i]
             rows.append(
                 {
@@ -72,6 +72,7 @@ def write_class_table(path: Path, judged: Sequence[Judged], legend: Legend) -> N
                 }
                 | {name: _cell(getattr(j.scores, name)[i]) for name in names}
                 | {"iou_low": _cell(interval.low), "iou_high": _cell(interval.high)}
+                | {"dataset": info.name}
             )
     write_csv(path, list(rows[0]), [list(row.values()) for row in rows])
 

@@ -92,6 +92,7 @@ def evaluate_run(run: RunFolder, folder: Path, settings: Settings) -> str:
         None if differences is None else {name: i.to_dict() for name, i in differences.items()}
     )
     values: dict[str, Any] = {
+        "dataset": info.name,
         "split": settings.split,
         "patches": len(found.network),
         "pixels": judged[0].scores.pixels,
@@ -106,13 +107,13 @@ def evaluate_run(run: RunFolder, folder: Path, settings: Settings) -> str:
         "calibration": calibration | _calibration_errors(found, info),
         "software": provenance.software_versions(),
     }  # fmt: skip
-    text = _header(values) + "\n\n" + report.table(judged, differences, info.legend)
+    text = _header(values, trained_on) + "\n\n" + report.table(judged, differences, info.legend)
     text += f"\n\n{_calibration_line(values['calibration'], values['baseline'])}"
     text += "".join(f"\n{s}" for s in interval_sentences.of_evaluation(values, info.legend.names))
     own = info.data_hash == trained_on.data_hash
     doubtful = doubts(values["calibration"], settings.split, own_dataset=own)
     text += f"\n{doubtful}" if doubtful else ""
-    _write(run.evaluation(settings.split), values, text, found, judged, info)
+    _write(run.evaluation(settings.split, info), values, text, found, judged, info)
     return text
 
 
@@ -188,11 +189,18 @@ def _baseline_values(
     } | judged[1].to_dict(info.legend.names)
 
 
-def _header(values: dict[str, Any]) -> str:
+def _header(values: dict[str, Any], trained_on: DatasetInfo) -> str:
     lines = [
-        f"{values['split']}: {values['patches']} patches, {values['pixels']:,} labelled pixels; "
-        f"95 % intervals by resampling {values['blocks']} {values['block_unit']}"
+        f"{values['split']} of {values['dataset']}: {values['patches']} patches, "
+        f"{values['pixels']:,} labelled pixels; 95 % intervals by resampling "
+        f"{values['blocks']} {values['block_unit']}"
     ]
+    if values["data_hash"] != trained_on.data_hash:
+        lines.append(
+            f"dataset {values['dataset']} ({values['data_hash']}) is not that of the training, "
+            f"{trained_on.name} ({trained_on.data_hash}): this run's split did not hold its "
+            "patches out, so they may show ground that was trained on"
+        )
     if values["orientations"] > 1:
         lines.append(f"U-Net: mean probability of {values['orientations']} orientations")
     if values["baseline"]:
@@ -230,7 +238,7 @@ def _write(
     info: DatasetInfo,
 ) -> None:
     legend = info.legend
-    report.write_class_table(folder / "per_class.csv", judged, legend)
+    report.write_class_table(folder / "per_class.csv", judged, info)
     for name, classifier in zip(("", "baseline_"), judged, strict=False):
         matrix = classifier.scores.matrix
         report.write_matrix(folder / f"{name}confusion_matrix.csv", matrix, legend)
@@ -238,7 +246,7 @@ def _write(
             folder / f"{name}confusion_matrix.png",
             matrix,
             legend.names,
-            title=f"{classifier.name} on {values['split']}",
+            title=f"{classifier.name} on {values['split']} of {info.name}",
         )
     top = (found.before, found.after, found.baseline_reliability)
     report.draw_reliability(folder / "reliability.png", top)

@@ -12,7 +12,6 @@ from landcover_tf import cli
 from landcover_tf.dataset_info import DatasetInfo
 from landcover_tf.errors import ConfigError
 from landcover_tf.files import beside, read_json
-from landcover_tf.legend import Legend
 from landcover_tf.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -32,7 +31,8 @@ class ReportConfig:
     """HTML file; report.html in the run folder by default. The tiles of a large map go into a
     folder beside it."""
     split: str = "test"
-    """Split whose evaluation is shown."""
+    """Split whose evaluation is shown; for another dataset than that of the training, the name of
+    the folder in RUN_DIR/evaluation."""
     map: Path | None = None
     """Class map to show in the viewer."""
     image: Path | None = None
@@ -90,7 +90,7 @@ def _program(config: ReportConfig) -> None:
     for flag, path in (("--map", config.map), ("--reference-map", config.reference_map)):
         if path is not None:
             _check_legend(path, info, flag)
-    cards, accuracy = _scores(run.evaluation(config.split), info.legend)
+    cards, accuracy = _scores(run.evaluation(config.split), info)
     facts = None if config.map is None else MapFacts.read(config.map, info.legend)
     page = Page(
         title=f"Land cover: {run.path.name}",
@@ -108,7 +108,7 @@ def _program(config: ReportConfig) -> None:
         )
 
 
-def _scores(folder: Path, legend: Legend) -> tuple[list[Any], Any]:
+def _scores(folder: Path, info: DatasetInfo) -> tuple[list[Any], Any]:
     """Returns the cards and the section of the evaluation in a folder."""
     from landcover_tf.report import sections
 
@@ -119,11 +119,12 @@ def _scores(folder: Path, legend: Legend) -> tuple[list[Any], Any]:
         )
     scores = read_json(path)
     try:
-        return _cards(scores), sections.accuracy(scores, legend)
+        another = sections.another_dataset(scores, info)
+        return _cards(scores, another), sections.accuracy(scores, info.legend, another=another)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ConfigError(
-            f"{path} is no evaluation of this version and legend {legend.name} ({error!r}); run "
-            "`landcover evaluate` again"
+            f"{path} is no evaluation of this version and legend {info.legend.name} ({error!r}); "
+            "run `landcover evaluate` again"
         ) from error
 
 
@@ -145,7 +146,7 @@ def _map_cards(assessments: tuple[Path, ...], facts: "MapFacts | None") -> list[
     return cards
 
 
-def _cards(scores: dict[str, Any]) -> list[Any]:
+def _cards(scores: dict[str, Any], another: str) -> list[Any]:
     from landcover_tf.report.page import Card
 
     unet = scores["unet"]
@@ -154,11 +155,18 @@ def _cards(scores: dict[str, Any]) -> list[Any]:
         ("mean IoU", unet["macro"]["iou"]),
         ("mean F1", unet["macro"]["f1"]),
     ]
+    split = scores["split"] + (f" of {another}" if another else "")
     cards = [
-        Card(value="-" if value is None else f"{value:.3f}", label=f"{label}, {scores['split']}")
+        Card(value="-" if value is None else f"{value:.3f}", label=f"{label}, {split}")
         for label, value in figures
     ]
-    return [*cards, Card(value=f"{scores['pixels']:,}", label="held-out pixels")]
+    return [
+        *cards,
+        Card(
+            value=f"{scores['pixels']:,}",
+            label=f"pixels of {another}" if another else "held-out pixels",
+        ),
+    ]
 
 
 def _sections(
@@ -187,7 +195,7 @@ def _sections(
             },
         ),
         sections.pictures(
-            folder, "Samples", "samples", {"predictions.png": "Held-out patches and predictions"}
+            folder, "Samples", "samples", {"predictions.png": "Evaluated patches and predictions"}
         ),
         sections.learning(run),
         sections.dataset(info),

@@ -90,8 +90,20 @@ def dataset(info: DatasetInfo) -> Section:
     )
 
 
-def accuracy(scores: Mapping[str, Any], legend: Legend) -> Section:
-    """Returns totals and per-class scores of the network beside the baseline, with intervals."""
+def another_dataset(scores: Mapping[str, Any], info: DatasetInfo) -> str:
+    """Returns the name of the evaluated dataset where it is not the run's own, else nothing."""
+    data_hash = scores.get("data_hash", info.data_hash)
+    return "" if data_hash == info.data_hash else f"{scores.get('dataset', '')} {data_hash}".strip()
+
+
+def accuracy(scores: Mapping[str, Any], legend: Legend, *, another: str = "") -> Section:
+    """Returns totals and per-class scores of the network beside the baseline, with intervals.
+
+    Args:
+        scores: Contents of `scores.json`.
+        legend: The run's.
+        another: Of `another_dataset`.
+    """
     judged = [scores["unet"], *([scores["baseline"]] if scores.get("baseline") else [])]
     totals = [
         (title, *(number(j["intervals"][key]) for j in judged))
@@ -118,12 +130,14 @@ def accuracy(scores: Mapping[str, Any], legend: Legend) -> Section:
     baseline = ["per-pixel baseline"] if len(judged) > 1 else []
     return Section(
         id="accuracy",
-        title="Agreement on held-out patches",
+        title=f"Agreement on dataset {another}" if another else "Agreement on held-out patches",
         paragraphs=[
-            f"{scores['patches']} patches of split {scores['split']}. Intervals are 95 %, from "
-            f"{scores['bootstrap_samples']} resamplings of {scores['blocks']} "
-            f"{scores['block_unit']}. The labels are a map or a survey of their own: this is "
-            "agreement with them; accuracy of a map needs a probability sample.",
+            *_not_held_out(another),
+            f"{scores['patches']} patches of split {scores['split']}{_of_dataset(scores)}. "
+            f"Intervals are 95 %, from {scores['bootstrap_samples']} resamplings of "
+            f"{scores['blocks']} {scores['block_unit']}. The labels are a map or a "
+            "survey of their own: this is agreement with them; accuracy of a map needs a "
+            "probability sample.",
             *interval_sentences.of_evaluation(scores, legend.names),
         ],
         tables=[
@@ -137,6 +151,20 @@ def accuracy(scores: Mapping[str, Any], legend: Legend) -> Section:
             ),
         ],
     )  # fmt: skip
+
+
+def _of_dataset(scores: Mapping[str, Any]) -> str:
+    # Evaluations of earlier versions lack the name.
+    return f" of dataset {scores['dataset']}" if "dataset" in scores else ""
+
+
+def _not_held_out(another: str) -> list[str]:
+    if not another:
+        return []
+    return [
+        f"Dataset {another} is not that of the training. The run's split did not hold its patches "
+        "out, so they may show ground that was trained on."
+    ]
 
 
 def _calibration_errors(scores: Mapping[str, Any]) -> list[str]:

@@ -4,6 +4,7 @@ import re
 import shlex
 
 import pytest
+from fakes.small_dataset import write_small_dataset
 
 from landcover_tf import cli, config_files, evaluate
 from landcover_tf.errors import RunError
@@ -27,9 +28,10 @@ def test_a_copied_run_is_continued_in_the_copy(tmp_path):
 
 def test_an_evaluation_that_cannot_be_written_is_told_before_it_begins(tmp_path, capsys):
     run = RunFolder(tmp_path)
-    write_json(run.config, {"data_dir": "data"})
+    write_json(run.dataset, write_small_dataset(tmp_path / "data", train=1).to_dict())
+    write_json(run.config, {"data_dir": str(tmp_path / "data")})
     write_json(run.summary, {"status": "finished"})
-    for path in (run.dataset, run.model_spec, run.best_weights, tmp_path / "evaluation"):
+    for path in (run.model_spec, run.best_weights, tmp_path / "evaluation"):
         path.write_text("")
     assert evaluate.main(["--run-dir", str(tmp_path)]) == 2
     said = capsys.readouterr().err

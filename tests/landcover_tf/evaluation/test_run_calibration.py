@@ -124,6 +124,25 @@ def test_evaluate_on_another_dataset_writes_no_calibration(run, datasets, capsys
     assert run.read_calibration(3, info.data_hash) == Calibration()
 
 
+def test_another_dataset_has_scores_of_its_own_that_name_it(run, datasets, tmp_path, capsys):
+    (info, folder), _ = datasets
+    evaluable(run, info, folder)
+    other = write_small_dataset(tmp_path / "other", train=2, val=2, seed=1)
+    assert evaluate.main(evaluation(run, folder)) == 0
+    assert f"val of {info.name}: 2 patches" in capsys.readouterr().out
+    own = {path: path.read_bytes() for path in run.evaluation("val").iterdir()}
+
+    assert evaluate.main(evaluation(run, tmp_path / "other")) == 0
+    told, written = capsys.readouterr().out, run.evaluation("val", other)
+    assert written.name == f"val-{other.name}-{other.data_hash}" and f"wrote {written}" in told
+    not_held_out = f"dataset {other.name} ({other.data_hash}) is not that of the training"
+    assert not_held_out in told and not_held_out in (written / "table.txt").read_text()
+    assert json.loads((written / "scores.json").read_text())["dataset"] == other.name
+    assert f",{other.name}\n" in (written / "per_class.csv").read_text()
+    assert own == {path: path.read_bytes() for path in run.evaluation("val").iterdir()}
+    assert run.evaluation("val", info) == run.evaluation("val")
+
+
 def calibration_of(before, after, factor, method="temperature"):
     return {
         "method": method, "scale": [factor], "bias": [0.0], "ece": before, "ece_calibrated": after,

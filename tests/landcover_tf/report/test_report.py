@@ -10,6 +10,7 @@ import rasterio
 from fakes.assessed_map import design, estimate, label, make_world, read, write
 
 from landcover_tf.assess import __main__ as assess
+from landcover_tf.files import read_json, write_json
 from landcover_tf.report import __main__ as report
 from landcover_tf.report import serve
 
@@ -171,6 +172,22 @@ def test_another_file_is_no_evaluation(evaluated_run, text, capsys):
     shown = capsys.readouterr().err
     assert f"{path} is no evaluation of this version and legend three" in shown
     assert "run `landcover evaluate` again" in shown
+
+
+def test_scores_of_another_dataset_are_not_called_held_out(evaluated_run):
+    folder = evaluated_run / "evaluation"
+    page = evaluated_run / "report.html"
+    assert report.main([str(evaluated_run)]) == 0
+    assert "Agreement on held-out patches" in page.read_text()
+    (folder / "test").rename(folder / "test-y26-0123456789ab")
+    path = folder / "test-y26-0123456789ab" / "scores.json"
+    write_json(path, read_json(path) | {"dataset": "y26", "data_hash": "0123456789ab"})
+    assert report.main([str(evaluated_run), "--split", "test-y26-0123456789ab"]) == 0
+    text = page.read_text()
+    assert "Agreement on dataset y26 0123456789ab" in text
+    assert "patches of split test of dataset y26." in text
+    assert "is not that of the training" in text
+    assert "eld-out" not in text
 
 
 def test_an_evaluation_of_other_classes_is_refused(evaluated_run, capsys):
