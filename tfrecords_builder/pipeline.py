@@ -88,6 +88,7 @@ def _make(config: BuildConfig, found: BuildInput, work: Path) -> _Made:
         _run(pool, patches.scan, jobs, [job.scan_path for job in jobs], "looking at scenes")
         plan = make_plan(jobs, found, config)
         print(summary(plan, found, config))
+        plan.warn_of_dropped_labels()
         if not plan.kept("val"):
             print(
                 "warning: the dataset has no validation split, which landcover train needs; give a "
@@ -148,7 +149,11 @@ def summary(plan: Plan, found: BuildInput, config: BuildConfig) -> str:
         numbers = plan.kept(split)
         groups = len({plan.placements[number].group for number in numbers})
         lines.append(f"  {split:5} {len(numbers):7} patches in {groups} {_groups_word(config)}")
-    lines += [f"  drop  {count:7} patches: {why}" for why, count in plan.dropped().items()]
+    shares = plan.dropped_label_fractions()
+    lines += [
+        f"  drop  {count:7} patches: {why} ({shares[why]:.0%} of the labelled pixels)"
+        for why, count in plan.dropped().items()
+    ]
     lines += _assumed_nodata(plan, found)
     without = sum(not raster.crs for raster in found.rasters)
     if without > 1:

@@ -28,6 +28,12 @@ from tfrecords_builder.splits import patch_key, split_patches
 
 TOO_FEW_VALID = "too few usable pixels"
 TOO_FEW_LABELLED = "too few labelled pixels"
+_ADVICE = {
+    TOO_FEW_VALID: "lower --min-valid-fraction, or look at the images' no data and validity",
+    TOO_FEW_LABELLED: "lower --min-labelled-fraction, or look at the labels",
+}
+MOST_DROPPED = 1 / 3
+"""Share of the labels above which a warning names the flag that drops them."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -80,6 +86,26 @@ class Plan:
     def dropped(self) -> dict[str, int]:
         """Returns the number of dropped patches by reason."""
         return dict(sorted(Counter(p.reason for p in self.placements if not p.split).items()))
+
+    def dropped_label_fractions(self) -> dict[str, float]:
+        """Returns the share of the labelled pixels of all patches that each reason drops."""
+        pixels: Counter[str] = Counter()
+        for candidate, placement in zip(self.candidates, self.placements, strict=True):
+            reason = "" if placement.split else placement.reason
+            pixels[reason] += sum(candidate.class_pixels.values())
+        total = max(pixels.total(), 1)
+        return {reason: pixels[reason] / total for reason in self.dropped()}
+
+    def warn_of_dropped_labels(self) -> None:
+        """Warns where a threshold drops much of the labels, as of sparse polygons."""
+        shares = self.dropped_label_fractions()
+        for reason, advice in _ADVICE.items():
+            if shares.get(reason, 0) > MOST_DROPPED:
+                print(
+                    f"warning: {shares[reason]:.0%} of the labelled pixels lie in patches that are "
+                    f"dropped for {reason}; {advice}",
+                    file=sys.stderr,
+                )
 
 
 def understand(config: BuildConfig) -> BuildInput:
@@ -143,8 +169,8 @@ def make_plan(jobs: Sequence[SceneJob], found: BuildInput, config: BuildConfig) 
     if not good:
         reasons = ", ".join(f"{n} with {reason}" for reason, n in sorted(dropped.items()))
         raise LabelError(
-            f"none of {len(candidates)} patches is good enough: {reasons}; lower "
-            "--min-valid-fraction or --min-labelled-fraction, or look at the labels"
+            f"none of {len(candidates)} patches is good enough: {reasons}; "
+            f"{_ADVICE[max(dropped, key=lambda reason: dropped[reason])]}"
         )
     chosen = [candidates[number] for number in good]
     split = split_patches(chosen, found.rasters, found.legend, config, dropped=dropped)

@@ -52,6 +52,33 @@ def test_unknown_label_codes_name_every_file(broken, tmp_path, capsys):
     assert 10 in DatasetInfo.load(tmp_path / "p").legend.codes
 
 
+def test_labels_that_a_threshold_drops_are_told(broken, tmp_path, capsys):
+    def sparse(values):
+        # Two columns of patches of 40 px keep all labels, three have them in 18 rows of 40.
+        rows, cols = np.indices(values.shape[1:])
+        return np.where((cols < 80) | (rows % 40 < 18), values, 0).astype(np.uint8)
+
+    for name in ("s0", "s1", "s2"):
+        rewrite(broken / "labels" / f"{name}.tif", sparse)
+    flags = ("--patch-size", 40, "--patch-overlap", 0, "--gap-px", 0, "--min-labelled-fraction")
+    assert main(arguments(broken, tmp_path / "o", *flags, 0.5)) == 0
+    told = capsys.readouterr()
+    # 15 x 18 x 40 pixels of these and 10 x 40 x 40, less 20 x 30 without data.
+    assert "45 patches: too few labelled pixels (41% of the labelled pixels)" in told.out
+    assert (
+        "warning: 41% of the labelled pixels lie in patches that are dropped for too " in told.err
+    )
+    assert "; lower --min-labelled-fraction, or" in told.err
+    assert main(arguments(broken, tmp_path / "p", *flags, 0)) == 0
+    told = capsys.readouterr()
+    assert "of the labelled pixels" not in told.out + told.err
+    for name in ("s0", "s1", "s2"):
+        rewrite(broken / "labels" / f"{name}.tif", np.zeros_like)
+    message = fails(broken, tmp_path / "none", capsys)
+    assert "; lower --min-labelled-fraction, or look at the labels" in message
+    assert "--min-valid-fraction" not in message
+
+
 def test_an_image_instead_of_labels_is_one_short_sentence(broken, tmp_path, capsys):
     ramp = np.arange(200 * 200, dtype=np.uint16).reshape(1, 200, 200) % 4000 + 1000
     rewrite(broken / "labels" / "s1.tif", lambda v: ramp)
