@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rasterio.crs import CRS
 from rasterio.transform import Affine
 
 from landcover_tf.accuracy.class_map import SampledPixels
+from landcover_tf.accuracy.sampling import DrawnPoints
 from landcover_tf.errors import LegendError, SampleError
 from landcover_tf.files import read_json, write_json
 from landcover_tf.legend import Legend
@@ -59,6 +61,8 @@ class Design:
     excluded_pixels: Mapping[int, int] = field(default_factory=dict, hash=False)
     """Pixels of each code left out by request."""
     software: Mapping[str, str] = field(default_factory=dict, hash=False)
+    drawn: DrawnPoints | None = field(default=None, compare=False)
+    """The drawn pixels in the order of the points' ids; None in records of older versions."""
 
     @property
     def sampled(self) -> SampledPixels | None:
@@ -85,10 +89,13 @@ class Design:
 
     def save(self, path: Path) -> None:
         """Writes the record."""
-        write_json(path, self.to_dict())
+        values = self.to_dict()
+        if self.drawn is not None:
+            values["drawn"] = {name: v.tolist() for name, v in vars(self.drawn).items()}
+        write_json(path, values)
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns plain values for JSON."""
+        """Returns plain values for JSON, without the drawn pixels."""
         return {
             "schema_version": SCHEMA_VERSION,
             "kind": "stratified random sample of map pixels",
@@ -138,6 +145,14 @@ class Design:
                 nodata_pixels=values["nodata_pixels"],
                 excluded_pixels={int(c): n for c, n in values["excluded_pixels"].items()},
                 software=values["software"],
+                drawn=_drawn_pixels(values["drawn"]) if "drawn" in values else None,
             )
         except (KeyError, TypeError, ValueError, LegendError) as error:
             raise SampleError(f"{path} is not a complete sampling design: {error}") from error
+
+
+def _drawn_pixels(values: Mapping[str, Any]) -> DrawnPoints:
+    row, col, stratum = (np.array(values[name], np.int64) for name in ("row", "col", "stratum"))
+    if row.ndim != 1 or not row.shape == col.shape == stratum.shape:
+        raise ValueError("row, col and stratum of the drawn pixels differ in number")
+    return DrawnPoints(row=row, col=col, stratum=stratum)

@@ -96,6 +96,7 @@ def draw_sample(class_map: ClassMap, folder: Path, request: Request) -> Design:
             nodata_pixels=pixels.nodata,
             excluded_pixels=pixels.excluded,
             software=provenance.software_versions(),
+            drawn=drawn,
         )  # fmt: skip
         design.save(temporary / FILE_NAME)
     return design

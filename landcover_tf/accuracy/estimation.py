@@ -175,7 +175,7 @@ def _strata(
         # A stratum needs no name: points may have been drawn from codes that the legend lacks.
         sizes, source = basis.count_codes(survey.rows_per_strip), basis.path.name
     else:
-        stratum = from_record(points, class_map, same_map=same_map)
+        stratum = from_record(points, class_map, basis, same_map=same_map)
         sizes, source = basis.pixels, f"{basis.map} of the sampling design"
     strata = arrange(stratum, sizes, survey.leave_out_strata, points.ids)
     if not (points.mapped[strata.used] >= 0).any():

@@ -5,12 +5,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from landcover_tf.accuracy.class_map import ClassMap
+from landcover_tf.accuracy.design import Design
 from landcover_tf.accuracy.matching import MatchedPoints
 from landcover_tf.accuracy.points import listed
+from landcover_tf.accuracy.sampling import DrawnPoints
 from landcover_tf.errors import SampleError
 
 MINIMUM = 2
 """Points of a stratum without which its variance is unknown."""
+_NOT_DRAWN = -1
+_OTHER_FLAGS = (
+    "if they are of several designs of one map, give that as --strata-map, and if nobody drew them "
+    "at random, --not-a-probability-sample"
+)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -28,17 +35,64 @@ class Strata:
     """Pixels of the strata that the user left out, by code."""
 
 
-def from_record(points: MatchedPoints, class_map: ClassMap, *, same_map: bool) -> np.ndarray:
-    """Returns the code of each point's stratum as the points or the map say, int64 [points].
+def from_record(
+    points: MatchedPoints, class_map: ClassMap, design: Design, *, same_map: bool
+) -> np.ndarray:
+    """Returns the code of each point's stratum as a design drew it, int64 [points].
+
+    Records of older versions do not hold the drawn pixels; there the points or the map tell.
 
     Args:
-        points: On the map.
+        points: Matched with the sampled pixels as units.
         class_map: The assessed map.
+        design: The record.
         same_map: Whether the strata are the classes of this very map.
 
     Raises:
-        SampleError: Points lack their stratum, or lie elsewhere than where they were drawn.
+        SampleError: Points were not drawn, lack their stratum or have another, or are more than
+            were drawn.
     """
+    if design.drawn is not None:
+        return _as_drawn(points, design.drawn)
+    stratum = _as_told(points, class_map, same_map=same_map)
+    surplus = [
+        f"{s.code} has {n} points and was drawn {s.points}"
+        for s in design.strata
+        if (n := int((stratum == s.code).sum())) > s.points
+    ]
+    if surplus:
+        raise SampleError(
+            f"there are more points than the design drew: stratum {', '.join(surplus)}; remove "
+            f"what was added; {_OTHER_FLAGS}"
+        )
+    return stratum
+
+
+def _as_drawn(points: MatchedPoints, drawn: DrawnPoints) -> np.ndarray:
+    """Returns the stratum that each point's pixel was drawn from, int64 [points]."""
+    pixels = zip(drawn.row.tolist(), drawn.col.tolist(), strict=True)
+    stratum_of = dict(zip(pixels, drawn.stratum.tolist(), strict=True))
+    places = zip(points.unit_row.tolist(), points.unit_col.tolist(), strict=True)
+    stratum = np.array([stratum_of.get(place, _NOT_DRAWN) for place in places], np.int64)
+    foreign = np.flatnonzero(stratum == _NOT_DRAWN)
+    if len(foreign):
+        raise SampleError(
+            f"{len(foreign)} of {len(stratum)} points lie in no pixel that the design drew: "
+            f"{listed([points.ids[i] for i in foreign])}; remove them, or restore the positions of "
+            f"those that were moved; {_OTHER_FLAGS}"
+        )
+    if points.stratum is not None:
+        other = np.flatnonzero(points.stratum != stratum)
+        if len(other):
+            raise SampleError(
+                f"points {listed([points.ids[i] for i in other])} have another stratum than the "
+                "one that their pixels were drawn from; restore the column stratum, or remove it"
+            )
+    return stratum
+
+
+def _as_told(points: MatchedPoints, class_map: ClassMap, *, same_map: bool) -> np.ndarray:
+    """Returns the stratum that each point names, or else its class on the map, int64 [points]."""
     codes = np.array(class_map.legend.codes)
     if points.stratum is None:
         if not same_map:

@@ -46,6 +46,9 @@ def test_a_design_is_complete_and_repeatable(world):
     with (first / "points.csv").open() as file:
         table = list(csv.DictReader(file))
     assert [float(row["x"]) for row in table] == points.x
+    assert [500_005 + 10 * col for col in record["drawn"]["col"]] == points.x
+    assert [4_399_995 - 10 * row for row in record["drawn"]["row"]] == points.y
+    assert record["drawn"]["stratum"] == found
 
 
 def test_the_style_offers_the_legend_and_hides_the_stratum(world):

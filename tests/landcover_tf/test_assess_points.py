@@ -54,7 +54,7 @@ def test_points_of_another_crs_and_class_names_give_the_same(world):
         ("UPDATE points SET reference = 1e30 WHERE id = 7", "point 7 has reference '1e.30'"),
         ("UPDATE points SET reference = 1e18 WHERE id = 7", r"classes \[10{18}\]"),
         ("UPDATE points SET reference = 77 WHERE id = 7", r"classes \[77\].*at points 7"),
-        ("UPDATE points SET stratum = 20 WHERE stratum = 10", "were moved"),
+        ("UPDATE points SET stratum = 20 WHERE stratum = 10", "have another stratum than the one"),
         ("UPDATE points SET geom = 7 WHERE id = 7", "whose geometry is none"),
     ],
 )  # fmt: skip

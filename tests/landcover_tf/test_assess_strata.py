@@ -19,6 +19,9 @@ from rasterio.crs import CRS
 
 from landcover_tf.geopackage import Layer, point_blob, read_points, write_layer
 
+ORIGIN = 500_005, 4_399_995
+"""Centre of the map's first pixel."""
+
 
 @pytest.fixture
 def world(tmp_path):
@@ -137,3 +140,108 @@ def test_strata_where_the_map_has_no_class_cannot_be_estimated(world, capsys):
     assert estimate(world, world / "points.csv", *flags, "--leave-out-strata", 60)[0] == 0
     assert estimate(world, world / "points.csv", *flags, "--leave-out-strata", 10)[0] == 2
     assert "has no class at any point of the strata 60" in capsys.readouterr().err
+
+
+def pixels_where(condition, count):
+    """Returns x and y of the first pixels for which a condition holds."""
+    rows, cols = np.nonzero(condition)
+    return list(zip(ORIGIN[0] + 10 * cols[:count], ORIGIN[1] - 10 * rows[:count], strict=True))
+
+
+def table(path, rows):
+    path.write_text("\n".join(["id,x,y,reference", *(",".join(map(str, row)) for row in rows)]))
+    return path
+
+
+def without_pixels(folder):
+    """Makes design.json that of a version which did not keep the drawn pixels."""
+    record = json.loads((folder / "design.json").read_text())
+    del record["drawn"]
+    (folder / "design.json").write_text(json.dumps(record))
+
+
+def test_points_that_the_design_did_not_draw_are_refused(world, capsys):
+    folder = design(world, "--samples", 300)
+    points = read_points(label(folder, world / "truth.tif"))
+    codes, truth = read(world / "map.tif"), read(world / "truth.tif")
+    easy = [
+        (f"e{code}-{i}", *place, code)
+        for code in (10, 20, 60)
+        for i, place in enumerate(pixels_where((codes == code) & (truth == code), 60))
+    ]
+    drawn = [
+        (row["id"], x, y, row["reference"])
+        for row, x, y in zip(points.rows, points.x, points.y, strict=True)
+    ]
+    new = [row for row in easy if row[1:3] not in {(x, y) for _, x, y, _ in drawn}]
+    assert len(new) > 150
+    for name, rows in (("training", new), ("more", drawn + new)):
+        assert estimate(world, table(folder / f"{name}.csv", rows))[0] == 2
+        error = capsys.readouterr().err
+        expected = f"{len(new)} of {len(rows)} points lie in no pixel that the design drew: e10-"
+        assert expected in error
+        assert f"and {len(new) - 10} more; remove them" in error
+        assert "--not-a-probability-sample" in error
+    # A point that was moved to another pixel of its class is in none either.
+    moved = [*drawn[1:], (drawn[0][0], *new[0][1:3], drawn[0][3])]
+    assert estimate(world, table(folder / "moved.csv", moved))[0] == 2
+    assert "1 of 300 points lie in no pixel that the design drew: 1;" in capsys.readouterr().err
+    code, _ = estimate(world, folder / "more.csv", "--not-a-probability-sample")
+    assert code == 0
+    # Any order and a few points less is what people leave.
+    code, values = estimate(world, table(folder / "fewer.csv", drawn[:9:-1]))
+    assert (code, values["points"]["used"]) == (0, 290)
+    # An older map's record knows the strata, so its points need not tell them.
+    write(world / "map.tif", truth, tags={"legend": "landcover9"})
+    code, values = estimate(world, table(folder / "drawn.csv", drawn))
+    assert code == 0
+    assert values["estimator"].startswith("Stehman")
+    assert {s["code"]: s["points"] for s in values["strata"]} == {
+        s: [row["stratum"] for row in points.rows].count(s) for s in (10, 20, 60)
+    }
+    assert "drawn" not in values["design"]
+
+
+def test_records_without_the_drawn_pixels_are_read_but_not_added_to(world, capsys):
+    folder = design(world, "--samples", 300)
+    path = label(folder, world / "truth.tif")
+    expected = estimate(world, path)
+    without_pixels(folder)
+    assert estimate(world, path) == expected
+    points = read_points(path)
+    water = [row["stratum"] for row in points.rows].count(60)
+    free = {(x, y) for x, y in pixels_where(read(world / "map.tif") == 60, None)}
+    x, y = min(free - set(zip(points.x, points.y, strict=True)))
+    insert = "INSERT INTO points (geom, id, stratum, reference) VALUES (?, 901, 60, 60)"
+    change(path, insert, point_blob(x, y, 32634))
+    assert estimate(world, path)[0] == 2
+    expected = f"more points than the design drew: stratum 60 has {water + 1} points and was drawn"
+    assert f"{expected} {water};" in capsys.readouterr().err
+    change(path, "DELETE FROM points WHERE id = 901")
+    change(path, "UPDATE points SET stratum = 20 WHERE stratum = 10")
+    assert estimate(world, path)[0] == 2
+    assert "they were moved, restore their positions" in capsys.readouterr().err
+
+
+def test_several_designs_of_one_map_are_estimated_together_by_its_classes(world, capsys):
+    rows = []
+    for seed in (0, 1):
+        folder = design(world, "--samples", 300, "--seed", seed, out=f"sample{seed}")
+        points = read_points(label(folder, world / "truth.tif"))
+        rows += [
+            (f"{seed}-{row['id']}", x, y, row["reference"])
+            for row, x, y in zip(points.rows, points.x, points.y, strict=True)
+        ]
+    path = table(world / "sample0" / "both.csv", rows)
+    assert estimate(world, path)[0] == 2
+    assert "several designs of one map, give that as --strata-map" in capsys.readouterr().err
+    code, values = estimate(world, path, "--strata-map", world / "map.tif")
+    assert code == 0
+    twice = 600 - len({row[1:3] for row in rows})
+    assert len(values["points"]["excluded"]["in a pixel that another point has"]) == twice > 0
+    codes, truth = read(world / "map.tif"), read(world / "truth.tif")
+    overall = values["overall_accuracy"]
+    fact = (codes == truth)[codes != 0].mean()
+    assert abs(overall["value"] - fact) < 4 * overall["standard_error"]
+    assert values["estimator"].startswith("Olofsson")
+    assert sum(s["points"] for s in values["strata"]) == 600 - twice
