@@ -4,7 +4,7 @@ import json
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,8 @@ from serving.band_content import LEVELS
 from serving.protocol import Address, Retries, Signature, Transport
 
 OUTPUTS = ("classes", "confidence", "probabilities")
+FIRST_PATIENCE_S = 6.0
+"""Longest patience with a server that never answered: its URL may be wrong."""
 
 # What must be equal in the served model and in model.json, and how a person calls it.
 AGREEMENTS = {
@@ -153,6 +155,7 @@ class ServerBackend:
         if self._checked:
             return
         retries = self._settings.retries
+        retries = replace(retries, patience_s=min(retries.patience_s, FIRST_PATIENCE_S))
         signatures = retries.run(self._transport.signatures)
         problems = _signature_problems(signatures, self._info)
         if not problems:

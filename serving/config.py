@@ -64,7 +64,7 @@ class PredictConfig:
     grpc(s)://HOST:PORT for gRPC. A token in the environment variable LANDCOVER_SERVER_TOKEN is sent
     along."""
     server_timeout: float = 60.0
-    """Longest wait for one answer of the server, in seconds."""
+    """Longest wait for one answer of the server, and for a server that went away, in seconds."""
     memory_gb: float = 4.0
     """Memory that windows are chosen for, in GiB; each process of --jobs may take as much. What
     windows need was measured on processors; on a GPU give what the GPU has, not the machine."""

@@ -90,8 +90,10 @@ def _open_engine(folder: Path, info: ModelInfo, options: NetworkOptions) -> Back
     engine = chosen_engine(options)
     if engine == "server":
         from serving.client import ClientSettings, ServerBackend
+        from serving.protocol import Retries
 
-        settings = ClientSettings(timeout_s=options.server_timeout_s)
+        patience = Retries(patience_s=options.server_timeout_s)
+        settings = ClientSettings(timeout_s=options.server_timeout_s, retries=patience)
         client = ServerBackend(str(options.server), info, settings=settings)
         client.check()
         return client

@@ -132,6 +132,11 @@ class Signature:
 class UnavailableError(ServerError):
     """The server did not take the request now; asking again can help."""
 
+    def __init__(self, message: str, *, retry_after_s: float = 0.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+        """Shortest pause that the server asks for."""
+
 
 class Transport(Protocol):
     """A way to talk to a server about one version of one model."""
@@ -163,26 +168,46 @@ class Transport(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Retries:
-    """How often and after which pauses a request is repeated that found no server."""
+    """For how long and after which pauses a request is repeated that found no server."""
 
-    attempts: int = 6
+    patience_s: float = 60.0
+    """Time since the first failure after which it is given up; 0 asks once."""
     first_pause_s: float = 0.25
     longest_pause_s: float = 8.0
+
+    def __post_init__(self) -> None:
+        if self.patience_s < 0:
+            raise ValueError(f"patience_s must not be negative, got {self.patience_s}")
 
     def run(self, ask: Callable[[], Answer]) -> Answer:
         """Returns what `ask` returns, repeated while it raises `UnavailableError`.
 
-        Pauses double and vary at random by half, so that many clients do not return at once.
+        Pauses double and vary at random by half, so that many clients do not return at once, and
+        last at least as long as the server asks for.
 
         Raises:
-            ServerError: The last attempt's, with the number of attempts.
+            ServerError: The last attempt's, with the number of attempts and the time they took.
         """
-        for attempt in range(1, self.attempts + 1):
+        attempts, begin = 0, None
+        while True:
+            attempts += 1
             try:
                 return ask()
             except UnavailableError as error:
-                if attempt == self.attempts:
-                    raise ServerError(f"{error}; gave up after {attempt} attempts") from error
-            pause = min(self.first_pause_s * 2 ** (attempt - 1), self.longest_pause_s)
-            time.sleep(pause * random.uniform(0.5, 1.0))  # Needs no seed: it changes no result.
-        raise ValueError(f"attempts must be at least 1, got {self.attempts}")
+                # From the failure on: the request may have run for minutes when it was lost.
+                begin = time.monotonic() if begin is None else begin
+                waited = time.monotonic() - begin
+                left = self.patience_s - waited
+                if left <= 0 or error.retry_after_s > left:
+                    number = f"{attempts} attempt{'s' if attempts > 1 else ''}"
+                    raise ServerError(
+                        f"{error}; gave up after {number} in {waited:.0f} s"
+                    ) from error
+                # Needs no seed: it changes no result.
+                pause = min(self._pause_s(attempts) * random.uniform(0.5, 1.0), left)
+                pause = max(pause, error.retry_after_s)
+            time.sleep(pause)
+
+    def _pause_s(self, attempts: int) -> float:
+        # The exponent is bounded, or hours of attempts would exceed what a float holds.
+        return min(self.first_pause_s * 2 ** min(attempts - 1, 30), self.longest_pause_s)

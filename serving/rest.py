@@ -6,6 +6,7 @@ patch takes 2.3 MB instead of 5 MB of JSON numbers, and is not parsed number by 
 
 import base64
 import json
+import re
 import socket
 import ssl
 from collections.abc import Mapping, Sequence
@@ -36,6 +37,7 @@ class RestTransport:
         self._versioned = f"{self._base}/versions/{version}"
         self.where = self._versioned
         self._timeout_s = timeout_s
+        self._reached = False
         self._session = requests.Session()
         token = address.token()
         if token is not None:
@@ -113,13 +115,15 @@ class RestTransport:
             # What requests makes of an answer that stalls after its headers.
             if error.args and isinstance(error.args[0], ReadTimeoutError):
                 raise self._too_slow(url) from error
-            if _is_unknown_host(error):
+            # The name of a container is gone while it starts again.
+            if _is_unknown_host(error) and not self._reached:
                 raise ServerError(
                     f"cannot ask {url}, there is no such host: {_reason(error)}"
                 ) from error
             raise UnavailableError(f"no model server at {url}: {_reason(error)}") from error
         except OSError as error:  # Of requests, and that of a REQUESTS_CA_BUNDLE that is not there.
             raise ServerError(f"cannot ask {url}: {error}") from error
+        self._reached = True
         if response.status_code != requests.codes.ok:
             self._refuse(url, response)
         try:
@@ -144,7 +148,11 @@ class RestTransport:
         message = _error_text(response.text)
         code = response.status_code
         if code in BUSY:
-            raise UnavailableError(f"{url} is busy (HTTP {code}): {message}")
+            pause_s = _pause_s(response)
+            asked = f", and asks for a pause of {pause_s:g} s" if pause_s else ""
+            raise UnavailableError(
+                f"{url} is busy (HTTP {code}){asked}: {message}", retry_after_s=pause_s
+            )
         if response.is_redirect:
             raise ServerError(
                 f"{url} redirects to {response.headers['location'][:200]}; give the URL of the "
@@ -185,6 +193,12 @@ def _error_text(text: str) -> str:
         return str(json.loads(text)["error"])[:500]
     except (ValueError, KeyError, TypeError, RecursionError):
         return " ".join(text.split())[:500] or "no message"
+
+
+def _pause_s(response: requests.Response) -> float:
+    """Returns the pause in `Retry-After`; 0 where there is none, or the date of its other form."""
+    value = response.headers.get("Retry-After", "").strip()
+    return float(value) if re.fullmatch(r"[0-9]{1,9}", value) else 0.0
 
 
 def _is_unknown_host(error: Exception) -> bool:

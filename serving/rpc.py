@@ -16,6 +16,9 @@ from serving.tensors import DTYPE_NUMBERS, DTYPES, little_endian
 OPTIONS = (
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
+    # Between attempts to connect gRPC would wait for up to two minutes, and answer meanwhile that
+    # the server is away.
+    ("grpc.max_reconnect_backoff_ms", 5_000),
 )
 
 
@@ -45,6 +48,7 @@ class RpcTransport:
         )
         token = address.token()
         self._sent = None if token is None else (("authorization", f"Bearer {token}"),)
+        self._reached = False
         self._stub = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
 
     def signatures(self) -> Mapping[str, Signature]:
@@ -98,14 +102,18 @@ class RpcTransport:
 
     def _call(self, method: Any, request: Any) -> Any:
         try:
-            return method(request, timeout=self._timeout_s, metadata=self._sent)
+            answer = method(request, timeout=self._timeout_s, metadata=self._sent)
         except self._grpc.RpcError as error:
             self._refuse(error, request.ByteSize())
+        self._reached = True
+        return answer
 
     def _refuse(self, error: Any, sent_bytes: int) -> NoReturn:
         codes, code = self._grpc.StatusCode, error.code()
         text = f"{self.where}: {code.name}: {' '.join((error.details() or '').split())[:500]}"
         if code == codes.UNAVAILABLE:
+            if "Domain name not found" in text and not self._reached:
+                raise ServerError(f"{text}; there is no such host") from error
             raise UnavailableError(f"no answer from {text}") from error
         advice = {
             codes.DEADLINE_EXCEEDED: f"; no answer within {self._timeout_s:g} s, raise the timeout "

@@ -8,7 +8,7 @@ Serving's sources: predict_util.cc, http_rest_api_handler.cc, basic_manager.cc.
 import threading
 import time
 from concurrent import futures
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -28,8 +28,10 @@ from tensorflow_serving.apis import (
 from serving.client import ClientSettings
 from serving.protocol import Retries
 
-QUICK = ClientSettings(timeout_s=20, in_flight=3, retries=Retries(attempts=4, first_pause_s=0.02))
+QUICK = ClientSettings(timeout_s=20, in_flight=3, retries=Retries(first_pause_s=0.02))
 """How the tests ask it."""
+BRIEF = replace(QUICK, retries=Retries(patience_s=0.3, first_pause_s=0.02))
+"""How they ask what will not answer."""
 SCHEMES = ("http", "grpc")
 
 # batching_session.cc
@@ -52,6 +54,8 @@ class Behaviour:
     """Bearer token to ask for, as a proxy does."""
     prefix: str = ""
     """Path that a proxy puts before that of every REST request."""
+    retry_after: str = ""
+    """What it tells over REST as the time to come back when it is busy."""
     redirect: str = ""
     """Where a proxy sends every REST request instead."""
     page: str = ""

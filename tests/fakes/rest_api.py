@@ -122,7 +122,10 @@ class RestHandler(BaseHTTPRequestHandler):
             self.close_connection = True
             return None
         if failure in ("busy", "exhausted"):
-            return self._error(503 if failure == "busy" else 429, "Task size was too large")
+            told = self.model_server.behaviour.retry_after
+            headers = {"Retry-After": told} if told else {}
+            code = 503 if failure == "busy" else 429
+            return self._error(code, "Task size was too large", headers)
         if failure == "late":
             late = HTTP_OF_CODE[grpc.StatusCode.DEADLINE_EXCEEDED]
             return self._error(late, "Timed out waiting for notification")
@@ -162,8 +165,10 @@ class RestHandler(BaseHTTPRequestHandler):
             text = json.dumps({"predictions": rows})
         return text.replace('"outputs":', '"extra": NaN, "outputs":') if failure == "nan" else text
 
-    def _error(self, code: int, message: str) -> None:
-        self._reply(code, json.dumps({"error": message}))
+    def _error(
+        self, code: int, message: str, headers: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        self._reply(code, json.dumps({"error": message}), headers=headers)
 
     def _reply(
         self,

@@ -38,7 +38,7 @@ def run_load(served, scheme: str, seconds: float, rate_per_s: float) -> None:
     double = isinstance(server, ModelServer)
     if double:
         server.predictions.clear()
-    settings = ClientSettings(in_flight=4, retries=Retries(attempts=20, first_pause_s=0.05))
+    settings = ClientSettings(in_flight=4, retries=Retries(first_pause_s=0.05))
     starts: list[float] = []
     latencies: list[float] = []
 

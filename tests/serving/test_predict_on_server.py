@@ -1,5 +1,6 @@
 """`serving.predict --server` against the double, beside the local engine."""
 
+import re
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -71,7 +72,7 @@ def test_the_maps_are_those_of_the_local_engine(
 def test_without_a_server_nothing_is_written(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], url: str, message: str
 ) -> None:
-    assert predict(model, tmp_path, "--server", url) == 2
+    assert predict(model, tmp_path, "--server", url, "--server-timeout", "1") == 2
     assert message in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["scene.tif"]
 
@@ -102,6 +103,17 @@ def test_a_broken_answer_leaves_no_map_and_another_server_continues(
         assert predict(model, tmp_path, "--server", server.rest_url) == 0
         assert 0 < len(server.predictions) < 20 and first
     assert (tmp_path / "map.tif").exists()
+
+
+def test_a_busy_server_is_asked_for_as_long_as_the_time_out(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with ModelServer(model) as server:
+        server.behaviour.retry_after = "6"
+        server.behaviour.failures += ["none"] * 4 + ["busy"] * 3
+        asked = ("--server", server.rest_url, "--server-timeout", "5")
+        assert predict(model, tmp_path, *asked) == 2
+    assert re.search("asks for a pause of 6 s.*gave up after 1 attempt", capsys.readouterr().err)
 
 
 def test_a_slow_server_is_waited_for_as_long_as_asked(

@@ -60,7 +60,9 @@ def connect(request, any_server):
     """Returns a client of the server that expects some model."""
     with ExitStack() as opened:
         url = any_server.url(request.param)
-        yield lambda info: opened.enter_context(ServerBackend(url, info, settings=QUICK))
+        yield lambda info, settings=QUICK: opened.enter_context(
+            ServerBackend(url, info, settings=settings)
+        )
 
 
 @pytest.fixture

@@ -4,16 +4,15 @@ import json
 import shutil
 import socket
 import threading
-import time
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from fakes.model_server import QUICK, SCHEMES, ModelServer
+from fakes.model_server import BRIEF, QUICK, SCHEMES, ModelServer
 
 from landcover_tf.errors import ServerError
 from serving.client import ServerBackend
-from serving.protocol import Retries, UnavailableError
 
 
 @pytest.mark.parametrize("failure", ["busy", "drop"])
@@ -49,19 +48,22 @@ def test_a_connection_dropped_under_tls_is_asked_for_again(info):
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def drop():
-            while len(dropped) < 4:
-                connection, _ = listener.accept()
-                with connection:
-                    dropped.append(connection.recv(1 << 16))  # What is left unread would reset it.
+            with suppress(OSError):  # The listener is closed.
+                while True:
+                    connection, _ = listener.accept()
+                    with connection:  # What is left unread would reset it.
+                        dropped.append(connection.recv(1 << 16))
 
         threading.Thread(target=drop, daemon=True).start()
         url = f"https://127.0.0.1:{listener.getsockname()[1]}"
         with (
-            ServerBackend(url, info, settings=QUICK) as client,
-            pytest.raises(ServerError, match=r"dropped the connection: .*after 4 attempts"),
+            ServerBackend(url, info, settings=BRIEF) as client,
+            pytest.raises(
+                ServerError, match=r"dropped the connection: .*gave up after \d+ attempts"
+            ),
         ):
             client.check()
-    assert len(dropped) == 4 and all(dropped)
+    assert len(dropped) > 1 and all(dropped)
 
 
 def test_certificates_that_are_not_there_are_told(server, info, monkeypatch):
@@ -77,7 +79,10 @@ def test_certificates_that_are_not_there_are_told(server, info, monkeypatch):
     ("code", "message"),
     [
         (socket.EAI_NONAME, r"no such host: Failed to resolve 'no.example.com' \(.* that\)$"),
-        (socket.EAI_AGAIN, "no model server at http://no.example.com:80.*gave up after 4 attempts"),
+        (
+            socket.EAI_AGAIN,
+            "no model server at http://no.example.com:80.*gave up after .* attempts",
+        ),
     ],
 )
 def test_an_unknown_host_is_asked_once(info, monkeypatch, code, message):
@@ -86,18 +91,10 @@ def test_an_unknown_host_is_asked_once(info, monkeypatch, code, message):
 
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
     with (
-        ServerBackend("http://no.example.com:80", info, settings=QUICK) as client,
+        ServerBackend("http://no.example.com:80", info, settings=BRIEF) as client,
         pytest.raises(ServerError, match=message),
     ):
         client.check()
-
-
-def test_it_gives_up_after_the_agreed_attempts(client, images, server):
-    client.check()
-    server.behaviour.failures += ["busy"] * 100
-    with pytest.raises(ServerError, match="gave up after 4 attempts"):
-        client.classes(images[:1])
-    assert len(server.behaviour.failures) == 96
 
 
 def test_a_refused_request_is_not_repeated(server, info):
@@ -107,45 +104,6 @@ def test_a_refused_request_is_not_repeated(server, info):
         with pytest.raises(ServerError, match=r"RESOURCE_EXHAUSTED.*smaller batches"):
             client.classes(np.ones((1, 32, 32, 4), np.uint16))
     assert server.predictions == []
-
-
-def test_pauses_double_up_to_a_limit(monkeypatch):
-    pauses = []
-    monkeypatch.setattr(time, "sleep", pauses.append)
-
-    def ask():
-        raise UnavailableError("away")
-
-    retries = Retries(attempts=6, first_pause_s=1, longest_pause_s=5)
-    with pytest.raises(ServerError, match="away; gave up after 6 attempts"):
-        retries.run(ask)
-    for pause, longest in zip(pauses, (1, 2, 4, 5, 5), strict=True):
-        assert longest / 2 <= pause <= longest
-
-
-def test_a_restart_between_requests_is_survived(model_folder, info, images, expected, monkeypatch):
-    # gRPC waits about a second before it connects again.
-    patient = replace(QUICK, retries=Retries(attempts=12, first_pause_s=0.2, longest_pause_s=0.5))
-    sleep, one_at_a_time = time.sleep, threading.Lock()
-    away = []
-
-    def come_back_and_sleep(seconds):
-        with one_at_a_time:  # Several requests find no server.
-            if away:
-                away.pop().start_again()
-        sleep(seconds)
-
-    monkeypatch.setattr(time, "sleep", come_back_and_sleep)
-    for scheme in SCHEMES:
-        with (
-            ModelServer(model_folder) as server,
-            ServerBackend(server.url(scheme), info, settings=patient) as client,
-        ):
-            client.check()
-            server.stop()
-            away.append(server)
-            assert client.classes(images).tobytes() == expected["classes"].tobytes()
-            assert not away, "no request came while the server was away"
 
 
 def test_another_version_after_a_restart_is_refused(
@@ -168,8 +126,8 @@ def test_another_version_after_a_restart_is_refused(
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_a_server_that_is_down_is_named(info, scheme):
     with (
-        ServerBackend(f"{scheme}://127.0.0.1:1", info, settings=QUICK) as client,
-        pytest.raises(ServerError, match=r"127\.0\.0\.1:1.*gave up after 4 attempts"),
+        ServerBackend(f"{scheme}://127.0.0.1:1", info, settings=BRIEF) as client,
+        pytest.raises(ServerError, match=r"127\.0\.0\.1:1.*gave up after \d+ attempts in \d+ s"),
     ):
         client.check()
 
@@ -177,7 +135,7 @@ def test_a_server_that_is_down_is_named(info, scheme):
 def test_the_rest_port_is_not_a_grpc_port(server, info):
     url = server.rest_url.replace("http", "grpc")
     with (
-        ServerBackend(url, info, settings=replace(QUICK, timeout_s=3)) as client,
+        ServerBackend(url, info, settings=replace(BRIEF, timeout_s=3)) as client,
         pytest.raises(ServerError, match=r"model landcover version 1: (UNAVAILABLE|DEADLINE)"),
     ):
         client.check()
