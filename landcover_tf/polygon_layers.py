@@ -12,7 +12,7 @@ from rasterio.crs import CRS
 from rasterio.errors import CRSError
 from rasterio.warp import transform, transform_bounds
 
-from landcover_tf.bounds import Bounds
+from landcover_tf.bounds import Bounds, reprojected
 from landcover_tf.errors import ConfigError, LabelError
 from landcover_tf.raster_windows import RASTERIO_ERRORS
 
@@ -128,26 +128,26 @@ class PolygonLayer:
                 the file is damaged.
         """
         try:
-            area = transform_bounds(crs, self.crs, *bounds)
+            areas = reprojected(bounds, crs, self.crs)
         except (CRSError, *RASTERIO_ERRORS):
             nothing = np.empty(0, object)
             return Polygons(ids=nothing, geometries=nothing, values=nothing)
         if self._indexed:
-            found = self._decoded(*self._read(bbox=area))
+            found = self._decoded(*self._read(*areas))
         else:
             found = self._whole
             boxes = self._shapely.bounds(found.geometries)
-            west, south, east, north = area
-            meets = (
+            meets = [
                 (boxes[:, 0] <= east)
                 & (boxes[:, 2] >= west)
                 & (boxes[:, 1] <= north)
                 & (boxes[:, 3] >= south)
-            )
-            found = found.chosen(meets)
+                for west, south, east, north in areas
+            ]
+            found = found.chosen(np.any(meets, axis=0))
         if self.crs == crs:
             return found
-        side = max(area[2] - area[0], area[3] - area[1])
+        side = max(max(east - west, north - south) for west, south, east, north in areas)
         moved = self._moved(found.geometries, crs, longest=side / _STEPS)
         return replace(found, geometries=moved)
 
@@ -225,19 +225,33 @@ class PolygonLayer:
         except CRSError as error:
             raise LabelError(f"{self.path} has a CRS that GDAL does not know: {error}") from error
 
-    def _read(self, **options: Any) -> tuple[Any, np.ndarray, np.ndarray]:
-        """Returns well-known binary, number and attribute of features, in the file's order."""
-        _, ids, geometry, columns = self._ask(
-            self._pyogrio.raw.read,
-            layer=self.name,
-            columns=[self.attribute],
-            return_fids=True,
-            **options,
-        )
+    def _read(self, *areas: Bounds, **options: Any) -> tuple[Any, np.ndarray, np.ndarray]:
+        """Returns well-known binary, number and attribute of features, in the file's order.
+
+        Args:
+            areas: Only features whose boxes meet one of them.
+            options: Of pyogrio.
+        """
+        parts = [
+            self._ask(
+                self._pyogrio.raw.read,
+                layer=self.name,
+                columns=[self.attribute],
+                return_fids=True,
+                bbox=area,
+                **options,
+            )
+            for area in areas or (None,)
+        ]
+        ids = np.concatenate([part[1] for part in parts])
         # A spatial index gives them in an order of its own, another one for each area.
         order = np.argsort(ids, kind="stable")
-        values = np.asarray(columns[0])[order]
-        return (None if geometry is None else geometry[order]), ids[order], values
+        if len(parts) > 1:  # What meets both areas was read twice.
+            _, order = np.unique(ids, return_index=True)
+        values = np.concatenate([part[3][0] for part in parts])[order]
+        if parts[0][2] is None:
+            return None, ids[order], values
+        return np.concatenate([part[2] for part in parts])[order], ids[order], values
 
     def _ask(self, function: Any, **options: Any) -> Any:
         try:

@@ -10,9 +10,8 @@ import numpy as np
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
 from rasterio.warp import transform as transform_points
-from rasterio.warp import transform_bounds
 
-from landcover_tf.bounds import Bounds
+from landcover_tf.bounds import Bounds, reprojected
 from landcover_tf.errors import ConfigError, DatasetError
 from landcover_tf.files import read_json
 from landcover_tf.raster_windows import RASTERIO_ERRORS, opened
@@ -102,18 +101,17 @@ def _meet(boxes: np.ndarray, crs: str, images: Collection[Outline]) -> np.ndarra
     met = np.zeros(len(boxes), bool)
     for own, bounds in images:
         try:
-            west, south, east, north = transform_bounds(own, crs, *bounds)
+            areas = reprojected(bounds, own, crs)
         except (CRSError, *RASTERIO_ERRORS):
-            west = south = east = north = np.nan
-        if not np.isfinite([west, south, east, north]).all():
             return np.ones(len(boxes), bool)
-        # Straight edges are bent in another CRS.
-        margin = 0.01 * (north - south)
-        # Across the antimeridian the western bound is the greater number.
-        for left, right in [(west, east)] if west <= east else [(west, 180.0), (-180.0, east)]:
+        if not np.isfinite(areas).all():
+            return np.ones(len(boxes), bool)
+        for west, south, east, north in areas:
+            # Straight edges are bent in another CRS.
+            margin = 0.01 * (north - south)
             met |= (
-                (boxes[:, 0] <= right + margin)
-                & (boxes[:, 2] >= left - margin)
+                (boxes[:, 0] <= east + margin)
+                & (boxes[:, 2] >= west - margin)
                 & (boxes[:, 1] <= north + margin)
                 & (boxes[:, 3] >= south - margin)
             )

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import rasterio
 from rasterio.errors import CRSError
-from rasterio.warp import transform_bounds
 
+from landcover_tf.bounds import reprojected
 from landcover_tf.errors import LabelError
 from landcover_tf.grid import Window
 from landcover_tf.label_codes import has_one_band, read_codes, require_codes
@@ -102,15 +102,13 @@ def source_windows(raster: RasterGrid, image: RasterGrid, margin: int = 0) -> li
     degrees; none where the raster does not reach the image.
     """
     try:
-        west, south, east, north = transform_bounds(image.crs, raster.crs, *image.bounds)
+        boxes = reprojected(image.bounds, image.crs, raster.crs)
     except (CRSError, *RASTERIO_ERRORS):
         return []  # What the raster's projection cannot express is far away.
-    # Across the antimeridian the western bound is the greater number.
-    spans = [(west, east)] if west <= east else [(west, 180.0), (-180.0, east)]
     pixels = ~raster.transform
     found = []
-    for left, right in spans:
-        corners = [pixels @ (x, y) for x in (left, right) for y in (south, north)]
+    for west, south, east, north in boxes:
+        corners = [pixels @ (x, y) for x in (west, east) for y in (south, north)]
         if not np.isfinite(corners).all():
             continue
         cols, rows = zip(*corners, strict=True)

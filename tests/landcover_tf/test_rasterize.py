@@ -124,6 +124,43 @@ def test_degrees_come_to_the_grid_of_another_raster(tmp_path):
 
 
 @pytest.mark.parametrize("ending", [("gpkg", "GPKG"), ("geojson", "GeoJSON")], ids=lambda e: e[0])
+def test_polygons_in_degrees_on_both_sides_of_the_antimeridian(tmp_path, monkeypatch, ending):
+    monkeypatch.setattr(label_burning, "BLOCK_PX", 40)  # The second of three blocks lies across.
+    suffix, driver = ending
+    columns = (
+        (179.96, 179.99, 10),
+        (179.985, 180, 20),
+        (-180, -179.985, 20),
+        (-179.99, -179.96, 60),
+    )
+    first, left, right, last = (shapely.box(west, -17.03, east, -17) for west, east, _ in columns)
+    features = [(first, 10), (shapely.union(left, right), 20), (last, 60)]
+    path = write(
+        tmp_path / f"a.{suffix}", features, crs="EPSG:4326", driver=driver, kind="Unknown"
+    )  # fmt: skip
+    zone = "EPSG:32760"
+    (x,), (y,) = transform("EPSG:4326", zone, [180], [-17])
+    like = tmp_path / "like.tif"
+    with rasterio.open(
+        like, "w", driver="GTiff", width=120, height=40, count=1, dtype="uint8", crs=zone,
+        transform=from_origin(x - 6000, y + 100, 100, 100),
+    ) as raster:  # fmt: skip
+        rows, cols = np.indices(raster.shape)
+        lon, lat = transform(
+            zone, "EPSG:4326", *raster.transform @ (cols.ravel() + 0.5, rows.ravel() + 0.5)
+        )
+    assert run(path, "--like", like)[0] == 0
+    with rasterio.open(path.with_suffix(".tif")) as raster:
+        labels = raster.read(1)
+    expected = np.zeros(labels.size, np.uint8)
+    for west, east, value in columns:
+        inside = (np.array(lon) >= west) & (np.array(lon) <= east)
+        expected[inside & (np.abs(np.array(lat) + 17.015) < 0.015)] = value
+    assert all(np.count_nonzero(expected == value) > 300 for value in (10, 20, 60))
+    assert np.count_nonzero(labels.ravel() != expected) < 20
+
+
+@pytest.mark.parametrize("ending", [("gpkg", "GPKG"), ("geojson", "GeoJSON")], ids=lambda e: e[0])
 def test_rows_of_the_other_raster_may_run_north(tmp_path, monkeypatch, ending):
     monkeypatch.setattr(label_burning, "BLOCK_PX", 48)
     suffix, driver = ending
