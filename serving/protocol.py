@@ -210,4 +210,4 @@ class Retries:
 
     def _pause_s(self, attempts: int) -> float:
         # The exponent is bounded, or hours of attempts would exceed what a float holds.
-        return min(self.first_pause_s * 2 ** min(attempts - 1, 30), self.longest_pause_s)
+        return min(self.first_pause_s * 2.0 ** min(attempts - 1, 30), self.longest_pause_s)
