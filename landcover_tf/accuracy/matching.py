@@ -19,6 +19,7 @@ OUTSIDE = "outside the map"
 UNPLACED = "without a position"
 NODATA = "where the map has no class"
 UNLABELLED_POINTS = "without a reference class"
+WITHOUT_CLASS = "of a code without a class in the map's legend"
 UNKNOWN = "of an unknown class"
 DUPLICATE = "in a pixel that another point has"
 NOT_A_PLACE = -1
@@ -91,6 +92,8 @@ def match(
     reasons = {
         UNPLACED: np.isnan(points.x) | np.isnan(points.y),
         UNLABELLED_POINTS: (points.reference == UNLABELLED) | nodata,
+        # Such as clouds: the crosswalk knows the code, and makes it no data.
+        WITHOUT_CLASS: (reference < 0) & np.isin(points.reference, list(crosswalk.codes)),
         UNKNOWN: reference < 0,
         OUTSIDE: ~inside & (not keep_unmapped),
         NODATA: inside & (mapped < 0) & (not keep_unmapped),

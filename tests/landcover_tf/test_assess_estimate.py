@@ -132,6 +132,32 @@ def test_a_reference_legend_is_translated(world):
     assert found["confusion_counts"] == expected["confusion_counts"]
 
 
+@pytest.mark.parametrize(
+    ("legend", "codes", "without"),
+    [
+        ("esri", (5, 2, 1), 10),
+        ("clcplus", (7, 2, 10), 254),
+        ("corine", (211, 311, 512), 999),
+        ("dynamicworld", (4, 1, 0), 255),
+    ],
+)
+def test_a_code_that_the_crosswalk_makes_no_data_is_not_unknown(world, legend, codes, without):
+    path = label(design(world, "--samples", 300), world / "truth.tif")
+    pairs = " ".join(f"WHEN {own} THEN {code}" for own, code in zip(CLASSES, codes, strict=True))
+    change(path, f"UPDATE points SET reference = CASE reference {pairs} END")
+    change(path, "UPDATE points SET reference = ? WHERE id <= 5", without)
+    change(path, "UPDATE points SET reference = 77 WHERE id = 6")
+    flags = ("--reference-legend", legend)
+    assert estimate(world, path, *flags)[0] == 2, "77 is unknown"
+    code, values = estimate(world, path, *flags, "--unknown-labels", "ignore")
+    assert code == 0
+    assert values["points"]["excluded"] == {
+        "of a code without a class in the map's legend": ["1", "2", "3", "4", "5"],
+        "of an unknown class": ["6"],
+    }
+    assert 0.8 < values["overall_accuracy"]["value"] < 0.95
+
+
 def test_class_names_are_those_of_the_reference_legend(world, capsys):
     """Names that both legends have stand for other codes than the map's."""
     path = world / "mine.toml"
