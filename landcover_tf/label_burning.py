@@ -26,6 +26,9 @@ from landcover_tf.raster_windows import RASTERIO_ERRORS, opened, rasterio_window
 BLOCK_PX = 2048
 MOST_DEGREES = 18
 """Of longitude in one UTM zone, whose own are 6; at the edges areas are 1 to 2 % too large then."""
+MOST_PX = 2**36
+"""A country of 1,300 km a side in pixels of 5 m; more come of a polygon that is out of place."""
+_ACROSS = "or --like where they lie on both sides of the antimeridian"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +48,7 @@ def grid_over(layer: PolygonLayer, crs: str | None, pixel_size: float) -> Raster
 
     Raises:
         ConfigError: The CRS is unknown or in degrees, or none is given for polygons that are
-            spread over more than a few UTM zones.
+            spread over more than a few UTM zones, or the grid would have over MOST_PX pixels.
         LabelError: The polygons' coordinates do not fit their CRS.
     """
     try:
@@ -56,11 +59,20 @@ def grid_over(layer: PolygonLayer, crs: str | None, pixel_size: float) -> Raster
         raise ConfigError(f"--crs {crs} is not projected; take one in metres, such as UTM")
     west, south, east, north = layer.bounds_in(chosen)
     left, top = np.floor(west / pixel_size), np.ceil(north / pixel_size)
+    height = max(1, int(top - np.floor(south / pixel_size)))
+    width = max(1, int(np.ceil(east / pixel_size) - left))
+    if height * width > MOST_PX:
+        raise ConfigError(
+            f"the polygons of {layer.path} reach from {west:.9g}, {south:.9g} to {east:.9g}, "
+            f"{north:.9g} in {chosen.to_string()}, {height:,} x {width:,} pixels of "
+            f"{pixel_size:g}, but {MOST_PX:,} are the most; remove polygons that are out of place, "
+            f"or give a larger --pixel-size, {_ACROSS}"
+        )
     return RasterGrid(
         crs=chosen,
         transform=from_origin(left * pixel_size, top * pixel_size, pixel_size, pixel_size),
-        height=max(1, int(top - np.floor(south / pixel_size))),
-        width=max(1, int(np.ceil(east / pixel_size) - left)),
+        height=height,
+        width=width,
     )
 
 
@@ -187,7 +199,7 @@ def _projected(layer: PolygonLayer) -> CRS:
     if east - west > MOST_DEGREES:
         raise ConfigError(
             f"the polygons of {layer.path} lie between {west:.0f} and {east:.0f} degrees of "
-            "longitude, too far apart for the UTM zone of their middle; give --crs"
+            f"longitude, too far apart for the UTM zone of their middle; give --crs, {_ACROSS}"
         )
     zone = int(((west + east) / 2 + 180) // 6) % 60 + 1
     return CRS.from_epsg((32600 if south + north >= 0 else 32700) + zone)

@@ -440,6 +440,35 @@ def test_no_utm_zone_is_chosen_for_polygons_of_many(tmp_path, capsys):
     assert run(near, "--pixel-size", 5000)[0] == 0
 
 
+@pytest.mark.parametrize(
+    ("features", "crs", "flags", "extent"),
+    [
+        # One of them lies at the origin, 4,199 km from the others.
+        (
+            [(SQUARE, 20), (shapely.box(0, 0, 9, 9), 20)],
+            UTM,
+            (),
+            "0, 0 to 600500, 4200000 in EPSG:32634, 840,000 x 120,100 pixels of 5",
+        ),
+        (
+            [(square(179.8, -17), 20), (square(-179.9, -17), 20)],
+            "EPSG:4326",
+            ("--crs", "EPSG:32760", "--pixel-size", 10),
+            "pixels of 10",
+        ),
+        ([(SQUARE, 20)], UTM, ("--pixel-size", 1e-4), "pixels of 1e-4"),
+    ],
+    ids=["out of place", "antimeridian", "tiny pixels"],
+)
+def test_no_endless_raster_is_begun(tmp_path, capsys, features, crs, flags, extent):
+    path = write(tmp_path / "a.gpkg", features, crs=crs)
+    code, _ = run(path, *flags)
+    told = capsys.readouterr().err
+    assert code == 2 and "a.gpkg reach from" in told and extent in told
+    assert "68,719,476,736 are the most; remove" in told and "or --like where" in told
+    assert [file.name for file in tmp_path.iterdir()] == ["a.gpkg"]
+
+
 def test_what_is_read_is_never_written_over(tmp_path, capsys):
     path = write(tmp_path / "a.gpkg", [(SQUARE, 20)])
     _, like = run(path)
