@@ -456,7 +456,7 @@ def test_no_utm_zone_is_chosen_for_polygons_of_many(tmp_path, capsys):
             ("--crs", "EPSG:32760", "--pixel-size", 10),
             "pixels of 10",
         ),
-        ([(SQUARE, 20)], UTM, ("--pixel-size", 1e-4), "pixels of 1e-4"),
+        ([(SQUARE, 20)], UTM, ("--pixel-size", 0.001), "pixels of 0.001"),
     ],
     ids=["out of place", "antimeridian", "tiny pixels"],
 )
