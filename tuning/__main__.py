@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from landcover_tf import cli, flag_ranges
 from landcover_tf.config_files import write_config
+from landcover_tf.dataset_info import DatasetInfo
 from landcover_tf.errors import ConfigError, RunError
 from landcover_tf.files import read_json
 from tuning.stopping import obeyed
@@ -96,7 +97,7 @@ def _program(config: TuneConfig) -> int:
         return stop.exit_code
     except RunError:
         # What was found before too many trials failed is of use all the same.
-        if not is_distributed() and any(r.score is not None for r in read_records(search.trials)):
+        if not is_worker() and any(r.score is not None for r in read_records(search.trials)):
             _report(search, config)
         raise
 
@@ -123,7 +124,7 @@ def make_search(config: TuneConfig) -> "Search":
     Raises:
         LandCoverError: One of them is unfit.
     """
-    from tuning.search import Search, data_hash
+    from tuning.search import Search
     from tuning.space import load_space
 
     space = load_space(config.space)
@@ -134,7 +135,7 @@ def make_search(config: TuneConfig) -> "Search":
         space=space,
         base=base,
         data_dir=config.data_dir.resolve(),
-        data_hash=data_hash(config.data_dir),
+        data_hash=DatasetInfo.load(config.data_dir).data_hash,
         output_dir=config.output_dir,
         tuner=config.tuner,
         objective=config.objective,

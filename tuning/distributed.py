@@ -1,7 +1,10 @@
 """What this process is to KerasTuner: the chief of a search, a worker, or neither."""
 
 import os
-from typing import TYPE_CHECKING
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from landcover_tf.errors import ConfigError, RunError
 
@@ -9,6 +12,8 @@ if TYPE_CHECKING:
     import grpc
 
 _VARIABLES = ("KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT", "KERASTUNER_TUNER_ID")
+FAREWELL_SECONDS = 5.0
+"""How long a chief answers after the end, for workers that wait for a trial to hear of it."""
 
 
 def require_whole_environment() -> None:
@@ -40,6 +45,38 @@ def chief_address() -> str:
     """Returns where the chief listens, `host:port`."""
     port = os.environ.get("KERASTUNER_ORACLE_PORT")
     return f"{os.environ.get('KERASTUNER_ORACLE_IP')}:{port}"
+
+
+def serve(oracle: Any, gave_up: Path) -> None:
+    """Hands out an oracle's trials to workers until the search is complete or gives up.
+
+    KerasTuner 1.4.8's own chief never ends a search that gives up.
+
+    Args:
+        oracle: One of `oracles`.
+        gave_up: File to make when too many trials failed in a row, for workers that still train.
+
+    Raises:
+        RuntimeError: Too many trials failed in a row, or nothing can listen at the address.
+    """
+    import grpc
+    from keras_tuner.src import protos
+    from keras_tuner.src.distribute.oracle_chief import OracleServicer, exit_chief
+
+    gave_up.unlink(missing_ok=True)
+    server = grpc.server(ThreadPoolExecutor(max_workers=1))
+    servicer = OracleServicer(oracle)
+    protos.get_service_grpc().add_OracleServicer_to_server(servicer, server)
+    server.add_insecure_port(chief_address())
+    server.start()
+    while not (oracle.failure or (servicer.stop_triggered and exit_chief(oracle))):
+        time.sleep(1.0)
+    if oracle.failure:
+        gave_up.touch()
+    time.sleep(FAREWELL_SECONDS)
+    server.stop(grace=FAREWELL_SECONDS).wait()
+    if oracle.failure:
+        raise oracle.failure
 
 
 def explained(error: "RuntimeError | grpc.RpcError") -> RunError | None:

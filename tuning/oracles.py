@@ -19,6 +19,9 @@ _ENDED = ("COMPLETED", "FAILED")
 class _Durable:
     """Mixed into an oracle: files are replaced as a whole, and no started trial is forgotten."""
 
+    failure: RuntimeError | None = None
+    """Too many trials failed in a row: no further one is handed out, and workers are told so."""
+
     def save(self: Any) -> None:
         write_json(self._get_oracle_fname(), self.get_state())
 
@@ -26,9 +29,24 @@ class _Durable:
         folder = Path(self._get_trial_dir(trial.trial_id))
         write_json(folder / "trial.json", trial.get_state())
 
-    @synchronized  # type: ignore[untyped-decorator]
+    def create_trial(self: Any, tuner_id: str) -> Any:
+        if self.failure:
+            raise self.failure
+        return super().create_trial(tuner_id)  # type: ignore[misc]
+
     def end_trial(self: Any, trial: Any) -> None:
-        super().end_trial(trial)  # type: ignore[misc]
+        self._end_trial(trial)
+        if self.failure:
+            raise self.failure
+
+    @synchronized  # type: ignore[untyped-decorator]
+    def _end_trial(self: Any, trial: Any) -> None:
+        # KerasTuner 1.4.8 keeps its lock after an exception, and a chief would wait for it.
+        try:
+            super().end_trial(trial)  # type: ignore[misc]
+        except RuntimeError as error:
+            self.failure = error
+            return
         # KerasTuner 1.4.8 saves the trial among the running ones and takes it out afterwards. A
         # chief saves nothing later, so its last trials would run again at every start.
         self.save()

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from landcover_tf import locks
-from landcover_tf.dataset_info import DatasetInfo
 from landcover_tf.errors import ConfigError, OutputError, RunError
 from landcover_tf.files import read_json, write_json
 from landcover_tf.quiet import start_tensorflow
@@ -34,6 +33,8 @@ SEARCH_NAME = "search.json"
 BEST_NAME = "best.json"
 EPOCHS_KEY = "tuner/epochs"
 """Hyperband's own value: for how many epochs a trial is trained."""
+GAVE_UP_NAME = "gave_up"
+"""File of a chief that ended because too many trials failed in a row."""
 IDLE_SECONDS = 1.0
 """Least time between two requests for a trial."""
 
@@ -154,7 +155,8 @@ def run_search(search: Search, *, echo: bool = False) -> None:
         echo: Show each training's own output.
 
     Raises:
-        RunError: Too many trials failed in a row, or the chief cannot listen or does not answer.
+        RunError: Too many trials failed in a row, of all workers', or the chief cannot listen or
+            does not answer.
         StopRequestedError: A training was asked to stop; the same search goes on from there.
     """
     start_tensorflow()
@@ -172,8 +174,7 @@ def run_search(search: Search, *, echo: bool = False) -> None:
             f"cannot read the state of the search in {search.output_dir / 'oracle'}: {error}"
         ) from error
     if not Path(tuner._get_tuner_fname()).exists():
-        # KerasTuner first saves after a whole trial.
-        tuner.save()
+        tuner.save()  # KerasTuner first does so after a whole trial.
     if distributed.is_worker():
         where = distributed.chief_address()
         print(f"asking the chief at {where} for trials, waiting until it answers", flush=True)
@@ -188,11 +189,13 @@ def run_search(search: Search, *, echo: bool = False) -> None:
             if told is None:
                 raise
             raise told from error
-        reasons = [r.error for r in read_records(search.trials) if r.score is None]
-        last = f", the last with: {reasons[-1]}" if reasons else ""
-        raise RunError(
-            f"{search.max_failures} trials failed in a row{last}; see {search.trials}"
-        ) from error
+        raise _gave_up(search) from error
+
+
+def _gave_up(search: Search) -> RunError:
+    reasons = [r.error for r in read_records(search.trials) if r.score is None]
+    last = f", the last with: {reasons[-1]}" if reasons else ""
+    return RunError(f"{search.max_failures} trials failed in a row{last}; see {search.trials}")
 
 
 def write_best(search: Search, record: TrialRecord) -> Path:
@@ -206,19 +209,12 @@ def write_best(search: Search, record: TrialRecord) -> Path:
     return path
 
 
-def data_hash(data_dir: Path) -> str:
-    """Returns the digest of a dataset.
-
-    Raises:
-        DatasetError: There is none.
-    """
-    return DatasetInfo.load(data_dir).data_hash
-
-
 def _tuner(search: Search, echo: bool) -> Any:
     import keras_tuner
 
     from tuning.oracles import oracle_of
+
+    gave_up = search.output_dir / "oracle" / GAVE_UP_NAME
 
     class ProcessTuner(keras_tuner.engine.base_tuner.BaseTuner):  # type: ignore[misc]
         """Runs every trial as a training process."""
@@ -242,9 +238,18 @@ def _tuner(search: Search, echo: bool) -> Any:
             else:
                 self.oracle.save()
 
+        def search(self) -> None:
+            if not distributed.is_distributed() or self._is_worker():
+                super().search()
+            else:
+                self.save()
+                distributed.serve(self.oracle, gave_up)
+
         def run_trial(self, trial: Any) -> dict[str, float]:
             try:
                 record = _run(search, trial.trial_id, trial.hyperparameters.values, echo)
+                if self._is_worker() and gave_up.is_file():
+                    raise _gave_up(search)  # Nobody is left to ask.
             except Exception as error:
                 # Anything but a fatal error would count as a failed trial and be forgotten.
                 raise keras_tuner.errors.FatalError(str(error)) from error
@@ -277,7 +282,8 @@ def _run(search: Search, trial_id: str, chosen: Mapping[str, Any], echo: bool) -
     settings = search.space.settings(chosen)
     if EPOCHS_KEY in chosen:
         settings["epochs"] = int(chosen[EPOCHS_KEY])
-    shown = ", ".join(f"{name} {_short(settings[name])}" for name in _varied(search, settings))
+    varied = [name for name in settings if name in search.space.search or name == "epochs"]
+    shown = ", ".join(f"{name} {_short(settings[name])}" for name in varied)
     print(f"trial {trial_id}: {shown}", flush=True)
     try:
         config = search.config_of(chosen, folder / "run")
@@ -288,10 +294,6 @@ def _run(search: Search, trial_id: str, chosen: Mapping[str, Any], echo: bool) -
         record.save(folder)
         return record
     return run_trial(config, folder, settings=settings, objective=search.objective, echo=echo)
-
-
-def _varied(search: Search, settings: Mapping[str, Any]) -> list[str]:
-    return [name for name in settings if name in search.space.search or name == "epochs"]
 
 
 def _short(value: Any) -> str:

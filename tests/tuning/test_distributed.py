@@ -3,12 +3,21 @@
 import json
 import socket
 import threading
+import time
 from dataclasses import replace
 
+import grpc
 import pytest
 
+from landcover_tf.errors import RunError
+from tuning import distributed
 from tuning.search import Search, _tuner, run_search
 from tuning.space import load_space
+
+
+@pytest.fixture(autouse=True)
+def _short_farewell(monkeypatch):
+    monkeypatch.setattr(distributed, "FAREWELL_SECONDS", 1.0)
 
 
 @pytest.fixture
@@ -22,16 +31,16 @@ def search(tmp_path):
 
 @pytest.fixture
 def become(monkeypatch):
-    """Returns what makes this process a chief, or one that searches alone."""
+    """Returns what makes this process a chief, a worker, or one that searches alone."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])
-    chief = {"TUNER_ID": "chief", "ORACLE_IP": "127.0.0.1", "ORACLE_PORT": port}
+    own = {"TUNER_ID": "", "ORACLE_IP": "127.0.0.1", "ORACLE_PORT": port}
 
     def change(role):
-        for name, value in chief.items():
+        for name, value in own.items():
             monkeypatch.delenv(f"KERASTUNER_{name}", raising=False)
-            if role == "chief":
-                monkeypatch.setenv(f"KERASTUNER_{name}", value)
+            if role != "alone":
+                monkeypatch.setenv(f"KERASTUNER_{name}", role if name == "TUNER_ID" else value)
 
     return change
 
@@ -52,7 +61,7 @@ def with_a_worker(search, work):
     try:
         run_search(search)
     finally:
-        worker.join()
+        worker.join(60)
 
 
 @pytest.mark.parametrize("roles", [("alone", "chief"), ("chief", "alone")])
@@ -79,3 +88,67 @@ def test_a_search_goes_on_in_one_process_or_several(search, become, roles):
     fifth = longer.create_trial("tuner0")
     assert fifth.trial_id == "04"
     assert fifth.hyperparameters.values not in tried.values()
+
+
+def test_a_chief_gives_up_with_its_workers(search, become):
+    become("chief")
+    said = []
+
+    def told(ask, *arguments):
+        with pytest.raises(grpc.RpcError) as error:
+            ask(*arguments)
+        said.append(error.value.details())
+
+    def fail(chief):
+        for _ in range(2):
+            end(chief, chief.create_trial("worker0"), "FAILED")
+        last, other = chief.create_trial("worker0"), chief.create_trial("worker1")
+        told(end, chief, last, "FAILED")
+        told(end, chief, other, "FAILED")  # That was in training.
+        told(chief.create_trial, "worker2")  # That waited.
+
+    with pytest.raises(RunError, match=r"^3 trials failed in a row; see .*search/trials"):
+        with_a_worker(search, fail)
+    assert len(said) == 3
+    assert all("consecutive failures exceeded the limit of 3" in one for one in said)
+
+    def succeed(chief):
+        for _ in range(2):
+            end(chief, chief.create_trial("worker0"), "COMPLETED")
+        assert chief.create_trial("worker0").status == "STOPPED"
+
+    # The next start tries the last two again.
+    assert (search.output_dir / "oracle" / "gave_up").exists()
+    with_a_worker(search, succeed)
+    assert not (search.output_dir / "oracle" / "gave_up").exists()
+    become("alone")
+    assert {i: t.status for i, t in _tuner(search, echo=False).oracle.trials.items()} == {
+        "0": "FAILED", "1": "FAILED", "2": "COMPLETED", "3": "COMPLETED"
+    }  # fmt: skip
+
+
+def test_a_worker_hears_of_a_chief_that_gave_up_while_it_trained(search, become, capsys):
+    become("chief")
+    oracle = _tuner(search, echo=False).oracle
+    gave_up = search.output_dir / "oracle" / "gave_up"
+
+    def serve():
+        with pytest.raises(RuntimeError, match="for its end"):
+            distributed.serve(oracle, gave_up)
+
+    def give_up():
+        while not oracle.ongoing_trials:
+            time.sleep(0.01)
+        gave_up.touch()
+
+    become("worker0")
+    chief = threading.Thread(target=serve, daemon=True)
+    chief.start()
+    threading.Thread(target=give_up, daemon=True).start()
+    # Its training fails within a second, and alone that would not end the search.
+    with pytest.raises(RunError, match=r"3 trials failed in a row, the last with: .*dataset\.json"):
+        run_search(search)
+    assert capsys.readouterr().out.count("trial 0") == 1
+    assert oracle.end_order == []
+    oracle.failure = RuntimeError("for its end")
+    chief.join(60)
