@@ -28,7 +28,8 @@ class ExportConfig:
     name: str = "landcover"
     """Model name, as clients will call it."""
     version: int | None = None
-    """Version number, at least 1; the default is one above the highest in OUTPUT_DIR/NAME."""
+    """Version number, at least 1; the default is one above the highest that OUTPUT_DIR/NAME ever
+    held, also where that was withdrawn."""
     format: tuple[Literal["onnx", "openvino", "tflite"], ...] = ()
     """Further formats, written into subfolders of the version; each is compared with the
     SavedModel before the export is called done, on patches of the dataset where it is still in

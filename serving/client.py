@@ -13,7 +13,7 @@ from landcover_tf.errors import ServerError
 from landcover_tf.legend import IGNORED
 from landcover_tf.model_info import ModelInfo
 from serving.band_content import LEVELS
-from serving.protocol import Address, Retries, Signature, Transport
+from serving.protocol import Address, Retries, Signature, Transport, UnavailableError
 
 OUTPUTS = ("classes", "confidence", "probabilities")
 FIRST_PATIENCE_S = 6.0
@@ -53,8 +53,8 @@ class ClientSettings:
 class ServerBackend:
     """Runs batches on a server that serves exactly the version that `info` describes.
 
-    Nothing is asked when it is made. Before the first batch the server's signatures and its
-    `model.json` are compared with `info`.
+    Nothing is asked when it is made. Before the first batch, and when the server answers a batch
+    again that it did not take before, its signatures and its `model.json` are compared with `info`.
     """
 
     def __init__(
@@ -152,10 +152,12 @@ class ServerBackend:
         Raises:
             ServerError: The server is away, or serves another model; all differences are named.
         """
-        if self._checked:
-            return
-        retries = self._settings.retries
-        retries = replace(retries, patience_s=min(retries.patience_s, FIRST_PATIENCE_S))
+        if not self._checked:
+            retries = self._settings.retries
+            self._compare(replace(retries, patience_s=min(retries.patience_s, FIRST_PATIENCE_S)))
+            self._checked = True
+
+    def _compare(self, retries: Retries) -> None:
         signatures = retries.run(self._transport.signatures)
         problems = _signature_problems(signatures, self._info)
         if not problems:
@@ -164,7 +166,6 @@ class ServerBackend:
             raise ServerError(
                 f"{self._transport.where} is not the model of model.json: {'; '.join(problems)}"
             )
-        self._checked = True
 
     def _run(self, batch: np.ndarray, outputs: tuple[str, ...]) -> dict[str, np.ndarray]:
         # Equal parts, one for each request that may be under way.
@@ -176,7 +177,19 @@ class ServerBackend:
     def _ask(self, images: np.ndarray, outputs: tuple[str, ...]) -> dict[str, np.ndarray]:
         if images.dtype != self._info.dtype:
             raise ValueError(f"expected {self._info.dtype} images, got {images.dtype}")
-        answer = self._settings.retries.run(lambda: self._transport.predict(images, outputs))
+        lost = False
+
+        def predict() -> dict[str, np.ndarray]:
+            nonlocal lost
+            try:
+                return self._transport.predict(images, outputs)
+            except UnavailableError:
+                lost = True
+                raise
+
+        answer = self._settings.retries.run(predict)
+        if lost:  # What came back may be another model under the same number.
+            self._compare(self._settings.retries)
         for name, array in answer.items():
             self._check_answer(name, array, images.shape[:3])
         return answer

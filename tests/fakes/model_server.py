@@ -81,8 +81,10 @@ class ModelServer:
         self._start(rest_port=0, grpc_port=0)
         self.load(folder)
 
-    def load(self, folder: Path) -> None:
+    def load(self, folder: Path, *, anew: bool = False) -> None:
         """Serves the versions that `folder` holds now, and no other."""
+        if anew:
+            self._servables = {}
         versions = {int(p.name): p for p in folder.iterdir() if p.name.isdigit()}
         self._servables = {
             number: self._servables.get(number) or Servable(path)

@@ -262,3 +262,17 @@ def test_next_version_follows_the_highest(tmp_path):
         (tmp_path / name).mkdir()
     assert next_version(tmp_path) == 11
     shutil.rmtree(tmp_path)
+
+
+def test_the_number_of_a_withdrawn_version_is_not_given_again(tmp_path):
+    model = tmp_path / "export" / "landcover"
+    for version in (1, 2):
+        write_small_export(tmp_path / "export", version=version)
+    (model / "2").rename(tmp_path / "export" / "withdrawn-2")
+    assert next_version(model) == 3
+    write_small_export(tmp_path / "other", version=1)
+    shutil.copytree(tmp_path / "other" / "landcover" / "1", model / "7")
+    assert next_version(model) == 8
+    (model / "highest_version").write_text("two\n")
+    with pytest.raises(ModelError, match=r"highest version .*highest_version, got .*two"):
+        next_version(model)

@@ -6,6 +6,7 @@ import time
 
 import pytest
 from fakes.model_server import BRIEF, QUICK, SCHEMES, ModelServer
+from fakes.small_export import write_small_export
 
 from landcover_tf.errors import ServerError
 from serving import client as client_module
@@ -137,3 +138,30 @@ def test_a_restart_between_requests_is_survived(model_folder, info, images, expe
             stopped.append(server)
             assert client.classes(images).tobytes() == expected["classes"].tobytes()
             assert not stopped, "no request came while the server was away"
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_another_model_under_the_same_number_after_a_restart_is_refused(
+    model_folder, info, images, tmp_path, monkeypatch, scheme
+):
+    other = write_small_export(tmp_path, seed=7, weights_sha256="f" * 64)
+    assert other.version == info.version
+    sleep, stopped = time.sleep, []
+
+    def come_back_and_sleep(seconds):
+        if stopped:
+            server = stopped.pop()
+            server.load(tmp_path / "landcover", anew=True)
+            server.start_again()
+        sleep(seconds)
+
+    with (
+        ModelServer(model_folder) as server,
+        ServerBackend(server.url(scheme), info, settings=QUICK) as client,
+    ):
+        client.classes(images[:1])
+        server.stop()
+        stopped.append(server)
+        monkeypatch.setattr(time, "sleep", come_back_and_sleep)
+        with pytest.raises(ServerError, match=r"is not the model of model.json: weights ffff"):
+            client.classes(images[:1])
