@@ -94,10 +94,11 @@ class PredictConfig:
     sieve: tuple[str, ...] = ()
     """Another least size for some classes, such as "urban areas=5" or 60=100."""
     uncertain_below: float = 0.0
-    """Pixels of lower confidence get the class `uncertain`; 0 is off."""
+    """Pixels of lower confidence, as in confidence.tif, get the class `uncertain`; 0 is off."""
 
     confidence: bool = True
-    """Write the largest probability per pixel, confidence.tif."""
+    """Write the network's confidence in its own class, the largest probability of each pixel,
+    confidence.tif; it stays where post-processing changes the class."""
     probabilities: bool = False
     """Write the probability of every class, probabilities.tif."""
     entropy: bool = False

@@ -146,7 +146,9 @@ def merge(
         files = work / "files"
         files.mkdir()
         shared = _shared_tags(tags, parts)
-        counts = _write(files / path.name, store, grid, legend, shared, wanted)
+        with opened(beside(parts[0], CONFIDENCE)) as dataset:
+            description = dataset.descriptions[0] or "confidence"
+        counts = _write(files / path.name, store, grid, legend, shared, wanted, description)
         write_json(beside(files / path.name, RECORD), record)
         outputs.publish(files, path)
         store.remove()
@@ -218,6 +220,7 @@ def _write(
     legend: Legend,
     tags: dict[str, str],
     wanted: OutputOptions,
+    confidence_description: str,
 ) -> dict[int, int]:
     """Writes all files of the mosaic and returns its pixels per legend code."""
     codes = store.blocks((0,), BLOCK_PX)
@@ -226,7 +229,7 @@ def _write(
     )
     confidence = beside(path, CONFIDENCE)
     outputs.write_levels(
-        confidence, store, (1,), grid=grid, descriptions=("confidence",), tags=tags
+        confidence, store, (1,), grid=grid, descriptions=(confidence_description,), tags=tags
     )
     files = [path, confidence, *outputs.write_areas_and_style(path, counts, legend, grid)]
     # The item is named after the mosaic; the products' names would make a very long one.

@@ -58,6 +58,16 @@ class Cleaning:
         return sizes
 
     @property
+    def confidence(self) -> str:
+        """What the confidence beside the cleaned map is, for its users."""
+        later = self.refine == "labels" or self.majority > 1 or self.removes_objects
+        if self.refine == "probabilities":
+            kept = "mean probability of the class voted for"
+            return f"confidence: {kept}, before later steps" if later else f"confidence: {kept}"
+        kept = "probability of the network's class"
+        return f"confidence: {kept}, before post-processing" if later else f"confidence: {kept}"
+
+    @property
     def votes(self) -> bool:
         """Whether neighbourhoods vote before objects are removed."""
         return self.refine != "none" or self.majority > 1

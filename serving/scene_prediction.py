@@ -361,7 +361,7 @@ class ScenePrediction:
         """Yields file, store, layers and band descriptions of the rasters of levels to write."""
         wanted, info, layers = self.options.outputs, self.engine.info, self.content.layers
         if wanted.confidence:
-            yield CONFIDENCE, final, [1], ("confidence",)
+            yield CONFIDENCE, final, [1], (self.cleaning.confidence,)
         if wanted.entropy:
             yield ENTROPY, self.store, [layers.index("entropy")], ("relative entropy",)
         if wanted.probabilities:

@@ -107,7 +107,12 @@ def _asset(file: Path, map_path: Path, legend: Legend) -> dict[str, Any]:
         asset["classification:classes"] = classification_classes(legend)
         asset |= {"data_type": "uint8", "nodata": legend.nodata}
     elif file.suffix == ".tif":
-        asset["title"] = f"{_key(file, map_path)}, stored in steps of 1/{LEVELS}"
+        key = _key(file, map_path)
+        asset["title"] = f"{key}, stored in steps of 1/{LEVELS}"
+        if key == "confidence":
+            asset["description"] = (
+                "Of the network in its own class; post-processing may have given the pixel another"
+            )
         asset |= {"data_type": "uint8", "nodata": IGNORED, "raster:scale": 1 / LEVELS}
     return asset
 

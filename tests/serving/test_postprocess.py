@@ -16,6 +16,7 @@ from serving.bands_on_disk import BandStore
 from serving.halo import map_with_halo
 from serving.objects import fill_removed, without_small_objects
 from serving.postprocess import (
+    Cleaning,
     box_sum,
     clean,
     label_vote,
@@ -187,6 +188,36 @@ def test_cleaning_a_store_equals_cleaning_the_raster(tmp_path: Path) -> None:
     voted = np.concatenate(list(refined([raster], wanted)), axis=1)
     (whole,) = without_small_objects(lambda: [voted], wanted.least_sizes)
     np.testing.assert_array_equal(cleaned.rows(0, 50, (0, 1)), whole)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said"),
+    [
+        (cleaning(min_object_size=0), "probability of the network's class"),
+        (cleaning(min_object_size=4), "probability of the network's class, before post-processing"),
+        (cleaning(sieve={2: 4}), "probability of the network's class, before post-processing"),
+        (cleaning(refine="labels"), "probability of the network's class, before post-processing"),
+        (
+            cleaning(refine="probabilities", min_object_size=0),
+            "mean probability of the class voted for",
+        ),
+        (
+            cleaning(refine="probabilities", majority=3),
+            "mean probability of the class voted for, before later steps",
+        ),
+    ],
+)
+def test_the_confidence_tells_of_which_class_it_is(wanted: Cleaning, said: str) -> None:
+    assert wanted.confidence == f"confidence: {said}"
+
+
+def test_a_removed_object_leaves_its_confidence() -> None:
+    raster = np.zeros((2, 9, 9), np.uint8)
+    raster[1] = 240
+    raster[0, 3:6, 3:6], raster[1, 3:6, 3:6] = 2, 200
+    (block,) = without_small_objects(lambda: [raster], cleaning(min_object_size=20).least_sizes)
+    assert (block[0] == 0).all()
+    np.testing.assert_array_equal(block[1], raster[1])
 
 
 @pytest.mark.parametrize("entry", ["urban areas", "nowhere=4", "urban areas=x", "0=5"])

@@ -124,6 +124,9 @@ def test_the_map_is_a_cog_with_everything_in_it(small_export: SmallExport, tmp_p
     assert (classes[:, :40] == 0).all()
     assert (classes[:, 40:] > 0).all()
     assert (read(out.with_name("confidence.tif")) == 255).sum() == 40 * 700
+    with rasterio.open(out.with_name("confidence.tif")) as dataset:
+        said = "confidence: probability of the network's class, before post-processing"
+        assert (dataset.descriptions, dataset.scales) == ((said,), (1 / 254,))
     categories = ElementTree.parse(out.with_name("map.tif.aux.xml")).iter("Category")  # noqa: S314
     assert [c.text for c in categories][60] == "water bodies"
     rows = list(csv.DictReader(out.with_name("areas.csv").open()))

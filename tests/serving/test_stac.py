@@ -53,7 +53,7 @@ def test_the_box_of_a_map_whose_rows_run_north(tmp_path: Path) -> None:
     }  # fmt: skip
     with rasterio.open(map_path, "w", **profile) as dataset:
         dataset.write(np.full((100, 80), 20, np.uint8), 1)
-    found = item([map_path], map_path, legend, tags={"source": "scene"})
+    found = item([map_path], map_path, legend, name="scene", tags={"source": "scene"})
     box = pytest.approx((22, 37, 22.008, 37.01))
     assert found["bbox"] == box
     assert found["geometry"]["coordinates"][0][:2] == [[22, 37], [22.008, 37]]

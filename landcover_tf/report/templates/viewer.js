@@ -235,8 +235,9 @@
       [pyramid.crs || "Position", `${x.toFixed(digits)}, ${y.toFixed(digits)}`],
       ["Map", `${code} ${className(code)}`],
     ];
-    // Where the raster has none, its tiles have 0.
-    if (confidence && code !== nodata) lines.push(["Confidence", percent(confidence / 255)]);
+    // Where the raster has none, its tiles have 0. Post-processing changes classes, not confidence.
+    const sure = `${percent(confidence / 255)}, the network's in its own class`;
+    if (confidence && code !== nodata) lines.push(["Confidence", sure]);
     if (pyramid.reference) lines.push(["Reference", `${reference} ${className(reference)}`]);
     const table = document.createElement("dl");
     for (const [key, value] of lines) {

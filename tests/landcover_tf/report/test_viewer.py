@@ -174,6 +174,7 @@ def test_a_pixel_without_confidence_or_probabilities_shows_none(tmp_path, browse
         text = tab.text_content("#viewer-inspector")
         assert f"column {col}" in text
         # 200 / 254 = 0.787
+        assert ("Confidence79 %, the network's in its own class" in text) == some
         assert ("79 %" in text, "onfidence" in text) == (some, some)
         assert tab.locator("#viewer-inspector .bars").count() == some
 
