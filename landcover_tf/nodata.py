@@ -35,6 +35,35 @@ def without_data(planes: np.ndarray, values: Iterable[float | None]) -> np.ndarr
     return missing
 
 
+def undeclared(planes: np.ndarray, missing: np.ndarray) -> dict[float, np.ndarray]:
+    """Returns where all bands hold one value that may be a no-data value, by that value.
+
+    Looked for are 0 and the least and greatest value of the first band, for no-data values are
+    extreme; in a single band, only what cannot have been measured.
+
+    Args:
+        planes: Stored values, [bands, height, width].
+        missing: Pixels that are known to have no data, bool [height, width].
+
+    Returns:
+        Values that occur, with bool [height, width] each.
+    """
+    some_missing = missing.any()
+    first = planes[0][~missing] if some_missing else planes[0]
+    if not first.size:
+        return {}
+    found = {}
+    for value in sorted({float(first.min()), float(first.max()), 0.0}):
+        if len(planes) == 1 and value >= 0:
+            continue
+        where = _in_all_bands(planes, value)
+        if some_missing:
+            where &= ~missing
+        if where.any():
+            found[value] = where
+    return found
+
+
 def keep_apart(image: np.ndarray, nodata: float, scale: float) -> None:
     """Moves pixels that hold the no-data value in all bands to the next value in their first.
 
@@ -104,12 +133,14 @@ def _can_be_measured(value: float, dtype: np.dtype[Any]) -> bool:
 
 
 def _in_all_bands(planes: np.ndarray, value: float) -> np.ndarray:
-    equal = np.asarray(planes[0] == value)
+    # In the planes' own type: NumPy would make floats of all integers to compare them with one.
+    stored = planes.dtype.type(value)
+    equal = np.asarray(planes[0] == stored)
     for plane in planes[1:]:
         # Most windows have no such pixel, so the first band settles it for them.
         if not equal.any():
             break
-        equal &= plane == value
+        equal &= plane == stored
     return equal
 
 

@@ -1,6 +1,7 @@
 """Every possible patch of a scene, looked at in strips as high as a patch."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -110,15 +111,18 @@ class Scan:
     """Label codes of each raster that its crosswalk does not know."""
     nodata_px: list[int]
     """Pixels of each raster without data."""
+    alike_px: list[dict[float, int]]
+    """Other pixels of each raster that hold one value in all bands, by that value."""
 
 
 def read_scan(job: SceneJob) -> Scan:
     """Returns what `scan` wrote."""
-    candidates, problems, unknown, nodata_px = [], [], [], []
+    candidates, problems, unknown, nodata_px, alike_px = [], [], [], [], []
     for position, found in enumerate(read_json(job.scan_path), start=job.first):
         problems += [found["problem"]] if found["problem"] else []
         unknown.append(tuple(found["unknown_codes"]))
         nodata_px.append(found["nodata_px"])
+        alike_px.append({value: count for value, count in found["alike_px"]})
         for row_off, col_off, valid, labelled, pixels in found["patches"]:
             candidates.append(
                 Candidate(
@@ -130,7 +134,11 @@ def read_scan(job: SceneJob) -> Scan:
                 )
             )
     return Scan(
-        candidates=candidates, problems=problems, unknown_codes=unknown, nodata_px=nodata_px
+        candidates=candidates,
+        problems=problems,
+        unknown_codes=unknown,
+        nodata_px=nodata_px,
+        alike_px=alike_px,
     )
 
 
@@ -140,6 +148,7 @@ def _scan_raster(job: SceneJob, number: int) -> dict[str, Any]:
     patches: list[_Contents] = []
     problem = None
     nodata_px = seen_rows = 0
+    alike_px: Counter[float] = Counter()
     try:
         with open_raster(raster, crosswalk, job.fill) as reader:
             for strip, windows in strips(job.grid.windows(raster.height, raster.width)):
@@ -149,6 +158,8 @@ def _scan_raster(job: SceneJob, number: int) -> dict[str, Any]:
                 seen_rows = strip.row_end
                 has_none = has_bit(pixels.validity[new, : raster.width], ValidityBit.NODATA)
                 nodata_px += int(np.count_nonzero(has_none))
+                for value, where in pixels.alike.items():
+                    alike_px[value] += int(np.count_nonzero(where[new]))
                 patches += _strip_contents(job, number, strip, windows, pixels)
     except LandCoverError as error:
         problem = str(error)
@@ -159,6 +170,7 @@ def _scan_raster(job: SceneJob, number: int) -> dict[str, Any]:
         "problem": problem,
         "unknown_codes": sorted(unknown),
         "nodata_px": nodata_px,
+        "alike_px": list(alike_px.items()),
         "patches": patches,
     }
 

@@ -32,6 +32,7 @@ from tfrecords_builder.card import write_card
 from tfrecords_builder.checks import dataset_resolution_m, dataset_upsampling
 from tfrecords_builder.config import BuildConfig
 from tfrecords_builder.cutting import CutResult
+from tfrecords_builder.nodata_notes import assumed, unassumed
 from tfrecords_builder.patches import SceneJob
 from tfrecords_builder.planning import BuildInput, Plan, cuts_of, make_plan, understand
 from tfrecords_builder.shards import PlannedRecord, ShardJob
@@ -89,6 +90,8 @@ def _make(config: BuildConfig, found: BuildInput, work: Path) -> _Made:
         plan = make_plan(jobs, found, config)
         print(summary(plan, found, config))
         plan.warn_of_dropped_labels()
+        for sentence in unassumed(found, plan.alike_px):
+            print(f"warning: {sentence}", file=sys.stderr)
         if not plan.kept("val"):
             print(
                 "warning: the dataset has no validation split, which landcover train needs; give a "
@@ -154,7 +157,7 @@ def summary(plan: Plan, found: BuildInput, config: BuildConfig) -> str:
         f"  drop  {count:7} patches: {why} ({shares[why]:.0%} of the labelled pixels)"
         for why, count in plan.dropped().items()
     ]
-    lines += _assumed_nodata(plan, found)
+    lines += assumed(found, plan.nodata_px)
     without = sum(not raster.crs for raster in found.rasters)
     if without > 1:
         lines.append(
@@ -162,24 +165,6 @@ def summary(plan: Plan, found: BuildInput, config: BuildConfig) -> str:
             "landcover audit finds pixels that they share"
         )
     return "\n".join(lines)
-
-
-def _assumed_nodata(plan: Plan, found: BuildInput) -> list[str]:
-    """Returns what is said of images that do not tell which value is no data."""
-    assumed = [
-        number
-        for number, raster in enumerate(found.rasters)
-        if raster.nodata is None and not raster.all_data and not raster.source.trusted_validity
-    ]
-    nodata_px = sum(plan.nodata_px[number] for number in assumed)
-    pixels = sum(found.rasters[number].height * found.rasters[number].width for number in assumed)
-    if not nodata_px:
-        return []
-    return [
-        f"{len(assumed)} images declare no no-data value, so {found.fill:g} is taken for it; "
-        f"{nodata_px / pixels:.2%} of their pixels have no data, masked ones included; --nodata "
-        "none keeps those of that value"
-    ]
 
 
 def _groups_word(config: BuildConfig) -> str:

@@ -1,8 +1,8 @@
 """The pixels of a source, read window by window."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import rasterio
@@ -10,7 +10,7 @@ import rasterio
 from landcover_tf.crosswalk import Crosswalk
 from landcover_tf.grid import Window
 from landcover_tf.label_codes import read_target
-from landcover_tf.nodata import keep_apart, masked, without_data
+from landcover_tf.nodata import keep_apart, masked, undeclared, without_data
 from landcover_tf.raster_windows import rasterio_window, read_window, told_damage
 from landcover_tf.validity import ValidityBit, has_bit, set_bit
 from tfrecords_builder.rasters import SourceRaster, opened
@@ -31,6 +31,8 @@ class Pixels:
     """Validity bits, uint8 [height, width]."""
     unknown_codes: frozenset[int]
     """Label codes that the crosswalk does not know; their pixels are unlabelled."""
+    alike: Mapping[float, np.ndarray] = field(default_factory=dict)
+    """Of a look without image: `nodata.undeclared`, inside the raster."""
 
 
 class RasterReader:
@@ -53,7 +55,8 @@ class RasterReader:
 
         Args:
             window: Rows and columns.
-            with_image: False leaves the image out where validity can be told without it.
+            with_image: False leaves the image out where validity can be told without it, and
+                looks for undeclared no-data values where not.
 
         Raises:
             RasterError: A file is damaged.
@@ -65,11 +68,14 @@ class RasterReader:
         validity = self._read_validity(inside)
         padding = window.padding_inside(self._raster.height, self._raster.width)
         trusted = self._raster.source.trusted_validity
-        image = None
+        image, alike = None, {}
         if with_image or not trusted:
             planes = read_window(self._files["image"], inside, list(self._raster.indexes))
             if not trusted:
-                set_bit(validity, self._without_data(planes, inside), ValidityBit.NODATA)
+                missing = self._without_data(planes, inside)
+                set_bit(validity, missing, ValidityBit.NODATA)
+                if not with_image and not self._raster.all_data:
+                    alike = undeclared(planes, missing)
             if with_image:
                 image = self._laid_out(planes, padding)
                 if self._raster.all_data:
@@ -85,6 +91,7 @@ class RasterReader:
             label=label,
             validity=validity,
             unknown_codes=frozenset(unknown),
+            alike=alike,
         )
 
     def _laid_out(self, planes: np.ndarray, padding: Padding) -> np.ndarray:

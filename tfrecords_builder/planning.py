@@ -74,6 +74,8 @@ class Plan:
     keys: tuple[str, ...]
     nodata_px: tuple[int, ...]
     """Pixels of each raster without data."""
+    alike_px: tuple[Mapping[float, int], ...]
+    """Other pixels of each raster that hold one value in all bands, by that value."""
 
     def kept(self, split: str | None = None) -> list[int]:
         """Returns the positions of the patches in a split, or in any."""
@@ -154,12 +156,14 @@ def make_plan(jobs: Sequence[SceneJob], found: BuildInput, config: BuildConfig) 
     problems: list[str] = []
     unknown: list[tuple[int, ...]] = []
     nodata_px: list[int] = []
+    alike_px: list[Mapping[float, int]] = []
     for job in jobs:
         seen = read_scan(job)
         candidates += seen.candidates
         problems += seen.problems
         unknown += seen.unknown_codes
         nodata_px += seen.nodata_px
+        alike_px += seen.alike_px
     raise_problems(problems, f"the input in {config.data_dir} is unfit")
     if config.unknown_labels == "error":
         _require_known_labels(unknown, found)
@@ -181,6 +185,7 @@ def make_plan(jobs: Sequence[SceneJob], found: BuildInput, config: BuildConfig) 
         placements=tuple(p for p in placements if p is not None),
         keys=tuple(patch_key(found.rasters[c.source], c) for c in candidates),
         nodata_px=tuple(nodata_px),
+        alike_px=tuple(alike_px),
     )
 
 
