@@ -78,7 +78,7 @@ def main(argv: list[str] | None = None) -> int:
 
 @obeyed()
 def _program(config: TuneConfig) -> int:
-    from tuning.distributed import is_distributed, is_worker, require_whole_environment
+    from tuning.distributed import is_worker, require_whole_environment
     from tuning.search import open_search
     from tuning.trials import StopRequestedError, read_records
 
@@ -86,9 +86,6 @@ def _program(config: TuneConfig) -> int:
     search = make_search(config)
     if open_search(search):
         print(f"continuing the search in {config.output_dir}", flush=True)
-    written = config.output_dir / "config.json"
-    if not (is_distributed() and written.is_file()):
-        write_config(config, written)  # Of the whole search, not of one of its processes.
     try:
         _search(search, config)
         return 0 if is_worker() else _finish(search, config)
@@ -103,18 +100,22 @@ def _program(config: TuneConfig) -> int:
 
 
 def _search(search: "Search", config: TuneConfig) -> None:
-    from tuning.distributed import is_worker
+    from tuning.distributed import is_distributed, is_worker
     from tuning.search import alone, run_search
     from tuning.workers import run_workers
 
+    written = config.output_dir / "config.json"
     if config.workers > 1:
-        flags = ["--config", str(config.output_dir / "config.json"), "--workers", "1",
-                 "--retrain-best", "0"]  # fmt: skip
+        with alone(search):  # Which the chief is, too, when it runs.
+            write_config(config, written)
+        flags = ["--config", str(written), "--workers", "1", "--retrain-best", "0"]
         run_workers(flags, config.workers)
     elif is_worker():
         run_search(search, echo=config.echo)
     else:
         with alone(search):
+            if not (is_distributed() and written.is_file()):
+                write_config(config, written)  # Of the whole search, not of one of its processes.
             run_search(search, echo=config.echo)
 
 

@@ -124,6 +124,23 @@ def test_another_dataset_and_a_second_process_are_refused(small_dataset, tmp_pat
     assert "search.json is not valid JSON" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_search_that_runs_keeps_its_config(small_dataset, tmp_path, capsys, workers):
+    first, second = (
+        flags(small_dataset, tmp_path / "out", tmp_path, workers=workers, **{"max-trials": trials})
+        for trials in (2, 3)
+    )
+    config = cli.parse(tune.TuneConfig, first, prog="tuning")
+    running = tune.make_search(config)
+    open_search(running)
+    written = running.output_dir / "config.json"
+    config_files.write_config(config, written)
+    with alone(running):
+        assert tune.main(second) == 2
+    assert "another process runs the search" in capsys.readouterr().err
+    assert json.loads(written.read_text())["max_trials"] == 2
+
+
 def test_a_search_that_another_process_is_just_beginning_is_taken_part_in(small_dataset, tmp_path):
     arguments = flags(small_dataset, tmp_path / "out", tmp_path)
     search = tune.make_search(cli.parse(tune.TuneConfig, arguments, prog="tuning"))
