@@ -49,6 +49,7 @@ class ModelSpec:
     """Legend code of each output channel, in order."""
     normalizer: Normalizer
     skip_connections: int = 4
+    """Of the five of a full encoder, from coarse to fine; `joined_skips` counts those there are."""
     decoder_filters: tuple[int, ...] = (256, 128, 64, 32, 16)
     local_statistics: tuple[int, ...] = ()
     """Widths in pixels of the windows whose means and standard deviations join the input's
@@ -88,6 +89,14 @@ class ModelSpec:
             )
         except (KeyError, TypeError, ValueError, ConfigError) as error:
             raise ModelError(f"{path} is not a model specification: {error}") from error
+
+
+def joined_skips(skip_connections: int, encoder_depth: int) -> int:
+    """Returns how many levels of an encoder, the input among them, a U-Net joins to its decoder.
+
+    Skips count from 1/16, which a shallow encoder does not have.
+    """
+    return max(0, skip_connections - (5 - encoder_depth))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -41,7 +41,8 @@ class TrainConfig:
     """Stages of the encoder that are used, 2 to 5, each of which halves the image. Fewer see
     less context and have far fewer weights, which helps where training areas are few."""
     skip_connections: int = 4
-    """Encoder levels joined to the decoder, 0 to 5: 1/16, 1/8, 1/4, 1/2, then the input."""
+    """Encoder levels joined to the decoder, 0 to 5: 1/16, 1/8, 1/4, 1/2, then the input. A shallow
+    encoder lacks the first ones: at --encoder-depth 2, up to 3 join none and 4 only 1/2."""
     decoder_filters: tuple[int, ...] = (256, 128, 64, 32, 16)
     """Channels of the decoder's five levels, from coarse to fine; of a shallow encoder the last
     of them."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from landcover_tf.dataset_info import DatasetInfo
-from landcover_tf.model_info import SIZE_MULTIPLE
+from landcover_tf.model_info import SIZE_MULTIPLE, joined_skips
 
 
 def model_card(summary: Mapping[str, Any], info: DatasetInfo) -> str:
@@ -40,12 +40,13 @@ def _purpose(info: DatasetInfo) -> str:
 
 def _model_rows(summary: Mapping[str, Any]) -> dict[str, Any]:
     config = summary["config"]
+    depth, filters = config["encoder_depth"], config["decoder_filters"]
     return {
-        "encoder": f"{config['model']} (v1.5), {config['encoder_depth']} stages, "
+        "encoder": f"{config['model']} (v1.5), {depth} stages, "
         f"weights: {summary['encoder_weights']}",
         **_origin_rows(summary["pretrained"]),
-        "decoder": f"{config['skip_connections']} skip connections, "
-        f"channels {', '.join(map(str, config['decoder_filters'][-config['encoder_depth'] :]))}",
+        "decoder": f"skip connections: {joined_skips(config['skip_connections'], depth)}, "
+        f"channels: {', '.join(map(str, filters[-depth:]))}",
         "parameters": f"{summary['parameters']:,}",
         "patch size": f"{config['patch_size']} px (any multiple of {SIZE_MULTIPLE} works)",
     }

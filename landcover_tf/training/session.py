@@ -24,6 +24,7 @@ from landcover_tf.files import (
     write_text,
 )
 from landcover_tf.learning_curves import learning_curves
+from landcover_tf.model_info import joined_skips
 from landcover_tf.quiet import settle_onednn
 from landcover_tf.run_folder import FINISHED, Row, RunFolder
 from landcover_tf.training.batches import Batches
@@ -287,9 +288,12 @@ class Session:
 
     def _announcement(self) -> str:
         config, info, built = self.config, self.found.info, self.built
+        spec = built.spec
+        skips = joined_skips(spec.skip_connections, spec.encoder_depth)
         lines = [
-            f"{config.model} U-Net, {built.stepper.model.count_params() / 1e6:.1f} million "
-            f"parameters, {len(info.bands)} bands, {len(info.legend.classes)} classes; encoder "
+            f"{config.model} U-Net of {spec.encoder_depth} stages with {skips} skip(s), "
+            f"{built.stepper.model.count_params() / 1e6:.1f} million parameters, "
+            f"{len(info.bands)} bands, {len(info.legend.classes)} classes; encoder "
             f"{built.encoder_weights}, learning-rate factor {config.encoder_factor:g}",
             f"{info.split('train').records} training and {info.split('val').records} validation "
             f"patches; {self.batches.steps} steps per epoch on {self.devices.replicas} device(s), "

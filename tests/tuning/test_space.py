@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from landcover_tf.errors import ConfigError
+from landcover_tf.model_info import joined_skips
 from tuning.space import PRESETS, load_space, space_of, train_config
 
 SPACE = {
@@ -58,6 +59,16 @@ def test_shipped_spaces_are_accepted(name):
     found = load_space(name)
     found.check(Path("data"), {})
     assert found.name == name
+
+
+def test_encoders_of_any_depth_have_skips_in_the_wide_space():
+    search = load_space("wide").source["search"]
+    depths, skips = (
+        range(search[name]["min"], search[name]["max"] + 1)
+        for name in ("encoder_depth", "skip_connections")
+    )
+    networks = {(depth, joined_skips(skip, depth)) for depth in depths for skip in skips}
+    assert len(networks) == 8 and all(joined > 0 for _, joined in networks)
 
 
 def test_the_hash_follows_what_is_searched_and_not_the_words():

@@ -7,7 +7,7 @@ import pytest
 from landcover_tf.bands import BAND_NAMES
 from landcover_tf.errors import ModelError
 from landcover_tf.losses import SegmentationLoss
-from landcover_tf.model_info import ModelSpec
+from landcover_tf.model_info import ModelSpec, joined_skips
 from landcover_tf.models.layers import LocalStatistics, ReflectanceNormalizer
 from landcover_tf.models.unet import (
     build_unet,
@@ -177,6 +177,13 @@ def test_shallow_encoder_keeps_the_finest_levels(image):
     assert unet.get_layer("encoder_layer1_0_conv1").trainable
     with pytest.raises(ModelError, match=r"trainable_stages must be in \[0, 2\], got 3"):
         freeze_encoder(unet, trainable_stages=3)
+
+
+@pytest.mark.parametrize(("depth", "skips", "count"), [(2, 3, 0), (2, 4, 1), (3, 5, 3), (5, 4, 4)])
+def test_the_skips_that_are_told_are_those_that_are_joined(depth, skips, count):
+    unet = build_unet(spec(encoder_depth=depth, skip_connections=skips))
+    joined = [layer.name for layer in unet.layers if layer.name.endswith("_skip")]
+    assert len(joined) == joined_skips(skips, depth) == count
 
 
 def test_all_stages_can_be_unfrozen_again(model):

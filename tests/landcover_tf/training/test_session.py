@@ -69,6 +69,14 @@ def test_random_weights_have_no_origin_and_the_card_has_the_runs_normalizer(tmp_
     assert "| normalizer | log |" in card
 
 
+def test_the_skips_of_a_shallow_encoder_are_told_as_they_are(tmp_path, capsys):
+    config = replace(plain(tmp_path), encoder_depth=2, skip_connections=4)
+    assert session(config).run().exit_code == 0
+    assert "resnet18 U-Net of 2 stages with 1 skip(s), 0.0 million" in capsys.readouterr().out
+    card = (tmp_path / "run" / "MODEL_CARD.md").read_text()
+    assert "| decoder | skip connections: 1, channels: 32, 16 |" in card
+
+
 # Dies while the file under the temporary name is whole and the old one not yet replaced.
 KILLED = """
 import os, signal, sys
