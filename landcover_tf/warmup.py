@@ -16,6 +16,8 @@ FILE_NAME = "assets.extra/tf_serving_warmup_requests"
 def write_warmup(folder: Path, info: ModelInfo) -> int:
     """Writes one request per signature and batch size and returns how many.
 
+    The sets of outputs that clients over gRPC ask for have one each.
+
     Without the extra `[serving]`, which holds the message definitions, none is written: a
     server then starts all the same, and its first answers are slow.
     """
@@ -25,23 +27,27 @@ def write_warmup(folder: Path, info: ModelInfo) -> int:
         print("no warm-up requests: they need the extra landcover-tf[serving]")
         return 0
 
-    def log(signature: str, **inputs: Any) -> bytes:
-        request = predict_pb2.PredictRequest(inputs=inputs)
+    def log(signature: str, *outputs: str, **inputs: Any) -> bytes:
+        request = predict_pb2.PredictRequest(inputs=inputs, output_filter=outputs)
         request.model_spec.name = info.name
         request.model_spec.signature_name = signature
         entry = prediction_log_pb2.PredictLog(request=request)
         return prediction_log_pb2.PredictionLog(predict_log=entry).SerializeToString()
 
     size, multiple = info.patch_size, info.size_multiple
-    # A TensorProto repeats its last value to the end, so these messages take a few bytes.
+
+    def images(batch: int) -> Any:
+        # A TensorProto repeats its last value to the end, so these messages take a few bytes.
+        return tf.make_tensor_proto(1, info.dtype, [batch, size, size, len(info.bands)])
+
     records = [
-        log(
-            signature,
-            image=tf.make_tensor_proto(1, info.dtype, [batch, size, size, len(info.bands)]),
-        )
+        log(signature, image=images(batch))
         for signature in ("serving_default", "classify")
         for batch in BATCH_SIZES
     ]
+    # TensorFlow prepares the graph anew for each set of outputs.
+    for outputs in (("classes", "confidence"), ("probabilities",)):
+        records.append(log("serving_default", *outputs, image=images(1)))
     # A string cannot be abbreviated so; this one is as small as the model takes.
     pixel = np.ones(len(info.bands), info.dtype).astype(f"<{np.dtype(info.dtype).str[1:]}")
     records.append(

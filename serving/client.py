@@ -39,7 +39,7 @@ class ClientSettings:
     timeout_s: float = 60.0
     """Longest wait for one answer."""
     in_flight: int = 4
-    """Requests under way at the same time; the server batches them together."""
+    """Requests under way at the same time; over REST the server joins them to batches."""
     windows_per_request: int = 4
     """Largest batch in one request, so that request and answer stay tens of megabytes."""
     retries: Retries = field(default_factory=Retries)
@@ -168,8 +168,11 @@ class ServerBackend:
             )
 
     def _run(self, batch: np.ndarray, outputs: tuple[str, ...]) -> dict[str, np.ndarray]:
-        # Equal parts, one for each request that may be under way.
-        size = min(-(-len(batch) // self._settings.in_flight), self._settings.windows_per_request)
+        # Equal parts, one for each request that may be under way where the server joins them.
+        requests = -(-len(batch) // self._settings.windows_per_request)
+        if self._transport.joined:
+            requests = max(requests, self._settings.in_flight)
+        size = -(-len(batch) // requests)
         parts = [batch[i : i + size] for i in range(0, len(batch), size)]
         answers = list(self.stream(parts, outputs))
         return {name: np.concatenate([answer[name] for answer in answers]) for name in outputs}

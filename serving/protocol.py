@@ -143,6 +143,8 @@ class Transport(Protocol):
 
     where: str
     """The server and model, for messages."""
+    joined: bool
+    """Whether the server joins requests for predictions that wait at the same time."""
 
     def signatures(self) -> Mapping[str, Signature]:
         """Returns the signatures by name."""

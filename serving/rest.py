@@ -30,6 +30,8 @@ _DROPPED = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
 class RestTransport:
     """Talks to one version of one model over HTTP; safe to use from several threads."""
 
+    joined = True
+
     def __init__(
         self, address: Address, *, model: str, version: int, timeout_s: float, connections: int
     ) -> None:

@@ -25,6 +25,10 @@ OPTIONS = (
 class RpcTransport:
     """Talks to one version of one model over gRPC; safe to use from several threads."""
 
+    # Of these requests each asks for some of the outputs of its signature. The server joins those
+    # only that ask for all (batching_session.cc), and runs others at once.
+    joined = False
+
     def __init__(self, address: Address, *, model: str, version: int, timeout_s: float) -> None:
         try:
             import grpc

@@ -73,6 +73,8 @@ class ModelServer:
         self.behaviour = Behaviour()
         self.predictions: list[str] = []
         """SHA-256 of the raw values of every image that was predicted."""
+        self.batches: list[int] = []
+        """How many images each of these requests had."""
         self.output_filters: list[list[str]] = []
         """What each request over gRPC asked for."""
         self._lock = threading.Lock()
@@ -172,6 +174,7 @@ class ModelServer:
             ]
             with self._lock:
                 self.predictions += hashes
+                self.batches.append(len(hashes))
         return outputs
 
     def status(self, name: str, version: int | None) -> get_model_status_pb2.GetModelStatusResponse:

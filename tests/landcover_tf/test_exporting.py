@@ -166,7 +166,7 @@ def test_warm_up_requests_are_read_back_and_answered(folder):
     path = folder / "assets.extra" / "tf_serving_warmup_requests"
     assert path.stat().st_size < 100_000
     signatures = tf.saved_model.load(str(folder)).signatures
-    batches = []
+    batches, filters = [], []
     for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
         log = prediction_log_pb2.PredictionLog.FromString(record)
         request = log.predict_log.request
@@ -174,10 +174,14 @@ def test_warm_up_requests_are_read_back_and_answered(folder):
         inputs = {k: tf.constant(tf.make_ndarray(v)) for k, v in request.inputs.items()}
         answer = signatures[request.model_spec.signature_name](**inputs)
         batches.append((request.model_spec.signature_name, len(next(iter(answer.values())))))
+        filters += [list(request.output_filter)] if request.output_filter else []
+        assert set(request.output_filter) <= set(answer)
     sizes = (1, 4, 8, 16)
     assert batches == [(s, n) for s in ("serving_default", "classify") for n in sizes] + [
-        ("predict_bytes", 1)
-    ]
+        ("serving_default", 1), ("serving_default", 1), ("predict_bytes", 1)
+    ]  # fmt: skip
+    # What `predict --server grpc://` asks for.
+    assert filters == [["classes", "confidence"], ["probabilities"]]
 
 
 def test_contract_is_read_back(folder, info):

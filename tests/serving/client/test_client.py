@@ -72,7 +72,22 @@ def test_only_what_is_wanted_is_asked_for_over_grpc(server, info, images):
     assert server.output_filters == [["classes"], ["classes", "confidence"]]
 
 
-def test_requests_overlap(client, images, server):
+def test_whole_batches_are_sent_where_the_server_does_not_join_requests(server, info, images):
+    """It joins requests for all outputs of a signature, which those over REST are."""
+    sent = {}
+    for scheme in SCHEMES:
+        with ServerBackend(server.url(scheme), info, settings=QUICK) as client:
+            client.check()
+            server.batches.clear()
+            client.decide(images[:4])
+            client.decide(images[:5])
+        sent[scheme] = [sorted(server.batches[:-2]), sorted(server.batches[-2:])]
+    assert sent["grpc"] == [[4], [2, 3]]
+    assert max(sent["http"][0] + sent["http"][1]) == 2
+
+
+def test_requests_overlap(connect, info, images, server):
+    client = connect(info, replace(QUICK, windows_per_request=1))
     client.check()
     # None of the three requests of one window is answered before all have come.
     server.behaviour.meeting = threading.Barrier(3, timeout=60)
