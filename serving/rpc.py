@@ -21,6 +21,14 @@ OPTIONS = (
     ("grpc.max_reconnect_backoff_ms", 5_000),
 )
 
+# What gRPC says, under UNAVAILABLE, where asking again is in vain.
+TLS_FAULTS = (
+    "CERTIFICATE_VERIFY_FAILED",
+    "Hostname Verification Check failed",
+    "WRONG_VERSION_NUMBER",
+)
+ROOTS_VARIABLE = "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"
+
 
 class RpcTransport:
     """Talks to one version of one model over gRPC; safe to use from several threads."""
@@ -118,6 +126,11 @@ class RpcTransport:
         if code == codes.UNAVAILABLE:
             if "Domain name not found" in text and not self._reached:
                 raise ServerError(f"{text}; there is no such host") from error
+            if any(fault in text for fault in TLS_FAULTS):
+                raise ServerError(
+                    f"{text}; does the server speak TLS, with a certificate that this machine "
+                    f"trusts ({ROOTS_VARIABLE} names a file with others)?"
+                ) from error
             raise UnavailableError(f"no answer from {text}") from error
         advice = {
             codes.DEADLINE_EXCEEDED: f"; no answer within {self._timeout_s:g} s, raise the timeout "

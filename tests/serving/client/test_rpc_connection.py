@@ -1,7 +1,11 @@
 """How the client holds its connection over gRPC."""
 
 import math
+import shutil
+import subprocess
+from concurrent import futures
 
+import grpc
 import pytest
 from fakes.model_server import QUICK
 
@@ -22,5 +26,42 @@ def test_an_unknown_host_is_asked_once(info):
     with (
         ServerBackend("grpc://no.such.host.invalid", info, settings=QUICK) as client,
         pytest.raises(ServerError, match=r"no\.such\.host\.invalid.*; there is no such host$"),
+    ):
+        client.check()
+
+
+@pytest.fixture
+def untrusted(tmp_path):
+    """Port of a server whose certificate nobody trusts."""
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl to make a certificate with")
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
+               "-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1",
+               "-keyout", str(key), "-out", str(certificate)]  # fmt: skip
+    subprocess.run(command, check=True, capture_output=True)
+    pair = (key.read_bytes(), certificate.read_bytes())
+    server = grpc.server(futures.ThreadPoolExecutor(2))
+    port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([pair]))
+    server.start()
+    yield port
+    server.stop(None)
+
+
+def test_a_wrong_certificate_is_told_at_once(info, untrusted):
+    message = (
+        r"CERTIFICATE_VERIFY_FAILED.*\(GRPC_DEFAULT_SSL_ROOTS_FILE_PATH names a file with .*\?$"
+    )
+    with (
+        ServerBackend(f"grpcs://127.0.0.1:{untrusted}", info, settings=QUICK) as client,
+        pytest.raises(ServerError, match=message),
+    ):
+        client.check()
+
+
+def test_a_server_without_tls_is_asked_once(info, server):
+    with (
+        ServerBackend(server.grpc_url.replace("grpc", "grpcs"), info, settings=QUICK) as client,
+        pytest.raises(ServerError, match=r"WRONG_VERSION_NUMBER.*; does the server speak TLS"),
     ):
         client.check()
