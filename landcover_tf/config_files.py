@@ -33,7 +33,7 @@ def flags_of_file(path: Path, config_class: type[Any]) -> list[str]:
         ConfigError: The file is missing, malformed, or has a key that is not a field.
     """
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8-sig")  # Editors of Windows begin with a mark.
         table = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
     except OSError as error:
         raise ConfigError(f"cannot read config {path}: {error.strerror or error}") from error

@@ -186,7 +186,7 @@ def legend_table(name_or_path: str | Path) -> dict[str, Any]:
     path = Path(name_or_path)
     shipped = resources.files("landcover_tf") / "legends" / f"{name_or_path}.toml"
     try:
-        table = tomllib.loads((path if path.suffix == ".toml" else shipped).read_text("utf-8"))
+        table = tomllib.loads((path if path.suffix == ".toml" else shipped).read_text("utf-8-sig"))
     except OSError:
         raise LegendError(
             f"no legend {str(name_or_path)!r}; expected one of {', '.join(legend_names())} "

@@ -84,7 +84,7 @@ def _meant_by(path: Path, within: frozenset[Path]) -> list[Path]:
 
 def _listed(path: Path) -> list[Path]:
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise RasterError(f"{path} is not a readable list of paths in UTF-8: {error}") from error
     return [path.parent / line for line in lines if line and line[0] != "#"]

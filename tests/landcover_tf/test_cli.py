@@ -44,6 +44,14 @@ def test_flags_win_over_the_file_and_toml_sections_only_group(tmp_path):
     assert parsed == Config(data_dir=Path("a"), sizes=(4, 5), keep=False)
 
 
+@pytest.mark.parametrize(
+    ("name", "text"), [("c.toml", 'data-dir = "ä"'), ("c.json", '{"data_dir": "ä"}')]
+)
+def test_a_file_may_begin_with_a_byte_order_mark(tmp_path, name, text):
+    (tmp_path / name).write_bytes(text.encode("utf-8-sig"))
+    assert cli.parse(Config, ["--config", str(tmp_path / name)], prog="x").data_dir == Path("ä")
+
+
 def test_former_names_are_read_and_the_last_one_wins(tmp_path):
     path = tmp_path / "predict.json"
     path.write_text('{"truth": "of_file.tif", "input_stamp": "abc"}')

@@ -66,6 +66,12 @@ def test_names_of_any_letters_are_written_in_any_locale(tmp_path):
     assert (tmp_path / "a.txt").read_text(encoding="utf-8") == "forêt"
 
 
+def test_json_may_begin_with_a_byte_order_mark(tmp_path):
+    path = tmp_path / "zones.json"
+    path.write_bytes('{"name": "Süd"}'.encode("utf-8-sig"))
+    assert read_json(path) == {"name": "Süd"}
+
+
 def test_a_file_is_hashed_again_only_where_size_or_time_changed(tmp_path):
     kept, file = tmp_path / "hashes.json", tmp_path / "file"
     file.write_bytes(b"one")

@@ -38,6 +38,13 @@ def test_dense_indices_and_codes_are_inverse_on_classes():
     assert legend.index_of_code[[0, 11, 255]].tolist() == [IGNORED] * 3
 
 
+def test_a_legend_file_may_begin_with_a_byte_order_mark(tmp_path):
+    path = tmp_path / "own.toml"
+    classes = '[[classes]]\ncode = 1\nname = "Mähwiese"\ncolor = "#e6c229"\n'
+    path.write_bytes(f'name = "own"\n{classes}'.encode("utf-8-sig"))
+    assert load_legend(path).names == ("Mähwiese",)
+
+
 def test_legend_survives_json_values():
     legend = load_legend("dynamicworld")
     assert Legend.from_dict(legend.to_dict()) == legend

@@ -18,7 +18,8 @@ def test_several_inputs_need_a_folder(
 ) -> None:
     for name in ("a.tif", "b.tif"):
         write_raster(tmp_path / name, 20, 20)
-    (tmp_path / "list.txt").write_text("a.tif\n# a comment\nb.tif\n")
+    # As Notepad saves it.
+    (tmp_path / "list.txt").write_bytes("# a comment\r\na.tif\r\nb.tif\r\n".encode("utf-8-sig"))
     inputs = [tmp_path / "list.txt"]
     assert main(arguments(small_export, inputs, tmp_path / "m.tif", *RAW)) == 2
     assert "must be a folder" in capsys.readouterr().err
