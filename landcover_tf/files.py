@@ -202,12 +202,12 @@ class KnownHashes:
 
     Args:
         path: JSON file that holds them from one process to the next; None keeps them in memory.
+            A damaged one counts as empty.
     """
 
     def __init__(self, path: Path | None = None) -> None:
         self._path = path
-        kept = path is not None and path.is_file()
-        self._known: dict[str, dict[str, Any]] = read_json(path) if path and kept else {}
+        self._known = _kept_hashes(path) if path is not None else {}
 
     def sha256_of(self, path: Path) -> str:
         """Returns the SHA-256 of a file's bytes in hexadecimal."""
@@ -224,6 +224,17 @@ class KnownHashes:
         """Writes what is known to the file, if there is one."""
         if self._path is not None:
             write_json(self._path, self._known)
+
+
+def _kept_hashes(path: Path) -> dict[str, dict[str, Any]]:
+    try:
+        kept = read_json(path)
+    except ConfigError:
+        return {}
+    sound = isinstance(kept, dict) and all(
+        isinstance(known, dict) and "sha256" in known for known in kept.values()
+    )
+    return kept if sound else {}
 
 
 def _missing_parents(path: Path) -> list[Path]:

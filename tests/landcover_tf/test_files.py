@@ -88,3 +88,15 @@ def test_a_file_is_hashed_again_only_where_size_or_time_changed(tmp_path):
     file.write_bytes(b"three")
     os.utime(file, ns=(5, 5))
     assert KnownHashes(kept).sha256_of(file) == hashlib.sha256(b"three").hexdigest()
+
+
+@pytest.mark.parametrize("text", ["", "[]", "null", '{"FILE": 1}', '{"FILE": STAMP}'])
+def test_damaged_hashes_are_taken_anew(tmp_path, text):
+    kept, file = tmp_path / "hashes.json", tmp_path / "file"
+    file.write_bytes(b"one")
+    os.utime(file, ns=(5, 5))
+    kept.write_text(text.replace("FILE", str(file)).replace("STAMP", '{"bytes": 3, "mtime_ns": 5}'))
+    hashes = KnownHashes(kept)
+    assert hashes.sha256_of(file) == hashlib.sha256(b"one").hexdigest()
+    hashes.save()
+    assert read_json(kept)[str(file)]["sha256"] == hashes.sha256_of(file)
