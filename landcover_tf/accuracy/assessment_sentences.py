@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from landcover_tf.accuracy import interval_sentences
-from landcover_tf.accuracy.assessment_tables import number
+from landcover_tf.accuracy.assessment_tables import drawn_points, number
+from landcover_tf.accuracy.matching import DUPLICATE
 from landcover_tf.accuracy.points import listed
 from landcover_tf.accuracy.summaries import FEW_BLOCKS
 from landcover_tf.pixel_sizes import NO_AREA
@@ -33,7 +34,7 @@ def sentences(values: Mapping[str, Any]) -> list[str]:
         f"Overall accuracy is {overall}, {percent} interval in brackets; estimators of "
         f"{values['estimator']}, strata from {values['strata_source']}."
     )
-    found += _design_sentences(values)
+    found += _design_sentences(values) + _missing_sentences(values)
     unmapped = values["points"]["where_the_map_has_no_class"]
     if unmapped:
         found.append(
@@ -100,6 +101,26 @@ def _design_sentences(values: Mapping[str, Any]) -> list[str]:
             f"{''.join(f', and {part} by request' for part in left_out)}."
         )
     return found
+
+
+def _missing_sentences(values: Mapping[str, Any]) -> list[str]:
+    """Returns how many points of the sample have no usable label, and what that may do."""
+    points = values["points"]
+    if values["design"] is None:
+        reasons = points["excluded"].items()
+        missing = sum(len(ids) for reason, ids in reasons if reason != DUPLICATE)
+        drawn = missing + points["used"] + points["in_strata_left_out"]
+    else:
+        drawn = sum(n for n in drawn_points(values).values() if n is not None)
+        missing = drawn - points["used"]
+    if not missing:
+        return []
+    return [
+        f"{missing} of {drawn} points of the sample were not used for want of a label or a place. "
+        "The figures assume that they are like the other points of their strata. If they have no "
+        "label because they are hard, the map is probably wrong there more often, and its accuracy "
+        "is overestimated."
+    ]
 
 
 def _pixels(count: int, total: int) -> str:

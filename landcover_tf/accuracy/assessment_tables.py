@@ -56,6 +56,13 @@ def number(figure: Mapping[str, float | None], digits: int = 3) -> str:
     return f"{text} [{low:,.{digits}f}, {high:,.{digits}f}]"
 
 
+def drawn_points(values: Mapping[str, Any]) -> dict[int, int | None]:
+    """Returns the points drawn from each stratum of an estimate, None where no record tells."""
+    strata = values["design"]["strata"] if values["design"] else []
+    drawn = {s["code"]: s["points"] for s in strata}
+    return {s["code"]: drawn.get(s["code"]) for s in values["strata"]}
+
+
 def _estimate_tables(values: Mapping[str, Any]) -> list[TextTable]:
     classes = values["classes"]
     rows = [
@@ -81,15 +88,20 @@ def _estimate_tables(values: Mapping[str, Any]) -> list[TextTable]:
     ]
     if values["probability_sample"]:
         found.append(_area_table(classes))
+        drawn = drawn_points(values)
         found.append(
             TextTable(
                 caption="Strata",
-                header=("code", "pixels", "labelled points"),
+                header=("code", "pixels", "drawn points", "labelled points"),
                 rows=[
-                    (str(s["code"]), f"{s['pixels']:,}", str(s["points"])) for s in values["strata"]
+                    (
+                        str(s["code"]), f"{s['pixels']:,}",
+                        "-" if (n := drawn[s["code"]]) is None else str(n), str(s["points"]),
+                    )
+                    for s in values["strata"]
                 ],
             )
-        )
+        )  # fmt: skip
     found.append(_matrix(values, "confusion_counts", "Points by class", "{:d}"))
     if values["probability_sample"]:
         caption = "Estimated share of the mapped area"

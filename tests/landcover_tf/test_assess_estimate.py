@@ -198,6 +198,40 @@ def test_points_of_unknown_origin_give_agreement_only(world, capsys):
     assert "user's accuracy" not in text
 
 
+def test_points_of_the_sample_without_a_label_are_counted_and_warned_of(world):
+    path = label(design(world, "--samples", 300), world / "truth.tif")
+    assert estimate(world, path)[0] == 0
+    text = (world / "result" / "report.md").read_text()
+    assert "points of the sample were not used" not in text
+    wrong = [row["id"] for row in read_points(path).rows if row["reference"] != row["stratum"]]
+    drawn = [row["stratum"] for row in read_points(path).rows]
+    change(path, "UPDATE points SET reference = NULL WHERE reference != stratum AND id != ?",
+           wrong[-1])  # fmt: skip
+    # A point that is no longer in the file has no label either; one that is in it twice has one.
+    change(path, "DELETE FROM points WHERE id = ?", wrong[-1])
+    columns = "stratum, reference FROM points WHERE reference IS NOT NULL LIMIT 1"
+    change(path, f"INSERT INTO points (geom, id, stratum, reference) SELECT geom, 901, {columns}")
+    code, values = estimate(world, path)
+    assert code == 0
+    text = (world / "result" / "report.md").read_text()
+    assert f"\n{len(wrong)} of 300 points of the sample were not used for want of a label" in text
+    assert "| code | pixels | drawn points | labelled points |" in text
+    for stratum in values["strata"]:
+        row = [stratum["code"], f"{stratum['pixels']:,}", drawn.count(stratum["code"])]
+        assert f"| {' | '.join(map(str, row))} | {stratum['points']} |" in text
+    # Of a stratum that nobody speaks for, no label is missed.
+    estimate(world, path, "--leave-out-strata", 60)
+    water = drawn.count(60)
+    missed = len(wrong) - water + values["strata"][2]["points"]
+    text = (world / "result" / "report.md").read_text()
+    assert f"\n{missed} of {300 - water} points of the sample" in text
+    # Without a record of the design, the file is all that is known.
+    estimate(world, path, "--strata-map", world / "map.tif")
+    text = (world / "result" / "report.md").read_text()
+    assert f"\n{len(wrong) - 1} of 299 points of the sample" in text
+    assert f"| 60 | {values['strata'][2]['pixels']:,} | - |" in text
+
+
 def test_every_interval_without_width_is_explained(world):
     """Water is always found, and the map's woods are all wrong."""
     path = label(design(world, "--samples", 300), world / "map.tif")
