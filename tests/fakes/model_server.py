@@ -71,6 +71,8 @@ class ModelServer:
     def __init__(self, folder: Path, *, max_message_bytes: int = -1) -> None:
         self.name = folder.name
         self.behaviour = Behaviour()
+        self.labels: dict[str, int] = {}
+        """Version of each label, as `version_labels` in models.config."""
         self.predictions: list[str] = []
         """SHA-256 of the raw values of every image that was predicted."""
         self.batches: list[int] = []
@@ -151,8 +153,9 @@ class ModelServer:
         token = self.behaviour.token
         return token is None or authorization == f"Bearer {token}"
 
-    def find(self, name: str, version: int | None) -> tuple[int, Servable]:
-        """Returns the asked or the latest version."""
+    def find(self, name: str, version: int | str | None) -> tuple[int, Servable]:
+        """Returns the asked version, that of a label, or the latest."""
+        version = self._of_label(name, version)
         asked = f"Specific({name}, {version})" if version is not None else f"Latest({name})"
         versions = self._servables if name == self.name else {}
         number = max(versions, default=-1) if version is None else version
@@ -177,8 +180,19 @@ class ModelServer:
                 self.batches.append(len(hashes))
         return outputs
 
-    def status(self, name: str, version: int | None) -> get_model_status_pb2.GetModelStatusResponse:
+    def _of_label(self, name: str, version: int | str | None) -> int | None:
+        if not isinstance(version, str):
+            return version
+        if name != self.name or version not in self.labels:  # server_core.cc
+            message = f"Unrecognized servable version label: {version}"
+            raise Refused(grpc.StatusCode.INVALID_ARGUMENT, message)
+        return self.labels[version]
+
+    def status(
+        self, name: str, version: int | str | None
+    ) -> get_model_status_pb2.GetModelStatusResponse:
         """Returns the state of the asked version, or of all."""
+        version = self._of_label(name, version)
         known = self._servables if name == self.name else {}
         if not known or (version is not None and version not in known):
             asked = name if version is None else f"{name} with version {version}"
@@ -190,7 +204,7 @@ class ModelServer:
             response.model_version_status.add(version=number, state=state)
         return response
 
-    def metadata(self, name: str, version: int | None) -> tuple[int, object]:
+    def metadata(self, name: str, version: int | str | None) -> tuple[int, object]:
         """Returns the version and its SignatureDefMap."""
         number, servable = self.find(name, version)
         signatures = get_model_metadata_pb2.SignatureDefMap()
@@ -199,7 +213,9 @@ class ModelServer:
         return number, signatures
 
 
-def _spec_version(spec) -> int | None:
+def _spec_version(spec) -> int | str | None:
+    if spec.WhichOneof("version_choice") == "version_label":
+        return spec.version_label
     return spec.version.value if spec.HasField("version") else None
 
 

@@ -68,8 +68,10 @@ class Relay(BaseRequestHandler):
 class RestHandler(BaseHTTPRequestHandler):
     model_server: Any  # The ModelServer that answers.
     protocol_version = "HTTP/1.1"
-    PREDICT = re.compile(r"(?i)/v1/models/([^/:]+)(?:/versions/(\d+))?:(classify|regress|predict)")
-    STATUS = re.compile(r"(?i)/v1/models(?:/([^/:]+))?(?:/versions/(\d+))?(/metadata)?")
+    # http_rest_api_util.cc
+    VERSION = r"(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
+    PREDICT = re.compile(rf"(?i)/v1/models/([^/:]+){VERSION}:(?:classify|regress|predict)")
+    STATUS = re.compile(rf"(?i)/v1/models(?:/([^/:]+))?{VERSION}(?P<metadata>/metadata)?")
 
     def log_message(self, *_: object) -> None:
         """Keeps the test output clean."""
@@ -98,10 +100,10 @@ class RestHandler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if not (match := self.STATUS.fullmatch(self.path)) or not match[1]:
             return self._error(400, f"Malformed request: GET {self.path}")
-        version = int(match[2]) if match[2] else None
+        version = _version(match)
         options = dict(preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
         try:
-            if not match[3]:
+            if not match["metadata"]:
                 status = self.model_server.status(match[1], version)
                 return self._reply(200, json_format.MessageToJson(status, **options))
             number, signatures = self.model_server.metadata(match[1], version)
@@ -132,15 +134,16 @@ class RestHandler(BaseHTTPRequestHandler):
         if not (match := self.PREDICT.fullmatch(self.path)):
             return self._error(400, f"Malformed request: POST {self.path}")
         try:
-            version = int(match[2]) if match[2] else None
-            text = self._predict(match[1], version, json.loads(body), failure)
+            text = self._predict(match[1], _version(match), json.loads(body), failure)
         except Refused as refused:
             return self._error(HTTP_OF_CODE[refused.code], str(refused))
         except ValueError as error:
             return self._error(400, f"JSON Parse error: {error}")
         return self._reply(200, text, ending=failure)
 
-    def _predict(self, name: str, version: int | None, body: dict, failure: str | None) -> str:
+    def _predict(
+        self, name: str, version: int | str | None, body: dict, failure: str | None
+    ) -> str:
         _, servable = self.model_server.find(name, version)
         signature_name = body.get("signature_name") or "serving_default"
         if signature_name not in servable.signatures:
@@ -189,6 +192,11 @@ class RestHandler(BaseHTTPRequestHandler):
         if ending == "stall":
             self.rfile.read(1)  # Until the client leaves.
         self.close_connection = self.close_connection or broken
+
+
+def _version(match: re.Match) -> int | str | None:
+    """Returns the number or the label that a path asks for."""
+    return int(match["version"]) if match["version"] else match["label"]
 
 
 def _columns(body: dict, signature) -> dict:
