@@ -117,9 +117,12 @@ def open_search(search: Search) -> bool:
     before, now = ({names.get(k, k): v for k, v in values.items()} for values in (before, now))
     changed = changes(before, now, free=("space",), unshown=("search space", "dataset"))
     if changed:
+        # A shipped space may have changed since.
+        own = f', or save its own space, "space" in {path}, as a file for --space'
         raise ConfigError(
             f"{search.output_dir} holds a search with other settings ({', '.join(changed)}): its "
             "trials cannot be compared with new ones; choose another --output-dir"
+            f"{own if 'search space' in changed else ''}"
         )
     return True
 

@@ -179,6 +179,19 @@ def test_a_search_of_something_else_is_refused(
     assert message in capsys.readouterr().err
 
 
+def test_a_search_whose_space_has_changed_goes_on_with_its_own(small_dataset, tmp_path, capsys):
+    output = tmp_path / "out"
+    arguments = flags(small_dataset, output, tmp_path)
+    assert not open_search(tune.make_search(cli.parse(tune.TuneConfig, arguments, prog="tuning")))
+    changed = {"search": {"lr": {"choices": [1e-3]}}}
+    assert tune.main(flags(small_dataset, output, tmp_path, space=changed)) == 2
+    advice = f'save its own space, "space" in {output / "search.json"}, as a file for --space'
+    assert advice in capsys.readouterr().err
+    own = json.loads((output / "search.json").read_text())["space"]
+    arguments = flags(small_dataset, output, tmp_path, space=own)
+    assert open_search(tune.make_search(cli.parse(tune.TuneConfig, arguments, prog="tuning")))
+
+
 def test_the_settings_file_wins_over_defaults_and_flags_over_the_file(small_dataset, tmp_path):
     (tmp_path / "base.json").write_text(json.dumps(BASE | {"epochs": 3, "seed": 5}))
     (tmp_path / "space.json").write_text(json.dumps(SPACE))
