@@ -1,5 +1,6 @@
 """Cloud masks of the user's: which raster is a product's, and its classes on the 60 m grid."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -26,7 +27,7 @@ def parse_values(pairs: Sequence[str]) -> dict[int, str]:
     values: dict[int, str] = {}
     for pair in pairs:
         code, _, name = pair.partition("=")
-        if not code.strip().lstrip("-").isdigit() or name not in CLOUD_CLASSES:
+        if not re.fullmatch("-?[0-9]{1,18}", code.strip()) or name not in CLOUD_CLASSES:
             raise ConfigError(
                 f"--cloud-mask-values: expected VALUE=NAME with NAME one of "
                 f"{', '.join(CLOUD_CLASSES)}; got {pair!r}"

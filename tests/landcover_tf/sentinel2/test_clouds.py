@@ -133,7 +133,7 @@ def test_cloud_fraction_counts_cloud_and_cirrus_once():
 
 def test_values_are_parsed_and_checked():
     assert parse_values(("0=clear", "3=shadow", "-1=snow")) == {0: "clear", 3: "shadow", -1: "snow"}
-    for wrong in ("1", "x=cloud", "1=fog"):
+    for wrong in ("1", "x=cloud", "1=fog", "²=cloud", "--1=cloud"):
         with pytest.raises(ConfigError, match="expected VALUE=NAME"):
             parse_values((wrong,))
     with pytest.raises(ConfigError, match="value 1 twice"):
