@@ -61,7 +61,7 @@ class CleaningOptions:
         for entry in self.sieve:
             name, _, pixels = entry.rpartition("=")
             codes = [c.code for c in legend.classes if name in (c.name, str(c.code))]
-            if not pixels.isdigit() or len(codes) != 1 or codes[0] not in class_codes:
+            if not pixels.isdecimal() or len(codes) != 1 or codes[0] not in class_codes:
                 raise ConfigError(
                     f"--sieve expects CLASS=PIXELS with a class of legend {legend.name!r} "
                     f"({', '.join(legend.names)}), got {entry!r}"

@@ -220,7 +220,7 @@ def test_a_removed_object_leaves_its_confidence() -> None:
     np.testing.assert_array_equal(block[1], raster[1])
 
 
-@pytest.mark.parametrize("entry", ["urban areas", "nowhere=4", "urban areas=x", "0=5"])
+@pytest.mark.parametrize("entry", ["urban areas", "nowhere=4", "urban areas=x", "60=²", "0=5"])
 def test_a_wrong_sieve_is_refused(entry: str) -> None:
     legend = load_legend("landcover9")
     with pytest.raises(ConfigError, match="--sieve expects CLASS=PIXELS"):
