@@ -65,19 +65,23 @@ class Sites:
         return float(EMPTY_SPLIT * empty + lost + 2 * uneven_sizes + uneven_classes)
 
 
-def allocate(sites: Sites, fractions: Sequence[float], seed: int) -> np.ndarray:
+def allocate(
+    sites: Sites, fractions: Sequence[float], seed: int, fixed: np.ndarray | None = None
+) -> np.ndarray:
     """Returns the split number of each unit, int [units].
 
     Args:
         sites: Where the patches are.
         fractions: Aimed share of each split, in order of precedence, all above 0.
         seed: The same seed and input give the same layout.
+        fixed: Split of each unit that has one already, -1 of the others, int [units].
     """
     aims = np.asarray(fractions, float)
     random = np.random.default_rng(seed)
-    drawn = list(_layouts(sites, aims, random))
+    kept = np.full(sites.units, -1) if fixed is None else fixed
+    drawn = [np.where(kept < 0, layout, kept) for layout in _layouts(sites, aims, random)]
     costs = [sites.cost(layout, aims) for layout in drawn]
-    return _improved(sites, drawn[int(np.argmin(costs))], aims, random)
+    return _improved(sites, drawn[int(np.argmin(costs))], aims, random, kept < 0)
 
 
 def _layouts(
@@ -157,15 +161,19 @@ def _stratified(
 
 
 def _improved(
-    sites: Sites, layout: np.ndarray, fractions: np.ndarray, random: np.random.Generator
+    sites: Sites,
+    layout: np.ndarray,
+    fractions: np.ndarray,
+    random: np.random.Generator,
+    free: np.ndarray,
 ) -> np.ndarray:
-    """Returns the layout after moving units one by one as long as that lowers the cost."""
+    """Returns the layout after moving free units one by one as long as that lowers the cost."""
     layout, cost = layout.copy(), sites.cost(layout, fractions)
     trials = int(WORK / max(len(sites.unit) + len(sites.near), 1))
     better = True
     while better and trials > 0:
         better = False
-        for unit in random.permutation(sites.units):
+        for unit in random.permutation(np.flatnonzero(free)):
             home = layout[unit]
             for split in range(len(fractions)):
                 if split == home or trials <= 0:

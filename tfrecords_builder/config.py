@@ -90,6 +90,9 @@ class BuildConfig:
     """Least distance between patches of different splits in pixels; the patch size by default."""
     zones: Path | None = None
     """GeoJSON polygons (property `split`, or `zone`) or a raster of zone numbers."""
+    split_like: tuple[Path, ...] = ()
+    """Earlier datasets: blocks that hold patches of theirs keep their split, others are split as
+    usual, and no ground changes its split (needs --split blocks)."""
     i_know_it_leaks: bool = False
     """Confirms --split random, whose patches overlap between splits."""
 
@@ -150,6 +153,8 @@ class BuildConfig:
             )
         if (self.split == "zones") != (self.zones is not None):
             raise ConfigError("--split zones and --zones FILE need each other")
+        if self.split_like and self.split != "blocks":
+            raise ConfigError(f"--split-like needs --split blocks, got {self.split}")
         flag_ranges.above_zero(self, "block_size_m")
         flag_ranges.at_least(self, 1, "block_size_px")
         flag_ranges.at_least(self, 0, "gap_px")

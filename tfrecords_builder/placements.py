@@ -9,6 +9,7 @@ from landcover_tf.errors import DatasetError
 from tfrecords_builder.config import BuildConfig
 
 IN_GAP = "within the gap to another split"
+NEAR_EARLIER = "within the gap to another split of --split-like"
 OUTSIDE_ZONES = "outside the zones"
 _PRESCRIBED_ADVICE = (
     "look at the images and labels of that split, lower --min-labelled-fraction or --gap-px, or "

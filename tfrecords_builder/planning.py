@@ -19,6 +19,7 @@ from landcover_tf.progress import progress
 from tfrecords_builder.checks import dataset_nodata, raise_problems, require_uniform
 from tfrecords_builder.config import BuildConfig
 from tfrecords_builder.cutting import ChosenPatch, CutJob, cut_jobs
+from tfrecords_builder.earlier_datasets import EarlierPatch, earlier_patches
 from tfrecords_builder.patches import Candidate, SceneJob, read_scan, scene_jobs
 from tfrecords_builder.placements import Placement
 from tfrecords_builder.rasters import BandChoice, SourceRaster, describe
@@ -47,6 +48,8 @@ class BuildInput:
     """From each raster's label codes to the dataset's legend."""
     fill: float
     """The dataset's no-data value."""
+    earlier: tuple[EarlierPatch, ...] = ()
+    """Patches of the datasets whose splits are kept."""
 
     @property
     def legend(self) -> Legend:
@@ -142,6 +145,7 @@ def understand(config: BuildConfig) -> BuildInput:
         legend_source=legend,
         crosswalks=crosswalks,
         fill=dataset_nodata(rasters),
+        earlier=earlier_patches(config),
     )
 
 
@@ -177,7 +181,9 @@ def make_plan(jobs: Sequence[SceneJob], found: BuildInput, config: BuildConfig) 
             f"{_ADVICE[max(dropped, key=lambda reason: dropped[reason])]}"
         )
     chosen = [candidates[number] for number in good]
-    split = split_patches(chosen, found.rasters, found.legend, config, dropped=dropped)
+    split = split_patches(
+        chosen, found.rasters, found.legend, config, dropped=dropped, earlier=found.earlier
+    )
     for number, placement in zip(good, split, strict=True):
         placements[number] = placement
     return Plan(

@@ -93,7 +93,7 @@ def shard_facts(job: _Job) -> ShardFacts:
         patch = stored.patch
         facts.keys.append(patch.key)
         facts.products.append(patch.product)
-        facts.places.append(_place(stored))
+        facts.places.append(data_place(stored))
         has_data = ~has_bit(patch.validity, ValidityBit.NODATA)
         facts.samples.append(fingerprints(patch.image, has_data))
         usable = job.info.usable(patch.validity)
@@ -105,7 +105,7 @@ def _joined(parts: Sequence[list[Item]]) -> list[Item]:
     return list(chain.from_iterable(parts))
 
 
-def _place(stored: StoredPatch) -> PatchPlace:
+def data_place(stored: StoredPatch) -> PatchPlace:
     """Returns the smallest rectangle that holds all pixels with data."""
     patch = stored.patch
     has_data = ~has_bit(patch.validity, ValidityBit.NODATA)

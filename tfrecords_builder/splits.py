@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,10 +11,12 @@ from landcover_tf.legend import Legend
 from tfrecords_builder.allocation import Sites, allocate
 from tfrecords_builder.block_sizes import is_affordable, largest_block
 from tfrecords_builder.config import BuildConfig
+from tfrecords_builder.earlier_datasets import EarlierPatch, near_other_split, splits_of_units
 from tfrecords_builder.footprints import Footprints, PatchPlace, locate
 from tfrecords_builder.patches import Candidate
 from tfrecords_builder.placements import (
     IN_GAP,
+    NEAR_EARLIER,
     OUTSIDE_ZONES,
     Placement,
     TooFewError,
@@ -53,6 +55,7 @@ def split_patches(
     config: BuildConfig,
     *,
     dropped: Mapping[str, int] | None = None,
+    earlier: Sequence[EarlierPatch] = (),
 ) -> list[Placement]:
     """Returns the split of each candidate, or why it is dropped.
 
@@ -62,17 +65,18 @@ def split_patches(
         legend: Classes to balance.
         config: How to split.
         dropped: Number of patches that were dropped before, by reason; told where a split is empty.
+        earlier: Patches whose ground keeps its split.
 
     Raises:
         DatasetError: The method does not fit the input, or a split would be empty.
     """
     try:
-        return _split(candidates, rasters, legend, config, dropped or {})
+        return _split(candidates, rasters, legend, config, dropped or {}, earlier)
     except TooFewError as error:
         if config.split != "blocks" or not is_affordable(len(candidates), config):
             raise
         found = largest_block(
-            lambda other: _split(candidates, rasters, legend, other, dropped or {}),
+            lambda other: _split(candidates, rasters, legend, other, dropped or {}, earlier),
             config,
             locate([_place(candidate, rasters[candidate.source]) for candidate in candidates]),
         )
@@ -85,12 +89,13 @@ def _split(
     legend: Legend,
     config: BuildConfig,
     dropped: Mapping[str, int],
+    earlier: Sequence[EarlierPatch],
 ) -> list[Placement]:
     if config.split == "random":
         placements, wanted, units = _random(candidates, rasters, config), [], 0
     else:
         wanted = _prescribed(rasters, config)
-        placements, units = _by_ground(candidates, rasters, legend, config, wanted)
+        placements, units = _by_ground(candidates, rasters, legend, config, wanted, earlier)
     require_filled(placements, wanted, units, dropped, config)
     return placements
 
@@ -101,11 +106,16 @@ def _by_ground(
     legend: Legend,
     config: BuildConfig,
     prescribed: Sequence[str],
+    earlier: Sequence[EarlierPatch],
 ) -> tuple[list[Placement], int]:
     """Returns the placement of each candidate, and the number of units that were kept whole."""
     places = [_place(candidate, rasters[candidate.source]) for candidate in candidates]
+    places += [patch.place for patch in earlier]
     footprints = locate(places)
     units = _units(candidates, rasters, places, footprints, config)
+    if earlier:
+        kept = splits_of_units([str(u and u.name) for u in units[len(candidates) :]], earlier)
+        units = [u and replace(u, split=kept.get(u.name)) for u in units[: len(candidates)]]
     inside = [number for number, unit in enumerate(units) if unit is not None]
     if not inside:
         raise DatasetError(f"no patch lies in a zone of {config.zones}")
@@ -127,6 +137,10 @@ def _by_ground(
             group=given or (unit.name if unit else ""),
             reason="" if split else IN_GAP,
         )
+    if earlier:
+        own = [placement.split for placement in placements]
+        for number in near_other_split(own, earlier, footprints, config.gap):
+            placements[number] = replace(placements[number], split=None, reason=NEAR_EARLIER)
     return placements, len({unit.name for unit in units if unit is not None})
 
 
@@ -169,15 +183,13 @@ def _spatial(
         center=_unit_centers(at, unit[first], len(names)),
     )
     given = {u.name: u.split for u in units if u.split is not None}
-    if len(given) == len(names):
-        wanted = list(prescribed)
-        layout = np.array([wanted.index(str(given[name])) for name in names])
-    elif prescribed:
-        raise DatasetError("either every zone or image prescribes its split, or none does")
-    else:
-        wanted = list(config.fractions)
+    wanted = list(prescribed or config.fractions)
+    layout = np.array([wanted.index(given[name]) if name in given else -1 for name in names])
+    if not prescribed:
         require_units(names, wanted, config)
-        layout = allocate(sites, list(config.fractions.values()), config.seed)
+        layout = allocate(sites, list(config.fractions.values()), config.seed, layout)
+    elif len(given) < len(names):
+        raise DatasetError("either every zone or image prescribes its split, or none does")
     split_of_site = _resolved(sites, layout)
     return [wanted[s] if s >= 0 else None for s in split_of_site[site_of].tolist()]
 

@@ -87,6 +87,7 @@ def _fingerprint(found: BuildInput) -> str:
             digest.update(f"{path} {status.st_size} {status.st_mtime_ns}\n".encode())
         # The header too: GDAL keeps no data and scales in a file beside the raster at times.
         digest.update(f"{raster} {crosswalk.target} {sorted(crosswalk.codes.items())}\n".encode())
+    digest.update(f"{found.earlier}".encode())
     return digest.hexdigest()[:16]
 
 
