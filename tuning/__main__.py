@@ -208,12 +208,15 @@ def _report(search: "Search", config: TuneConfig) -> list[TrialRecord]:
 def _retrain(search: "Search", config: TuneConfig, best: list[TrialRecord]) -> int:
     """Trains the best settings for longer, so that more than luck decides between them."""
     from tuning import ranking
-    from tuning.trials import run_trial
+    from tuning.trials import check_run, run_trial
 
     folder = search.output_dir / "retrained"
     runs = [_again(search, config, record, folder / record.id / "run") for record in best]
     for run in runs:
-        _check_again(run)
+        check_run(
+            run,
+            f"retrain with the settings of then, or move the folder {run.output_dir.parent} away",
+        )
     records = []
     for record, run in zip(best, runs, strict=True):
         print(f"\ntraining the settings of trial {record.id} again", flush=True)
@@ -239,19 +242,6 @@ def _again(search: "Search", config: TuneConfig, record: TrialRecord, run: Path)
         "monitor": config.objective,
     }
     return train_config(settings, search.data_dir, run)
-
-
-def _check_again(run: "TrainConfig") -> None:
-    from tuning.trials import check_run
-
-    try:
-        check_run(run)
-    except RunError as error:
-        reason, _, _ = str(error).partition("; ")
-        raise RunError(
-            f"{reason}; retrain with the settings of then, or move the folder "
-            f"{run.output_dir.parent} away"
-        ) from error
 
 
 if __name__ == "__main__":

@@ -39,7 +39,8 @@ LIST_NAME = "experiments.json"
 class ExperimentsConfig:
     """Trains every configuration of a list, each in a process and a folder of its own, and
     compares them in one table and one picture. Finished experiments are skipped, so the same
-    command continues an interrupted list, and a failed one is tried again."""
+    command continues an interrupted list, and a failed one is tried again. One whose settings
+    were changed after it began is left out and named at the end."""
 
     experiments: Path
     """JSON file: {"common": {field: value}, "experiments": [{"name": …, field: value}, …]}."""
@@ -62,8 +63,8 @@ class ExperimentsConfig:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs the program and returns its exit code: 1 when an experiment failed, 143 or 130 when a
-    signal ended it, after the trainings have saved their state."""
+    """Runs the program and returns its exit code: 1 when an experiment failed, 2 when one was left
+    out, 143 or 130 when a signal ended it, after the trainings have saved their state."""
     return cli.run(ExperimentsConfig, _program, argv, prog="landcover experiments")
 
 
@@ -104,13 +105,14 @@ def _program(config: ExperimentsConfig) -> int:
         )
         for name, settings in experiments.items()
     }
-    # Mistakes of any experiment are told before the first one takes its hours, and so is a run
-    # of other settings or data under the same name: its score is not this experiment's.
-    for one in configs.values():
-        check_run(one)
+    # Mistakes of any experiment are told before the first one takes its hours.
+    refused = _of_other_settings(configs)
+    for name in refused:
+        print(f"{name}: left out, its folder holds a run of other settings or data", flush=True)
     _claim(config)
     try:
-        records = _run_all(config, experiments, configs)
+        chosen = {name: one for name, one in configs.items() if name not in refused}
+        records = _run_all(config, experiments, chosen)
     except StopRequestedError as stop:
         print(f"experiment {stop} was asked to stop; the same command continues")
         return stop.exit_code
@@ -118,7 +120,24 @@ def _program(config: ExperimentsConfig) -> int:
     failed = [record for record in records if record.score is None]
     for record in failed:
         print(f"{record.id} failed: {record.error}", file=sys.stderr)
-    return int(bool(failed))
+    for name, reason in refused.items():
+        print(f"{name} left out: {reason}", file=sys.stderr)
+    return 2 if refused else int(bool(failed))
+
+
+def _of_other_settings(configs: Mapping[str, TrainConfig]) -> dict[str, str]:
+    """Returns why experiments cannot go on in their folders: those scores would not be theirs."""
+    refused = {}
+    for name, one in configs.items():
+        advice = (
+            "take the change back, give the experiment another name, or move the folder "
+            f"{one.output_dir.parent} away to train it anew"
+        )
+        try:
+            check_run(one, advice)
+        except RunError as error:
+            refused[name] = str(error)
+    return refused
 
 
 def _chosen(

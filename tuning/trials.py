@@ -117,16 +117,25 @@ def _place(folder: Path) -> tuple[int, str]:
     return (int(folder.name) if folder.name.isdigit() else -1, folder.name)
 
 
-def check_run(config: TrainConfig) -> None:
+def check_run(config: TrainConfig, advice: str) -> None:
     """Checks that a run may begin or go on; makes nothing.
 
+    Args:
+        config: Of the run.
+        advice: What to do about a run of other settings or data, in place of what train advises.
+
     Raises:
-        LandCoverError: The dataset or the run folder do not fit the config.
+        RunError: The run folder holds a run of other settings or data.
+        LandCoverError: The dataset does not fit the config, or the folder cannot be written.
     """
     from landcover_tf.training.preflight import check
 
     if config.output_dir.is_dir():
-        check(config)
+        try:
+            check(config)
+        except RunError as error:
+            reason, _, _ = str(error).partition("; ")
+            raise RunError(f"{reason}; {advice}") from error
         return
     # The check makes the run folder, so it gets one that nobody needs.
     with TemporaryDirectory() as folder:

@@ -122,7 +122,7 @@ def _check_same_run(
     if different:
         raise RunError(
             f"{run.path} holds a run of another config: {', '.join(different)}; repeat its "
-            "command to continue it, or choose another --output-dir"
+            "command to continue it, choose another --output-dir, or move the folder away"
         )
     if run.dataset.is_file() and DatasetInfo.load(run.dataset).data_hash != info.data_hash:
         raise RunError(

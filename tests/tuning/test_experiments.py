@@ -9,6 +9,8 @@ from fakes.small_dataset import write_small_dataset
 
 from landcover_tf.files import write_json
 from landcover_tf.run_folder import RunFolder
+from landcover_tf.training.config import TrainConfig
+from landcover_tf.training.preflight import check, write_settings
 from tuning import experiments
 from tuning.trials import TrialRecord, read_records
 
@@ -52,6 +54,36 @@ def test_a_failed_experiment_does_not_stop_the_others(small_dataset, tmp_path, c
     experiments_file(path, {"name": "good", "lr": 0.02})
     assert experiments.main(arguments) == 2
     assert "another config: lr" in capsys.readouterr().err
+
+
+def test_a_failed_experiment_of_other_settings_does_not_keep_the_others(
+    small_dataset, tmp_path, capsys
+):
+    output = tmp_path / "out"
+    write_json(output / "config.json", {"objective": "mean_iou"})
+    folders = {"data_dir": small_dataset, "output_dir": output / "big" / "run"}
+    began = TrainConfig(**COMMON | folders | {"monitor": "mean_iou", "decoder_filters": (16,) * 5})
+    write_settings(began, check(began))
+    TrialRecord(id="big", settings={}, status="failed", error="killed").save(output / "big")
+    (output / "other").mkdir()
+    (output / "other" / "run").write_text("no folder")  # Fails, before TensorFlow is loaded.
+    path = experiments_file(
+        tmp_path / "list.json", {"name": "big", "batch_size": 8}, {"name": "other"},
+        decoder_filters=[16] * 5,
+    )  # fmt: skip
+    arguments = ["--experiments", str(path), "--data-dir", str(small_dataset),
+                 "--output-dir", str(output)]  # fmt: skip
+    assert experiments.main(arguments) == 2
+    said = capsys.readouterr()
+    assert "big: left out" in said.out
+    failed, left_out = said.err.splitlines()
+    assert failed.startswith("other failed: ")
+    assert left_out == (
+        f"big left out: {output}/big/run holds a run of another config: batch_size (was 16, now 8);"
+        " take the change back, give the experiment another name, or move the folder"
+        f" {output}/big away to train it anew"
+    )
+    assert TrialRecord.load(output / "big").error == "killed"
 
 
 def test_experiments_of_two_datasets_are_not_ranked_together(small_dataset, tmp_path, capsys):
