@@ -34,7 +34,8 @@ class Interval:
 
     def to_dict(self) -> dict[str, float | None]:
         """Returns plain values for JSON, None for what is undefined."""
-        return {name: json_number(value) for name, value in vars(self).items()}
+        figures = {name: json_number(v) for name, v in vars(self).items() if name != "blocks"}
+        return figures | {"blocks": self.blocks}
 
 
 def block_matrices(matrices: np.ndarray, blocks: Sequence[str]) -> np.ndarray:

@@ -55,6 +55,7 @@ def test_without_a_sample_of_all_classes_a_mean_has_no_interval():
     found = bootstrap.interval(matrices, scores.total_scores(sums[0] + sums[1])["mean_iou"], sums)
     ends = {"low": None, "high": None}
     assert found.to_dict() == {"value": 1, **ends, "blocks": 2, "dropped_fraction": 1}
+    assert isinstance(found.to_dict()["blocks"], int)
 
 
 def test_one_block_has_no_interval():
