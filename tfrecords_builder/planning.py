@@ -19,7 +19,8 @@ from landcover_tf.progress import progress
 from tfrecords_builder.checks import dataset_nodata, raise_problems, require_uniform
 from tfrecords_builder.config import BuildConfig
 from tfrecords_builder.cutting import ChosenPatch, CutJob, cut_jobs
-from tfrecords_builder.earlier_datasets import EarlierPatch, earlier_patches
+from tfrecords_builder.earlier_datasets import earlier_patches
+from tfrecords_builder.earlier_ground import EarlierPatch
 from tfrecords_builder.patches import Candidate, SceneJob, read_scan, scene_jobs
 from tfrecords_builder.placements import Placement
 from tfrecords_builder.rasters import BandChoice, SourceRaster, describe

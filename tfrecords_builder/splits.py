@@ -11,7 +11,7 @@ from landcover_tf.legend import Legend
 from tfrecords_builder.allocation import Sites, allocate
 from tfrecords_builder.block_sizes import is_affordable, largest_block
 from tfrecords_builder.config import BuildConfig
-from tfrecords_builder.earlier_datasets import EarlierPatch, near_other_split, splits_of_units
+from tfrecords_builder.earlier_ground import EarlierPatch, near_other_split, splits_of_units
 from tfrecords_builder.footprints import Footprints, PatchPlace, locate
 from tfrecords_builder.patches import Candidate
 from tfrecords_builder.placements import (
