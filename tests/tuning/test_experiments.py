@@ -33,7 +33,7 @@ def test_a_failed_experiment_does_not_stop_the_others(small_dataset, tmp_path, c
     (output / "broken").mkdir(parents=True)
     (output / "broken" / "run").write_text("no folder")
     (output / "config.json").write_text('{"objective": "mean_iou"}')
-    (output / "shard_hashes.json").write_text('{"of an earlier run": {}}')
+    (output / "shard_hashes.json").write_text('{"of an earlier run": {"sha256": ""}}')
     arguments = ["--experiments", str(path), "--data-dir", str(small_dataset),
                  "--output-dir", str(output)]  # fmt: skip
     assert experiments.main(arguments) == 1
