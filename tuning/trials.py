@@ -50,7 +50,7 @@ class TrialRecord:
     best_epoch: int | None = None
     epochs: int | None = None
     seconds: float = 0.0
-    """Wall time of the last attempt's training process."""
+    """Wall time of the training processes of all attempts that came to an end."""
     error: str = ""
     """The last line that a failed run printed."""
 
@@ -168,9 +168,12 @@ def run_trial(
 
     Raises:
         StopRequestedError: The training was asked to stop; call again to go on.
+        RunError: The record of an earlier attempt is malformed.
     """
     folder.mkdir(parents=True, exist_ok=True)
     record = TrialRecord(id=folder.name, settings=dict(settings), status="failed")
+    # A run that had finished is asked again after a kill: its new process tells no time.
+    earlier = TrialRecord.load(folder).seconds if (folder / RECORD_NAME).is_file() else 0.0
     config_files.write_config(config, folder / "config.json")
     run = RunFolder(config.output_dir)
     known = (hashes or folder.parent) / run.shard_hashes.name
@@ -181,7 +184,7 @@ def run_trial(
             _copy(known, run.shard_hashes)
         code = runner(partial(_start, folder, lock, echo, os.environ | dict(environment or {})))
         _copy(run.shard_hashes, known)
-    record = replace(record, seconds=round(time.monotonic() - start, 2))
+    record = replace(record, seconds=round(earlier + time.monotonic() - start, 2))
     if code in (STOPPED, INTERRUPTED):
         raise StopRequestedError(folder.name, code)
     if code == 0:

@@ -76,6 +76,20 @@ def test_a_failed_attempt_does_not_undo_a_completed_one(tmp_path):
     assert TrialRecord.load(folder).status == "failed"
 
 
+def test_the_times_of_attempts_add_up(tmp_path):
+    folder = tmp_path / "a"
+    run = RunFolder(folder / "run")
+    run.path.mkdir(parents=True)
+    run.history.write_text("epoch,val_mean_f1\n1,0.5\n")
+    run.summary.write_text('{"epochs": 1, "status": "finished"}')
+    config = TrainConfig(data_dir=tmp_path / "data", output_dir=run.path)
+    TrialRecord(id="a", settings={}, status="failed", seconds=3600.0).save(folder)
+    for _ in range(2):
+        record = run_trial(config, folder, settings={}, objective="mean_f1", runner=lambda _: 0)
+        assert 3600 <= record.seconds < 3660
+        assert TrialRecord.load(folder) == record
+
+
 def test_hashes_of_shards_are_those_of_another_folder_of_runs(tmp_path):
     folder = tmp_path / "retrained" / "a"
     config = TrainConfig(data_dir=tmp_path / "data", output_dir=folder / "run")
