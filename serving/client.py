@@ -1,10 +1,12 @@
 """The model behind a TensorFlow Serving server, used like the local one."""
 
 import json
+import threading
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -135,14 +137,16 @@ class ServerBackend:
         """
         self.check()
         waiting: deque[Future[dict[str, np.ndarray]]] = deque()
+        unwanted = threading.Event()
         try:
             for batch in batches:
-                waiting.append(self._threads.submit(self._ask, batch, tuple(outputs)))
+                waiting.append(self._threads.submit(self._ask, batch, tuple(outputs), unwanted))
                 if len(waiting) == self._settings.in_flight:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
         finally:
+            unwanted.set()  # Who interrupts it does not wait for a server that is away.
             for future in waiting:
                 future.cancel()
 
@@ -154,14 +158,15 @@ class ServerBackend:
         """
         if not self._checked:
             retries = self._settings.retries
-            self._compare(replace(retries, patience_s=min(retries.patience_s, FIRST_PATIENCE_S)))
+            retries = replace(retries, patience_s=min(retries.patience_s, FIRST_PATIENCE_S))
+            self._compare(retries.run)
             self._checked = True
 
-    def _compare(self, retries: Retries) -> None:
-        signatures = retries.run(self._transport.signatures)
+    def _compare(self, run: Callable[[Callable[[], Any]], Any]) -> None:
+        signatures = run(self._transport.signatures)
         problems = _signature_problems(signatures, self._info)
         if not problems:
-            problems = _description_problems(retries.run(self._transport.describe), self._info)
+            problems = _description_problems(run(self._transport.describe), self._info)
         if problems:
             raise ServerError(
                 f"{self._transport.where} is not the model of model.json: {'; '.join(problems)}"
@@ -177,7 +182,9 @@ class ServerBackend:
         answers = list(self.stream(parts, outputs))
         return {name: np.concatenate([answer[name] for answer in answers]) for name in outputs}
 
-    def _ask(self, images: np.ndarray, outputs: tuple[str, ...]) -> dict[str, np.ndarray]:
+    def _ask(
+        self, images: np.ndarray, outputs: tuple[str, ...], unwanted: threading.Event
+    ) -> dict[str, np.ndarray]:
         if images.dtype != self._info.dtype:
             raise ValueError(f"expected {self._info.dtype} images, got {images.dtype}")
         lost = False
@@ -190,9 +197,10 @@ class ServerBackend:
                 lost = True
                 raise
 
-        answer = self._settings.retries.run(predict)
+        run = partial(self._settings.retries.run, unwanted=unwanted)
+        answer = run(predict)
         if lost:  # What came back may be another model under the same number.
-            self._compare(self._settings.retries)
+            self._compare(run)
         for name, array in answer.items():
             self._check_answer(name, array, images.shape[:3])
         return answer

@@ -3,6 +3,7 @@
 import os
 import random
 import re
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -181,11 +182,16 @@ class Retries:
         if self.patience_s < 0:
             raise ValueError(f"patience_s must not be negative, got {self.patience_s}")
 
-    def run(self, ask: Callable[[], Answer]) -> Answer:
+    def run(self, ask: Callable[[], Answer], *, unwanted: threading.Event | None = None) -> Answer:
         """Returns what `ask` returns, repeated while it raises `UnavailableError`.
 
         Pauses double and vary at random by half, so that many clients do not return at once, and
         last at least as long as the server asks for.
+
+        Args:
+            ask: Sends the request.
+            unwanted: Set from another thread when the answer is no longer needed, for which no
+                pause is waited to its end.
 
         Raises:
             ServerError: The last attempt's, with the number of attempts and the time they took.
@@ -200,7 +206,8 @@ class Retries:
                 begin = time.monotonic() if begin is None else begin
                 waited = time.monotonic() - begin
                 left = self.patience_s - waited
-                if left <= 0 or error.retry_after_s > left:
+                in_vain = unwanted is not None and unwanted.is_set()
+                if in_vain or left <= 0 or error.retry_after_s > left:
                     number = f"{attempts} attempt{'s' if attempts > 1 else ''}"
                     raise ServerError(
                         f"{error}; gave up after {number} in {waited:.0f} s"
@@ -208,7 +215,7 @@ class Retries:
                 # Needs no seed: it changes no result.
                 pause = min(self._pause_s(attempts) * random.uniform(0.5, 1.0), left)
                 pause = max(pause, error.retry_after_s)
-            time.sleep(pause)
+            (time.sleep if unwanted is None else unwanted.wait)(pause)
 
     def _pause_s(self, attempts: int) -> float:
         # The exponent is bounded, or hours of attempts would exceed what a float holds.

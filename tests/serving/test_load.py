@@ -37,8 +37,8 @@ def measure(client: ServerBackend, starts: dict[bytes, float], latencies: list[f
     """Takes the time when an answer comes, not when `stream` hands it out, which is paced."""
     ask = client._ask
 
-    def ask_and_measure(images, outputs):
-        answer = ask(images, outputs)
+    def ask_and_measure(images, *rest):
+        answer = ask(images, *rest)
         latencies.append(time.monotonic() - starts[images.tobytes()])
         return answer
 

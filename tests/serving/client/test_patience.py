@@ -33,8 +33,8 @@ def clock(monkeypatch):
     return Clock(monkeypatch)
 
 
-def away(*_):
-    raise UnavailableError("away")
+def away(**asked):
+    raise UnavailableError("away", **asked)
 
 
 def test_a_server_that_loads_its_models_for_nearly_a_minute_is_waited_for(clock):
@@ -73,15 +73,33 @@ def test_pauses_double_up_to_a_limit(clock, monkeypatch):
     assert clock.pauses == pytest.approx([0.75, 1.5, 3, 3.75, 3.75, 3.25])
 
 
-def test_a_pause_is_as_long_as_the_server_asks_for(server, info, images, expected, monkeypatch):
-    with ServerBackend(server.rest_url, info, settings=QUICK) as client:
+def test_a_pause_is_as_long_as_the_server_asks_for(clock):
+    def ask():
+        return "answer" if clock.pauses else away(retry_after_s=20)
+
+    assert Retries().run(ask) == "answer"
+    assert clock.pauses == [20]
+
+
+def test_what_nobody_waits_for_any_more_is_given_up():
+    """As after Ctrl-C, which would else wait for a server that is away."""
+    unwanted = threading.Event()
+
+    def leave():
+        threading.Timer(0.1, unwanted.set).start()
+        away()
+
+    with pytest.raises(ServerError, match=r"away; gave up after [12] attempts? in 0 s"):
+        Retries(first_pause_s=600, longest_pause_s=600).run(leave, unwanted=unwanted)
+
+
+def test_an_interrupted_stream_leaves_nothing_waiting(server, info, images):
+    with ServerBackend(server.url("http"), info, settings=ClientSettings()) as client:
         client.check()
-        pauses = []
-        monkeypatch.setattr(time, "sleep", pauses.append)
-        server.behaviour.retry_after = "20"
-        server.behaviour.failures += ["exhausted", "busy"]
-        assert client.classes(images).tobytes() == expected["classes"].tobytes()
-    assert [pause for pause in pauses if pause] == [20, 20]
+        server.behaviour.failures += ["nan"] + ["busy"] * 1000
+        with pytest.raises(ServerError, match="it holds NaN"):
+            client.classes(images)
+    assert len(server.behaviour.failures) > 900  # The client is closed: no request is under way.
 
 
 def test_a_pause_beyond_the_patience_is_not_begun(server, info, images):
@@ -118,16 +136,16 @@ def test_the_first_check_is_less_patient(info, monkeypatch):
 
 def test_a_restart_between_requests_is_survived(model_folder, info, images, expected, monkeypatch):
     """With the settings of `predict`."""
-    sleep, one_at_a_time = time.sleep, threading.Lock()
+    one_at_a_time = threading.Lock()
     stopped = []
 
-    def come_back_and_sleep(seconds):
+    def come_back(*_):  # Before each pause.
         with one_at_a_time:  # Several requests find no server.
             if stopped:
                 stopped.pop().start_again()
-        sleep(seconds)
+        return 1.0
 
-    monkeypatch.setattr(time, "sleep", come_back_and_sleep)
+    monkeypatch.setattr(random, "uniform", come_back)
     for scheme in SCHEMES:
         with (
             ModelServer(model_folder) as server,
@@ -146,14 +164,14 @@ def test_another_model_under_the_same_number_after_a_restart_is_refused(
 ):
     other = write_small_export(tmp_path, seed=7, weights_sha256="f" * 64)
     assert other.version == info.version
-    sleep, stopped = time.sleep, []
+    stopped = []
 
-    def come_back_and_sleep(seconds):
+    def come_back(*_):  # Before each pause.
         if stopped:
             server = stopped.pop()
             server.load(tmp_path / "landcover", anew=True)
             server.start_again()
-        sleep(seconds)
+        return 1.0
 
     with (
         ModelServer(model_folder) as server,
@@ -162,6 +180,6 @@ def test_another_model_under_the_same_number_after_a_restart_is_refused(
         client.classes(images[:1])
         server.stop()
         stopped.append(server)
-        monkeypatch.setattr(time, "sleep", come_back_and_sleep)
+        monkeypatch.setattr(random, "uniform", come_back)
         with pytest.raises(ServerError, match=r"is not the model of model.json: weights ffff"):
             client.classes(images[:1])
