@@ -29,6 +29,8 @@ Objective = Literal["mean_f1", "mean_iou", "overall_accuracy", "macro_f1"]
 """What a training may monitor; `macro_f1` is the name that mean_f1 had in earlier versions."""
 
 RECORD_NAME = "trial.json"
+UNKEPT_NAME = "attempt.json"
+"""Record of an attempt that is none of the run: it was stopped, or failed after a completed one."""
 LOG_NAME = "train.log"
 
 
@@ -54,18 +56,18 @@ class TrialRecord:
     error: str = ""
     """The last line that a failed run printed."""
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: Path, name: str = RECORD_NAME) -> None:
         """Writes the record into the run's folder."""
-        write_json(folder / RECORD_NAME, asdict(self))
+        write_json(folder / name, asdict(self))
 
     @classmethod
-    def load(cls, folder: Path) -> "TrialRecord":
+    def load(cls, folder: Path, name: str = RECORD_NAME) -> "TrialRecord":
         """Returns the record in a run's folder.
 
         Raises:
             RunError: It is malformed.
         """
-        path = folder / RECORD_NAME
+        path = folder / name
         try:
             return cls(**read_json(path))
         except TypeError as error:
@@ -172,8 +174,7 @@ def run_trial(
     """
     folder.mkdir(parents=True, exist_ok=True)
     record = TrialRecord(id=folder.name, settings=dict(settings), status="failed")
-    # A run that had finished is asked again after a kill: its new process tells no time.
-    earlier = TrialRecord.load(folder).seconds if (folder / RECORD_NAME).is_file() else 0.0
+    earlier = _seconds(folder)
     config_files.write_config(config, folder / "config.json")
     run = RunFolder(config.output_dir)
     known = (hashes or folder.parent) / run.shard_hashes.name
@@ -186,15 +187,22 @@ def run_trial(
         _copy(run.shard_hashes, known)
     record = replace(record, seconds=round(earlier + time.monotonic() - start, 2))
     if code in (STOPPED, INTERRUPTED):
+        replace(record, error="stopped on request").save(folder, UNKEPT_NAME)
         raise StopRequestedError(folder.name, code)
     if code == 0:
         record = _with_score(record, run, objective)
     else:
         record = replace(record, error=_last_words(folder / LOG_NAME, code))
     # What failed now does not undo what an earlier attempt completed.
-    if record.score is not None or completed(folder) is None:
-        record.save(folder)
+    kept = record.score is not None or completed(folder) is None
+    record.save(folder, RECORD_NAME if kept else UNKEPT_NAME)
     return record
+
+
+def _seconds(folder: Path) -> float:
+    """Returns the time of a run's earlier attempts: each one's record tells the sum up to it."""
+    names = [name for name in (RECORD_NAME, UNKEPT_NAME) if (folder / name).is_file()]
+    return max((TrialRecord.load(folder, name).seconds for name in names), default=0.0)
 
 
 def completed(folder: Path) -> TrialRecord | None:

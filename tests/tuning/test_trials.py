@@ -1,12 +1,17 @@
 """Records and scores, read from folders made by hand."""
 
+import time
+from dataclasses import replace
+
 import pytest
 from fakes.small_dataset import write_small_dataset
 
 from landcover_tf.errors import OutputError, RunError
 from landcover_tf.run_folder import RunFolder
 from landcover_tf.training.config import TrainConfig
+from tuning.stopping import INTERRUPTED, STOPPED
 from tuning.trials import (
+    StopRequestedError,
     TrialRecord,
     epoch_scores,
     new_folder,
@@ -88,6 +93,29 @@ def test_the_times_of_attempts_add_up(tmp_path):
         record = run_trial(config, folder, settings={}, objective="mean_f1", runner=lambda _: 0)
         assert 3600 <= record.seconds < 3660
         assert TrialRecord.load(folder) == record
+
+
+def test_the_time_of_a_stopped_attempt_counts(tmp_path):
+    config = TrainConfig(data_dir=tmp_path / "data", output_dir=tmp_path / "a" / "run")
+
+    def attempt(code):
+        def wait(_):
+            time.sleep(0.05)
+            return code
+
+        return run_trial(config, tmp_path / "a", settings={}, objective="mean_f1", runner=wait)
+
+    for code in (STOPPED, INTERRUPTED):
+        with pytest.raises(StopRequestedError):
+            attempt(code)
+    assert read_records(tmp_path) == []
+    first = attempt(1)
+    assert first.seconds >= 0.15
+    assert read_records(tmp_path) == [first]
+    # Neither is the time of one that fails after a completed one forgotten.
+    replace(first, status="completed", score=0.61).save(tmp_path / "a")
+    attempt(1)
+    assert attempt(1).seconds >= 0.25
 
 
 def test_hashes_of_shards_are_those_of_another_folder_of_runs(tmp_path):
