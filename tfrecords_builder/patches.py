@@ -122,7 +122,8 @@ def read_scan(job: SceneJob) -> Scan:
         problems += [found["problem"]] if found["problem"] else []
         unknown.append(tuple(found["unknown_codes"]))
         nodata_px.append(found["nodata_px"])
-        alike_px.append({value: count for value, count in found["alike_px"]})
+        # Scans of earlier versions, in a build that goes on, did not count them.
+        alike_px.append({value: count for value, count in found.get("alike_px", [])})
         for row_off, col_off, valid, labelled, pixels in found["patches"]:
             candidates.append(
                 Candidate(

@@ -1,5 +1,6 @@
 """Builds that a full disk, a kill or a lost block interrupts."""
 
+import hashlib
 import json
 import resource
 from contextlib import contextmanager
@@ -15,6 +16,8 @@ from landcover_tf.errors import OutputError
 from landcover_tf.locks import alone
 from landcover_tf.tfrecord import read_records
 from tfrecords_builder.__main__ import main
+from tfrecords_builder.config import BuildConfig
+from tfrecords_builder.planning import understand
 from tfrecords_builder.shards import (
     PlannedRecord,
     RecordPlace,
@@ -173,6 +176,34 @@ def test_a_killed_build_looks_unfinished_and_goes_on(tmp_path):
     marked["10"] -= 1_000_000
     assert resumed == whole
     DatasetInfo.load(tmp_path / "o").verify(tmp_path / "o")
+
+
+def test_a_build_that_an_earlier_version_began_goes_on(pairs, built, tmp_path):
+    command = arguments(pairs, tmp_path / "o")
+    planned = "tfrecords_builder.shards.reserve"
+    run_killed("tfrecords_builder.__main__", command, entering=planned)
+    begun, scanned = (tmp_path / "o" / ".build" / f"{n}.json" for n in ("build", "scan-000000"))
+    settings = json.loads(begun.read_text())
+    del settings["split_like"]
+    settings["input"] = input_digest_before_split_like(pairs)
+    begun.write_text(json.dumps(settings))
+    scenes = json.loads(scanned.read_text())
+    for scene in scenes:
+        del scene["alike_px"]
+    scanned.write_text(json.dumps(scenes))
+    assert main([*command, "--resume"]) == 0
+    assert described(tmp_path / "o") == described(built)
+
+
+def input_digest_before_split_like(pairs):
+    """Returns the digest that builds began with before `--split-like` was there."""
+    found, digest = understand(BuildConfig(data_dir=pairs, output_dir=pairs)), hashlib.sha256()
+    for raster, crosswalk in zip(found.rasters, found.crosswalks, strict=True):
+        for path in (raster.source.image, raster.source.label):
+            status = path.stat()
+            digest.update(f"{path} {status.st_size} {status.st_mtime_ns}\n".encode())
+        digest.update(f"{raster} {crosswalk.target} {sorted(crosswalk.codes.items())}\n".encode())
+    return digest.hexdigest()[:16]
 
 
 def test_what_the_disk_lost_is_noticed_and_named(tmp_path):
