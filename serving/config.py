@@ -97,8 +97,9 @@ class PredictConfig:
     """Pixels of lower confidence, as in confidence.tif, get the class `uncertain`; 0 is off."""
 
     confidence: bool = True
-    """Write the network's confidence in its own class, the largest probability of each pixel,
-    confidence.tif; it stays where post-processing changes the class."""
+    """Write confidence.tif: the network's confidence in its own class, the largest probability of
+    each pixel, also where later steps change the class; after --refine probabilities, the mean
+    probability in the window of the class voted for."""
     probabilities: bool = False
     """Write the probability of every class, probabilities.tif."""
     entropy: bool = False

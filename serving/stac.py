@@ -110,9 +110,9 @@ def _asset(file: Path, map_path: Path, legend: Legend) -> dict[str, Any]:
         key = _key(file, map_path)
         asset["title"] = f"{key}, stored in steps of 1/{LEVELS}"
         if key == "confidence":
-            asset["description"] = (
-                "Of the network in its own class; post-processing may have given the pixel another"
-            )
+            # Post-processing decides of which class it is.
+            with rasterio.open(file) as dataset:
+                asset["description"] = dataset.descriptions[0] or key
         asset |= {"data_type": "uint8", "nodata": IGNORED, "raster:scale": 1 / LEVELS}
     return asset
 

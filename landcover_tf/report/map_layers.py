@@ -92,7 +92,13 @@ class OpenLayers:
         if kind.kind in "iu" and scale == 1:
             scale = 1 / np.iinfo(kind).max
         aligned = self._aligned(path, Resampling.nearest)
-        return Shares(path=path, raster=aligned, scale=scale, nodata=raster.nodata)
+        return Shares(
+            path=path,
+            raster=aligned,
+            scale=scale,
+            nodata=raster.nodata,
+            description=raster.descriptions[0] or "",
+        )
 
     def _aligned(self, path: Path | None, resampling: Resampling) -> Any:
         if path is None:
@@ -123,6 +129,8 @@ class Shares:
     raster: Any
     scale: float
     nodata: float | None
+    description: str
+    """Of the first band."""
 
     def require_probabilities(self, stored: np.ndarray, mapped: np.ndarray, window: Window) -> None:
         """Refuses a window in which the shares of some pixel do not make one.

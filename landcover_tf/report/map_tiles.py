@@ -26,7 +26,7 @@ from landcover_tf.image_colours import ImageColours
 from landcover_tf.legend import Legend
 from landcover_tf.progress import progress
 from landcover_tf.raster_grid import RasterGrid
-from landcover_tf.report.map_layers import MapLayers, OpenLayers
+from landcover_tf.report.map_layers import MapLayers, OpenLayers, Shares
 
 TILE_PX = 256
 EMBED_LIMIT_BYTES = 24_000_000
@@ -80,6 +80,7 @@ def _build(sources: OpenLayers, folder: Path) -> TilePyramid:
         "pixel_m": RasterGrid.of(sources.map).pixel_side_m,
         "image": sources.image is not None,
         "confidence": sources.confidence is not None,
+        "confidence_of": _of_what(sources.confidence),
         "reference": sources.reference is not None,
         "probabilities": sources.probabilities.raster.count if sources.probabilities else 0,
     }
@@ -110,6 +111,12 @@ def _build(sources: OpenLayers, folder: Path) -> TilePyramid:
             _write_script(temporary, _name(key), tile)
     _replace(folder, fresh)
     return TilePyramid(description=description | {"folder": folder.name}, embedded=None)
+
+
+def _of_what(confidence: Shares | None) -> str:
+    """Returns what the band says of a confidence, such as of which class it is."""
+    said = "" if confidence is None else confidence.description
+    return said.removeprefix("confidence").removeprefix(": ")
 
 
 def _expected_bytes(

@@ -29,14 +29,19 @@ def test_the_item_is_valid_for_any_files_and_grid(
         "driver": "GTiff", "height": 8, "width": 6, "count": 1, "dtype": "uint8", "crs": crs,
         "transform": rasterio.Affine(10, 0, 5e5, 0, -10, 1.2e6),
     }  # fmt: skip
-    with rasterio.open(tmp_path / "map.tif", "w", **profile) as dataset:
-        dataset.write(np.full((8, 6), 20, np.uint8), 1)
+    said = "confidence: mean probability of the class voted for"
+    for name in ("map.tif", "confidence.tif"):
+        with rasterio.open(tmp_path / name, "w", **profile) as dataset:
+            dataset.write(np.full((8, 6), 20, np.uint8), 1)
+            dataset.descriptions = (said,)
     files = [tmp_path / name for name in ("map.tif", *more)]
     legend, tags = load_legend("landcover9"), {"source": "scene"}
     found = item(files, tmp_path / "map.tif", legend, name="scene", tags=tags)
     JsonSchemaSTACValidator().validate_core(found, STACObjectType.ITEM, "1.1.0")
     check_extensions(found)
     assert (RASTER in found["stac_extensions"]) == bool(more)
+    if more:
+        assert found["assets"]["confidence"]["description"] == said
     properties = found["properties"]
     assert properties["proj:code"] == (crs if crs == "EPSG:32634" else None)
     assert (found["geometry"] is None) == (crs in (SITE, None))

@@ -235,8 +235,8 @@
       [pyramid.crs || "Position", `${x.toFixed(digits)}, ${y.toFixed(digits)}`],
       ["Map", `${code} ${className(code)}`],
     ];
-    // Where the raster has none, its tiles have 0. Post-processing changes classes, not confidence.
-    const sure = `${percent(confidence / 255)}, the network's in its own class`;
+    // Where the raster has none, its tiles have 0. It may be of another class than the map's.
+    const sure = [percent(confidence / 255), pyramid.confidence_of].filter(Boolean).join(", ");
     if (confidence && code !== nodata) lines.push(["Confidence", sure]);
     if (pyramid.reference) lines.push(["Reference", `${reference} ${className(reference)}`]);
     const table = document.createElement("dl");

@@ -46,6 +46,21 @@ def test_more_rows_take_the_same_memory(tmp_path, monkeypatch):
     assert peaks[1] - peaks[0] < 0.75 * (tall - short) * width
 
 
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [("confidence: mean of the class voted for", "mean of the class voted for"),
+     ("confidence", ""), (None, ""), ("sure", "sure")],
+)  # fmt: skip
+def test_the_viewer_gets_what_the_raster_says_of_its_confidence(tmp_path, said, shown):
+    ones = np.full((4, 5), 20, np.uint8)
+    layers = MapLayers(
+        map=write(tmp_path / "map.tif", ones),
+        confidence=write(tmp_path / "confidence.tif", ones, names=() if said is None else (said,)),
+    )
+    pyramid = build_pyramid(layers, tmp_path / "tiles", load_legend("landcover9"))
+    assert pyramid.description["confidence_of"] == shown
+
+
 def test_the_size_is_told_and_asked_of_the_disk_beforehand(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(map_tiles, "EMBED_LIMIT_BYTES", 1000)
     rng, legend, folder = np.random.default_rng(3), load_legend("landcover9"), tmp_path / "tiles"

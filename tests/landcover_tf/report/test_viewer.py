@@ -159,7 +159,7 @@ def test_a_pixel_without_confidence_or_probabilities_shows_none(tmp_path, browse
     shares[:, :, 1] = 255
     layers = MapLayers(
         map=write(tmp_path / "map.tif", np.full((4, 5), 20, np.uint8)),
-        confidence=write(tmp_path / "confidence.tif", shares[1], nodata=255),
+        confidence=write(tmp_path / "confidence.tif", shares[1], ["confidence: mean"], nodata=255),
         probabilities=write(tmp_path / "probabilities.tif", shares, nodata=255),
     )
     for path, count in ((layers.confidence, 1), (layers.probabilities, 8)):
@@ -174,7 +174,7 @@ def test_a_pixel_without_confidence_or_probabilities_shows_none(tmp_path, browse
         text = tab.text_content("#viewer-inspector")
         assert f"column {col}" in text
         # 200 / 254 = 0.787
-        assert ("Confidence79 %, the network's in its own class" in text) == some
+        assert ("Confidence79 %, mean" in text) == some
         assert ("79 %" in text, "onfidence" in text) == (some, some)
         assert tab.locator("#viewer-inspector .bars").count() == some
 
