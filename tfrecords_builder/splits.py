@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -24,15 +24,8 @@ from tfrecords_builder.placements import (
     require_units,
 )
 from tfrecords_builder.rasters import SourceRaster
-from tfrecords_builder.zones import SPLITS, prescribed_splits, zones_of
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Unit:
-    """Name of the unit a patch belongs to, and the split it was given from outside."""
-
-    name: str
-    split: str | None = None
+from tfrecords_builder.units import Unit, units_of
+from tfrecords_builder.zones import SPLITS, prescribed_splits
 
 
 def patch_key(raster: SourceRaster, candidate: Candidate) -> str:
@@ -112,7 +105,7 @@ def _by_ground(
     places = [_place(candidate, rasters[candidate.source]) for candidate in candidates]
     places += [patch.place for patch in earlier]
     footprints = locate(places)
-    units = _units(candidates, rasters, places, footprints, config)
+    units = units_of(candidates, rasters, places, footprints, config)
     if earlier:
         kept = splits_of_units([str(u and u.name) for u in units[len(candidates) :]], earlier)
         units = [u and replace(u, split=kept.get(u.name)) for u in units[: len(candidates)]]
@@ -158,7 +151,7 @@ def _prescribed(rasters: Sequence[SourceRaster], config: BuildConfig) -> list[st
 
 
 def _spatial(
-    units: Sequence[_Unit],
+    units: Sequence[Unit],
     candidates: Sequence[Candidate],
     footprints: Footprints,
     legend: Legend,
@@ -215,60 +208,6 @@ def _unit_centers(footprints: Footprints, unit: np.ndarray, units: int) -> np.nd
     return np.column_stack(
         [np.bincount(unit, v, minlength=units) / count for v in (x, centers[:, 1])]
     )
-
-
-def _units(
-    candidates: Sequence[Candidate],
-    rasters: Sequence[SourceRaster],
-    places: Sequence[PatchPlace],
-    footprints: Footprints,
-    config: BuildConfig,
-) -> list[_Unit | None]:
-    """Returns the unit of each patch, None outside all zones."""
-    if config.split == "blocks":
-        return _blocks(places, footprints, config)
-    if config.split == "zones" and config.zones is not None:
-        zones = zones_of(places, config.zones)
-        return [None if z is None else _Unit(name=z.name, split=z.split) for z in zones]
-    sources = [rasters[candidate.source].source for candidate in candidates]
-    if config.split == "scenes":
-        return [_Unit(name=source.id) for source in sources]
-    column = {"tiles": "tile", "group": "group", "given": "split"}[config.split]
-    values = [s.product.tile if column == "tile" else getattr(s, column) for s in sources]
-    lacking = sorted({s.id for s, value in zip(sources, values, strict=True) if not value})
-    if lacking:
-        raise DatasetError(
-            f"--split {config.split} needs the {column} of every image; {len(lacking)} have none, "
-            f"for example {lacking[0]}"
-        )
-    if column != "split":
-        return [_Unit(name=str(value)) for value in values]
-    return [_Unit(name=s.id, split=str(v)) for s, v in zip(sources, values, strict=True)]
-
-
-def _blocks(
-    places: Sequence[PatchPlace], footprints: Footprints, config: BuildConfig
-) -> list[_Unit | None]:
-    """Returns the block of ground that each patch's centre lies in.
-
-    Block borders are at multiples of the block size in the CRS, so that scenes of several dates
-    and neighbouring scenes share them.
-    """
-    if config.block_size_px is not None:
-        size = config.block_size_px * np.median(footprints.pixel, axis=0)
-    elif all(place.crs for place in places):
-        size = np.full(2, config.block_size_m)
-    else:
-        without = next(place.raster for place in places if not place.crs)
-        raise DatasetError(
-            f"{without} has no CRS, so it has no metres; give --block-size-px, or --split group "
-            "or scenes"
-        )
-    cells = np.floor(footprints.centers / size).astype(int).tolist()
-    return [
-        _Unit(name=f"{col}_{row}" if place.crs else f"{place.raster} {col}_{row}")
-        for (col, row), place in zip(cells, places, strict=True)
-    ]
 
 
 def _random(
