@@ -114,8 +114,11 @@ def _scores(folder: Path, info: DatasetInfo) -> tuple[list[Any], Any]:
 
     path = folder / "scores.json"
     if not path.is_file():
+        # A dataset that was rebuilt in place is another one than that of the training.
+        others = sorted(other.parent.name for other in folder.parent.glob("*/scores.json"))
+        shown = f"give one of --split {', '.join(others)}, or " if others else ""
         raise ConfigError(
-            f"{path} does not exist; run `landcover evaluate --run-dir ...` before the report"
+            f"{path} does not exist; {shown}run `landcover evaluate --run-dir ...` before the report"
         )
     scores = read_json(path)
     try:

@@ -174,12 +174,15 @@ def test_another_file_is_no_evaluation(evaluated_run, text, capsys):
     assert "run `landcover evaluate` again" in shown
 
 
-def test_scores_of_another_dataset_are_not_called_held_out(evaluated_run):
+def test_scores_of_another_dataset_are_not_called_held_out(evaluated_run, capsys):
     folder = evaluated_run / "evaluation"
     page = evaluated_run / "report.html"
     assert report.main([str(evaluated_run)]) == 0
     assert "Agreement on held-out patches" in page.read_text()
     (folder / "test").rename(folder / "test-y26-0123456789ab")
+    assert report.main([str(evaluated_run)]) == 2
+    said = "give one of --split test-y26-0123456789ab, or run `landcover evaluate"
+    assert said in capsys.readouterr().err
     path = folder / "test-y26-0123456789ab" / "scores.json"
     write_json(path, read_json(path) | {"dataset": "y26", "data_hash": "0123456789ab"})
     assert report.main([str(evaluated_run), "--split", "test-y26-0123456789ab"]) == 0
