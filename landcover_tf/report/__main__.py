@@ -118,7 +118,8 @@ def _scores(folder: Path, info: DatasetInfo) -> tuple[list[Any], Any]:
         others = sorted(other.parent.name for other in folder.parent.glob("*/scores.json"))
         shown = f"give one of --split {', '.join(others)}, or " if others else ""
         raise ConfigError(
-            f"{path} does not exist; {shown}run `landcover evaluate --run-dir ...` before the report"
+            f"{path} does not exist; {shown}run `landcover evaluate --run-dir ...` before the "
+            "report"
         )
     scores = read_json(path)
     try:
