@@ -6,7 +6,8 @@ chapter 8; for maps see Wadoux et al. 2021).
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
@@ -27,7 +28,8 @@ class Interval:
     high: float
     """Upper end; NaN as above."""
     blocks: int
-    """Blocks that count: those with pixels that the score is a share of."""
+    """Blocks that count: all, or for a class's score those with true pixels of the class (for
+    precision, with predicted ones)."""
     dropped_fraction: float = 0.0
     """Share of the bootstrap samples in which the score is undefined, for example because they
     lack a class; the interval is that of the others."""
@@ -80,26 +82,36 @@ def class_interval(
     number: int,
     sums: np.ndarray,
     *,
+    counted: Literal["true", "predicted"] = "true",
     confidence: float = 0.95,
 ) -> Interval:
     """Returns a class's score in all blocks and its percentile interval.
 
-    A class whose pixels lie in one block has the same score in every sample that has them, which
-    says nothing about other places: it gets no interval.
+    A sample without counted pixels of the class does not tell how well it is found, although false
+    positives elsewhere would make its IoU and F1 0: it has no score. A class whose counted pixels
+    lie in one block says nothing about other places: it gets no interval.
 
     Args:
         matrices: Those of the blocks, int [blocks, classes, classes].
         score: A score by class, float [n, classes].
         number: Of the class.
         sums: What `resampled_sums` gave.
+        counted: Which pixels of the class a sample needs: true ones, or for precision, which is a
+            share of these, predicted ones.
         confidence: Share of samples inside the interval.
     """
 
-    def of_class(matrices: np.ndarray) -> np.ndarray:
-        return score(matrices)[:, number]
+    def has_class(matrices: np.ndarray) -> np.ndarray:
+        pixels: np.ndarray = matrices.sum(axis=-1 if counted == "true" else -2)[:, number]
+        return pixels > 0
 
-    counting = int(np.isfinite(of_class(matrices)).sum())
-    return interval(matrices, of_class, sums, blocks=counting, confidence=confidence)
+    def of_class(matrices: np.ndarray) -> np.ndarray:
+        return np.where(has_class(matrices), score(matrices)[:, number], np.nan)
+
+    counting = int(has_class(matrices).sum())
+    found = interval(matrices, of_class, sums, blocks=counting, confidence=confidence)
+    # A class that is only predicted has the IoU 0, as without intervals.
+    return replace(found, value=float(score(matrices.sum(axis=0, keepdims=True))[0, number]))
 
 
 def interval(

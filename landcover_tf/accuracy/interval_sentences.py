@@ -22,7 +22,9 @@ def of_comparison(values: Mapping[str, Any]) -> list[str]:
         score: [c["name"] for c in values["classes"] if _in_one_block(c[key])]
         for key, score in _SCORES.items()
     }
-    return [*_without_interval(single, values["blocks"], "squares"), *_dropped(means | classes)]
+    pixels = "pixels of the reference (for user's accuracy, of the map)"
+    found = _without_interval(single, values["blocks"], "squares", pixels)
+    return [*found, *_dropped(means | classes)]
 
 
 def of_evaluation(values: Mapping[str, Any], class_names: Sequence[str]) -> list[str]:
@@ -31,7 +33,8 @@ def of_evaluation(values: Mapping[str, Any], class_names: Sequence[str]) -> list
     means = {name: [j["intervals"][key] for j in judged] for key, name in _MEANS.items()}
     classes = {name: [j["classes"][name]["iou_interval"] for j in judged] for name in class_names}
     single = [name for name, figures in classes.items() if any(map(_in_one_block, figures))]
-    found = _without_interval({"IoU": single}, values["blocks"], values["block_unit"])
+    unit = values["block_unit"]
+    found = _without_interval({"IoU": single}, values["blocks"], unit, "labelled pixels")
     return [*found, *_dropped(means | classes)]
 
 
@@ -39,13 +42,15 @@ def _in_one_block(figure: Figure) -> bool:
     return figure["value"] is not None and figure.get("blocks") == 1
 
 
-def _without_interval(classes_of: Mapping[str, Sequence[str]], blocks: int, unit: str) -> list[str]:
+def _without_interval(
+    classes_of: Mapping[str, Sequence[str]], blocks: int, unit: str, pixels: str
+) -> list[str]:
     """Returns which classes lack an interval of a score although others have one."""
     single = [f"{score} of {', '.join(names)}" for score, names in classes_of.items() if names]
     if blocks < 2 or not single:
         return []
     return [
-        f"There is no interval for {'; '.join(single)}: all pixels that count lie in one of the "
+        f"There is no interval for {'; '.join(single)}: all their {pixels} lie in one of the "
         f"{unit}, which tells nothing about other places. What such classes add to the uncertainty "
         "of the means is unknown as well."
     ]

@@ -166,8 +166,10 @@ def compare_values(
     }
 
     def of_class(score: Statistic, number: int) -> dict[str, float | None]:
-        scored = bootstrap.class_interval(found.blocks, score, number, sums, confidence=confidence)
-        return scored.to_dict()
+        return bootstrap.class_interval(
+            found.blocks, score, number, sums, confidence=confidence,
+            counted="predicted" if score is class_precision else "true",
+        ).to_dict()  # fmt: skip
 
     return _about(class_map, "compare") | {
         "pixels": {

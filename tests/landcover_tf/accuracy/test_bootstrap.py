@@ -6,6 +6,8 @@ from sklearn import metrics
 
 from landcover_tf.accuracy import bootstrap, scores
 
+COUNTED = {"class_precision": "predicted"}
+
 
 def test_sums_are_those_of_the_drawn_blocks_to_the_last_pixel():
     rng = np.random.default_rng(1)
@@ -68,8 +70,9 @@ def test_one_block_has_no_interval():
 
 @pytest.mark.parametrize(
     ("score", "blocks"),
-    # True pixels of class 1 lie in one block; another has one pixel that is called so.
-    [("class_recall", 1), ("class_precision", 2), ("class_iou", 2), ("class_f1", 2)],
+    # True pixels of class 1 lie in one block; another has one pixel that is called so, which is
+    # an error of that block, but tells nothing about how well the class is found elsewhere.
+    [("class_recall", 1), ("class_precision", 2), ("class_iou", 1), ("class_f1", 1)],
 )
 def test_a_class_in_one_block_has_a_score_without_an_interval(score, blocks):
     matrices = np.zeros((30, 2, 2), int)
@@ -77,8 +80,52 @@ def test_a_class_in_one_block_has_a_score_without_an_interval(score, blocks):
     matrices[4, 1] = [10, 90]
     matrices[7, 0, 1] = 1
     sums = bootstrap.resampled_sums(matrices, bootstrap.resample(30, samples=200, seed=0))
-    found = bootstrap.class_interval(matrices, getattr(scores, score), 1, sums)
+    function, counted = getattr(scores, score), COUNTED.get(score, "true")
+    found = bootstrap.class_interval(matrices, function, 1, sums, counted=counted)
     assert found.blocks == blocks
     assert 0.8 < found.value < 1
     assert np.isnan([found.low, found.high]).tolist() == [blocks == 1] * 2
-    assert bootstrap.class_interval(matrices, getattr(scores, score), 0, sums).blocks == 30
+    assert bootstrap.class_interval(matrices, function, 0, sums, counted=counted).blocks == 30
+
+
+@pytest.mark.parametrize(
+    ("score", "reference"),
+    [
+        ("class_recall", metrics.recall_score),
+        ("class_precision", metrics.precision_score),
+        ("class_f1", metrics.f1_score),
+        ("class_iou", metrics.jaccard_score),
+    ],
+)
+def test_false_positives_elsewhere_make_no_score_of_samples_without_the_class(score, reference):
+    """Class 1 is in two of 20 blocks, and half of the others have pixels that are called so."""
+    matrices = np.zeros((20, 2, 2), int)
+    matrices[:, 0, 0] = 1000
+    matrices[::2, 0, 1] = np.arange(1, 11)
+    matrices[[3, 11], 1] = [[10, 90], [40, 160]]
+    counts = bootstrap.resample(20, samples=400, seed=4)
+    sums = bootstrap.resampled_sums(matrices, counts)
+    function, counted = getattr(scores, score), COUNTED.get(score, "true")
+    found = bootstrap.class_interval(matrices, function, 1, sums, counted=counted, confidence=0.9)
+    # Of user's accuracy, pixels that are called the class are the whole: 12 blocks have some.
+    needed = [3, 11] if counted == "true" else [*range(0, 20, 2), 3, 11]
+    met = counts[:, needed].any(axis=1)
+    assert (found.blocks, found.dropped_fraction) == (len(needed), pytest.approx(1 - met.mean()))
+    values = [_of_pixels(np.repeat(matrices, c, axis=0), reference) for c in counts[met]]
+    assert found.value == pytest.approx(_of_pixels(matrices, reference))
+    assert (found.low, found.high) == pytest.approx(np.quantile(values, (0.05, 0.95)))
+    assert found.low > 0.4 or counted == "predicted"
+
+
+def test_a_class_that_is_only_predicted_has_an_iou_of_zero_without_an_interval():
+    matrices = np.array([[[9, 1], [0, 0]]] * 5)
+    sums = bootstrap.resampled_sums(matrices, bootstrap.resample(5, samples=20, seed=0))
+    found = bootstrap.class_interval(matrices, scores.class_iou, 1, sums)
+    ends = {"low": None, "high": None}
+    assert found.to_dict() == {"value": 0, **ends, "blocks": 0, "dropped_fraction": 0}
+
+
+def _of_pixels(blocks, function):
+    """Returns a score of class 1 of the blocks' pixels."""
+    truth, predicted = np.indices((2, 2)).reshape(2, -1)
+    return function(truth, predicted, sample_weight=blocks.sum(axis=0).ravel(), zero_division=0)
