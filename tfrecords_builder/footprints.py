@@ -1,6 +1,6 @@
 """Where patches lie on the ground, and which of them come close to each other."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -171,7 +171,7 @@ def locate(places: Sequence[PatchPlace]) -> Footprints:
     corners = np.array([_corners(place) for place in places]).reshape(-1, 4, 2)
     systems = [place.crs for place in places]
     known = sorted(set(systems) - {""})
-    if len(known) > 1 or any(metres_per_unit(CRS.from_user_input(crs)) != 1 for crs in known):
+    if known and known != [plane_of(known)]:
         for crs in known:
             rows = np.array([system == crs for system in systems])
             corners[rows] = _to_common(corners[rows], crs)
@@ -188,6 +188,13 @@ def locate(places: Sequence[PatchPlace]) -> Footprints:
     down = (corners[:, 2] - corners[:, 0]) / height
     # Along each axis, so that a turn changes nothing.
     return Footprints(world=np.array(world), bounds=bounds, pixel=np.hypot(across, down))
+
+
+def plane_of(systems: Collection[str]) -> str:
+    """Returns the CRS in which `locate` lays patches that are in these CRSs, one or several."""
+    first, *more = systems
+    alone = not more and metres_per_unit(CRS.from_user_input(first)) == 1
+    return first if alone else COMMON_CRS
 
 
 def _corners(place: PatchPlace) -> list[tuple[float, float]]:

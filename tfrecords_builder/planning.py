@@ -146,7 +146,7 @@ def understand(config: BuildConfig) -> BuildInput:
         legend_source=legend,
         crosswalks=crosswalks,
         fill=dataset_nodata(rasters),
-        earlier=earlier_patches(config),
+        earlier=earlier_patches(config, {raster.crs for raster in rasters}),
     )
 
 

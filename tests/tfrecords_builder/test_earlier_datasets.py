@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -113,6 +114,24 @@ def test_two_earlier_datasets_and_larger_blocks(built, rebuilt, next_year, tmp_p
         before = ground_of(folder)
         for one, other in product(range(3), repeat=2):
             assert one == other or not (before[one] & after[other]).any()
+
+
+def test_blocks_that_a_further_coordinate_system_moves_are_told(built, next_year, tmp_path, capsys):
+    data = shutil.copytree(next_year, tmp_path / "data")
+    config = BuildConfig(data_dir=data, output_dir=tmp_path / "o", split_like=(built,))
+    understand(config)
+    assert "note" not in capsys.readouterr().out
+    for kind in ("images", "labels"):
+        rewrite(data / kind / "s3.tif", lambda values: values, crs="EPSG:32634")
+    understand(config)
+    assert (
+        "note: the new and the earlier images have 2 coordinate systems, so blocks lie on the "
+        f"equal-area grid EPSG:6933 and no longer as those of {built}; more patches are left out"
+    ) in capsys.readouterr().out
+    # Where the earlier dataset has the same zones, its blocks lay there before.
+    assert main(arguments(data, tmp_path / "zones")) == 0
+    understand(replace(config, split_like=(tmp_path / "zones",)))
+    assert "note: the new" not in capsys.readouterr().out
 
 
 def test_what_no_split_can_be_kept_of_is_refused(built, next_year, tmp_path, capsys):
