@@ -73,7 +73,7 @@ def map_paths(inputs: Sequence[Path], output_map: Path, *, mosaic: bool) -> list
 
 def _meant_by(path: Path, within: frozenset[Path]) -> list[Path]:
     require_input(path)
-    if path.suffix == ".txt":
+    if path.suffix.lower() == ".txt":
         if path.resolve() in within:
             raise ConfigError(f"the list {path} names itself; remove that line")
         return find_inputs(_listed(path), within=within | {path.resolve()})

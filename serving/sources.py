@@ -43,7 +43,7 @@ def open_source(path: str | Path, info: ModelInfo, options: SourceOptions) -> So
     """
     path = Path(path)
     require_input(path)
-    if path.suffix == ".txt":
+    if path.suffix.lower() == ".txt":
         # Its lines would have come instead.
         raise RasterError(f"{path} is not a readable list of paths in UTF-8; save it in UTF-8")
     if (path / prepared.DOCUMENT).is_file():

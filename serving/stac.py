@@ -21,6 +21,7 @@ COG_TYPE = "image/tiff; application=geotiff; profile=cloud-optimized"
 
 _TYPES = {
     ".tif": COG_TYPE,
+    ".tiff": COG_TYPE,
     ".png": "image/png",
     ".csv": "text/csv",
     ".json": "application/json",
@@ -29,6 +30,7 @@ _TYPES = {
 }
 _ROLES = {
     ".tif": ["data"],
+    ".tiff": ["data"],
     ".png": ["overview"],
     ".csv": ["metadata"],
     ".json": ["metadata"],
@@ -99,8 +101,8 @@ def item(
 def _asset(file: Path, map_path: Path, legend: Legend) -> dict[str, Any]:
     asset: dict[str, Any] = {
         "href": f"./{file.name}",
-        "type": _TYPES[file.suffix],
-        "roles": _ROLES[file.suffix],
+        "type": _TYPES[file.suffix.lower()],
+        "roles": _ROLES[file.suffix.lower()],
     }
     if file == map_path:
         asset["title"] = "land-cover classes"

@@ -20,6 +20,7 @@ from landcover_tf import files
 from landcover_tf.legend import load_legend
 from serving.mosaic import merge
 from serving.predict import main
+from serving.stac import COG_TYPE
 
 
 def write_part(
@@ -240,6 +241,23 @@ def test_a_mosaic_gets_the_files_that_a_map_gets(small_export: SmallExport, tmp_
     with sqlite3.connect(out.with_suffix(".gpkg")) as connection:
         (hectares,) = connection.execute("SELECT sum(area_ha) FROM land_cover").fetchone()
     assert hectares == pytest.approx((60 * 80 + 70 * 90 - 40 * 30) / 100)
+
+
+@pytest.mark.parametrize(("name", "mosaic"), [("one.tiff", ()), ("all.TIF", ("--mosaic",))])
+def test_a_map_may_end_in_any_name_of_a_geotiff(
+    small_export: SmallExport, tmp_path: Path, name: str, mosaic: tuple[str, ...]
+) -> None:
+    write_raster(tmp_path / "a.tif", 20, 20)
+    (tmp_path / "LIST.TXT").write_text("a.tif\n")
+    out = tmp_path / "out" / name
+    flags = ("--no-picture", *mosaic)
+    image = tmp_path / ("LIST.TXT" if mosaic else "a.tif")
+    assert main(arguments(small_export, [image], out, *flags)) == 0
+    assets = pystac.Item.from_file(str(out.with_suffix(".json"))).assets
+    assert assets["map"].href == f"./{name}"
+    assert {assets[key].media_type for key in ("map", "confidence")} == {COG_TYPE}
+    assert assets["map"].extra_fields["classification:classes"]
+    assert (out.parent / f"{out.stem}_confidence.tif").exists()
 
 
 def test_a_mosaic_that_cannot_be_written_is_told(
