@@ -103,7 +103,7 @@ def scan(job: SceneJob) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Scan:
-    """What a scene job's scan saw."""
+    """What the scans of all jobs saw."""
 
     candidates: list[Candidate]
     problems: list[str]
@@ -115,10 +115,11 @@ class Scan:
     """Other pixels of each raster that hold one value in all bands, by that value."""
 
 
-def read_scan(job: SceneJob) -> Scan:
-    """Returns what `scan` wrote."""
+def read_scans(jobs: Sequence[SceneJob]) -> Scan:
+    """Returns what `scan` wrote for each job, of one raster after the other."""
     candidates, problems, unknown, nodata_px, alike_px = [], [], [], [], []
-    for position, found in enumerate(read_json(job.scan_path), start=job.first):
+    scenes = ((job, found) for job in jobs for found in read_json(job.scan_path))
+    for position, (job, found) in enumerate(scenes):
         problems += [found["problem"]] if found["problem"] else []
         unknown.append(tuple(found["unknown_codes"]))
         nodata_px.append(found["nodata_px"])

@@ -21,7 +21,7 @@ from tfrecords_builder.config import BuildConfig
 from tfrecords_builder.cutting import ChosenPatch, CutJob, cut_jobs
 from tfrecords_builder.earlier_datasets import earlier_patches
 from tfrecords_builder.earlier_ground import EarlierPatch
-from tfrecords_builder.patches import Candidate, SceneJob, read_scan, scene_jobs
+from tfrecords_builder.patches import Candidate, SceneJob, read_scans, scene_jobs
 from tfrecords_builder.placements import Placement
 from tfrecords_builder.rasters import BandChoice, SourceRaster, describe
 from tfrecords_builder.shards import RecordPlace
@@ -157,42 +157,33 @@ def make_plan(jobs: Sequence[SceneJob], found: BuildInput, config: BuildConfig) 
         LandCoverError: A scan found a problem, labels have unknown codes, no patch is good
             enough, or a split would be empty.
     """
-    candidates: list[Candidate] = []
-    problems: list[str] = []
-    unknown: list[tuple[int, ...]] = []
-    nodata_px: list[int] = []
-    alike_px: list[Mapping[float, int]] = []
-    for job in jobs:
-        seen = read_scan(job)
-        candidates += seen.candidates
-        problems += seen.problems
-        unknown += seen.unknown_codes
-        nodata_px += seen.nodata_px
-        alike_px += seen.alike_px
-    raise_problems(problems, f"the input in {config.data_dir} is unfit")
+    seen = read_scans(jobs)
+    raise_problems(seen.problems, f"the input in {config.data_dir} is unfit")
     if config.unknown_labels == "error":
-        _require_known_labels(unknown, found)
-    placements: list[Placement | None] = [_too_poor(candidate, config) for candidate in candidates]
+        _require_known_labels(seen.unknown_codes, found)
+    placements: list[Placement | None] = [
+        _too_poor(candidate, config) for candidate in seen.candidates
+    ]
     good = [number for number, placement in enumerate(placements) if placement is None]
     dropped = Counter(p.reason for p in placements if p is not None)
     if not good:
         reasons = ", ".join(f"{n} with {reason}" for reason, n in sorted(dropped.items()))
         raise LabelError(
-            f"none of {len(candidates)} patches is good enough: {reasons}; "
+            f"none of {len(seen.candidates)} patches is good enough: {reasons}; "
             f"{_ADVICE[max(dropped, key=lambda reason: dropped[reason])]}"
         )
-    chosen = [candidates[number] for number in good]
+    chosen = [seen.candidates[number] for number in good]
     split = split_patches(
         chosen, found.rasters, found.legend, config, dropped=dropped, earlier=found.earlier
     )
     for number, placement in zip(good, split, strict=True):
         placements[number] = placement
     return Plan(
-        candidates=tuple(candidates),
+        candidates=tuple(seen.candidates),
         placements=tuple(p for p in placements if p is not None),
-        keys=tuple(patch_key(found.rasters[c.source], c) for c in candidates),
-        nodata_px=tuple(nodata_px),
-        alike_px=tuple(alike_px),
+        keys=tuple(patch_key(found.rasters[c.source], c) for c in seen.candidates),
+        nodata_px=tuple(seen.nodata_px),
+        alike_px=tuple(seen.alike_px),
     )
 
 
