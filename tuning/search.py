@@ -9,6 +9,7 @@ import io
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +34,6 @@ SEARCH_NAME = "search.json"
 BEST_NAME = "best.json"
 EPOCHS_KEY = "tuner/epochs"
 """Hyperband's own value: for how many epochs a trial is trained."""
-GAVE_UP_NAME = "gave_up"
-"""File of a chief that ended because too many trials failed in a row."""
-IDLE_SECONDS = 1.0
-"""Least time between two requests for a trial."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,58 +210,8 @@ def write_best(search: Search, record: TrialRecord) -> Path:
 
 
 def _tuner(search: Search, echo: bool) -> Any:
-    import keras_tuner
-
     from tuning.oracles import oracle_of
-
-    gave_up = search.output_dir / "oracle" / GAVE_UP_NAME
-
-    class ProcessTuner(keras_tuner.engine.base_tuner.BaseTuner):  # type: ignore[misc]
-        """Runs every trial as a training process."""
-
-        asked = -IDLE_SECONDS
-
-        def pre_create_trial(self) -> None:
-            # KerasTuner asks again at once while Hyperband waits for other workers.
-            time.sleep(max(0.0, self.asked + IDLE_SECONDS - time.monotonic()))
-            self.asked = time.monotonic()
-
-        def _get_tuner_fname(self) -> str:
-            # KerasTuner reads the oracle's state only where this file is. With a file for each
-            # name, a chief would begin anew what one process had begun, and the reverse.
-            own = self._is_worker()
-            return str(super()._get_tuner_fname() if own else self.oracle._get_oracle_fname())
-
-        def save(self) -> None:
-            if self._is_worker():
-                write_json(self._get_tuner_fname(), self.get_state())
-            else:
-                self.oracle.save()
-
-        def search(self) -> None:
-            if not distributed.is_distributed() or self._is_worker():
-                super().search()
-            else:
-                self.save()
-                distributed.serve(self.oracle, gave_up)
-
-        def run_trial(self, trial: Any) -> dict[str, float]:
-            try:
-                record = _run(search, trial.trial_id, trial.hyperparameters.values, echo)
-                if self._is_worker() and gave_up.is_file():
-                    raise _gave_up(search)  # Nobody is left to ask.
-            except Exception as error:
-                # Anything but a fatal error would count as a failed trial and be forgotten.
-                raise keras_tuner.errors.FatalError(str(error)) from error
-            if record.score is None:
-                print(f"trial {record.id} failed: {record.error}", flush=True)
-                raise keras_tuner.errors.FailedTrialError(record.error)
-            print(
-                f"trial {record.id}: {search.objective} {record.score:.4f} at epoch "
-                f"{record.best_epoch} of {record.epochs}, {record.seconds:.0f} s",
-                flush=True,
-            )
-            return {search.objective: record.score}
+    from tuning.process_tuner import ProcessTuner
 
     oracle = oracle_of(
         search.tuner,
@@ -276,11 +223,15 @@ def _tuner(search: Search, echo: bool) -> Any:
         seed=search.seed,
     )
     return ProcessTuner(
-        oracle=oracle, directory=str(search.output_dir), project_name="oracle", overwrite=False
+        oracle,
+        search.output_dir / "oracle",
+        objective=search.objective,
+        train=partial(_run, search, echo),
+        error=partial(_gave_up, search),
     )
 
 
-def _run(search: Search, trial_id: str, chosen: Mapping[str, Any], echo: bool) -> TrialRecord:
+def _run(search: Search, echo: bool, trial_id: str, chosen: Mapping[str, Any]) -> TrialRecord:
     folder = search.trials / trial_id
     settings = search.space.settings(chosen)
     if EPOCHS_KEY in chosen:
