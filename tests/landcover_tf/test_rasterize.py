@@ -1,4 +1,4 @@
-"""Label rasters of polygons, against shapely and by hand."""
+"""Pixels of polygons, against shapely and by hand."""
 
 import json
 from pathlib import Path
@@ -6,47 +6,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+from fakes.polygon_files import ISLAND, RING, SQUARE, TRIANGLE, UTM, run_rasterize, write_polygons
 from rasterio.transform import from_origin
 from rasterio.warp import transform, transform_geom
 
-from landcover_tf import label_burning, rasterize
-from landcover_tf.errors import LabelError
-from landcover_tf.sentinel2.label_rasters import find_label_rasters
+from landcover_tf import label_burning
 
-pyogrio = pytest.importorskip("pyogrio")
 shapely = pytest.importorskip("shapely")
-
-UTM = "EPSG:32634"
-SQUARE = shapely.box(600_000, 4_199_000, 600_500, 4_200_000)
-TRIANGLE = shapely.Polygon([(600_500, 4_199_000), (601_000, 4_199_000), (600_750, 4_199_500)])
-ISLAND = shapely.box(600_100, 4_199_900, 600_200, 4_199_990)
-RING = shapely.box(600_500, 4_199_500, 601_000, 4_200_000).difference(
-    shapely.box(600_700, 4_199_700, 600_800, 4_199_800)
-)
-
-
-def write(path: Path, features, *, crs=UTM, driver="GPKG", kind="Polygon", layer=None) -> Path:
-    """Writes (geometry, class) pairs; a geometry may be None."""
-    shapes = np.array([g if g is None else shapely.to_wkb(g) for g, _ in features], object)
-    values = [np.array([value for _, value in features])]
-    pyogrio.raw.write(
-        path, shapes, values, ["class"], geometry_type=kind, crs=crs, driver=driver,
-        layer=layer, append=path.exists(),
-    )  # fmt: skip
-    return path
-
-
-def run(path: Path, *flags: object) -> tuple[int, Path]:
-    """Returns the exit code and the raster's path."""
-    output = path.with_suffix(".tif")
-    arguments = ["--polygons", path, "--attribute", "class", "--output-raster", output, *flags]
-    return rasterize.main([str(a) for a in arguments]), output
 
 
 def test_a_pixel_has_the_class_of_the_last_polygon_around_its_centre(tmp_path, monkeypatch):
     monkeypatch.setattr(label_burning, "BLOCK_PX", 48)  # The grid of 200 px has 5 x 5 blocks.
     features = [(SQUARE, "Forests"), (RING, "water bodies"), (TRIANGLE, "40"), (ISLAND, " 10")]
-    code, output = run(write(tmp_path / "a.gpkg", [*features, (None, "forests")]))
+    code, output = run_rasterize(
+        write_polygons(tmp_path / "a.gpkg", [*features, (None, "forests")])
+    )
     assert code == 0
     with rasterio.open(output) as raster:
         assert raster.crs.to_epsg() == 32634 and raster.nodata == 0 and raster.dtypes == ("uint8",)
@@ -71,7 +45,9 @@ def test_the_last_of_many_polygons_counts_whatever_the_index_of_the_file_says(
     west, south = 600_000 + rng.integers(0, 180, (2, 2000)) * 5
     boxes = shapely.box(west, south + 3_599_000, west + 100, south + 3_599_100)
     classes = rng.choice([10, 20, 60], len(boxes))
-    code, output = run(write(tmp_path / "a.gpkg", list(zip(boxes, classes, strict=True))))
+    code, output = run_rasterize(
+        write_polygons(tmp_path / "a.gpkg", list(zip(boxes, classes, strict=True)))
+    )
     assert code == 0
     with rasterio.open(output) as raster:
         labels, grid = raster.read(1), raster.transform
@@ -97,7 +73,7 @@ def test_an_open_ring_is_closed_and_areas_are_those_on_the_ground(tmp_path, caps
     }
     path = tmp_path / "a.geojson"
     path.write_text(json.dumps(collection))
-    assert run(path)[0] == 0
+    assert run_rasterize(path)[0] == 0
     # 400 ha times the square of cos(58.3 degrees), about.
     assert "111.7 ha" in capsys.readouterr().out
 
@@ -107,14 +83,16 @@ def test_degrees_come_to_the_grid_of_another_raster(tmp_path):
     degrees = shapely.geometry.shape(
         transform_geom(UTM, "EPSG:4326", shapely.segmentize(wide, 50).__geo_interface__)
     )
-    path = write(tmp_path / "a.geojson", [(degrees, 60)], crs="EPSG:4326", driver="GeoJSON")
+    path = write_polygons(
+        tmp_path / "a.geojson", [(degrees, 60)], crs="EPSG:4326", driver="GeoJSON"
+    )
     like = tmp_path / "like.tif"
     with rasterio.open(
         like, "w", driver="GTiff", width=3100, height=1100, count=1, dtype="uint8", crs=UTM,
         transform=from_origin(599_500, 4_200_500, 10, 10),
     ):  # fmt: skip
         pass
-    code, output = run(path, "--like", like)
+    code, output = run_rasterize(path, "--like", like)
     assert code == 0
     with rasterio.open(output) as raster:
         labels = raster.read(1)
@@ -135,7 +113,7 @@ def test_polygons_in_degrees_on_both_sides_of_the_antimeridian(tmp_path, monkeyp
     )
     first, left, right, last = (shapely.box(west, -17.03, east, -17) for west, east, _ in columns)
     features = [(first, 10), (shapely.union(left, right), 20), (last, 60)]
-    path = write(
+    path = write_polygons(
         tmp_path / f"a.{suffix}", features, crs="EPSG:4326", driver=driver, kind="Unknown"
     )  # fmt: skip
     zone = "EPSG:32760"
@@ -149,7 +127,7 @@ def test_polygons_in_degrees_on_both_sides_of_the_antimeridian(tmp_path, monkeyp
         lon, lat = transform(
             zone, "EPSG:4326", *raster.transform @ (cols.ravel() + 0.5, rows.ravel() + 0.5)
         )
-    assert run(path, "--like", like)[0] == 0
+    assert run_rasterize(path, "--like", like)[0] == 0
     with rasterio.open(path.with_suffix(".tif")) as raster:
         labels = raster.read(1)
     expected = np.zeros(labels.size, np.uint8)
@@ -164,7 +142,7 @@ def test_polygons_in_degrees_on_both_sides_of_the_antimeridian(tmp_path, monkeyp
 def test_rows_of_the_other_raster_may_run_north(tmp_path, monkeypatch, ending):
     monkeypatch.setattr(label_burning, "BLOCK_PX", 48)
     suffix, driver = ending
-    path = write(tmp_path / f"a.{suffix}", [(SQUARE, 20), (ISLAND, 60)], driver=driver)
+    path = write_polygons(tmp_path / f"a.{suffix}", [(SQUARE, 20), (ISLAND, 60)], driver=driver)
     found = []
     for name, north, top in (("down", -10, 4_200_000), ("up", 10, 4_199_000)):
         like = tmp_path / f"{name}.tif"
@@ -173,7 +151,7 @@ def test_rows_of_the_other_raster_may_run_north(tmp_path, monkeypatch, ending):
             transform=rasterio.Affine(10, 0, 600_000, 0, north, top),
         ):  # fmt: skip
             pass
-        code, output = run(path, "--like", like, "--overwrite")
+        code, output = run_rasterize(path, "--like", like, "--overwrite")
         assert code == 0
         with rasterio.open(output) as raster:
             found.append(raster.read(1))
@@ -183,8 +161,8 @@ def test_rows_of_the_other_raster_may_run_north(tmp_path, monkeypatch, ending):
 
 def test_a_straight_edge_in_degrees_is_bent_in_the_utm_zone_of_its_middle(tmp_path):
     box = shapely.box(19.0, 60.0, 21.0, 60.5)
-    path = write(tmp_path / "a.fgb", [(box, 20)], crs="EPSG:4326", driver="FlatGeobuf")
-    code, output = run(path, "--pixel-size", 200)
+    path = write_polygons(tmp_path / "a.fgb", [(box, 20)], crs="EPSG:4326", driver="FlatGeobuf")
+    code, output = run_rasterize(path, "--pixel-size", 200)
     assert code == 0
     with rasterio.open(output) as raster:
         labels, grid = raster.read(1), raster.transform
@@ -199,67 +177,16 @@ def test_a_straight_edge_in_degrees_is_bent_in_the_utm_zone_of_its_middle(tmp_pa
     assert inside.sum() > 100_000 and np.count_nonzero(differing) < 10
 
 
-def test_a_class_table_and_codes_of_other_legends(tmp_path, capsys):
-    path = write(tmp_path / "a.gpkg", [(SQUARE, "Mais"), (RING, "Wald")])
-    table = tmp_path / "classes.csv"
-    table.write_text("value;code\nmais;10\nWald;20\n")
-    assert run(path, "--class-table", table)[0] == 0
-    with rasterio.open(path.with_suffix(".tif")) as raster:
-        assert set(np.unique(raster.read(1))) == {0, 10, 20}
-    assert "10 agricultural areas" in capsys.readouterr().out
-    corine = write(tmp_path / "corine.gpkg", [(SQUARE, "311")])
-    assert run(corine, "--legend", "corine")[0] == 0
-    with rasterio.open(corine.with_suffix(".tif")) as raster:
-        assert raster.dtypes == ("uint16",) and raster.read(1).max() == 311
-
-
-@pytest.mark.parametrize(
-    ("value", "word"),
-    [("10.0", "10"), ("A\u0308cker", "\u00e4cker"), ("\u00c4cker", "A\u0308cker"), (10.0, "10.0")],
-    ids=["float in a text", "two characters", "one character", "float"],
-)
-def test_values_and_words_of_the_table_meet_however_they_are_written(tmp_path, value, word):
-    path = write(tmp_path / "a.gpkg", [(SQUARE, value)])
-    table = tmp_path / "table.csv"
-    table.write_text(f"value,code\n{word},60.0\n", encoding="utf-8")
-    code, output = run(path, "--class-table", table)
-    assert code == 0
-    with rasterio.open(output) as raster:
-        assert set(np.unique(raster.read(1))) == {60}
-
-
-@pytest.mark.parametrize("value", ["\u00b2", "--5", "1.5", "9" * 5000])
-def test_what_only_looks_like_a_number_is_a_word(tmp_path, capsys, value):
-    assert run(write(tmp_path / "a.gpkg", [(SQUARE, value)]))[0] == 2
-    assert f"no class of legend landcover9: {value!r} (1)" in capsys.readouterr().err
-
-
-def test_a_class_table_takes_codes_of_level_three_and_tells_how_to_save_it(tmp_path, capsys):
-    path = write(tmp_path / "a.gpkg", [(SQUARE, "Wald")])
-    table = tmp_path / "table.csv"
-    table.write_text("value,code\nWald,311\n")
-    code, output = run(path, "--class-table", table, "--legend", "corine")
-    assert code == 0
-    with rasterio.open(output) as raster:
-        assert raster.read(1).max() == 311
-    assert run(path, "--class-table", table, "--overwrite")[0] == 2
-    assert "codes that legend landcover9 does not know: [311]" in capsys.readouterr().err
-    table.write_bytes("value;code\n\u00c4cker;10\n".encode("cp1252"))
-    assert run(path, "--class-table", table, "--overwrite")[0] == 2
-    assert "table.csv is not a table in UTF-8 (" in (told := capsys.readouterr().err)
-    assert "save it as CSV UTF-8" in told
-
-
 def test_polygons_come_to_the_grid_of_a_raster_in_degrees(tmp_path, capsys):
     like = tmp_path / "like.tif"
     box = shapely.box(20.001, 37.992, 20.006, 37.998)
-    path = write(tmp_path / "a.geojson", [(box, 60)], crs="EPSG:4326", driver="GeoJSON")
+    path = write_polygons(tmp_path / "a.geojson", [(box, 60)], crs="EPSG:4326", driver="GeoJSON")
     with rasterio.open(
         like, "w", driver="GTiff", width=100, height=100, count=1, dtype="uint8", crs="EPSG:4326",
         transform=from_origin(20, 38, 1e-4, 1e-4),
     ):  # fmt: skip
         pass
-    code, output = run(path, "--like", like)
+    code, output = run_rasterize(path, "--like", like)
     assert code == 0
     expected = np.zeros((100, 100), np.uint8)
     expected[20:80, 10:60] = 60
@@ -271,7 +198,7 @@ def test_polygons_come_to_the_grid_of_a_raster_in_degrees(tmp_path, capsys):
         transform=from_origin(20, 38, 1e-4, 1e-4),
     ):  # fmt: skip
         pass
-    assert run(path, "--like", like, "--overwrite")[0] == 2
+    assert run_rasterize(path, "--like", like, "--overwrite")[0] == 2
     assert "like.tif has no CRS; take --crs and --pixel-size" in capsys.readouterr().err
 
 
@@ -279,46 +206,15 @@ def test_of_a_collection_the_polygons_are_burnt(tmp_path, capsys):
     line = shapely.LineString([(600_000, 4_198_000), (601_000, 4_198_000)])
     inner = shapely.GeometryCollection([shapely.MultiPolygon([RING]), line])
     parts = [(shapely.GeometryCollection([SQUARE, inner, ISLAND.centroid]), "forests")]
-    path = write(tmp_path / "a.gpkg", parts, kind="Unknown")
-    code, output = run(path)
+    path = write_polygons(tmp_path / "a.gpkg", parts, kind="Unknown")
+    code, output = run_rasterize(path)
     assert code == 0
     with rasterio.open(output) as raster:
         hectares = np.count_nonzero(raster.read(1) == 20) * 25e-4
     assert hectares == 50 + 24  # Of SQUARE, and of RING, which has a hole of 1 ha.
     lines = [(shapely.GeometryCollection([line]), "forests")]
-    assert run(write(tmp_path / "b.gpkg", lines, kind="Unknown"))[0] == 2
+    assert run_rasterize(write_polygons(tmp_path / "b.gpkg", lines, kind="Unknown"))[0] == 2
     assert "holds a GeometryCollection; polygons are expected" in capsys.readouterr().err
-
-
-def test_the_next_command_keeps_the_classes_of_an_own_legend(tmp_path, capsys):
-    own = tmp_path / "own legend.toml"
-    classes = (
-        f'{{code = {code}, name = "{name}", color = "#e6c229"}}'
-        for code, name in ((1, "maize"), (2, "wheat"))
-    )
-    own.write_text(
-        f'name = "own"\nclasses = [{", ".join(classes)}]\n'
-        "[crosswalks.landcover9]\n1 = 10\n2 = 10\n300 = 20\n"
-    )
-    path = write(tmp_path / "a.gpkg", [(SQUARE, "Maize"), (RING, "wheat")])
-    assert run(path, "--legend", own)[0] == 0
-    told = capsys.readouterr().out
-    assert f"--source-legend '{own}' --legend '{own}'`\n" in told
-    # 300 is none of its classes: it can only become one of another legend.
-    assert run(write(tmp_path / "b.gpkg", [(SQUARE, 300)]), "--legend", own)[0] == 0
-    assert capsys.readouterr().out.endswith(f"--source-legend '{own}'`\n")
-
-
-def test_values_that_are_no_class_are_refused_or_left_out(tmp_path, capsys):
-    path = write(tmp_path / "a.gpkg", [(SQUARE, "forests"), (RING, "moon"), (TRIANGLE, "moon")])
-    code, output = run(path)
-    assert code == 2 and not output.exists()
-    assert "no class of legend landcover9: 'moon' (2)" in capsys.readouterr().err
-    assert run(path, "--unknown-labels", "ignore")[0] == 0
-    with rasterio.open(output) as raster:
-        assert set(np.unique(raster.read(1))) == {0, 20}
-    assert run(path, "--unknown-labels", "ignore")[0] == 2
-    assert "exists already" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -338,8 +234,8 @@ def test_polygons_that_have_no_pixel_are_counted(tmp_path, capsys, monkeypatch, 
     far = shapely.box(700_000, 4_199_000, 700_100, 4_199_100)
     features = [(ISLAND, "water bodies"), (SQUARE, "forests"), (RING, "forests"), (RING, None)]
     features += [(None, "forests"), (near, "forests"), (far, "forests"), (far, "forests")]
-    path = write(tmp_path / f"a{suffix}", features, driver=driver)
-    assert run(path, "--like", like)[0] == 0
+    path = write_polygons(tmp_path / f"a{suffix}", features, driver=driver)
+    assert run_rasterize(path, "--like", like)[0] == 0
     told = capsys.readouterr()
     # SQUARE covers ISLAND, which comes before it.
     assert (
@@ -347,12 +243,17 @@ def test_polygons_that_have_no_pixel_are_counted(tmp_path, capsys, monkeypatch, 
         "2 in which no pixel's centre lies, or under later ones\n2 of 8 polygons on 100 x 100"
     ) in told.out
     assert f"warning: 1 of 8 polygons of {path} have no value of class" in told.err
-    path = write(tmp_path / f"b{suffix}", [(SQUARE, "forests"), (RING, "lava")], driver=driver)
-    assert run(path, "--like", like, "--unknown-labels", "ignore")[0] == 0
+    path = write_polygons(
+        tmp_path / f"b{suffix}", [(SQUARE, "forests"), (RING, "lava")], driver=driver
+    )
+    assert run_rasterize(path, "--like", like, "--unknown-labels", "ignore")[0] == 0
     told = capsys.readouterr()
     assert "left out: 1 of no class (lava)\n1 of 2 polygons" in told.out
     assert (
-        run(path, "--like", like, "--class-table", table_of_lava(tmp_path), "--overwrite")[0] == 0
+        run_rasterize(
+            path, "--like", like, "--class-table", table_of_lava(tmp_path), "--overwrite"
+        )[0]
+        == 0
     )
     assert "left out" not in capsys.readouterr().out
 
@@ -362,140 +263,3 @@ def table_of_lava(folder: Path) -> Path:
     path = folder / "table.csv"
     path.write_text("value,code\nforests,20\nlava,0\n")
     return path
-
-
-def two_layers(path: Path) -> Path:
-    """Writes a GeoPackage with a layer of its own name and the layer `two`."""
-    write(path, [(SQUARE, 20)], layer="one")
-    return write(path, [(RING, 60)], layer="two")
-
-
-def text(path: Path) -> Path:
-    """Writes a text in the place of a GeoPackage."""
-    path.write_text("no vectors")
-    return path
-
-
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (lambda path: write(path, [(SQUARE, "forests")], crs=None), "has no CRS"),
-        (
-            lambda path: write(path, [(SQUARE.boundary, "forests")], kind="LineString"),
-            "holds a LineString",
-        ),
-        (two_layers, "has the layers one, two; name one by --layer"),
-        (text, "cannot be read as a vector file"),
-        (lambda path: write(path, [(None, "forests")]), "has no feature with a geometry"),
-    ],
-    ids=["no CRS", "lines", "two layers", "text", "empty"],
-)
-def test_files_that_are_no_layer_of_polygons_are_told_in_a_sentence(
-    tmp_path, capsys, make, message
-):
-    code, output = run(make(tmp_path / "a.gpkg"))
-    told = capsys.readouterr().err
-    assert code == 2 and message in told and "a.gpkg" in told
-    assert not output.exists()
-
-
-def square(west: float, south: float, side: float = 0.1):
-    return shapely.box(west, south, west + side, south + side)
-
-
-@pytest.mark.parametrize(
-    ("box", "flags"),
-    [(SQUARE, ()), (SQUARE, ("--crs", UTM)), (square(20, 80, 10.5), ("--pixel-size", 1000))],
-    ids=["metres", "metres and --crs", "beyond the pole"],
-)
-def test_coordinates_that_the_crs_does_not_have_are_told(tmp_path, capsys, box, flags):
-    # GeoJSON without a member `crs` is in degrees.
-    path = write(tmp_path / "a.geojson", [(box, 20)], crs="EPSG:4326", driver="GeoJSON")
-    code, output = run(path, *flags)
-    told = capsys.readouterr().err
-    assert code == 2 and "a.geojson" in told and "do not fit its CRS EPSG:4326; give it the" in told
-    assert not output.exists()
-
-
-def test_polygons_that_no_pixel_meets_write_nothing(tmp_path, capsys):
-    path = write(tmp_path / "a.gpkg", [(SQUARE, 20)])
-    like = tmp_path / "like.tif"
-    with rasterio.open(
-        like, "w", driver="GTiff", width=9, height=9, count=1, dtype="uint8", crs=UTM,
-        transform=from_origin(0, 0, 10, 10),
-    ):  # fmt: skip
-        pass
-    code, output = run(path, "--like", like)
-    assert code == 2 and not output.exists()
-    assert "no pixel's centre lies in a polygon of" in capsys.readouterr().err
-
-
-def test_no_utm_zone_is_chosen_for_polygons_of_many(tmp_path, capsys):
-    far = [(square(15, 50), 10), (square(-100, 40), 10)]
-    path = write(tmp_path / "a.gpkg", far, crs="EPSG:4326")
-    code, output = run(path)
-    assert code == 2 and not output.exists()
-    assert "lie between -100 and 15 degrees of longitude" in capsys.readouterr().err
-    near = write(tmp_path / "b.gpkg", [(square(15, 50), 10), (square(0, 40), 10)], crs="EPSG:4326")
-    assert run(near, "--pixel-size", 5000)[0] == 0
-
-
-@pytest.mark.parametrize(
-    ("features", "crs", "flags", "extent"),
-    [
-        # One of them lies at the origin, 4,199 km from the others.
-        (
-            [(SQUARE, 20), (shapely.box(0, 0, 9, 9), 20)],
-            UTM,
-            (),
-            "0, 0 to 600500, 4200000 in EPSG:32634, 840,000 x 120,100 pixels of 5",
-        ),
-        (
-            [(square(179.8, -17), 20), (square(-179.9, -17), 20)],
-            "EPSG:4326",
-            ("--crs", "EPSG:32760", "--pixel-size", 10),
-            "pixels of 10",
-        ),
-        ([(SQUARE, 20)], UTM, ("--pixel-size", 0.001), "pixels of 0.001"),
-    ],
-    ids=["out of place", "antimeridian", "tiny pixels"],
-)
-def test_no_endless_raster_is_begun(tmp_path, capsys, features, crs, flags, extent):
-    path = write(tmp_path / "a.gpkg", features, crs=crs)
-    code, _ = run(path, *flags)
-    told = capsys.readouterr().err
-    assert code == 2 and "a.gpkg reach from" in told and extent in told
-    assert "68,719,476,736 are the most; remove" in told and "or --like where" in told
-    assert [file.name for file in tmp_path.iterdir()] == ["a.gpkg"]
-
-
-def test_what_is_read_is_never_written_over(tmp_path, capsys):
-    path = write(tmp_path / "a.gpkg", [(SQUARE, 20)])
-    _, like = run(path)
-    table = tmp_path / "table.csv"
-    table.write_text("value,code\n20,10\n")
-    (tmp_path / "link.tif").symlink_to(path)
-    for output, flags, named in (
-        (path, (), "polygons"),
-        (tmp_path / "link.tif", (), "polygons"),
-        (like, ("--like", like), "like"),
-        (table, ("--class-table", table), "class-table"),
-    ):
-        before = output.read_bytes()
-        assert run(path, "--output-raster", output, "--overwrite", *flags)[0] == 2
-        assert f"would replace --{named}; choose another" in capsys.readouterr().err
-        assert output.read_bytes() == before
-
-
-def test_an_attribute_that_is_not_there_names_those_that_are(tmp_path, capsys):
-    path = write(tmp_path / "a.gpkg", [(SQUARE, "forests")])
-    output = tmp_path / "a.tif"
-    arguments = ["--polygons", path, "--attribute", "klass", "--output-raster", output]
-    assert rasterize.main([str(a) for a in arguments]) == 2
-    assert "has no attribute 'klass'; it has class" in capsys.readouterr().err
-
-
-def test_a_vector_file_in_the_place_of_a_raster_names_the_program(tmp_path):
-    path = write(tmp_path / "a.gpkg", [(SQUARE, "forests")])
-    with pytest.raises(LabelError, match=r"a\.gpkg: it is a vector file; .landcover rasterize"):
-        find_label_rasters(path)
