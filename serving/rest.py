@@ -96,9 +96,26 @@ class RestTransport:
         self._session.close()
 
     def _ask(self, method: str, url: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        response = self._send(method, url, body)
+        self._reached = True
+        if response.status_code != requests.codes.ok:
+            self._refuse(url, response)
+        try:
+            answer = json.loads(response.content, parse_constant=_refuse_constant)
+        except (ValueError, RecursionError) as error:
+            kind = response.headers.get("Content-Type", "no content type")
+            beginning = " ".join(response.text[:200].split())[:80]
+            raise ServerError(
+                f"{url} did not answer with valid JSON: {error}; got {kind}: {beginning}"
+            ) from error
+        if not isinstance(answer, dict):
+            raise ServerError(f"{url} did not answer with a JSON object")
+        return answer
+
+    def _send(self, method: str, url: str, body: Mapping[str, Any] | None) -> requests.Response:
         try:
             # After a redirect, requests would repeat a POST as a GET.
-            response = self._session.request(
+            return self._session.request(
                 method, url, json=body, timeout=self._timeout_s, allow_redirects=False
             )
         except requests.exceptions.ChunkedEncodingError as error:
@@ -125,20 +142,6 @@ class RestTransport:
             raise UnavailableError(f"no model server at {url}: {_reason(error)}") from error
         except OSError as error:  # Of requests, and that of a REQUESTS_CA_BUNDLE that is not there.
             raise ServerError(f"cannot ask {url}: {error}") from error
-        self._reached = True
-        if response.status_code != requests.codes.ok:
-            self._refuse(url, response)
-        try:
-            answer = json.loads(response.content, parse_constant=_refuse_constant)
-        except (ValueError, RecursionError) as error:
-            kind = response.headers.get("Content-Type", "no content type")
-            beginning = " ".join(response.text[:200].split())[:80]
-            raise ServerError(
-                f"{url} did not answer with valid JSON: {error}; got {kind}: {beginning}"
-            ) from error
-        if not isinstance(answer, dict):
-            raise ServerError(f"{url} did not answer with a JSON object")
-        return answer
 
     def _too_slow(self, url: str) -> ServerError:
         return ServerError(
