@@ -1,5 +1,6 @@
 """What the paths of a command line stand for."""
 
+import shlex
 import shutil
 import zipfile
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 from fakes.tiny_safe import write_safe, zip_safe
 from local_export import RAW, SmallExport, arguments, write_raster
 
+from landcover_tf.assess import __main__ as assess
 from landcover_tf.errors import ConfigError, RasterError
 from serving.inputs import find_inputs, map_paths
 from serving.predict import main
@@ -45,6 +47,23 @@ def test_the_next_step_is_about_the_map(
         assert said.endswith(
             f"next: landcover assess design --map {tmp_path / made} --output-dir sample\n"
         )
+
+
+def test_the_next_step_leaves_out_the_uncertain_pixels_of_the_map(
+    small_export: SmallExport,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_raster(Path("a.tif"), 60, 60)
+    flags = (*RAW, "--uncertain-below", "0.6")
+    assert main(arguments(small_export, [Path("a.tif")], Path("m.tif"), *flags)) == 0
+    next_step = capsys.readouterr().out.splitlines()[-1]
+    assert next_step.endswith(" --map m.tif --output-dir sample --exclude-codes 255")
+    words = shlex.split(next_step.removeprefix("next: landcover assess "))
+    assert assess.main([*words, "--samples", "50", "--min-per-class", "2"]) == 0
+    assert Path("sample/points.gpkg").is_file()
 
 
 def test_the_next_step_asks_for_the_file_of_an_own_legend(
