@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-all notebook lint format clean install
+.PHONY: demo test test-all notebook backends lint format clean install
 
 install: $(STAMP)
 
@@ -35,6 +35,15 @@ test-all: $(STAMP)
 # The notebook of the examples, from its first cell to its last.
 notebook: $(STAMP)
 	$(BIN)/python -m pytest -m slow tests/test_walkthrough.py
+
+# Network, losses and scores on JAX, which this installs, beside TensorFlow.
+backends: $(STAMP)
+	@if command -v uv >/dev/null 2>&1; then \
+		uv pip install --python $(BIN)/python -e '.[jax]'; \
+	else \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[jax]'; \
+	fi
+	$(BIN)/python -m pytest -m slow tests/landcover_tf/models/test_backends.py
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .
