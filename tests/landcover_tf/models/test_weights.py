@@ -38,22 +38,15 @@ def spec(
     encoder="resnet18", bands=BAND_NAMES, *, depth=5, shift=0.0, factor=1.0, log_offset=None
 ) -> ModelSpec:
     """Returns a narrow U-Net whose normalizer clips nothing the tests use."""
-    count = len(bands)
     per_band = {"shift": shift, "factor": factor, "clip_min": -9.0, "clip_max": 9.0}
+    values = {k: tuple(np.broadcast_to(v, len(bands)).tolist()) for k, v in per_band.items()}
+    bands = tuple(bands)
     return ModelSpec(
         encoder=encoder,
         encoder_depth=depth,
-        band_names=tuple(bands),
+        band_names=bands,
         class_codes=(1, 2),
-        normalizer=Normalizer(
-            kind="standardize",
-            bands=tuple(bands),
-            **{
-                name: tuple(np.broadcast_to(value, count).tolist())
-                for name, value in per_band.items()
-            },
-            log_offset=log_offset,
-        ),
+        normalizer=Normalizer(kind="standardize", bands=bands, **values, log_offset=log_offset),
         decoder_filters=(4, 4, 4, 4, 4),
     )
 
