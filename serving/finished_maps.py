@@ -1,6 +1,6 @@
 """What earlier runs of the same command finished: maps of single scenes, and their mosaic."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,11 @@ NOT_IN_THE_MAP = (
     "verify_regions",
     "seed",
     "request_log",
+    "output_map",  # The record lies beside the map, wherever that was moved.
 )
 """Settings that two runs of the same map may differ in."""
+PATHS = ("input_image", "model_path", "reference_map")
+"""Settings that name files, which may be written in another way."""
 
 
 def batch_began(scenes: Sequence[ScenePrediction]) -> float | None:
@@ -232,10 +235,26 @@ def _changed(
     record = _record(map_path)
     if record is None or not map_path.is_file():
         return None
-    if Path(str(record.get("model_path"))) in config.model_path.parents:
+    now, folder = config_dict(config), _folder_of_run(record, map_path)
+    same = [name for name in PATHS if _files(record.get(name), folder) == _files(now[name])]
+    if set(_files(record.get("model_path"), folder)) & set(config.model_path.resolve().parents):
         # Of an earlier version, which kept the folder of all versions: the model itself decides.
-        whatever = (*whatever, "model_path")
-    return changes(record, config_dict(config), free=(*NOT_IN_THE_MAP, *whatever))
+        same.append("model_path")
+    if record.get("server") and config.server:
+        same.append("server")  # It may move; the model that it serves is the same, or refused.
+    return changes(record, now, free=(*NOT_IN_THE_MAP, *whatever, *same))
+
+
+def _folder_of_run(record: Mapping[str, Any], map_path: Path) -> Path:
+    """Returns the folder in which a record's relative paths hold, as that of the map tells it."""
+    named, there = Path(str(record.get("output_map"))).parts, map_path.absolute().parts
+    return Path(*there[: -len(named)]) if there[-len(named) :] == named else Path.cwd()
+
+
+def _files(named: Any, folder: Path = Path()) -> list[Path]:
+    """Returns the files that the value of a setting names."""
+    paths = named if isinstance(named, list) else [] if named is None else [named]
+    return [(folder / str(path)).resolve() for path in paths]
 
 
 def _record(map_path: Path) -> dict[str, Any] | None:

@@ -204,7 +204,7 @@ def _require_start(
     scenes: Sequence[ScenePrediction], engine: Engine, config: PredictConfig, at_once: int
 ) -> None:
     """Refuses a run that cannot go to its end, before anything is written."""
-    if config.server is not None:
+    if scenes and config.server is not None:
         print(f"predicting on {engine.backend.name}")  # Or its failure.
     if scenes and config.precision == "bf16" and "bf16" not in engine.backend.name:
         print(

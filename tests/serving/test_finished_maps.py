@@ -47,6 +47,58 @@ def test_finished_maps_of_other_settings_are_not_taken_over(
     (tmp_path / "maps" / "a" / "predict.json").unlink()
 
 
+@pytest.mark.parametrize("moved", [False, True])
+def test_finished_maps_stay_however_their_files_are_named(
+    small_export: SmallExport,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    moved: bool,
+) -> None:
+    images, maps = [tmp_path / "a.tif", tmp_path / "b.tif"], tmp_path / "maps"
+    for image in images:
+        write_raster(image, 40, 40)
+    (tmp_path / "export").symlink_to(small_export.folder)
+    flags = (*PLAIN, "--mosaic")
+    # Relative paths, then absolute ones from another folder; or maps on another disk.
+    monkeypatch.chdir(tmp_path)
+    place = tmp_path if moved else Path()
+    export = replace(small_export, folder=place / "export")
+    named = [place / image.name for image in images]
+    assert main(arguments(export, named, Path("maps/all.tif"), *flags)) == 0
+    if moved:
+        maps = maps.rename(tmp_path / "larger")
+    (tmp_path / "later").mkdir()
+    monkeypatch.chdir(tmp_path / "later")
+    export = replace(small_export, folder=tmp_path / "export")
+    capsys.readouterr()
+    assert main(arguments(export, images, maps / "all.tif", *flags)) == 0
+    assert capsys.readouterr().out.count("(finished by an earlier run)") == 3
+    # A file of that name elsewhere is another.
+    other = tmp_path / "later" / "a.tif"
+    shutil.copy2(images[0], other)
+    command = arguments(export, [other, images[1]], maps / "all.tif", *flags)
+    assert main(command) == 2
+    assert "exists already, with other settings: input_image (was [" in capsys.readouterr().err
+
+
+def test_maps_of_a_server_that_has_moved_stay(
+    small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images, maps = [tmp_path / "a.tif", tmp_path / "b.tif"], tmp_path / "maps"
+    for image in images:
+        write_raster(image, 40, 40)
+    command = arguments(small_export, images, maps, *PLAIN)
+    assert main(command) == 0
+    for record in maps.glob("*/predict.json"):
+        write_json(record, read_json(record) | {"server": "http://old:8501"})
+    capsys.readouterr()
+    assert main([*command, "--server", "http://new:8501"]) == 0
+    assert capsys.readouterr().out.count("(finished by an earlier run)") == 2
+    assert main(command) == 2
+    assert "server (was http://old:8501, now not set)" in capsys.readouterr().err
+
+
 def test_the_same_weights_calibrated_otherwise_are_another_model(
     small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
