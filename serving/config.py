@@ -82,6 +82,9 @@ class PredictConfig:
     mask_clouds: bool = False
     """Leave clouds, cirrus, shadows and the rim around them without class; needs a product or a
     prepared scene."""
+    checksums: bool = True
+    """Refuse a SAFE product whose bands or masks are not as its manifest.safe lists them. A damaged
+    JPEG 2000 file can be read without an error, and gives a wrong map."""
 
     refine: Refinement = "none"
     """Vote of each pixel's neighbourhood, on class probabilities or on labels."""

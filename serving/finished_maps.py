@@ -22,6 +22,7 @@ NOT_IN_THE_MAP = (
     "overwrite",
     "jobs",
     "scheduler",
+    "checksums",
     "server_timeout",
     "verify",
     "verify_regions",

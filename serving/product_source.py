@@ -1,5 +1,6 @@
 """A Level-1C SAFE folder or zip as a source: its bands at 10 m, decoded strip by strip."""
 
+import sys
 import zlib
 from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager
@@ -20,6 +21,7 @@ from landcover_tf.prepare import PrepareConfig
 from landcover_tf.raster_windows import opened
 from landcover_tf.sentinel2 import clouds
 from landcover_tf.sentinel2.band_reader import GDAL_CACHE_BYTES
+from landcover_tf.sentinel2.checks import checksum_findings
 from landcover_tf.sentinel2.product import SafeProduct
 from landcover_tf.sentinel2.quality import read_product_clouds, read_quality_bits
 from landcover_tf.sentinel2.safe import open_product
@@ -39,7 +41,13 @@ class ProductSource:
     part_rows = STRIP_ROWS
 
     def __init__(
-        self, path: Path, info: ModelInfo, *, upsampling: Upsampling, mask_clouds: bool
+        self,
+        path: Path,
+        info: ModelInfo,
+        *,
+        upsampling: Upsampling,
+        mask_clouds: bool,
+        checksums: bool,
     ) -> None:
         """Opens a product.
 
@@ -48,6 +56,7 @@ class ProductSource:
             info: The model's contract.
             upsampling: How the 20 m and 60 m bands come to 10 m.
             mask_clouds: Whether to find the pixels under clouds and shadows as well.
+            checksums: Whether to compare the files with the manifest before pixels are read.
 
         Raises:
             ProductError: The product is damaged or not Level-1C.
@@ -81,6 +90,7 @@ class ProductSource:
         self.files: Collection[Path] = _files_of(product)
         self._method = upsampling
         self._mask_clouds = mask_clouds
+        self._unchecked = checksums
         self._scene: Scene | None = None
         self._validity: _PackedRows | None = None
 
@@ -117,8 +127,12 @@ class ProductSource:
     def _opened(self) -> "tuple[Scene, _PackedRows]":
         """Returns the scene and the bits of its quality masks.
 
-        They are read when pixels are first wanted, so that a plan costs nothing.
+        They are read when pixels are first wanted, so that a plan costs nothing. So are all files
+        to compare them with the manifest: in the reader's thread, while the engine loads.
         """
+        if self._unchecked:
+            _require_checksums(self._product)
+            self._unchecked = False
         if self._scene is None or self._validity is None:
             # One thread: the band files are read inside, and GDAL's handles are not shareable.
             self._scene = Scene(
@@ -152,6 +166,22 @@ def _files_of(product: SafeProduct) -> list[Path]:
     names = [*product.band_files.values(), *(mask.name for mask in product.masks)]
     names += [n for n in product.container.sizes if PurePosixPath(n).name in _METADATA]
     return [product.path / name for name in names]
+
+
+def _require_checksums(product: SafeProduct) -> None:
+    """Raises ProductError if files are not as the manifest lists them."""
+    findings = checksum_findings(product)
+    for finding in findings:
+        if finding.severity != "fatal":
+            print(f"{finding.severity}: {finding.message}", file=sys.stderr)
+    damaged = [finding for finding in findings if finding.severity == "fatal"]
+    if damaged:
+        several = len(damaged) > 1
+        problem = "are not as manifest.safe lists them" if several else damaged[0].problem
+        raise ProductError(
+            f"{', '.join(f.file for f in damaged)} in {product.path} {problem}; download the "
+            "product again (--no-checksums leaves the comparison out)"
+        )
 
 
 class _PackedRows:

@@ -221,10 +221,12 @@ class ScenePrediction:
         # Their effect stands in the layout and the engine's name; a server may move.
         for irrelevant in ("memory_gb", "engine", "mode", "server", "server_timeout_s"):
             network.pop(irrelevant)
+        source = asdict(self.options.source)
+        source.pop("checksums")  # They refuse pixels and change none.
         return {
             "model": self.engine.model_hash,
             "source": self.input_stamp,
-            "source_options": asdict(self.options.source),
+            "source_options": source,
             "network": network,
             "engine": chosen_engine(self.options.network),
             "layout": asdict(self.layout),

@@ -29,6 +29,8 @@ class SourceOptions:
     """Their detail; None is as the model was trained."""
     mask_clouds: bool
     """Leave out clouds and shadows: those of a product, or of a prepared scene's validity."""
+    checksums: bool
+    """Refuse a product whose files are not as its manifest lists them."""
 
     def upsampling(self, trained: Upsampling | None) -> Upsampling:
         """Returns how the coarse bands of a product come to 10 m for a model."""

@@ -54,6 +54,7 @@ def open_source(path: str | Path, info: ModelInfo, options: SourceOptions) -> So
             info,
             upsampling=options.upsampling(info.upsampling),
             mask_clouds=options.mask_clouds,
+            checksums=options.checksums,
         )
     return RasterSource(path, info, options)
 

@@ -70,7 +70,45 @@ def check_product(
         *_quality_findings(product),
         *_metadata_findings(product, needs_sun=needs_sun),
     ]
-    return found + list(_checksum_findings(product, threads)) if checksums else found
+    return found + checksum_findings(product, threads) if checksums else found
+
+
+def checksum_findings(product: SafeProduct, threads: int | None = None) -> list[Finding]:
+    """Returns the bands and masks whose bytes are not those that manifest.safe lists.
+
+    Args:
+        product: Its metadata has been read.
+        threads: Files hashed at the same time; None is one per usable core.
+
+    Returns:
+        A fatal finding for each such file; a warning if there is no readable manifest.
+    """
+    if "manifest.safe" not in product.container.sizes:
+        message = f"{product.path} has no manifest.safe to compare with"
+        return [_finding(product, "checksum", "warning", message)]
+    try:
+        root = product.container.xml("manifest.safe")
+    except LandCoverError as error:
+        return [_finding(product, "checksum", "warning", str(error))]
+    used = {*product.band_files.values(), *(mask.name for mask in product.masks)}
+    listed = []
+    for entry in root.iter("byteStream"):
+        location, checksum = entry.find("fileLocation"), entry.find("checksum")
+        if location is None or checksum is None:
+            continue
+        name = str(location.get("href", "")).removeprefix("./")
+        # Empty files have a finding of their own.
+        if name not in used or not product.container.sizes.get(name):
+            continue
+        listed.append((name, str(checksum.get("checksumName")), (checksum.text or "").strip()))
+    # Hashing does not hold the interpreter's lock: two files take as long as one.
+    with ThreadPoolExecutor(threads or usable_cores()) as pool:
+        problems = list(pool.map(lambda entry: _checksum_problem(product, *entry), listed))
+    return [
+        _file_finding(product, "checksum", name, problem)
+        for (name, _, _), problem in zip(listed, problems, strict=True)
+        if problem
+    ]
 
 
 def check_cloud_mask(path: Path, product: SafeProduct, values: Mapping[int, str]) -> list[Finding]:
@@ -209,37 +247,6 @@ def _metadata_findings(product: SafeProduct, *, needs_sun: bool) -> Iterator[Fin
         )
     if needs_sun and product.sun_zenith_deg is None:
         yield _finding(product, "sun", "fatal", f"{product.path} {NO_SUN}")
-
-
-def _checksum_findings(product: SafeProduct, threads: int | None) -> Iterator[Finding]:
-    """Yields the used files whose bytes are not those that manifest.safe lists."""
-    if "manifest.safe" not in product.container.sizes:
-        yield _finding(
-            product, "checksum", "warning", f"{product.path} has no manifest.safe to compare with"
-        )
-        return
-    try:
-        root = product.container.xml("manifest.safe")
-    except LandCoverError as error:
-        yield _finding(product, "checksum", "warning", str(error))
-        return
-    used = {*product.band_files.values(), *(mask.name for mask in product.masks)}
-    listed = []
-    for entry in root.iter("byteStream"):
-        location, checksum = entry.find("fileLocation"), entry.find("checksum")
-        if location is None or checksum is None:
-            continue
-        name = str(location.get("href", "")).removeprefix("./")
-        # Empty files have a finding of their own.
-        if name not in used or not product.container.sizes.get(name):
-            continue
-        listed.append((name, str(checksum.get("checksumName")), (checksum.text or "").strip()))
-    # Hashing does not hold the interpreter's lock: two files take as long as one.
-    with ThreadPoolExecutor(threads or usable_cores()) as pool:
-        problems = list(pool.map(lambda entry: _checksum_problem(product, *entry), listed))
-    for (name, _, _), problem in zip(listed, problems, strict=True):
-        if problem:
-            yield _file_finding(product, "checksum", name, problem)
 
 
 def _checksum_problem(product: SafeProduct, name: str, kind: str, wanted: str) -> str | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import rasterio
 import rasterio.shutil
-from fakes.tiny_safe import write_safe
+from fakes.tiny_safe import write_safe, zip_safe
 from local_export import (
     PLAIN,
     RAW,
@@ -19,6 +19,7 @@ from local_export import (
 
 from landcover_tf import cli
 from landcover_tf.errors import ProductError
+from landcover_tf.sentinel2.simulation import simulate_product
 from serving.config import PredictConfig
 from serving.engines import Engine
 from serving.inputs import find_inputs
@@ -104,6 +105,38 @@ def test_bands_of_a_product_that_cannot_be_drawn_are_named(tmp_path: Path) -> No
     next(path.rglob("*_B03.jp2")).unlink()
     with pytest.raises(ProductError, match=r"cannot read band B03 .*_B03\.jp2"):
         source.preview((60, 60))
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_a_product_whose_bytes_are_not_those_of_its_manifest_gets_no_map(
+    small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str], zipped: bool
+) -> None:
+    path = simulate_product(tmp_path, size_px=300, seed=3).path
+    file = next(path.rglob("IMG_DATA/*_B03.jp2"))
+    content = file.read_bytes()
+    middle = len(content) // 2
+    file.write_bytes(content[:middle] + bytes(100) + content[middle + 100 :])
+    if zipped:
+        path = zip_safe(path, tmp_path / f"{path.name}.zip")
+    out = tmp_path / "out" / "map.tif"
+    command = arguments(small_export, [path], out, *RAW)
+    assert main(command) == 2
+    error = capsys.readouterr().err
+    assert f"{file.name} in {path} has SHA3-256 " in error and "(--no-checksums leaves" in error
+    assert not out.exists()
+    # OpenJPEG decodes it without a word.
+    assert main([*command, "--no-checksums"]) == 0
+    assert main(command) == 2  # It does not count as another setting of the map that is there.
+    assert "exists already; choose another --output-map" in capsys.readouterr().err
+
+
+def test_a_product_without_manifest_is_mapped_with_a_warning(
+    small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_safe(tmp_path, size_px=120)
+    assert main(arguments(small_export, [path], tmp_path / "map.tif", *RAW)) == 0
+    warning = f"warning: {path} has no manifest.safe to compare with\n"
+    assert capsys.readouterr().err.count(warning) == 1
 
 
 def test_an_input_that_is_deleted_when_it_was_read_has_a_line_in_the_log(
