@@ -9,6 +9,7 @@ from landcover_tf.sentinel2.container import UnreadableError
 from landcover_tf.sentinel2.discovery import left_out, open_products, superseded
 from landcover_tf.sentinel2.prepared import DOCUMENT
 from serving.sources import require_input
+from serving.targets import former_targets
 
 RASTER_SUFFIXES = (".tif", ".tiff", ".vrt")
 
@@ -18,7 +19,7 @@ def find_inputs(paths: Sequence[Path], *, within: frozenset[Path] = frozenset())
 
     A .txt file lists one path a line, relative to itself. A folder that is no product or scene
     holds prepared scenes and GeoTIFFs, and products at any depth, of which those of a lower
-    baseline are left out, as `landcover prepare` does.
+    baseline are left out, as `landcover prepare` does; so are maps of this program.
 
     Args:
         paths: What was given.
@@ -98,7 +99,11 @@ def _inside(folder: Path) -> list[Path]:
         if path.name[0] != "."
         and (_is_scene(path) or (path.is_file() and path.suffix.lower() in RASTER_SUFFIXES))
     ]
-    found = sorted(found + _products_in(folder))
+    # Else a map that was written beside its inputs would be one of them at the next command.
+    own = {file for path in found for file in former_targets(path)}
+    if maps := sorted(path.name for path in found if path in own):
+        print(f"note: {', '.join(maps)} in {folder} left out: predict made them", file=sys.stderr)
+    found = sorted([path for path in found if path not in own] + _products_in(folder))
     if not found:
         raise RasterError(
             f"{folder} holds no SAFE product, prepared scene or GeoTIFF; prepare scenes "

@@ -110,6 +110,35 @@ def test_products_in_a_folder_are_those_that_prepare_takes(
 
 
 @pytest.mark.parametrize(
+    ("output_map", "flags", "left_out"),
+    [
+        ("all.tif", ("--mosaic",), "all.tif, all_confidence.tif"),
+        ("all.tiff", ("--mosaic", "--no-confidence"), "all.tiff, all_confidence.tif"),
+        (".", (), None),  # Maps in folders of their own.
+    ],
+)
+def test_a_map_in_the_folder_of_its_inputs_is_none_of_them(
+    small_export: SmallExport,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    output_map: str,
+    flags: tuple[str, ...],
+    left_out: str | None,
+) -> None:
+    inputs = [tmp_path / "a.tif", tmp_path / "map.tif"]
+    for path in inputs:
+        write_raster(path, 20, 20)
+    command = arguments(small_export, [tmp_path], tmp_path / output_map, *RAW, *flags)
+    for again in (False, True):
+        assert main(command) == 0
+        said = capsys.readouterr()
+        note = f"note: {left_out} in {tmp_path} left out: predict made them\n"
+        assert (note in said.err) == (again and left_out is not None)
+        assert said.out.count("finished by an earlier run") == again * (3 if flags else 2)
+        assert find_inputs([tmp_path]) == inputs
+
+
+@pytest.mark.parametrize(
     ("lists", "message"),
     [
         ({"all.txt": b"a.tif\nall.txt\n"}, "all.txt names itself"),
