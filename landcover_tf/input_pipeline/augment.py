@@ -12,6 +12,7 @@ from landcover_tf.input_pipeline.copy_paste import copy_paste
 def augment(
     image: tf.Tensor,
     label: tf.Tensor,
+    usable: tf.Tensor,
     key: tf.Tensor,
     settings: AugmentationSettings,
     *,
@@ -24,6 +25,7 @@ def augment(
         image: Reflectance, float32 [batch, size, size, bands], 0 in all bands where there is no
             data and nowhere else.
         label: Dense classes, uint8 [batch, size, size].
+        usable: False for pixels that show no ground, such as clouds, bool [batch, size, size].
         key: Random key, integer [2].
         settings: What to do.
         band_names: Names of the bands.
@@ -32,7 +34,7 @@ def augment(
     # Every augmentation has its own key, so switching one off leaves the others as they were.
     all_keys = tf.unstack(tf.random.split(key, len(PROBABILITIES)))
     keys = dict(zip(PROBABILITIES, all_keys, strict=True))
-    image, label = _move(image, label, keys, settings, rare_classes)
+    image, label = _move(image, label, usable, keys, settings, rare_classes)
     image = _relight(image, keys, settings, band_names)
     if settings.cutout:
         image, label = mixing.cutout(
@@ -48,6 +50,7 @@ def augment(
 def _move(
     image: tf.Tensor,
     label: tf.Tensor,
+    usable: tf.Tensor,
     keys: dict[str, tf.Tensor],
     settings: AugmentationSettings,
     rare_classes: Sequence[int],
@@ -56,6 +59,7 @@ def _move(
         image, label = copy_paste(
             image,
             label,
+            usable,
             keys["copy_paste"],
             probability=settings.copy_paste,
             classes=rare_classes,

@@ -22,6 +22,7 @@ LARGEST_OBJECT_FRACTION = 0.25
 def copy_paste(
     image: tf.Tensor,
     label: tf.Tensor,
+    usable: tf.Tensor,
     key: tf.Tensor,
     *,
     probability: float,
@@ -35,6 +36,7 @@ def copy_paste(
     Args:
         image: Reflectance, float32 [batch, size, size, bands].
         label: Dense classes, uint8 [batch, size, size].
+        usable: False for pixels that show no ground, such as clouds, bool [batch, size, size].
         key: Random key.
         probability: Share of examples that receive objects.
         classes: Dense indices of the rare classes.
@@ -55,10 +57,15 @@ def copy_paste(
         wanted = choose_objects(
             source_label, tf.gather(rare, source), keys[2], objects=objects, smallest_px=smallest_px
         )
-        moved = shift_at_random(
-            [tf.gather(image, source), source_label, wanted], keys[3], tf.shape(image)[1]
+        donor, donor_label, donor_wanted, donor_usable = shift_at_random(
+            [tf.gather(image, source), source_label, wanted, tf.gather(usable, source)],
+            keys[3],
+            tf.shape(image)[1],
         )
-        return paste(target, target_label, *moved, blend=blend)
+        both_usable = tf.boolean_mask(usable, chosen) & donor_usable
+        return paste(
+            target, target_label, donor, donor_label, donor_wanted, both_usable, blend=blend
+        )
 
     return on_chosen(chosen, paste_into, (image, label))
 
@@ -173,10 +180,15 @@ def paste(
     source: tf.Tensor,
     source_label: tf.Tensor,
     wanted: tf.Tensor,
+    usable: tf.Tensor,
     *,
     blend: str,
 ) -> Batch:
     """Returns the target with the wanted pixels of the source on top; no data stays no data.
+
+    Soft borders and brightness come from pixels that are usable in both images, so that a cloud
+    beside an object is neither mixed into ground with a label nor taken for its surroundings.
+    Ground without a label counts: where labels are sparse, most surroundings are such.
 
     Args:
         target: Reflectance that receives, float32 [batch, size, size, bands].
@@ -184,19 +196,21 @@ def paste(
         source: Reflectance of the same shape.
         source_label: Its dense classes.
         wanted: Pixels of the source to paste, bool [batch, size, size].
+        usable: Pixels that show ground in both images, bool [batch, size, size].
         blend: `hard`, `feathered` or `poisson`.
     """
     both = ~missing_pixels(target) & ~missing_pixels(source)
     wanted &= both
+    usable &= both
     inside = tf.cast(wanted, tf.float32)[..., None]
     if blend == "poisson":
-        source += _membrane(target - source, inside, tf.cast(both, tf.float32)[..., None])
+        source += _membrane(target - source, inside, tf.cast(usable, tf.float32)[..., None])
     alpha = inside
     if blend == "feathered":
         soft = box_mean(box_mean(inside, FEATHER_PX), FEATHER_PX)
         # A pixel shows at least half of what its label says, however thin the object is.
         alpha = tf.where(wanted[..., None], tf.maximum(soft, 0.5), tf.minimum(soft, 0.5))
-        alpha *= tf.cast(both, tf.float32)[..., None]
+        alpha = tf.where(usable[..., None], alpha, inside)
     image = target + for_each_band(alpha[..., 0], tf.ones(tf.shape(target)[-1:])) * (
         source - target
     )
@@ -215,20 +229,20 @@ def box_mean(raster: tf.Tensor, radius: int) -> tf.Tensor:
     return tf.nn.avg_pool2d(rows, [1, width], 1, "SAME")
 
 
-def _membrane(difference: tf.Tensor, inside: tf.Tensor, both: tf.Tensor) -> tf.Tensor:
+def _membrane(difference: tf.Tensor, inside: tf.Tensor, usable: tf.Tensor) -> tf.Tensor:
     """Returns what to add to an object so that its border nears its new surroundings.
 
     The difference just outside the object is spread inwards by normalised convolution, which
     stands in for the Poisson equation's membrane, and fades with depth: an object keeps the
     spectrum of its class, so at most half of the difference is taken over. Where one of the two
-    images has no data, there is no difference.
+    images shows no ground, there is no difference.
 
     Args:
         difference: Target less source, float32 [batch, size, size, bands].
         inside: 1 for pixels of objects, else 0, [batch, size, size, 1].
-        both: 1 where both images have data, else 0, of the same shape.
+        usable: 1 where both images show ground, else 0, of the same shape.
     """
-    ring = (tf.nn.max_pool2d(inside, 3, 1, "SAME") - inside) * both
+    ring = (tf.nn.max_pool2d(inside, 3, 1, "SAME") - inside) * usable
     spread = box_mean(tf.concat([difference * ring, ring], axis=-1), MEMBRANE_PX)
     mean = spread[..., :-1] / tf.maximum(spread[..., -1:], 1e-6)
     depth = box_mean(inside, MEMBRANE_PX)

@@ -115,11 +115,12 @@ def training_dataset(
     def finish(
         epoch: tf.Tensor, step: tf.Tensor, _: tf.Tensor, serialized: tf.Tensor, cut: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        image, label = decode_batch(serialized, _places(origins, cut), size, info)
+        image, label, usable = decode_batch(serialized, _places(origins, cut), size, info)
         batch_key = tf.random.fold_in(_key(seed, epoch, 3), step)
         return augment(
             image,
             label,
+            usable,
             batch_key,
             augmentation,
             band_names=info.band_names,
@@ -142,6 +143,7 @@ def evaluation_dataset(
     patch_size: int | None = None,
     patch_overlap: int | None = None,
     only: np.ndarray | None = None,
+    with_usable: bool = False,
 ) -> tf.data.Dataset:
     """Returns every patch of a split once, in the order of the index; the last batch may be small.
 
@@ -154,6 +156,8 @@ def evaluation_dataset(
         patch_overlap: Pixels that patches cut from one record share.
         only: Numbers in the split of the records to take, ascending; None takes all. Shards
             without any are not read.
+        with_usable: Give as a third part of the batch which pixels are usable, bool [batch, size,
+            size].
 
     Raises:
         ConfigError: Larger patches are wanted than the dataset holds.
@@ -165,8 +169,11 @@ def evaluation_dataset(
     if len(origins) > 1:
         dataset = dataset.flat_map(_copies(tf.ones(1, tf.int64), len(origins)))
     dataset = dataset.batch(batch_size)
+    parts = 3 if with_usable else 2
     dataset = dataset.map(
-        lambda _, serialized, cut: decode_batch(serialized, _places(origins, cut), size, info),
+        lambda _, serialized, cut: decode_batch(serialized, _places(origins, cut), size, info)[
+            :parts
+        ],
         num_parallel_calls=tf.data.AUTOTUNE,
     )
     count = info.split(split).records if only is None else len(only)

@@ -20,7 +20,7 @@ BLACK = 1e-6
 
 def decode_batch(
     serialized: tf.Tensor, origins: tf.Tensor | None, size: int, info: DatasetInfo
-) -> tuple[tf.Tensor, tf.Tensor]:
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Returns what the network sees and learns from a batch of records.
 
     Args:
@@ -33,7 +33,7 @@ def decode_batch(
     Returns:
         Reflectance, float32 [batch, size, size, bands], 0 in all bands where there is no data and
         nowhere else; dense class index, uint8 [batch, size, size], IGNORED where the label or the
-        pixel is unusable.
+        pixel is unusable; whether the pixel is usable, bool of the same shape.
     """
     patch = records.parse(
         serialized,
@@ -46,7 +46,7 @@ def decode_batch(
         stored, label, validity = (crop_each(r, origins, size) for r in (stored, label, validity))
     usable = tf.equal(tf.bitwise.bitwise_and(validity, np.uint8(info.invalid_bits)), 0)
     dense = look_up(label, info.legend.index_of_code)
-    return reflectance(stored, info), tf.where(usable, dense, np.uint8(IGNORED))
+    return reflectance(stored, info), tf.where(usable, dense, np.uint8(IGNORED)), usable
 
 
 def reflectance(stored: tf.Tensor, info: DatasetInfo) -> tf.Tensor:

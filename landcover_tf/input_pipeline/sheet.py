@@ -64,8 +64,7 @@ def draw(info: "DatasetInfo", config: SheetConfig) -> None:
     from landcover_tf.figures import save_panels
     from landcover_tf.pictures import class_picture, composite
 
-    images, labels = _varied_batch(info, config)
-    versions = every_version(info, images, labels, config.seed)
+    versions = every_version(info, *_varied_batch(info, config), seed=config.seed)
     limits = info.usual_range
     panels = []
     for name, image, label in versions:
@@ -110,7 +109,12 @@ def every_setting() -> "list[tuple[str, AugmentationSettings]]":
 
 
 def every_version(
-    info: "DatasetInfo", images: "np.ndarray", labels: "np.ndarray", seed: int
+    info: "DatasetInfo",
+    images: "np.ndarray",
+    labels: "np.ndarray",
+    usable: "np.ndarray",
+    *,
+    seed: int,
 ) -> "list[tuple[str, np.ndarray, np.ndarray]]":
     """Returns (name, image, label) of the batch's first patch under every augmentation."""
     from landcover_tf.pictures import composite
@@ -122,7 +126,7 @@ def every_version(
     for name, settings in settings_of:
         for draw in range(DRAWS):
             key = [seed, DRAWS * kinds.index(name.partition(",")[0]) + draw]
-            image, label = _augmented(info, images, labels, key, settings)
+            image, label = _augmented(info, images, labels, usable, key, settings)
             changed = (image != images[0]).mean()
             # Where all bands of the picture are lost, there is nothing to see either.
             if changed > SEEN_FRACTION and composite(image, info.band_names).any():
@@ -135,6 +139,7 @@ def _augmented(
     info: "DatasetInfo",
     images: "np.ndarray",
     labels: "np.ndarray",
+    usable: "np.ndarray",
     key: list[int],
     settings: "AugmentationSettings",
 ) -> "tuple[np.ndarray, np.ndarray]":
@@ -151,6 +156,7 @@ def _augmented(
     image, label = augment(
         tf.constant(images),
         tf.constant(labels),
+        tf.constant(usable),
         tf.constant(key, tf.int64),
         settings,
         band_names=info.band_names,
@@ -159,21 +165,28 @@ def _augmented(
     return image[0].numpy(), label[0].numpy()
 
 
-def _varied_batch(info: "DatasetInfo", config: SheetConfig) -> "tuple[np.ndarray, np.ndarray]":
-    """Returns patches of the split with the most classes, the one with the most first."""
+def _varied_batch(
+    info: "DatasetInfo", config: SheetConfig
+) -> "tuple[np.ndarray, np.ndarray, np.ndarray]":
+    """Returns image, label and usable pixels of patches, those of the split with the most classes.
+
+    The one with the most comes first.
+    """
     import numpy as np
 
     from landcover_tf.input_pipeline.dataset import evaluation_dataset
 
-    batch = evaluation_dataset(info, config.data_dir, config.split, batch_size=LOOKED_AT)
-    images, labels = next(batch.as_numpy_iterator())
+    batch = evaluation_dataset(
+        info, config.data_dir, config.split, batch_size=LOOKED_AT, with_usable=True
+    )
+    images, labels, usable = next(batch.as_numpy_iterator())
     # Classes first; among equals the patch with less no data.
     variety = [
         len(np.unique(label)) + (image != 0).mean()
         for image, label in zip(images, labels, strict=True)
     ]
     order = np.argsort(variety)[::-1][:BATCH]
-    return images[order], labels[order]
+    return images[order], labels[order], usable[order]
 
 
 if __name__ == "__main__":

@@ -33,7 +33,8 @@ def only(name: str, probability: float = 1.0) -> AugmentationSettings:
 
 
 def run(image, label, settings, key=KEY):
-    return augment(image, label, key, settings, band_names=BANDS, rare_classes=(2,))
+    usable = tf.ones_like(label, tf.bool)
+    return augment(image, label, usable, key, settings, band_names=BANDS, rare_classes=(2,))
 
 
 @pytest.mark.parametrize("settings", [*map(only, PROBABILITIES), PRESETS["strong"]])

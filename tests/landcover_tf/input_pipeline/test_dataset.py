@@ -61,6 +61,17 @@ def test_evaluation_gives_every_patch_once_in_order(build, patches, compression)
     np.testing.assert_array_equal(label[0], dense)
 
 
+def test_usable_pixels_come_on_request(dataset, patches):
+    info, folder = dataset
+    given = evaluation_dataset(info, folder, "train", batch_size=2, with_usable=True)
+    _, label, usable = next(given.as_numpy_iterator())
+    # No data in the last row and cloud above; pixels without a label are usable.
+    expected = np.ones((16, 16), bool)
+    expected[-2:, :5] = False
+    np.testing.assert_array_equal(usable, [expected, expected])
+    assert (label[usable] == IGNORED).any()
+
+
 def test_an_epoch_shows_every_patch_once_in_another_order(dataset):
     info, folder = dataset
     assert training_steps(info, folder, batch_size=1) == 11

@@ -37,7 +37,9 @@ def test_every_augmentation_can_be_seen(dataset):
     labels = np.zeros((3, 48, 48), np.uint8)
     labels[:, 0, 0] = 2  # A rarer class, of single pixels that are too small to paste.
     labels[2, 10:20, 20:28] = 1  # The only object, in one of the donors.
-    (_, _, original), *versions = every_version(info, images, labels, seed=0)
+    (_, _, original), *versions = every_version(
+        info, images, labels, np.ones_like(labels, bool), seed=0
+    )
     for name, image, label in versions:
         assert image.max() > 0 and (image != images[0]).any(), name
         if name.startswith("copy-paste"):
