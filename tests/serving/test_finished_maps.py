@@ -1,6 +1,7 @@
 """Maps that an earlier run finished: which of them a later run takes over."""
 
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
