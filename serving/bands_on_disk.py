@@ -110,7 +110,8 @@ class BandStore:
             raise OutputError(
                 f"this process would continue {self.folder} with other settings "
                 f"({', '.join(changed)}) than the run that began it; give all workers the same "
-                "files and the same software, and start no second run of this map beside it"
+                "files, software and kind of processor, and start no second run of this map "
+                "beside it"
             )
 
     def write(self, band: int, values: np.ndarray) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from landcover_tf.errors import ConfigError
 from landcover_tf.model_info import ModelInfo, find_export
 from landcover_tf.orientations import mean_over_orientations
+from serving.config import Precision
 from serving.local_model import decide
 from serving.options import NetworkOptions, PredictionOptions
 from serving.pipeline import Backend
@@ -58,6 +59,15 @@ class Engine:
     def backend(self) -> Backend:
         """The engine; a server is asked what it serves."""
         return open_backend(self.folder, self.info, self._options.network)
+
+    @property
+    def precision(self) -> Precision:
+        """What the network computes in here: float32 where a processor has no bfloat16.
+
+        Only the engine can tell, which is not opened where float32 was asked for.
+        """
+        asked = self._options.network.precision
+        return "bf16" if asked == "bf16" and "bf16" in self.backend.name else "float32"
 
     @cached_property
     def model_hash(self) -> str:

@@ -206,7 +206,7 @@ def _require_start(
     """Refuses a run that cannot go to its end, before anything is written."""
     if scenes and config.server is not None:
         print(f"predicting on {engine.backend.name}")  # Or its failure.
-    if scenes and config.precision == "bf16" and "bf16" not in engine.backend.name:
+    if scenes and engine.precision != config.precision:
         print(
             "warning: this processor has no bfloat16 instructions, so the network runs on "
             f"{engine.backend.name}",

@@ -221,6 +221,8 @@ class ScenePrediction:
         # Their effect stands in the layout and the engine's name; a server may move.
         for irrelevant in ("memory_gb", "engine", "mode", "server", "server_timeout_s"):
             network.pop(irrelevant)
+        # Machines without bfloat16 would continue the bands of others in float32.
+        network["precision"] = self.engine.precision
         source = asdict(self.options.source)
         source.pop("checksums")  # They refuse pixels and change none.
         return {

@@ -12,11 +12,14 @@ import numpy as np
 import pytest
 import rasterio
 from fakes.killed_program import run_killed
-from local_export import BLEND, RAW, SmallExport, arguments, write_raster
+from local_export import BLEND, RAW, SmallExport, arguments, predict_options, write_raster
 
 from landcover_tf import files
+from landcover_tf.files import read_json, write_json
 from serving import layouts
+from serving.engines import Engine
 from serving.predict import main
+from serving.scene_prediction import ScenePrediction
 
 
 def read(path: Path) -> np.ndarray:
@@ -96,6 +99,32 @@ def test_an_unfinished_run_of_other_settings_is_not_mixed_in(
     assert main(arguments(small_export, [tmp_path / "scene.tif"], out, *RAW)) == 2
     assert "unfinished run with other settings" in capsys.readouterr().err
     assert main(arguments(small_export, [tmp_path / "scene.tif"], out, *RAW, "--overwrite")) == 0
+
+
+def test_a_run_is_not_continued_where_the_network_computes_in_another_precision(
+    small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("openvino")
+    image, out = tmp_path / "scene.tif", tmp_path / "map.tif"
+    write_raster(image, 100, 40)
+    options = predict_options(engine="openvino", precision="bf16")
+    scene = ScenePrediction(image, out, Engine(small_export.folder, options), options)
+    scene.prepare()
+    scene.compute([0])
+    scene.source.close()
+    here = scene.engine.backend.name.removeprefix("openvino ")
+    other = {"float32": "bf16", "bf16": "float32"}[here]
+    record = scene.store.folder / "settings.json"
+    settings = read_json(record)
+    assert settings["network"]["precision"] == here
+    command = arguments(small_export, [image], out, "--engine", "openvino", "--precision", "bf16")
+    # As a machine with the other kind of processor leaves it.
+    write_json(record, settings | {"network": settings["network"] | {"precision": other}})
+    assert main(command) == 2
+    expected = f"with other settings (network precision (was {other}, now {here}))"
+    assert expected in capsys.readouterr().err
+    write_json(record, settings)
+    assert main(command) == 0
 
 
 def test_a_run_that_finished_nothing_does_not_stand_in_the_way_of_another(
