@@ -52,7 +52,7 @@ def former_targets(map_path: Path) -> list[Path]:
         return record.get(name) is True
 
     wanted = OutputOptions(
-        confidence=asked("confidence"),
+        confidence=asked("confidence") or asked("mosaic"),  # It is decided by confidence.
         probabilities=asked("probabilities"),
         entropy=asked("entropy"),
         vector=asked("vector"),
