@@ -9,6 +9,9 @@ from landcover_tf.legend import IGNORED
 LEVELS = 254
 """Probabilities, confidence and entropy are stored as round(value * 254); 255 is no data."""
 BASE_LAYERS = ("class", "confidence")
+_ENTROPY_PX = 2**18
+"""Pixels whose entropy is computed at a time: what lies between takes twice the room of their
+probabilities."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +52,10 @@ def encode_band(band: np.ndarray, excluded: np.ndarray, content: BandContent) ->
         layers[0] = band.argmax(axis=-1)
         layers[1] = quantise(band.max(axis=-1))
         if content.entropy:
-            layers[2] = quantise(relative_entropy(band))
+            rows = max(_ENTROPY_PX // band.shape[1], 1)
+            for start in range(0, len(band), rows):
+                part = slice(start, start + rows)
+                layers[2, part] = quantise(relative_entropy(band[part]))
         if content.probabilities:
             for i in range(content.classes):
                 layers[i - content.classes] = quantise(band[..., i])
