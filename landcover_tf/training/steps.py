@@ -33,7 +33,7 @@ class Stepper:
         clip_norm: Largest norm of the whole gradient; 0 does not clip.
         accumulation: Batches per optimizer step.
         ema_decay: Decay of the average of the weights; 0 keeps none.
-        jit: Compile with XLA.
+        jit: Compile training with XLA, every accumulated batch of it; validation is not compiled.
     """
 
     def __init__(
@@ -150,17 +150,14 @@ class Stepper:
         )  # fmt: skip
 
     def _train_everywhere(self, batch: Batch, decay: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        step = _graph(self._train_replica, jit_compile=True) if self.jit else (
-            self._train_replica
-        )  # fmt: skip
-        loss, norm = self.strategy.run(step, args=batch)
+        loss, norm = self.strategy.run(self._compiled(self._train_replica), args=batch)
         # Between replicas, because an average kept per replica would be synchronised again.
         for variable, average in zip(self.averaged, self.averages, strict=False):
             average.assign(decay * average + (1 - decay) * variable.value)
         return self._mean(loss), self._mean(norm)
 
     def _accumulate_everywhere(self, batch: Batch) -> tf.Tensor:
-        return self._mean(self.strategy.run(self._accumulate_replica, args=batch))
+        return self._mean(self.strategy.run(self._compiled(self._accumulate_replica), args=batch))
 
     def _validate_everywhere(self, batch: Batch) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         loss, pixels, matrix = self.strategy.run(self._validate_replica, args=batch)
@@ -169,6 +166,9 @@ class Stepper:
             loss, pixels = self._mean(loss), self._sum(pixels)
             return loss * pixels, pixels, self._sum(matrix)
         return loss * pixels, pixels, matrix
+
+    def _compiled(self, step: Callable[..., Any]) -> Callable[..., Any]:
+        return _graph(step, jit_compile=True) if self.jit else step
 
     def _train_replica(self, image: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         loss, gradients = self._gradients(image, label)

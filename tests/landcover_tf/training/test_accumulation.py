@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from landcover_tf.losses import SegmentationLoss
@@ -9,8 +10,8 @@ from landcover_tf.optimizers import PartedOptimizer
 from landcover_tf.training.steps import Stepper
 
 
-def stepped(image: np.ndarray, label: np.ndarray, batches: int) -> tuple[list, list[np.ndarray]]:
-    """Returns losses and norms of two steps on this batch cut into `batches`, and the weights."""
+def make_stepper(batches: int, **settings) -> Stepper:
+    """Returns the stepper of a small network under plain gradient descent."""
     keras.utils.set_random_seed(1)
     model = keras.Sequential([
         keras.Input((8, 8, 3)),
@@ -26,22 +27,47 @@ def stepped(image: np.ndarray, label: np.ndarray, batches: int) -> tuple[list, l
     )
     stepper = Stepper(
         model, SegmentationLoss(kind="ce"), optimizer,
-        strategy=tf.distribute.get_strategy(), accumulation=batches,
+        strategy=tf.distribute.get_strategy(), accumulation=batches, **settings,
     )  # fmt: skip
     optimizer.set_learning_rate(0.1)
+    return stepper
+
+
+def random_batch() -> tuple[np.ndarray, np.ndarray]:
+    """Returns four patches whose class is their brightest band."""
+    image = np.random.default_rng(0).uniform(0, 1, (4, 8, 8, 3)).astype(np.float32)
+    return image, image.argmax(axis=-1).astype(np.uint8)
+
+
+def cuts_of(image: np.ndarray, label: np.ndarray, batches: int) -> list:
     parts = zip(np.split(image, batches), np.split(label, batches), strict=True)
-    cut = [(tf.constant(i), tf.constant(v)) for i, v in parts]
+    return [(tf.constant(i), tf.constant(v)) for i, v in parts]
+
+
+def stepped(batches: int, **settings) -> tuple[list, list[np.ndarray]]:
+    """Returns losses and norms of two steps on a batch cut into `batches`, and the weights."""
+    stepper, cut = make_stepper(batches, **settings), cuts_of(*random_batch(), batches)
     said = [[float(value) for value in stepper.train(cut, 0.0)] for _ in range(2)]
-    return said, model.get_weights()
+    return said, stepper.model.get_weights()
 
 
-def test_two_batches_of_equal_weight_make_the_step_of_both_together():
-    rng = np.random.default_rng(0)
-    image = rng.uniform(0, 1, (4, 8, 8, 3)).astype(np.float32)
-    label = image.argmax(axis=-1).astype(np.uint8)
-    whole, weights = stepped(image, label, 1)
-    cut, found = stepped(image, label, 2)
+@pytest.mark.parametrize("jit", [False, True])
+def test_two_batches_of_equal_weight_make_the_step_of_both_together(jit):
+    whole, weights = stepped(1)
+    cut, found = stepped(2, jit=jit)
     # A second step begins with empty sums.
     np.testing.assert_allclose(cut, whole, rtol=1e-5)
     for one, other in zip(found, weights, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("jit", [False, True])
+def test_accumulated_batches_are_compiled_like_the_last(jit):
+    """Only the last batch of a step was compiled."""
+    stepper, (batch, _) = make_stepper(2, jit=jit), cuts_of(*random_batch(), 2)
+    for function, arguments in (
+        (stepper._accumulate, (batch,)),
+        (stepper._train, (batch, tf.constant(0.0))),
+    ):
+        graph = function.get_concrete_function(*arguments).graph.as_graph_def()
+        assert any(node.attr["_XlaMustCompile"].b for node in graph.node) == jit
