@@ -33,7 +33,8 @@ class PredictConfig:
     """SAFE folder or zip, prepared scene, or raster with the model's bands; several of them, a
     folder of them with products at any depth, or a .txt file with one path a line."""
     output_map: Path
-    """The map, a .tif file; for several inputs a folder, with one folder per input."""
+    """The map, a .tif file; for several inputs, a folder of them or a list, a folder with one
+    folder per input."""
 
     mode: ModeChoice = "auto"
     """exact: large windows cropped by the network's receptive field, equal to no windows at all.

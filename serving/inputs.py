@@ -44,20 +44,44 @@ def find_inputs(paths: Sequence[Path], *, within: frozenset[Path] = frozenset())
     return found
 
 
-def map_paths(inputs: Sequence[Path], output_map: Path, *, mosaic: bool) -> list[Path]:
+def is_single(given: Sequence[Path], inputs: Sequence[Path], output_map: Path) -> bool:
+    """Returns whether a command is about one input alone: one that was given itself, or whose map
+    was. A folder or a list may hold more at the next time, whose maps must find a place beside it.
+
+    Args:
+        given: Paths of the command line.
+        inputs: What they stand for.
+        output_map: Where the maps go.
+    """
+    if len(inputs) != 1:
+        return False
+    # Programs unpack X.SAFE.zip into a folder of that name around the product's.
+    itself = inputs[0] == given[0] or given[0].suffix.upper() == ".SAFE"
+    return itself or _is_map(output_map)
+
+
+def map_paths(
+    inputs: Sequence[Path], output_map: Path, *, mosaic: bool, single: bool
+) -> list[Path]:
     """Returns where the map of each input goes.
+
+    Args:
+        inputs: What is mapped.
+        output_map: The map, or the folder of the maps.
+        mosaic: The maps are merged into `output_map`.
+        single: The map of the only input gets no folder of its own.
 
     Raises:
         ConfigError: `output_map` is a file where a folder is needed, or the reverse.
     """
-    is_file = output_map.suffix.lower() in (".tif", ".tiff")
+    is_file = _is_map(output_map)
     if output_map.suffix and not (is_file or output_map.is_dir()):
         raise ConfigError(f"--output-map must end in .tif or be a folder, got {output_map}")
     if mosaic and not is_file:
         raise ConfigError(
             f"--mosaic writes one map: --output-map must end in .tif, got {output_map}"
         )
-    if len(inputs) == 1 and not mosaic:
+    if single and not mosaic:
         return [output_map if is_file else output_map / "map.tif"]
     if is_file and not mosaic:
         raise ConfigError(
@@ -70,6 +94,10 @@ def map_paths(inputs: Sequence[Path], output_map: Path, *, mosaic: bool) -> list
     if twice:
         raise ConfigError(f"several inputs are called {', '.join(twice)}; their maps would collide")
     return [folder / name / "map.tif" for name in names]
+
+
+def _is_map(output_map: Path) -> bool:
+    return output_map.suffix.lower() in (".tif", ".tiff")
 
 
 def _meant_by(path: Path, within: frozenset[Path]) -> list[Path]:

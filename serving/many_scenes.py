@@ -28,7 +28,7 @@ from serving.finished_maps import (
     refuse_other,
     refuse_other_mosaic,
 )
-from serving.inputs import find_inputs, map_paths
+from serving.inputs import find_inputs, is_single, map_paths
 from serving.layouts import narrow_margin
 from serving.mosaic import check_mosaic, merge
 from serving.options import PredictionOptions, options_of
@@ -55,7 +55,8 @@ def predict_all(config: PredictConfig) -> Path | None:
     """
     inputs = find_inputs(config.input_image)
     options = options_of(config)
-    targets = map_paths(inputs, config.output_map, mosaic=config.mosaic)
+    single = is_single(config.input_image, inputs, config.output_map)
+    targets = map_paths(inputs, config.output_map, mosaic=config.mosaic, single=single)
     engine = Engine(config.model_path, options)
     if engine.folder != config.model_path:
         print(f"model: {engine.folder}, the highest version")
@@ -71,7 +72,8 @@ def predict_all(config: PredictConfig) -> Path | None:
         print_plans(scenes, config.output_map if config.mosaic else None)
         failures.report()
         return None
-    _make_maps(scenes, targets, engine, config, failures)
+    several = config.mosaic or not single
+    _make_maps(scenes, targets, engine, config, failures, several=several)
     if config.mosaic:
         return config.output_map
     return targets[0] if len(targets) == 1 else None
@@ -148,6 +150,8 @@ def _make_maps(
     engine: Engine,
     config: PredictConfig,
     failures: _Failures,
+    *,
+    several: bool,
 ) -> None:
     """Makes the maps that are not there yet, and their mosaic.
 
@@ -157,8 +161,8 @@ def _make_maps(
         engine: What runs the network.
         config: The command.
         failures: The other inputs; those that cannot be read join them.
+        several: Maps that are finished are skipped; that of a single input would be refused.
     """
-    several = len(targets) > 1 or config.mosaic
     began = batch_began(scenes)
     unfinished = [s for s in scenes if not (several and is_finished(s, config, began))]
     if not config.mosaic:

@@ -11,7 +11,7 @@ from local_export import RAW, SmallExport, arguments, write_raster
 
 from landcover_tf.assess import __main__ as assess
 from landcover_tf.errors import ConfigError, RasterError
-from serving.inputs import find_inputs, map_paths
+from serving.inputs import find_inputs, is_single, map_paths
 from serving.predict import main
 
 
@@ -30,6 +30,43 @@ def test_several_inputs_need_a_folder(
     assert main(arguments(small_export, inputs, out, *RAW)) == 0
     assert sorted(p.parent.name for p in out.glob("*/map.tif")) == ["a", "b"]
     assert "next: " not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("kind", ["list", "folder"])
+def test_the_first_input_of_a_list_or_folder_keeps_its_map_when_a_second_joins(
+    small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    given, out = tmp_path / "in", tmp_path / "maps"
+    given.mkdir()
+    write_raster(given / "a.tif", 20, 20)
+    if kind == "list":
+        given = given / "list.txt"
+        given.write_text("a.tif\n")
+    command = arguments(small_export, [given], out, *RAW)
+    assert main(command) == 0
+    made = out / "a" / "map.tif"
+    assert f"--map {made} --output-dir" in capsys.readouterr().out
+    assert main(command) == 0
+    assert f"map: {made} (finished by an earlier run)" in capsys.readouterr().out
+    write_raster(tmp_path / "in" / "b.tif", 20, 20)
+    if kind == "list":
+        given.write_text("a.tif\nb.tif\n")
+    assert main(command) == 0
+    assert f"map: {made} (finished by an earlier run)" in capsys.readouterr().out
+    assert sorted(out.rglob("map.tif")) == [made, out / "b" / "map.tif"]
+
+
+def test_one_input_alone_needs_no_folder_of_its_own(tmp_path: Path) -> None:
+    product = write_safe(tmp_path / "double.SAFE")
+    for given, out, path in (
+        ([product], "maps", "maps/map.tif"),
+        ([product.parent], "maps", "maps/map.tif"),  # As programs unpack an archive.
+        ([tmp_path], "m.tif", "m.tif"),
+    ):
+        inputs, target = find_inputs(given), tmp_path / out
+        assert inputs == [product]
+        assert is_single(given, inputs, target)
+        assert map_paths(inputs, target, mosaic=False, single=True) == [tmp_path / path]
 
 
 def test_the_next_step_is_about_the_map(
@@ -100,11 +137,13 @@ def test_products_in_a_folder_are_those_that_prepare_takes(
     assert f"note: {new}.zip is left out: {new} is" in said
     assert "photos.zip is not a Sentinel-2" in said
     assert said.count("\n") == 3
-    names = [path.parent.name for path in map_paths(found, tmp_path / "maps", mosaic=False)]
+    names = [
+        path.parent.name for path in map_paths(found, tmp_path / "maps", mosaic=False, single=False)
+    ]
     assert names == [deep.stem, new.stem, "a", "scene.v2"]
     both = [new, folder / f"{new.name}.zip"]
     with pytest.raises(ConfigError, match=f"several inputs are called {new.stem};"):
-        map_paths(both, tmp_path / "maps", mosaic=False)
+        map_paths(both, tmp_path / "maps", mosaic=False, single=False)
     doubled = write_safe(tmp_path / "double.SAFE")
     assert find_inputs([tmp_path / "double.SAFE", new]) == [doubled, new]
 
