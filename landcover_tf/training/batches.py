@@ -1,6 +1,7 @@
 """Training and validation batches as the stepper takes them."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import tensorflow as tf
@@ -79,9 +80,17 @@ class Batches:
             step = 0
 
     def validation(self) -> Any:
-        """Returns the validation split, every patch once, the last batch filled with nothing."""
-        fill = tf.autograph.experimental.do_not_convert(self._fill)
-        dataset = self._validation(self.config.batch_size).map(fill)
+        """Returns the validation split, every patch once, the last batch filled with nothing.
+
+        Its patches may be larger than those of the training; a batch then has fewer of them, so
+        that it takes no more memory than a training step, unless a single one for each device does.
+        """
+        size = self._validation_size()
+        replicas = self.devices.strategy.num_replicas_in_sync
+        of_equal_area = self.config.batch_size * self.config.patch_size**2 // size**2
+        batch_size = max(of_equal_area // replicas, 1) * replicas
+        fill = tf.autograph.experimental.do_not_convert(_filled)
+        dataset = self._validation(batch_size).map(partial(fill, batch_size=batch_size))
         return self.devices.strategy.experimental_distribute_dataset(dataset)
 
     def examples(self, count: int) -> tuple[tf.Tensor, tf.Tensor]:
@@ -90,22 +99,26 @@ class Batches:
         return next(iter(self._validation(count)))
 
     def _validation(self, batch_size: int) -> tf.data.Dataset:
-        whole = self.info.patch_grid.patch_size % SIZE_MULTIPLE == 0
         return evaluation_dataset(
             self.info,
             self.config.data_dir,
             "val",
             batch_size=batch_size,
-            patch_size=None if whole else self.config.patch_size,
+            patch_size=self._validation_size(),
         )
 
-    def _fill(self, image: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns the batch with empty patches added, so that all batches have one shape."""
-        batch_size = self.config.batch_size
-        missing = batch_size - tf.shape(image)[0]
-        filled = tf.pad(image, [[0, missing], [0, 0], [0, 0], [0, 0]])
-        ignored = tf.pad(label, [[0, missing], [0, 0], [0, 0]], constant_values=IGNORED)
-        return (
-            tf.ensure_shape(filled, [batch_size, *image.shape[1:]]),
-            tf.ensure_shape(ignored, [batch_size, *label.shape[1:]]),
-        )
+    def _validation_size(self) -> int:
+        """Returns the height and width of validation patches: whole records where those fit."""
+        whole = self.info.patch_grid.patch_size
+        return self.config.patch_size if whole % SIZE_MULTIPLE else whole
+
+
+def _filled(image: tf.Tensor, label: tf.Tensor, batch_size: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns the batch with empty patches added, so that all batches have one shape."""
+    missing = batch_size - tf.shape(image)[0]
+    filled = tf.pad(image, [[0, missing], [0, 0], [0, 0], [0, 0]])
+    ignored = tf.pad(label, [[0, missing], [0, 0], [0, 0]], constant_values=IGNORED)
+    return (
+        tf.ensure_shape(filled, [batch_size, *image.shape[1:]]),
+        tf.ensure_shape(ignored, [batch_size, *label.shape[1:]]),
+    )

@@ -1,0 +1,34 @@
+"""Validation shows every record once, in batches that need no more memory than a step."""
+
+import numpy as np
+import pytest
+from fakes.small_dataset import write_small_dataset
+from fakes.small_loop import settings
+
+from landcover_tf.distributed import choose_devices
+from landcover_tf.legend import IGNORED
+from landcover_tf.training.batches import Batches
+
+
+@pytest.mark.parametrize(
+    ("patch_size", "batch_size", "expected"),
+    [
+        (64, 2, 2),
+        (32, 9, 2),  # 9 * 32**2 pixels are 2.25 records of 64 px.
+        (32, 2, 1),  # Never less than a record.
+    ],
+)
+def test_validation_batches_have_the_pixels_of_a_training_batch(
+    tmp_path, patch_size, batch_size, expected
+):
+    """They had `batch_size` whole records however small the patches of the training."""
+    info = write_small_dataset(tmp_path / "data", size=64, val=3)
+    config = settings(
+        tmp_path / "data", tmp_path / "run", patch_size=patch_size, batch_size=batch_size,
+        gradient_accumulation=1,
+    )  # fmt: skip
+    batches = list(Batches(config, info, choose_devices("single")).validation())
+    assert {image.shape[0] for image, _ in batches} == {expected}
+    label = np.concatenate([label for _, label in batches])
+    assert label.shape[1:] == (64, 64)
+    assert (label != IGNORED).any(axis=(1, 2)).sum() == 3
