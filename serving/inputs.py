@@ -1,5 +1,6 @@
 """Which inputs and maps the paths of a command line stand for."""
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +20,8 @@ def find_inputs(paths: Sequence[Path], *, within: frozenset[Path] = frozenset())
 
     A .txt file lists one path a line, relative to itself. A folder that is no product or scene
     holds prepared scenes and GeoTIFFs, and products at any depth, of which those of a lower
-    baseline are left out, as `landcover prepare` does; so are maps of this program.
+    baseline are left out, as `landcover prepare` does; so are maps of this program. An input that
+    is named several times counts once, which is told on stderr.
 
     Args:
         paths: What was given.
@@ -41,7 +43,7 @@ def find_inputs(paths: Sequence[Path], *, within: frozenset[Path] = frozenset())
             found.append(path)  # Its prediction says why, and the others of the list get maps.
     if not found and not within:
         raise RasterError(f"{', '.join(map(str, paths))} names no input")
-    return found
+    return found if within else _once(found)
 
 
 def is_single(given: Sequence[Path], inputs: Sequence[Path], output_map: Path) -> bool:
@@ -72,7 +74,8 @@ def map_paths(
         single: The map of the only input gets no folder of its own.
 
     Raises:
-        ConfigError: `output_map` is a file where a folder is needed, or the reverse.
+        ConfigError: `output_map` is a file where a folder is needed, or the reverse; or maps of
+            two inputs would have one path.
     """
     is_file = _is_map(output_map)
     if output_map.suffix and not (is_file or output_map.is_dir()):
@@ -89,11 +92,29 @@ def map_paths(
             f"{output_map}; or pass --mosaic for one map"
         )
     folder = output_map.with_name(f"{output_map.stem}_scenes") if mosaic else output_map
-    names = [_map_name(path) for path in inputs]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ConfigError(f"several inputs are called {', '.join(twice)}; their maps would collide")
-    return [folder / name / "map.tif" for name in names]
+    named: dict[Path, list[Path]] = {}
+    for path in inputs:
+        named.setdefault(folder / _map_name(path) / "map.tif", []).append(path)
+    collisions = [", ".join(map(str, same)) for same in named.values() if len(same) > 1]
+    if collisions:
+        raise ConfigError(
+            f"inputs of one name would have one map: {'; '.join(collisions)}; leave out all but "
+            "one of each, or give each its own --output-map"
+        )
+    return list(named)
+
+
+def _once(inputs: Sequence[Path]) -> list[Path]:
+    """Returns the inputs without those that are there already, written in whatever way.
+
+    A link of another name is an input of its own: it has its own map.
+    """
+    kept: dict[tuple[str, str], Path] = {}
+    for path in inputs:
+        first = kept.setdefault((os.path.realpath(path), _map_name(path)), path)
+        if first is not path:
+            print(f"note: {path} is named twice and counts once", file=sys.stderr)
+    return list(kept.values())
 
 
 def _is_map(output_map: Path) -> bool:

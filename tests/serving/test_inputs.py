@@ -1,5 +1,6 @@
 """What the paths of a command line stand for."""
 
+import re
 import shlex
 import shutil
 import zipfile
@@ -142,7 +143,7 @@ def test_products_in_a_folder_are_those_that_prepare_takes(
     ]
     assert names == [deep.stem, new.stem, "a", "scene.v2"]
     both = [new, folder / f"{new.name}.zip"]
-    with pytest.raises(ConfigError, match=f"several inputs are called {new.stem};"):
+    with pytest.raises(ConfigError, match=re.escape(f"one map: {both[0]}, {both[1]}; leave")):
         map_paths(both, tmp_path / "maps", mosaic=False, single=False)
     doubled = write_safe(tmp_path / "double.SAFE")
     assert find_inputs([tmp_path / "double.SAFE", new]) == [doubled, new]
@@ -202,7 +203,23 @@ def test_a_list_that_cannot_be_followed_is_named(
     assert error.count("\n") == 1
     # The same list twice is no circle.
     (tmp_path / "once.txt").write_text("a.tif\n")
-    assert find_inputs([tmp_path / "once.txt"] * 2) == [tmp_path / "a.tif"] * 2
+    assert find_inputs([tmp_path / "once.txt"] * 2) == [tmp_path / "a.tif"]
+
+
+def test_an_input_that_is_named_twice_counts_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image, again = tmp_path / "a.tif", tmp_path / "sub" / ".." / "a.tif"
+    write_raster(image, 20, 20)
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "b.tif").symlink_to(image)  # Of another name, and so with another map.
+    (tmp_path / "sub" / "a.tif").symlink_to(image)
+    (tmp_path / "list.txt").write_text("a.tif\nlost.tif\nsub/../lost.tif\n")
+    found = find_inputs([image, again, tmp_path / "sub", tmp_path / "list.txt"])
+    assert found == [image, tmp_path / "sub" / "b.tif", tmp_path / "lost.tif"]
+    said = capsys.readouterr().err
+    assert f"note: {again} is named twice and counts once\n" in said
+    assert said.count("named twice") == 4
 
 
 def test_a_list_of_no_lines_is_refused_alone_and_adds_nothing_to_another(tmp_path: Path) -> None:
