@@ -30,7 +30,7 @@ from serving.finished_maps import (
 )
 from serving.inputs import find_inputs, is_single, map_paths
 from serving.layouts import narrow_margin
-from serving.mosaic import check_mosaic, merge
+from serving.mosaic import check_mosaic, least_object_px, merge
 from serving.options import PredictionOptions, options_of
 from serving.plan import print_plans, work_bytes
 from serving.raster_io import bounded_cache
@@ -178,7 +178,8 @@ def _make_maps(
         _predict(unfinished, engine, config, failures, several=several)
         maps, record = [scene.map_path for scene in scenes], config_files.config_dict(config)
         with bounded_cache():
-            print_result(merge(maps, scenes[0].legend, config.output_map, outputs, record))
+            legend, least_px = scenes[0].legend, least_object_px(scenes[0])
+            print_result(merge(maps, legend, config.output_map, outputs, record, least_px=least_px))
     return None
 
 

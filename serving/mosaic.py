@@ -1,6 +1,6 @@
 """Maps of overlapping rasters merged into one: the more confident pixel wins."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,10 @@ from landcover_tf.raster_windows import opened
 from serving import outputs
 from serving.band_content import BASE_LAYERS
 from serving.bands_on_disk import BandStore
+from serving.objects import without_small_objects
 from serving.options import OutputOptions
 from serving.raster_io import BLOCK_PX
-from serving.scene_prediction import Result
+from serving.scene_prediction import Result, ScenePrediction
 from serving.source import Source
 from serving.targets import CONFIDENCE, RECORD, check_targets, work_folder
 
@@ -112,12 +113,26 @@ def is_unfinished(path: Path) -> bool:
     return work_folder(path).exists()
 
 
+def least_object_px(scene: ScenePrediction) -> dict[int, int]:
+    """Returns the least pixels of an object of a mosaic by legend code; none where it keeps all.
+
+    Uncertain pixels cut objects into pieces, and that after small ones were removed from each map:
+    what is certain would be removed.
+    """
+    if scene.options.uncertain_below > 0 or not scene.cleaning.removes_objects:
+        return {}
+    sizes = scene.cleaning.least_sizes
+    return {code: int(sizes[i]) for i, code in enumerate(scene.engine.info.class_codes)}
+
+
 def merge(
     parts: Sequence[Path],
     legend: Legend,
     path: Path,
     wanted: OutputOptions,
     record: Mapping[str, Any],
+    *,
+    least_px: Mapping[int, int],
 ) -> Result:
     """Writes the merged map, its confidence and what is wanted beside them; returns the map.
 
@@ -131,6 +146,8 @@ def merge(
         wanted: What to write of the mosaic: picture, polygons, STAC item.
         record: The settings, for `predict.json`; it comes with the other files, so that a mosaic
             never stands beside settings of another.
+        least_px: Least pixels of an object by legend code. Where maps overlap, the pixels of
+            one lie between those of another, so smaller objects are removed after merging.
 
     Raises:
         RasterError: A map or its confidence cannot be read.
@@ -146,9 +163,13 @@ def merge(
         files = work / "files"
         files.mkdir()
         shared = _shared_tags(tags, parts)
+        if "post_processing" in shared:
+            shared["post_processing"] += "; maps merged"
+            shared["post_processing"] += "; small objects removed again" if least_px else ""
         with opened(beside(parts[0], CONFIDENCE)) as dataset:
             description = dataset.descriptions[0] or "confidence"
-        counts = _write(files / path.name, store, grid, legend, shared, wanted, description)
+        codes = _without_small_objects(store, legend, least_px)
+        counts = _write(files / path.name, store, codes, grid, legend, shared, wanted, description)
         write_json(beside(files / path.name, RECORD), record)
         outputs.publish(files, path)
         store.remove()
@@ -213,9 +234,31 @@ def _shared_tags(found: Sequence[dict[str, str]], parts: Sequence[Path]) -> dict
     return shared | {"source": ", ".join(part.parent.name for part in parts)}
 
 
+def _without_small_objects(
+    store: BandStore, legend: Legend, least_px: Mapping[int, int]
+) -> Iterator[np.ndarray]:
+    """Yields the codes of a merged map in blocks, uint8 [1, rows, width]."""
+    if not least_px:
+        yield from store.blocks((0,), BLOCK_PX)
+        return
+    dense, codes = np.full(256, IGNORED, np.uint8), np.full(256, legend.nodata, np.uint8)
+    dense[list(legend.codes)] = range(len(legend.codes))
+    codes[: len(legend.codes)] = legend.codes
+    least_sizes = np.zeros(256, np.int64)
+    least_sizes[dense[list(least_px)]] = list(least_px.values())
+
+    def blocks() -> Iterator[np.ndarray]:
+        for block in store.blocks((0, 1), BLOCK_PX):
+            yield np.stack([dense[block[0]], block[1]])
+
+    for block in without_small_objects(blocks, least_sizes):
+        yield codes[block[:1]]
+
+
 def _write(
     path: Path,
     store: BandStore,
+    codes: Iterable[np.ndarray],
     grid: RasterGrid,
     legend: Legend,
     tags: dict[str, str],
@@ -223,7 +266,6 @@ def _write(
     confidence_description: str,
 ) -> dict[int, int]:
     """Writes all files of the mosaic and returns its pixels per legend code."""
-    codes = store.blocks((0,), BLOCK_PX)
     counts = outputs.write_codes(
         path, codes, legend=legend, grid=grid, tags=tags, staging=store.folder
     )

@@ -43,7 +43,7 @@ def test_more_rows_take_the_same_memory(
         scene.compute(scene.unfinished_rows())
         scene.finish()
         scene.source.close()
-        merge([out], scene.legend, tmp_path / name / "mosaic.tif", options.outputs, {})
+        merge([out], scene.legend, tmp_path / name / "mosaic.tif", options.outputs, {}, least_px={})
 
     for height in (300, SHORT, TALL):
         write_raster(tmp_path / f"{height}.tif", height, WIDTH)

@@ -15,6 +15,7 @@ from local_export import PLAIN, SmallExport, arguments, predict_options, write_r
 from pystac import STACObjectType
 from pystac.validation.stac_validator import JsonSchemaSTACValidator
 from rasterio import Affine
+from scipy import ndimage
 
 from landcover_tf import files
 from landcover_tf.legend import load_legend
@@ -53,7 +54,7 @@ def test_the_more_confident_pixel_wins_and_no_data_never_does(tmp_path: Path) ->
     wanted = predict_options(picture=False, stac=False).outputs
     for parts, in_last_row in (((a, b), 10), ((b, a), 20)):
         path = tmp_path / parts[0].parent.name / "all.tif"
-        found = merge(parts, load_legend("landcover9"), path, wanted, {})
+        found = merge(parts, load_legend("landcover9"), path, wanted, {}, least_px={})
         merged = []
         for file in (path, path.with_name("all_confidence.tif")):
             with rasterio.open(file) as dataset:
@@ -62,6 +63,41 @@ def test_the_more_confident_pixel_wins_and_no_data_never_does(tmp_path: Path) ->
         expected[0, -1, right], expected[1, -1, right] = in_last_row, 100
         np.testing.assert_array_equal(merged, expected)
         assert found.counts[10] == 16 * 8 + 8 * (in_last_row == 10)
+
+
+def test_small_objects_that_merging_makes_are_removed(
+    small_export: SmallExport, tmp_path: Path
+) -> None:
+    images = [tmp_path / "a.tif", tmp_path / "b.tif"]
+    for seed, image in enumerate(images):
+        write_raster(image, 80, 80, seed=seed)
+    found = {}
+    for name, flags in (("all", ()), ("unsure", ("--uncertain-below", "0.4"))):
+        out = tmp_path / f"{name}.tif"
+        assert main(arguments(small_export, images, out, *PLAIN, "--mosaic", *flags)) == 0
+        with rasterio.open(out) as dataset:
+            found[name] = dataset.read(1), dataset.tags()["post_processing"]
+    assert found["all"][1].endswith("px removed; maps merged; small objects removed again")
+    assert found["unsure"][1] == "objects under 20 px removed; maps merged"
+    legend, wanted = load_legend("landcover9"), predict_options(picture=False, stac=False).outputs
+    parts = [tmp_path / "all_scenes" / name / "map.tif" for name in "ab"]
+    merge(parts, legend, tmp_path / "merged.tif", wanted, {}, least_px={})
+    with rasterio.open(tmp_path / "merged.tif") as dataset:
+        merged = dataset.read(1)
+    assert small_objects(merged) > 100
+    assert small_objects(found["all"][0]) < 10
+    # The confidence stays that of the network.
+    with (
+        rasterio.open(tmp_path / "all_confidence.tif") as all_of_it,
+        rasterio.open(tmp_path / "merged_confidence.tif") as as_merged,
+    ):
+        np.testing.assert_array_equal(all_of_it.read(), as_merged.read())
+
+
+def small_objects(codes: np.ndarray) -> int:
+    """Returns the number of 4-connected objects of fewer than 20 pixels, counted by SciPy."""
+    sizes = [np.bincount(ndimage.label(codes == code)[0].ravel())[1:] for code in np.unique(codes)]
+    return int((np.concatenate(sizes) < 20).sum())
 
 
 def test_more_maps_than_may_be_open_are_merged(tmp_path: Path) -> None:
@@ -76,7 +112,7 @@ def test_more_maps_than_may_be_open_are_merged(tmp_path: Path) -> None:
         resource.RLIMIT_NOFILE, (len(list(Path("/dev/fd").iterdir())) + 20, limits[1])
     )
     try:
-        found = merge(parts, legend, tmp_path / "all.tif", wanted, {})
+        found = merge(parts, legend, tmp_path / "all.tif", wanted, {}, least_px={})
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
     assert found.counts[10] == 16 * (39 * 8 + 16)
@@ -121,7 +157,7 @@ def test_the_item_of_a_mosaic_has_the_times_of_its_parts(
             tags["sensing_time"] = times[number]
         parts.append(write_part(tmp_path / name, all_of(10), all_of(100), **tags))
     wanted = predict_options(picture=False).outputs
-    merge(parts, load_legend("landcover9"), tmp_path / "june.tif", wanted, {})
+    merge(parts, load_legend("landcover9"), tmp_path / "june.tif", wanted, {}, least_px={})
     item = json.loads((tmp_path / "june.json").read_text())
     JsonSchemaSTACValidator().validate_core(item, STACObjectType.ITEM, "1.1.0")
     check_extensions(item)
