@@ -58,7 +58,7 @@ def within(config: object, low: float, high: float, *names: str, ends: str = "[]
         above = value > low if ends[0] == "(" else value >= low
         return above and (value < high if ends[1] == ")" else value <= high)
 
-    _require(config, names, allowed, f"be in {ends[0]}{low:g}, {high:g}{ends[1]}")
+    _require(config, names, allowed, f"be in {ends[0]}{low}, {high}{ends[1]}")
 
 
 def _require(

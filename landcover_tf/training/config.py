@@ -167,6 +167,8 @@ class TrainConfig:
             "encoder_lr_factor", "checkpoint_minutes", "pictures", "histograms_every", "seed",
             "oversampling",
         )  # fmt: skip
+        # NumPy takes seeds of 32 bits, and training begins with the next one.
+        flag_ranges.within(self, 0, 2**32 - 2, "seed")
         flag_ranges.within(self, 2, 5, "encoder_depth")
         flag_ranges.within(self, 0, 5, "skip_connections")
         if self.patch_size < SIZE_MULTIPLE or self.patch_size % SIZE_MULTIPLE:

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 import pytest
 import tensorflow as tf
 from fakes.small_dataset import write_small_dataset
-from fakes.small_loop import settings
+from fakes.small_loop import settings, small_loop
 
 from landcover_tf import evaluate, train
 from landcover_tf.distributed import Devices
@@ -20,6 +20,7 @@ from landcover_tf.locks import alone
 from landcover_tf.run_folder import FINISHED
 from landcover_tf.training import session
 from landcover_tf.training.building import build
+from landcover_tf.training.interruption import StopRequest
 from landcover_tf.training.preflight import check, write_settings
 
 
@@ -182,3 +183,17 @@ def test_settings_that_several_devices_cannot_have(tmp_path, changes, message):
     devices = TwoDevices(tf.distribute.get_strategy())
     with pytest.raises(ConfigError, match=message):
         build(config, info, devices, resume=False)
+
+
+def test_a_seed_that_numpy_does_not_take_is_refused(tmp_path):
+    """It ended in NumPy's traceback."""
+    with pytest.raises(ConfigError, match=r"--seed must be in \[0, 4294967294\], got 4294967295"):
+        settings(tmp_path / "data", tmp_path / "run", seed=2**32 - 1)
+
+
+def test_the_largest_seed_trains(tmp_path):
+    write_small_dataset(tmp_path / "data", train=4, val=1)
+    config = settings(
+        tmp_path / "data", tmp_path / "run", seed=2**32 - 2, epochs=1, gradient_accumulation=1
+    )
+    assert small_loop(config).train(StopRequest())
