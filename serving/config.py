@@ -21,7 +21,8 @@ class PredictConfig:
     """Makes a land-cover map of a Sentinel-2 product, a prepared scene or any raster.
 
     The map is a cloud-optimised GeoTIFF of legend codes, with confidence, area table, QGIS style
-    and picture beside it. Memory does not grow with the raster; a killed run continues.
+    and picture beside it. Memory does not grow with the raster's height, except of --vector; a
+    killed run continues.
     """
 
     FORMER_NAMES: ClassVar[Mapping[str, str]] = {"truth": "reference_map"}
@@ -109,7 +110,8 @@ class PredictConfig:
     entropy: bool = False
     """Write the entropy relative to its maximum, entropy.tif."""
     vector: bool = False
-    """Write class polygons, a GeoPackage."""
+    """Write class polygons, a GeoPackage. All are in memory at once, about 0.8 kB each; a larger
+    --min-object-size leaves fewer."""
     stac: bool = True
     """Write a STAC item that describes the map."""
     picture: bool = True
