@@ -256,7 +256,11 @@ def _begin(
 
 
 def _require_room(scenes: Sequence[ScenePrediction], at_once: int) -> None:
-    """Refuses a run whose finished bands the disk cannot hold; the maps are far smaller."""
+    """Refuses a run if the disk cannot hold what is in the making of the scenes at once.
+
+    What finished maps of a batch keep beside them is not foreseen: it may be far smaller than its
+    pixels, and a batch that fills the disk goes on when there is room again.
+    """
     missing = [
         max(work_bytes(scene) - sum(f.stat().st_size for f in scene.work.rglob("*.npy")), 0)
         for scene in scenes

@@ -1,7 +1,7 @@
 """What a run will do and cost, told before it."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from serving.band_content import BandContent
 from serving.layouts import batch_size, memory_model
 from serving.pipeline import Backend, decides
 from serving.scene_prediction import ScenePrediction
+from serving.targets import CONFIDENCE, ENTROPY, PROBABILITIES
 from serving.windows import Layout
 
 
@@ -24,7 +25,9 @@ class Plan:
     engine: str
     memory_bytes: int
     work_bytes: int
-    """Disk space of finished bands until the map is written."""
+    """Disk space of all that is in the making until the map is written."""
+    levels: Mapping[str, int]
+    """Layers of each raster beside the map."""
     network_seconds: float
 
     def __str__(self) -> str:
@@ -36,7 +39,7 @@ class Plan:
             ("windows", f"{layout.count} of {layout.window_height} x {layout.window_width} px"),
             ("computed", f"{layout.computed_fraction:.3f} px per output px"),
             ("memory", f"about {self.memory_bytes / 2**30:.1f} GiB"),
-            *_disk(self.work_bytes, pixels),
+            *_disk(self.work_bytes, pixels, self.levels),
             (
                 "network time",
                 f"about {_duration(self.network_seconds)} "
@@ -62,7 +65,7 @@ def print_plans(scenes: Sequence[ScenePrediction], mosaic_path: Path | None) -> 
         print(f"{scene.source.path} -> {scene.map_path}\n{make_plan(scene, known[shape])}")
     if mosaic_path is not None:
         grid = mosaic.whole_grid([scene.source for scene in scenes])
-        disk = _disk(mosaic.work_bytes(grid), grid.height * grid.width)
+        disk = _disk(mosaic.work_bytes(grid), grid.height * grid.width, {CONFIDENCE: 1})
         size = ("raster", f"{grid.height} x {grid.width} px")
         print(f"mosaic of {len(scenes)} maps -> {mosaic_path}\n{_table([size, *disk])}")
 
@@ -77,16 +80,33 @@ def make_plan(scene: ScenePrediction, batch_seconds: float) -> Plan:
         engine=scene.engine.backend.name,
         memory_bytes=memory.bytes_of(layout.window_height, layout.window_width, batch),
         work_bytes=work_bytes(scene),
+        levels=_level_layers(scene),
         # Batches never mix window rows.
         network_seconds=batch_seconds * len(layout.rows) * -(-len(layout.cols) // batch),
     )
 
 
 def work_bytes(scene: ScenePrediction) -> int:
-    """Returns the disk space of a scene's finished bands until its map is written."""
+    """Returns the disk space of a scene's bands and rasters until its map is written."""
     # Class and confidence after the votes, and once more when small objects have been removed.
     cleaned = 2 * scene.cleaning.votes + 2 * scene.cleaning.removes_objects
-    return scene.layout.height * scene.layout.width * (len(scene.content.layers) + cleaned)
+    # Compressed, a level took 0.6 to 1 byte and a class 0.02 to 0.2 bytes per pixel in maps of
+    # images. One raster after another is written, from a copy in the work folder.
+    levels = _level_layers(scene).values()
+    written = sum(levels) + max(levels, default=0)
+    pixels = scene.layout.height * scene.layout.width
+    return pixels * (len(scene.content.layers) + cleaned + written)
+
+
+def _level_layers(scene: ScenePrediction) -> dict[str, int]:
+    """Returns the rasters that are asked for beside the map, and the layers of each."""
+    wanted = scene.options.outputs
+    layers = {
+        CONFIDENCE: int(wanted.confidence),
+        ENTROPY: int(wanted.entropy),
+        PROBABILITIES: wanted.probabilities * scene.content.classes,
+    }
+    return {name: count for name, count in layers.items() if count}
 
 
 def calibrate(
@@ -107,12 +127,22 @@ def example_batch(layout: Layout, info: ModelInfo, batch: int) -> np.ndarray:
     return np.random.default_rng(0).integers(1000, 4000, shape).astype(info.dtype)
 
 
-def _disk(work: int, pixels: int) -> list[tuple[str, str]]:
-    """Returns the lines about the disk: bytes of finished bands, and pixels of the map."""
-    return [
+def _disk(work: int, pixels: int, levels: Mapping[str, int]) -> list[tuple[str, str]]:
+    """Returns the lines about the disk.
+
+    Args:
+        work: Bytes of all that is in the making.
+        pixels: Of the map.
+        levels: Layers of each raster beside the map.
+    """
+    lines = [
         ("work disk", f"{work / 2**20:.0f} MiB until the map is written"),
         ("map", f"at most {pixels / 2**20:.0f} MiB, usually a tenth"),
     ]
+    if levels:
+        room = sum(levels.values()) * pixels / 2**20
+        lines.append(("other rasters", f"about {room:.0f} MiB: {', '.join(levels)}"))
+    return lines
 
 
 def _table(lines: Sequence[tuple[str, str]]) -> str:

@@ -71,6 +71,27 @@ def test_auto_takes_what_fits_and_computes_less(
     check(planned(arguments(small_export, [image], out, *RAW, *flags), capsys), expected)
 
 
+def test_the_disk_holds_all_rasters_that_are_asked_for(
+    small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_raster(tmp_path / "scene.tif", 512, 4096)  # A layer takes 2 MiB.
+    image, out = tmp_path / "scene.tif", tmp_path / "map.tif"
+
+    def disk(*flags: str) -> tuple[str, str | None]:
+        found = planned(arguments(small_export, [image], out, *RAW, *flags), capsys)
+        assert found["map"] == "at most 2 MiB, usually a tenth"
+        return found["work disk"], found.get("other rasters")
+
+    until = "MiB until the map is written"
+    assert disk("--no-confidence") == (f"4 {until}", None)
+    assert disk() == (f"8 {until}", "about 2 MiB: confidence.tif")
+    # 3 bands and one per class, as many layers in rasters but the class, and a copy of the last.
+    classes = len(small_export.info.class_codes)
+    work, rasters = 2 * (3 + 2 + 3 * classes), 2 * (2 + classes)
+    everything = f"about {rasters} MiB: confidence.tif, entropy.tif, probabilities.tif"
+    assert disk("--entropy", "--probabilities") == (f"{work} {until}", everything)
+
+
 @pytest.mark.skipif(
     importlib.util.find_spec("openvino") is None, reason="OpenVINO is not installed"
 )

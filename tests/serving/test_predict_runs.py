@@ -245,15 +245,23 @@ def test_a_run_that_the_disk_cannot_hold_is_refused(
     for image in images:
         write_raster(image, 60, 50)
     command = arguments(small_export, images, tmp_path / "maps", *RAW)
-    # Class and confidence of 60 x 50 pixels, of one scene at a time in one process.
-    usage = type("Usage", (), {"free": 2 * 60 * 50 - 1})
+    # Class and confidence of 60 x 50 pixels, of one scene at a time in one process; the raster of
+    # the confidence, and the copy that it is made from.
+    usage = type("Usage", (), {"free": 4 * 60 * 50 - 1})
     monkeypatch.setattr(files.shutil, "disk_usage", lambda path: usage)
     assert main(command) == 2
     assert "0.0 GB free, the work until the map is written needs" in capsys.readouterr().err
     assert not (tmp_path / "maps").exists()
     usage.free += 1
     assert main([*command, "--jobs", "2"]) == 2
-    assert main(command) == 0
+    capsys.readouterr()
+    # Further bands, their raster, and its copy, which is larger than that of the confidence.
+    usage.free = (3 + 3 * len(small_export.info.class_codes)) * 60 * 50 - 1
+    assert main([*command, "--probabilities"]) == 2
+    assert "0.0 GB free, the work until the map is written needs 0.0 GB" in capsys.readouterr().err
+    assert not (tmp_path / "maps").exists()
+    usage.free += 1
+    assert main([*command, "--probabilities"]) == 0
 
 
 def test_polygons_cover_the_map(small_export: SmallExport, tmp_path: Path) -> None:
