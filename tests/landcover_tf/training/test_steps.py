@@ -1,4 +1,4 @@
-"""Accumulated batches against the larger batch that they are cut from."""
+"""Accumulated batches against the larger batch that they are cut from; clipped gradients."""
 
 import keras
 import numpy as np
@@ -10,7 +10,7 @@ from landcover_tf.optimizers import PartedOptimizer
 from landcover_tf.training.steps import Stepper
 
 
-def make_stepper(batches: int, **settings) -> Stepper:
+def make_stepper(batches: int, *, scale_loss: bool = False, **settings) -> Stepper:
     """Returns the stepper of a small network under plain gradient descent."""
     keras.utils.set_random_seed(1)
     model = keras.Sequential([
@@ -24,6 +24,7 @@ def make_stepper(batches: int, **settings) -> Stepper:
         weight_decay=0.0,
         part_of=lambda v: "all",
         factors={"all": 1.0},
+        scale_loss=scale_loss,
     )
     stepper = Stepper(
         model, SegmentationLoss(kind="ce"), optimizer,
@@ -71,3 +72,16 @@ def test_accumulated_batches_are_compiled_like_the_last(jit):
     ):
         graph = function.get_concrete_function(*arguments).graph.as_graph_def()
         assert any(node.attr["_XlaMustCompile"].b for node in graph.node) == jit
+
+
+@pytest.mark.parametrize("scale_loss", [False, True])
+@pytest.mark.parametrize("clip_norm", [0.0, 0.01, 100.0])
+def test_a_long_gradient_is_shortened_to_the_clip_norm(clip_norm, scale_loss):
+    stepper = make_stepper(1, clip_norm=clip_norm, scale_loss=scale_loss)
+    before = stepper.model.get_weights()
+    _, norm = stepper.train(cuts_of(*random_batch(), 1), 0.0)
+    assert 0.02 < norm < 50
+    moved = [a - b for a, b in zip(stepper.model.get_weights(), before, strict=True)]
+    # The first step of Nesterov's momentum 0.9 is 1.9 gradients times the rate, which is 0.1.
+    expected = 0.19 * (0.01 if clip_norm == 0.01 else float(norm))
+    assert np.sqrt(sum((m**2).sum() for m in moved)) == pytest.approx(expected, rel=1e-3)
