@@ -29,8 +29,8 @@ def gib(px: int) -> str:
 def planned(command: list[str], capsys: pytest.CaptureFixture[str]) -> dict[str, str]:
     """Returns the lines of the plan by their names."""
     assert main([*command, "--mode", "auto", "--plan"]) == 0
-    _, *lines = capsys.readouterr().out.splitlines()
-    return dict(line.strip().split("  ", 1) for line in lines)
+    lines = capsys.readouterr().out.splitlines()
+    return dict(line.strip().split("  ", 1) for line in lines if "  " in line.strip())
 
 
 def check(found: dict[str, str], expected: tuple[str, str, str]) -> None:

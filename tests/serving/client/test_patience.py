@@ -94,11 +94,16 @@ def test_what_nobody_waits_for_any_more_is_given_up():
 
 
 def test_an_interrupted_stream_leaves_nothing_waiting(server, info, images):
-    with ServerBackend(server.url("http"), info, settings=ClientSettings()) as client:
+    def interrupted():
+        yield images[:1]
+        yield images[1:2]
+        raise KeyboardInterrupt
+
+    with ServerBackend(server.url("http"), info, settings=ClientSettings(in_flight=3)) as client:
         client.check()
-        server.behaviour.failures += ["nan"] + ["busy"] * 1000
-        with pytest.raises(ServerError, match="it holds NaN"):
-            client.classes(images)
+        server.behaviour.failures += ["busy"] * 1000
+        with pytest.raises(KeyboardInterrupt):
+            list(client.stream(interrupted()))
     assert len(server.behaviour.failures) > 900  # The client is closed: no request is under way.
 
 
