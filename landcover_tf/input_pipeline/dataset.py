@@ -24,6 +24,9 @@ from landcover_tf.tfrecord import compression_type
 # Records are about 1.8 MB: through a buffer, every byte would only be copied once more.
 READ_BUFFER_BYTES = 0
 ENDLESS = 2**31
+DECODED_ALONE = 2**19
+"""Values of a patch from which on evaluation decodes it before it is batched: its bytes then stay
+in the processor's cache from one operation to the next. Smaller ones cost more in calls."""
 SHUFFLED_RECORDS, LEAST_SHUFFLED = 512, 64
 SHUFFLED_BYTES = 2**30
 """Larger records are shuffled among fewer, as many as fit, so that memory does not follow size."""
@@ -168,14 +171,22 @@ def evaluation_dataset(
     dataset = records.map(lambda record: (tf.constant(0, tf.int64), record, tf.constant(0)))
     if len(origins) > 1:
         dataset = dataset.flat_map(_copies(tf.ones(1, tf.int64), len(origins)))
-    dataset = dataset.batch(batch_size)
     parts = 3 if with_usable else 2
-    dataset = dataset.map(
-        lambda _, serialized, cut: decode_batch(serialized, _places(origins, cut), size, info)[
-            :parts
-        ],
-        num_parallel_calls=tf.data.AUTOTUNE,
-    )
+
+    def decoded(_: tf.Tensor, serialized: tf.Tensor, cut: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        return decode_batch(serialized, _places(origins, cut), size, info)[:parts]
+
+    def decoded_alone(
+        number: tf.Tensor, record: tf.Tensor, cut: tf.Tensor
+    ) -> tuple[tf.Tensor, ...]:
+        return tuple(part[0] for part in decoded(number, record[None], cut[None]))
+
+    parallel = tf.data.AUTOTUNE
+    if size**2 * len(info.bands) >= DECODED_ALONE:
+        dataset = dataset.map(decoded_alone, num_parallel_calls=parallel)
+        dataset = dataset.batch(batch_size, num_parallel_calls=parallel)
+    else:
+        dataset = dataset.batch(batch_size).map(decoded, num_parallel_calls=parallel)
     count = info.split(split).records if only is None else len(only)
     cardinality = -(-count * len(origins) // batch_size)
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(cardinality))

@@ -61,6 +61,23 @@ def test_evaluation_gives_every_patch_once_in_order(build, patches, compression)
     np.testing.assert_array_equal(label[0], dense)
 
 
+@pytest.mark.parametrize("cuts", [{}, {"patch_size": 8, "patch_overlap": 4}])
+def test_large_patches_are_decoded_one_by_one_to_the_same_batches(dataset, monkeypatch, cuts):
+    info, folder = dataset
+
+    def read() -> list[tuple[np.ndarray, ...]]:
+        given = evaluation_dataset(info, folder, "train", batch_size=4, with_usable=True, **cuts)
+        return batches(given, 999)
+
+    together = read()
+    monkeypatch.setattr(pipeline, "DECODED_ALONE", 8 * 8 * 4)
+    alone = read()
+    assert len(alone) == len(together) > 2
+    for found, expected in zip(alone, together, strict=True):
+        for part, wanted in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(part, wanted, strict=True)
+
+
 def test_usable_pixels_come_on_request(dataset, patches):
     info, folder = dataset
     given = evaluation_dataset(info, folder, "train", batch_size=2, with_usable=True)
