@@ -1,7 +1,6 @@
 """The patches of datasets that were built before, read from their records."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from landcover_tf.dataset_info import DatasetInfo
@@ -10,16 +9,8 @@ from landcover_tf.executors import executor, run_jobs
 from tfrecords_builder.config import BuildConfig
 from tfrecords_builder.earlier_ground import EarlierPatch
 from tfrecords_builder.footprints import COMMON_CRS, plane_of
-from tfrecords_builder.reading import processes, shard_patches
+from tfrecords_builder.reading import StoredShard, processes, shard_patches, stored_shards
 from tfrecords_builder.shard_facts import data_place
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Job:
-    folder: Path
-    info: DatasetInfo
-    split: str
-    shard: str
 
 
 def earlier_patches(config: BuildConfig, new: Collection[str]) -> tuple[EarlierPatch, ...]:
@@ -66,17 +57,13 @@ def _tell_of_moved_blocks(own_blocks: Mapping[Path, str], systems: Collection[st
 
 
 def _patches_of(folder: Path, info: DatasetInfo, jobs: int | None) -> list[EarlierPatch]:
-    work = [
-        _Job(folder=folder, info=info, split=name, shard=shard.file)
-        for name, split in info.splits.items()
-        for shard in split.shards
-    ]
+    work = stored_shards(folder, info)
     with executor(processes(info, jobs)) as pool:
         of_shards = run_jobs(pool, _of_shard, work, label=f"reading {folder.name}")
         return [patch for patches in of_shards for patch in patches]
 
 
-def _of_shard(job: _Job) -> list[EarlierPatch]:
+def _of_shard(job: StoredShard) -> list[EarlierPatch]:
     return [
         EarlierPatch(split=job.split, place=data_place(stored))
         for stored in shard_patches(job.folder, job.info, job.split, job.shard)

@@ -53,6 +53,25 @@ def shard_patches(
         )
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class StoredShard:
+    """A shard to read, as a process gets it."""
+
+    folder: Path
+    info: DatasetInfo
+    split: str
+    shard: str
+
+
+def stored_shards(folder: Path, info: DatasetInfo) -> list[StoredShard]:
+    """Returns the shards of a dataset, split by split."""
+    return [
+        StoredShard(folder=folder, info=info, split=name, shard=shard.file)
+        for name, split in info.splits.items()
+        for shard in split.shards
+    ]
+
+
 def processes(info: DatasetInfo, jobs: int | None) -> int:
     """Returns `jobs`, or if that is None a process per core as far as there is work for them."""
     shards = [shard for split in info.splits.values() for shard in split.shards]

@@ -13,7 +13,13 @@ from landcover_tf.executors import executor, run_jobs
 from landcover_tf.validity import ValidityBit, has_bit
 from tfrecords_builder.content import fingerprints
 from tfrecords_builder.footprints import Footprints, PatchPlace, locate
-from tfrecords_builder.reading import StoredPatch, processes, shard_patches
+from tfrecords_builder.reading import (
+    StoredPatch,
+    StoredShard,
+    processes,
+    shard_patches,
+    stored_shards,
+)
 
 Item = TypeVar("Item")
 
@@ -45,14 +51,6 @@ class ShardFacts:
     """Usable pixels of each legend code, int64 [256]."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Job:
-    folder: Path
-    info: DatasetInfo
-    split: str
-    shard: str
-
-
 def collect(folder: Path, info: DatasetInfo, *, jobs: int | None) -> Facts:
     """Returns the facts of a dataset, the same for any number of processes.
 
@@ -65,11 +63,7 @@ def collect(folder: Path, info: DatasetInfo, *, jobs: int | None) -> Facts:
         DatasetError: A shard or a record is damaged.
     """
     names = list(info.splits)
-    work = [
-        _Job(folder=folder, info=info, split=name, shard=shard.file)
-        for name, split in info.splits.items()
-        for shard in split.shards
-    ]
+    work = stored_shards(folder, info)
     with executor(processes(info, jobs)) as pool:
         shards = run_jobs(pool, shard_facts, work, label="reading shards", unit="shard")
     codes = np.zeros((len(names), 256), np.int64)
@@ -86,7 +80,7 @@ def collect(folder: Path, info: DatasetInfo, *, jobs: int | None) -> Facts:
     )
 
 
-def shard_facts(job: _Job) -> ShardFacts:
+def shard_facts(job: StoredShard) -> ShardFacts:
     """Returns the facts of one shard."""
     facts = ShardFacts(keys=[], products=[], places=[], samples=[], codes=np.zeros(256, np.int64))
     for stored in shard_patches(job.folder, job.info, job.split, job.shard):
