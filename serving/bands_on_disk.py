@@ -25,7 +25,9 @@ class BandStore:
 
     Rows of any window are read back through memory maps, so that post-processing needs memory
     for its own rows only. A band's file appears under its name only when it is complete; what a
-    machine that went down has emptied or cut short counts as absent.
+    machine that went down has emptied or cut short counts as absent. Names tell the run that
+    `prepare` or `require` has found: what a worker writes whose run was replaced meanwhile is
+    no band of the run that replaced it.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class BandStore:
         self.folder = folder
         self.layers = tuple(layers)
         self._bands = tuple(bands)
+        self._run = ""
 
     @property
     def height(self) -> int:
@@ -66,7 +69,7 @@ class BandStore:
             OutputError: The folder holds bands of other settings and `overwrite` is off.
         """
         path = self.folder / SETTINGS_FILE
-        found = self._settings()
+        self._run, found = self.run, self._settings()
         if found is not None:
             changed = _changes(found, settings)
             if not changed:
@@ -81,7 +84,8 @@ class BandStore:
                 )
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
-        write_text(self.folder / RUN_FILE, secrets.token_hex(16))
+        self._run = secrets.token_hex(16)
+        write_text(self.folder / RUN_FILE, self._run)
         write_json(path, settings)
 
     def began(self) -> float | None:
@@ -105,6 +109,8 @@ class BandStore:
         Raises:
             OutputError: The settings differ; it names which.
         """
+        # In this order: `prepare` writes the settings last.
+        self._run = self.run
         changed = _changes(self._settings() or {}, settings)
         if changed:
             raise OutputError(
@@ -115,13 +121,23 @@ class BandStore:
             )
 
     def write(self, band: int, values: np.ndarray) -> None:
-        """Stores a finished band, uint8 [layers, rows, width]."""
+        """Stores a finished band, uint8 [layers, rows, width].
+
+        Raises:
+            OutputError: Another run has replaced this one, or the disk refuses.
+        """
+        self._check_run()
         with atomic_path(self._path(band)) as temporary, temporary.open("wb") as file:
             # NumPy writes what is not contiguous byte by byte, in a hundred times the time.
             np.save(file, np.ascontiguousarray(values))
 
     def write_sample(self, band: int, pixels: np.ndarray) -> None:
-        """Stores a few of the raster's pixels of a band, [pixels, raster bands]."""
+        """Stores a few of the raster's pixels of a band, [pixels, raster bands].
+
+        Raises:
+            OutputError: As `write`.
+        """
+        self._check_run()
         with atomic_path(self._sample_path(band)) as temporary, temporary.open("wb") as file:
             np.save(file, pixels)
 
@@ -179,11 +195,22 @@ class BandStore:
             return None
         return found if isinstance(found, dict) else None
 
+    def _check_run(self) -> None:
+        if self.run != self._run:
+            raise OutputError(
+                f"the run that this process computes for is no longer in {self.folder}: another "
+                "has begun or finished the map meanwhile; start no second run of one map"
+            )
+
     def _path(self, band: int) -> Path:
-        return self.folder / f"band_{band:05d}.npy"
+        return self.folder / f"band_{band:05d}{self._suffix}"
 
     def _sample_path(self, band: int) -> Path:
-        return self.folder / f"sample_{band:05d}.npy"
+        return self.folder / f"sample_{band:05d}{self._suffix}"
+
+    @property
+    def _suffix(self) -> str:
+        return f".{self._run[:8]}.npy" if self._run else ".npy"
 
 
 def _changes(found: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:

@@ -11,6 +11,7 @@ from skimage import measure
 
 from landcover_tf.legend import IGNORED
 from serving.halo import map_with_halo
+from serving.threads import prefetched
 
 LEAST_FILL_ROUNDS = 32
 """Pixels that a removed area is filled inwards from its edge, at least."""
@@ -21,9 +22,10 @@ def without_small_objects(
 ) -> Iterator[np.ndarray]:
     """Yields the blocks with small objects replaced by what surrounds them.
 
-    An object is a set of 4-connected pixels of one class. A removed pixel takes the commonest
-    class among its eight neighbours that have one, from the edge of the removed area inwards;
-    what lies deeper than the fill reaches keeps its class. Confidence stays the network's.
+    An object is a set of 4-connected pixels of one class. Removed pixels join the objects that
+    stay, from the edge of the removed area inwards, so that no small object is left or made;
+    only what lies deeper than the fill reaches, or touches no object that stays, keeps its
+    class. Confidence stays the network's.
 
     Args:
         read_blocks: Returns the blocks, uint8 [2, rows, width]; called twice.
@@ -41,8 +43,10 @@ def without_small_objects(
             small = sizes[labels] < least_sizes[block[0]]
             yield np.concatenate([block[:2], small[None].astype(np.uint8)])
 
-    for block in map_with_halo(marked(), rounds, lambda b: _fill_marked(b, rounds)):
-        yield block[:2]
+    # Blocks are labelled on a thread while those before them are filled.
+    with prefetched(marked(), depth=1) as ahead:
+        for block in map_with_halo(ahead, rounds, lambda b: _fill_marked(b, rounds)):
+            yield block[:2]
 
 
 def load() -> None:
@@ -58,6 +62,9 @@ def label_objects(classes: np.ndarray) -> np.ndarray:
 def fill_removed(classes: np.ndarray, removed: np.ndarray, rounds: int) -> np.ndarray:
     """Returns classes with removed pixels replaced by the majority of their neighbours.
 
+    A pixel takes the commonest class of its eight neighbours among the classes of the four that
+    share a side with it: by a corner alone it would be an object of one pixel.
+
     Args:
         classes: Dense classes, uint8 [rows, width]; IGNORED where there is no data.
         removed: True where the class is to be replaced, bool [rows, width].
@@ -66,19 +73,27 @@ def fill_removed(classes: np.ndarray, removed: np.ndarray, rounds: int) -> np.nd
     # A frame of IGNORED spares the border cases; IGNORED never votes.
     known = np.pad(np.where(removed, IGNORED, classes), 1, constant_values=IGNORED)
     width = known.shape[1]
-    steps = [r * width + c for r in (-1, 0, 1) for c in (-1, 0, 1) if (r, c) != (0, 0)]
+    sides = np.array([-width, -1, 1, width])
+    corners = np.array([-width - 1, -width + 1, width - 1, width + 1])
     todo = np.flatnonzero(np.pad(removed, 1))
-    candidates = [c for c in np.unique(known) if c != IGNORED]
     flat = known.ravel()
+    candidates = np.flatnonzero(np.bincount(flat, minlength=256)).astype(np.uint8)
     for _ in range(rounds):
-        if not len(todo) or not candidates:
+        beside = flat[todo + sides[:, None]]
+        reached = (beside != IGNORED).any(axis=0)
+        if not reached.any():
             break
-        neighbours = np.stack([flat[todo + step] for step in steps])
-        votes = np.stack([(neighbours == c).sum(axis=0, dtype=np.uint8) for c in candidates])
-        decided = votes.max(axis=0) > 0
         # All pixels of a round see the state before it, so the order of pixels is irrelevant.
-        flat[todo[decided]] = np.array(candidates, np.uint8)[votes[:, decided].argmax(axis=0)]
-        todo = todo[~decided]
+        now, beside = todo[reached], beside[:, reached]
+        across, most = flat[now + corners[:, None]], np.zeros(len(now), np.uint8)
+        chosen = np.empty(len(now), np.uint8)
+        for candidate in candidates[candidates != IGNORED]:
+            touching = (beside == candidate).sum(axis=0, dtype=np.uint8)
+            votes = touching + (across == candidate).sum(axis=0, dtype=np.uint8)
+            better = (touching > 0) & (votes > most)
+            chosen[better], most[better] = candidate, votes[better]
+        flat[now] = chosen
+        todo = todo[~reached]
     filled = flat.reshape(known.shape)[1:-1, 1:-1]
     unreached = removed & (filled == IGNORED)
     return np.where(unreached, classes, filled)

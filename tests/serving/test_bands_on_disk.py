@@ -29,8 +29,8 @@ def filled(folder: Path) -> BandStore:
 @pytest.mark.parametrize("length", [0, 90, 135])
 def test_emptied_and_cut_files_count_as_absent(tmp_path: Path, length: int) -> None:
     store = filled(tmp_path / "bands")
-    for name in ("band_00001.npy", "sample_00001.npy"):
-        file = store.folder / name
+    for name in ("band_00001.*.npy", "sample_00001.*.npy"):
+        (file,) = store.folder.glob(name)
         assert file.stat().st_size > length
         file.write_bytes(file.read_bytes()[:length])
     prepare(store)
@@ -59,3 +59,27 @@ def test_bands_of_unknown_settings_are_dropped(tmp_path: Path, text: str) -> Non
     store.write(0, np.zeros((2, 2, 4), np.uint8))
     prepare(store)
     assert store.finished(0)
+
+
+def test_a_worker_of_a_replaced_run_adds_nothing_to_the_new_one(tmp_path: Path) -> None:
+    folder, layers, bands = tmp_path / "bands", ("class", "confidence"), [(0, 2), (2, 5)]
+    client, worker = BandStore(folder, layers, bands), BandStore(folder, layers, bands)
+    prepare(client)
+    worker.require(SETTINGS)
+    worker.write(0, np.zeros((2, 2, 4), np.uint8))
+    assert client.finished(0)
+    new = BandStore(folder, layers, bands)
+    new.prepare({"model": "b"}, overwrite=True, same_source=lambda _: False)
+    for write in (
+        lambda: worker.write(1, np.zeros((2, 3, 4), np.uint8)),
+        lambda: worker.write_sample(1, np.zeros((3, 2), np.uint16)),
+    ):
+        with pytest.raises(OutputError, match="another has begun or finished the map"):
+            write()
+    # What was on its way when the other run began comes late, under a name of its own.
+    (folder / worker._path(1).name).write_bytes(b"late")
+    assert [new.finished(0), new.finished(1)] == [False, False]
+    new.remove()
+    with pytest.raises(OutputError, match="another has begun or finished the map"):
+        worker.write(1, np.zeros((2, 3, 4), np.uint8))
+    assert not folder.exists()

@@ -97,10 +97,14 @@ def test_objects_of_the_least_size_are_kept_and_smaller_ones_are_not(
         large |= (np.bincount(labels.ravel())[labels] >= least) & (labels > 0)
     np.testing.assert_array_equal(out[large], raster[0][large])
     if large.any() and not (raster[0] == IGNORED).any():
-        # The fill advances one pixel a round, in all eight directions.
-        reached = ndimage.distance_transform_cdt(~large, "chessboard") <= LEAST_FILL_ROUNDS
+        # The fill advances one pixel a round, over the sides of pixels.
+        reached = ndimage.distance_transform_cdt(~large, "taxicab") <= LEAST_FILL_ROUNDS
         assert np.isin(out[reached], np.unique(raster[0][large])).all()
         np.testing.assert_array_equal(out[~reached], raster[0][~reached])
+        if reached.all():
+            # Every removed pixel joined an object that stays: no small one is left or made.
+            for c in np.unique(out):
+                assert np.bincount(ndimage.label(out == c)[0].ravel())[1:].min() >= least
 
 
 def test_box_sum_equals_brute_force() -> None:
@@ -149,6 +153,15 @@ def test_fill_takes_the_commonest_neighbour() -> None:
     assert fill_removed(classes, removed, 5)[1, 1] == 1
     classes[0, 0] = 2
     assert fill_removed(classes, removed, 5)[1, 1] == 2
+
+
+def test_fill_takes_no_class_that_touches_by_a_corner_alone() -> None:
+    # Around the middle: four 3, which touch it at corners, and by sides two 1, one 2.
+    classes = np.array([[3, 1, 3], [1, 0, 2], [3, 0, 3]], np.uint8)
+    removed = classes == 0
+    assert fill_removed(classes, removed, 5)[1, 1] == 1
+    # Below it two 3 by sides, one 1 and one 2 by corners.
+    assert fill_removed(classes, removed, 5)[2, 1] == 3
 
 
 def test_fill_keeps_what_it_cannot_reach() -> None:

@@ -70,14 +70,15 @@ def test_a_killed_run_continues_to_the_same_bytes(
     command = arguments(small_export, images, killed, *flags)
     run_killed("serving.predict", command, entering="serving.bands_on_disk.BandStore.write", call=3)
     work = killed.with_name(".map.tif.work") / "network"
-    assert [p.name for p in sorted(work.glob("band_*"))] == ["band_00000.npy", "band_00001.npy"]
+    bands = sorted(path.name for path in work.glob("band_*"))
+    assert [name[:10] for name in bands] == ["band_00000", "band_00001"]
     assert not killed.exists()
     shutil.copytree(killed.parent, marked.parent)
     assert main(command) == 0
     for name in ("map.tif", "confidence.tif", "areas.csv"):
         assert (killed.parent / name).read_bytes() == (whole.parent / name).read_bytes()
     # What was finished is used, not made again: a mark in it reaches the map.
-    finished = marked.with_name(".map.tif.work") / "network" / "band_00001.npy"
+    finished = marked.with_name(".map.tif.work") / "network" / bands[1]
     band = np.load(finished)
     band[0, 0] = 3
     np.save(finished, band)
