@@ -93,7 +93,9 @@ class WindowReader:
         while start < last:
             stop = min(self._part_end(start), grid.height)
             strip = Window(row_off=start, col_off=0, height=stop - start, width=grid.width)
-            self._strips.append((start, *self._source.read(strip)))
+            values, validity = self._source.read(strip)
+            # Columns of rows that lie band by band are slow to take, and taken several times.
+            self._strips.append((start, np.ascontiguousarray(values), validity))
             start = stop
 
     def _part_end(self, row: int) -> int:

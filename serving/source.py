@@ -79,7 +79,8 @@ class Source(Protocol):
         Returns:
             Stored values in the model's bands, units and dtype [height, width, bands], with
             all bands at the model's no-data value where there is no data; and validity bits,
-            uint8 [height, width].
+            uint8 [height, width]. Unless the source is `sequential`, the next `read` may write
+            its values over these.
         """
 
     def preview(self, shape: tuple[int, int]) -> tuple[np.ndarray, tuple[str, ...], np.ndarray]:

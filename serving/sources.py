@@ -1,5 +1,6 @@
 """Rasters to predict on, all read as one thing: stored values in the model's bands and units."""
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -107,6 +108,7 @@ class RasterSource:
         self._info, self._resample = info, options.resample
         self._validity_path = validity_path
         self._rasters: _OpenRasters | None = None
+        self._planes = np.empty(0)
         beside = (file.resolve() for file in (description, validity_path) if file is not None)
         self.files: Collection[Path] = {*_files_of(path), *beside}
         dataset = self._opened().image
@@ -126,7 +128,9 @@ class RasterSource:
     def read(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
         place, rasters = rasterio_window(window), self._opened()
         try:
-            planes = rasters.image.read(self._indexes, window=place)
+            planes = rasters.image.read(
+                self._indexes, window=place, out=self._room(rasters.image, window)
+            )
             validity = np.zeros((window.height, window.width), np.uint8)
             if rasters.validity is not None:
                 validity |= rasters.validity.read(1, window=place)
@@ -171,6 +175,21 @@ class RasterSource:
         if self._rasters is not None:
             self._rasters.stack.close()
             self._rasters = None
+        self._planes = np.empty(0)
+
+    def _room(self, image: rasterio.DatasetReader, window: Window) -> np.ndarray | None:
+        """Returns where to read a window's planes: the same memory again, which costs no time.
+
+        None leaves it to rasterio where pixels are kept, and where it refuses bands of several
+        types.
+        """
+        dtypes = {image.dtypes[index - 1] for index in self._indexes}
+        if self.sequential or len(dtypes) > 1:
+            return None
+        shape = (len(self._indexes), window.height, window.width)
+        if self._planes.size < math.prod(shape):
+            self._planes = np.empty(math.prod(shape), *dtypes)
+        return self._planes[: math.prod(shape)].reshape(shape)
 
     def _opened(self) -> "_OpenRasters":
         """Returns the rasters, opened anew after `close`."""

@@ -71,14 +71,15 @@ def finish_pixels(
         nodata: The raster's own value for no data; the model's is one too in the model's units.
         info: The model's contract.
         conversion: From the raster's units to the model's.
+
+    Returns:
+        The image, the one that came where nothing is converted; and the validity.
     """
     values = (nodata, info.nodata if conversion is None else None)
     set_bit(validity, without_data(np.moveaxis(image, -1, 0), values), ValidityBit.NODATA)
     missing = has_bit(validity, ValidityBit.NODATA)
     dtype = np.dtype(info.dtype)
-    if conversion is None and image.dtype == dtype:
-        image = np.ascontiguousarray(image)
-    else:
+    if conversion is not None or image.dtype != dtype:
         if image.dtype.kind == "f":
             image[missing] = 0  # NaN has no integer.
         converter = conversion or Conversion(factor=np.ones(1), term=np.zeros(1))
