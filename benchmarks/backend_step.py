@@ -11,6 +11,7 @@ JAX, whose compiler counts the operations of the whole step.
 import argparse
 import statistics
 import time
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -23,6 +24,7 @@ from landcover_tf.losses import SegmentationLoss
 from landcover_tf.model_info import ModelSpec
 from landcover_tf.models.unet import build_unet
 from landcover_tf.normalizer import Normalizer
+from landcover_tf.training.config import TrainConfig
 
 POLICIES = ("float32", "mixed_float16", "mixed_bfloat16")
 CLASSES = 8
@@ -98,7 +100,8 @@ def training_step(encoder: str) -> tuple[Any, Any]:
             ),
         )
     )  # fmt: skip
-    loss = SegmentationLoss()
+    defaults = TrainConfig(data_dir=Path(), output_dir=Path())
+    loss = SegmentationLoss(defaults.loss_settings(class_weights=None))
     optimizer = keras.optimizers.AdamW(1e-4, weight_decay=0.01, clipnorm=1.0)
     optimizer.build(model.trainable_variables)
 

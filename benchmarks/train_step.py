@@ -147,6 +147,7 @@ def make_stepper(precision: str, jit: bool, encoder: str) -> Any:
     from landcover_tf.models.unet import build_unet
     from landcover_tf.normalizer import Normalizer
     from landcover_tf.optimizers import PartedOptimizer
+    from landcover_tf.training.config import TrainConfig
     from landcover_tf.training.precision import dtype_policy
     from landcover_tf.training.steps import Stepper
 
@@ -159,11 +160,12 @@ def make_stepper(precision: str, jit: bool, encoder: str) -> Any:
             "reflectance", BandStatistics.empty(BAND_NAMES), [1e-4] * count, [-0.1] * count
         ),
     )
+    defaults = TrainConfig(data_dir=Path(), output_dir=Path())
     with dtype_policy(precision):
         model = build_unet(spec)
     return Stepper(
         model,
-        SegmentationLoss(kind="ce_dice"),
+        SegmentationLoss(defaults.loss_settings(class_weights=None)),
         PartedOptimizer(
             "adamw",
             weight_decay=0.01,

@@ -6,7 +6,7 @@ from typing import Any, TypeVar, get_type_hints
 Part = TypeVar("Part")
 
 
-def part(kind: type[Part], config: Any, **others: Any) -> Part:
+def part(kind: type[Part], config: Any, /, **others: Any) -> Part:
     """Returns a `kind` with the values of a config, field by field.
 
     Args:

@@ -65,7 +65,7 @@ def build(config: TrainConfig, info: DatasetInfo, devices: Devices, *, resume: b
         optimizer = build_optimizer(config, model, scale_loss=precision == "float16")
         stepper = Stepper(
             model,
-            _loss(config, weights, devices),
+            join_replicas(SegmentationLoss(config.loss_settings(weights)), devices),
             optimizer,
             strategy=devices.strategy,
             clip_norm=config.clip_norm,
@@ -134,25 +134,6 @@ def build_optimizer(
 
 def _class_weights(config: TrainConfig, info: DatasetInfo) -> tuple[float, ...] | None:
     return class_weights(config.class_weights, info.class_counts("train").tolist())
-
-
-def _loss(
-    config: TrainConfig, weights: tuple[float, ...] | None, devices: Devices
-) -> SegmentationLoss:
-    loss = SegmentationLoss(
-        kind=config.loss,
-        ce_weight=config.ce_weight,
-        dice_weight=config.dice_weight,
-        class_weights=weights,
-        label_smoothing=config.label_smoothing,
-        focal_gamma=config.focal_gamma,
-        tversky_alpha=config.tversky_alpha,
-        tversky_beta=config.tversky_beta,
-        tversky_gamma=config.tversky_gamma,
-        boundary_weight=config.boundary_weight,
-        boundary_px=config.boundary_px,
-    )
-    return join_replicas(loss, devices)
 
 
 def join_replicas(loss: SegmentationLoss, devices: Devices) -> SegmentationLoss:

@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Literal
 
 from landcover_tf import flag_ranges
+from landcover_tf.config_parts import part
 from landcover_tf.errors import ConfigError
 from landcover_tf.input_pipeline.augmentation_settings import check_name
+from landcover_tf.loss_settings import LossKind, LossSettings
 from landcover_tf.model_info import SIZE_MULTIPLE
 from landcover_tf.normalizer import NormalizerKind
 from landcover_tf.schedules import ScheduleKind
@@ -103,8 +105,7 @@ class TrainConfig:
     """Decay of an average of the weights, such as 0.99, which is then evaluated and kept instead
     of the weights themselves; 0 is off."""
 
-    loss: Literal["ce", "focal", "dice", "tversky", "focal_tversky", "lovasz", "ce_dice",
-                  "ce_tversky", "ce_lovasz", "focal_dice"] = "ce_dice"  # fmt: skip
+    loss: LossKind = "ce_dice"
     """Loss over labelled, usable pixels."""
     ce_weight: float = 0.5
     """Weight of the pixel term in a sum of two."""
@@ -199,6 +200,7 @@ class TrainConfig:
                 f"{' '.join(map(str, steps))}"
             )
         check_name(self.augmentation)
+        self.loss_settings(class_weights=None)  # They check themselves.
         self._check_encoder()
 
     @property
@@ -212,6 +214,10 @@ class TrainConfig:
         if self.encoder_lr_factor is not None:
             return self.encoder_lr_factor
         return 0.1 if self.pretrained else 1.0
+
+    def loss_settings(self, class_weights: tuple[float, ...] | None) -> LossSettings:
+        """Returns what the loss is made of, with the weight of each class."""
+        return part(LossSettings, self, kind=self.loss, class_weights=class_weights)
 
     def _check_encoder(self) -> None:
         frozen = self.encoder_factor == 0

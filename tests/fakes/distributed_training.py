@@ -11,9 +11,9 @@ from typing import Any
 
 import keras
 import tensorflow as tf
+from fakes.default_loss import segmentation_loss
 
 from landcover_tf.distributed import Devices, choose_devices
-from landcover_tf.losses import SegmentationLoss
 from landcover_tf.optimizers import PartedOptimizer
 from landcover_tf.training.batches import Batches
 from landcover_tf.training.building import join_replicas
@@ -61,7 +61,7 @@ def train(data_dir: Path, output_dir: Path, kind: str) -> dict[str, Any]:
 
 
 def _stepper(config: TrainConfig, devices: Devices) -> NotedStepper:
-    loss = join_replicas(SegmentationLoss(class_weights=(1, 2, 3), label_smoothing=0.1), devices)
+    loss = join_replicas(segmentation_loss(class_weights=(1, 2, 3), label_smoothing=0.1), devices)
     with devices.strategy.scope():
         model = keras.Sequential([
             keras.Input((32, 32, 4)),

@@ -7,10 +7,10 @@ optimizer, averaged weights, summed gradients.
 from pathlib import Path
 
 import keras
+from fakes.default_loss import segmentation_loss
 
 from landcover_tf import config_files
 from landcover_tf.distributed import choose_devices
-from landcover_tf.losses import SegmentationLoss
 from landcover_tf.optimizers import PartedOptimizer
 from landcover_tf.training.batches import Batches
 from landcover_tf.training.config import TrainConfig
@@ -63,7 +63,7 @@ def small_loop(config: TrainConfig, *, seed: int = 0, scale_loss: bool = False, 
     keras.utils.set_random_seed(1 + config.seed)
     stepper = DyingStepper(
         model,
-        SegmentationLoss(kind="ce_dice"),
+        segmentation_loss(kind="ce_dice"),
         PartedOptimizer(
             "adamw",
             weight_decay=0.01,

@@ -12,7 +12,7 @@ from landcover_tf.distributed import StrategyKind
 from landcover_tf.evaluate import EvaluateConfig
 from landcover_tf.evaluation.run_calibration import CalibrationMethod
 from landcover_tf.export import ExportConfig
-from landcover_tf.losses import LOSS_KINDS
+from landcover_tf.loss_settings import LOSS_KINDS
 from landcover_tf.model_formats import WRITERS
 from landcover_tf.models.resnet import ARCHITECTURES
 from landcover_tf.optimizers import OptimizerKind

@@ -1,15 +1,20 @@
 """Losses against plain numpy, by hand, and by the laws they must obey."""
 
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from fakes.default_loss import segmentation_loss
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import ops
 
 from landcover_tf.errors import ConfigError
-from landcover_tf.losses import LOSS_KINDS, SegmentationLoss, near_boundary
+from landcover_tf.loss_settings import LOSS_KINDS, LossSettings
+from landcover_tf.losses import near_boundary
+from landcover_tf.training.config import TrainConfig
 
 IGNORED = 255
 CLASSES = 4
@@ -43,16 +48,16 @@ def test_cross_entropy_by_hand():
     logits = np.log([[[[0.5, 0.25, 0.25], [0.5, 0.25, 0.25], [0.1, 0.1, 0.8]]]])
     labels = np.array([[[0, 1, IGNORED]]])
     expected = (np.log(2) + np.log(4)) / 2
-    assert value(SegmentationLoss(kind="ce"), labels, logits) == pytest.approx(expected)
+    assert value(segmentation_loss(kind="ce"), labels, logits) == pytest.approx(expected)
     # Weights 1 and 3: (1 * log 2 + 3 * log 4) / 4, not / 2.
-    weighted = SegmentationLoss(kind="ce", class_weights=(1, 3, 7))
+    weighted = segmentation_loss(kind="ce", class_weights=(1, 3, 7))
     assert value(weighted, labels, logits) == pytest.approx((np.log(2) + 3 * np.log(4)) / 4)
 
 
 def test_cross_entropy_equals_keras_with_ignored_class():
     labels, logits = batch()
     theirs = keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=IGNORED)
-    assert value(SegmentationLoss(kind="ce"), labels, logits) == pytest.approx(
+    assert value(segmentation_loss(kind="ce"), labels, logits) == pytest.approx(
         float(theirs(labels, logits)), rel=1e-5
     )
 
@@ -60,7 +65,7 @@ def test_cross_entropy_equals_keras_with_ignored_class():
 def test_label_smoothing_equals_keras():
     labels, logits = batch(ignored=0)
     theirs = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1)
-    ours = SegmentationLoss(kind="ce", label_smoothing=0.1)
+    ours = segmentation_loss(kind="ce", label_smoothing=0.1)
     expected = float(theirs(np.eye(CLASSES)[labels], logits))
     assert value(ours, labels, logits) == pytest.approx(expected, rel=1e-5)
 
@@ -70,11 +75,11 @@ def test_focal_equals_its_definition():
     classes, probability = valid_pixels(labels, logits)
     own = probability[np.arange(len(classes)), classes]
     expected = np.mean(-((1 - own) ** 2) * np.log(own))
-    assert value(SegmentationLoss(kind="focal"), labels, logits) == pytest.approx(
+    assert value(segmentation_loss(kind="focal"), labels, logits) == pytest.approx(
         expected, rel=1e-5
     )
-    without_gamma = value(SegmentationLoss(kind="focal", focal_gamma=0), labels, logits)
-    assert without_gamma == pytest.approx(value(SegmentationLoss(kind="ce"), labels, logits))
+    without_gamma = value(segmentation_loss(kind="focal", focal_gamma=0), labels, logits)
+    assert without_gamma == pytest.approx(value(segmentation_loss(kind="ce"), labels, logits))
 
 
 @pytest.mark.parametrize(
@@ -91,7 +96,7 @@ def test_overlap_losses_equal_their_definition(kind, alpha, beta, power):
         false_positive, false_negative = found.sum() - overlap, truth.sum() - overlap
         index = (overlap + 1) / (overlap + alpha * false_positive + beta * false_negative + 1)
         terms.append((1 - index) ** power)
-    assert value(SegmentationLoss(kind=kind), labels, logits) == pytest.approx(
+    assert value(segmentation_loss(kind=kind), labels, logits) == pytest.approx(
         np.mean(terms), rel=1e-5
     )
 
@@ -118,7 +123,7 @@ def lovasz_by_definition(labels, logits) -> float:
 def test_lovasz_equals_its_definition():
     labels, logits = batch()
     expected = lovasz_by_definition(labels, logits)
-    assert value(SegmentationLoss(kind="lovasz"), labels, logits) == pytest.approx(
+    assert value(segmentation_loss(kind="lovasz"), labels, logits) == pytest.approx(
         expected, rel=1e-5
     )
 
@@ -128,13 +133,13 @@ def test_lovasz_of_certain_predictions_is_one_minus_mean_iou():
     logits = 100 * np.eye(2)[np.array([[[0, 1, 1, 1]]])]
     labels = np.array([[[0, 0, 1, 1]]])
     expected = 1 - (1 / 2 + 2 / 3) / 2
-    assert value(SegmentationLoss(kind="lovasz"), labels, logits) == pytest.approx(expected)
+    assert value(segmentation_loss(kind="lovasz"), labels, logits) == pytest.approx(expected)
 
 
 def test_two_terms_are_weighted():
     labels, logits = batch()
-    parts = {kind: value(SegmentationLoss(kind=kind), labels, logits) for kind in ("ce", "dice")}
-    both = SegmentationLoss(kind="ce_dice", ce_weight=0.7, dice_weight=0.2)
+    parts = {kind: value(segmentation_loss(kind=kind), labels, logits) for kind in ("ce", "dice")}
+    both = segmentation_loss(kind="ce_dice", ce_weight=0.7, dice_weight=0.2)
     expected = 0.7 * parts["ce"] + 0.2 * parts["dice"]
     assert value(both, labels, logits) == pytest.approx(expected)
 
@@ -151,7 +156,7 @@ def test_no_valid_pixel_costs_exactly_zero_and_moves_nothing(kind):
     _, logits = batch()
     logits[0, 0, 0] = np.nan
     labels = np.full((2, 8, 8), IGNORED, np.uint8)
-    loss = SegmentationLoss(kind=kind, class_weights=(1, 2, 3, 4), boundary_weight=1)
+    loss = segmentation_loss(kind=kind, class_weights=(1, 2, 3, 4), boundary_weight=1)
     assert value(loss, labels, logits) == 0.0
     assert not gradient(loss, labels, logits).any()
 
@@ -161,7 +166,7 @@ def test_ignored_pixels_change_neither_loss_nor_gradient(kind):
     labels, logits = batch()
     other = logits.copy()
     other[labels == IGNORED] = np.inf
-    loss = SegmentationLoss(kind=kind, boundary_weight=0.5)
+    loss = segmentation_loss(kind=kind, boundary_weight=0.5)
     assert value(loss, labels, other) == value(loss, labels, logits)
     slope = gradient(loss, labels, logits)
     assert np.isfinite(slope).all()
@@ -172,7 +177,7 @@ def test_ignored_pixels_change_neither_loss_nor_gradient(kind):
 @pytest.mark.parametrize("kind", LOSS_KINDS)
 def test_gradient_equals_finite_differences(kind):
     labels, logits = batch(seed=4)
-    loss = SegmentationLoss(kind=kind, class_weights=(1, 2, 3, 4), label_smoothing=0.05)
+    loss = segmentation_loss(kind=kind, class_weights=(1, 2, 3, 4), label_smoothing=0.05)
     direction = np.random.default_rng(5).normal(size=logits.shape).astype(np.float32)
     step = 1e-2
     slope = (
@@ -187,14 +192,14 @@ def test_gradient_equals_finite_differences(kind):
 def test_perfect_predictions_cost_next_to_nothing(kind):
     labels, _ = batch()
     logits = 40 * np.eye(CLASSES, dtype=np.float32)[np.where(labels == IGNORED, 0, labels)]
-    assert 0 <= value(SegmentationLoss(kind=kind), labels, logits) < 1e-4
+    assert 0 <= value(segmentation_loss(kind=kind), labels, logits) < 1e-4
 
 
 @settings(deadline=None, max_examples=15)
 @given(seed=st.integers(0, 999), kind=st.sampled_from(sorted(LOSS_KINDS)))
 def test_loss_does_not_depend_on_the_order_of_images(seed, kind):
     labels, logits = batch(seed)
-    loss = SegmentationLoss(kind=kind)
+    loss = segmentation_loss(kind=kind)
     turned = value(loss, labels[::-1].copy(), logits[::-1].copy())
     assert turned == pytest.approx(value(loss, labels, logits), rel=1e-5)
 
@@ -204,18 +209,18 @@ def test_half_precision_logits_of_a_large_batch_do_not_overflow():
     labels = np.zeros((2, 256, 256), np.uint8)
     logits = np.zeros((2, 256, 256, CLASSES), np.float16)
     for kind in ("ce_dice", "ce_lovasz", "ce_tversky"):
-        loss = SegmentationLoss(kind=kind)
+        loss = segmentation_loss(kind=kind)
         result = loss(labels, ops.convert_to_tensor(logits))
         assert keras.backend.standardize_dtype(result.dtype) == "float32"
         assert value(loss, labels, logits.astype(np.float32)) == pytest.approx(float(result))
     # p = 1/4 everywhere: Dice of the one class is 2 * n/4 / (n + n/4) = 0.4.
-    assert value(SegmentationLoss(kind="dice"), labels, logits) == pytest.approx(0.6, abs=1e-4)
+    assert value(segmentation_loss(kind="dice"), labels, logits) == pytest.approx(0.6, abs=1e-4)
 
 
 @pytest.mark.parametrize("kind", ["ce_dice", "focal", "focal_tversky", "lovasz"])
 def test_compiled_with_xla_gives_the_same(kind):
     labels, logits = batch()
-    loss = SegmentationLoss(kind=kind, boundary_weight=1, class_weights=(1, 2, 3, 4))
+    loss = segmentation_loss(kind=kind, boundary_weight=1, class_weights=(1, 2, 3, 4))
     compiled = tf.function(lambda y, p: loss(y, p), jit_compile=True)
     result = float(compiled(tf.constant(labels), tf.constant(logits)))
     assert result == pytest.approx(value(loss, labels, logits), rel=1e-5)
@@ -226,18 +231,35 @@ def test_mixed_precision_policy_keeps_float32():
     keras.config.set_dtype_policy("mixed_float16")
     try:
         labels, logits = batch()
-        result = SegmentationLoss()(labels, ops.cast(logits, "float16"))
+        result = segmentation_loss()(labels, ops.cast(logits, "float16"))
         assert keras.backend.standardize_dtype(result.dtype) == "float32"
     finally:
         keras.config.set_dtype_policy(policy)
 
 
 def test_settings_survive_serialization():
-    loss = SegmentationLoss(kind="focal_dice", class_weights=(1, 2, 3, 4), boundary_weight=2)
+    loss = segmentation_loss(kind="focal_dice", class_weights=(1, 2, 3, 4), boundary_weight=2)
     again = keras.losses.deserialize(keras.losses.serialize(loss))
     assert again.get_config() == loss.get_config()
     labels, logits = batch()
     assert value(again, labels, logits) == value(loss, labels, logits)
+
+
+def test_a_serialized_loss_of_earlier_versions_loads():
+    """The settings were parameters then; the form is that of `keras.losses.serialize`."""
+    settings_ = {
+        "kind": "focal_dice", "ce_weight": 0.5, "dice_weight": 0.25,
+        "class_weights": [1.0, 2.0, 3.0, 4.0], "label_smoothing": 0.0, "focal_gamma": 2.0,
+        "tversky_alpha": 0.3, "tversky_beta": 0.7, "tversky_gamma": 0.75, "boundary_weight": 2.0,
+        "boundary_px": 2,
+    }  # fmt: skip
+    config = {"name": "segmentation_loss", "reduction": "sum_over_batch_size", **settings_}
+    name = "SegmentationLoss"
+    form = {"module": "landcover_tf.losses", "class_name": name,
+            "config": config, "registered_name": f"landcover_tf>{name}"}  # fmt: skip
+    loss = keras.losses.deserialize(form)
+    assert loss.settings == LossSettings(**settings_)
+    assert keras.losses.serialize(loss) == form
 
 
 def test_replicas_joined_by_sums_get_the_loss_of_the_whole_batch():
@@ -245,7 +267,7 @@ def test_replicas_joined_by_sums_get_the_loss_of_the_whole_batch():
     labels, logits = batch()
     labels[0, :6] = IGNORED
     for kind in ("ce", "dice", "ce_dice", "focal_tversky"):
-        loss = SegmentationLoss(kind=kind, class_weights=(1, 5, 2, 1))
+        loss = segmentation_loss(kind=kind, class_weights=(1, 5, 2, 1))
         whole = value(loss, labels, logits)
         sums = [sums_of_replica(loss, labels[i : i + 1], logits[i : i + 1]) for i in (0, 1)]
         totals = iter([a + b for a, b in zip(*sums, strict=True)])
@@ -269,7 +291,7 @@ def sums_of_replica(loss, labels, logits) -> list[np.ndarray]:
 def test_keras_divides_the_loss_among_replicas():
     """Keras scales what it reduces itself, which a scalar escapes."""
     labels, logits = batch()
-    assert tuple(SegmentationLoss().call(ops.convert_to_tensor(labels), logits).shape) == (1,)
+    assert tuple(segmentation_loss().call(ops.convert_to_tensor(labels), logits).shape) == (1,)
 
 
 def test_boundary_by_hand():
@@ -304,8 +326,8 @@ def test_boundary_equals_brute_force(reach):
 
 def test_lovasz_of_a_replica_leaves_out_classes_of_the_others():
     labels, logits = batch()
-    alone = value(SegmentationLoss(kind="lovasz"), labels[:1], logits[:1])
-    joined = SegmentationLoss(kind="lovasz")
+    alone = value(segmentation_loss(kind="lovasz"), labels[:1], logits[:1])
+    joined = segmentation_loss(kind="lovasz")
     # Class 3 is present on another replica only.
     joined.cross_replica_sum = lambda values: values + ops.ones_like(values)
     assert value(joined, labels[:1], logits[:1]) == alone
@@ -316,7 +338,7 @@ def test_boundary_pixels_weigh_more():
     logits = np.log([[[[0.5, 0.5], [0.5, 0.5], [0.25, 0.75], [0.5, 0.5]]]])
     # Pixels 2 and 3 lie at the boundary and weigh 3.
     expected = (2 * np.log(2) + 3 * np.log(4) + 3 * np.log(2)) / 8
-    loss = SegmentationLoss(kind="ce", boundary_weight=2, boundary_px=1)
+    loss = segmentation_loss(kind="ce", boundary_weight=2, boundary_px=1)
     assert value(loss, labels, logits) == pytest.approx(expected)
 
 
@@ -333,10 +355,15 @@ def test_boundary_pixels_weigh_more():
 )
 def test_bad_settings_are_refused(settings_, message):
     with pytest.raises(ConfigError, match=message):
-        SegmentationLoss(**settings_)
+        segmentation_loss(**settings_)
+
+
+def test_the_config_of_a_training_refuses_them_itself():
+    with pytest.raises(ConfigError, match="label_smoothing must be in"):
+        TrainConfig(data_dir=Path(), output_dir=Path(), label_smoothing=1.0)
 
 
 def test_wrong_number_of_class_weights_is_refused():
     labels, logits = batch()
     with pytest.raises(ConfigError, match="expected 4 class weights, one per class, got 2"):
-        SegmentationLoss(class_weights=(1, 2))(labels, logits)
+        segmentation_loss(class_weights=(1, 2))(labels, logits)

@@ -106,6 +106,7 @@ def test_spaces_that_are_refused(changes, message):
         ({"model": {"choices": ["resnet18", "vgg"]}}, "vgg"),
         ({"lr": {"min": -1.0, "max": 1.0}}, "--lr must be above 0"),
         ({"skip_connections": {"min": 2, "max": 6}}, "skip-connections"),
+        ({"label_smoothing": {"min": 0.0, "max": 1.0}}, "label_smoothing must be in"),
         ({"batch_size": {"choices": ["many"]}}, "many"),
     ],
 )

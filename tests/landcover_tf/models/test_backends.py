@@ -12,16 +12,19 @@ import pytest
 # Runs once on each backend, in its own process, because Keras binds a backend at import.
 PROGRAM = """
 import sys
+from pathlib import Path
 import keras
 import numpy as np
 from landcover_tf.bands import BAND_NAMES
-from landcover_tf.losses import LOSS_KINDS, SegmentationLoss
+from landcover_tf.loss_settings import LOSS_KINDS
+from landcover_tf.losses import SegmentationLoss
 from landcover_tf.metrics import confusion
 from landcover_tf.model_info import ModelSpec
 from landcover_tf.models.receptive_field import receptive_field
 from landcover_tf.models.unet import build_unet
 from landcover_tf.models.weights import load_encoder_weights
 from landcover_tf.normalizer import Normalizer
+from landcover_tf.training.config import TrainConfig
 
 weights, result, train = sys.argv[1], sys.argv[2], sys.argv[3] == "train"
 bands = BAND_NAMES[:3]
@@ -43,14 +46,13 @@ random = np.random.default_rng(0)
 image = random.random((2, 64, 96, 3), np.float32)
 labels = random.integers(0, 3, (2, 64, 96)).astype("uint8")
 labels[:, :10] = 255
-model.compile(keras.optimizers.SGD(0.01), loss=SegmentationLoss())
+def loss(weights=None, **settings):
+    config = TrainConfig(data_dir=Path(), output_dir=Path(), **settings)
+    return SegmentationLoss(config.loss_settings(weights))
+model.compile(keras.optimizers.SGD(0.01), loss=loss())
 logits = model.predict(image, verbose=0)
 losses = [
-    float(loss(labels, logits)[()])
-    for loss in (
-        SegmentationLoss(kind=kind, boundary_weight=1, class_weights=(1, 2, 3))
-        for kind in LOSS_KINDS
-    )
+    float(loss((1, 2, 3), loss=kind, boundary_weight=1)(labels, logits)[()]) for kind in LOSS_KINDS
 ]
 counts = keras.ops.convert_to_numpy(confusion(labels, logits, 3))
 trained = model.train_on_batch(image, labels)

@@ -3,10 +3,10 @@
 import keras
 import numpy as np
 import pytest
+from fakes.default_loss import segmentation_loss
 
 from landcover_tf.bands import BAND_NAMES
 from landcover_tf.errors import ModelError
-from landcover_tf.losses import SegmentationLoss
 from landcover_tf.model_info import ModelSpec, joined_skips
 from landcover_tf.models.layers import LocalStatistics, ReflectanceNormalizer
 from landcover_tf.models.unet import (
@@ -202,7 +202,7 @@ def test_training_learns_and_leaves_the_frozen_encoder_alone():
     unet = build_unet(spec(class_codes=(1, 2)))
     freeze_encoder(unet, trainable_stages=1)
     accuracy = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
-    unet.compile(keras.optimizers.Adam(2e-2), loss=SegmentationLoss(), metrics=[accuracy])
+    unet.compile(keras.optimizers.Adam(2e-2), loss=segmentation_loss(), metrics=[accuracy])
     before = {v.path: keras.ops.convert_to_numpy(v) for v in unet.variables}
     history = unet.fit(image.astype(np.float32), labels, epochs=15, verbose=0).history
     assert history["loss"][-1] < 0.5 * history["loss"][0]

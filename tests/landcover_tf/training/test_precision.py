@@ -6,9 +6,9 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from fakes.default_loss import segmentation_loss
 
 from landcover_tf.distributed import choose_devices
-from landcover_tf.losses import SegmentationLoss
 from landcover_tf.optimizers import PartedOptimizer
 from landcover_tf.training import precision
 from landcover_tf.training.precision import choose_jit, choose_precision, dtype_policy
@@ -75,7 +75,7 @@ def float16_stepper(seed: int, accumulation: int = 1) -> Stepper:
     )
     stepper = Stepper(
         model,
-        SegmentationLoss(kind="ce_dice"),
+        segmentation_loss(kind="ce_dice"),
         optimizer,
         strategy=choose_devices("single").strategy,
         clip_norm=1.0,

@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from fakes.default_loss import segmentation_loss
 
-from landcover_tf.losses import SegmentationLoss
 from landcover_tf.optimizers import PartedOptimizer
 from landcover_tf.training.steps import Stepper
 
@@ -27,7 +27,7 @@ def make_stepper(batches: int, *, scale_loss: bool = False, **settings) -> Stepp
         scale_loss=scale_loss,
     )
     stepper = Stepper(
-        model, SegmentationLoss(kind="ce"), optimizer,
+        model, segmentation_loss(kind="ce"), optimizer,
         strategy=tf.distribute.get_strategy(), accumulation=batches, **settings,
     )  # fmt: skip
     optimizer.set_learning_rate(0.1)
