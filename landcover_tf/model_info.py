@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from landcover_tf import flag_ranges
 from landcover_tf.dataset_info import BandInfo
 from landcover_tf.errors import ConfigError, ModelError
 from landcover_tf.files import read_json, write_json
@@ -34,6 +35,10 @@ DECIDING_FIELDS = (
 SIZE_MULTIPLE = 32
 """Height and width of what a network takes are multiples of this: a ResNet halves them five times
 on the way to its deepest level."""
+DECODER_BLOCKS = 5
+"""Doublings from the deepest level, 1/32, back to the input size."""
+MIN_DEPTH = 2
+"""Fewest stages of the encoder: the stem and the first stage of residual blocks."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +68,7 @@ class ModelSpec:
             )
         if not self.class_codes:
             raise ModelError("a model needs at least one class")
+        check_unet(self)
 
     def save(self, path: str | Path) -> None:
         """Writes the specification as JSON."""
@@ -89,6 +95,30 @@ class ModelSpec:
             )
         except (KeyError, TypeError, ValueError, ConfigError) as error:
             raise ModelError(f"{path} is not a model specification: {error}") from error
+
+
+def check_unet(settings: Any) -> None:
+    """Refuses stages, skips, filters or windows that no U-Net has.
+
+    Args:
+        settings: A `ModelSpec`, or a training's config, whose flags bear the same names.
+
+    Raises:
+        ConfigError: Some are out of range.
+    """
+    flag_ranges.within(settings, MIN_DEPTH, DECODER_BLOCKS, "encoder_depth")
+    flag_ranges.within(settings, 0, DECODER_BLOCKS, "skip_connections")
+    filters, widths = settings.decoder_filters, settings.local_statistics
+    if len(filters) != DECODER_BLOCKS or min(filters) < 1:
+        raise ConfigError(f"--decoder-filters expects five numbers above 0, got {filters}")
+    if widths and settings.skip_connections < DECODER_BLOCKS:
+        raise ConfigError(
+            "--local-statistics join the input's skip and need --skip-connections 5, got "
+            f"{settings.skip_connections}"
+        )
+    if any(width < 3 or width % 2 == 0 for width in widths):
+        given = " ".join(map(str, widths))
+        raise ConfigError(f"--local-statistics must be odd numbers above 1, got {given}")
 
 
 def joined_skips(skip_connections: int, encoder_depth: int) -> int:

@@ -6,14 +6,9 @@ import keras
 from keras import layers
 
 from landcover_tf.errors import ModelError
-from landcover_tf.model_info import SIZE_MULTIPLE, ModelSpec
+from landcover_tf.model_info import DECODER_BLOCKS, MIN_DEPTH, SIZE_MULTIPLE, ModelSpec
 from landcover_tf.models import resnet
 from landcover_tf.models.layers import LocalStatistics, ReflectanceNormalizer, SizeMultiple
-
-DECODER_BLOCKS = 5
-"""Doublings from the deepest level, 1/32, back to the input size."""
-MIN_DEPTH = 2
-"""Fewest stages of the encoder: the stem and the first stage of residual blocks."""
 
 
 def build_unet(spec: ModelSpec, *, synchronized: bool = False) -> keras.Model:
@@ -29,9 +24,8 @@ def build_unet(spec: ModelSpec, *, synchronized: bool = False) -> keras.Model:
         under every precision policy.
 
     Raises:
-        ModelError: The encoder is unknown, or skips, filters or windows are out of range.
+        ModelError: The encoder is unknown.
     """
-    _check(spec)
     image = keras.Input((None, None, len(spec.band_names)), name="image", dtype="float32")
     x = SizeMultiple(SIZE_MULTIPLE, name="size_multiple", dtype="float32")(image)
     x = ReflectanceNormalizer.of(spec.normalizer, name="normalizer")(x)
@@ -93,31 +87,6 @@ def freeze_encoder(model: keras.Model, *, trainable_stages: int = 0) -> None:
         trainable = number >= len(stages) - trainable_stages
         for name in names:
             model.get_layer(name).trainable = trainable
-
-
-def _check(spec: ModelSpec) -> None:
-    if not MIN_DEPTH <= spec.encoder_depth <= DECODER_BLOCKS:
-        raise ModelError(
-            f"encoder_depth must be in [{MIN_DEPTH}, {DECODER_BLOCKS}], got {spec.encoder_depth}"
-        )
-    if not 0 <= spec.skip_connections <= DECODER_BLOCKS:
-        raise ModelError(
-            f"skip_connections must be in [0, {DECODER_BLOCKS}], got {spec.skip_connections}"
-        )
-    if spec.local_statistics and spec.skip_connections < DECODER_BLOCKS:
-        raise ModelError(
-            f"local_statistics join the input's skip, the {DECODER_BLOCKS}th, but skip_connections "
-            f"is {spec.skip_connections}"
-        )
-    if any(width < 3 or width % 2 == 0 for width in spec.local_statistics):
-        raise ModelError(
-            f"local_statistics must be odd widths from 3 up, got {spec.local_statistics}"
-        )
-    filters = spec.decoder_filters
-    if len(filters) != DECODER_BLOCKS or any(count < 1 for count in filters):
-        raise ModelError(
-            f"decoder_filters must be {DECODER_BLOCKS} positive numbers, got {filters}"
-        )
 
 
 def _decoder_block(x: Any, skip: Any | None, filters: int, name: str, synchronized: bool) -> Any:

@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from landcover_tf.class_weights import class_weights
+from landcover_tf.config_parts import part
 from landcover_tf.dataset_info import DatasetInfo
 from landcover_tf.distributed import Devices
 from landcover_tf.errors import ConfigError
@@ -89,15 +90,13 @@ def model_spec(config: TrainConfig, info: DatasetInfo) -> ModelSpec:
     normalizer = info.normalizer
     if config.normalizer is not None and config.normalizer != normalizer.kind:
         normalizer = Normalizer.fit(config.normalizer, info.statistics, info.scale, info.offset)
-    return ModelSpec(
+    return part(
+        ModelSpec,
+        config,
         encoder=config.model,
-        encoder_depth=config.encoder_depth,
         band_names=info.band_names,
         class_codes=info.legend.codes,
         normalizer=normalizer,
-        skip_connections=config.skip_connections,
-        decoder_filters=config.decoder_filters,
-        local_statistics=config.local_statistics,
     )
 
 

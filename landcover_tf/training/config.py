@@ -9,7 +9,7 @@ from landcover_tf.config_parts import part
 from landcover_tf.errors import ConfigError
 from landcover_tf.input_pipeline.augmentation_settings import check_name
 from landcover_tf.loss_settings import LossKind, LossSettings
-from landcover_tf.model_info import SIZE_MULTIPLE
+from landcover_tf.model_info import SIZE_MULTIPLE, check_unet
 from landcover_tf.normalizer import NormalizerKind
 from landcover_tf.schedules import ScheduleKind
 
@@ -170,27 +170,12 @@ class TrainConfig:
         )  # fmt: skip
         # NumPy takes seeds of 32 bits, and training begins with the next one.
         flag_ranges.within(self, 0, 2**32 - 2, "seed")
-        flag_ranges.within(self, 2, 5, "encoder_depth")
-        flag_ranges.within(self, 0, 5, "skip_connections")
         if self.patch_size < SIZE_MULTIPLE or self.patch_size % SIZE_MULTIPLE:
             raise ConfigError(
                 f"--patch-size must be a multiple of {SIZE_MULTIPLE}, because the encoder halves "
                 f"the image five times; got {self.patch_size}"
             )
-        if len(self.decoder_filters) != 5 or min(self.decoder_filters) < 1:
-            raise ConfigError(
-                f"--decoder-filters expects five numbers above 0, got {self.decoder_filters}"
-            )
-        if self.local_statistics and self.skip_connections < 5:
-            raise ConfigError(
-                "--local-statistics join the input's skip and need --skip-connections 5, got "
-                f"{self.skip_connections}"
-            )
-        if any(width < 3 or width % 2 == 0 for width in self.local_statistics):
-            raise ConfigError(
-                "--local-statistics must be odd numbers above 1, got "
-                f"{' '.join(map(str, self.local_statistics))}"
-            )
+        check_unet(self)
         flag_ranges.within(self, 0, 1, "ema_decay", "warmup_fraction", ends="[)")
         flag_ranges.within(self, 0, 1, "final_lr_factor", "plateau_factor")
         steps = self.profile_steps
