@@ -173,11 +173,10 @@ def evaluation_reader(info: Any, dataset: Path) -> Callable[[], Cost]:
 def training_reader(info: Any, dataset: Path) -> Callable[[], Cost]:
     """Returns a function that takes some augmented batches."""
     from landcover_tf.input_pipeline.augmentation_settings import PRESETS
-    from landcover_tf.input_pipeline.dataset import training_dataset
+    from landcover_tf.input_pipeline.dataset import EpochPlan, training_dataset
 
-    iterator = iter(
-        training_dataset(info, dataset, batch_size=BATCH, seed=0, augmentation=PRESETS["standard"])
-    )
+    plan = EpochPlan(info=info, folder=dataset, batch_size=BATCH)
+    iterator = iter(training_dataset(plan, seed=0, augmentation=PRESETS["standard"]))
     for _ in range(12):  # Tracing, and what was prefetched while nobody waited.
         next(iterator)
 

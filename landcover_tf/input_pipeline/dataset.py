@@ -8,6 +8,7 @@ interruption.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -44,63 +45,76 @@ def shuffled_records(info: DatasetInfo) -> int:
     return min(max(fitting, LEAST_SHUFFLED), SHUFFLED_RECORDS)
 
 
-def training_steps(
-    info: DatasetInfo,
-    folder: str | Path,
-    *,
-    batch_size: int,
-    patch_size: int | None = None,
-    patch_overlap: int | None = None,
-    oversampling: float = 0.0,
-) -> int:
-    """Returns the number of batches in one epoch of `training_dataset`, at least 1."""
-    return _epoch(info, folder, patch_size, patch_overlap, oversampling).steps(batch_size)
-
-
-# AutoGraph would rewrite the sources of all augmentations, which have no control flow for it.
-@tf.autograph.experimental.do_not_convert
-def training_dataset(
-    info: DatasetInfo,
-    folder: str | Path,
-    *,
-    batch_size: int,
-    patch_size: int | None = None,
-    patch_overlap: int | None = None,
-    seed: int,
-    augmentation: AugmentationSettings,
-    oversampling: float = 0.0,
-    shuffle_buffer: int | None = None,
-    start_epoch: int = 0,
-    start_step: int = 0,
-) -> tf.data.Dataset:
-    """Returns endless training batches; an epoch is `training_steps` of them.
-
-    Args:
-        info: The dataset.
-        folder: Where its shards are.
-        batch_size: Patches in every batch.
-        patch_size: Patch height and width in pixels, at most that of the records.
-        patch_overlap: Pixels that patches cut from one record share.
-        seed: Decides every shuffle and every augmentation.
-        augmentation: What is done to the batches.
-        oversampling: Patches with classes that fewer than this share of the patches have are
-            repeated, see `sampling.repeat_factors`; 0 shows every patch once.
-        shuffle_buffer: Serialised records held for shuffling, with all the patches cut from them;
-            None holds `shuffled_records`.
-        start_epoch: Epoch of the first batch.
-        start_step: Batch of that epoch to begin with; records before it are read, not decoded.
+@dataclass(frozen=True, kw_only=True)
+class EpochPlan:
+    """What every epoch of a training shows; its properties are found when they are asked for.
 
     Raises:
         ConfigError: Larger patches are wanted than the dataset holds.
         DatasetError: There is no training record, or no index to oversample by.
     """
-    plan = _epoch(info, folder, patch_size, patch_overlap, oversampling)
-    size, origins, factors, steps = plan.size, plan.origins, plan.factors, plan.steps(batch_size)
+
+    info: DatasetInfo
+    folder: str | Path
+    """Where the dataset's shards are."""
+    batch_size: int
+    """Patches in every batch."""
+    patch_size: int | None = None
+    """Patch height and width in pixels, at most that of the records."""
+    patch_overlap: int | None = None
+    """Pixels that patches cut from one record share."""
+    oversampling: float = 0.0
+    """Patches with classes that fewer than this share of the patches have are repeated, see
+    `sampling.repeat_factors`; 0 shows every patch once."""
+
+    @cached_property
+    def cuts(self) -> tuple[int, np.ndarray]:
+        """Patch height and width in pixels, and where in a record each patch begins, as
+        `cut_origins` gives them."""
+        return cut_origins(self.info.patch_grid, self.patch_size, self.patch_overlap)
+
+    @cached_property
+    def factors(self) -> np.ndarray | None:
+        """How often each record is seen on average, float64 [records]; None if all are once."""
+        return training_factors(self.info, str(self.folder), self.oversampling)
+
+    @property
+    def patches(self) -> int:
+        """Patches that an epoch has to show."""
+        seen = self.info.split("train").records if self.factors is None else self.factors.sum()
+        return int(seen) * len(self.cuts[1])
+
+    @property
+    def steps(self) -> int:
+        """Whole batches in an epoch, at least 1."""
+        return max(self.patches // self.batch_size, 1)
+
+
+# AutoGraph would rewrite the sources of all augmentations, which have no control flow for it.
+@tf.autograph.experimental.do_not_convert
+def training_dataset(
+    plan: EpochPlan,
+    *,
+    seed: int,
+    augmentation: AugmentationSettings,
+    start_epoch: int = 0,
+    start_step: int = 0,
+) -> tf.data.Dataset:
+    """Returns endless training batches; an epoch is `plan.steps` of them.
+
+    Args:
+        plan: What an epoch shows.
+        seed: Decides every shuffle and every augmentation.
+        augmentation: What is done to the batches.
+        start_epoch: Epoch of the first batch.
+        start_step: Batch of that epoch to begin with; records before it are read, not decoded.
+    """
+    info, factors, (size, origins) = plan.info, plan.factors, plan.cuts
     rare = rare_classes(info)
-    held = (shuffled_records(info) if shuffle_buffer is None else shuffle_buffer) * len(origins)
+    held = shuffled_records(info) * len(origins)
 
     def batches_of(epoch: tf.Tensor) -> tf.data.Dataset:
-        dataset = _shuffled_records(info, folder, _key(seed, epoch, 0))
+        dataset = _shuffled_records(plan, _key(seed, epoch, 0))
         if factors is not None or len(origins) > 1:
             offset = tf.random.stateless_uniform([], _key(seed, epoch, 1), dtype=tf.float64)
             times = times_seen(np.ones(1) if factors is None else factors, offset)
@@ -110,9 +124,9 @@ def training_dataset(
         # The cuts of a record follow each other: a buffer of as many cuts as records would hold
         # few records, and batches of few records make noisy steps.
         dataset = dataset.shuffle(held, seed=_key(seed, epoch, 2)[0])
-        if plan.patches < batch_size:
+        if plan.patches < plan.batch_size:
             dataset = dataset.repeat()
-        dataset = dataset.batch(batch_size, drop_remainder=True).take(steps)
+        dataset = dataset.batch(plan.batch_size, drop_remainder=True).take(plan.steps)
         return dataset.enumerate().map(lambda step, batch: (epoch, step, *batch))
 
     def finish(
@@ -214,9 +228,10 @@ def _records(
     return dataset.map(lambda _, record: record)
 
 
-def _shuffled_records(info: DatasetInfo, folder: str | Path, key: tf.Tensor) -> tf.data.Dataset:
+def _shuffled_records(plan: EpochPlan, key: tf.Tensor) -> tf.data.Dataset:
     """Returns (number in the split, serialised record, cut 0), shards interleaved at random."""
-    paths = [str(path) for path in info.shard_paths(folder, "train")]
+    info = plan.info
+    paths = [str(path) for path in info.shard_paths(plan.folder, "train")]
     counts = [shard.records for shard in info.split("train").shards if shard.records]
     firsts = np.concatenate([[0], np.cumsum(counts)[:-1]]).astype(np.int64)
     order = tf.random.experimental.stateless_shuffle(tf.range(len(paths)), key)
@@ -255,36 +270,6 @@ def _copies(times: tf.Tensor, cuts: int):
         )
 
     return copies
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Epoch:
-    """What an epoch of training shows."""
-
-    size: int
-    """Patch height and width in pixels."""
-    origins: np.ndarray
-    """Row and column of each patch in its record, int32 [cuts, 2]."""
-    factors: np.ndarray | None
-    """How often each record is seen on average, float64 [records]; None if all are once."""
-    patches: int
-
-    def steps(self, batch_size: int) -> int:
-        """Returns the number of whole batches, at least 1."""
-        return max(self.patches // batch_size, 1)
-
-
-def _epoch(
-    info: DatasetInfo,
-    folder: str | Path,
-    patch_size: int | None,
-    patch_overlap: int | None,
-    oversampling: float,
-) -> _Epoch:
-    size, origins = cut_origins(info.patch_grid, patch_size, patch_overlap)
-    factors = training_factors(info, str(folder), oversampling)
-    seen = info.split("train").records if factors is None else int(factors.sum())
-    return _Epoch(size=size, origins=origins, factors=factors, patches=seen * len(origins))
 
 
 def _places(origins: np.ndarray, cut: tf.Tensor) -> tf.Tensor | None:

@@ -10,11 +10,7 @@ from landcover_tf.dataset_info import DatasetInfo
 from landcover_tf.distributed import Devices
 from landcover_tf.errors import ConfigError
 from landcover_tf.input_pipeline.augmentation_settings import load_augmentation
-from landcover_tf.input_pipeline.dataset import (
-    evaluation_dataset,
-    training_dataset,
-    training_steps,
-)
+from landcover_tf.input_pipeline.dataset import EpochPlan, evaluation_dataset, training_dataset
 from landcover_tf.legend import IGNORED
 from landcover_tf.model_info import SIZE_MULTIPLE
 from landcover_tf.training.config import TrainConfig
@@ -38,40 +34,32 @@ class Batches:
         self.info = info
         self.devices = devices
         self.augmentation = load_augmentation(config.augmentation)
-        self.per_epoch = training_steps(
-            info,
-            config.data_dir,
-            batch_size=config.batch_size,
-            patch_size=config.patch_size,
-            patch_overlap=config.patch_overlap,
+        self.plan = EpochPlan(
+            info=info, folder=config.data_dir, batch_size=config.batch_size,
+            patch_size=config.patch_size, patch_overlap=config.patch_overlap,
             oversampling=config.oversampling,
-        )
-        if config.gradient_accumulation > self.per_epoch:
+        )  # fmt: skip
+        if config.gradient_accumulation > self.plan.steps:
             raise ConfigError(
                 f"--gradient-accumulation {config.gradient_accumulation} is more than the "
-                f"{self.per_epoch} batches of an epoch; lower it or --batch-size"
+                f"{self.plan.steps} batches of an epoch; lower it or --batch-size"
             )
-        self.steps = self.per_epoch // config.gradient_accumulation
+        self.steps = self.plan.steps // config.gradient_accumulation
         """Optimizer steps in an epoch."""
 
     def training(self, epoch: int, step: int) -> Iterator[list[Any]]:
         """Yields, without end, the batches of each optimizer step from `step` of `epoch` on."""
         accumulation = self.config.gradient_accumulation
         dataset = training_dataset(
-            self.info,
-            self.config.data_dir,
-            batch_size=self.config.batch_size,
-            patch_size=self.config.patch_size,
-            patch_overlap=self.config.patch_overlap,
+            self.plan,
             seed=self.config.seed,
             augmentation=self.augmentation,
-            oversampling=self.config.oversampling,
             start_epoch=epoch,
             start_step=step * accumulation,
         )
         batches = iter(self.devices.strategy.experimental_distribute_dataset(dataset))
         # Epochs begin where the data's epochs begin: what does not fill a step is left out.
-        left_out = self.per_epoch - self.steps * accumulation
+        left_out = self.plan.steps - self.steps * accumulation
         while True:
             for _ in range(step, self.steps):
                 yield [next(batches) for _ in range(accumulation)]

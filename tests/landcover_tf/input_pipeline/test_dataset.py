@@ -14,10 +14,10 @@ from landcover_tf.input_pipeline import dataset as pipeline
 from landcover_tf.input_pipeline.augmentation_settings import PRESETS, AugmentationSettings
 from landcover_tf.input_pipeline.cuts import cut_origins
 from landcover_tf.input_pipeline.dataset import (
+    EpochPlan,
     evaluation_dataset,
     shuffled_records,
     training_dataset,
-    training_steps,
 )
 from landcover_tf.legend import IGNORED
 
@@ -34,10 +34,16 @@ def batches(dataset, count: int) -> list[tuple[np.ndarray, np.ndarray]]:
     return list(islice(dataset.as_numpy_iterator(), count))
 
 
-def train(dataset, **settings):
+def plan(dataset, *, batch_size: int = 4, **settings) -> EpochPlan:
     info, folder = dataset
-    defaults = {"batch_size": 4, "seed": 1, "augmentation": PRESETS["none"]}
-    return training_dataset(info, folder, **(defaults | settings))
+    return EpochPlan(info=info, folder=folder, batch_size=batch_size, **settings)
+
+
+def train(dataset, *, seed=1, augmentation=PRESETS["none"], start_epoch=0, start_step=0, **planned):
+    return training_dataset(
+        plan(dataset, **planned), seed=seed, augmentation=augmentation,
+        start_epoch=start_epoch, start_step=start_step,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("compression", ["none", "gzip"])
@@ -90,8 +96,7 @@ def test_usable_pixels_come_on_request(dataset, patches):
 
 
 def test_an_epoch_shows_every_patch_once_in_another_order(dataset):
-    info, folder = dataset
-    assert training_steps(info, folder, batch_size=1) == 11
+    assert plan(dataset, batch_size=1).steps == 11
     got = [numbers(image)[0] for image, _ in batches(train(dataset, batch_size=1), 22)]
     first, second = got[:11], got[11:]
     assert sorted(first) == sorted(second) == list(range(11))
@@ -113,8 +118,7 @@ def test_training_batches_are_full_and_depend_on_the_seed_alone(dataset):
 @pytest.mark.parametrize("oversampling", [0.0, 0.9])
 def test_resuming_continues_with_the_next_batch(dataset, oversampling):
     settings = {"augmentation": VARIED, "oversampling": oversampling}
-    info, folder = dataset
-    steps = training_steps(info, folder, batch_size=4, oversampling=oversampling)
+    steps = plan(dataset, oversampling=oversampling).steps
     whole = batches(train(dataset, **settings), 3 * steps)
     resumed = batches(train(dataset, **settings, start_epoch=1, start_step=1), 2 * steps - 1)
     for (image, label), (image_again, label_again) in zip(whole[steps + 1 :], resumed, strict=True):
@@ -124,8 +128,7 @@ def test_resuming_continues_with_the_next_batch(dataset, oversampling):
 
 def test_oversampling_repeats_the_rare_class(dataset):
     # Class 30 is in 1 of 11 patches: factor sqrt(1 * 11) = 3.32; the others are in all.
-    info, folder = dataset
-    steps = training_steps(info, folder, batch_size=1, oversampling=1.0)
+    steps = plan(dataset, batch_size=1, oversampling=1.0).steps
     assert steps == 13  # 10 + 3.32
     epochs = 30
     got = batches(train(dataset, batch_size=1, oversampling=1.0), epochs * steps)
@@ -147,8 +150,7 @@ def test_oversampling_needs_the_index(dataset, tmp_path):
 
 
 def test_fewer_patches_than_a_batch_fill_one(dataset):
-    info, folder = dataset
-    assert training_steps(info, folder, batch_size=25) == 1
+    assert plan(dataset, batch_size=25).steps == 1
     image, _ = batches(train(dataset, batch_size=25), 1)[0]
     seen = Counter(numbers(image))
     assert sorted(seen) == list(range(11)) and max(seen.values()) == 3
@@ -170,17 +172,17 @@ def test_smaller_patches_are_cut(dataset, patches):
 
 
 def test_training_on_cuts_shows_each_once(dataset):
-    info, folder = dataset
-    steps = training_steps(info, folder, batch_size=4, patch_size=8)
+    steps = plan(dataset, patch_size=8).steps
     assert steps == 11
     got = batches(train(dataset, patch_size=8), steps)
     values = np.concatenate([image[:, 2, 2, 1] for image, _ in got])
     assert len(np.unique(values)) > 40  # 44 different cuts; equal random values are possible.
 
 
-def test_a_batch_of_cuts_mixes_the_records_that_the_buffer_holds(dataset, patches):
+def test_a_batch_of_cuts_mixes_the_records_that_the_buffer_holds(dataset, patches, monkeypatch):
     """Cuts follow their record: a buffer that counts them alone would hold half a record here."""
-    image, _ = batches(train(dataset, patch_size=4, batch_size=16, shuffle_buffer=8), 1)[0]
+    monkeypatch.setattr(pipeline, "SHUFFLED_RECORDS", 8)
+    image, _ = batches(train(dataset, patch_size=4, batch_size=16), 1)[0]
     # The second band is random, so a value in it tells the record, or a few of them.
     stored = np.rint((image[:, 1, 1, 1] + 0.1) * 1e4).astype(int)
     owners = [{n for n, p in enumerate(patches) if (p.image[..., 1] == v).any()} for v in stored]
@@ -211,18 +213,18 @@ def test_shuffling_holds_512_records_or_a_gibibyte_of_larger_ones(
 
 
 def test_the_size_of_the_records_decides_how_many_are_shuffled(dataset, monkeypatch):
-    expected = {
-        held: [
-            numbers(i)[0] for i, _ in batches(train(dataset, batch_size=1, shuffle_buffer=held), 9)
-        ]
-        for held in (2, 512)
-    }
-    assert expected[2] != expected[512]
-    for limit, held in ((2**30, 512), (2 * SIZE * SIZE * (4 * 2 + 2), 2)):
+    def shown() -> list[int]:
+        return [numbers(image)[0] for image, _ in batches(train(dataset, batch_size=1), 9)]
+
+    of_512 = shown()
+    monkeypatch.setattr(pipeline, "LEAST_SHUFFLED", 1)
+    with monkeypatch.context() as fewer:
+        fewer.setattr(pipeline, "SHUFFLED_RECORDS", 2)
+        of_2 = shown()
+    assert of_2 != of_512
+    for limit, expected in ((2**30, of_512), (2 * SIZE * SIZE * (4 * 2 + 2), of_2)):
         monkeypatch.setattr(pipeline, "SHUFFLED_BYTES", limit)
-        monkeypatch.setattr(pipeline, "LEAST_SHUFFLED", 1)
-        got = batches(train(dataset, batch_size=1), 9)
-        assert [numbers(image)[0] for image, _ in got] == expected[held]
+        assert shown() == expected
 
 
 def test_equal_is_no_change_and_larger_is_refused():
