@@ -30,7 +30,7 @@ def _program(config: TrainConfig) -> int:
     start_tensorflow()
     from landcover_tf.training.session import train
 
-    return train(config).exit_code
+    return train(config)
 
 
 if __name__ == "__main__":

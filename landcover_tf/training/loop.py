@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -48,7 +48,6 @@ class Loop:
         devices: Where it runs.
         run: Folder that the chief writes.
         log: TensorBoard log, None for none.
-        on_epoch: Gets each epoch's row; returning True ends the training after it.
     """
 
     def __init__(
@@ -60,7 +59,6 @@ class Loop:
         run: RunFolder,
         *,
         log: TensorBoardLog | None = None,
-        on_epoch: Callable[[Row], bool | None] | None = None,
     ) -> None:
         self.config = config
         self.stepper = stepper
@@ -68,7 +66,6 @@ class Loop:
         self.devices = devices
         self.run = run
         self.log = log
-        self.on_epoch = on_epoch
         self.progress = Progress()
         self.plateau = Plateau(patience=config.plateau_patience, drop=config.plateau_factor)
         self.schedule = Schedule(
@@ -220,8 +217,6 @@ class Loop:
         state.history.append(row)
         patience = self.config.early_stopping
         state.stopped = bool(patience) and state.waited >= patience
-        if self.on_epoch is not None and self.on_epoch(row):
-            state.stopped = True
         state.epoch, state.step = state.epoch + 1, 0
         state.loss_sum, state.train_seconds = 0.0, 0.0
         self._free_stages(state.epoch)

@@ -3,7 +3,7 @@
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -15,18 +15,11 @@ from landcover_tf import config_files, locks, provenance
 from landcover_tf.distributed import Devices, choose_devices
 from landcover_tf.errors import OutputError, RunError
 from landcover_tf.figures import save_figure
-from landcover_tf.files import (
-    KnownHashes,
-    json_number,
-    no_empty_folder,
-    read_json,
-    write_json,
-    write_text,
-)
+from landcover_tf.files import KnownHashes, no_empty_folder, read_json, write_json, write_text
 from landcover_tf.learning_curves import learning_curves
 from landcover_tf.model_info import joined_skips
 from landcover_tf.quiet import settle_onednn
-from landcover_tf.run_folder import FINISHED, Row, RunFolder
+from landcover_tf.run_folder import FINISHED, RunFolder
 from landcover_tf.training.batches import Batches
 from landcover_tf.training.building import Built, build
 from landcover_tf.training.config import TrainConfig
@@ -35,7 +28,7 @@ from landcover_tf.training.interruption import StopRequest
 from landcover_tf.training.loop import Loop
 from landcover_tf.training.model_card import model_card
 from landcover_tf.training.preflight import Preflight, check, write_settings
-from landcover_tf.training.state import Progress, best_row, monitored, remove_partial
+from landcover_tf.training.state import Progress, best_row, remove_partial
 from landcover_tf.training.training_log import TensorBoardLog
 
 SPLITS = ("train", "val")
@@ -48,26 +41,10 @@ _MEMORY_ADVICE = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """How a training session ended."""
+def train(config: TrainConfig) -> int:
+    """Trains, or continues the run that the folder holds, and returns the exit code.
 
-    exit_code: int
-    """0 when the training is complete, 143 or 130 when it was asked to stop."""
-    best: float | None
-    """Best monitored validation score; the negative loss where the loss is monitored."""
-    best_epoch: int | None
-    """From 1."""
-    history: tuple[Row, ...]
-    """One row per finished epoch."""
-
-
-def train(config: TrainConfig, *, on_epoch: Callable[[Row], bool | None] | None = None) -> Outcome:
-    """Trains, or continues the run that the folder holds, and returns how it ended.
-
-    Args:
-        config: Settings.
-        on_epoch: Gets each epoch's row of the history; returning True ends the training.
+    0 when the training is complete, 143 or 130 when it was asked to stop.
 
     Raises:
         LandCoverError: The input, the settings or the machine do not allow it.
@@ -76,12 +53,10 @@ def train(config: TrainConfig, *, on_epoch: Callable[[Row], bool | None] | None 
     if found.finished:
         return _finished_before(found)
     with no_empty_folder(found.run.path):
-        return _train(config, found, on_epoch)
+        return _train(config, found)
 
 
-def _train(
-    config: TrainConfig, found: Preflight, on_epoch: Callable[[Row], bool | None] | None
-) -> Outcome:
+def _train(config: TrainConfig, found: Preflight) -> int:
     devices = choose_devices(config.strategy)
     with explained(
         config.data_dir, splits=SPLITS, memory_advice=_MEMORY_ADVICE, workers=devices.workers
@@ -108,7 +83,7 @@ def _train(
                 built=built,
                 batches=Batches(config, found.info, devices),
             )
-            return session.run(on_epoch)
+            return session.run()
 
 
 @contextmanager
@@ -168,20 +143,15 @@ class Session:
     resume: bool
     """Whether the run folder holds a state to go on from."""
 
-    def run(self, on_epoch: Callable[[Row], bool | None] | None = None) -> Outcome:
-        """Trains, fills the run folder, and returns how it ended.
-
-        Args:
-            on_epoch: Gets each epoch's row of the history; returning True ends the training.
-        """
+    def run(self) -> int:
+        """Trains, fills the run folder, and returns the exit code."""
         if self.devices.chief:
             remove_partial(self.found.run.state, self.found.run.best_weights)
             self._describe()
         log = self._open_log()
         loop = Loop(
-            self.config, self.built.stepper, self.batches, self.devices, self.found.run,
-            log=log, on_epoch=on_epoch,
-        )  # fmt: skip
+            self.config, self.built.stepper, self.batches, self.devices, self.found.run, log=log
+        )
         if self.resume:
             loop.restore()
             place = loop.progress
@@ -193,15 +163,9 @@ class Session:
         finally:
             if log is not None:
                 log.close()
-        progress = loop.progress
         if self.devices.chief:
-            self._record(progress, complete=complete, seconds=time.monotonic() - start)
-        return Outcome(
-            exit_code=0 if complete else stop.exit_code,
-            best=progress.best,
-            best_epoch=progress.best_epoch,
-            history=tuple(progress.history),
-        )
+            self._record(loop.progress, complete=complete, seconds=time.monotonic() - start)
+        return 0 if complete else stop.exit_code
 
     def _describe(self) -> None:
         """Tells what the run is before it begins, so that an interrupted run explains itself."""
@@ -305,14 +269,13 @@ class Session:
         return "\n".join(lines)
 
 
-def _finished_before(found: Preflight) -> Outcome:
+def _finished_before(found: Preflight) -> int:
     summary = found.run.read_summary()
     print(
         f"the run in {found.run.path} is finished (best epoch {summary.get('best_epoch')}); "
         "nothing to do"
     )
-    best = json_number(monitored(summary.get("scores") or {}, summary.get("monitor", "")))
-    return Outcome(exit_code=0, best=best, best_epoch=summary.get("best_epoch"), history=())
+    return 0
 
 
 def _gpu_name(gpu: Any) -> str:

@@ -4,6 +4,7 @@ The network has every kind of state that the real one has: batch statistics, mom
 optimizer, averaged weights, summed gradients.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -46,7 +47,7 @@ def settings(data_dir, output_dir, **changes) -> TrainConfig:
     return TrainConfig(**(values | changes))
 
 
-def small_loop(config: TrainConfig, *, seed: int = 0, scale_loss: bool = False, **keywords) -> Loop:
+def small_loop(config: TrainConfig, *, seed: int = 0, scale_loss: bool = False) -> Loop:
     """Returns the real loop around a network of 500 weights that `seed` initializes."""
     found = check(config)
     config_files.write_config(config, found.run.config)
@@ -76,8 +77,20 @@ def small_loop(config: TrainConfig, *, seed: int = 0, scale_loss: bool = False, 
         accumulation=config.gradient_accumulation,
         ema_decay=config.ema_decay,
     )
-    return Loop(config, stepper, Batches(config, found.info, devices), devices, found.run,
-                **keywords)  # fmt: skip
+    return Loop(config, stepper, Batches(config, found.info, devices), devices, found.run)
+
+
+def after_epochs(loop: Loop, act: Callable[[], object]) -> Loop:
+    """Returns the loop, which calls `act` after it saved the state of a finished epoch."""
+    save = loop.save
+
+    def save_and_act() -> None:
+        save()
+        if loop.progress.step == 0:
+            act()
+
+    loop.save = save_and_act
+    return loop
 
 
 def main(arguments: list[str]) -> int:

@@ -154,13 +154,14 @@ def test_a_second_training_in_a_run_folder_is_refused(tmp_path):
     assert not list(run.path.iterdir())
 
 
-def test_a_run_that_another_process_finished_meanwhile_stays(tmp_path):
+def test_a_run_that_another_process_finished_meanwhile_stays(tmp_path, capsys):
     write_small_dataset(tmp_path / "data", train=4, val=2)
     config = settings(tmp_path / "data", tmp_path / "run")
     found = check(config)
     write_settings(config, found)
     write_json(found.run.summary, {"status": FINISHED, "best_epoch": 2})
-    assert session._train(config, found, None).best_epoch == 2
+    assert session._train(config, found) == 0
+    assert "is finished (best epoch 2); nothing to do" in capsys.readouterr().out
     assert found.run.read_summary() == {"status": FINISHED, "best_epoch": 2}
 
 

@@ -45,7 +45,7 @@ def plain(tmp_path):
 def test_the_origin_of_the_encoders_weights_outlives_an_interruption(tmp_path):
     config = plain(tmp_path)
     run = tmp_path / "run"
-    assert session(config, pretrained=LOADED).run().exit_code == 0
+    assert session(config, pretrained=LOADED).run() == 0
     card, record = (run / "MODEL_CARD.md").read_text(), json.loads((run / "run.json").read_text())
     assert record["pretrained"]["sha256"] == "ab" * 32
     assert record["pretrained"]["license"] == "CC-BY-4.0"
@@ -55,14 +55,14 @@ def test_the_origin_of_the_encoders_weights_outlives_an_interruption(tmp_path):
     # A session that goes on loads nothing, and knows it all the same.
     (run / "run.json").unlink()
     (run / "MODEL_CARD.md").unlink()
-    assert session(config, resume=True).run().exit_code == 0
+    assert session(config, resume=True).run() == 0
     assert json.loads((run / "run.json").read_text())["pretrained"] == record["pretrained"]
     assert (run / "MODEL_CARD.md").read_text() == card
 
 
 def test_random_weights_have_no_origin_and_the_card_has_the_runs_normalizer(tmp_path):
     config = replace(plain(tmp_path), normalizer="log")
-    assert session(config).run().exit_code == 0
+    assert session(config).run() == 0
     assert json.loads((tmp_path / "run" / "run.json").read_text())["pretrained"] is None
     card = (tmp_path / "run" / "MODEL_CARD.md").read_text()
     assert "origin" not in card
@@ -71,7 +71,7 @@ def test_random_weights_have_no_origin_and_the_card_has_the_runs_normalizer(tmp_
 
 def test_the_skips_of_a_shallow_encoder_are_told_as_they_are(tmp_path, capsys):
     config = replace(plain(tmp_path), encoder_depth=2, skip_connections=4)
-    assert session(config).run().exit_code == 0
+    assert session(config).run() == 0
     assert "resnet18 U-Net of 2 stages with 1 skip(s), 0.0 million" in capsys.readouterr().out
     card = (tmp_path / "run" / "MODEL_CARD.md").read_text()
     assert "| decoder | skip connections: 1, channels: 32, 16 |" in card
@@ -92,7 +92,7 @@ state.save_state(Path(sys.argv[1]), {"w": np.ones(2)}, state.Progress())
 def test_what_kills_during_a_save_left_goes_when_the_run_goes_on(tmp_path):
     config = plain(tmp_path)
     first = session(config)
-    assert first.run().exit_code == 0
+    assert first.run() == 0
     run = first.found.run
     whole = {path for path in run.path.rglob("*") if path != run.summary}
     killed = subprocess.run([sys.executable, "-c", KILLED, str(run.state)], check=False)
@@ -103,5 +103,5 @@ def test_what_kills_during_a_save_left_goes_when_the_run_goes_on(tmp_path):
     (run.state.parent / ".tmpUCfelN").write_bytes(b"half")
     assert len({*run.path.rglob(".*")} - whole) == 4
     run.summary.unlink()
-    assert session(config, resume=True).run().exit_code == 0
+    assert session(config, resume=True).run() == 0
     assert {path for path in run.path.rglob("*") if path != run.summary} == whole

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from fakes.killed_program import run_killed
 from fakes.small_dataset import write_small_dataset
-from fakes.small_loop import PowerCutError, settings, small_loop
+from fakes.small_loop import PowerCutError, after_epochs, settings, small_loop
 
 from landcover_tf.errors import RunError
 from landcover_tf.training.interruption import StopRequest
@@ -120,7 +120,7 @@ def test_a_power_cut_between_best_weights_and_state_changes_nothing(
 
 def test_sigterm_saves_and_stops_after_the_step(data_dir, tmp_path, uninterrupted):
     config = settings(data_dir, tmp_path / "run")
-    loop = small_loop(config, on_epoch=lambda row: os.kill(os.getpid(), signal.SIGTERM))
+    loop = after_epochs(small_loop(config), lambda: os.kill(os.getpid(), signal.SIGTERM))
     with StopRequest() as stop:
         assert not loop.train(stop)
     assert stop.exit_code == 143
@@ -220,12 +220,12 @@ def test_averages_remember_few_steps_at_first_and_are_the_best_weights(data_dir,
         decays.append(decay)
         return train(batches, decay)
 
-    def keep(row):
+    def keep():
         both = loop.stepper.averages, loop.stepper.averaged
         epochs.append([[v.numpy() for v in values] for values in both])
 
     config = settings(data_dir, tmp_path / "run", epochs=2, ema_decay=0.3)
-    loop = small_loop(config, on_epoch=keep)
+    loop = after_epochs(small_loop(config), keep)
     train, loop.stepper.train = loop.stepper.train, noted
     assert loop.train(StopRequest())
     # (1 + n) / (10 + n): 1/10, 2/11, 3/12, and 4/13 is above 0.3.

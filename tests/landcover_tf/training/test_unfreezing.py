@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 from fakes.small_dataset import write_small_dataset
+from fakes.small_loop import after_epochs
 
 from landcover_tf.distributed import choose_devices
 from landcover_tf.models.unet import encoder_stages
@@ -27,13 +28,13 @@ def config(tmp_path) -> TrainConfig:
     )  # fmt: skip
 
 
-def made(config: TrainConfig, **keywords) -> Loop:
+def made(config: TrainConfig) -> Loop:
     found = check(config)
     devices = choose_devices("single")
     keras.utils.set_random_seed(1)
     built = build(config, found.info, devices, resume=False)
     batches = Batches(config, found.info, devices)
-    return Loop(config, built.stepper, batches, devices, found.run, **keywords)
+    return Loop(config, built.stepper, batches, devices, found.run)
 
 
 def moved(before: dict[str, np.ndarray], after: dict[str, np.ndarray], model) -> set[str]:
@@ -56,7 +57,7 @@ def test_stages_are_freed_from_the_deepest_on(config):
         return {v.path: v.numpy() for v in loop.stepper.model.variables}
 
     snapshots = []
-    loop = made(config, on_epoch=lambda row: snapshots.append(values(loop)))
+    loop = after_epochs(made(config), lambda: snapshots.append(values(loop)))
     start = values(loop)
     stop = StopRequest()
     assert loop.train(stop)
