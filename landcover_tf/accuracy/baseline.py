@@ -146,7 +146,6 @@ def fit_baseline(
     *,
     context: int,
     seed: int,
-    threads: int | None = None,
 ) -> Baseline:
     """Returns gradient-boosted trees fitted to single pixels.
 
@@ -158,7 +157,6 @@ def fit_baseline(
         labels: Dense classes, uint8 [pixels].
         context: With which the features were computed.
         seed: Decides the trees' random choices.
-        threads: Threads of LightGBM; all by default.
 
     Raises:
         ConfigError: LightGBM is not installed.
@@ -169,7 +167,7 @@ def fit_baseline(
         raise DatasetError(f"the baseline needs two classes, the sampled pixels have {classes}")
     start = time.monotonic()
     if kind == "lightgbm":
-        classifier = _lightgbm(len(classes), seed, threads)
+        classifier = _lightgbm(len(classes), seed)
         classifier.fit(features, np.searchsorted(classes, labels))
     else:
         from sklearn.ensemble import HistGradientBoostingClassifier
@@ -196,7 +194,7 @@ def feature_names(band_names: Sequence[str], context: int) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _lightgbm(classes: int, seed: int, threads: int | None) -> Any:
+def _lightgbm(classes: int, seed: int) -> Any:
     try:
         from lightgbm import LGBMClassifier
     except ImportError as error:
@@ -205,6 +203,6 @@ def _lightgbm(classes: int, seed: int, threads: int | None) -> Any:
             "hist-gradient-boosting"
         ) from error
     return LGBMClassifier(
-        n_estimators=100, learning_rate=0.1, num_leaves=31, random_state=seed, n_jobs=threads,
+        n_estimators=100, learning_rate=0.1, num_leaves=31, random_state=seed,
         objective="multiclass" if classes > 2 else "binary", verbosity=-1,
     )  # fmt: skip

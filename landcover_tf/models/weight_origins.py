@@ -55,20 +55,19 @@ class Origin:
         )
 
 
-def find_origin(source: str, encoder: str, cache_folder: Path | None) -> Origin:
+def find_origin(source: str, encoder: str) -> Origin:
     """Returns the file of weights, downloaded if need be, and what it expects.
 
     Args:
         source: See `weights.load_encoder_weights`.
         encoder: Name of the encoder that they are for.
-        cache_folder: Where downloads are kept; the user's cache by default.
 
     Raises:
         ModelError: The weights are unknown, cannot be had, or are others than their name says.
     """
     if not source.endswith(SUFFIXES):
         weights = pretrained.find(source, encoder)
-        return _published(weights, pretrained.fetch(weights, cache_folder))
+        return _published(weights, pretrained.fetch(weights))
     path = Path(source)
     for weights in pretrained.PRETRAINED:
         if path.name == weights.file_name and path.is_file():

@@ -54,11 +54,7 @@ class LoadedWeights:
 
 
 def load_encoder_weights(
-    model: keras.Model,
-    source: str,
-    band_names: Sequence[str],
-    *,
-    cache_folder: Path | None = None,
+    model: keras.Model, source: str, band_names: Sequence[str]
 ) -> LoadedWeights | None:
     """Puts pretrained weights into the encoder of `model`.
 
@@ -82,7 +78,6 @@ def load_encoder_weights(
             channels to be red, green, blue, with as many channels as the model to be in its
             order, and to expect what the model's normalizer gives.
         band_names: Bands of the model's input, in order.
-        cache_folder: Where downloads are kept; the user's cache by default.
 
     Returns:
         What was loaded, None for "none".
@@ -93,7 +88,7 @@ def load_encoder_weights(
     if source == "none":
         return None
     encoder = encoder_of(model)
-    origin = find_origin(source, encoder, cache_folder)
+    origin = find_origin(source, encoder)
     tensors = dict(read_tensors(origin.path))
     _check_tensors(model, tensors, origin.path, encoder)
     bands = origin.bands_of(tensors["conv1.weight"].shape[1], band_names)

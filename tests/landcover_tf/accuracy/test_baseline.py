@@ -62,7 +62,7 @@ def test_its_probabilities_are_how_often_it_is_right(kind, classes):
         )
 
     image, label = pixels(100)
-    baseline = fit_baseline(kind, image.reshape(-1, 1), label.ravel(), context=0, seed=0, threads=1)
+    baseline = fit_baseline(kind, image.reshape(-1, 1), label.ravel(), context=0, seed=0)
     image, label = pixels(60)
     where = rng.random(label.shape) < 0.5
     probability = baseline.probabilities(image, where, 6)
