@@ -82,13 +82,12 @@ def save_panels(
     save_figure(figure, path)
 
 
-def save_confusion_matrix(
-    path: str | Path, matrix: np.ndarray, names: Sequence[str], *, title: str = ""
-) -> None:
-    """Writes a confusion matrix as a picture of row shares with the counts written in.
+def confusion_matrix_figure(
+    matrix: np.ndarray, names: Sequence[str], *, title: str = ""
+) -> "Figure":
+    """Returns a confusion matrix as a picture of row shares with the counts written in.
 
     Args:
-        path: PNG to write.
         matrix: Pixels [reference class, predicted class].
         names: Class names.
         title: Heading.
@@ -116,7 +115,7 @@ def save_confusion_matrix(
             color="white" if value > 0.55 else "black",
         )
     figure.colorbar(image, ax=axis, shrink=0.7, label="share of the reference class")
-    save_figure(figure, path)
+    return figure
 
 
 def save_figure(figure: "Figure", path: str | Path, *, dpi: int = 110) -> None:

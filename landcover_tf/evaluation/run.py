@@ -26,7 +26,7 @@ from landcover_tf.evaluation.predictions import (
 )
 from landcover_tf.evaluation.regions import block_names, labelled_pixels, split_entries
 from landcover_tf.evaluation.run_calibration import CalibrationMethod, doubts, run_calibration
-from landcover_tf.figures import save_confusion_matrix
+from landcover_tf.figures import confusion_matrix_figure, save_figure
 from landcover_tf.files import KnownHashes, json_number, write_json, write_text
 from landcover_tf.model_info import Calibration
 from landcover_tf.run_folder import RunFolder
@@ -242,12 +242,9 @@ def _write(
     for name, classifier in zip(("", "baseline_"), judged, strict=False):
         matrix = classifier.scores.matrix
         report.write_matrix(folder / f"{name}confusion_matrix.csv", matrix, legend)
-        save_confusion_matrix(
-            folder / f"{name}confusion_matrix.png",
-            matrix,
-            legend.names,
-            title=f"{classifier.name} on {values['split']} of {info.name}",
-        )
+        title = f"{classifier.name} on {values['split']} of {info.name}"
+        picture = confusion_matrix_figure(matrix, legend.names, title=title)
+        save_figure(picture, folder / f"{name}confusion_matrix.png")
     top = (found.before, found.after, found.baseline_reliability)
     report.draw_reliability(folder / "reliability.png", top)
     by_class = (found.before_by_class, found.after_by_class, found.baseline_by_class)

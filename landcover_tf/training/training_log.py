@@ -11,7 +11,7 @@ import tensorflow as tf
 from tensorboard.plugins.hparams import api as hparams
 
 from landcover_tf.accuracy.scores import Scores
-from landcover_tf.figures import save_confusion_matrix
+from landcover_tf.figures import confusion_matrix_figure, figure_png
 from landcover_tf.legend import IGNORED, Legend
 from landcover_tf.pictures import class_picture, composite
 from landcover_tf.run_folder import Row
@@ -98,9 +98,9 @@ class TensorBoardLog:
         self._writer.close()
 
     def _matrix_picture(self, matrix: np.ndarray) -> np.ndarray:
-        path = self.folder / "confusion_matrix.png"
-        save_confusion_matrix(path, matrix, self.legend.names, title="validation")
-        return tf.io.decode_png(path.read_bytes(), channels=3)[None].numpy()
+        figure = confusion_matrix_figure(matrix, self.legend.names, title="validation")
+        png = figure_png(figure, drawn_in=self.folder)
+        return tf.io.decode_png(png, channels=3)[None].numpy()
 
 
 def example_picture(

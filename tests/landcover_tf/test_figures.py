@@ -3,14 +3,14 @@ import re
 import numpy as np
 from PIL import Image
 
-from landcover_tf.figures import save_confusion_matrix, save_panels
+from landcover_tf.figures import confusion_matrix_figure, save_figure, save_panels
 from landcover_tf.legend import load_legend
 
 
 def test_letters_that_the_font_lacks_are_told_in_one_sentence(tmp_path, capsys, recwarn):
     """Each letter was a warning of two lines, at every use."""
     path = tmp_path / "matrix.png"
-    save_confusion_matrix(path, np.eye(2), ["森林", "水体"], title="森")
+    save_figure(confusion_matrix_figure(np.eye(2), ["森林", "水体"], title="森"), path)
     told = capsys.readouterr().err
     before, letters, after = re.fullmatch(r"(.* lacks )(.*)(, drawn as .*\n)", told).groups()
     assert before == "warning: the font of pictures lacks "
@@ -34,7 +34,8 @@ def test_pictures_are_files_of_sensible_size(tmp_path):
     legend = load_legend("landcover9")
     panel = np.zeros((40, 60, 3), np.uint8)
     save_panels(tmp_path / "p.png", [("a", panel)] * 3, legend=legend, metres_per_pixel=10.0)
-    save_confusion_matrix(tmp_path / "m.png", np.eye(8) * 1500, legend.names, title="t")
+    matrix = confusion_matrix_figure(np.eye(8) * 1500, legend.names, title="t")
+    save_figure(matrix, tmp_path / "m.png")
     width, height = Image.open(tmp_path / "p.png").size
     assert width > 2 * height
     assert min(Image.open(tmp_path / "m.png").size) > 400

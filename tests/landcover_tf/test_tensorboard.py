@@ -11,6 +11,7 @@ import tensorflow as tf
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
+from landcover_tf.accuracy.scores import scores
 from landcover_tf.dataset_info import DatasetInfo
 from landcover_tf.legend import load_legend
 from landcover_tf.run_folder import RunFolder
@@ -99,6 +100,16 @@ def test_the_settings_are_hyperparameters(logged, tiny_run):
     assert settings["lr"].number_value == config["lr"]
     assert settings["batch_size"].number_value == config["batch_size"]
     assert settings["model"].string_value == config["model"]
+
+
+def test_the_log_folder_holds_events_alone(tmp_path):
+    """The picture of the confusion matrix was left beside them."""
+    legend = load_legend("landcover9")
+    log = TensorBoardLog(tmp_path, legend, ["B02"])
+    log.epoch(1, {"epoch": 1}, scores(np.eye(len(legend.classes), dtype=np.int64)))
+    log.close()
+    assert set(events(tmp_path)["images"]) == {"confusion matrix"}
+    assert {path.name.split(".")[0] for path in tmp_path.iterdir()} == {"events"}
 
 
 def test_weights_are_logged_on_demand(tmp_path):
