@@ -51,7 +51,7 @@ def copy_paste(
     chosen = choose(keys[0], image, probability) & tf.reduce_any(has_rare)
     donors = choose_donors(has_rare, keys[1])
 
-    def paste_into(target: tf.Tensor, target_label: tf.Tensor) -> Batch:
+    def paste_into(targets: Batch) -> Batch:
         source = tf.boolean_mask(donors, chosen)
         source_label = tf.gather(label, source)
         wanted = choose_objects(
@@ -63,9 +63,7 @@ def copy_paste(
             tf.shape(image)[1],
         )
         both_usable = tf.boolean_mask(usable, chosen) & donor_usable
-        return paste(
-            target, target_label, donor, donor_label, donor_wanted, both_usable, blend=blend
-        )
+        return paste(*targets, donor, donor_label, donor_wanted, both_usable, blend=blend)
 
     return on_chosen(chosen, paste_into, (image, label))
 

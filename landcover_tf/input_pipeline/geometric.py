@@ -6,6 +6,7 @@ Every function takes a batch (reflectance float32 [batch, size, size, bands], de
 
 import math
 from collections.abc import Callable
+from typing import Any, TypeVar
 
 import tensorflow as tf
 
@@ -13,6 +14,7 @@ from landcover_tf.input_pipeline.pixels import clear, gather_pixels, missing_pix
 from landcover_tf.legend import IGNORED
 
 Batch = tuple[tf.Tensor, tf.Tensor]
+Some = TypeVar("Some")
 
 
 def choose(key: tf.Tensor, like: tf.Tensor, probability: float) -> tf.Tensor:
@@ -20,32 +22,26 @@ def choose(key: tf.Tensor, like: tf.Tensor, probability: float) -> tf.Tensor:
     return tf.random.stateless_uniform([tf.shape(like)[0]], key) < probability
 
 
-def on_chosen(
-    chosen: tf.Tensor, operation: Callable[[tf.Tensor, tf.Tensor], Batch], batch: Batch
-) -> Batch:
+def on_chosen(chosen: tf.Tensor, operation: Callable[[Some], Some], batch: Some) -> Some:
     """Returns the batch with `operation` done to the chosen examples alone.
 
     What is not chosen costs a copy and no computation, so a rare augmentation is a cheap one.
 
     Args:
         chosen: bool [batch].
-        operation: From (image, label) of the chosen examples to the same shapes.
-        batch: Image and label.
+        operation: From the chosen examples to the same shapes.
+        batch: Image and label, or the image alone.
     """
-    image, label = batch
     where = tf.where(chosen)
+    each = tf.nest.map_structure
 
-    def some() -> Batch:
-        new_image, new_label = operation(
-            tf.gather(image, where[:, 0]), tf.gather(label, where[:, 0])
-        )
-        return (
-            tf.tensor_scatter_nd_update(image, where, new_image),
-            tf.tensor_scatter_nd_update(label, where, new_label),
-        )
+    def some() -> Any:
+        changed = operation(each(lambda part: tf.gather(part, where[:, 0]), batch))
+        return each(lambda part, new: tf.tensor_scatter_nd_update(part, where, new), batch, changed)
 
-    new_image, new_label = tf.cond(tf.size(where) > 0, some, lambda: (image, label))
-    return tf.ensure_shape(new_image, image.shape), tf.ensure_shape(new_label, label.shape)
+    result = tf.cond(tf.size(where) > 0, some, lambda: batch)
+    shaped: Some = each(lambda old, new: tf.ensure_shape(new, old.shape), batch, result)
+    return shaped
 
 
 def flip_and_turn(
@@ -132,7 +128,8 @@ def scale_rotate_shift(
     """
     keys = tf.unstack(tf.random.split(key, 2))
 
-    def move(image: tf.Tensor, label: tf.Tensor) -> Batch:
+    def move(batch: Batch) -> Batch:
+        image, label = batch
         draws = tf.random.stateless_uniform([tf.shape(image)[0], 4], keys[1], -1.0, 1.0)
         magnification = tf.exp(draws[:, 0] * math.log1p(max_scale))
         angle = draws[:, 1] * math.radians(max_rotation_deg)

@@ -4,13 +4,13 @@ Every function takes reflectance (float32 [batch, size, size, bands]) and a rand
 [2]) and returns changed reflectance; `keep_nodata` restores the zeros of missing pixels.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 
 from landcover_tf.bands import BAND_NAMES, band, sentinel2_names
-from landcover_tf.input_pipeline.geometric import choose
+from landcover_tf.input_pipeline.geometric import choose, on_chosen
 from landcover_tf.input_pipeline.pixels import affine_bands, clear, for_each_band, missing_pixels
 
 # Ångström's exponent of continental aerosol: optical depth falls with the wavelength to the 1.3.
@@ -20,19 +20,6 @@ BLUE_NM = 492.7
 HAZE_REFLECTANCE = 0.45
 # Grid cells of the random fields: haze and cloud banks are a few to a patch of 2.5 km.
 FIELD_CELLS = 5
-
-
-def on_chosen_images(
-    chosen: tf.Tensor, operation: Callable[[tf.Tensor], tf.Tensor], image: tf.Tensor
-) -> tf.Tensor:
-    """Returns the batch with `operation` done to the chosen examples alone (bool [batch])."""
-    where = tf.where(chosen)
-
-    def some() -> tf.Tensor:
-        return tf.tensor_scatter_nd_update(image, where, operation(tf.gather(image, where[:, 0])))
-
-    changed = tf.cond(tf.size(where) > 0, some, lambda: image)
-    return tf.ensure_shape(changed, image.shape)
 
 
 def keep_nodata(before: tf.Tensor, after: tf.Tensor) -> tf.Tensor:
@@ -60,7 +47,7 @@ def jitter(
         gain = 1 + gain_std * _half_common_normal(keys[1], image)
         return affine_bands(image, gain, offset_std * _half_common_normal(keys[2], image))
 
-    return on_chosen_images(choose(keys[0], image, probability), change, image)
+    return on_chosen(choose(keys[0], image, probability), change, image)
 
 
 def drop_bands(
@@ -97,7 +84,7 @@ def noise(image: tf.Tensor, key: tf.Tensor, *, probability: float, std: float) -
         level = _uniform_per_example(keys[1], image, 0.0, std)[..., None]
         return image + level * tf.random.stateless_normal(tf.shape(image), keys[2])
 
-    return on_chosen_images(choose(keys[0], image, probability), change, image)
+    return on_chosen(choose(keys[0], image, probability), change, image)
 
 
 def haze(
@@ -127,7 +114,7 @@ def haze(
         opacity = for_each_band(amount * smooth_field(keys[2], image), weights)
         return image + opacity * (HAZE_REFLECTANCE - image)
 
-    return on_chosen_images(choose(keys[0], image, probability), change, image)
+    return on_chosen(choose(keys[0], image, probability), change, image)
 
 
 def cloud_shadow(
@@ -155,7 +142,7 @@ def cloud_shadow(
         shadow = tf.sigmoid(25 * (smooth_field(keys[2], image) - 0.6))
         return image * (1 - for_each_band(darkening * shadow, direct))
 
-    return on_chosen_images(choose(keys[0], image, probability), change, image)
+    return on_chosen(choose(keys[0], image, probability), change, image)
 
 
 def haze_weights(band_names: Sequence[str]) -> np.ndarray:
