@@ -154,11 +154,13 @@ def codes_of(counts: Mapping[Any, int], legend: Legend, config: RasterizeConfig)
     )
     codes, unknown = {}, {}
     for value, count in counts.items():
+        if value is None:
+            continue  # Its text may be the name of a class: "none".
         code = table.get(_word(value))
-        if code is not None:
-            codes[value] = code
-        elif value is not None:
+        if code is None:
             unknown[value] = count
+        else:
+            codes[value] = code
     if None in counts and config.unknown_labels == "error":
         print(
             f"warning: {counts[None]} of {sum(counts.values())} polygons of {config.polygons} have "

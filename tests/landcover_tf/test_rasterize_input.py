@@ -101,6 +101,25 @@ def test_values_that_are_no_class_are_refused_or_left_out(tmp_path, capsys):
     assert "exists already" in capsys.readouterr().err
 
 
+def test_a_polygon_without_a_value_is_left_out_where_a_class_is_called_none(tmp_path, capsys):
+    path = write_polygons(tmp_path / "a.gpkg", [(SQUARE, "forests"), (RING, None), (TRIANGLE, "")])
+    table = tmp_path / "table.csv"
+    table.write_text("value,code\nforests,20\nnone,60\n")
+    code, output = run_rasterize(path, "--class-table", table)
+    assert code == 0
+    with rasterio.open(output) as raster:
+        assert set(np.unique(raster.read(1))) == {0, 20}
+    told = capsys.readouterr()
+    assert "left out: 2 without a value of class\n1 of 3 polygons" in told.out
+    assert f"warning: 2 of 3 polygons of {path} have no value of class" in told.err
+    named = write_polygons(tmp_path / "b.gpkg", [(SQUARE, "None"), (RING, None)])
+    code, output = run_rasterize(named, "--class-table", table)
+    assert code == 0
+    with rasterio.open(output) as raster:
+        # 100 x 200 pixels of 5 m; the ring, on the upper right, has none.
+        assert np.count_nonzero(raster.read(1) == 60) == 20_000
+
+
 def two_layers(path: Path) -> Path:
     """Writes a GeoPackage with a layer of its own name and the layer `two`."""
     write_polygons(path, [(SQUARE, 20)], layer="one")
