@@ -1,5 +1,6 @@
 """Polygons of a vector file with one attribute, read by area. Needs the extra `[vector]`."""
 
+import re
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
@@ -20,6 +21,8 @@ POLYGON, COLLECTION = 3, 7
 """In shapely's numbering, where kinds of several parts come after the polygon."""
 POLYGON_TYPES = (POLYGON, 6)
 """Polygon and MultiPolygon."""
+_POINTS_OR_LINES = re.compile("Point|Line")
+"""In GDAL's names of geometry types; the others, such as Unknown, may hold polygons."""
 _STEPS = 100
 """A straight edge in one CRS is bent in another; none is longer than this share of an area read."""
 
@@ -51,7 +54,7 @@ class PolygonLayer:
         Args:
             path: Any format that GDAL reads: GeoPackage, shapefile, GeoJSON, FlatGeobuf...
             attribute: Field of the class.
-            layer: Name of the layer; the only one by default.
+            layer: Name of the layer; the only one that may hold polygons by default.
 
         Raises:
             ConfigError: The extra is not installed.
@@ -212,7 +215,11 @@ class PolygonLayer:
         )
 
     def _only_layer(self) -> str:
-        names = [str(name) for name, _ in self._ask(self._pyogrio.list_layers)]
+        kinds = {str(name): kind for name, kind in self._ask(self._pyogrio.list_layers)}
+        # Tables without geometry come along, such as the `layer_styles` of QGIS.
+        shaped = [name for name, kind in kinds.items() if kind is not None] or [*kinds]
+        polygons = [name for name in shaped if not _POINTS_OR_LINES.search(str(kinds[name]))]
+        names = polygons if len(polygons) == 1 else shaped
         if len(names) != 1:
             raise LabelError(f"{self.path} has the layers {', '.join(names)}; name one by --layer")
         return names[0]

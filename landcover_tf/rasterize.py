@@ -40,7 +40,7 @@ class RasterizeConfig:
     output_raster: Path
     """GeoTIFF to write."""
     layer: str | None = None
-    """Layer of the file, where it has several."""
+    """Layer of the file, where several of its layers may hold polygons."""
     legend: str = "landcover9"
     """Legend whose codes or names the attribute holds: a shipped one or a .toml file."""
     class_table: Path | None = None

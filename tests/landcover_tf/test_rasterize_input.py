@@ -12,6 +12,7 @@ from landcover_tf import rasterize
 from landcover_tf.errors import LabelError
 from landcover_tf.sentinel2.label_rasters import find_label_rasters
 
+pyogrio = pytest.importorskip("pyogrio")
 shapely = pytest.importorskip("shapely")
 
 
@@ -124,6 +125,21 @@ def two_layers(path: Path) -> Path:
     """Writes a GeoPackage with a layer of its own name and the layer `two`."""
     write_polygons(path, [(SQUARE, 20)], layer="one")
     return write_polygons(path, [(RING, 60)], layer="two")
+
+
+def test_the_only_layer_of_polygons_is_taken_beside_saved_styles_and_points(tmp_path):
+    path = write_polygons(tmp_path / "a.gpkg", [(SQUARE, "forests")], layer="fields")
+    styles = {"fields": ["styleName"], "geometry_type": None, "layer": "layer_styles"}
+    name = [np.array(["red"], object)]
+    pyogrio.raw.write(path, None, name, driver="GPKG", append=True, **styles)
+    kinds = dict(pyogrio.list_layers(path))
+    assert kinds == {"fields": "Polygon", "layer_styles": None}
+    assert run_rasterize(path)[0] == 0
+    write_polygons(path, [(SQUARE.centroid, "forests")], kind="Point", layer="plots")
+    code, output = run_rasterize(path, "--overwrite")
+    assert code == 0
+    with rasterio.open(output) as raster:
+        assert set(np.unique(raster.read(1))) == {20}
 
 
 def text(path: Path) -> Path:
