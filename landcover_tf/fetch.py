@@ -120,6 +120,11 @@ def _program(config: FetchConfig) -> int:
         _print_plan(bucket, maps, products, names)
         return 0
     _download(config, bucket, maps, products, names)
+    labels = config.output_dir / "worldcover"
+    given = {"ground_truth": labels, "source_legend": "worldcover"} if labels.is_dir() else {}
+    cli.print_next(
+        "prepare", sentinel2_dir=config.output_dir / "products", **given, output_dir="scenes"
+    )
     return 0
 
 

@@ -76,8 +76,12 @@ def digests(folder: Path) -> dict[str, str]:
     }
 
 
-def test_fetches_the_clear_product_of_the_higher_baseline(store, products, tmp_path):
+def test_fetches_the_clear_product_of_the_higher_baseline(store, products, tmp_path, capsys):
     assert run(store, tmp_path) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        f"next: landcover prepare --sentinel2-dir {tmp_path}/products "
+        f"--ground-truth {tmp_path}/worldcover --source-legend worldcover --output-dir scenes"
+    )
     [fetched] = (tmp_path / "products").iterdir()
     assert fetched.name == products[1].name
     assert digests(fetched) == digests(products[1])
