@@ -14,9 +14,9 @@ from landcover_tf.accuracy.baseline import (
     sample_pixels,
 )
 from landcover_tf.dataset_info import DatasetInfo
-from landcover_tf.errors import DatasetError
 from landcover_tf.evaluation import report
 from landcover_tf.evaluation.comparison import Judged, difference, judge
+from landcover_tf.evaluation.other_dataset import require_alike
 from landcover_tf.evaluation.predictions import (
     SplitPrediction,
     drawn_patches,
@@ -54,11 +54,13 @@ def evaluate_run(run: RunFolder, folder: Path, settings: Settings) -> str:
 
     Args:
         run: A finished run.
-        folder: The dataset that it was trained on, or another one of its bands and classes.
+        folder: The dataset that it was trained on, or another one of its bands, classes and pixel
+            size.
         settings: What to do.
 
     Raises:
-        DatasetError: The dataset has other bands or classes, is damaged, or lacks the split.
+        DatasetError: The dataset has other bands, classes or pixels, is damaged, or lacks the
+            split.
         RunError: The weights do not fit the run's specification.
     """
     trained_on = DatasetInfo.load(run.dataset)
@@ -122,11 +124,7 @@ def _dataset(
 ) -> DatasetInfo:
     """Returns the dataset's description after checking that it fits and what is read of it."""
     info = DatasetInfo.load(folder)
-    if info.band_names != trained_on.band_names or info.legend.codes != trained_on.legend.codes:
-        raise DatasetError(
-            f"dataset {folder} has other bands or classes than the run was trained with; give "
-            "the --data-dir of the training"
-        )
+    require_alike(info, trained_on, folder)
     info.split(settings.split)
     splits = {settings.split} | ({"train"} if settings.baseline else set())
     if info.data_hash == trained_on.data_hash:

@@ -1,6 +1,7 @@
 """The export takes what is fitted on the dataset of the training, and nothing else."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from fakes.small_dataset import write_small_dataset
 from landcover_tf import evaluate
 from landcover_tf.accuracy.calibration import at_limit, fit_temperature
 from landcover_tf.errors import RunError
+from landcover_tf.evaluation.other_dataset import require_alike
 from landcover_tf.evaluation.predictions import sample_logits
 from landcover_tf.evaluation.run_calibration import doubts, run_calibration
 from landcover_tf.files import write_json
@@ -141,6 +143,45 @@ def test_another_dataset_has_scores_of_its_own_that_name_it(run, datasets, tmp_p
     assert f",{other.name}\n" in (written / "per_class.csv").read_text()
     assert own == {path: path.read_bytes() for path in run.evaluation("val").iterdir()}
     assert run.evaluation("val", info) == run.evaluation("val")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda info: {"legend": crops(info.legend)},
+            "has the classes 10 maize, 20 wheat, 30 potatoes, the training had 10 water, 20",
+        ),
+        (lambda info: {"resolution_m": 60.0}, "has pixels of 60 m, the training had 10 m; give"),
+        (
+            lambda info: {"bands": info.bands[::-1]},
+            "has the bands B08, B04, B03, B02, the training had B02, B03, B04, B08",
+        ),
+    ],
+)
+def test_a_dataset_of_another_kind_is_refused_with_both_sides(
+    run, datasets, tmp_path, capsys, change, message
+):
+    """Maize, wheat and potatoes of 60 m were scored as water, forest and urban of 10 m."""
+    (info, folder), _ = datasets
+    evaluable(run, info, folder)
+    other = write_small_dataset(tmp_path / "other", train=2, val=2, seed=5)
+    replace(other, **change(other)).save(tmp_path / "other")
+    assert evaluate.main(evaluation(run, tmp_path / "other")) == 2
+    assert message in capsys.readouterr().err
+    assert not (run.path / "evaluation").exists()
+
+
+def crops(legend):
+    classes = zip(legend.classes, ("maize", "wheat", "potatoes"), strict=True)
+    return replace(legend, classes=tuple(replace(c, name=name) for c, name in classes))
+
+
+def test_almost_equal_and_unknown_pixel_sizes_are_no_other_kind(datasets):
+    info, folder = datasets[0]
+    for size in (9.97, None):  # Of another latitude; of rasters without a CRS.
+        require_alike(replace(info, resolution_m=size), info, folder)
+        require_alike(info, replace(info, resolution_m=size), folder)
 
 
 def calibration_of(before, after, factor, method="temperature"):
