@@ -35,6 +35,17 @@ def without_data(planes: np.ndarray, values: Iterable[float | None]) -> np.ndarr
     return missing
 
 
+def assumed_nodata(dtype: str | np.dtype[Any]) -> float:
+    """Returns what is taken for no data in rasters of a type that declare nothing.
+
+    It is 0 of unsigned integers, else a value that real data hardly takes.
+    """
+    kind = np.dtype(dtype).kind
+    if kind == "u":
+        return 0.0
+    return float(np.iinfo(dtype).min) if kind == "i" else -9999.0
+
+
 def undeclared(planes: np.ndarray, missing: np.ndarray) -> dict[float, np.ndarray]:
     """Returns where all bands hold one value that may be a no-data value, by that value.
 

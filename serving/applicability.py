@@ -24,6 +24,9 @@ MAX_OUTSIDE_FRACTION = 0.1
 reflectance too small by 0.1, as of a forgotten offset, and with values ten times too large every
 one of them was over the limit."""
 
+LEAST_FRACTION = 0.01
+"""Share of pixels above which one value in all bands is told, as the builder does."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Applicability:
@@ -67,6 +70,42 @@ class Applicability:
             "stability_index": {k: round(v, 6) for k, v in self.stability_index.items()},
             "limits": {"outside_fraction": MAX_OUTSIDE_FRACTION},
         }
+
+
+def alike_fractions(samples: Sequence[np.ndarray], info: ModelInfo) -> dict[float, float]:
+    """Returns which shares of the pixels hold one value in all bands, as undeclared no data does.
+
+    Looked for are the least and the greatest value, and those for 0 as stored and as reflectance;
+    shares of up to LEAST_FRACTION are left out.
+
+    Args:
+        samples: Stored values of pixels with data, [pixels, bands] each.
+        info: The model's contract.
+
+    Returns:
+        Shares by reflectance.
+    """
+    filled = [sample for sample in samples if len(sample)]
+    band = info.bands[-1]
+    if not filled or len(info.bands) == 1:
+        return {}
+    pixels = np.concatenate(filled)
+    last = pixels[:, -1]
+    # The first band of such pixels may have been moved from the model's no-data value.
+    unit = 1 if pixels.dtype.kind in "iu" else 2e-6 / band.scale
+    alike = last[pixels.max(axis=1) - pixels.min(axis=1) <= unit]
+    suspects = {
+        0.0,
+        float(np.rint(-band.offset / band.scale)),
+        float(last.min()),
+        float(last.max()),
+    }
+    shares = {value: np.count_nonzero(alike == value) / len(pixels) for value in suspects}
+    return {
+        value * band.scale + band.offset: share
+        for value, share in sorted(shares.items())
+        if share > LEAST_FRACTION
+    }
 
 
 def assess(samples: Sequence[np.ndarray], info: ModelInfo) -> Applicability | None:

@@ -308,6 +308,13 @@ def _finish(scene: ScenePrediction, config: PredictConfig) -> None:
     print_result(result)
     if result.applicability is not None and not result.applicability.applicable:
         print(f"warning: {result.applicability.warning(name)}", file=sys.stderr)
+    for value, share in result.alike.items():
+        print(
+            f"warning: {share:.1%} of the pixels of {name} that have a class hold the reflectance "
+            f"{value:g} in all bands; if that is no data, declare their value as such "
+            "(gdal_edit.py -a_nodata) or mask them",
+            file=sys.stderr,
+        )
     if found is not None:
         print(found)
         if scene.layout.mode == "exact" and found.flips > GROSS_FRACTION * found.pixels:

@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from landcover_tf.progress import progress
 from landcover_tf.provenance import VERSION
 from landcover_tf.validity import ValidityBit
 from serving import outputs
-from serving.applicability import Applicability, assess
+from serving.applicability import Applicability, alike_fractions, assess
 from serving.band_content import BandContent
 from serving.bands_on_disk import BandStore
 from serving.blending import BlendMerger, CropMerger, Merger, patch_weights
@@ -58,6 +58,8 @@ class Result:
     """Pixels per legend code."""
     applicability: Applicability | None = None
     """The scene against the training data; None if the model does not know its own."""
+    alike: Mapping[float, float] = field(default_factory=dict)
+    """Shares of the pixels with one reflectance in all bands, where they are many."""
 
 
 class ScenePrediction:
@@ -296,7 +298,8 @@ class ScenePrediction:
             )
             files = [path, *levels.result()]
         files += outputs.write_areas_and_style(path, counts, legend, grid)
-        applicability = assess(self.store.samples(), info)
+        samples = self.store.samples()
+        applicability = assess(samples, info)
         if applicability is not None:
             files.append(beside(path, APPLICABILITY))
             write_json(files[-1], applicability.to_dict())
@@ -314,6 +317,7 @@ class ScenePrediction:
             legend=legend,
             counts=counts,
             applicability=applicability,
+            alike=alike_fractions(samples, info),
         )
 
     def _log(self, path: Path, counts: Mapping[int, int]) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from landcover_tf.dataset_info import BandInfo
 from landcover_tf.model_info import ModelInfo
-from landcover_tf.nodata import keep_apart, without_data
+from landcover_tf.nodata import assumed_nodata, can_hold, keep_apart, without_data
 from landcover_tf.validity import ValidityBit, has_bit, set_bit
 
 CONVERTED_ROWS = 32
@@ -68,14 +68,17 @@ def finish_pixels(
         image: Stored values, [height, width, bands]; may be changed in place. What is read band by
             band had better come so, as a view: it is looked through as it lies in memory.
         validity: Bits known so far, uint8 [height, width]; changed in place.
-        nodata: The raster's own value for no data; the model's is one too in the model's units.
+        nodata: The raster's own value for no data. In the model's units, the model's is one too;
+            in others, the builder's for rasters that declare none is where this one does not.
         info: The model's contract.
         conversion: From the raster's units to the model's.
 
     Returns:
         The image, the one that came where nothing is converted; and the validity.
     """
-    values = (nodata, info.nodata if conversion is None else None)
+    values = (nodata, info.nodata)
+    if conversion is not None:
+        values = (_declared_or_assumed(nodata, image.dtype, info),)
     set_bit(validity, without_data(np.moveaxis(image, -1, 0), values), ValidityBit.NODATA)
     missing = has_bit(validity, ValidityBit.NODATA)
     dtype = np.dtype(info.dtype)
@@ -89,3 +92,13 @@ def finish_pixels(
     if missing.any():
         image[missing] = info.nodata
     return image, validity
+
+
+def _declared_or_assumed(
+    nodata: float | None, dtype: np.dtype[Any], info: ModelInfo
+) -> float | None:
+    if nodata is not None and can_hold(dtype, nodata):
+        return nodata
+    # The builder keeps zeros where the dataset's value is another one, as of --nodata none.
+    zeros_are_data = np.dtype(info.dtype).kind == "u" and info.nodata != 0
+    return None if dtype.kind == "u" and zeros_are_data else assumed_nodata(dtype)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from landcover_tf.errors import DatasetError
+from landcover_tf.nodata import assumed_nodata
 from landcover_tf.pixel_sizes import DATASET_TOLERANCE
 from landcover_tf.upsampling import Upsampling, any_coarse
 from tfrecords_builder.rasters import SourceRaster
@@ -68,9 +69,9 @@ def dataset_nodata(rasters: Sequence[SourceRaster]) -> float:
     if declared:
         return float(declared.most_common(1)[0][0])
     dtype = np.dtype(rasters[0].dtype)
-    if dtype.kind == "u":
-        return float(np.iinfo(dtype).max) if rasters[0].all_data else 0.0
-    return float(np.iinfo(dtype).min) if dtype.kind == "i" else -9999.0
+    if dtype.kind == "u" and rasters[0].all_data:
+        return float(np.iinfo(dtype).max)
+    return assumed_nodata(dtype)
 
 
 def _upsampling(raster: SourceRaster) -> str | None:

@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from local_export import BANDS, SmallExport, linked_export, model_info, write_raster
 
 from landcover_tf.band_statistics import BandStatistics
+from landcover_tf.dataset_info import BandInfo
 from landcover_tf.errors import ModelError
-from serving.applicability import assess
+from landcover_tf.nodata import keep_apart
+from serving.applicability import alike_fractions, assess
 from serving.predict import main
 from serving.sampling import lattice, lattice_step
 
@@ -144,3 +146,37 @@ def test_prediction_writes_the_flag_and_warns(
         else:
             assert found["outside_fraction"] > 0.9
             assert "warning: bright is outside of what the model was trained on" in error
+
+
+def test_prediction_tells_of_many_pixels_with_one_value_in_all_bands(
+    small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = write_raster(tmp_path / "counts.tif", 90, 70)
+    reflectance = image.astype(np.float32) * 1e-4 - 0.1
+    reflectance[:, :, 60:] = 0  # A void of 10 of 70 columns.
+    with rasterio.open(tmp_path / "counts.tif") as dataset:
+        profile = dataset.profile | {"dtype": "float32", "nodata": None}
+    with rasterio.open(tmp_path / "floats.tif", "w", **profile) as dataset:
+        dataset.write(reflectance)
+        dataset.descriptions = BANDS
+    for name in ("counts", "floats"):
+        paths = ("--input-image", str(tmp_path / f"{name}.tif"))
+        flags = ("--output-map", str(tmp_path / name / "map.tif"), *FLAGS)
+        assert main(["--model-path", str(small_export.folder), *paths, *flags]) == 0
+        told = "warning: 14.3% of the pixels of floats that have a class hold the reflectance 0 in"
+        assert (told in capsys.readouterr().err) == (name == "floats")
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+def test_values_moved_from_the_models_no_data_are_told(dtype: str) -> None:
+    info = model_info(
+        dtype=dtype, bands=tuple(BandInfo(name=b, scale=1e-4, offset=0.0) for b in BANDS)
+    )
+    pixels = np.random.default_rng(0).integers(200, 4000, (1000, 4)).astype(dtype)
+    moved = np.zeros((1, 4), dtype)
+    keep_apart(moved[None], 0, 1e-4)
+    assert moved.any()
+    pixels[:30] = moved
+    pixels[30:40] = 4000  # One in a hundred is not above the limit.
+    assert alike_fractions([pixels], info) == {0.0: pytest.approx(0.03)}
+    assert alike_fractions([pixels[:0]], info) == {}

@@ -38,7 +38,9 @@ def write_image(folder: Path, image: np.ndarray, **profile: Any) -> Path:
     return path
 
 
-def no_data(path: Path, dtype: str, fill: float) -> tuple[np.ndarray, np.ndarray]:
+def no_data(
+    path: Path, dtype: str, fill: float, *, same_units: bool = True
+) -> tuple[np.ndarray, np.ndarray]:
     """Returns the bit for no data in the builder and in prediction, each [height, width]."""
     label = write(path.parent / "label.tif", np.full((1, 2, 3), 10, np.uint8))
     product = ProductInfo(id="x", path="x.tif")
@@ -48,7 +50,8 @@ def no_data(path: Path, dtype: str, fill: float) -> tuple[np.ndarray, np.ndarray
         built = reader.read(WHOLE)
     info = model_info(dtype=dtype, nodata=fill)
     image, validity = open_source(path, info, predict_options().source).read(WHOLE)
-    np.testing.assert_array_equal(built.image, image)
+    if same_units:
+        np.testing.assert_array_equal(built.image, image)
     return built.validity & 1, validity & 1
 
 
@@ -118,4 +121,28 @@ def test_a_named_band_that_gdal_tags_as_alpha_is_a_band(tmp_path: Path) -> None:
         assert raster.colorinterp[3] == ColorInterp.alpha
     built, predicted = no_data(path, "uint8", 0)
     assert not built.any()
+    np.testing.assert_array_equal(predicted, built)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value", "fill", "missing"),
+    [
+        ("uint16", 0, 0, 1),
+        ("int16", -32768, -32768, 1),
+        ("float32", -9999, -9999, 1),
+        ("uint16", 0, 65535, 0),  # Built with --nodata none.
+        ("float32", 0, -9999, 0),  # The builder and `predict` tell of it.
+    ],
+)
+def test_an_undeclared_value_where_the_scale_is_not_the_models(
+    tmp_path: Path, dtype: str, value: float, fill: float, missing: int
+) -> None:
+    image = np.full((4, 2, 3), 2000, dtype)
+    image[2, 0, 1] = 0
+    image[:, 0, 2] = value
+    path = write_image(tmp_path, image)
+    with rasterio.open(path, "r+") as raster:
+        raster.scales, raster.offsets = (1e-4,) * 4, (-0.05,) * 4  # The model's are -0.1.
+    built, predicted = no_data(path, dtype, fill, same_units=False)
+    np.testing.assert_array_equal(built, [[0, 0, missing], [0, 0, 0]])
     np.testing.assert_array_equal(predicted, built)
