@@ -76,9 +76,9 @@ def finish_pixels(
     Returns:
         The image, the one that came where nothing is converted; and the validity.
     """
-    values = (nodata, info.nodata)
+    values = [nodata, info.nodata]
     if conversion is not None:
-        values = (_declared_or_assumed(nodata, image.dtype, info),)
+        values = [_declared_or_assumed(nodata, image.dtype, info)]
     set_bit(validity, without_data(np.moveaxis(image, -1, 0), values), ValidityBit.NODATA)
     missing = has_bit(validity, ValidityBit.NODATA)
     dtype = np.dtype(info.dtype)
