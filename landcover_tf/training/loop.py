@@ -172,8 +172,9 @@ class Loop:
         loss, norm, batches = self._unread
         self._unread = None
         value, length = float(loss), float(norm)
-        # The loss scaler expects gradients that are not finite now and then, and skips them.
-        bad_gradient = not math.isfinite(length) and not self.stepper.optimizer.scale_loss
+        # The loss scaler expects gradients that are not finite now and then: it skips them and
+        # halves the scale, without end. A scale of 1 is no scaling, and will not help any more.
+        bad_gradient = not math.isfinite(length) and self.stepper.optimizer.loss_scale() <= 1
         if bad_gradient or not math.isfinite(value):
             self._keep_bad_batch(batches)
             raise RunError(

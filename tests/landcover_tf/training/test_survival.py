@@ -13,6 +13,7 @@ import time
 import h5py
 import numpy as np
 import pytest
+import tensorflow as tf
 from fakes.killed_program import run_killed
 from fakes.small_dataset import write_small_dataset
 from fakes.small_loop import PowerCutError, after_epochs, settings, small_loop
@@ -252,6 +253,25 @@ def test_a_loss_that_is_no_number_keeps_its_batch(data_dir, tmp_path):
         # All patches of the step: two batches of two.
         assert kept["image"].shape == (4, 32, 32, 4) and kept["label"].shape == (4, 32, 32)
         assert np.isfinite(kept["image"]).all()
+
+
+def test_float16_that_never_has_a_finite_gradient_stops(data_dir, tmp_path):
+    """It ended as complete: the loss is finite, every step is skipped, and the scale goes to 0."""
+    config = settings(data_dir, tmp_path / "run", gradient_accumulation=1, epochs=9)
+    loop = small_loop(config, scale_loss=True)
+    loss = loop.stepper.loss
+    loop.stepper.loss = lambda label, logits: loss(label, without_gradient(logits))
+    with pytest.raises(RunError, match=r"in epoch 3 the loss became 0\.\d+ .* of norm nan; the"):
+        loop.train(StopRequest())
+    # Six steps are an epoch, and 2^15 is halved to 1 by 15.
+    assert loop.stepper.optimizer.loss_scale() in (1, 0.5)
+    with np.load(loop.run.bad_batch) as kept:
+        assert kept["image"].shape == (2, 32, 32, 4)
+
+
+@tf.custom_gradient
+def without_gradient(values):
+    return values, lambda gradient: gradient * np.nan
 
 
 def test_a_damaged_state_is_told(data_dir, tmp_path):
