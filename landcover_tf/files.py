@@ -102,6 +102,15 @@ def require_space(folder: str | Path, needed_bytes: float, what: str) -> None:
         )
 
 
+def bytes_in(folder: Path) -> int:
+    """Returns the sizes of all files in a folder, at any depth; 0 where it is not there."""
+    total = 0
+    for path in folder.rglob("*"):
+        with suppress(FileNotFoundError):  # Another process may be at work there.
+            total += path.stat().st_size if path.is_file() else 0
+    return total
+
+
 def require_writable(folder: str | Path) -> None:
     """Refuses work whose output could not be written, before it begins; makes nothing.
 

@@ -12,7 +12,7 @@ from threading import Thread
 from landcover_tf import config_files
 from landcover_tf.errors import ProductError, RasterError
 from landcover_tf.executors import executor, places
-from landcover_tf.files import require_space
+from landcover_tf.files import bytes_in, require_space
 from landcover_tf.pixel_sizes import NO_AREA
 from serving import objects
 from serving.config import PredictConfig
@@ -261,10 +261,8 @@ def _require_room(scenes: Sequence[ScenePrediction], at_once: int) -> None:
     What finished maps of a batch keep beside them is not foreseen: it may be far smaller than its
     pixels, and a batch that fills the disk goes on when there is room again.
     """
-    missing = [
-        max(work_bytes(scene) - sum(f.stat().st_size for f in scene.work.rglob("*.npy")), 0)
-        for scene in scenes
-    ]
+    # What a killed run left, half-written rasters as well, is read on, replaced or deleted.
+    missing = [max(work_bytes(scene) - bytes_in(scene.work), 0) for scene in scenes]
     if missing:
         # A finished map's bands are deleted before the next scene begins; those of an unreadable
         # input stay for the next run, and are not foreseen.

@@ -11,7 +11,7 @@ from rasterio.errors import RasterioIOError
 from rasterio.windows import Window as RasterioWindow
 
 from landcover_tf.errors import OutputError, RasterError
-from landcover_tf.files import beside, require_space, write_json
+from landcover_tf.files import beside, bytes_in, require_space, write_json
 from landcover_tf.grid import Window
 from landcover_tf.legend import IGNORED, Legend
 from landcover_tf.raster_grid import RasterGrid
@@ -40,8 +40,7 @@ def check_mosaic(
     overwrite = overwrite or is_unfinished(path)
     check_targets(path, wanted.of_mosaic(), sources, overwrite=overwrite)
     # Those of a killed run are deleted first.
-    there = sum(f.stat().st_size for f in work_folder(path).glob("*.npy"))
-    needed = work_bytes(whole_grid(sources)) - there
+    needed = work_bytes(whole_grid(sources)) - bytes_in(work_folder(path))
     folder = next(parent for parent in path.parents if parent.exists())
     require_space(folder, needed, "the work until the mosaic is written")
 

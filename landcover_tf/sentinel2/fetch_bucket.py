@@ -11,7 +11,7 @@ from typing import Any
 from defusedxml.ElementTree import ParseError, fromstring
 
 from landcover_tf.errors import ServerError
-from landcover_tf.files import require_space
+from landcover_tf.files import bytes_in, require_space
 from landcover_tf.progress import progress
 from landcover_tf.sentinel2.fetch_http import HttpClient, NotFoundError, md5_of_base64
 from landcover_tf.sentinel2.tiles import Tile
@@ -162,7 +162,7 @@ class Bucket:
         total = sum(file.size_bytes for file in files)
         # A finished folder is checked in place and only what is wrong is fetched again.
         place = target if target.exists() else partial
-        require_space(folder, total - _bytes_in(place), "the product")
+        require_space(folder, total - bytes_in(place), "the product")
         with (
             progress(label=product.name[11:44], total=total, unit="B", scale=True) as bar,
             ThreadPoolExecutor(jobs) as pool,
@@ -226,7 +226,3 @@ def _inside(name: str, prefix: str) -> str:
     if not name.startswith(prefix) or path.is_absolute() or ".." in path.parts or "\\" in name:
         raise ServerError(f"the listing names {name!r}, which does not lie in {prefix}")
     return str(path)
-
-
-def _bytes_in(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

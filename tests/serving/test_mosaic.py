@@ -327,8 +327,8 @@ def test_a_mosaic_that_the_disk_cannot_hold_is_refused_before_any_work(
     assert not (tmp_path / "m_scenes").exists()
     # What a killed run left of it makes room.
     work = tmp_path / ".m.tif.work"
-    work.mkdir()
-    np.save(work / "band_00000.npy", np.zeros(1, np.uint8))
+    (work / "files").mkdir(parents=True)
+    (work / "files" / "m_confidence.tif").write_bytes(bytes(1))
     assert main(command) == 0
 
 

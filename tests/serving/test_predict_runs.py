@@ -265,6 +265,24 @@ def test_a_run_that_the_disk_cannot_hold_is_refused(
     assert main([*command, "--probabilities"]) == 0
 
 
+def test_what_a_killed_run_left_makes_room_for_the_next(
+    small_export: SmallExport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_raster(tmp_path / "scene.tif", 60, 50)
+    work = tmp_path / ".map.tif.work"
+    # As a run leaves them that was killed while it wrote the map.
+    leftovers = [work / "files" / "confidence.tif", work / "network" / "map.staged.tif"]
+    for path in leftovers:
+        path.parent.mkdir(parents=True)
+        path.write_bytes(bytes(60 * 50))
+    usage = type("Usage", (), {"free": 2 * 60 * 50 - 1})
+    monkeypatch.setattr(files.shutil, "disk_usage", lambda path: usage)
+    command = arguments(small_export, [tmp_path / "scene.tif"], tmp_path / "map.tif", *RAW)
+    assert main(command) == 2
+    usage.free += 1
+    assert main(command) == 0
+
+
 def test_polygons_cover_the_map(small_export: SmallExport, tmp_path: Path) -> None:
     write_raster(tmp_path / "scene.tif", 60, 50, nodata_columns=10)
     out = tmp_path / "map.tif"
