@@ -35,7 +35,7 @@ def check_mosaic(
     Raises:
         RasterError: Another CRS, another pixel size, or shifted pixels.
         OutputError: A file to be written exists already or is an input's, or the disk cannot hold
-            the merged bands.
+            the merged bands and rasters.
     """
     overwrite = overwrite or is_unfinished(path)
     check_targets(path, wanted.of_mosaic(), sources, overwrite=overwrite)
@@ -55,8 +55,11 @@ def whole_grid(sources: Sequence[Source]) -> RasterGrid:
 
 
 def work_bytes(grid: RasterGrid) -> int:
-    """Returns the disk space of a mosaic's merged bands until its map is written."""
-    return len(BASE_LAYERS) * grid.height * grid.width
+    """Returns the disk space of a mosaic's merged bands and rasters until its map is written."""
+    # The rasters are map and confidence, one after another written from a copy in the work folder.
+    # A level that does not compress takes 1 byte per pixel, and a third more with its overviews.
+    rasters, copies = 2, 1
+    return (len(BASE_LAYERS) + rasters + copies) * grid.height * grid.width
 
 
 def place(grids: Sequence[RasterGrid], names: Sequence[str]) -> tuple[RasterGrid, list[Window]]:

@@ -317,10 +317,11 @@ def test_a_mosaic_that_the_disk_cannot_hold_is_refused_before_any_work(
 ) -> None:
     images, out = [tmp_path / "a.tif", tmp_path / "b.tif"], tmp_path / "m.tif"
     write_raster(images[0], 40, 40)
-    # 100 columns east and 50 rows south: they span 90 x 140 px, of class and confidence.
+    # 100 columns east and 50 rows south: they span 90 x 140 px, of class and confidence,
+    # the raster of each, and the copy that one is made from.
     write_raster(images[1], 40, 40, origin=(601_000.0, 4_199_500.0))
     command = arguments(small_export, images, out, *PLAIN, "--mosaic")
-    usage = type("Usage", (), {"free": 2 * 90 * 140 - 1})
+    usage = type("Usage", (), {"free": 5 * 90 * 140 - 1})
     monkeypatch.setattr(files.shutil, "disk_usage", lambda path: usage)
     assert main(command) == 2
     assert "0.0 GB free, the work until the mosaic is written needs" in capsys.readouterr().err
@@ -337,13 +338,13 @@ def test_a_plan_tells_what_the_mosaic_takes(
 ) -> None:
     images, out = [tmp_path / "a.tif", tmp_path / "b.tif"], tmp_path / "m.tif"
     write_raster(images[0], 40, 40)
-    # 2,000 columns east and 1,000 rows south: 1040 x 2040 px, of 2 bytes 4.05 MiB.
+    # 2,000 columns east and 1,000 rows south: 1040 x 2040 px, of 5 bytes 10.1 MiB.
     write_raster(images[1], 40, 40, origin=(620_000.0, 4_190_000.0))
     command = arguments(small_export, images, out, *PLAIN, "--mosaic", "--plan")
     assert main(command) == 0
     said = capsys.readouterr().out
     mosaic = said[said.index("mosaic of 2 maps -> ") :]
-    assert "  1040 x 2040 px" in mosaic and "  4 MiB until the map is written" in mosaic
+    assert "  1040 x 2040 px" in mosaic and "  10 MiB until the map is written" in mosaic
     write_raster(images[1], 40, 40, crs="EPSG:32635")
     assert main(command) == 2
     assert "a mosaic needs one CRS" in capsys.readouterr().err
