@@ -1,5 +1,6 @@
 """What earlier runs of the same command finished: maps of single scenes, and their mosaic."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,11 +13,11 @@ from landcover_tf.config_files import INPUT_STAMP, config_dict, current_names
 from landcover_tf.errors import ConfigError, OutputError
 from landcover_tf.files import beside, read_json
 from landcover_tf.settings_changes import changes
-from serving.bands_on_disk import BandStore
+from serving.bands_on_disk import SETTINGS_FILE, BandStore
 from serving.config import PredictConfig
 from serving.mosaic import is_unfinished, scenes_of
 from serving.scene_prediction import ScenePrediction
-from serving.targets import APPLICABILITY, RECORD, alone, targets
+from serving.targets import APPLICABILITY, RECORD, alone, targets, work_folder
 
 NOT_IN_THE_MAP = (
     "overwrite",
@@ -95,6 +96,35 @@ def _has_left_record(scene: ScenePrediction) -> bool:
     """Returns whether the record beside the map is of the run that left the work folder."""
     record, began = beside(scene.map_path, RECORD), scene.store.began()
     return began is not None and record.exists() and record.stat().st_mtime > began
+
+
+def tell_of_maps_made_alone(scenes: Sequence[ScenePrediction], folder: Path) -> None:
+    """Tells on stderr which input has a map in `folder` itself, finished or not.
+
+    A command that names one input makes its map there; a folder or a list that holds it has a
+    place of its own for it, where the map is computed again.
+    """
+    path = folder / "map.tif"
+    record, work = _record(path) or {}, work_folder(path)
+    of = _files(record.get("input_image"), _folder_of_run(record, path)) if path.is_file() else []
+    try:
+        begun_of = read_json(work / "network" / SETTINGS_FILE)["source"]
+    except (ConfigError, KeyError, TypeError):
+        begun_of = None
+    for scene in scenes:
+        if of == [scene.source_path.resolve()]:
+            print(
+                f"note: {path} is a map of {scene.source_path} too, by a command that named it "
+                f"alone; this command makes {scene.map_path}",
+                file=sys.stderr,
+            )
+        if begun_of == scene.input_stamp:
+            print(
+                f"note: {work} holds an unfinished map of {scene.source_path}, by a command that "
+                f"named it alone; repeat that command, or remove {work}: this one makes "
+                f"{scene.map_path}",
+                file=sys.stderr,
+            )
 
 
 def refuse_other(scene: ScenePrediction, config: PredictConfig) -> None:

@@ -27,6 +27,7 @@ from serving.finished_maps import (
     record_of,
     refuse_other,
     refuse_other_mosaic,
+    tell_of_maps_made_alone,
 )
 from serving.inputs import find_inputs, is_single, map_paths
 from serving.layouts import narrow_margin
@@ -166,6 +167,8 @@ def _make_maps(
     began = batch_began(scenes)
     unfinished = [s for s in scenes if not (several and is_finished(s, config, began))]
     if not config.mosaic:
+        if several:
+            tell_of_maps_made_alone(unfinished, config.output_map)
         return _predict(unfinished, engine, config, failures, several=several)
     if not (unfinished or failures.told) and is_merged(scenes, config):
         print(f"map: {config.output_map} (finished by an earlier run)")

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 from fakes.tiny_safe import write_safe, zip_safe
-from local_export import RAW, SmallExport, arguments, write_raster
+from local_export import RAW, SmallExport, arguments, predict_options, write_raster
 
 from landcover_tf.assess import __main__ as assess
 from landcover_tf.errors import ConfigError, RasterError
+from serving.engines import Engine
 from serving.inputs import find_inputs, is_single, map_paths
 from serving.predict import main
+from serving.scene_prediction import ScenePrediction
 
 
 def test_several_inputs_need_a_folder(
@@ -55,6 +57,32 @@ def test_the_first_input_of_a_list_or_folder_keeps_its_map_when_a_second_joins(
     assert main(command) == 0
     assert f"map: {made} (finished by an earlier run)" in capsys.readouterr().out
     assert sorted(out.rglob("map.tif")) == [made, out / "b" / "map.tif"]
+
+
+def test_a_map_that_was_made_of_an_input_alone_is_told_when_its_folder_is_given(
+    small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given, out = tmp_path / "in", tmp_path / "maps"
+    given.mkdir()
+    write_raster(given / "a.tif", 20, 20)
+    options = predict_options(engine="tensorflow")
+    engine = Engine(small_export.folder, options)
+    begun = ScenePrediction(given / "a.tif", out / "map.tif", engine, options)
+    begun.prepare()
+    command = arguments(small_export, [given], out, *RAW)
+    assert main(command) == 0
+    told, made = capsys.readouterr().err, out / "a" / "map.tif"
+    assert f"{begun.work} holds an unfinished map of {given / 'a.tif'}" in told
+    assert f"this one makes {made}" in told
+    begun.compute(begun.unfinished_rows())
+    begun.finish({"input_image": [str(given / "a.tif")]})
+    begun.source.close()
+    assert main(command) == 0
+    assert "note: " not in capsys.readouterr().err  # Nothing is computed.
+    assert main([*command, "--overwrite"]) == 0
+    told = capsys.readouterr().err
+    assert f"{out / 'map.tif'} is a map of {given / 'a.tif'} too" in told
+    assert "unfinished" not in told
 
 
 def test_one_input_alone_needs_no_folder_of_its_own(tmp_path: Path) -> None:
