@@ -81,24 +81,27 @@ def plain_name(described: str) -> str:
     return described
 
 
-# Common names of the STAC electro-optical extension, and how they are shortened. The red edge is
-# left out: Sentinel-2 has three bands there.
+# Common names of the STAC electro-optical extension, how they are shortened, and how Earth Search
+# numbers the red edge; `rededge` alone is left out, for Sentinel-2 has three bands there.
 _COMMON_NAMES = {
-    "coastal": "B01", "blue": "B02", "green": "B03", "red": "B04", "nir": "B08", "nir08": "B8A",
-    "swir16": "B11", "swir1": "B11", "swir22": "B12", "swir2": "B12",
+    "coastal": "B01", "blue": "B02", "green": "B03", "red": "B04", "rededge1": "B05",
+    "rededge2": "B06", "rededge3": "B07", "nir": "B08", "nir08": "B8A", "nir09": "B09",
+    "cirrus": "B10", "swir16": "B11", "swir1": "B11", "swir22": "B12", "swir2": "B12",
 }  # fmt: skip
 _LETTERS = {"b": "B02", "g": "B03", "r": "B04"}
+_OTHER_FORMS = {form.lower(): b.name for b in SENTINEL2_L1C for form in (b.name, b.xml_name)}
 
 
 def sentinel2_names(names: Sequence[str]) -> tuple[str, ...]:
     """Returns the Sentinel-2 band that each name stands for: B04 for red; others stay, as plain.
 
-    Letters count where r, g and b are all there. Of several names for one band, that of Sentinel-2
-    or else the first has it, the others stay.
+    Letters count where r, g and b are all there, B4 for B04 beside a B8A, which Landsat has not.
+    Of several names for one band, that of Sentinel-2 or else the first has it, the others stay.
     """
     plain = [plain_name(name) for name in names]
     lower, found = [name.lower() for name in plain], list[str]()
     known = _COMMON_NAMES | (_LETTERS if set(_LETTERS) <= set(lower) else {})
+    known |= _OTHER_FORMS if "b8a" in lower else {}
     for name, key in zip(plain, lower, strict=True):
         meant = known.get(key, name)
         found.append(name if meant in plain or meant in found else meant)

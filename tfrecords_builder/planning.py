@@ -23,7 +23,7 @@ from tfrecords_builder.earlier_datasets import earlier_patches
 from tfrecords_builder.earlier_ground import EarlierPatch
 from tfrecords_builder.patches import Candidate, SceneJob, read_scans, scene_jobs
 from tfrecords_builder.placements import Placement
-from tfrecords_builder.rasters import BandChoice, SourceRaster, describe
+from tfrecords_builder.rasters import BandChoice, SourceRaster, describe, warn_of_unknown_bands
 from tfrecords_builder.shards import RecordPlace
 from tfrecords_builder.sources import Source, find_sources
 from tfrecords_builder.splits import patch_key, split_patches
@@ -135,6 +135,7 @@ def understand(config: BuildConfig) -> BuildInput:
             problems.append(str(error))
     raise_problems(problems, f"the input in {config.data_dir} is unfit")
     require_uniform(rasters)
+    warn_of_unknown_bands([band.name for band in rasters[0].bands])
     sources = [raster.source for raster in rasters]
     if config.source_legend:
         _require_unprepared(sources, config.source_legend)

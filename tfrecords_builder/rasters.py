@@ -1,5 +1,6 @@
 """A source as its headers describe it: bands, data type, grid, and whether its rasters fit."""
 
+import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -12,7 +13,7 @@ from rasterio.errors import NotGeoreferencedWarning
 from rasterio.transform import Affine
 
 from landcover_tf import raster_windows
-from landcover_tf.bands import positions, same_name
+from landcover_tf.bands import BAND_NAMES, positions, same_name, sentinel2_names
 from landcover_tf.bounds import Bounds, bounds_of
 from landcover_tf.dataset_info import BandInfo
 from landcover_tf.errors import LabelError, RasterError
@@ -132,6 +133,19 @@ def describe(source: Source, choice: BandChoice) -> SourceRaster:
             transform=transform,
             metres_per_unit=metres_per_unit(image.crs),
             resolution_m=_pixel_width_m(image),
+        )
+
+
+def warn_of_unknown_bands(names: Sequence[str]) -> None:
+    """Warns where most bands of a stack like Sentinel-2's are none of its bands by their names."""
+    unknown = [name for name in sentinel2_names(names) if name not in BAND_NAMES]
+    if 10 <= len(names) <= len(BAND_NAMES) and 2 * len(unknown) > len(names):
+        print(
+            f"warning: {len(unknown)} of {len(names)} bands ({', '.join(unknown)}) have names that "
+            "stand for no band of Sentinel-2, so pretrained filters and pictures do not know them; "
+            f"if they are its bands, name them so ({', '.join(BAND_NAMES)}) with --bands "
+            "and --band-indexes",
+            file=sys.stderr,
         )
 
 

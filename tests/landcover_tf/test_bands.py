@@ -10,6 +10,7 @@ from landcover_tf.bands import (
     sentinel2_names,
 )
 from landcover_tf.errors import RasterError
+from landcover_tf.pictures import picture_bands
 
 
 def test_canonical_order_is_not_the_sorted_one():
@@ -68,6 +69,21 @@ def test_common_names_stand_for_bands_of_sentinel2():
     # One letter of three may be anything, and one band has one name.
     assert sentinel2_names(["a", "b", "c"]) == ("a", "b", "c")
     assert sentinel2_names(["red", "B04", "swir1", "swir16"]) == ("red", "B04", "B11", "swir16")
+
+
+def test_numbers_are_those_of_sentinel2_beside_b8a_alone():
+    # As Earth Engine has them.
+    names = ["B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B9", "B10", "B11", "B12"]
+    assert sentinel2_names(names) == BAND_NAMES
+    assert sentinel2_names(["b8a", "b2", "b02"]) == ("B8A", "B02", "b02")
+    landsat = ("B1", "B2", "B3", "B4", "B5", "B6", "B7")
+    assert sentinel2_names(landsat) == landsat
+    assert picture_bands(names) == (4, 3, 2)
+
+
+def test_names_of_earth_search_stand_for_all_bands():
+    names = "coastal,blue,green,red,rededge1,rededge2,rededge3,nir,nir08,nir09,cirrus,swir16,swir22"
+    assert sentinel2_names(names.split(",")) == BAND_NAMES
 
 
 def test_counterparts_are_of_one_name_before_they_stand_for_one_band():

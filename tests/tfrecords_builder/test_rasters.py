@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import rasterio
-from builder_inputs import write_source
+from builder_inputs import write_raster, write_source
 from rasterio.transform import Affine, from_origin
 from rasterio.windows import Window as RasterioWindow
 
@@ -9,6 +9,8 @@ from landcover_tf.crosswalk import load_crosswalk
 from landcover_tf.errors import DatasetError, LabelError, RasterError
 from landcover_tf.grid import Window
 from tfrecords_builder.checks import dataset_resolution_m, require_uniform
+from tfrecords_builder.config import BuildConfig
+from tfrecords_builder.planning import understand
 from tfrecords_builder.rasters import BandChoice, describe
 
 LEGEND = load_crosswalk("landcover9", "landcover9")
@@ -75,6 +77,26 @@ def test_names_of_gdals_sentinel2_driver_are_ours_and_other_commas_refused(tmp_p
         describe(found, BandChoice())
     numbered = describe(found, BandChoice(names=("scl",), indexes=(3,)))
     assert [band.name for band in numbered.bands] == ["scl"]
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        ([f"band_{number}" for number in range(1, 14)], "13 of 13 bands (band_1, band_2,"),
+        # Ten of Landsat 8, which has no B8A; its B10 and B11 look like those of Sentinel-2.
+        ([f"B{n}" for n in range(1, 12) if n != 8], "8 of 10 bands (B1, B2, B3, B4, B5, B6, B7,"),
+        (["B8A", *(f"B{n}" for n in range(1, 13))], ""),  # As Earth Engine has them.
+        ([f"band_{number}" for number in range(1, 5)], ""),
+    ],
+    ids=["without meaning", "Landsat", "Sentinel-2", "four"],
+)
+def test_a_stack_like_sentinel2s_whose_names_mean_nothing_is_told(tmp_path, capsys, names, told):
+    image = np.ones((len(names), 4, 4), np.uint16)
+    write_raster(tmp_path / "images" / "x.tif", image, descriptions=names)
+    write_raster(tmp_path / "labels" / "x.tif", np.full((4, 4), 10, np.uint8))
+    understand(BuildConfig(data_dir=tmp_path, output_dir=tmp_path / "dataset"))
+    error = capsys.readouterr().err
+    assert ("stand for no band of Sentinel-2" in error) == bool(told) and told in error
 
 
 def test_validity_that_is_no_byte_is_refused(tmp_path):
