@@ -54,6 +54,8 @@ class Engine:
         self.folder = find_export(model_path)
         self.info = ModelInfo.load(self.folder)
         self._options = options
+        self.runs_as: str | None = None
+        """Name of the engine on the machines that compute in place of this one."""
 
     @cached_property
     def backend(self) -> Backend:
@@ -61,13 +63,18 @@ class Engine:
         return open_backend(self.folder, self.info, self._options.network)
 
     @property
+    def name(self) -> str:
+        """The engine and its precision, where the network runs."""
+        return self.runs_as or self.backend.name
+
+    @property
     def precision(self) -> Precision:
-        """What the network computes in here: float32 where a processor has no bfloat16.
+        """What the network computes in: float32 where a processor has no bfloat16.
 
         Only the engine can tell, which is not opened where float32 was asked for.
         """
         asked = self._options.network.precision
-        return "bf16" if asked == "bf16" and "bf16" in self.backend.name else "float32"
+        return "bf16" if asked == "bf16" and "bf16" in self.name else "float32"
 
     @cached_property
     def model_hash(self) -> str:

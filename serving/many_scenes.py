@@ -11,7 +11,7 @@ from threading import Thread
 
 from landcover_tf import config_files
 from landcover_tf.errors import ProductError, RasterError
-from landcover_tf.executors import executor, places
+from landcover_tf.executors import executor, places, result_of, submit
 from landcover_tf.files import bytes_in, require_space
 from landcover_tf.pixel_sizes import NO_AREA
 from serving import objects
@@ -35,7 +35,14 @@ from serving.mosaic import check_mosaic, least_object_px, merge
 from serving.options import PredictionOptions, options_of
 from serving.plan import print_plans, work_bytes
 from serving.raster_io import bounded_cache
-from serving.scene_jobs import Computed, compute_elsewhere, compute_here, scenes_at_once
+from serving.scene_jobs import (
+    Computed,
+    compute_elsewhere,
+    compute_here,
+    engine_name,
+    rows_job,
+    scenes_at_once,
+)
 from serving.scene_prediction import Result, ScenePrediction
 from serving.targets import alone, lock_file
 from serving.training_upsampling import difference
@@ -198,6 +205,9 @@ def _predict(
     with bounded_cache(), _pool(config) if scenes else nullcontext() as pool:
         parts = 1 if pool is None else max(config.jobs, places(pool))
         at_once = 1 if pool is None else scenes_at_once(parts, len(scenes))
+        if pool is not None and config.precision == "bf16":
+            # The first worker decides for all, and those that differ are refused.
+            engine.runs_as = result_of(submit(pool, engine_name, rows_job(scenes[0], ())))
         _require_start(scenes, engine, config, at_once)
         begun = _begin(scenes, config, failures, several=several)
         # Closed on an error: leaving the pool waits for all that it was given.
@@ -216,8 +226,8 @@ def _require_start(
         print(f"predicting on {engine.backend.name}")  # Or its failure.
     if scenes and engine.precision != config.precision:
         print(
-            "warning: this processor has no bfloat16 instructions, so the network runs on "
-            f"{engine.backend.name}",
+            "warning: the processor has no bfloat16 instructions, so the network runs on "
+            f"{engine.name}",
             file=sys.stderr,
         )
     _require_room(scenes, at_once)

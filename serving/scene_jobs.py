@@ -66,6 +66,14 @@ def compute_rows(job: RowsJob) -> None:
         scene.source.close()
 
 
+def engine_name(job: RowsJob) -> str:
+    """Returns the engine and its precision on the machine that runs this.
+
+    A login node may have another kind of processor than the workers.
+    """
+    return Engine(job.model_path, job.options).backend.name
+
+
 def scenes_at_once(parts: int, scenes: int) -> int:
     """Returns of how many scenes bands may lie on disk: enough for two rounds of parts."""
     return -(-2 * parts // _parts_of_scene(parts, scenes))

@@ -159,10 +159,17 @@ class ScenePrediction:
 
         Raises:
             RasterError: Rows of the raster cannot be read.
-            OutputError: The disk refuses.
+            OutputError: The disk refuses, or the bands are to come from machines that compute in
+                another precision.
         """
         if not rows:
             return
+        if self.engine.name != self.engine.backend.name:
+            raise OutputError(
+                f"{len(rows)} bands of {self.map_path} that workers computed on "
+                f"{self.engine.name} are not there, and this processor would compute them on "
+                f"{self.engine.backend.name}; run again to continue"
+            )
         predictor = self.predictor(self.engine.backend)
         total = len(predictor.rows_to_compute(rows)) * len(self.layout.cols)
         exact = self.layout.mode == "exact"
@@ -245,7 +252,7 @@ class ScenePrediction:
             "model": f"{info.name} {info.version}",
             "model_sha256": self.engine.model_hash,
             "legend": info.legend.name,
-            "prediction": f"{self.layout.mode}, {self.engine.backend.name}",
+            "prediction": f"{self.layout.mode}, {self.engine.name}",
             "post_processing": str(self.cleaning),
             "software": f"landcover-tf {VERSION}",
         }

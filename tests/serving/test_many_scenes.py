@@ -142,6 +142,29 @@ def test_workers_make_the_map_that_was_begun_or_none(
         compute_rows(rows_job(scene, (0,)))
 
 
+def test_the_processors_of_the_workers_decide_the_precision(
+    small_export: SmallExport,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As where a login node has no bfloat16, or it alone has."""
+    core = pytest.importorskip("openvino").Core
+    known = core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    there = "bf16" if "BF16" in known else "float32"
+    # Reaches this process, not those of the workers.
+    other = [name for name in known if name != "BF16"] + ["BF16"] * (there == "float32")
+    monkeypatch.setattr(core, "get_property", lambda *_: other)
+    write_raster(tmp_path / "scene.tif", 90, 40)
+    flags = ("--engine", "openvino", "--precision", "bf16", "--jobs", "2", *PLAIN)
+    out = tmp_path / "map.tif"
+    assert main(arguments(small_export, [tmp_path / "scene.tif"], out, *flags)) == 0
+    warned = "has no bfloat16 instructions, so the network runs on openvino float32"
+    assert (warned in capsys.readouterr().err) == (there == "float32")
+    with rasterio.open(out) as dataset:
+        assert dataset.tags()["prediction"] == f"exact, openvino {there}"
+
+
 def test_a_scene_is_there_to_finish_before_all_others_are_begun(
     small_export: SmallExport, tmp_path: Path
 ) -> None:
