@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from landcover_tf import cli, flag_ranges
 from landcover_tf.config_files import write_config
-from landcover_tf.dataset_info import DatasetInfo
 from landcover_tf.errors import ConfigError, RunError
 from landcover_tf.files import read_json
+from landcover_tf.training.preflight import check_batch, check_dataset
 from tuning.stopping import obeyed
 from tuning.trials import Objective, TrialRecord, TunerKind, present_name
 
 if TYPE_CHECKING:
+    from landcover_tf.dataset_info import DatasetInfo
     from landcover_tf.training.config import TrainConfig
     from tuning.search import Search
     from tuning.space import SearchSpace
@@ -132,11 +133,13 @@ def make_search(config: TuneConfig) -> "Search":
     _check_not_twice(config, space)
     base = _base_settings(config)
     space.check(config.data_dir, base)
+    info = check_dataset(config.data_dir)
+    _check_sizes(config, space, base, info)
     return Search(
         space=space,
         base=base,
         data_dir=config.data_dir.resolve(),
-        data_hash=DatasetInfo.load(config.data_dir).data_hash,
+        data_hash=info.data_hash,
         output_dir=config.output_dir,
         tuner=config.tuner,
         objective=config.objective,
@@ -159,6 +162,25 @@ def _check_not_twice(config: TuneConfig, space: "SearchSpace") -> None:
                 f"--{name.replace('_', '-')} {getattr(config, name)} is given, and the search "
                 f"space {config.space} sets {name}, too; leave one of them out"
             )
+
+
+def _check_sizes(
+    config: TuneConfig, space: "SearchSpace", base: dict[str, Any], info: "DatasetInfo"
+) -> None:
+    """Checks that the dataset has the patches of every trial, unless they vary in size or batch."""
+    from tuning.space import train_config
+
+    if space.search.keys() & {"patch_size", "patch_overlap", "batch_size"}:
+        return
+    name, one = next(iter(space.search.items()))
+    settings = {**base, **space.fixed, name: one.extremes()[0]}
+    try:
+        check_batch(train_config(settings, config.data_dir, config.output_dir), info)
+    except ConfigError as error:
+        raise ConfigError(
+            f"{error} (a search takes such settings from --train-config: the config.json of a run, "
+            'or a JSON file of your own such as {"patch_size": 128, "batch_size": 4})'
+        ) from error
 
 
 def _base_settings(config: TuneConfig) -> dict[str, Any]:

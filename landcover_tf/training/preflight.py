@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 from landcover_tf.config_files import config_dict, default_dict, write_config
 from landcover_tf.dataset_info import DatasetInfo
@@ -38,14 +39,45 @@ def check(config: TrainConfig) -> Preflight:
         RunError: The run folder holds a run of another config or dataset.
         OutputError: The run folder cannot be written.
     """
-    info = DatasetInfo.load(config.data_dir)
-    info.verify(config.data_dir, checksums=False)
-    _check_splits(info)
-    _check_batch(config, info)
+    info = check_dataset(config.data_dir)
+    check_batch(config, info)
     augmentation = load_augmentation(config.augmentation)
     run = RunFolder(config.output_dir)
     _check_run_folder(config, info, augmentation, run)
     return Preflight(info=info, run=run, augmentation=augmentation, finished=run.is_finished())
+
+
+def check_dataset(data_dir: Path) -> DatasetInfo:
+    """Returns a dataset after checking that a network can learn from it.
+
+    Raises:
+        DatasetError: It is missing, damaged, empty, or has one class only.
+    """
+    info = DatasetInfo.load(data_dir)
+    info.verify(data_dir, checksums=False)
+    _check_splits(info)
+    return info
+
+
+def check_batch(config: TrainConfig, info: DatasetInfo) -> None:
+    """Checks that the training split gives a batch of patches of the config's size.
+
+    Raises:
+        ConfigError: The batch or the patches are too large for it.
+    """
+    stored = info.patch_grid
+    if config.patch_size > stored.patch_size:
+        raise ConfigError(
+            f"--patch-size {config.patch_size} is larger than the dataset's patches of "
+            f"{stored.patch_size} px; lower it or build the dataset with larger patches"
+        )
+    _, origins = cut_origins(stored, config.patch_size, config.patch_overlap)
+    patches = info.split("train").records * len(origins)
+    if config.batch_size > patches:
+        raise ConfigError(
+            f"--batch-size {config.batch_size} is larger than the training split, which gives "
+            f"{patches} patches of {config.patch_size} px; lower --batch-size"
+        )
 
 
 def write_settings(config: TrainConfig, found: Preflight) -> None:
@@ -71,22 +103,6 @@ def _check_splits(info: DatasetInfo) -> None:
             f"training needs at least two classes, the training split of {info.name} has "
             f"{len(present)} ({', '.join(present) or 'none'}); add labelled scenes or check the "
             "legend"
-        )
-
-
-def _check_batch(config: TrainConfig, info: DatasetInfo) -> None:
-    stored = info.patch_grid
-    if config.patch_size > stored.patch_size:
-        raise ConfigError(
-            f"--patch-size {config.patch_size} is larger than the dataset's patches of "
-            f"{stored.patch_size} px; lower it or build the dataset with larger patches"
-        )
-    _, origins = cut_origins(stored, config.patch_size, config.patch_overlap)
-    patches = info.split("train").records * len(origins)
-    if config.batch_size > patches:
-        raise ConfigError(
-            f"--batch-size {config.batch_size} is larger than the training split, which gives "
-            f"{patches} patches of {config.patch_size} px; lower --batch-size"
         )
 
 

@@ -1,6 +1,7 @@
 """The builder as a program, on small real files."""
 
 import json
+import shlex
 
 import numpy as np
 import pytest
@@ -209,7 +210,9 @@ def test_black_pixels_of_images_without_nodata_value_are_told_and_kept_on_reques
     flags = ("--scale", 1 / 255)
     assert main(arguments(data, tmp_path / "a", *flags)) == 0
     said = capsys.readouterr().out
-    assert said.endswith(f"next: landcover train --data-dir {tmp_path / 'a'} --output-dir run\n")
+    assert said.endswith(
+        f"next: landcover train --data-dir {tmp_path / 'a'} --output-dir run --patch-size 32\n"
+    )
     share = np.mean([(label_of(data, n) == 10).mean() for n in range(2)])
     assert (
         f"2 images declare no no-data value, so 0 is taken for it; {share:.2%} of their pixels "
@@ -229,6 +232,18 @@ def test_black_pixels_of_images_without_nodata_value_are_told_and_kept_on_reques
         assert set(np.unique(gray[label == 20])) <= {120, 254}
         assert (gray[label == 10] == 0).all()
         assert ((patch.image[..., 0] == 255) == (patch.validity == 1)).all()
+
+
+@pytest.mark.parametrize(("stored", "trained"), [(40, "32"), (24, None)])
+def test_the_next_command_trains_on_patches_that_the_dataset_has(tmp_path, capsys, stored, trained):
+    data = write_pairs(tmp_path / "data", scenes=3)
+    flags = ("--patch-size", stored, "--patch-overlap", 0, "--gap-px", 0)
+    assert main(arguments(data, tmp_path / "o", *flags)) == 0
+    said = shlex.split(capsys.readouterr().out.splitlines()[-1])
+    if trained is None:
+        assert said[0] == "dataset"
+    else:
+        assert (said[0], *said[-2:]) == ("next:", "--patch-size", trained)
 
 
 @pytest.mark.parametrize("nodata", [np.nan, np.inf])

@@ -226,7 +226,7 @@ def test_what_the_space_and_the_flags_both_set_is_refused(tmp_path, capsys, spac
 
 
 def test_best_names_the_dataset_where_it_is_now(tmp_path):
-    write_small_dataset(tmp_path / "data")
+    write_small_dataset(tmp_path / "data", train=16)
     arguments = flags(tmp_path / "data", tmp_path / "out", tmp_path)
     search = tune.make_search(cli.parse(tune.TuneConfig, arguments, prog="tuning"))
     folder = search.trials / "0"
@@ -245,6 +245,21 @@ def test_bad_input_leaves_nothing_behind(small_dataset, tmp_path, capsys):
     assert tune.main(flags(tmp_path, output, tmp_path)) == 2
     assert "dataset.json" in capsys.readouterr().err
     assert not output.exists()
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [({"patch_size": 64}, "--patch-size 64 is larger than"), ({"batch_size": 10**6}, "lower --ba")],
+)
+def test_patches_that_the_dataset_lacks_are_told_once(
+    small_dataset, tmp_path, capsys, sizes, message
+):
+    arguments = flags(small_dataset, tmp_path / "out", tmp_path)
+    (tmp_path / "base.json").write_text(json.dumps(BASE | sizes))
+    assert tune.main(arguments) == 2
+    said = capsys.readouterr().err
+    assert message in said and "takes such settings from --train-config" in said
+    assert not (tmp_path / "out").exists()
 
 
 def test_failed_trials_fail_alone_until_too_many_do(small_dataset, tmp_path, capsys):
