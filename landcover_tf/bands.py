@@ -123,17 +123,23 @@ def counterparts(wanted: Sequence[str], available: Sequence[str]) -> dict[str, s
 
 
 def same_name(described: str, wanted: Sequence[str]) -> str:
-    """Returns the one of `wanted` that a raster's band is, in whatever case and form it is named.
+    """Returns the one of `wanted` that a band is, in whatever case and form both are named.
 
     A band that is none of them keeps its name, in plain form.
     """
     if described in wanted:
         return described
-    plain = plain_name(described)
-    forms = {plain.lower()}
+    plain, forms = plain_name(described), _forms(described)
+    found = [name for name in wanted if forms & _forms(name)]
+    return min(found, key=lambda name: name.lower() != plain.lower(), default=plain)
+
+
+def _forms(name: str) -> set[str]:
+    """Returns a name in small letters, and with a leading zero where it is a Sentinel-2 band's."""
+    forms = {plain_name(name).lower()}
     with suppress(RasterError):
-        forms.add(band(plain).name.lower())
-    return next((name for name in wanted if name.lower() in forms), plain)
+        forms.add(band(plain_name(name)).name.lower())
+    return forms
 
 
 def positions(wanted: Sequence[str], available: Sequence[str], where: str) -> list[int]:

@@ -254,6 +254,9 @@ def _begin(
             print(f"warning: {scene.source.path} has no CRS, its map has none", file=sys.stderr)
         elif scene.source.grid.pixel_area_m2 is None:
             print(f"the map of {scene.source.path} gets no hectares: {NO_AREA}")
+        if taken := scene.source.taken:
+            pairs = ", ".join(f"{own} as {name}" for name, own in taken.items())
+            print(f"note: of {scene.source.path} are taken: {pairs}", file=sys.stderr)
         if untrained := difference(scene.source, scene.engine.info):
             print(f"warning: {untrained}", file=sys.stderr)
         if narrow := narrow_margin(scene.layout, scene.engine.info, scene.options.network):

@@ -10,7 +10,7 @@ import numpy as np
 import rasterio
 from rasterio.enums import Resampling
 
-from landcover_tf.bands import BAND_NAMES, positions
+from landcover_tf.bands import BAND_NAMES, counterparts, positions, same_name
 from landcover_tf.dataset_info import BandInfo
 from landcover_tf.errors import ProductError, RasterError
 from landcover_tf.executors import usable_cores
@@ -80,7 +80,13 @@ class ProductSource:
         }
         self._info = info
         self._product = product
-        self._indexes = positions(info.band_names, BAND_NAMES, str(path))
+        named = {same_name(name, info.band_names): name for name in BAND_NAMES}
+        placed = counterparts(info.band_names, [*named])
+        self.taken: Mapping[str, str] = {
+            name: named[found] for name, found in placed.items() if named[found] != name
+        }
+        read = [self.taken.get(name, name) for name in info.band_names]
+        self._indexes = positions(read, BAND_NAMES, str(path))
         stored = [
             BandInfo(name=name, scale=STORED_SCALE, offset=STORED_OFFSET)
             for name in info.band_names

@@ -68,6 +68,8 @@ class Source(Protocol):
     """True where reading rows twice is expensive, so that they are kept instead."""
     part_rows: int
     """Rows to read at a time; parts end at multiples of it."""
+    taken: Mapping[str, str]
+    """Bands of other names that are read for bands of the model, by the model's names."""
     upsampling: Upsampling | None
     """How its 20 m and 60 m bands came to 10 m; None where nothing tells."""
     files: Collection[Path]

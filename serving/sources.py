@@ -12,12 +12,12 @@ import rasterio
 from rasterio.enums import ColorInterp
 from rasterio.vrt import WarpedVRT
 
-from landcover_tf import bands as band_names
+from landcover_tf.bands import positions
 from landcover_tf.dataset_info import BandInfo
 from landcover_tf.errors import RasterError
 from landcover_tf.grid import Window
 from landcover_tf.model_info import ModelInfo
-from landcover_tf.nodata import alpha_band, masked
+from landcover_tf.nodata import masked
 from landcover_tf.pictures import picture_bands
 from landcover_tf.raster_grid import RasterGrid
 from landcover_tf.raster_windows import RASTERIO_ERRORS, opened, rasterio_window
@@ -26,6 +26,7 @@ from landcover_tf.sentinel2.container import UnreadableError, may_read
 from landcover_tf.upsampling import Upsampling
 from landcover_tf.validity import ValidityBit, has_bit
 from serving.product_source import ProductSource
+from serving.raster_bands import band_names, taken_bands
 from serving.raster_io import BLOCK_PX, STRIP_ROWS
 from serving.raster_views import resampled
 from serving.source import Source, SourceOptions
@@ -113,11 +114,12 @@ class RasterSource:
         self.files: Collection[Path] = {*_files_of(path), *beside}
         dataset = self._opened().image
         self.grid = RasterGrid.of(dataset)
-        names = _band_names(dataset, info, options, path)
+        names = band_names(dataset, info, options, path, prepared=description is not None)
         self._named = list(names)
         _refuse_weights(dataset, self._named, path)
-        found = band_names.positions(info.band_names, list(names.values()), str(path))
+        found = positions(info.band_names, list(names.values()), str(path))
         self._indexes = [self._named[position] for position in found]
+        self.taken: Mapping[str, str] = taken_bands(dataset, self._indexes, info)
         self._conversion = _conversion(dataset, self._indexes, info, path)
         block_rows, block_cols = dataset.block_shapes[0]
         # Strips hold all columns: each window beside the first would decode them once more.
@@ -255,48 +257,6 @@ def _open_prepared(folder: Path, info: ModelInfo, options: SourceOptions) -> Ras
         name=str(scene.get("product") or folder.name).removesuffix(".SAFE"),
         tags=tags,
         upsampling=prepared.upsampling_of(scene, folder),
-    )
-
-
-def _band_names(
-    dataset: rasterio.DatasetReader, info: ModelInfo, options: SourceOptions, path: Path
-) -> dict[int, str]:
-    """Returns the names of the bands by their number, from 1; those without are left out.
-
-    Names of the command line replace those of the raster; `model` only where they are not all
-    bands of the model.
-    """
-    alpha, assumed = alpha_band(dataset), options.assume_bands
-    numbers = [number for number in dataset.indexes if number != alpha]
-    described = {
-        number: band_names.same_name(name, info.band_names)
-        for number in numbers
-        if (name := dataset.descriptions[number - 1])
-    }
-    if assumed in ((), ("model",)) and set(info.band_names) <= set(described.values()):
-        return described
-    if assumed == ("model",):
-        assumed = info.band_names
-    assumed = tuple(band_names.same_name(name, info.band_names) for name in assumed)
-    # GDAL calls the fourth of four bands of bytes alpha; what is counted as a band is one.
-    for counted in (numbers, dataset.indexes):
-        if len(assumed) == len(counted):
-            return dict(zip(counted, assumed, strict=True))
-    if assumed:
-        beside = f", band {alpha} its alpha" if alpha else ""
-        raise RasterError(
-            f"--assume-bands names {len(assumed)} bands, {path} has {dataset.count}{beside}"
-        )
-    if described:
-        missing = ", ".join(name for name in info.band_names if name not in described.values())
-        raise RasterError(
-            f"{path} lacks band {missing}; it has {', '.join(described.values())}; if it has the "
-            "model's bands under other names, give those of the model with --assume-bands"
-        )
-    raise RasterError(
-        f"the bands of {path} have no names, so their order is unknown; name them (rasterio: "
-        "descriptions) or pass --assume-bands model, or --assume-bands and "
-        f"{len(numbers)} names"
     )
 
 

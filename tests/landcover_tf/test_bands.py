@@ -61,6 +61,8 @@ def test_names_are_compared_without_case_and_leading_zeros():
     assert [same_name(name, wanted) for name in described] == expected
     assert same_name("B4", []) == "B4"  # Landsat's is another band.
     assert same_name("nir", ["NIR", "nir"]) == "nir"
+    assert same_name("B02", ["B1", "B2", "B8A"]) == "B2"
+    assert same_name("b02", ["B2", "B02"]) == "B02"
 
 
 def test_common_names_stand_for_bands_of_sentinel2():

@@ -41,8 +41,8 @@ def test_unnamed_bands_can_be_named(tmp_path: Path) -> None:
 )
 def test_bands_under_other_names_can_be_named(tmp_path: Path, assumed: tuple[str, ...]) -> None:
     path = tmp_path / "scene.tif"
-    image = write_raster(path, 20, 20, names=("Blue", "Green", "Red", "NIR"))
-    with pytest.raises(RasterError, match=r"lacks band B02, .*has Blue, .* with --assume-bands"):
+    image = write_raster(path, 20, 20, names=("first", "Green", "Red", "NIR"))
+    with pytest.raises(RasterError, match=r"lacks band B02; .*has first, .* with --assume-bands"):
         open_source(path, model_info(), predict_options().source)
     np.testing.assert_array_equal(read_all(path, assume_bands=assumed), image)
 
@@ -54,6 +54,17 @@ def test_the_model_s_names_replace_no_names_that_are_all_there(tmp_path: Path) -
         np.testing.assert_array_equal(read_all(path, assume_bands=assumed), image[::-1])
     named = read_all(path, assume_bands=("B02", "B03", "B04", "B08"))
     np.testing.assert_array_equal(named, image)
+
+
+def test_bands_that_stand_for_the_models_are_taken(tmp_path: Path) -> None:
+    path = tmp_path / "scene.tif"
+    image = write_raster(path, 20, 20, names=("nir", "Red", "B3", "blue"))
+    for assumed in ((), ("model",)):
+        np.testing.assert_array_equal(read_all(path, assume_bands=assumed), image[::-1])
+    source = open_source(path, model_info(), predict_options().source)
+    assert source.taken == {"B02": "blue", "B03": "B3", "B04": "Red", "B08": "nir"}
+    write_raster(path, 20, 20)
+    assert not open_source(path, model_info(), predict_options().source).taken
 
 
 def test_a_band_without_a_name_leaves_the_names_of_the_others(tmp_path: Path) -> None:

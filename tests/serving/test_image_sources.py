@@ -131,6 +131,38 @@ def test_a_file_replaced_in_a_product_is_seen_and_a_preview_is_not(
     assert stamp() != first
 
 
+@pytest.mark.parametrize("names", [("blue", "green", "red", "nir"), ("B2", "B3", "B4", "B8")])
+def test_products_and_prepared_scenes_are_read_under_the_names_of_the_training(
+    products: dict[str, SimulatedProduct], prepared: Path, names: tuple[str, ...]
+) -> None:
+    window, options = Window(row_off=0, col_off=0, height=64, width=300), predict_options().source
+    expected = open_source(prepared, model_info(), options).read(window)[0]
+    named = tuple(BandInfo(name=name, scale=1e-4, offset=-0.1) for name in names)
+    for path in (prepared, products["folder"].path):
+        source = open_source(path, model_info(bands=named), options)
+        assert source.taken == dict(zip(names, BANDS, strict=True))
+        np.testing.assert_array_equal(source.read(window)[0], expected)
+        lacking = model_info(bands=(*named, BandInfo(name="VV", scale=1.0, offset=0.0)))
+        with pytest.raises(RasterError, match=r"lacks band VV; it has B01, .*B12$"):
+            open_source(path, lacking, options)
+
+
+def test_the_taken_bands_are_told(
+    small_export: SmallExport,
+    products: dict[str, SimulatedProduct],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    export, path = tmp_path / "1", products["folder"].path
+    shutil.copytree(small_export.folder, export)
+    names = ("blue", "green", "red", "nir")
+    model_info(bands=tuple(BandInfo(name=n, scale=1e-4, offset=-0.1) for n in names)).save(export)
+    paths = ["--input-image", str(path), "--output-map", str(tmp_path / "map.tif")]
+    assert main(["--model-path", str(export), *paths, *RAW, "--no-picture"]) == 0
+    note = f"note: of {path} are taken: B02 as blue, B03 as green, B04 as red, B08 as nir\n"
+    assert note in capsys.readouterr().err
+
+
 def test_a_product_is_read_as_the_training_scenes_were_prepared(
     products: dict[str, SimulatedProduct], tmp_path: Path
 ) -> None:
