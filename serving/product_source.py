@@ -113,6 +113,16 @@ class ProductSource:
             image[..., channel] = planes[index]
         return finish_pixels(image, bits | known, STORED_NODATA, self._info, self._conversion)
 
+    def check(self) -> None:
+        """Compares the files with the manifest, once.
+
+        Raises:
+            ProductError: A file is not as the manifest lists it.
+        """
+        if self._unchecked:
+            _require_checksums(self._product)
+            self._unchecked = False
+
     def preview(self, shape: tuple[int, int]) -> tuple[np.ndarray, tuple[str, ...], np.ndarray]:
         """Returns digital numbers in true colour, decimated to `shape`, band names, and valid."""
         planes = []
@@ -136,9 +146,7 @@ class ProductSource:
         They are read when pixels are first wanted, so that a plan costs nothing. So are all files
         to compare them with the manifest: in the reader's thread, while the engine loads.
         """
-        if self._unchecked:
-            _require_checksums(self._product)
-            self._unchecked = False
+        self.check()
         if self._scene is None or self._validity is None:
             # One thread: the band files are read inside, and GDAL's handles are not shareable.
             self._scene = Scene(

@@ -32,18 +32,25 @@ class RowsJob:
     rows: tuple[int, ...]
 
 
-def rows_job(scene: ScenePrediction, rows: tuple[int, ...]) -> RowsJob:
-    """Returns the job of some rows, with all that a worker might choose otherwise decided."""
+def rows_job(scene: ScenePrediction, rows: tuple[int, ...], *, checksums: bool = True) -> RowsJob:
+    """Returns the job of some rows, with all that a worker might choose otherwise decided.
+
+    Args:
+        scene: Of which input.
+        rows: Window rows.
+        checksums: Whether the worker compares the input with its checksums, if that is wanted.
+    """
     options = scene.options
     network = replace(options.network, mode=scene.layout.mode)
     engine = chosen_engine(network)
     if engine != "server":
         network = replace(network, engine=engine)
+    source = replace(options.source, checksums=checksums and options.source.checksums)
     return RowsJob(
         model_path=scene.engine.folder.absolute(),
         path=scene.source_path.absolute(),
         map_path=scene.map_path.absolute(),
-        options=replace(options, network=network),
+        options=replace(options, network=network, source=source),
         rows=rows,
     )
 
@@ -115,9 +122,13 @@ def compute_elsewhere(
                 for scene in islice(coming, at_once - len(left)):
                     held[scene] = ExitStack()
                     held[scene].enter_context(scene.alone())
-                    left[scene] = len(work[scene])
-                    for rows in work[scene]:
-                        futures[submit(pool, compute_rows, rows_job(scene, rows))] = scene
+                    try:
+                        jobs = _jobs_of(scene, work[scene])
+                    except ProductError as error:
+                        errors[scene], jobs = error, []
+                    left[scene] = len(jobs)
+                    for job in jobs:
+                        futures[submit(pool, compute_rows, job)] = scene
                 if not left:
                     return
                 ready = next((scene for scene, count in left.items() if not count), None)
@@ -137,6 +148,20 @@ def compute_elsewhere(
                 future.cancel()
             for lock in held.values():
                 lock.close()
+
+
+def _jobs_of(scene: ScenePrediction, parts: Sequence[tuple[int, ...]]) -> list[RowsJob]:
+    """Returns the jobs of a scene's parts, of which only one that is alone checks the input.
+
+    Each of several would read all files of a product for that, and compute bands of damaged
+    ones before another has noticed.
+
+    Raises:
+        ProductError: A file is not as its product lists it.
+    """
+    if len(parts) > 1:
+        scene.source.check()
+    return [rows_job(scene, rows, checksums=len(parts) == 1) for rows in parts]
 
 
 def _reading_error(future: "Future[None]") -> LandCoverError | None:

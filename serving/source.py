@@ -75,6 +75,13 @@ class Source(Protocol):
     files: Collection[Path]
     """All that pixels and georeference are read from; names that are no local files among them."""
 
+    def check(self) -> None:
+        """Compares the files with what lists their checksums, once; reading does it else.
+
+        Raises:
+            ProductError: A file is not as it is listed.
+        """
+
     def read(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
         """Returns the pixels of a window inside the raster.
 

@@ -145,6 +145,9 @@ class RasterSource:
         image, nodata = np.moveaxis(planes, 0, -1), rasters.image.nodata
         return finish_pixels(image, validity, nodata, self._info, self._conversion)
 
+    def check(self) -> None:
+        """Does nothing: no list of checksums comes with a raster."""
+
     def preview(self, shape: tuple[int, int]) -> tuple[np.ndarray, tuple[str, ...], np.ndarray]:
         names = self._info.band_names
         # A raster of fewer than three bands is drawn from one, which is read once.

@@ -1,6 +1,7 @@
 """Inputs that are damaged, changed or gone, beside which the others get their maps."""
 
 import json
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import rasterio
 import rasterio.shutil
 from fakes.tiny_safe import write_safe, zip_safe
 from local_export import (
+    BLEND,
     PLAIN,
     RAW,
     SmallExport,
@@ -19,12 +21,14 @@ from local_export import (
 
 from landcover_tf import cli
 from landcover_tf.errors import ProductError
+from landcover_tf.executors import InProcessExecutor
 from landcover_tf.sentinel2.simulation import simulate_product
 from serving.config import PredictConfig
 from serving.engines import Engine
 from serving.inputs import find_inputs
 from serving.options import options_of
 from serving.predict import main
+from serving.scene_jobs import compute_elsewhere
 from serving.scene_prediction import ScenePrediction
 from serving.sources import open_source
 
@@ -130,13 +134,31 @@ def test_a_product_whose_bytes_are_not_those_of_its_manifest_gets_no_map(
     assert "exists already; choose another --output-map" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("jobs", ["1", "2"])
 def test_a_product_without_manifest_is_mapped_with_a_warning(
-    small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    small_export: SmallExport, tmp_path: Path, capfd: pytest.CaptureFixture[str], jobs: str
 ) -> None:
     path = write_safe(tmp_path, size_px=120)
-    assert main(arguments(small_export, [path], tmp_path / "map.tif", *RAW)) == 0
+    flags = (*RAW, *BLEND, "--jobs", jobs)
+    assert main(arguments(small_export, [path], tmp_path / "map.tif", *flags)) == 0
     warning = f"warning: {path} has no manifest.safe to compare with\n"
-    assert capsys.readouterr().err.count(warning) == 1
+    assert capfd.readouterr().err.count(warning) == 1  # Of whatever process.
+
+
+def test_several_workers_compute_nothing_of_a_damaged_product(
+    small_export: SmallExport, tmp_path: Path
+) -> None:
+    path = simulate_product(tmp_path, size_px=300, seed=3).path
+    file = next(path.rglob("IMG_DATA/*_B03.jp2"))
+    file.write_bytes(file.read_bytes() + bytes(1))
+    options = predict_options(engine="tensorflow", mode="blend", patch_size=64, patch_overlap=32)
+    engine = Engine(small_export.folder, options)
+    scene = ScenePrediction(path, tmp_path / "map.tif", engine, options)
+    scene.prepare()
+    with closing(compute_elsewhere(InProcessExecutor(), [scene], 4)) as computed:
+        ((_, error),) = computed
+    assert isinstance(error, ProductError) and file.name in str(error)
+    assert len(scene.unfinished_rows()) == len(scene.layout.rows) > 4
 
 
 def test_an_input_that_is_deleted_when_it_was_read_has_a_line_in_the_log(
