@@ -16,6 +16,7 @@ from landcover_tf.files import KnownHashes, write_json
 from landcover_tf.grid import PatchGrid
 from landcover_tf.legend import Legend
 from landcover_tf.normalizer import Normalizer
+from landcover_tf.settings_changes import change
 from landcover_tf.upsampling import Upsampling
 from landcover_tf.validity import usable
 
@@ -153,6 +154,20 @@ class DatasetInfo:
         parts = [s.sha256 for split in sorted(self.splits) for s in self.splits[split].shards]
         described = f"{parts}{self.bands}{self.legend.to_dict()}{self.invalid_bits}"
         return hashlib.sha256(described.encode()).hexdigest()[:12]
+
+    def changes_since(self, before: "DatasetInfo") -> list[str]:
+        """Returns what of the data, as a network sees it, is not as in another description."""
+        found = []
+        if self.data_hash != before.data_hash:
+            found.append("other shards, bands or classes")
+        # Neither is in the hash, by which earlier runs know their dataset.
+        if self.normalizer != before.normalizer:
+            was, now = before.normalizer.kind, self.normalizer.kind
+            same = f"other values in normalizer {now}"
+            found.append(same if was == now else change("normalizer", was, now))
+        if self.nodata != before.nodata:
+            found.append(change("nodata", before.nodata, self.nodata))
+        return found
 
     def split(self, name: str) -> SplitInfo:
         """Returns a split.

@@ -140,6 +140,7 @@ def make_search(config: TuneConfig) -> "Search":
         base=base,
         data_dir=config.data_dir.resolve(),
         data_hash=info.data_hash,
+        normalizer=info.normalizer.to_dict(),
         output_dir=config.output_dir,
         tuner=config.tuner,
         objective=config.objective,

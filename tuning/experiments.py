@@ -166,13 +166,13 @@ def _claim(config: ExperimentsConfig) -> None:
 
 def _check_ranked(config: ExperimentsConfig) -> None:
     """Checks that all finished experiments, also those not chosen now, are of the same dataset."""
-    now = DatasetInfo.load(config.data_dir).data_hash
+    now = DatasetInfo.load(config.data_dir)
     finished = [r.id for r in read_records(config.output_dir) if r.score is not None]
     copies = {name: RunFolder(config.output_dir / name / "run").dataset for name in finished}
     others = [
         name
         for name, copy in copies.items()
-        if copy.is_file() and DatasetInfo.load(copy).data_hash != now
+        if copy.is_file() and now.changes_since(DatasetInfo.load(copy))
     ]
     if others:
         raise RunError(

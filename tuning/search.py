@@ -45,6 +45,8 @@ class Search:
     """Fields of the training config for every trial, below the space's own."""
     data_dir: Path
     data_hash: str
+    normalizer: Mapping[str, Any]
+    """The dataset's, which its hash does not cover."""
     output_dir: Path
     tuner: TunerKind
     objective: Objective
@@ -81,6 +83,7 @@ class Search:
             "space": dict(self.space.source),
             "space_hash": self.space.hash,
             "data_hash": self.data_hash,
+            "normalizer": dict(self.normalizer),
             "base": dict(self.base),
             "tuner": self.tuner,
             "objective": self.objective,
@@ -108,11 +111,18 @@ def open_search(search: Search) -> bool:
             return False
     before, now = read_json(path), search.identity()
     before["objective"] = present_name(before.get("objective"))
+    # Searches of earlier versions did not note it.
+    before.setdefault("normalizer", now["normalizer"])
     # A training setting that is no longer given has another value, too.
     now["base"] = dict.fromkeys(before.get("base", ())) | now["base"]
-    names = {"space_hash": "search space", "data_hash": "dataset", "base": "training setting"}
+    digests = {
+        "space_hash": "search space",
+        "data_hash": "dataset",
+        "normalizer": "the dataset's normalizer",
+    }
+    names = digests | {"base": "training setting"}
     before, now = ({names.get(k, k): v for k, v in values.items()} for values in (before, now))
-    changed = changes(before, now, free=("space",), unshown=("search space", "dataset"))
+    changed = changes(before, now, free=("space",), unshown=tuple(digests.values()))
     if changed:
         # A shipped space may have changed since.
         own = f', or save its own space, "space" in {path}, as a file for --space'

@@ -140,8 +140,9 @@ def _check_same_run(
             f"{run.path} holds a run of another config: {', '.join(different)}; repeat its "
             "command to continue it, choose another --output-dir, or move the folder away"
         )
-    if run.dataset.is_file() and DatasetInfo.load(run.dataset).data_hash != info.data_hash:
+    changed = info.changes_since(DatasetInfo.load(run.dataset)) if run.dataset.is_file() else ()
+    if changed:
         raise RunError(
-            f"{run.path} was trained on another dataset than {config.data_dir}; choose another "
-            "--output-dir"
+            f"{run.path} was trained on another dataset than {config.data_dir}: "
+            f"{', '.join(changed)}; choose another --output-dir"
         )

@@ -24,8 +24,8 @@ def _short_farewell(monkeypatch):
 def search(tmp_path):
     return Search(
         space=load_space("quick"), base={"epochs": 1, "seed": 0}, data_dir=tmp_path,
-        data_hash="", output_dir=tmp_path / "search", tuner="bayesian", objective="mean_f1",
-        max_trials=4, max_failures=3, seed=0,
+        data_hash="", normalizer={}, output_dir=tmp_path / "search", tuner="bayesian",
+        objective="mean_f1", max_trials=4, max_failures=3, seed=0,
     )  # fmt: skip
 
 

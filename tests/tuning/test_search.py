@@ -119,6 +119,13 @@ def test_another_dataset_and_a_second_process_are_refused(small_dataset, tmp_pat
         ConfigError, match=r"other settings \(dataset\): its trials cannot be compared"
     ):
         open_search(rebuilt)
+    other = replace(opened, normalizer=opened.normalizer | {"shift": [0.0] * 4})
+    with pytest.raises(ConfigError, match=r"other settings \(the dataset's normalizer\): its"):
+        open_search(other)
+    # Searches of earlier versions did not note it.
+    earlier = {k: v for k, v in opened.identity().items() if k != "normalizer"}
+    write_json(opened.output_dir / "search.json", earlier)
+    assert open_search(other)
     (opened.output_dir / "search.json").write_text("{")
     assert tune.main(arguments) == 2
     assert "search.json is not valid JSON" in capsys.readouterr().err

@@ -3,12 +3,14 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from fakes.small_dataset import write_small_dataset
 
 from landcover_tf import train
 from landcover_tf.errors import ConfigError, OutputError, RunError
+from landcover_tf.normalizer import Normalizer
 from landcover_tf.training.config import TrainConfig
 from landcover_tf.training.preflight import check, write_settings
 
@@ -92,6 +94,25 @@ def test_a_setting_that_the_run_does_not_know_had_its_default(begun):
     assert check(config).run == found.run
     with pytest.raises(RunError, match=r"config: clip_norm \(was 1\.0, now 0\.5\); "):
         check(replace(config, clip_norm=0.5))
+
+
+def test_a_dataset_with_another_normalizer_or_nodata_is_another(begun, tmp_path):
+    """The hash of the data covers neither, and a rebuild with --normalizer has the same shards."""
+    config = begun("light")
+    found = check(config)
+    write_settings(config, found)
+    info = found.info
+    fit = partial(Normalizer.fit, statistics=info.statistics, scale=info.scale, offset=info.offset)
+    shifted = replace(info.normalizer, shift=(0.0,) * 4)
+    for other, message in (
+        (replace(info, normalizer=fit("minmax")), r"normalizer \(was standardize, now minmax\)"),
+        (replace(info, normalizer=shifted), "other values in normalizer standardize"),
+        (replace(info, nodata=5), r"nodata \(was 0, now 5\)"),
+    ):
+        assert other.data_hash == info.data_hash
+        other.save(tmp_path / "data")
+        with pytest.raises(RunError, match=f"another dataset than .*data: {message}; choose"):
+            check(config)
 
 
 def test_a_wrong_augmentation_file_leaves_no_run(begun, tmp_path, capsys):
