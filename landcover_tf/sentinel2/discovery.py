@@ -101,27 +101,37 @@ def superseded(products: Sequence[SafeProduct]) -> dict[str, SafeProduct]:
     """Returns the products that a reprocessing of the same sight replaces.
 
     Products of one satellite, tile and data take are one sight, whatever their names say; the
-    highest baseline is kept. Of equal ones the later name (its discriminator) is, unless they hold
-    different parts of the data take, which complete each other.
+    highest baseline is kept, and of equal ones the later name (its discriminator). Different parts
+    of the data take complete each other: a part is replaced by a newer one of the same part, or by
+    a newer one that is no part known from older baselines.
 
     Returns:
         For the path of each replaced product, the product that replaces it.
     """
-    newest: dict[tuple[object, ...], SafeProduct] = {}
-    for product in sorted(products, key=_rank):
-        newest[_sight(product)] = product
-    replaced: dict[str, SafeProduct] = {}
-    kept: dict[tuple[object, ...], SafeProduct] = {}
+    sights: dict[tuple[object, ...], list[SafeProduct]] = {}
     for product in sorted(products, key=_rank, reverse=True):
-        best = newest[_sight(product)]
-        part = (*_sight(product), product.datastrip_start)
-        if product.baseline != best.baseline:
-            replaced[str(product.path)] = best
-        elif part in kept:
-            replaced[str(product.path)] = kept[part]
-        else:
-            kept[part] = product
+        sights.setdefault(_sight(product), []).append(product)
+    replaced: dict[str, SafeProduct] = {}
+    for sight in sights.values():
+        for number, product in enumerate(sight):
+            better = sight[:number]
+            same = [other for other in better if other.datastrip_start == product.datastrip_start]
+            recut = [
+                other
+                for other in better
+                if other.baseline > product.baseline and not _was_known(other, sight)
+            ]
+            for newer in (same + recut)[:1]:
+                replaced[str(product.path)] = replaced.get(str(newer.path), newer)
     return replaced
+
+
+def _was_known(product: SafeProduct, sight: Sequence[SafeProduct]) -> bool:
+    """Returns whether an older baseline has the same part of the data take."""
+    return any(
+        o.baseline < product.baseline and o.datastrip_start == product.datastrip_start
+        for o in sight
+    )
 
 
 def left_out(product: SafeProduct, newer: SafeProduct) -> str:

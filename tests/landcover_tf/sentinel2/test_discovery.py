@@ -103,22 +103,36 @@ class TestDiscovery:
         assert superseded([archive, folder]) == {str(archive.path): folder}
 
     def test_two_parts_of_one_data_take_are_both_kept(self, tmp_path):
-        def part(start, baseline, discriminator):
-            root = write_safe(tmp_path, baseline=baseline, discriminator=discriminator)
-            strip = f"S2A_OPER_MSI_L1C_DS_2APS_20250925T111407_S{start}_N05.11"
-            edit(
-                next(root.glob("GRANULE/*/MTD_TL.xml")),
-                "<SENSING_TIME>",
-                f"<DATASTRIP_ID>{strip}</DATASTRIP_ID><SENSING_TIME>",
-            )
-            return open_product(root)
-
-        first = part("20250925T092040", "05.11", "20250925T111407")
-        second = part("20250925T093011", "05.11", "20250925T120000")
-        again = part("20250925T092040", "05.11", "20250926T000000")
-        old = part("20250925T093011", "05.10", "20250925T113000")
+        first = part_of_a_data_take(tmp_path, "20250925T092040", "05.11", "20250925T111407")
+        second = part_of_a_data_take(tmp_path, "20250925T093011", "05.11", "20250925T120000")
+        again = part_of_a_data_take(tmp_path, "20250925T092040", "05.11", "20250926T000000")
+        old = part_of_a_data_take(tmp_path, "20250925T093011", "05.10", "20250925T113000")
         assert first.datastrip_start == "20250925T092040"
         assert superseded([first, second, again, old]) == {
             str(first.path): again,
-            str(old.path): again,
+            str(old.path): second,
         }
+
+    def test_a_part_that_was_not_reprocessed_is_kept(self, tmp_path):
+        first = part_of_a_data_take(tmp_path, "20170226T102458", "02.04", "20170226T102458")
+        second = part_of_a_data_take(tmp_path, "20170226T102511", "02.04", "20170226T102511")
+        newer = part_of_a_data_take(tmp_path, "20170226T102458", "05.00", "20230902T000000")
+        assert superseded([first, second, newer]) == {str(first.path): newer}
+        # Cut anew, it is known to be no part of the older ones, and replaces all.
+        whole = part_of_a_data_take(tmp_path, "20170226T102455", "05.10", "20240101T000000")
+        assert superseded([newer, first, whole, second]) == {
+            str(first.path): whole,
+            str(second.path): whole,
+            str(newer.path): whole,
+        }
+
+
+def part_of_a_data_take(folder, start, baseline, discriminator):
+    root = write_safe(folder, baseline=baseline, discriminator=discriminator)
+    strip = f"S2A_OPER_MSI_L1C_DS_2APS_20250925T111407_S{start}_N05.11"
+    edit(
+        next(root.glob("GRANULE/*/MTD_TL.xml")),
+        "<SENSING_TIME>",
+        f"<DATASTRIP_ID>{strip}</DATASTRIP_ID><SENSING_TIME>",
+    )
+    return open_product(root)
