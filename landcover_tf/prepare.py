@@ -28,8 +28,9 @@ class PrepareConfig:
     ground_truth: Path | None = None
     """Label raster, or a folder of them, any CRS and resolution; PRODUCT_NAME.tif is used alone,
     others are mosaicked."""
-    source_legend: str = "landcover9"
-    """Legend of the label rasters: a shipped one (worldcover, corine, ...) or a .toml file."""
+    source_legend: str | None = None
+    """Legend of the label rasters: a shipped one (worldcover, corine, ...) or a .toml file; by
+    default the shipped one that their tag `legend` names, or else landcover9."""
     legend: str = DEFAULT_LEGEND
     """Legend of the prepared labels: a shipped one or a .toml file."""
     unknown_labels: Literal["error", "ignore"] = "error"

@@ -7,12 +7,14 @@ import numpy as np
 import rasterio
 from rasterio.errors import RasterioError
 
-from landcover_tf.crosswalk import Crosswalk
-from landcover_tf.errors import LabelError, RasterError
+from landcover_tf.crosswalk import Crosswalk, load_crosswalk
+from landcover_tf.errors import LabelError, LegendError, RasterError
 from landcover_tf.label_codes import decimated_codes, require_codes
-from landcover_tf.legend import IGNORED, Legend, some_codes
+from landcover_tf.legend import IGNORED, Legend, legend_names, some_codes
 from landcover_tf.pixel_sizes import pixel_sides_m
 from landcover_tf.raster_grid import RasterGrid
+from landcover_tf.raster_legends import stated_legend, worldcover_by_name
+from landcover_tf.raster_windows import opened
 from landcover_tf.sentinel2.label_rasters import open_codes
 from landcover_tf.sentinel2.reference_raster import on_grid_of
 from serving.band_content import LEVELS
@@ -64,11 +66,15 @@ def write_picture(
 def check_reference(reference: Path, legend: Legend) -> None:
     """Refuses a label raster of another legend before any work is done.
 
+    Tells where the raster's tag names another legend, from which its codes are remapped.
+
     Raises:
-        RasterError: It is unreadable, or holds no codes, or some that the legend does not have.
+        RasterError: It is unreadable, or holds no codes, or some that its legend does not have,
+            or its legend has no crosswalk to that of the map.
     """
     try:
         with open_codes(reference) as labels:
+            crosswalk = _crosswalk_of(labels, legend)
             require_codes(labels)
             shape = _picture_shape(labels.height, labels.width)
             codes, missing = decimated_codes(labels, shape)
@@ -78,13 +84,17 @@ def check_reference(reference: Path, legend: Legend) -> None:
         ) from error
     except LabelError as error:
         raise RasterError(f"--reference-map: {error}") from error
-    unknown = legend.unknown_codes(codes[~missing])
+    unknown = crosswalk.unknown_counts(codes[~missing])
+    foreign = crosswalk.source != legend.name
     if unknown:
+        whose = "its own" if foreign else "the model's"
         raise RasterError(
-            f"--reference-map {reference} has codes {some_codes(sorted(unknown))}, which the "
-            f"model's legend {legend.name!r} does not have (it has {sorted(legend.codes)}); remap "
-            "the labels first"
+            f"--reference-map {reference} has codes {some_codes(sorted(unknown))}, which "
+            f"{whose} legend {crosswalk.source!r} does not have (it has "
+            f"{sorted(crosswalk.codes.keys() - {legend.nodata})}); remap the labels first"
         )
+    if foreign:
+        print(f"note: --reference-map {reference} is drawn by the {crosswalk}, as it says itself")
 
 
 def read_reference(
@@ -93,7 +103,9 @@ def read_reference(
     """Returns labels on a map's grid, decimated to `shape`; tells why where there are none."""
     unknown = Counter[int]()
     try:
-        grid, crosswalk = RasterGrid.of(dataset), Crosswalk.identity(legend)
+        with opened(reference, "the label raster", error=LabelError) as labels:
+            crosswalk = _crosswalk_of(labels, legend)
+        grid = RasterGrid.of(dataset)
         with on_grid_of(grid, reference, crosswalk, unknown) as placed:
             codes = np.asarray(placed.read(1, out_shape=shape))
     except LabelError as error:
@@ -105,6 +117,26 @@ def read_reference(
             f"--reference-map {reference} is drawn without its unknown codes {sorted(unknown)[:5]}"
         )
     return codes
+
+
+def _crosswalk_of(labels: rasterio.DatasetReader, legend: Legend) -> Crosswalk:
+    """Returns the crosswalk to a legend from the shipped one that an open raster names.
+
+    Raises:
+        LabelError: There is none.
+    """
+    source = stated_legend(labels)
+    if source not in (legend.name, *legend_names()):
+        source = worldcover_by_name(Path(labels.name))
+    if source in (None, legend.name):
+        return Crosswalk.identity(legend)
+    try:
+        return load_crosswalk(source, legend.name)
+    except LegendError as error:
+        raise LabelError(
+            f"{labels.name} has codes of legend {source}, as its tag or name says, the model of "
+            f"{legend.name}; remap the labels first"
+        ) from error
 
 
 def _picture_shape(height: int, width: int) -> tuple[int, int]:

@@ -68,8 +68,9 @@ class BuildConfig:
     """Legend of the dataset, a name or a .toml file; by default the one that all prepared scenes
     are in, or else landcover9."""
     source_legend: str | None = None
-    """Legend of the label rasters, a name or a .toml file; by default what the scene says, or the
-    dataset's legend. Another one than a scene says is refused."""
+    """Legend of the label rasters, a name or a .toml file; by default what the scene says, or
+    the shipped one that the raster's tag `legend` names, or the dataset's legend. Another one than
+    a scene says is refused."""
     unknown_labels: Literal["error", "ignore"] = "error"
     """Refuse label codes that the legend or crosswalk does not know, or make them no data."""
 

@@ -6,16 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from landcover_tf.crosswalk import Crosswalk, load_crosswalk
-from landcover_tf.errors import LabelError, LandCoverError, LegendError
-from landcover_tf.legend import (
-    DEFAULT_LEGEND,
-    Legend,
-    legend_names,
-    load_legend,
-    some_codes,
-)
+from landcover_tf.crosswalk import Crosswalk
+from landcover_tf.errors import LabelError, LandCoverError
+from landcover_tf.legend import Legend, some_codes
 from landcover_tf.progress import progress
+from tfrecords_builder import label_legends
 from tfrecords_builder.checks import dataset_nodata, raise_problems, require_uniform
 from tfrecords_builder.config import BuildConfig
 from tfrecords_builder.cutting import ChosenPatch, CutJob, cut_jobs
@@ -25,7 +20,7 @@ from tfrecords_builder.patches import Candidate, SceneJob, read_scans, scene_job
 from tfrecords_builder.placements import Placement
 from tfrecords_builder.rasters import BandChoice, SourceRaster, describe, warn_of_unknown_bands
 from tfrecords_builder.shards import RecordPlace
-from tfrecords_builder.sources import Source, find_sources
+from tfrecords_builder.sources import find_sources
 from tfrecords_builder.splits import patch_key, split_patches
 
 TOO_FEW_VALID = "too few usable pixels"
@@ -138,10 +133,10 @@ def understand(config: BuildConfig) -> BuildInput:
     warn_of_unknown_bands([band.name for band in rasters[0].bands])
     sources = [raster.source for raster in rasters]
     if config.source_legend:
-        _require_unprepared(sources, config.source_legend)
-    legend = config.legend or _legend_of(sources, config.source_legend)
-    crosswalks = _crosswalks(sources, config.source_legend, legend)
-    _warn_of_hidden_classes(rasters, crosswalks)
+        label_legends.require_unprepared(sources, config.source_legend)
+    legend = config.legend or label_legends.legend_of(sources, config.source_legend)
+    crosswalks = label_legends.crosswalks_of(rasters, config.source_legend or None, legend)
+    label_legends.warn_of_hidden_classes(rasters, crosswalks)
     return BuildInput(
         rasters=tuple(rasters),
         legend_source=legend,
@@ -208,65 +203,6 @@ def cuts_of(
             )
         )
     return cut_jobs(zip(jobs, chosen, strict=True))
-
-
-def _legend_of(sources: Sequence[Source], source_legend: str | None) -> str:
-    """Returns the legend that all scenes are in, or else the usual one."""
-    named = sorted({source.legend for source in sources if source.legend})
-    if named and source_legend:  # Which is theirs; their own file may have moved.
-        named = [source_legend]
-    try:
-        names = {load_legend(name).name for name in named}
-    except LegendError as error:
-        raise LegendError(
-            f"the scenes' labels are in {', '.join(named)}; where that file lies elsewhere now, "
-            f"say so by --source-legend: {error}"
-        ) from error
-    if len(names) != 1:
-        return DEFAULT_LEGEND
-    if named[0] != DEFAULT_LEGEND:
-        print(f"the dataset is in legend {named[0]}, as the scenes are; --legend names another")
-    return named[0]
-
-
-def _crosswalks(
-    sources: Sequence[Source], source_legend: str | None, legend: str
-) -> tuple[Crosswalk, ...]:
-    names = [source_legend or source.legend or legend for source in sources]
-    of_name = {name: load_crosswalk(name, legend) for name in sorted(set(names))}
-    for crosswalk in of_name.values():
-        if merged := crosswalk.merged:
-            print(f"note: {merged}")
-    return tuple(of_name[name] for name in names)
-
-
-def _warn_of_hidden_classes(
-    rasters: Sequence[SourceRaster], crosswalks: Sequence[Crosswalk]
-) -> None:
-    hidden = [
-        (raster, crosswalk)
-        for raster, crosswalk in zip(rasters, crosswalks, strict=True)
-        if crosswalk.hides_class(raster.label_nodata)
-    ]
-    if hidden:
-        raster, crosswalk = hidden[0]
-        print(
-            f"warning: {len(hidden)} label rasters, {raster.source.label} first, declare code "
-            f"{raster.label_nodata:g} no data, which is a class of {crosswalk.source}; its pixels "
-            "are unlabelled, unset that (gdal_edit.py -unsetnodata) if they should not be",
-            file=sys.stderr,
-        )
-
-
-def _require_unprepared(sources: Sequence[Source], asked: str) -> None:
-    """Refuses a source legend for labels that already have the codes of another one."""
-    problems = []
-    for source in sources:
-        # A scene's own legend file may have moved; --source-legend then says where it is.
-        known = source.legend in legend_names() or Path(str(source.legend)).is_file()
-        if source.legend and known and load_legend(source.legend).name != load_legend(asked).name:
-            problems.append(f"scene {source.id}'s labels are already in {source.legend}")
-    raise_problems(problems, f"--source-legend {asked} does not fit the labels; leave it out")
 
 
 def _require_known_labels(unknown: Sequence[tuple[int, ...]], found: BuildInput) -> None:

@@ -4,7 +4,7 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -22,6 +22,7 @@ from landcover_tf.label_codes import require_codes
 from landcover_tf.nodata import alpha_band, can_hold
 from landcover_tf.pixel_sizes import on_earth, pixel_sides_m
 from landcover_tf.raster_grid import RasterGrid
+from landcover_tf.raster_legends import stated_legend
 from tfrecords_builder.sources import Source
 
 DTYPES = ("uint8", "uint16", "int16", "float32")
@@ -56,6 +57,9 @@ class SourceRaster:
     """The user said that no value means no data; NaN, infinity and masked pixels still do."""
     label_nodata: float | None
     """The value that the label raster declares no data, also where it is that of a class."""
+    label_legend: str | None = field(default=None, repr=False)
+    """What the label raster's tag says of its legend. What comes of it, the crosswalk, tells the
+    builds to resume apart, not this."""
     height: int
     width: int
     crs: str
@@ -111,6 +115,9 @@ def describe(source: Source, choice: BandChoice) -> SourceRaster:
         dtype = dtypes.pop()
         for path in filter(None, (source.label, source.validity)):
             _require_same_grid(image, path)
+        with opened(source.label) as label:
+            label_nodata = label.nodata if can_hold(label.dtypes[0], label.nodata) else None
+            label_legend = stated_legend(label)
         transform = tuple(image.transform)[:6]
         return SourceRaster(
             source=source,
@@ -126,7 +133,8 @@ def describe(source: Source, choice: BandChoice) -> SourceRaster:
             dtype=dtype,
             nodata=_nodata(image, choice, dtype),
             all_data=choice.nodata == "none",
-            label_nodata=_declared_nodata(source.label),
+            label_nodata=label_nodata,
+            label_legend=label_legend,
             height=image.height,
             width=image.width,
             crs=_crs_name(image.crs),
@@ -200,11 +208,6 @@ def _nodata(image: rasterio.DatasetReader, choice: BandChoice, dtype: str) -> fl
     if not can_hold(dtype, choice.nodata):
         raise RasterError(f"{image.name} holds {dtype}, which cannot be --nodata {choice.nodata:g}")
     return choice.nodata
-
-
-def _declared_nodata(path: Path) -> float | None:
-    with opened(path) as file:
-        return file.nodata if can_hold(file.dtypes[0], file.nodata) else None
 
 
 @contextmanager

@@ -2,17 +2,20 @@
 
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from landcover_tf.crosswalk import load_crosswalk
-from landcover_tf.errors import LandCoverError, OutputError, ProductError
+from landcover_tf.errors import LandCoverError, LegendError, OutputError, ProductError
 from landcover_tf.executors import executor, finished, result_of, usable_cores
 from landcover_tf.files import read_json, remove_leftovers, write_json
+from landcover_tf.legend import DEFAULT_LEGEND
+from landcover_tf.raster_legends import source_legends
 from landcover_tf.sentinel2 import prepared, scene_inputs
 from landcover_tf.sentinel2.batch_checks import Candidate, check_all
 from landcover_tf.sentinel2.checks import Finding
 from landcover_tf.sentinel2.cloud_rasters import parse_values
 from landcover_tf.sentinel2.clouds import load_s2cloudless
+from landcover_tf.sentinel2.label_rasters import LabelRaster, find_label_rasters
 from landcover_tf.sentinel2.preparation import prepare_product
 from landcover_tf.sentinel2.settings import Job, Options, Settings
 from landcover_tf.settings_changes import changes
@@ -41,11 +44,13 @@ def run(
         LandCoverError: A setting is wrong, or products have fatal problems and `keep_going` is
             off; nothing is prepared then.
     """
-    merged = load_crosswalk(settings.source_legend, settings.legend).merged
+    rasters = [] if settings.ground_truth is None else find_label_rasters(settings.ground_truth)
+    settings = replace(settings, source_legend=_source_legend(rasters, settings))
+    merged = settings.crosswalk.merged
     parse_values(settings.cloud_mask_values)
     if settings.cloud_source == "s2cloudless":
         load_s2cloudless()
-    candidates, findings = check_all(source, output_dir, settings, options)
+    candidates, findings = check_all(source, output_dir, settings, options, rasters)
     unfit = {f.product for f in findings if f.severity == "fatal"}
     good = [c for c in candidates if c.name not in unfit]
     _report(output_dir, findings, [c.name for c in good])
@@ -70,6 +75,22 @@ def run(
     elif not unfit:
         print(f"{len(good)} product(s) are fit; {output_dir / REPORT} has the details")
     return 2 if any(f.severity == "fatal" for f in findings) else 0
+
+
+def _source_legend(rasters: Sequence[LabelRaster], settings: Settings) -> str:
+    """Returns the legend of the label rasters: the setting's, or else what they name."""
+    if settings.source_legend is not None:
+        return settings.source_legend
+    tags = {raster.path: raster.legend for raster in rasters}
+    found = source_legends(tags, settings.legend, DEFAULT_LEGEND)
+    several = {str(legend): path for path, legend in found.items()}
+    if len(several) > 1:
+        listed = ", ".join(f"{path} of {name}" for name, path in sorted(several.items()))
+        raise LegendError(
+            f"{settings.ground_truth} holds labels of several legends, {listed}; name that of all "
+            "with --source-legend, or prepare with one after the other"
+        )
+    return next(iter(several), DEFAULT_LEGEND)
 
 
 def _jobs(

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from landcover_tf.crosswalk import load_crosswalk
 from landcover_tf.errors import LandCoverError, ProductError
 from landcover_tf.executors import executor, run_jobs, usable_cores
 from landcover_tf.files import read_json
@@ -14,7 +13,7 @@ from landcover_tf.sentinel2.cloud_choice import projects_shadows
 from landcover_tf.sentinel2.cloud_rasters import parse_values
 from landcover_tf.sentinel2.discovery import left_out, open_products, superseded
 from landcover_tf.sentinel2.label_checks import check_labels
-from landcover_tf.sentinel2.label_rasters import LabelRaster, find_label_rasters, rasters_of
+from landcover_tf.sentinel2.label_rasters import LabelRaster, rasters_of
 from landcover_tf.sentinel2.product import SafeProduct
 from landcover_tf.sentinel2.safe import open_product
 from landcover_tf.sentinel2.settings import Options, Settings
@@ -47,16 +46,24 @@ class CheckJob:
 
 
 def check_all(
-    source: Path, output_dir: Path, settings: Settings, options: Options
+    source: Path,
+    output_dir: Path,
+    settings: Settings,
+    options: Options,
+    rasters: Sequence[LabelRaster],
 ) -> tuple[list[Candidate], list[Finding]]:
     """Returns the products to prepare and everything the checks found, in the order of products.
 
+    Args:
+        source: A product, or a folder of them.
+        output_dir: Folder of the prepared scenes.
+        settings: How a scene is made.
+        options: How the batch runs.
+        rasters: The ground truth of all products.
+
     Raises:
-        LabelError: The ground truth cannot be used for any product.
         ProductError: There is no product.
     """
-    truth = settings.ground_truth
-    rasters = [] if truth is None else find_label_rasters(truth)
     products, findings = _open_all(source)
     candidates = [Candidate(product=p, labels=_labels_of(p, rasters)) for p in products]
     finished = {
@@ -103,7 +110,7 @@ def check(job: CheckJob) -> list[Finding]:
             threads=job.threads,
         )
         if settings.ground_truth is not None:
-            crosswalk = load_crosswalk(settings.source_legend, settings.legend)
+            crosswalk = settings.crosswalk
             found += check_labels(product, job.labels, crosswalk, unknown=settings.unknown_labels)
         if settings.cloud_mask is not None:
             values = parse_values(settings.cloud_mask_values)

@@ -16,6 +16,7 @@ from landcover_tf.grid import Window
 from landcover_tf.label_codes import has_one_band, read_codes, require_codes
 from landcover_tf.pixel_sizes import on_earth
 from landcover_tf.raster_grid import RasterGrid
+from landcover_tf.raster_legends import stated_legend
 from landcover_tf.raster_windows import RASTERIO_ERRORS, opened
 from landcover_tf.sentinel2.prepared import DOCUMENT, LABELS
 
@@ -29,6 +30,8 @@ class LabelRaster:
     path: Path
     grid: RasterGrid
     nodata: float | None
+    legend: str | None = None
+    """What its tag says of its legend, as `raster_legends.stated_legend` returns it."""
 
 
 def open_codes(path: Path) -> rasterio.DatasetReader:
@@ -197,7 +200,12 @@ def _describe(path: Path, *, alone: bool) -> LabelRaster | None:
         if not on_earth(dataset.crs):
             local = "" if dataset.crs is None else " but a local one"
             raise LabelError(f"{path} has no CRS{local}; georeference it (gdal_edit.py -a_srs)")
-        return LabelRaster(path=path, grid=RasterGrid.of(dataset), nodata=dataset.nodata)
+        return LabelRaster(
+            path=path,
+            grid=RasterGrid.of(dataset),
+            nodata=dataset.nodata,
+            legend=stated_legend(dataset),
+        )
 
 
 def _is_foreign(raster: rasterio.DatasetReader) -> bool:

@@ -10,7 +10,6 @@ import rasterio
 from rasterio.windows import Window as RasterioWindow
 
 from landcover_tf.bands import BAND_NAMES, band
-from landcover_tf.crosswalk import load_crosswalk
 from landcover_tf.errors import LabelError
 from landcover_tf.files import atomic_folder, require_space, write_json
 from landcover_tf.grid import Window
@@ -196,7 +195,7 @@ class _Preparation:
         settings = self.settings
         if settings.ground_truth is None:
             return None, None
-        crosswalk = load_crosswalk(settings.source_legend, settings.legend)
+        crosswalk = settings.crosswalk
         if not self.job.labels:
             raise LabelError(
                 f"no label raster of {settings.ground_truth} overlaps {self.product.name}; "

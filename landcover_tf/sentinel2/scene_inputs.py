@@ -6,7 +6,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from landcover_tf.crosswalk import load_crosswalk
 from landcover_tf.errors import LabelError, RasterError
 from landcover_tf.files import sha256_of
 from landcover_tf.raster_windows import opened
@@ -153,5 +152,5 @@ def _is_described(path: Path, known: Mapping[str, Any]) -> bool:
 def _crosswalk(settings: Settings) -> dict[str, int] | None:
     if settings.ground_truth is None:
         return None
-    codes = load_crosswalk(settings.source_legend, settings.legend).codes
+    codes = settings.crosswalk.codes
     return {str(source): target for source, target in sorted(codes.items())}

@@ -4,6 +4,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from landcover_tf.crosswalk import Crosswalk, load_crosswalk
+from landcover_tf.legend import DEFAULT_LEGEND
 from landcover_tf.sentinel2.checks import Finding
 from landcover_tf.sentinel2.clouds import CloudSource
 from landcover_tf.sentinel2.label_rasters import LabelRaster
@@ -24,9 +26,15 @@ class Settings:
     shadow_nir_reflectance: float
     s2cloudless_resolution_m: Literal[60, 120]
     ground_truth: Path | None
-    source_legend: str
+    source_legend: str | None
+    """The one that the label rasters name where it is None, see `batch.run`."""
     legend: str
     unknown_labels: Literal["error", "ignore"]
+
+    @property
+    def crosswalk(self) -> Crosswalk:
+        """From the codes of the label rasters to those of the prepared labels."""
+        return load_crosswalk(self.source_legend or DEFAULT_LEGEND, self.legend)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns plain values for JSON."""

@@ -6,12 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 from fakes.prepare_program import SIZE, product, run, write_labels
+from fakes.prepared_rasters import labels_of
 from fakes.tiny_safe import ULX, ULY, band_file, write_jp2
 from rasterio.transform import Affine
 
 from landcover_tf import files
 from landcover_tf.bands import BAND_NAMES
+from landcover_tf.sentinel2.prepared import find_prepared_scenes
 
 
 def error_of(capsys, source, output, *flags):
@@ -112,6 +115,35 @@ def test_labels_too_sparse_for_any_pixel(tmp_path, capsys):
     sparse = write_labels(tmp_path / "s.tif", codes, transform=Affine(5, 0, ULX, 0, -5, ULY))
     error = error_of(capsys, root, tmp_path / "out", "--ground-truth", sparse)
     assert "s.tif leaves every pixel of S2A_" in error and "must cover half of a pixel" in error
+
+
+def test_labels_of_another_legend_are_not_taken_for_the_usual_one(tmp_path, capsys):
+    """Tree cover of WorldCover, 10, became agriculture, without a word."""
+    root = product(tmp_path / "in")
+    name = "ESA_WorldCover_10m_2021_v200_N36E021_Map.tif"
+    truth = write_labels(tmp_path / name, np.full((SIZE, SIZE), 10))
+    ground_truth = ("--ground-truth", truth)
+    error = error_of(capsys, root, tmp_path / "out", *ground_truth)
+    assert f"{name} has the file name of an ESA WorldCover map; give --source-legend w" in error
+    with rasterio.open(truth, "r+") as raster:
+        raster.update_tags(legend="worldcover")
+    expected = {"tagged": (20, ()), "told": (10, ("--source-legend", "landcover9"))}
+    for folder, (code, flags) in expected.items():
+        assert run(root, tmp_path / folder, *ground_truth, *flags) == 0
+        (scene,) = find_prepared_scenes(tmp_path / folder)
+        assert (labels_of(scene) == code).all()
+        told = "is read in legend worldcover, as the tag" in capsys.readouterr().out
+        assert told == (not flags)
+
+
+def test_labels_of_several_legends_need_a_flag(tmp_path, capsys):
+    root = product(tmp_path / "in")
+    for name, tag in (("a.tif", "esri"), ("b.tif", "worldcover")):
+        with rasterio.open(write_labels(tmp_path / "l" / name, np.ones((4, 4))), "r+") as raster:
+            raster.update_tags(legend=tag)
+    error = error_of(capsys, root, tmp_path / "out", "--ground-truth", tmp_path / "l")
+    assert "holds labels of several legends, " in error
+    assert "a.tif of esri, " in error and "b.tif of worldcover; name that of all with" in error
 
 
 @pytest.mark.parametrize(

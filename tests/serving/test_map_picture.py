@@ -129,3 +129,25 @@ def test_truth_with_overviews_of_any_kind_is_read_from_its_own_pixels(tmp_path: 
     with rasterio.open(path) as grid:
         found = read_reference(path, grid, (900, 900), LEGEND)
     assert found is not None and set(np.unique(found)) <= {10, 20, 60}
+
+
+def test_truth_of_another_legend_is_remapped(
+    tmp_path: Path, scene: rasterio.DatasetReader, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # 40 is cropland in WorldCover, 10 in landcover9; it was drawn as urban areas.
+    codes = np.full((40, 40), 40, np.uint8)
+    named = write_reference(tmp_path / "ESA_WorldCover_10m_2021_v200_N36E021_Map.tif", codes)
+    tagged = write_reference(tmp_path / "tagged.tif", codes)
+    with rasterio.open(tagged, "r+") as raster:
+        raster.update_tags(legend="worldcover")
+    for truth in (named, tagged):
+        check_reference(truth, LEGEND)
+        assert "drawn by the crosswalk worldcover -> landcover9" in capsys.readouterr().out
+        found = read_reference(truth, scene, (40, 40), LEGEND)
+        assert found is not None and (found == 10).all()
+        with pytest.raises(RasterError, match="has codes of legend worldcover, as its tag or"):
+            check_reference(truth, load_legend("esri"))
+    with rasterio.open(named, "r+") as raster:
+        raster.update_tags(legend="landcover9")
+    found = read_reference(named, scene, (40, 40), LEGEND)
+    assert found is not None and (found == 40).all()

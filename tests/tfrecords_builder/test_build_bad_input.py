@@ -246,6 +246,21 @@ def test_scenes_of_another_sharpening_do_not_mix(tmp_path, capsys):
     assert dataset_upsampling(understand(alone).rasters) == Upsampling(sharpening="glp")
 
 
+def test_labels_of_another_legend_are_not_taken_for_the_usual_one(tmp_path, capsys):
+    data = write_pairs(tmp_path / "data", scenes=2)
+    for number, tag in enumerate(("worldcover", "landcover9")):
+        with rasterio.open(data / "labels" / f"s{number}.tif", "r+") as raster:
+            raster.update_tags(legend=tag)
+    config = BuildConfig(data_dir=data, output_dir=tmp_path / "o")
+    crosswalks = understand(config).crosswalks
+    assert [c.source for c in crosswalks] == ["worldcover", "landcover9"]
+    assert "s0.tif is read in legend worldcover, as the tag" in capsys.readouterr().out
+    for flags in ({"source_legend": "landcover9"}, {"legend": "esri", "source_legend": "esri"}):
+        (source,) = {c.source for c in understand(dataclasses.replace(config, **flags)).crosswalks}
+        assert source == flags["source_legend"]
+    assert "is read in" not in capsys.readouterr().out
+
+
 def test_a_class_that_labels_declare_no_data_is_told(tmp_path, capsys):
     data = write_pairs(tmp_path / "data", scenes=1)
     config = BuildConfig(data_dir=data, output_dir=tmp_path / "o", source_legend="dynamicworld")
