@@ -55,8 +55,9 @@ class ClientSettings:
 class ServerBackend:
     """Runs batches on a server that serves exactly the version that `info` describes.
 
-    Nothing is asked when it is made. Before the first batch, and when the server answers a batch
-    again that it did not take before, its signatures and its `model.json` are compared with `info`.
+    Nothing is asked when it is made. Before the first batch, and when a server answers a batch
+    again that was lost before, its signatures and its `model.json` are compared with `info`; one
+    that was only busy is the same.
     """
 
     def __init__(
@@ -193,8 +194,8 @@ class ServerBackend:
             nonlocal lost
             try:
                 return self._transport.predict(images, outputs)
-            except UnavailableError:
-                lost = True
+            except UnavailableError as error:
+                lost = lost or not error.busy
                 raise
 
         run = partial(self._settings.retries.run, unwanted=unwanted)

@@ -130,11 +130,18 @@ class Signature:
     outputs: Mapping[str, TensorInfo]
 
 
+FULL_QUEUE = "batch scheduling queue"
+"""What TensorFlow Serving says, under UNAVAILABLE, of requests that it has no room for
+(shared_batch_scheduler.h); a proxy says the code alone where no server is behind it."""
+
+
 class UnavailableError(ServerError):
     """The server did not take the request now; asking again can help."""
 
-    def __init__(self, message: str, *, retry_after_s: float = 0.0) -> None:
+    def __init__(self, message: str, *, busy: bool = False, retry_after_s: float = 0.0) -> None:
         super().__init__(message)
+        self.busy = busy
+        """Whether the model server itself said so: it is still there, with the model it had."""
         self.retry_after_s = retry_after_s
         """Shortest pause that the server asks for."""
 

@@ -17,7 +17,14 @@ import requests
 from urllib3.exceptions import ReadTimeoutError
 
 from landcover_tf.errors import ServerError
-from serving.protocol import TOKEN_VARIABLE, Address, Signature, TensorInfo, UnavailableError
+from serving.protocol import (
+    FULL_QUEUE,
+    TOKEN_VARIABLE,
+    Address,
+    Signature,
+    TensorInfo,
+    UnavailableError,
+)
 from serving.tensors import little_endian, parse_tensor
 
 BUSY = (429, 503)
@@ -156,7 +163,9 @@ class RestTransport:
             pause_s = _pause_s(response)
             asked = f", and asks for a pause of {pause_s:g} s" if pause_s else ""
             raise UnavailableError(
-                f"{url} is busy (HTTP {code}){asked}: {message}", retry_after_s=pause_s
+                f"{url} is busy (HTTP {code}){asked}: {message}",
+                busy=code == requests.codes.too_many_requests or FULL_QUEUE in message,
+                retry_after_s=pause_s,
             )
         if response.is_redirect:
             raise ServerError(

@@ -6,7 +6,14 @@ from typing import Any, NoReturn
 import numpy as np
 
 from landcover_tf.errors import ServerError
-from serving.protocol import TOKEN_VARIABLE, Address, Signature, TensorInfo, UnavailableError
+from serving.protocol import (
+    FULL_QUEUE,
+    TOKEN_VARIABLE,
+    Address,
+    Signature,
+    TensorInfo,
+    UnavailableError,
+)
 from serving.tensors import DTYPE_NUMBERS, DTYPES, little_endian
 
 # The client's default limit of 4 MB breaks on two patches with probabilities; the server
@@ -131,7 +138,7 @@ class RpcTransport:
                     f"{text}; does the server speak TLS, with a certificate that this machine "
                     f"trusts ({ROOTS_VARIABLE} names a file with others)?"
                 ) from error
-            raise UnavailableError(f"no answer from {text}") from error
+            raise UnavailableError(f"no answer from {text}", busy=FULL_QUEUE in text) from error
         advice = {
             codes.DEADLINE_EXCEEDED: f"; no answer within {self._timeout_s:g} s, raise the timeout "
             "or send smaller batches",

@@ -124,8 +124,8 @@ def compute_elsewhere(
                     held[scene].enter_context(scene.alone())
                     try:
                         jobs = _jobs_of(scene, work[scene])
-                    except ProductError as error:
-                        errors[scene], jobs = error, []
+                    except ProductError as damaged:
+                        errors[scene], jobs = damaged, []
                     left[scene] = len(jobs)
                     for job in jobs:
                         futures[submit(pool, compute_rows, job)] = scene

@@ -15,7 +15,7 @@ from pathlib import Path
 import grpc
 import numpy as np
 import tensorflow as tf
-from fakes.rest_api import QuietServer, Relay, RestHandler
+from fakes.rest_api import FULL, QuietServer, Relay, RestHandler
 from fakes.servable import Refused, Servable
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
@@ -231,7 +231,7 @@ class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
         if failure == "drop":
             self._server.drop_rpc_connections()
         if failure in ("busy", "drop"):
-            context.abort(grpc.StatusCode.UNAVAILABLE, "Task size was larger than queue")
+            context.abort(grpc.StatusCode.UNAVAILABLE, FULL if failure == "busy" else "")
         if failure == "exhausted":
             context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "out of memory")
         if failure == "joined":

@@ -18,6 +18,9 @@ import tensorflow as tf
 from fakes.servable import HTTP_OF_CODE, Refused
 from google.protobuf import json_format
 
+# shared_batch_scheduler.h
+FULL = "The batch scheduling queue to which this task was submitted is full"
+
 
 class QuietServer(ThreadingHTTPServer):
     """Ends the connections that clients keep open when it closes, as a process that ends does."""
@@ -127,7 +130,8 @@ class RestHandler(BaseHTTPRequestHandler):
             told = self.model_server.behaviour.retry_after
             headers = {"Retry-After": told} if told else {}
             code = 503 if failure == "busy" else 429
-            return self._error(code, "Task size was too large", headers)
+            text = FULL if failure == "busy" else "out of memory"
+            return self._error(code, text, headers)
         if failure == "late":
             late = HTTP_OF_CODE[grpc.StatusCode.DEADLINE_EXCEEDED]
             return self._error(late, "Timed out waiting for notification")
