@@ -22,7 +22,7 @@ from landcover_tf.pictures import picture_bands
 from landcover_tf.raster_grid import RasterGrid
 from landcover_tf.raster_windows import RASTERIO_ERRORS, opened, rasterio_window
 from landcover_tf.sentinel2 import prepared
-from landcover_tf.sentinel2.container import UnreadableError, may_read
+from landcover_tf.sentinel2.container import UnreadableError, may_read, names_tar
 from landcover_tf.upsampling import Upsampling
 from landcover_tf.validity import ValidityBit, has_bit
 from serving.product_source import ProductSource
@@ -50,7 +50,7 @@ def open_source(path: str | Path, info: ModelInfo, options: SourceOptions) -> So
         raise RasterError(f"{path} is not a readable list of paths in UTF-8; save it in UTF-8")
     if (path / prepared.DOCUMENT).is_file():
         return _open_prepared(path, info, options)
-    if path.is_dir() or path.suffix.lower() == ".zip":
+    if path.is_dir() or path.suffix.lower() == ".zip" or names_tar(path.name):
         return ProductSource(
             path,
             info,

@@ -2,11 +2,12 @@
 
 import lzma
 import os
+import re
 import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -212,12 +213,30 @@ def _require_level_1c(names: list[str], path: Path) -> None:
             f"{path} is a Level-2A product (surface reflectance, no B10); "
             "expected Level-1C, download the product named MSIL1C"
         )
-    if any(name.startswith("S2") and "_MTD_SAFL1C" in name for name in names):
-        raise ProductError(
-            f"{path} is in the format used before 6 December 2016, which holds several tiles; "
-            "download the reprocessed (Collection 1) products of the same date instead"
-        )
+    if layout := other_layout(names):
+        raise ProductError(f"{path} is {layout}")
     raise ForeignError(f"{path} is not a Sentinel-2 Level-1C product: it has no MTD_MSIL1C.xml")
+
+
+def other_layout(names: Collection[str]) -> str | None:
+    """Returns what else of Level-1C holds files of these names, and what to get instead."""
+    if any(name.startswith("S2") and "_MTD_SAFL1C" in name for name in names):
+        return (
+            "in the format used before 6 December 2016, which holds several tiles; download the "
+            "reprocessed (Collection 1) products of the same date instead"
+        )
+    if "B01.jp2" in names and {"metadata.xml", "tileInfo.json"} & {*names}:
+        return (
+            "a tile as the bucket sentinel-s2-l1c has it, without the product's metadata; download "
+            "the SAFE product instead"
+        )
+    return None
+
+
+def names_tar(name: str) -> str | None:
+    """Returns what is before .tar, .tar.gz or .tgz in the name of a Sentinel-2 file, or None."""
+    match = re.fullmatch(r"(S2[A-Z]_.+?)\.(?:tar|tar\.gz|tgz)", name, re.IGNORECASE)
+    return match[1] if match else None
 
 
 def _safe_members(path: Path) -> list[str]:

@@ -6,7 +6,13 @@ from pathlib import Path
 
 from landcover_tf.errors import LandCoverError, ProductError
 from landcover_tf.sentinel2.checks import Severity
-from landcover_tf.sentinel2.container import ForeignError, UnreadableError, may_read
+from landcover_tf.sentinel2.container import (
+    ForeignError,
+    UnreadableError,
+    may_read,
+    names_tar,
+    other_layout,
+)
 from landcover_tf.sentinel2.product import SafeProduct
 from landcover_tf.sentinel2.safe import open_product
 
@@ -14,6 +20,7 @@ from landcover_tf.sentinel2.safe import open_product
 def find_product_paths(path: str | Path) -> list[Path]:
     """Returns the products at `path`: itself, or every SAFE folder and .zip in it at any depth.
 
+    Other layouts and tar archives of products count too, unless the SAFE folder lies beside them.
     Nothing is opened; what is not a product, or may not be read, is found out by `open_product`.
     Symbolic links are followed, to each folder once.
 
@@ -85,16 +92,25 @@ def _products_at(path: Path, seen: set[Path]) -> list[Path]:
     if not may_read(path):
         # `open_product` says so. On top of a disk there is a folder that only root may read.
         return [] if path.name == "lost+found" else [path]
-    if any(path.glob("MTD_MSIL*.xml")):
+    if any(path.glob("MTD_MSIL*.xml")) or other_layout([file.name for file in path.iterdir()]):
         return [path]
     found = [
         product
         for entry in sorted(path.iterdir())
-        if not entry.name.startswith(".") and (entry.is_dir() or entry.suffix.lower() == ".zip")
+        if not entry.name.startswith(".") and (entry.is_dir() or _is_archive(entry))
         for product in _products_at(entry, seen)
     ]
     # Unpacking may put the SAFE folder into another of its name.
     return found or ([path] if path.suffix.upper() == ".SAFE" else [])
+
+
+def _is_archive(path: Path) -> bool:
+    """Returns whether a file is a .zip, or a tar of a product that is not unpacked beside it."""
+    if path.suffix.lower() == ".zip":
+        return True
+    stem = names_tar(path.name)
+    unpacked = () if stem is None else (path.with_name(stem), path.with_name(f"{stem}.SAFE"))
+    return stem is not None and not any(folder.is_dir() for folder in unpacked)
 
 
 def superseded(products: Sequence[SafeProduct]) -> dict[str, SafeProduct]:

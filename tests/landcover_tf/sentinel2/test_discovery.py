@@ -1,5 +1,7 @@
 """Which products lie in a folder, and which of them replace others."""
 
+import shutil
+import tarfile
 from contextlib import contextmanager
 
 import pytest
@@ -8,7 +10,7 @@ from fakes.tiny_safe import edit, write_safe, zip_safe
 
 from landcover_tf.errors import ProductError
 from landcover_tf.sentinel2.container import UnreadableError
-from landcover_tf.sentinel2.discovery import find_product_paths, superseded
+from landcover_tf.sentinel2.discovery import find_product_paths, open_products, superseded
 from landcover_tf.sentinel2.safe import open_product
 
 
@@ -41,6 +43,36 @@ class TestDiscovery:
         empty = tmp_path / "empty.SAFE"
         empty.mkdir()
         assert find_product_paths(tmp_path) == [dated, doubled, empty]
+
+    def test_other_layouts_and_tar_archives_are_found_and_told(self, tmp_path):
+        root = write_safe(tmp_path)
+        older = tmp_path / "S2A_OPER_PRD_MSIL1C_PDMC_20160101T000000_R093_V20151231T092041"
+        tile = tmp_path / "tiles" / "34" / "S" / "EH"
+        for folder, names in (
+            (older, ["S2A_OPER_MTD_SAFL1C_PDMC_20160101T000000_R093.xml"]),
+            (tile, ["B01.jp2", "metadata.xml"]),
+        ):
+            folder.mkdir(parents=True)
+            for name in names:
+                (folder / name).touch()
+        archive = tmp_path / "S2A_x.SAFE.tar"
+        with tarfile.open(archive, "w") as made:
+            made.add(root, "S2A_x.SAFE")
+        # One that was unpacked is no other product, and other archives are none.
+        shutil.copy(archive, tmp_path / f"{root.name}.tar")
+        shutil.copy(archive, tmp_path / f"{root.stem}.tgz")
+        shutil.copy(archive, tmp_path / "labels.tar")
+        assert find_product_paths(tmp_path) == [root, older, archive, tile]
+        products, unopened = open_products(tmp_path)
+        assert [product.path for product in products] == [root]
+        assert [found.severity for found in unopened] == ["fatal"] * 3
+        for path, found, reason in zip(
+            (older, archive, tile),
+            unopened,
+            ("before 6 December 2016", "is a tar archive; unpack it", "the bucket sentinel-s2-l1c"),
+            strict=True,
+        ):
+            assert str(found.error).startswith(f"{path} is ") and reason in str(found.error)
 
     def test_what_may_not_be_read_is_found_and_told(self, as_nobody):
         root = write_safe(as_nobody)
