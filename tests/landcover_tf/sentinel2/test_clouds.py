@@ -1,11 +1,13 @@
 """Clouds: sources, buffer, shadow tests, and masks from elsewhere."""
 
+import sys
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import rasterio
-from fakes.tiny_safe import ULX, ULY, write_safe
+from fakes.prepare_program import run
+from fakes.tiny_safe import BANDS, ULX, ULY, band_shape, write_safe
 from rasterio.transform import Affine
 
 from landcover_tf.errors import ConfigError, RasterError
@@ -244,6 +246,37 @@ def test_s2cloudless_with_and_without_the_offset():
     )
     assert right.cloud_fraction < 0.05
     assert wrong.cloud_fraction > 0.9
+
+
+def test_s2cloudless_gets_reflectance_without_the_offset_in_its_order(tmp_path, monkeypatch):
+    """A double of the package, which keeps what it is given and finds a cloud in a corner."""
+    given = []
+
+    class Detector:
+        def __init__(self, *, all_bands, **_):
+            assert not all_bands  # Of ten bands, not of all thirteen.
+
+        def get_cloud_probability_maps(self, pixels):
+            given.append(pixels)
+            probability = np.zeros(pixels.shape[:-1], np.float32)
+            probability[:, :5, :5] = 1
+            return probability
+
+    double = SimpleNamespace(S2PixelCloudDetector=Detector)
+    monkeypatch.setitem(sys.modules, "s2cloudless", double)
+    dn = {n: np.full(band_shape(n, 240), 1300 + 100 * i, np.uint16) for i, n in enumerate(BANDS)}
+    root = write_safe(tmp_path, size_px=240, dn=dn, offsets=(-1000,) * 13)
+    flags = ("--cloud-source", "s2cloudless", "--cloud-buffer-m", "0", "--no-cloud-shadows")
+    assert run(root, tmp_path / "scenes", *flags) == 0
+    # (DN - 1000) / 10000 in its README's order: B01, B02, B04, B05, B08, B8A, B09, B10, B11, B12.
+    expected = [0.03, 0.04, 0.06, 0.07, 0.10, 0.11, 0.12, 0.13, 0.14, 0.15]
+    [pixels] = given
+    assert pixels.shape == (1, 20, 20, 10)  # 2.4 km at 120 m.
+    np.testing.assert_allclose(pixels, np.broadcast_to(expected, pixels.shape), atol=1e-6)
+    [validity] = (tmp_path / "scenes").glob("*/validity.tif")
+    with rasterio.open(validity) as raster:
+        cloudy = (raster.read(1) & ValidityBit.CLOUD) > 0
+    assert cloudy[:60, :60].all() and cloudy.sum() == 60 * 60
 
 
 @pytest.mark.parametrize("side", [40, 41])
