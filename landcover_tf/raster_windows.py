@@ -1,5 +1,6 @@
-"""Rasters opened and read with rasterio, whose errors are told in one sentence."""
+"""Rasters opened, read and read back with rasterio, whose errors are told in one sentence."""
 
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,11 +14,14 @@ from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterioWindow
 
-from landcover_tf.errors import LandCoverError, RasterError
+from landcover_tf.errors import LandCoverError, OutputError, RasterError
 from landcover_tf.grid import Window
 
 RASTERIO_ERRORS = (RasterioError, CPLE_BaseError)
 """What rasterio raises when a file or a coordinate cannot be used."""
+
+_KEPT_ROWS = 512
+"""Rows read back at a time: whole tiles of written rasters."""
 
 VECTOR_SUFFIXES = (".gpkg", ".shp", ".geojson", ".json", ".fgb", ".kml", ".gml")
 
@@ -93,3 +97,47 @@ def told_damage(
             f"{raster.name} is damaged at rows {window.row_off} to {window.row_end}: "
             f"{cause.__cause__ or cause}; copy or make it again"
         ) from cause
+
+
+def add_rows(checksums: tuple[int, ...], rows: np.ndarray) -> tuple[int, ...]:
+    """Returns the CRC-32 of each band's pixels with more rows, in whatever blocks they come.
+
+    Args:
+        checksums: Of the rows above, 0 for each band where there are none.
+        rows: Whole rows, [bands, rows, width].
+    """
+    return tuple(
+        zlib.crc32(np.ascontiguousarray(band).data, above)
+        for band, above in zip(rows, checksums, strict=True)
+    )
+
+
+def require_kept(
+    path: Path, checksums: tuple[int, ...], *, name: Path, threads: int | str = "all_cpus"
+) -> None:
+    """Reads a finished raster back, because GDAL's threads do not report a full disk.
+
+    Args:
+        path: The raster.
+        checksums: What `add_rows` gave for all its rows.
+        name: What the file is going to be called.
+        threads: That decode it.
+
+    Raises:
+        OutputError: It cannot be read or is not what was written.
+    """
+    kept: tuple[int, ...] = (0,) * len(checksums)
+    try:
+        with rasterio.open(path, num_threads=threads) as raster:
+            for row in range(0, raster.height, _KEPT_ROWS):
+                rows = min(_KEPT_ROWS, raster.height - row)
+                kept = add_rows(
+                    kept, raster.read(window=RasterioWindow(0, row, raster.width, rows))
+                )
+    except RASTERIO_ERRORS as error:
+        raise OutputError(
+            f"cannot write {name}: it cannot be read back ({error.__cause__ or error}); is the "
+            "disk full?"
+        ) from error
+    if kept != checksums:
+        raise OutputError(f"cannot write {name}: it is not what was written; is the disk full?")

@@ -1,6 +1,5 @@
 """Windows read from a source without reading a row twice, and rasters written as COG."""
 
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from rasterio.windows import Window as RasterioWindow
 from landcover_tf.errors import OutputError
 from landcover_tf.grid import Window
 from landcover_tf.raster_grid import RasterGrid
-from landcover_tf.raster_windows import RASTERIO_ERRORS
+from landcover_tf.raster_windows import RASTERIO_ERRORS, add_rows, require_kept
 from landcover_tf.sentinel2.band_reader import GDAL_CACHE_BYTES
 from landcover_tf.validity import ValidityBit
 from serving.source import Source
@@ -161,8 +160,7 @@ def write_cog(
             BIGTIFF="IF_SAFER",
             NUM_THREADS="ALL_CPUS",
         )
-        if _checksum(finished) != written:
-            raise OutputError(f"cannot write {path}: it is not what was written; is the disk full?")
+        require_kept(finished, written, name=path)
         finished.replace(path)
     except (*RASTERIO_ERRORS, OSError) as error:
         raise OutputError(f"cannot write {path}: {error}; free some space and run again") from error
@@ -177,8 +175,8 @@ def _write_tiled(
     bands: int,
     grid: RasterGrid,
     style: RasterStyle,
-) -> int:
-    """Writes row blocks as a plain tiled raster and returns their checksum."""
+) -> tuple[int, ...]:
+    """Writes row blocks as a plain tiled raster and returns their checksums."""
     profile: dict[str, Any] = {
         "driver": "GTiff",
         "count": bands,
@@ -202,32 +200,12 @@ def _write_tiled(
             dataset.write_colormap(1, dict(style.colormap))
         if style.scale is not None:
             dataset.scales = (style.scale,) * bands
-        row, checksum = 0, 0
+        row, checksums = 0, (0,) * bands
         for block in blocks:
             place = RasterioWindow(0, row, grid.width, block.shape[1])
             dataset.write(block, window=place)
             row += block.shape[1]
-            checksum = _add_rows(checksum, block)
+            checksums = add_rows(checksums, block)
     if row != grid.height:
         raise OutputError(f"{path} got {row} of {grid.height} rows")
-    return checksum
-
-
-def _checksum(path: Path) -> int:
-    """Returns the checksum of a finished raster's pixels.
-
-    GDAL's threads do not report a full disk: the copy succeeds and cannot be read.
-    """
-    checksum = 0
-    with rasterio.open(path, num_threads="all_cpus") as dataset:
-        for row in range(0, dataset.height, BLOCK_PX):
-            rows = min(BLOCK_PX, dataset.height - row)
-            checksum = _add_rows(
-                checksum, dataset.read(window=RasterioWindow(0, row, dataset.width, rows))
-            )
-    return checksum
-
-
-def _add_rows(checksum: int, block: np.ndarray) -> int:
-    """Returns the checksum of more rows, [bands, rows, width], in whatever blocks they come."""
-    return zlib.crc32(np.ascontiguousarray(block.swapaxes(0, 1)).data, checksum)
+    return checksums

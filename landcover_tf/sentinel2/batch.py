@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from landcover_tf.errors import LandCoverError, LegendError, OutputError, ProductError
-from landcover_tf.executors import executor, finished, result_of, usable_cores
-from landcover_tf.files import read_json, remove_leftovers, write_json
+from landcover_tf.executors import executor, finished, places, result_of, usable_cores
+from landcover_tf.files import read_json, remove_leftovers, require_space, write_json
 from landcover_tf.legend import DEFAULT_LEGEND
 from landcover_tf.raster_legends import source_legends
 from landcover_tf.sentinel2 import prepared, scene_inputs
@@ -16,7 +16,7 @@ from landcover_tf.sentinel2.checks import Finding
 from landcover_tf.sentinel2.cloud_rasters import parse_values
 from landcover_tf.sentinel2.clouds import load_s2cloudless
 from landcover_tf.sentinel2.label_rasters import LabelRaster, find_label_rasters
-from landcover_tf.sentinel2.preparation import prepare_product
+from landcover_tf.sentinel2.preparation import prepare_product, scene_bytes
 from landcover_tf.sentinel2.settings import Job, Options, Settings
 from landcover_tf.settings_changes import changes
 
@@ -117,34 +117,46 @@ def _jobs(
                 findings=tuple(f for f in findings if f.product == candidate.name),
                 overwrite=options.overwrite,
                 threads=max(1, usable_cores() // options.jobs),
+                needed_bytes=scene_bytes(candidate.product),
             )
         )
     return jobs
 
 
 def _prepare_all(jobs: Sequence[Job], options: Options) -> list[Finding]:
-    """Returns what failed while preparing; with `keep_going` off the first failure is raised."""
+    """Returns what failed while preparing; with `keep_going` off the first failure is raised.
+
+    Raises:
+        OutputError: The disk has not the room for the scenes that are made side by side.
+    """
     failures = []
-    with (
-        executor(min(options.jobs, max(len(jobs), 1)), options.scheduler) as pool,
-        finished(pool, prepare_product, jobs) as done,
-    ):
-        for index, future in done:
-            try:
-                scene = result_of(future)
-                print(f"wrote {scene}\n{_cloud_cover(scene)}")
-            except LandCoverError as error:
-                if not options.keep_going:
-                    raise
-                failures.append(
-                    Finding(
-                        product=jobs[index].product.name,
-                        check="prepare",
-                        severity="fatal",
-                        message=str(error),
+    with executor(min(options.jobs, max(len(jobs), 1)), options.scheduler) as pool:
+        _require_space(jobs, places(pool))
+        with finished(pool, prepare_product, jobs) as done:
+            for index, future in done:
+                try:
+                    scene = result_of(future)
+                    print(f"wrote {scene}\n{_cloud_cover(scene)}")
+                except LandCoverError as error:
+                    if not options.keep_going:
+                        raise
+                    failures.append(
+                        Finding(
+                            product=jobs[index].product.name,
+                            check="prepare",
+                            severity="fatal",
+                            message=str(error),
+                        )
                     )
-                )
     return failures
+
+
+def _require_space(jobs: Sequence[Job], side_by_side: int) -> None:
+    """Refuses more scenes at a time than the disk has room for; each asks for itself only."""
+    largest = sorted((job.needed_bytes for job in jobs), reverse=True)[:side_by_side]
+    if len(largest) > 1:
+        what = f"preparing {len(largest)} scenes side by side, which fewer --jobs lower,"
+        require_space(jobs[0].output_dir, sum(largest), what)
 
 
 def _cloud_cover(scene: Path) -> str:

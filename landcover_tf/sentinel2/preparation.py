@@ -15,6 +15,7 @@ from landcover_tf.files import atomic_folder, require_space, write_json
 from landcover_tf.grid import Window
 from landcover_tf.progress import progress
 from landcover_tf.provenance import git_commit, software_versions
+from landcover_tf.raster_windows import add_rows, require_kept
 from landcover_tf.sentinel2 import clouds, labels, prepared, resample, scene_inputs
 from landcover_tf.sentinel2.band_reader import GDAL_CACHE_BYTES
 from landcover_tf.sentinel2.cloud_choice import choose_clouds
@@ -31,21 +32,24 @@ from landcover_tf.validity import ValidityBit, bits_by_name, fractions_of_counts
 STRIP_ROWS = 1024
 """Rows of a strip: one row of inner tiles of the 10 m JP2 files, two rows of output tiles."""
 
-# 13 bands of 1.3 bytes, ZSTD with differences. GDAL's compressing threads do not tell of a full
-# disk, so it must be known before.
+# 13 bands of 1.3 bytes, ZSTD with differences.
 _BYTES_PER_PIXEL = 17
+
+
+def scene_bytes(product: SafeProduct) -> int:
+    """Returns the disk space that the prepared scene of a product takes at most."""
+    return math.prod(product.grids[10].shape) * _BYTES_PER_PIXEL
 
 
 def prepare_product(job: Job) -> Path:
     """Returns the folder of the prepared scene it writes, whole or not at all.
 
     Raises:
-        LandCoverError: The product, the labels or the cloud mask are unfit.
+        LandCoverError: The product, the labels or the cloud mask are unfit, or the disk is full.
     """
     product = open_product(job.product)
     target = job.output_dir / product.name
-    pixels = math.prod(product.grids[10].shape)
-    require_space(job.output_dir, pixels * _BYTES_PER_PIXEL, f"the scene {product.name}")
+    require_space(job.output_dir, scene_bytes(product), f"the scene {product.name}")
     # An int is bytes here; a small number would cripple every decode.
     options = {"GDAL_CACHEMAX": GDAL_CACHE_BYTES, "GDAL_NUM_THREADS": str(job.threads)}
     with rasterio.Env(**options), atomic_folder(target, replace=job.overwrite) as folder:
@@ -64,6 +68,8 @@ class _Preparation:
         self.grid = product.grids[10]
         self.means: dict[str, np.ndarray] = {}
         self.cloud_cover: dict[str, float | None] = {}
+        self.checksums: dict[str, tuple[int, ...]] = {}
+        """Of the pixels of each written raster."""
 
     def run(self) -> None:
         # Before they are read: a file that is changed meanwhile is another afterwards.
@@ -98,11 +104,13 @@ class _Preparation:
             legend=None if codes is None else self.settings.legend,
             title=self.product.name,
         )
+        self._read_back()
         self._write_document(validity, label_part, inputs)
 
     def _write_image(self, scene: Scene, validity: np.ndarray) -> None:
         """Writes image.tif and adds NODATA and SATURATED bits; keeps 60 m means of 10 m bands."""
         sums = {name: np.zeros(self._coarse_shape, np.float32) for name in PREDICTORS}
+        checksums: tuple[int, ...] = (0,) * len(BAND_NAMES)
         image = prepared.create_raster(
             self.folder / prepared.IMAGE,
             grid=self.grid,
@@ -130,10 +138,12 @@ class _Preparation:
                     planes,
                     window=RasterioWindow(strip.col_off, strip.row_off, strip.width, strip.height),
                 )
+                checksums = add_rows(checksums, planes)
                 validity[strip.slices] |= bits
                 for name in PREDICTORS:
                     plane = planes[BAND_NAMES.index(name)]
-                    _add_block_sums(plane, strip.row_off, sums[name])
+                    resample.add_block_sums(plane, strip.row_off, sums[name])
+        self.checksums[prepared.IMAGE] = checksums
         for name, total in sums.items():
             self.means[name] = total / np.float32(36) * STORED_SCALE + STORED_OFFSET
 
@@ -190,6 +200,13 @@ class _Preparation:
             dataset.update_tags(product=self.product.name)
             if name == prepared.VALIDITY:
                 dataset.update_tags(**{name: str(bit) for name, bit in bits_by_name().items()})
+        self.checksums[name] = add_rows((0,), pixels[np.newaxis])
+
+    def _read_back(self) -> None:
+        """Refuses rasters that a full disk has damaged, before the scene counts as finished."""
+        for name, checksums in self.checksums.items():
+            target = self.job.output_dir / self.product.name / name
+            require_kept(self.folder / name, checksums, name=target, threads=self.job.threads)
 
     def _write_labels(self) -> tuple[np.ndarray | None, dict[str, Any] | None]:
         settings = self.settings
@@ -281,18 +298,3 @@ def _strips(height: int, width: int) -> list[Window]:
         Window(row_off=r, col_off=0, height=min(STRIP_ROWS, height - r), width=width)
         for r in range(0, height, STRIP_ROWS)
     ]
-
-
-def _add_block_sums(plane: np.ndarray, row_off: int, sums: np.ndarray) -> None:
-    """Adds the pixels of a strip to the sums of the 6 x 6 blocks they lie in."""
-    width = sums.shape[1] * 6
-    start = 0
-    while start < len(plane):
-        block, inside = divmod(row_off + start, 6)
-        stop = min(start + 6 - inside, len(plane))
-        # Rows first: whole rows add up six times faster than six neighbours in a row do.
-        total = plane[start, :width].astype(np.uint32)
-        for row in plane[start + 1 : stop, :width]:
-            total += row
-        sums[block] += total.reshape(-1, 6).sum(axis=1)
-        start = stop

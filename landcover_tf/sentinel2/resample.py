@@ -184,6 +184,21 @@ def block_mean(fine: np.ndarray, ratio: int) -> np.ndarray:
     return np.asarray(blocks.mean(axis=(1, 3), dtype=np.float32))
 
 
+def add_block_sums(plane: np.ndarray, row_off: int, sums: np.ndarray) -> None:
+    """Adds the pixels of a strip to the sums of the 6 x 6 blocks they lie in."""
+    width = sums.shape[1] * 6
+    start = 0
+    while start < len(plane):
+        block, inside = divmod(row_off + start, 6)
+        stop = min(start + 6 - inside, len(plane))
+        # Rows first: whole rows add up six times faster than six neighbours in a row do.
+        total = plane[start, :width].astype(np.uint32)
+        for row in plane[start + 1 : stop, :width]:
+            total += row
+        sums[block] += total.reshape(-1, 6).sum(axis=1)
+        start = stop
+
+
 def erode(marked: np.ndarray, radius: int) -> np.ndarray:
     """Returns True where a pixel and all within `radius` rows and columns are marked.
 

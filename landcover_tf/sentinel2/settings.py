@@ -70,3 +70,5 @@ class Job:
     overwrite: bool = False
     """Whether a finished scene is replaced."""
     threads: int = 2
+    needed_bytes: int = 0
+    """Disk space that the scene takes at most, for a batch to reserve."""

@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import shutil
+import sys
 import zipfile
 
 import numpy as np
@@ -173,6 +174,35 @@ def test_a_scene_stays_until_the_new_one_is_complete(several, tmp_path, monkeypa
     monkeypatch.setattr(files.shutil, "disk_usage", lambda path: usage)
     assert run(several, out, "--overwrite") == 2
     assert [(s.folder, s.folder.stat().st_ino) for s in find_prepared_scenes(out)] == before
+
+
+def test_room_for_all_scenes_that_are_made_side_by_side(several, tmp_path, monkeypatch, capsys):
+    # One scene of 240 x 240 px and 17 bytes a pixel fits, and two do not.
+    usage = type("Usage", (), {"free": int(1.5 * SIZE * SIZE * 17)})
+    monkeypatch.setattr(files.shutil, "disk_usage", lambda path: usage)
+    assert run(several, tmp_path / "out", "--jobs", 2, "--keep-going") == 2
+    assert "preparing 2 scenes side by side, which fewer --jobs lower" in capsys.readouterr().err
+    assert not list((tmp_path / "out").glob("*/*"))
+    assert run(several, tmp_path / "out") == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of files are POSIX")
+@pytest.mark.parametrize("missing_bytes", [5_000, 100_000])
+def test_a_disk_that_fills_meanwhile_leaves_no_scene(tmp_path, capsys, missing_bytes):
+    import resource
+
+    path = product(tmp_path / "in")
+    assert run(path, tmp_path / "whole") == 0
+    (image,) = (tmp_path / "whole").glob("*/image.tif")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # No file may grow beyond this: GDAL's threads do not tell of it, as of a full disk.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (image.stat().st_size - missing_bytes, hard))
+    try:
+        assert run(path, tmp_path / "out") == 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert f"cannot write {tmp_path / 'out' / image.parent.name}" in capsys.readouterr().err
+    assert not list((tmp_path / "out").glob("*/*"))
 
 
 def test_problems_of_all_products_are_listed_and_nothing_written(several, tmp_path, capsys):
