@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 from landcover_tf import cli, flag_ranges
-from landcover_tf.errors import ConfigError, OutputError
+from landcover_tf.errors import ConfigError
+from landcover_tf.model_versions import next_version, require_new
 from landcover_tf.provenance import software_versions
 from landcover_tf.quiet import start_tensorflow
 from landcover_tf.run_folder import RunFolder
@@ -28,8 +29,8 @@ class ExportConfig:
     name: str = "landcover"
     """Model name, as clients will call it."""
     version: int | None = None
-    """Version number, at least 1; the default is one above the highest that OUTPUT_DIR/NAME ever
-    held, also where that was withdrawn."""
+    """Version number, above the highest that OUTPUT_DIR/NAME ever held, also where that was
+    withdrawn; the default is the next."""
     format: tuple[Literal["onnx", "openvino", "tflite"], ...] = ()
     """Further formats, written into subfolders of the version; each is compared with the
     SavedModel before the export is called done, on patches of the dataset where it is still in
@@ -73,11 +74,8 @@ def _program(config: ExportConfig) -> None:
     run = RunFolder(config.run_dir)
     run.require_finished()
     model_folder = config.output_dir / config.name
-    if config.version is not None and (model_folder / str(config.version)).exists():
-        raise OutputError(
-            f"{model_folder} holds version {config.version} already; versions are never "
-            "overwritten, because a server may be using them"
-        )
+    if config.version is not None:
+        require_new(model_folder, config.version)
     _export(config, run, model_folder)
 
 
@@ -98,7 +96,7 @@ def _export(config: ExportConfig, run: RunFolder, model_folder: Path) -> None:
             "--calibration none` takes it out",
             file=sys.stderr,
         )
-    version = config.version or exporting.next_version(model_folder)
+    version = config.version or next_version(model_folder)
     info = exporting.describe(
         spec,
         dataset,

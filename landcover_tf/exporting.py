@@ -13,11 +13,11 @@ import numpy as np
 import tensorflow as tf
 
 from landcover_tf.dataset_info import DatasetInfo
-from landcover_tf.errors import ModelError
-from landcover_tf.files import atomic_folder, write_text
+from landcover_tf.files import atomic_folder
 from landcover_tf.model_formats import WRITERS
 from landcover_tf.model_info import Calibration, ModelInfo, ModelSpec
 from landcover_tf.model_item import write_model_item
+from landcover_tf.model_versions import remember, remove_unfinished
 from landcover_tf.records import decode
 from landcover_tf.served_model import ExportCheck, ServedModel, check_export
 from landcover_tf.tfrecord import compression_type
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from landcover_tf.models.receptive_field import ReceptiveField
 
 CHECK_PATCHES = 4
-HIGHEST_VERSION = "highest_version"
-"""File beside the versions with the highest number that was given; servers pass over it."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -42,18 +40,6 @@ class CheckImages:
 
     def __str__(self) -> str:
         return "random images" if self.lacking else "patches of the dataset"
-
-
-def next_version(model_folder: Path) -> int:
-    """Returns one above the highest version that `.../<name>` ever held, 1 when it held none.
-
-    Maps, logs and clients know a model by its number, so that of a withdrawn one never comes back.
-
-    Raises:
-        ModelError: The file that remembers the highest version holds something else.
-    """
-    versions = [int(p.name) for p in model_folder.glob("*") if p.name.isdigit()]
-    return max([*versions, _remembered(model_folder)]) + 1
 
 
 def describe(
@@ -120,6 +106,7 @@ def write_export(
         ModelError: A written model answers differently from the Keras model.
         OutputError: The folder exists or cannot be written.
     """
+    remove_unfinished(folder.parent)
     with atomic_folder(folder) as temporary:
         module = ServedModel(network, info)
         signatures = {name: getattr(module, name) for name in info.signatures}
@@ -133,8 +120,7 @@ def write_export(
         for name in formats:
             (temporary / name).mkdir()
             WRITERS[name](temporary, temporary / name, check_images)
-        if info.version > _remembered(folder.parent):
-            write_text(folder.parent / HIGHEST_VERSION, f"{info.version}\n")
+        remember(folder.parent, info.version)
     return check
 
 
@@ -168,20 +154,6 @@ def weights_hash(network: keras.Model) -> str:
     for variable in network.variables:
         digest.update(np.ascontiguousarray(variable.numpy()).tobytes())
     return digest.hexdigest()
-
-
-def _remembered(model_folder: Path) -> int:
-    """Returns the highest version that was given, 0 where none was or an older export gave it."""
-    path = model_folder / HIGHEST_VERSION
-    try:
-        return int(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return 0
-    except (OSError, ValueError) as error:
-        raise ModelError(
-            f"expected the highest version that was exported in {path}, got {error}; write its "
-            "number there"
-        ) from error
 
 
 def _shards(dataset: DatasetInfo, data_dir: Path | None, patch_size: int) -> tuple[list[Path], str]:

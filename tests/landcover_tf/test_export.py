@@ -18,6 +18,7 @@ from landcover_tf.files import sha256_of, write_json
 from landcover_tf.grid import PatchGrid
 from landcover_tf.legend import load_legend
 from landcover_tf.model_info import Calibration, ModelInfo, ModelSpec
+from landcover_tf.model_versions import next_version
 from landcover_tf.normalizer import Normalizer
 from landcover_tf.run_folder import RunFolder
 from landcover_tf.upsampling import Upsampling
@@ -124,9 +125,7 @@ def test_size_on_disk_is_that_of_one_set_of_weights(exported, run):
 
 
 def test_the_next_export_gets_the_next_version(exported, run, monkeypatch):
-    from landcover_tf import exporting
-
-    assert exporting.next_version(exported.parent) == 2
+    assert next_version(exported.parent) == 2
 
 
 def test_list_shows_what_is_inside(exported, capsys):

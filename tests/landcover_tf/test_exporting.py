@@ -1,7 +1,6 @@
 """The exported model: what it answers, however it is loaded, and what it refuses."""
 
 import json
-import shutil
 
 import numpy as np
 import pytest
@@ -11,7 +10,7 @@ from fakes.small_export import small_info, small_network, stored_images, write_s
 from tensorflow.core.protobuf import saved_model_pb2
 
 from landcover_tf.errors import ModelError, OutputError
-from landcover_tf.exporting import next_version, sample_images, write_export
+from landcover_tf.exporting import sample_images, write_export
 from landcover_tf.model_info import Calibration, ModelInfo, find_export
 from landcover_tf.records import decode
 from landcover_tf.served_model import check_export
@@ -258,25 +257,3 @@ def test_random_images_say_why_they_are_none_of_the_dataset(tmp_path):
         found = sample_images(dataset, folder, size)
         assert (str(found), found.lacking) == ("random images", why)
         assert found.stored.shape == (4, size, size, 4) and found.stored.dtype == np.uint16
-
-
-def test_next_version_follows_the_highest(tmp_path):
-    assert next_version(tmp_path / "none") == 1
-    for name in ("2", "10", ".11.99.part", "notes"):
-        (tmp_path / name).mkdir()
-    assert next_version(tmp_path) == 11
-    shutil.rmtree(tmp_path)
-
-
-def test_the_number_of_a_withdrawn_version_is_not_given_again(tmp_path):
-    model = tmp_path / "export" / "landcover"
-    for version in (1, 2):
-        write_small_export(tmp_path / "export", version=version)
-    (model / "2").rename(tmp_path / "export" / "withdrawn-2")
-    assert next_version(model) == 3
-    write_small_export(tmp_path / "other", version=1)
-    shutil.copytree(tmp_path / "other" / "landcover" / "1", model / "7")
-    assert next_version(model) == 8
-    (model / "highest_version").write_text("two\n")
-    with pytest.raises(ModelError, match=r"highest version .*highest_version, got .*two"):
-        next_version(model)
