@@ -63,7 +63,7 @@ class BandStore:
             settings: What decides the bands; `source` tells the raster's file from others.
             overwrite: Discard bands of other settings.
             same_source: Asked where the raster's file alone has changed, as after a repair:
-                whether it still holds the pixels that the finished bands were made of.
+                whether it still holds all pixels that the finished bands were made of.
 
         Raises:
             OutputError: The folder holds bands of other settings and `overwrite` is off.
@@ -126,10 +126,8 @@ class BandStore:
         Raises:
             OutputError: Another run has replaced this one, or the disk refuses.
         """
-        self._check_run()
-        with atomic_path(self._path(band)) as temporary, temporary.open("wb") as file:
-            # NumPy writes what is not contiguous byte by byte, in a hundred times the time.
-            np.save(file, np.ascontiguousarray(values))
+        # NumPy writes what is not contiguous byte by byte, in a hundred times the time.
+        self._save(self._path(band), np.ascontiguousarray(values))
 
     def write_sample(self, band: int, pixels: np.ndarray) -> None:
         """Stores a few of the raster's pixels of a band, [pixels, raster bands].
@@ -137,16 +135,24 @@ class BandStore:
         Raises:
             OutputError: As `write`.
         """
-        self._check_run()
-        with atomic_path(self._sample_path(band)) as temporary, temporary.open("wb") as file:
-            np.save(file, pixels)
+        self._save(self._path(band, "sample"), pixels)
+
+    def write_checksums(self, band: int, checksums: Sequence[int]) -> None:
+        """Stores what tells all of the raster's pixels that a band is made of from others.
+
+        Raises:
+            OutputError: As `write`.
+        """
+        self._save(self._path(band, "checksums"), np.array(checksums, np.uint32))
 
     def sample(self, band: int) -> np.ndarray | None:
         """Returns the stored sample of a band, [pixels, raster bands], or None."""
-        try:
-            return np.asarray(np.load(self._sample_path(band)))
-        except _UNREADABLE:
-            return None
+        return self._load(band, "sample")
+
+    def checksums(self, band: int) -> list[int] | None:
+        """Returns the stored checksums of a band; None if an earlier version left none."""
+        found = self._load(band, "checksums")
+        return None if found is None else [int(checksum) for checksum in found]
 
     def samples(self) -> list[np.ndarray]:
         """Returns the stored samples of all bands, from top to bottom."""
@@ -202,15 +208,20 @@ class BandStore:
                 "has begun or finished the map meanwhile; start no second run of one map"
             )
 
-    def _path(self, band: int) -> Path:
-        return self.folder / f"band_{band:05d}{self._suffix}"
+    def _save(self, path: Path, values: np.ndarray) -> None:
+        self._check_run()
+        with atomic_path(path) as temporary, temporary.open("wb") as file:
+            np.save(file, values)
 
-    def _sample_path(self, band: int) -> Path:
-        return self.folder / f"sample_{band:05d}{self._suffix}"
+    def _load(self, band: int, kind: str) -> np.ndarray | None:
+        try:
+            return np.asarray(np.load(self._path(band, kind)))
+        except _UNREADABLE:
+            return None
 
-    @property
-    def _suffix(self) -> str:
-        return f".{self._run[:8]}.npy" if self._run else ".npy"
+    def _path(self, band: int, kind: str = "band") -> Path:
+        run = f".{self._run[:8]}" if self._run else ""
+        return self.folder / f"{kind}_{band:05d}{run}.npy"
 
 
 def _changes(found: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:

@@ -15,7 +15,7 @@ from serving.band_content import BandContent, encode_band
 from serving.bands_on_disk import BandStore
 from serving.blending import Merger, kept
 from serving.raster_io import WindowReader
-from serving.sampling import Sampler
+from serving.sampling import Checksums, Sampler
 from serving.threads import Consumer, prefetched
 from serving.windows import Layout
 
@@ -70,6 +70,8 @@ class RowEnd:
     """Windows that had no valid pixel."""
     sample: np.ndarray
     """Stored values of some pixels of the band that get a class, [pixels, raster bands]."""
+    checksums: list[int]
+    """Of all pixels that the band is made of."""
 
 
 class Predictor:
@@ -108,7 +110,7 @@ class Predictor:
         self._batch_size = batch_size
         self._bands = bands
         self._excluded_bits = excluded_bits
-        self._sampler = Sampler(layout, excluded_bits)
+        self._sampler = Sampler(layout)
 
     def run(
         self, store: BandStore, rows: Sequence[int], *, on_window: Callable[[int], None]
@@ -130,12 +132,13 @@ class Predictor:
         def write(done: tuple[RowEnd, np.ndarray]) -> None:
             end, band = done
             # The band comes last: its file says that everything of its rows is there.
+            store.write_checksums(end.row, end.checksums)
             store.write_sample(end.row, end.sample)
             store.write(end.row, encode_band(band, end.excluded, self._content))
 
         with Consumer(write, name="writer") as writer:
             merger = self._merger(self._layout)
-            with prefetched(self._items(self.rows_to_compute(rows)), depth=1) as items:
+            with prefetched(self._items(self._layout.rows_to_compute(rows)), depth=1) as items:
                 # Takes seconds, in which the first window is read.
                 self._backend.prepare(
                     self._batch_shape, deciding=decides(self._content, self._layout)
@@ -170,14 +173,9 @@ class Predictor:
                     merger.add(row, col - cols.start, probabilities)
             yield row, merger.finish(row)
 
-    def rows_to_compute(self, rows: Sequence[int]) -> list[int]:
-        """Returns the window rows to run for the bands of `rows`."""
-        needed = {i for row in rows for i in range(self._layout.first_row_of(row), row + 1)}
-        return sorted(needed)
-
     def _items(self, rows: Sequence[int]) -> Iterator[list[Step | RowEnd]]:
         """Yields what the reader has ready at a time: windows, the last ones with the row's end."""
-        columns = len(self._layout.cols)
+        columns, checksums = len(self._layout.cols), Checksums(self._layout)
         for row in rows:
             skipped = 0
             start, stop = self._layout.band(row)
@@ -187,6 +185,7 @@ class Predictor:
             for col in range(columns):
                 image, validity = self._reader.read(self._layout.window(row, col))
                 without = (validity & self._excluded_bits) > 0
+                checksums.add(row, image, without)
                 own = kept(self._layout, row, col, without)
                 across = self._layout.cols[col]
                 excluded[:, across.keep_start : across.keep_stop] = own
@@ -202,7 +201,11 @@ class Predictor:
             # for as long as the network is at the last windows of this one.
             last = [self._step(row, waiting)] if waiting else []
             end = RowEnd(
-                row=row, excluded=excluded, skipped=skipped, sample=np.concatenate(samples)
+                row=row,
+                excluded=excluded,
+                skipped=skipped,
+                sample=np.concatenate(samples),
+                checksums=checksums.of_band(row),
             )
             yield [*last, end]
 

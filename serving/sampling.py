@@ -1,11 +1,11 @@
-"""A few pixels of a raster on a regular lattice: what finished row bands were made of."""
+"""What finished row bands were made of: a few pixels on a regular lattice, a checksum of all."""
 
 import math
 
+import google_crc32c
 import numpy as np
 
 from serving.blending import kept
-from serving.raster_io import WindowReader
 from serving.windows import Layout
 
 SAMPLE_PX = 1_000_000
@@ -15,15 +15,9 @@ SAMPLE_PX = 1_000_000
 class Sampler:
     """Takes the pixels that get a class and lie on the lattice, each from the window keeping it."""
 
-    def __init__(self, layout: Layout, excluded_bits: int) -> None:
-        """Lays the lattice over the raster.
-
-        Args:
-            layout: The windows.
-            excluded_bits: Validity bits whose pixels get no class.
-        """
+    def __init__(self, layout: Layout) -> None:
+        """Lays the lattice over the raster."""
         self._layout = layout
-        self._excluded_bits = excluded_bits
         self._step = lattice_step(layout.height, layout.width)
 
     def of_window(self, row: int, col: int, image: np.ndarray, excluded: np.ndarray) -> np.ndarray:
@@ -39,14 +33,32 @@ class Sampler:
         pixels = lattice(kept(self._layout, row, col, image), *place, self._step)
         return np.asarray(pixels[~lattice(excluded, *place, self._step)])
 
-    def of_band(self, row: int, reader: WindowReader) -> np.ndarray:
-        """Returns the sample of all windows of a window row, [pixels, bands]."""
-        samples = []
-        for col in range(len(self._layout.cols)):
-            image, validity = reader.read(self._layout.window(row, col))
-            excluded = kept(self._layout, row, col, (validity & self._excluded_bits) > 0)
-            samples.append(self.of_window(row, col, image, excluded))
-        return np.concatenate(samples)
+
+class Checksums:
+    """CRC-32C of all pixels that window rows see, in 0.01 s of processor time for 100 MB."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._rows: dict[int, int] = {}
+
+    def add(self, row: int, image: np.ndarray, excluded: np.ndarray) -> None:
+        """Adds the next window of a window row.
+
+        Args:
+            row: Window row.
+            image: Stored values of the whole window, contiguous [height, width, bands].
+            excluded: True where its pixels get no class, contiguous bool [height, width].
+        """
+        checksum = google_crc32c.extend(self._rows.get(row, 0), image)
+        self._rows[row] = google_crc32c.extend(checksum, excluded)
+
+    def of_band(self, row: int) -> list[int]:
+        """Returns those of the window rows that reach into the band of window row `row`.
+
+        Rows that were not added are left out: the band of `row` itself is then not wanted.
+        """
+        reaching = range(self._layout.first_row_of(row), row + 1)
+        return [self._rows[i] for i in reaching if i in self._rows]
 
 
 def lattice_step(height: int, width: int) -> int:

@@ -30,7 +30,7 @@ from serving.options import PredictionOptions
 from serving.pipeline import Backend, Predictor
 from serving.postprocess import Cleaning, clean
 from serving.raster_io import BLOCK_PX, EXACT_CACHE_BYTES, WindowReader, bounded_cache
-from serving.sampling import Sampler
+from serving.sampling import Checksums
 from serving.source import Source, stamp_of
 from serving.sources import open_source
 from serving.targets import (
@@ -171,7 +171,7 @@ class ScenePrediction:
                 f"{self.engine.backend.name}; run again to continue"
             )
         predictor = self.predictor(self.engine.backend)
-        total = len(predictor.rows_to_compute(rows)) * len(self.layout.cols)
+        total = len(self.layout.rows_to_compute(rows)) * len(self.layout.cols)
         exact = self.layout.mode == "exact"
         cache = bounded_cache(EXACT_CACHE_BYTES) if exact else nullcontext()
         with cache, progress(label=label, total=total, unit="window") as bar:
@@ -258,14 +258,17 @@ class ScenePrediction:
         }
 
     def _is_same_source(self, store: BandStore) -> bool:
-        """Returns whether the raster gives the pixels that finished bands kept a sample of."""
-        sampler = Sampler(self.layout, self.excluded_bits)
+        """Returns whether the raster gives all pixels that finished bands were made of."""
+        finished = [row for row in range(len(self.layout.rows)) if store.finished(row)]
+        known = {row: store.checksums(row) for row in finished}
+        checksums = Checksums(self.layout)
         reader = WindowReader(self.source, self.engine.info.nodata)
-        for row in range(len(self.layout.rows)):
-            if store.finished(row):
-                known = store.sample(row)
-                if known is None or not np.array_equal(sampler.of_band(row, reader), known):
-                    return False
+        for row in self.layout.rows_to_compute(finished):
+            for col in range(len(self.layout.cols)):
+                image, validity = reader.read(self.layout.window(row, col))
+                checksums.add(row, image, (validity & self.excluded_bits) > 0)
+            if row in known and checksums.of_band(row) != known[row]:
+                return False
         return True
 
     @property

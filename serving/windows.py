@@ -5,7 +5,7 @@ fall on other pixels and most labels change, however wide the margin is.
 """
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -100,6 +100,11 @@ class Layout:
             for span in self.cols[cols.start : cols.stop]
         )
         return replace(self, width=spans[-1].stop, cols=spans)
+
+    def rows_to_compute(self, rows: Sequence[int]) -> list[int]:
+        """Returns the window rows to run for the bands of `rows`."""
+        needed = {i for row in rows for i in range(self.first_row_of(row), row + 1)}
+        return sorted(needed)
 
     def first_row_of(self, row: int) -> int:
         """Returns the first window row that contributes to the band of window row `row`."""

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+import rasterio
 import rasterio.shutil
 from fakes.killed_program import run_killed
 from local_export import (
@@ -20,8 +21,10 @@ from local_export import (
 
 from landcover_tf import cli
 from landcover_tf.errors import OutputError
+from serving import sampling
 from serving.config import PredictConfig
 from serving.engines import Engine
+from serving.layouts import ENGINE_BYTES
 from serving.options import options_of
 from serving.predict import main
 from serving.scene_prediction import ScenePrediction
@@ -141,3 +144,45 @@ def test_a_run_killed_while_it_wrote_its_files_continues_to_the_same_bytes(
     for name in names:
         assert (killed.parent / name).read_bytes() == (whole.parent / name).read_bytes(), name
     assert not list(killed.parent.glob(".*"))
+
+
+# What TensorFlow needs for windows of 15,000 px, a part of the raster.
+SMALL_WINDOWS = str((ENGINE_BYTES["tensorflow"] + 15_000 * 1000) / 2**30)
+
+
+@pytest.mark.parametrize("mode", [("--mode", "exact", "--memory-gb", SMALL_WINDOWS), BLEND])
+def test_work_is_not_continued_on_pixels_that_no_sample_shows(
+    small_export: SmallExport,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    mode: tuple[str, ...],
+) -> None:
+    monkeypatch.setattr(sampling, "SAMPLE_PX", 400)  # As of a raster of 64 million pixels.
+    image = tmp_path / "scene.tif"
+    pixels = write_raster(image, 400, 64)
+    command = arguments(small_export, [image], tmp_path / "map.tif", *RAW, *mode)
+    options = options_of(cli.parse(PredictConfig, command, prog="predict"))
+    scene = ScenePrediction(
+        image, tmp_path / "map.tif", Engine(small_export.folder, options), options
+    )
+    scene.prepare()
+    scene.compute([0])
+    scene.source.close()
+    band, seen = scene.layout.band(0)[1], scene.layout.rows[0].stop
+    assert seen < 300
+
+    def change(row: int, col: int) -> None:
+        changed = pixels.copy()
+        changed[:, row, col] += 1
+        with rasterio.open(image, "r+") as dataset:
+            dataset.write(changed)
+
+    # A pixel of the band that is finished, and one below it that its windows have seen.
+    for row in (5, seen - 1):
+        assert row % 8 and (row == 5 or row >= band)
+        change(row, 7)
+        assert main(command) == 2
+        assert "unfinished run with other settings (source)" in capsys.readouterr().err
+    change(seen, 7)
+    assert main(command) == 0
