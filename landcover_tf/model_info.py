@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from landcover_tf import flag_ranges
+from landcover_tf.band_statistics import BandStatistics
 from landcover_tf.dataset_info import BandInfo
 from landcover_tf.errors import ConfigError, ModelError
 from landcover_tf.files import read_json, write_json
@@ -221,6 +222,15 @@ class ModelInfo:
     def band_names(self) -> tuple[str, ...]:
         """Input band names in order."""
         return tuple(band.name for band in self.bands)
+
+    @property
+    def usual_range(self) -> np.ndarray | None:
+        """As `DatasetInfo.usual_range`, of the training data; None where the model lacks it."""
+        known = BandStatistics.from_dict(self.statistics) if self.statistics else None
+        if known is None or not known.count:
+            return None
+        scale, offset = np.array([(band.scale, band.offset) for band in self.bands]).T
+        return np.asarray(np.stack([known.percentile(q) for q in (2, 98)]) * scale + offset)
 
     @property
     def identity(self) -> str:

@@ -70,6 +70,7 @@ def composite(
     *,
     wanted: Sequence[str] = TRUE_COLOUR,
     valid: np.ndarray | None = None,
+    clear: np.ndarray | None = None,
     limits: np.ndarray | None = None,
 ) -> np.ndarray:
     """Returns a stretched colour picture of the bands that `picture_bands` chooses.
@@ -79,12 +80,15 @@ def composite(
         band_names: Names of the bands.
         wanted: Sentinel-2 names for red, green and blue.
         valid: True where pixels are drawn, bool [height, width].
+        clear: True where pixels are no clouds, which would take the whole range of the stretch and
+            leave the ground nearly black, bool [height, width]; all by default.
         limits: Usual lowest and highest values of each band, [2, bands], for pictures that are to
             look alike, as `DatasetInfo.usual_range`.
 
     Returns:
         uint8 [height, width, 3], stretched as `Stretch.of_bands` does between `limits`; without
-        them between the 2nd and 98th percentile of all three bands of this picture.
+        them between the 2nd and 98th percentile of all three bands of this picture, where it is
+        clear.
     """
     chosen = [index - 1 for index in picture_bands(band_names, wanted)]
     picture = reflectance[..., chosen].astype(np.float32)
@@ -92,7 +96,11 @@ def composite(
         valid = np.asarray(np.isfinite(picture).all(axis=-1))
     if not valid.any():
         return np.zeros((*picture.shape[:2], 3), np.uint8)
-    stretch = Stretch.of(picture[valid]) if limits is None else Stretch.of_bands(*limits[:, chosen])
+    if limits is None:
+        counted = valid if clear is None else valid & clear
+        stretch = Stretch.of(picture[counted if counted.any() else valid])
+    else:
+        stretch = Stretch.of_bands(*limits[:, chosen])
     drawn = stretch.apply(picture)
     drawn[~valid] = 0
     return drawn

@@ -22,6 +22,10 @@ INVALID_FOR_TRAINING = int(sum(bit for bit in ValidityBit if bit != ValidityBit.
 """Bits that keep a pixel out of training and scoring; snow is land cover too and stays in."""
 
 
+FILE_NAME = "validity.tif"
+"""The bits of a prepared scene, beside its image."""
+
+
 def bits_by_name() -> dict[str, int]:
     """Returns each bit by its name in small letters, as flags and files have it."""
     return {(bit.name or "").lower(): int(bit) for bit in ValidityBit}

@@ -7,10 +7,12 @@ import numpy as np
 import rasterio
 from rasterio.errors import RasterioError
 
+from landcover_tf.bands import sentinel2_names
 from landcover_tf.crosswalk import Crosswalk, load_crosswalk
 from landcover_tf.errors import LabelError, LegendError, RasterError
 from landcover_tf.label_codes import decimated_codes, require_codes
 from landcover_tf.legend import IGNORED, Legend, legend_names, some_codes
+from landcover_tf.model_info import ModelInfo
 from landcover_tf.pixel_sizes import pixel_sides_m
 from landcover_tf.raster_grid import RasterGrid
 from landcover_tf.raster_legends import stated_legend, worldcover_by_name
@@ -31,12 +33,24 @@ def write_picture(
     source: Source | None,
     *,
     legend: Legend,
+    info: ModelInfo | None,
     reference: Path | None,
     title: str,
 ) -> None:
-    """Writes colour image, reference, prediction and confidence side by side, with legend."""
+    """Writes colour image, reference, prediction and confidence side by side, with legend.
+
+    Args:
+        path: The PNG to write.
+        map_path: The map.
+        confidence_path: Its confidence, None where there is none.
+        source: What the map was made of, None to leave it out.
+        legend: Classes of the map.
+        info: The model, see `image_picture`.
+        reference: Labels to draw, None where there are none.
+        title: Heading.
+    """
     from landcover_tf.figures import save_panels
-    from landcover_tf.pictures import class_picture, composite, grey_picture
+    from landcover_tf.pictures import class_picture, grey_picture
 
     with rasterio.open(map_path) as dataset:
         shape = _picture_shape(dataset.height, dataset.width)
@@ -49,10 +63,9 @@ def write_picture(
             metres = width_m * dataset.width / shape[1]
     panels: list[tuple[str, np.ndarray]] = []
     if source is not None:
-        image, names, valid = source.preview(shape)
-        panels.append(("image", composite(image, names, valid=valid)))
+        panels.append(("image", image_picture(source, shape, info)))
     if labels is not None:
-        panels.append(("truth", class_picture(labels, legend)))
+        panels.append(("reference", class_picture(labels, legend)))
     panels.append(("prediction", class_picture(classes, legend)))
     if confidence_path is not None:
         with rasterio.open(confidence_path) as dataset:
@@ -61,6 +74,25 @@ def write_picture(
         picture[levels == IGNORED] = 240
         panels.append(("confidence, 0 (dark) to 1", picture))
     save_panels(path, panels, legend=legend, title=title, metres_per_pixel=metres)
+
+
+def image_picture(source: Source, shape: tuple[int, int], info: ModelInfo | None) -> np.ndarray:
+    """Returns the image in colours, decimated to `shape`, uint8 [height, width, 3].
+
+    What is brighter in all bands than the ground of the model's training data does not count for
+    the brightness: clouds would take the whole range.
+    """
+    from landcover_tf.pictures import composite
+
+    image, names, valid = source.preview(shape)
+    usual, clear = None if info is None else info.usual_range, None
+    known = [] if info is None else sentinel2_names(info.band_names)
+    drawn = sentinel2_names(names)
+    if usual is not None and set(drawn) <= set(known):
+        clear = (image <= usual[1, [known.index(name) for name in drawn]].max()).any(axis=-1)
+        if clear.sum() < valid.sum() / 4:  # Ground such as the model never saw.
+            clear = None
+    return composite(image, names, valid=valid, clear=clear)
 
 
 def check_reference(reference: Path, legend: Legend) -> None:

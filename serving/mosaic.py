@@ -277,7 +277,9 @@ def _write(
     )
     files = [path, confidence, *outputs.write_areas_and_style(path, counts, legend, grid)]
     # The item is named after the mosaic; the products' names would make a very long one.
-    outputs.write_companions(files, None, legend=legend, wanted=wanted, tags=tags, title=path.stem)
+    outputs.write_companions(
+        files, None, legend=legend, info=None, wanted=wanted, tags=tags, title=path.stem
+    )
     return counts
 
 

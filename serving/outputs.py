@@ -183,6 +183,7 @@ def write_companions(
     source: Source | None,
     *,
     legend: Legend,
+    info: ModelInfo | None,
     wanted: OutputOptions,
     tags: Mapping[str, Any],
     title: str,
@@ -193,6 +194,7 @@ def write_companions(
         files: The map, then what has been written beside it.
         source: What the map was made of, for the picture; None leaves the image out.
         legend: Classes of the map.
+        info: The model that made it, for the picture of the image.
         wanted: What to write.
         tags: Provenance, for the item.
         title: Of the picture, and the item's name.
@@ -209,6 +211,7 @@ def write_companions(
             confidence if confidence in files else None,
             source,
             legend=legend,
+            info=info,
             reference=wanted.reference_map,
             title=title,
         )

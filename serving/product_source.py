@@ -124,13 +124,14 @@ class ProductSource:
             self._unchecked = False
 
     def preview(self, shape: tuple[int, int]) -> tuple[np.ndarray, tuple[str, ...], np.ndarray]:
-        """Returns digital numbers in true colour, decimated to `shape`, band names, and valid."""
         planes = []
         for name in TRUE_COLOUR:
             with _opened_band(self._product, name) as dataset:
                 planes.append(dataset.read(1, out_shape=shape))
         image = np.stack(planes, axis=-1)
-        return image, TRUE_COLOUR, (image != self._product.nodata).all(axis=-1)
+        offsets = np.array([self._product.offsets[name] for name in TRUE_COLOUR], np.float32)
+        reflectance = (image + offsets) / np.float32(self._product.quantification)
+        return reflectance, TRUE_COLOUR, (image != self._product.nodata).all(axis=-1)
 
     def owns(self, path: Path) -> bool:
         return path.exists() and path.resolve().is_relative_to(self.path.resolve())

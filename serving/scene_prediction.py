@@ -318,6 +318,7 @@ class ScenePrediction:
             files,
             self.source,
             legend=legend,
+            info=info,
             wanted=options.outputs,
             tags=tags | known,
             title=self.source.name,

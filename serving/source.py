@@ -96,8 +96,8 @@ class Source(Protocol):
         """Returns pixels to look at, decimated to `shape`.
 
         Returns:
-            Values of any scale [height, width, bands]; names of those bands; True where there
-            is data, bool [height, width].
+            Reflectance, float32 [height, width, bands]; names of those bands; True where there is
+            data, bool [height, width].
         """
 
     def owns(self, path: Path) -> bool:

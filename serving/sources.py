@@ -170,8 +170,10 @@ class RasterSource:
             self._info,
             self._conversion and self._conversion.of_bands(positions),
         )
-        drawn = tuple(names[position] for position in positions)
-        return image, drawn, ~has_bit(validity, ValidityBit.NODATA)
+        drawn = [self._info.bands[position] for position in positions]
+        scale, offset = np.array([(band.scale, band.offset) for band in drawn], np.float32).T
+        names = tuple(band.name for band in drawn)
+        return image * scale + offset, names, ~has_bit(validity, ValidityBit.NODATA)
 
     def owns(self, path: Path) -> bool:
         return path.resolve() in self.files

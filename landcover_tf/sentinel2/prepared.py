@@ -19,13 +19,14 @@ from rasterio.errors import RasterioError, RasterioIOError
 from rasterio.io import DatasetWriter
 from rasterio.transform import Affine
 
+from landcover_tf import validity
 from landcover_tf.errors import ConfigError, ProductError, RasterError
 from landcover_tf.files import read_json
 from landcover_tf.raster_grid import RasterGrid
 from landcover_tf.upsampling import Upsampling
 
 SCHEMA_VERSION = 1
-IMAGE, VALIDITY, LABELS = "image.tif", "validity.tif", "labels.tif"
+IMAGE, VALIDITY, LABELS = "image.tif", validity.FILE_NAME, "labels.tif"
 DOCUMENT, QUICKLOOK = "scene.json", "quicklook.png"
 TILE_PX = 512
 

@@ -63,12 +63,9 @@ def save_quicklook(
         reflectance = _read_decimated(folder, step)
     bits = validity[::step, ::step][: reflectance.shape[0], : reflectance.shape[1]]
     has_data = ~has_bit(bits, ValidityBit.NODATA)
-    clear = usable(bits)
-    if clear.any():
-        # Clouds would take the whole range of the stretch; they may as well be plain white.
-        reflectance = np.minimum(reflectance, np.percentile(reflectance[clear], 99.5))
+    drawn = {"valid": has_data, "clear": usable(bits)}
     panels = [
-        (name, pictures.composite(reflectance, _BANDS, wanted=wanted, valid=has_data))
+        (name, pictures.composite(reflectance, _BANDS, wanted=wanted, **drawn))
         for name, wanted in (
             ("true colour", pictures.TRUE_COLOUR),
             ("false colour", pictures.FALSE_COLOUR),

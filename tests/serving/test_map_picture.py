@@ -7,11 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
-from local_export import write_raster
+from fakes.tiny_safe import write_safe
+from local_export import BANDS, model_info, predict_options, write_raster
 
+from landcover_tf.band_statistics import BandStatistics
 from landcover_tf.errors import RasterError
 from landcover_tf.legend import load_legend
-from serving.map_picture import check_reference, read_reference
+from serving.map_picture import check_reference, image_picture, read_reference
+from serving.sources import open_source
 
 LEGEND = load_legend("landcover9")
 
@@ -32,6 +35,30 @@ def scene(tmp_path: Path) -> Iterator[rasterio.DatasetReader]:
     write_raster(tmp_path / "scene.tif", 40, 40)
     with rasterio.open(tmp_path / "scene.tif") as dataset:
         yield dataset
+
+
+@pytest.mark.parametrize("offset", [None, -1000, 0])
+def test_clouds_do_not_darken_the_ground(tmp_path: Path, offset: int | None) -> None:
+    rng = np.random.default_rng(0)
+    # Reflectance 0.05 to 0.15 of all bands, so that 0.1 is in the middle.
+    trained = BandStatistics.from_pixels(rng.uniform(1500, 2500, (5000, 4)).astype("u2"), BANDS)
+    info = model_info(statistics=trained.to_dict())
+    stored = rng.uniform(1500, 2500, (60, 60)).astype(np.uint16)
+    stored[:12] = 8000
+    if offset is None:
+        path = tmp_path / "scene.tif"
+        write_raster(path, 60, 60)
+        with rasterio.open(path, "r+") as raster:
+            raster.write(np.repeat(stored[None], 4, axis=0))
+    else:  # A product, of today or of before 2022.
+        dn = dict.fromkeys(("B02", "B03", "B04"), stored - np.uint16(1000 + offset))
+        path = write_safe(tmp_path, size_px=60, dn=dn, offsets=(offset,) * 13)
+    source = open_source(path, info, predict_options().source)
+    picture = image_picture(source, (60, 60), info)
+    assert np.median(picture[12:]) == pytest.approx(255 * 0.5**0.8, abs=8)
+    assert (picture[:12] == 255).all()
+    # Without the model's training data the clouds take the whole range.
+    assert np.median(image_picture(source, (60, 60), model_info())[12:]) < 50
 
 
 @pytest.mark.parametrize(("dtype", "nodata"), [("int16", -9999), ("uint8", 255)])
