@@ -121,7 +121,9 @@ def _program(config: FetchConfig) -> int:
         return 0
     _download(config, bucket, maps, products, names)
     labels = config.output_dir / "worldcover"
-    given = {"ground_truth": labels, "source_legend": "worldcover"} if labels.is_dir() else {}
+    given: dict[str, str | Path] = {}
+    if labels.is_dir():
+        given = {"ground_truth": labels, "source_legend": "worldcover"}
     cli.print_next(
         "prepare", sentinel2_dir=config.output_dir / "products", **given, output_dir="scenes"
     )
