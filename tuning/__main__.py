@@ -45,7 +45,8 @@ class TuneConfig:
     """End a trial after this many epochs without improvement; 0 never does. By default as in
     --train-config, else 0."""
     tuner: TunerKind = "bayesian"
-    """Who proposes settings. Hyperband gives many trials few epochs and the best ones more."""
+    """Who proposes settings. bayesian draws the first trials at random, a third of them and at most
+    two per setting of the space. Hyperband gives many trials few epochs and the best ones more."""
     objective: Objective = "mean_f1"
     """Validation score to raise; macro_f1 is mean_f1 by the name of earlier versions."""
     max_trials: int = 20

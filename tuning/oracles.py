@@ -7,6 +7,7 @@ two writes would leave half a file, or a trial that counts but never runs.
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from keras_tuner import Objective, oracles, synchronized
 
 from landcover_tf.files import write_json
@@ -70,7 +71,32 @@ class RandomOracle(_Durable, oracles.RandomSearchOracle):  # type: ignore[misc]
 
 
 class BayesianOracle(_Durable, oracles.BayesianOptimizationOracle):  # type: ignore[misc]
-    """Settings where a Gaussian process expects the most."""
+    """Settings where a Gaussian process expects the most, each tried once.
+
+    KerasTuner 1.4.8 leaves failed trials out of the process and lets it propose a point again, so
+    that one setting which always fails would fail until the search gives up.
+    """
+
+    def populate_space(self, trial_id: str) -> dict[str, Any]:
+        found: dict[str, Any] = super().populate_space(trial_id)
+        if found["values"] and self._duplicate(found["values"]):
+            found = self._random_populate_space()
+        return found
+
+    def _vectorize_trials(self) -> tuple[np.ndarray, np.ndarray]:
+        x, y = super()._vectorize_trials()
+        failed = [t.hyperparameters.values for t in self.trials.values() if t.status == "FAILED"]
+        if not failed:
+            return x, y
+        space = self._nonfixed_space()
+        points = [[hp.value_to_prob(values[hp.name]) for hp in space] for values in failed]
+        # As bad as the worst that completed: far worse would flatten all else. Scores are negated.
+        worst = -min(t.score for t in self.trials.values() if t.status == "COMPLETED")
+        return np.concatenate([x, points]), np.append(y, [worst] * len(failed))
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        # Of earlier versions it holds none.
+        super().set_state(state | {"num_initial_points": self.num_initial_points})
 
 
 class HyperbandOracle(_Durable, oracles.HyperbandOracle):  # type: ignore[misc]
@@ -108,8 +134,12 @@ def oracle_of(
     if kind == "hyperband":
         oracle = HyperbandOracle(max_epochs=max_epochs, **common)
     elif kind == "bayesian":
-        oracle = BayesianOracle(max_trials=max_trials, **common)
+        # KerasTuner's own number, three per setting, is more than the whole of most searches.
+        points = min(2 * len(hyperparameters.space), max(3, max_trials // 3))
+        oracle = BayesianOracle(max_trials=max_trials, num_initial_points=points, **common)
     else:
         oracle = RandomOracle(max_trials=max_trials, **common)
+    # Of a space with choices only, KerasTuner's 20 draws often miss the few that are untried.
+    oracle._max_collisions = 200
     oracle.verbose = 0
     return oracle

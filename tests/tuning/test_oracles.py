@@ -2,20 +2,41 @@
 
 import json
 import shutil
+from math import log10
+from pathlib import Path
 
 import pytest
 
 from tuning.oracles import oracle_of
-from tuning.space import load_space
+from tuning.space import load_space, space_of
+
+LR = {"min": 1e-4, "max": 1e-2, "scale": "log"}
 
 
-def oracle(folder, kind="random", seed=0):
+def oracle(folder, kind="random", seed=0, search=None, trials=12):
+    space = space_of({"search": search}, Path("space.json")) if search else load_space("quick")
     found = oracle_of(
-        kind, objective="mean_f1", hyperparameters=load_space("quick").hyperparameters(),
-        max_trials=12, max_epochs=9, max_failures=3, seed=seed,
+        kind, objective="mean_f1", hyperparameters=space.hyperparameters(),
+        max_trials=trials, max_epochs=9, max_failures=3, seed=seed,
     )  # fmt: skip
     found._set_project_dir(str(folder), "oracle")
     return found
+
+
+def trials_of(found, score):
+    """Runs a search without training; returns its trials.
+
+    Args:
+        found: The oracle.
+        score: Returns a score for values and the number of the trial, None where it fails.
+    """
+    while (trial := found.create_trial("tuner0")).status == "RUNNING":
+        value = score(trial.hyperparameters.values, len(found.end_order))
+        if value is not None:
+            found.update_trial(trial.trial_id, {"mean_f1": value})
+        trial.status = "FAILED" if value is None else "COMPLETED"
+        found.end_trial(trial)
+    return list(found.trials.values())
 
 
 def proposals(found, count=3):
@@ -107,3 +128,43 @@ def test_a_state_that_cannot_be_written_leaves_the_old_one(tmp_path):
     assert state.read_text() == before
     assert json.loads(before)["start_order"] == ["00"]
     assert {path.name for path in state.parent.iterdir()} == {"oracle.json", "trial_00"}
+
+
+def test_a_choice_that_always_fails_does_not_end_a_bayesian_search(tmp_path):
+    def score(values, _):
+        size = int(values["batch_size"])  # The larger, the better, until the memory is full.
+        return None if size == 32 else 0.1 * log10(size) - 0.02 * (log10(values["lr"]) + 3) ** 2
+
+    search = {"lr": LR, "batch_size": {"choices": [4, 8, 16, 32]}}
+    found = oracle(tmp_path, "bayesian", 1, search, trials=10)
+    found.num_initial_points = 7
+    trials = trials_of(found, score)
+    assert len(trials) == 10
+    failed = [t for t in trials if t.status == "FAILED"]
+    assert len({t.hyperparameters.values["lr"] for t in failed}) == len(failed) > 0
+
+
+@pytest.mark.parametrize("kind", ["random", "bayesian"])
+def test_a_search_of_choices_tries_each_combination_once(tmp_path, kind):
+    three = {"choices": [1, 2, 4]}
+    found = oracle(tmp_path, kind, search={"batch_size": three, "dice_weight": three}, trials=9)
+    trials = trials_of(found, lambda _, number: 0.5 + 0.01 * (number * 7 % 5))
+    assert len({tuple(t.hyperparameters.values.items()) for t in trials}) == len(trials) == 9
+
+
+def test_bayesian_proposals_approach_the_highest_score(tmp_path):
+    found = oracle(tmp_path, "bayesian", search={"lr": LR}, trials=7)
+    trials = trials_of(found, lambda values, _: 0.6 - 0.1 * (log10(values["lr"]) + 2.7) ** 2)
+    assert trials[-1].hyperparameters.values["lr"] == pytest.approx(2e-3, rel=0.5)
+
+
+def test_most_of_a_bayesian_search_is_bayesian(tmp_path):
+    # KerasTuner alone draws three per setting at random: 12 here, 57 of `wide`.
+    sizes = {trials: oracle(tmp_path, "bayesian", trials=trials) for trials in (4, 20, 90)}
+    assert {n: found.num_initial_points for n, found in sizes.items()} == {4: 3, 20: 6, 90: 8}
+    sizes[20].create_trial("tuner0")
+    state = tmp_path / "oracle" / "oracle.json"
+    earlier = json.loads(state.read_text()) | {"num_initial_points": None}
+    state.write_text(json.dumps(earlier))
+    sizes[20].reload()
+    assert sizes[20].num_initial_points == 6
