@@ -4,6 +4,7 @@ KerasTuner writes its files in place and a new trial before the list of trials, 
 two writes would leave half a file, or a trial that counts but never runs.
 """
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,44 @@ class BayesianOracle(_Durable, oracles.BayesianOptimizationOracle):  # type: ign
 
 
 class HyperbandOracle(_Durable, oracles.HyperbandOracle):  # type: ignore[misc]
-    """Many settings for few epochs, the best of them for more."""
+    """Many settings for few epochs, the best of them for more.
+
+    KerasTuner 1.4.8 takes the best of a round once so many others have completed as the round
+    throws away, so that after some failed trials nothing would be promoted any more.
+    """
+
+    def populate_space(self, trial_id: str) -> dict[str, Any]:
+        for bracket in self._brackets:
+            values = self._promoted(bracket, trial_id)
+            if values is not None:
+                return {"status": "RUNNING", "values": values}
+        found: dict[str, Any] = super().populate_space(trial_id)
+        return found
+
+    def _promoted(self, bracket: dict[str, Any], trial_id: str) -> dict[str, Any] | None:
+        """Returns the values of a trial to promote, None if there is none or it is too early."""
+        number, rounds = bracket["bracket_num"], bracket["rounds"]
+        coming = self._get_size(number, 0)  # Trials that a round will have in the end.
+        if len(rounds[0]) < coming:
+            return None
+        for place, (past, now) in enumerate(itertools.pairwise(rounds), start=1):
+            trials = [self.trials[one["id"]] for one in past]
+            coming -= sum(t.status == "FAILED" for t in trials)
+            taken = {one["past_id"] for one in now}
+            left = [t for t in trials if t.status == "COMPLETED" and t.trial_id not in taken]
+            size = min(self._get_size(number, place), coming)
+            if len(left) > coming - size:
+                best = max(left, key=lambda t: t.score)
+                now.append({"past_id": best.trial_id, "id": trial_id})
+                return best.hyperparameters.values | {
+                    "tuner/trial_id": best.trial_id,
+                    "tuner/epochs": self._get_epochs(number, place),
+                    "tuner/initial_epoch": self._get_epochs(number, place - 1),
+                    "tuner/bracket": number,
+                    "tuner/round": place,
+                }
+            coming = size
+        return None
 
 
 def oracle_of(

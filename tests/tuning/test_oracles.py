@@ -158,6 +158,36 @@ def test_bayesian_proposals_approach_the_highest_score(tmp_path):
     assert trials[-1].hyperparameters.values["lr"] == pytest.approx(2e-3, rel=0.5)
 
 
+@pytest.mark.parametrize(
+    ("failing", "rounds"),
+    [
+        # 9 epochs in thirds: 9 trials, of which 3 and then 1 go on; 5 and 2; 3.
+        ((), {(2, 0): 9, (2, 1): 3, (2, 2): 1, (1, 0): 5, (1, 1): 2, (0, 0): 3}),
+        ((1, 4, 6, 8), {(2, 0): 9, (2, 1): 3, (2, 2): 1, (1, 0): 5, (1, 1): 2, (0, 0): 3}),
+        # Two of the first nine complete, and of these the first fails again.
+        ((0, 1, 3, 4, 6, 7, 8, 9), {(2, 0): 9, (2, 1): 2, (2, 2): 1, (1, 0): 5, (1, 1): 2,
+                                    (0, 0): 3}),
+    ],
+)  # fmt: skip
+def test_hyperband_promotes_the_best_whatever_fails(tmp_path, failing, rounds):
+    found = oracle(tmp_path, "hyperband")
+    found.max_consecutive_failed_trials = 9
+    trials = trials_of(
+        found, lambda _, number: None if number in failing else 0.5 + 0.01 * (number * 7 % 23)
+    )
+    found = {place: [] for place in rounds}
+    for trial in trials:
+        values = trial.hyperparameters.values
+        found[values["tuner/bracket"], values["tuner/round"]].append(trial)
+    assert {place: len(there) for place, there in found.items()} == rounds
+    for (bracket, place), there in found.items():
+        if place:
+            before = [t for t in found[bracket, place - 1] if t.status == "COMPLETED"]
+            best = sorted(before, key=lambda t: -t.score)[: len(there)]
+            promoted = [t.hyperparameters.values["tuner/trial_id"] for t in there]
+            assert promoted == [t.trial_id for t in best]
+
+
 def test_most_of_a_bayesian_search_is_bayesian(tmp_path):
     # KerasTuner alone draws three per setting at random: 12 here, 57 of `wide`.
     sizes = {trials: oracle(tmp_path, "bayesian", trials=trials) for trials in (4, 20, 90)}
