@@ -6,7 +6,6 @@ done and dataset.json comes last, so what was killed half-way never looks finish
 
 import json
 import math
-import shutil
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -37,7 +36,12 @@ from tfrecords_builder.patches import SceneJob
 from tfrecords_builder.planning import BuildInput, Plan, cuts_of, make_plan, understand
 from tfrecords_builder.shards import PlannedRecord, ShardJob
 from tfrecords_builder.splits import salted_hash
-from tfrecords_builder.work_folder import alone, open_work_folder, require_free
+from tfrecords_builder.work_folder import (
+    alone,
+    open_work_folder,
+    remove_work_folder,
+    require_free,
+)
 
 DROPPED_NAME = "dropped.jsonl"
 CONFIG_NAME = "config.json"
@@ -66,9 +70,9 @@ def _build(config: BuildConfig, found: BuildInput) -> DatasetInfo:
     except (DatasetError, LabelError, RasterError):
         # The input or the settings are at fault: what has been done for them is of no use. After
         # a full disk, a lost worker or in the last step, the work folder stays for --resume.
-        shutil.rmtree(work)
+        remove_work_folder(config)
         raise
-    _finish(made, config, work)
+    _finish(made, config)
     return made.info
 
 
@@ -257,7 +261,7 @@ def _entries(
     return entries
 
 
-def _finish(made: _Made, config: BuildConfig, work: Path) -> None:
+def _finish(made: _Made, config: BuildConfig) -> None:
     """Moves the shards out of the work folder and writes the descriptions, dataset.json last."""
     output = config.output_dir
     for job in made.jobs:
@@ -269,7 +273,7 @@ def _finish(made: _Made, config: BuildConfig, work: Path) -> None:
     _write_dropped(made.plan, output / DROPPED_NAME)
     write_config(config, output / CONFIG_NAME)
     made.info.save(output)
-    shutil.rmtree(work)
+    remove_work_folder(config)
 
 
 def _write_dropped(plan: Plan, path: Path) -> None:

@@ -1,6 +1,8 @@
 """The folder that a build works in, and whether one that is there may be taken up again."""
 
 import hashlib
+import secrets
+import shutil
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -55,7 +57,10 @@ def alone(config: BuildConfig) -> AbstractContextManager[int]:
 
 
 def open_work_folder(config: BuildConfig, found: BuildInput) -> Path:
-    """Returns the work folder; one that is there belongs to the same settings and input.
+    """Returns the folder of this build in the work folder; settings and input never change there.
+
+    Its name tells the run: a job of a build that was removed, which a cluster may still run, finds
+    no folder to write into.
 
     Raises:
         DatasetError: The zones cannot be read.
@@ -69,6 +74,7 @@ def open_work_folder(config: BuildConfig, found: BuildInput) -> Path:
     if path.is_file():
         # A setting that an earlier version lacked was at its default.
         before = default_dict(BuildConfig) | read_json(path)
+        run = before.pop("run", "")  # Builds of earlier versions have no folder of their own.
         changed = changes(before, settings, unshown=("input", "content of --zones"))
         if changed:
             raise OutputError(
@@ -76,8 +82,15 @@ def open_work_folder(config: BuildConfig, found: BuildInput) -> Path:
                 f"({', '.join(changed)}); repeat them, or remove the folder"
             )
     else:
-        write_json(path, settings)
-    return work
+        run = secrets.token_hex(4)
+        write_json(path, settings | {"run": run})
+    (work / run).mkdir(exist_ok=True)
+    return work / run
+
+
+def remove_work_folder(config: BuildConfig) -> None:
+    """Removes the work folder with all that is in it."""
+    shutil.rmtree(config.output_dir / WORK_FOLDER)
 
 
 def _fingerprint(found: BuildInput) -> str:

@@ -3,7 +3,9 @@
 import hashlib
 import json
 import resource
+import shutil
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -27,7 +29,7 @@ from tfrecords_builder.shards import (
     read_result,
     reserve,
 )
-from tfrecords_builder.work_folder import LOCK
+from tfrecords_builder.work_folder import LOCK, open_work_folder
 
 
 @contextmanager
@@ -67,7 +69,7 @@ def test_a_dataset_that_the_disk_cannot_hold_is_refused_before_it_is_cut(
     assert main(command) == 2
     assert "0.0 GB free, the rest of the dataset needs" in capsys.readouterr().err
     work = tmp_path / "o" / ".build"
-    assert not [*work.glob("*.tfrecord*"), *work.glob("cut-*")]
+    assert not [*work.rglob("*.tfrecord*"), *work.rglob("cut-*")]
     usage.free += 1
     assert main([*command, "--resume"]) == 0
 
@@ -161,8 +163,8 @@ def test_a_killed_build_looks_unfinished_and_goes_on(tmp_path):
     first = (tmp_path / "whole" / "patches.jsonl").read_text().count('"product":"s0"')
     put = "tfrecords_builder.shards.ShardWriter.put"
     run_killed("tfrecords_builder.__main__", command, entering=put, call=first + 20)
-    cut = tmp_path / "o" / ".build" / "cut-000000.json"
-    assert [path.name for path in cut.parent.glob("cut-*")] == [cut.name]
+    (cut,) = (tmp_path / "o" / ".build").rglob("cut-*")
+    assert cut.name == "cut-000000.json"
     assert {path.name for path in (tmp_path / "o").iterdir()} == {".build", LOCK}
     # What the finished scene left is used, not made again: a mark in it reaches the description.
     values = json.loads(cut.read_text())
@@ -182,8 +184,12 @@ def test_a_build_that_an_earlier_version_began_goes_on(pairs, built, tmp_path):
     command = arguments(pairs, tmp_path / "o")
     planned = "tfrecords_builder.shards.reserve"
     run_killed("tfrecords_builder.__main__", command, entering=planned)
-    begun, scanned = (tmp_path / "o" / ".build" / f"{n}.json" for n in ("build", "scan-000000"))
+    begun = tmp_path / "o" / ".build" / "build.json"
     settings = json.loads(begun.read_text())
+    (begun.parent / settings.pop("run")).rename(tmp_path / "run")
+    for path in (tmp_path / "run").iterdir():
+        path.rename(begun.parent / path.name)
+    scanned = begun.with_name("scan-000000.json")
     del settings["split_like"]
     settings["input"] = input_digest_before_split_like(pairs)
     begun.write_text(json.dumps(settings))
@@ -204,6 +210,29 @@ def input_digest_before_split_like(pairs):
             digest.update(f"{path} {status.st_size} {status.st_mtime_ns}\n".encode())
         digest.update(f"{raster} {crosswalk.target} {sorted(crosswalk.codes.items())}\n".encode())
     return digest.hexdigest()[:16]
+
+
+def test_a_job_of_a_removed_build_writes_nothing_into_the_next(pairs, tmp_path):
+    config = BuildConfig(data_dir=pairs, output_dir=tmp_path / "o")
+    records = (PlannedRecord(key="a", length=5),)
+    name, found = "train-00000-of-00001.tfrecord", understand(config)
+
+    def begin(config):
+        folder = open_work_folder(config, found)
+        return ShardJob(name=name, records=records, compression="none", folder=folder)
+
+    removed = begin(config)
+    assert begin(config).folder == removed.folder
+    shutil.rmtree(config.output_dir)
+    job = begin(replace(config, seed=1))
+    reserve([job])
+    # As a cluster's worker does, which runs on when the program that gave it work is gone.
+    with ShardWriter() as writer, pytest.raises(OutputError, match="No such file"):
+        writer.put(removed.places()["a"], [b"other"])
+    with ShardWriter() as writer:
+        writer.put(job.places()["a"], [b"first"])
+    finish(job)
+    assert list(read_records(job.path, "none")) == [b"first"]
 
 
 def test_what_the_disk_lost_is_noticed_and_named(tmp_path):
