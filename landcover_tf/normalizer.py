@@ -13,6 +13,10 @@ NormalizerKind = Literal["reflectance", "standardize", "minmax", "percentile", "
 
 LOG_OFFSET = 0.02
 """Reflectance added before the logarithm: below it, noise would be stretched more than signal."""
+REFLECTANCE_RANGE = (-0.1, 1.5)
+"""What reflectance hardly leaves: noise about 0 less an offset, and glint and bright cloud tops."""
+MOST_OUTSIDE = 1 / 3
+"""Share of a band's pixels outside of that from which on they are no reflectance."""
 LOG_CEILING = 2.0
 """Reflectance at which `log` clips; glint and bright cloud tops come near it."""
 
@@ -133,15 +137,40 @@ class Normalizer:
         )
 
 
+def outside_reflectance(
+    statistics: BandStatistics, scale: Sequence[float], offset: Sequence[float]
+) -> np.ndarray:
+    """Returns how many pixels of each band lie outside REFLECTANCE_RANGE, int64 [bands].
+
+    To within a bin of the histograms, which are looked at only where some pixel is outside.
+
+    Args:
+        statistics: Of pixels, stored units.
+        scale: Reflectance per stored unit, per band.
+        offset: Reflectance of stored value 0, per band.
+    """
+    low, high = REFLECTANCE_RANGE
+    found = np.zeros(len(statistics.names), np.int64)
+    for band, (unit, start) in enumerate(zip(scale, offset, strict=True)):
+        ends = [v[band] * unit + start for v in (statistics.minimum, statistics.maximum)]
+        if statistics.count and not low <= min(ends) <= max(ends) <= high:
+            values = statistics.bin_centers(band) * unit + start
+            outside = (values < low) | (values > high)
+            found[band] = statistics.histogram[band].counts[outside].sum()
+    return found
+
+
 def _require_reflectance(statistics: BandStatistics, scale: np.ndarray, offset: np.ndarray) -> None:
     if not statistics.count:
         return
-    median = statistics.percentile(50) * scale + offset
-    if median.max() > 1.5:
-        band = int(median.argmax())
+    shares = outside_reflectance(statistics, scale, offset) / statistics.count
+    if shares.max() > MOST_OUTSIDE:
+        band, (low, high) = int(shares.argmax()), REFLECTANCE_RANGE
+        median = statistics.percentile(50)[band] * scale[band] + offset[band]
         raise DatasetError(
-            f"band {statistics.names[band]} has a median of {median[band]:.6g}, which is no "
-            "reflectance; give --scale (for example 1e-4) and --offset, or another --normalizer"
+            f"band {statistics.names[band]} has a median of {median:.6g} and {shares[band]:.0%} of "
+            f"its training pixels below {low:g} or above {high:g}, which is no reflectance; give "
+            "--scale (for example 1e-4) and --offset, or another --normalizer"
         )
 
 

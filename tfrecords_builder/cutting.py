@@ -5,7 +5,7 @@ writes what it counted to a file of its own, which comes last and says that the 
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -15,6 +15,7 @@ import numpy as np
 from landcover_tf.band_statistics import BandStatistics
 from landcover_tf.files import read_json
 from landcover_tf.grid import PatchGrid, Window
+from landcover_tf.normalizer import outside_reflectance
 from landcover_tf.records import Patch, encode_parts, encoded_bytes
 from landcover_tf.validity import usable
 from tfrecords_builder.patches import SceneJob, part_of, strips, write_result
@@ -61,6 +62,9 @@ class CutResult:
     """Usable training pixels, each counted once."""
     class_pixels: dict[str, dict[int, int]]
     """Usable, labelled pixels of each code in each split, each counted once."""
+    training_px: Mapping[int, Sequence[int]] = field(default_factory=dict)
+    """Of each source: the pixels in `statistics`, and how many of them each band has outside the
+    range of reflectance."""
 
 
 @dataclass(kw_only=True)
@@ -71,6 +75,7 @@ class _Tally:
     class_pixels: dict[str, np.ndarray] = field(
         default_factory=lambda: defaultdict(lambda: np.zeros(256, np.int64))
     )
+    training_px: dict[int, np.ndarray] = field(default_factory=dict)
 
 
 def cut_jobs(chosen: Iterable[tuple[SceneJob, Sequence[ChosenPatch]]]) -> list[CutJob]:
@@ -127,7 +132,11 @@ def cut(job: CutJob) -> None:
         split: {str(code): int(counts[code]) for code in np.flatnonzero(counts)}
         for split, counts in sorted(tally.class_pixels.items())
     }
-    values = {"statistics": tally.statistics.to_dict(), "class_pixels": class_pixels}
+    values = {
+        "statistics": tally.statistics.to_dict(),
+        "class_pixels": class_pixels,
+        "training_px": [[source, *px.tolist()] for source, px in tally.training_px.items()],
+    }
     write_result(job.path, values)
 
 
@@ -140,6 +149,8 @@ def read_cut(job: CutJob) -> CutResult:
             split: {int(code): n for code, n in counts.items()}
             for split, counts in values["class_pixels"].items()
         },
+        # Jobs of earlier versions, in a build that goes on, did not count them.
+        training_px={source: px for source, *px in values.get("training_px", [])},
     )
 
 
@@ -147,17 +158,22 @@ def totals(jobs: Iterable[CutJob]) -> CutResult:
     """Returns what all jobs together counted; holds the counts of one at a time."""
     statistics: BandStatistics | None = None
     class_pixels: dict[str, dict[int, int]] = defaultdict(lambda: defaultdict(int))
+    training_px: dict[int, list[int]] = {}
     for job in jobs:
         found = read_cut(job)
         statistics = found.statistics if statistics is None else statistics.merge(found.statistics)
         for split, counts in found.class_pixels.items():
             for code, count in counts.items():
                 class_pixels[split][code] += count
+        for source, px in found.training_px.items():
+            before = training_px.get(source, [0] * len(px))
+            training_px[source] = [a + b for a, b in zip(before, px, strict=True)]
     if statistics is None:
         raise ValueError("totals needs a job at least")
     return CutResult(
         statistics=statistics,
         class_pixels={split: dict(counts) for split, counts in class_pixels.items()},
+        training_px=training_px,
     )
 
 
@@ -182,7 +198,7 @@ def _patches(
             pixels = reader.read(strip)
             if pixels.image is None:
                 raise ValueError("reading a strip for cutting must give its image")
-            _count(job, raster, strip, [of_window[w] for w in windows], pixels, counted, tally)
+            _count(job, number, strip, [of_window[w] for w in windows], pixels, counted, tally)
             for window in windows:
                 part = part_of(window, strip)
                 wanted = of_window[window]
@@ -254,7 +270,7 @@ class _Counted:
 
 def _count(
     job: SceneJob,
-    raster: SourceRaster,
+    number: int,
     strip: Window,
     patches: Sequence[ChosenPatch],
     pixels: Pixels,
@@ -262,6 +278,7 @@ def _count(
     tally: _Tally,
 ) -> None:
     """Adds the pixels of a strip's patches to the tally, each pixel of a split once."""
+    bands = job.rasters[number].bands
     good = usable(pixels.validity, job.invalid_bits)
     for split in sorted({patch.split for patch in patches}):
         chosen = counted.fresh(split, strip, [p for p in patches if p.split == split]) & good
@@ -269,9 +286,15 @@ def _count(
         counts[job.crosswalks[0].target.nodata] = 0
         tally.class_pixels[split] += counts
         if split == "train" and pixels.image is not None:
-            rows = pixels.image.reshape(-1, len(raster.bands))
+            rows = pixels.image.reshape(-1, len(bands))
             # What image[chosen] gives, in a tenth of the time.
             found = BandStatistics.from_pixels(
-                rows.compress(chosen.ravel(), axis=0), [band.name for band in raster.bands]
+                rows.compress(chosen.ravel(), axis=0), [band.name for band in bands]
             )
             tally.statistics = tally.statistics.merge(found)
+            outside = outside_reflectance(
+                found, [b.scale for b in bands], [b.offset for b in bands]
+            )
+            source = job.first + number
+            before = tally.training_px.get(source, 0)
+            tally.training_px[source] = before + np.array([found.count, *outside])

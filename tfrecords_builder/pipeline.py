@@ -34,6 +34,7 @@ from tfrecords_builder.cutting import CutResult
 from tfrecords_builder.nodata_notes import assumed, unassumed
 from tfrecords_builder.patches import SceneJob
 from tfrecords_builder.planning import BuildInput, Plan, cuts_of, make_plan, understand
+from tfrecords_builder.reflectance_checks import darkness, require_reflectance
 from tfrecords_builder.shards import PlannedRecord, ShardJob
 from tfrecords_builder.splits import salted_hash
 from tfrecords_builder.work_folder import (
@@ -107,12 +108,11 @@ def _make(config: BuildConfig, found: BuildInput, work: Path) -> _Made:
         shards.reserve(flat)
         counted = _cut(pool, jobs, plan, flat)
         bands = found.rasters[0].bands
-        normalizer = Normalizer.fit(
-            config.normalizer,
-            counted.statistics,
-            [b.scale for b in bands],
-            [b.offset for b in bands],
-        )
+        units = [b.scale for b in bands], [b.offset for b in bands]
+        require_reflectance(found.rasters, counted.training_px, config.normalizer)
+        for sentence in darkness(counted.statistics, *units, config.normalizer):
+            print(f"warning: {sentence}", file=sys.stderr)
+        normalizer = Normalizer.fit(config.normalizer, counted.statistics, *units)
         _run(pool, shards.finish, flat, [job.result_path for job in flat], "checking shards")
     info = DatasetInfo(
         name=config.name or config.output_dir.resolve().name,

@@ -7,7 +7,7 @@ import pytest
 
 from landcover_tf.band_statistics import BandStatistics
 from landcover_tf.errors import DatasetError
-from landcover_tf.normalizer import Normalizer
+from landcover_tf.normalizer import Normalizer, outside_reflectance
 
 
 def test_each_kind_by_hand():
@@ -55,6 +55,16 @@ def test_kinds_that_clip_reflectance_refuse_counts(kind):
     stats = BandStatistics.from_pixels(np.full((5, 1), 90, np.uint8), ("red",))
     with pytest.raises(DatasetError, match="band red has a median of 90"):
         Normalizer.fit(kind, stats, [1], [0])
+
+
+def test_kinds_that_clip_reflectance_refuse_bands_below_it():
+    pixels = np.array([[0.1, -12.0], [0.2, -15.0], [0.3, -9.0]], np.float32)
+    stats = BandStatistics.from_pixels(pixels, ("B02", "VV"))
+    with pytest.raises(DatasetError, match=r"band VV has a median of -12.* and 100% of its tr"):
+        Normalizer.fit("reflectance", stats, [1, 1], [0, 0])
+    assert outside_reflectance(stats, [1, 0.005], [0, 0]).tolist() == [0, 0]
+    # -0.12, -0.15 and -0.09: two of them below -0.1.
+    assert outside_reflectance(stats, [1, 0.01], [0, 0]).tolist() == [0, 2]
 
 
 def test_a_fitted_kind_needs_pixels():

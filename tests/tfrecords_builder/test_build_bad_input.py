@@ -182,6 +182,64 @@ def test_stored_values_taken_for_reflectance_are_refused(broken, tmp_path, capsy
     assert "which is no reflectance; give --scale" in message
 
 
+def reflectance_with(folder, change, number=0):
+    """Writes pairs whose images are reflectance as float32, one of them with a change."""
+    data = write_pairs(folder, scenes=3)
+    for n in range(3):
+        path = data / "images" / f"s{n}.tif"
+        rewrite(path, lambda dn: np.where(dn, dn * 1e-4 - 0.1, np.nan).astype(np.float32))
+        with rasterio.open(path, "r+") as raster:
+            raster.scales, raster.offsets, raster.nodata = (1,) * 4, (0,) * 4, np.nan
+        if n == number:
+            rewrite(path, change)
+    return data
+
+
+def decibels(image):
+    image[2:] = 10 * np.log10(np.maximum(image[2:], 0.01))
+    return image
+
+
+def z_scores(image):
+    return (image - np.nanmean(image)) / np.nanstd(image)
+
+
+@pytest.mark.parametrize(
+    ("change", "listed"),
+    [
+        (lambda image: image * 10_000, r"s0\.tif: B02 100%, B03 100%, B04 100%, B08 100%\n"),
+        (lambda image: image * 100, r"s0\.tif: B02 100%, B03"),
+        (decibels, r"s0\.tif: B04 100%, B08 100%\n"),
+        (z_scores, r"s0\.tif: B02 \d\d%, B03"),
+    ],
+)
+def test_an_image_of_other_units_is_refused_by_name(tmp_path, capsys, change, listed):
+    data = reflectance_with(tmp_path / "data", change)
+    message = fails(data, tmp_path, capsys)
+    assert "bands of 1 of 3 images have much of their training pixels below -0.1 or" in message
+    assert re.search(listed, message)
+    flags = ("--normalizer", "standardize")
+    assert main(arguments(data, tmp_path / "standardized", *flags)) == 0
+
+
+def water_and_snow(image):
+    """Makes noise about 0, as water has after an offset, of two bands, and up to 1.5 of two."""
+    return np.concatenate([image[:2] - 0.13, image[2:] * 6.8])
+
+
+def test_reflectance_about_0_and_above_1_is_none_of_other_units(tmp_path, capsys):
+    data = reflectance_with(tmp_path / "data", water_and_snow)
+    assert main(arguments(data, tmp_path / "o")) == 0
+    assert "warning" not in capsys.readouterr().err
+
+
+def test_data_that_are_darker_than_land_are_warned_of(tmp_path, capsys):
+    data = write_pairs(tmp_path / "data", scenes=2)
+    flags = ("--scale", "1e-6", "--offset", "0")
+    assert main(arguments(data, tmp_path / "o", *flags)) == 0
+    assert "have a reflectance of 0.0031 at most, as hardly" in capsys.readouterr().err
+
+
 def test_prepared_labels_are_not_remapped_again(tmp_path, capsys):
     # 10 is tree cover in WorldCover, and so 20 in the scene; read as WorldCover it is shrubland.
     root = safe_product(tmp_path / "in")
