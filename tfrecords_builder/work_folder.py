@@ -74,7 +74,7 @@ def open_work_folder(config: BuildConfig, found: BuildInput) -> Path:
     if path.is_file():
         # A setting that an earlier version lacked was at its default.
         before = default_dict(BuildConfig) | read_json(path)
-        run = before.pop("run", "")  # Builds of earlier versions have no folder of their own.
+        run = str(before.pop("run", ""))  # Builds of earlier versions have no folder of their own.
         changed = changes(before, settings, unshown=("input", "content of --zones"))
         if changed:
             raise OutputError(
