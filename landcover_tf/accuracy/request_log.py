@@ -1,6 +1,8 @@
 """A log of finished maps, small enough to keep: histograms and class counts, no pixels."""
 
+import errno
 import json
+import os
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -97,11 +99,25 @@ def append_map(
     }
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # One unbuffered write of one line: lines of several processes do not mix.
-        with path.open("ab", buffering=0) as file:
-            file.write((json.dumps(line, allow_nan=False) + "\n").encode())
+        _append(path, (json.dumps(line, allow_nan=False) + "\n").encode())
     except OSError as error:
         raise OutputError(f"cannot write the request log {path}: {error}") from error
+
+
+def _append(path: Path, line: bytes) -> None:
+    """Appends a whole line or nothing."""
+    # One unbuffered write of one line: lines of several processes do not mix.
+    with path.open("a+b", buffering=0) as file:
+        if file.seekable() and file.seek(0, os.SEEK_END):
+            file.seek(-1, os.SEEK_END)
+            # A machine that went down leaves a piece of a line, which would take this one with it.
+            line = line if file.read(1) == b"\n" else b"\n" + line
+        written = file.write(line)
+        if written < len(line):
+            end = file.tell()
+            if os.fstat(file.fileno()).st_size == end:  # Nobody has written behind it.
+                file.truncate(end - written)
+            raise OSError(errno.ENOSPC, f"the disk took {written} of {len(line)} bytes")
 
 
 def read_log(path: Path) -> Served:

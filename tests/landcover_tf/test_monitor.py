@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -21,7 +22,7 @@ from landcover_tf.accuracy.request_log import LoggedModel, append_map, read_log
 from landcover_tf.band_statistics import BandStatistics
 from landcover_tf.dataset_info import BandInfo, DatasetInfo
 from landcover_tf.dataset_shards import ShardInfo, SplitInfo
-from landcover_tf.errors import DatasetError
+from landcover_tf.errors import DatasetError, OutputError
 from landcover_tf.grid import PatchGrid
 from landcover_tf.legend import load_legend
 from landcover_tf.model_info import ModelInfo
@@ -123,6 +124,34 @@ def test_a_log_is_read_back_and_grows(tmp_path):
     assert served.class_pixels == {10: 8000, 20: 4000}
     np.testing.assert_allclose(served.statistics.mean, np.concatenate(values).mean(axis=0))
     assert path.stat().st_size < 40_000  # 3 maps, 2 bands, at most 512 bins.
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of files are POSIX")
+def test_a_line_that_the_disk_does_not_take_is_told_and_leaves_nothing(tmp_path):
+    import resource
+
+    path = tmp_path / "requests.jsonl"
+    log_map(path)
+    before = path.read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # Writes take the part of a line that still fits, as on a full disk, and say so by their count.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 100, hard))
+    try:
+        with pytest.raises(OutputError, match=r"cannot write the request log .*took 100 of"):
+            log_map(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert path.read_bytes() == before
+
+
+def test_a_piece_of_a_line_does_not_take_the_next_with_it(tmp_path):
+    path = tmp_path / "requests.jsonl"
+    path.write_text('{"time": "2026')  # As a machine leaves it that went down.
+    log_map(path)
+    with pytest.raises(DatasetError, match="line 1 of"):
+        read_log(path)
+    path.write_text(path.read_text().partition("\n")[2])
+    assert read_log(path).maps == 1
 
 
 def test_of_a_map_made_again_the_last_line_counts(tmp_path, reference, capsys):
