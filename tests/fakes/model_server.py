@@ -195,13 +195,14 @@ class ModelServer:
         version = self._of_label(name, version)
         known = self._servables if name == self.name else {}
         if not known or (version is not None and version not in known):
-            asked = name if version is None else f"{name} with version {version}"
-            message = f"Could not find any versions of model {asked}"
+            what = "any versions" if version is None else f"version {version}"
+            message = f"Could not find {what} of model {name}"  # get_model_status_impl.cc
             raise Refused(grpc.StatusCode.NOT_FOUND, message)
         response = get_model_status_pb2.GetModelStatusResponse()
         for number in sorted(known if version is None else [version], reverse=True):
             state = get_model_status_pb2.ModelVersionStatus.State.AVAILABLE
-            response.model_version_status.add(version=number, state=state)
+            one = response.model_version_status.add(version=number, state=state)
+            one.status.SetInParent()  # OK, and no message.
         return response
 
     def metadata(self, name: str, version: int | str | None) -> tuple[int, object]:

@@ -20,6 +20,13 @@ from google.protobuf import json_format
 
 # shared_batch_scheduler.h
 FULL = "The batch scheduling queue to which this task was submitted is full"
+# json_tensor.cc, AddValueToTensor
+JSON_TYPES = (
+    *(tf.float32, tf.float64, tf.int8, tf.int16, tf.int32, tf.int64),
+    *(tf.uint8, tf.uint32, tf.uint64, tf.bool, tf.string),
+)
+# evhttp_send_error of libevent
+NOT_FOUND = "<HTML><HEAD>\n<TITLE>404 Not Found</TITLE>\n</HEAD><BODY>\n<H1>Not Found</H1>\n</BODY>"
 
 
 class QuietServer(ThreadingHTTPServer):
@@ -97,6 +104,10 @@ class RestHandler(BaseHTTPRequestHandler):
         if not self.model_server.admits(self.headers.get("Authorization")):
             self.close_connection = True
             self._error(401, "no valid token")
+            return False
+        if not self.path.lower().startswith("/v1/"):  # http_server.cc
+            self.close_connection = True
+            self._reply(404, NOT_FOUND, headers={"Content-Type": "text/html"})
             return False
         return True
 
@@ -218,6 +229,10 @@ def _columns(body: dict, signature) -> dict:
 
 def _array(values, dtype: int) -> np.ndarray:
     kind = tf.as_dtype(dtype)
+    if kind not in JSON_TYPES:
+        first = np.ravel(values)[0]
+        message = f"Conversion of JSON Value: {first} to type: {kind.name}"
+        raise Refused(grpc.StatusCode.UNIMPLEMENTED, message)
     if kind != tf.string:
         return np.array(values, kind.as_numpy_dtype)
     strings = [base64.b64decode(v["b64"]) if isinstance(v, dict) else v.encode() for v in values]

@@ -12,6 +12,7 @@ HTTP_OF_CODE = {
     grpc.StatusCode.FAILED_PRECONDITION: 400,  # http_server.cc
     grpc.StatusCode.RESOURCE_EXHAUSTED: 429,
     grpc.StatusCode.INTERNAL: 500,
+    grpc.StatusCode.UNIMPLEMENTED: 501,
     grpc.StatusCode.UNAVAILABLE: 503,
     grpc.StatusCode.DEADLINE_EXCEEDED: 504,
 }

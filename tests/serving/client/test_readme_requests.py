@@ -95,6 +95,16 @@ def test_labels_are_known_over_grpc(canary, expected):
             assert found.tobytes() == expected[version].tobytes()
 
 
+@pytest.mark.parametrize("signature", ["serving_default", "classify"])
+def test_numbers_of_uint16_are_refused_over_rest(any_server, signature):
+    assert "answered with 501" in " ".join(README.split())
+    body = {"signature_name": signature, "instances": np.full((1, 64, 64, 4), 1500).tolist()}
+    url = f"{any_server.url('http')}/v1/models/landcover:predict"
+    answer = requests.post(url, json=body, timeout=20)
+    assert answer.status_code == 501
+    assert "Conversion of JSON Value: 1500 to type: uint16" in answer.json()["error"]
+
+
 def test_an_unknown_label_is_refused(canary, body):
     url = f"{canary.rest_url}/v1/models/landcover/labels/beta:predict"
     answer = requests.post(url, data=body, timeout=20)
