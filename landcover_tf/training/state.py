@@ -7,6 +7,7 @@ the state on disk is that of one step.
 import json
 import math
 import os
+import stat
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -100,10 +101,14 @@ def save_state(path: Path, arrays: dict[str, np.ndarray], progress: Progress) ->
     # The format stores raw memory, which must be in order.
     ordered = {name: np.ascontiguousarray(a).reshape(a.shape) for name, a in arrays.items()}
     with atomic_path(path) as temporary:
+        temporary.touch()
+        mode = temporary.stat().st_mode
         try:
             save_file(ordered, temporary, metadata=metadata)
         except SafetensorError as error:  # It wraps what the disk says.
             raise OutputError(f"cannot write {path}: {error}") from error
+        # safetensors closes its file to all other users, whatever they may read of the run.
+        temporary.chmod(stat.S_IMODE(mode))
         _write_through(temporary)
 
 
@@ -111,8 +116,12 @@ def load_state(path: Path) -> tuple[dict[str, np.ndarray], Progress]:
     """Returns what `save_state` wrote.
 
     Raises:
-        RunError: The file is damaged or of another version.
+        RunError: The file cannot be read, is damaged or of another version.
     """
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise RunError(f"cannot read the training state {path}: {error.strerror}") from error
     try:
         with safe_open(path, framework="np") as file:
             metadata = file.metadata() or {}

@@ -1,12 +1,14 @@
 """The state of a training survives what happens to its files."""
 
 import math
+import os
 import resource
+import stat
 
 import numpy as np
 import pytest
 
-from landcover_tf.errors import OutputError
+from landcover_tf.errors import OutputError, RunError
 from landcover_tf.training.state import (
     Progress,
     load_state,
@@ -30,6 +32,25 @@ def test_a_disk_that_refuses_is_told_and_the_old_state_stays(tmp_path):
     arrays, progress = load_state(path)
     assert progress.step == 1
     np.testing.assert_array_equal(arrays["w"], [1, 1])
+
+
+def test_colleagues_may_read_what_the_umask_lets_them(tmp_path):
+    path = tmp_path / "state.safetensors"
+    for mask, mode in ((0o022, 0o644), (0o007, 0o660)):
+        before = os.umask(mask)
+        try:
+            save_state(path, {"w": np.ones(2)}, Progress())
+        finally:
+            os.umask(before)
+        assert stat.S_IMODE(path.stat().st_mode) == mode
+
+
+def test_a_state_that_one_may_not_read_is_no_damaged_one(as_nobody):
+    path = as_nobody / "state.safetensors"
+    save_state(path, {"w": np.ones(2)}, Progress(step=1))
+    path.chmod(0)
+    with pytest.raises(RunError, match=r"^cannot read .*state\.safetensors: Permission denied$"):
+        load_state(path)
 
 
 def test_only_what_a_save_writes_is_removed(tmp_path):
