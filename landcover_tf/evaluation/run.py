@@ -16,6 +16,7 @@ from landcover_tf.accuracy.baseline import (
 from landcover_tf.dataset_info import DatasetInfo
 from landcover_tf.evaluation import report
 from landcover_tf.evaluation.comparison import Judged, difference, judge
+from landcover_tf.evaluation.kept_scores import with_scores
 from landcover_tf.evaluation.other_dataset import require_alike
 from landcover_tf.evaluation.predictions import (
     SplitPrediction,
@@ -115,6 +116,9 @@ def evaluate_run(run: RunFolder, folder: Path, settings: Settings) -> str:
     own = info.data_hash == trained_on.data_hash
     doubtful = doubts(values["calibration"], settings.split, own_dataset=own)
     text += f"\n{doubtful}" if doubtful else ""
+    if own and run.model_card.is_file():
+        card = run.model_card.read_text(encoding="utf-8")
+        write_text(run.model_card, with_scores(card, values))
     _write(run.evaluation(settings.split, info), values, text, found, judged, info)
     return text
 

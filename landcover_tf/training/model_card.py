@@ -1,10 +1,13 @@
 """MODEL_CARD.md: what a model is, what it was trained on, and how well it did."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from landcover_tf.dataset_info import DatasetInfo
+from landcover_tf.dataset_info import DatasetInfo, ProductInfo
 from landcover_tf.model_info import SIZE_MULTIPLE, joined_skips
+
+MOST_NAMES = 40
+"""Products that are listed by name."""
 
 
 def model_card(summary: Mapping[str, Any], info: DatasetInfo) -> str:
@@ -67,11 +70,27 @@ def _data_rows(summary: Mapping[str, Any], info: DatasetInfo) -> dict[str, Any]:
     return {
         "dataset": f"{info.name}, hash {summary['data_hash']}",
         "bands": ", ".join(info.band_names),
-        "products": len(info.products),
+        **_product_rows(info.products),
         "patches": ", ".join(f"{name} {split.records}" for name, split in info.splits.items()),
         # The settings may replace the dataset's own.
         "normalizer": summary["config"]["normalizer"] or info.normalizer.kind,
     }
+
+
+def _product_rows(products: Sequence[ProductInfo]) -> dict[str, Any]:
+    """Returns what tells which places, times and processing the model knows."""
+    tiles = sorted({p.tile for p in products if p.tile})
+    days = sorted(p.sensing_time[:10] for p in products if p.sensing_time)
+    baselines = sorted({p.baseline for p in products if p.baseline})
+    known = {
+        "tiles": ", ".join(tiles),
+        "sensed": " to ".join(dict.fromkeys([days[0], days[-1]])) if days else "",
+        "processing baselines": ", ".join(baselines),
+    }
+    names, more = [p.id for p in products[:MOST_NAMES]], len(products) - MOST_NAMES
+    named = ", ".join(names) + (f" and {more} more, see dataset.json" if more > 0 else "")
+    rows = {"products": f"{len(products)}: {named}" if names else "0"}
+    return rows | {name: value for name, value in known.items() if value}
 
 
 def _classes(info: DatasetInfo) -> str:
@@ -118,7 +137,7 @@ def _limits(info: DatasetInfo) -> str:
         "## Limits",
         "",
         "- Validation chose the epoch, so its scores are optimistic; `landcover evaluate` "
-        "scores the test split.",
+        "scores the test split, and writes its scores here.",
         "- Other regions, seasons, sensors or processing baselines than those of the products "
         "above were not tested.",
         "- Labels have errors of their own; scores measure agreement with them. Areas of a map "

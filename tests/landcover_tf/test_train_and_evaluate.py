@@ -34,6 +34,8 @@ def test_a_finished_run_holds_what_it_promises(tiny_run):
         rows = list(csv.DictReader(file))
     assert [row["epoch"] for row in rows] == ["1", "2", "3"]
     assert all(np.isfinite(float(row["train_loss"])) for row in rows)
+    card, products = run.model_card.read_text(), DatasetInfo.load(run.dataset).products
+    assert products and all(p.id in card and p.tile in card for p in products)
     summary = run.read_summary()
     best = max(rows, key=lambda row: float(row["val_mean_iou"]))
     assert summary["best_epoch"] == int(best["epoch"])
@@ -81,6 +83,8 @@ def test_evaluation_agrees_with_its_own_confusion_matrix(scored_run):
         assert judged["macro"]["iou"] == pytest.approx(iou.mean())
         low, high = (judged["intervals"]["mean_iou"][end] for end in ("low", "high"))
         assert 0 <= low <= high <= 1
+    card = RunFolder(scored_run).model_card.read_text()
+    assert f"| overall accuracy | {scores['unet']['overall_accuracy']:.3f} [" in card
     for name in ("per_class.csv", "confusion_matrix.png", "reliability.png", "predictions.png"):
         assert (folder / name).stat().st_size > 100
 
