@@ -35,7 +35,24 @@ def of_evaluation(values: Mapping[str, Any], class_names: Sequence[str]) -> list
     single = [name for name, figures in classes.items() if any(map(_in_one_block, figures))]
     unit = values["block_unit"]
     found = _without_interval({"IoU": single}, values["blocks"], unit, "labelled pixels")
-    return [*found, *_dropped(means | classes)]
+    return [*_worse(values.get("difference") or {}), *found, *_dropped(means | classes)]
+
+
+def _worse(differences: Mapping[str, Figure]) -> list[str]:
+    """Returns in which scores the network is worse than the baseline, whatever places count."""
+    names = {"overall_accuracy": "overall accuracy"} | _MEANS
+    worse = [
+        name
+        for key, name in names.items()
+        if key in differences and (differences[key]["high"] or 0) < 0
+    ]
+    if not worse:
+        return []
+    return [
+        f"Warning: the network is worse than the per-pixel baseline in {', '.join(worse)} (the "
+        "interval of the difference ends below 0), so do not map with it before it was trained "
+        "longer or otherwise; docs/training.md says which settings to turn first."
+    ]
 
 
 def _in_one_block(figure: Figure) -> bool:

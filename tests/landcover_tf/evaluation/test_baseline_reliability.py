@@ -69,12 +69,19 @@ def test_the_program_and_the_report_show_both_errors(tmp_path, capsys):
     build_unet(spec).save_weights(run.best_weights)
     write_json(run.config, {"data_dir": str(tmp_path / "data")})
     write_json(run.summary, {"status": "finished"})
+    run.model_card.write_text("# card\n")
     quick = ["--run-dir", str(run.path), "--split", "val", "--bootstrap-samples", "5"]
     assert evaluate.main(quick) == 0
     said = capsys.readouterr().out
     scores = json.loads((run.evaluation("val") / "scores.json").read_text())
     network, baseline = scores["calibration"], scores["baseline"]["calibration"]
     assert f"; of the per-pixel baseline {baseline['ece']:.3f}\n" in said
+    # Random weights, against trees that know these classes.
+    assert scores["difference"]["overall_accuracy"]["high"] < 0
+    warning = "the network is worse than the per-pixel baseline in overall accuracy, "
+    assert warning in said and "docs/training.md" in said
+    assert any(warning in text for text in sections.accuracy(scores, LEGEND).paragraphs)
+    assert "\n## Scores on the val split\n" in run.model_card.read_text()
     assert list(baseline["by_class"]) == list(LEGEND.names)
     (row,) = [
         row

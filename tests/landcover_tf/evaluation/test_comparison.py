@@ -85,3 +85,14 @@ def test_a_class_in_one_group_is_said_to_have_no_interval():
     alone = judge("U-Net", matrices[3:4], ["a"], **HOW).to_dict(LEGEND.names)
     values = {"unet": alone, "blocks": 1, "block_unit": "groups"}
     assert interval_sentences.of_evaluation(values, LEGEND.names) == []
+
+
+@pytest.mark.parametrize(("high", "warned"), [(-0.01, True), (0.01, False), (None, False)])
+def test_a_network_below_the_baseline_is_warned_of(high, warned):
+    found = judge("U-Net", np.array([[[9, 6, 0], [6, 5, 0], [0, 0, 3]]] * 20), BLOCKS, **HOW)
+    differences = {name: {"value": -0.1, "low": -0.2, "high": 0.1} for name in found.intervals}
+    differences["mean_iou"]["high"] = high
+    values = {"unet": found.to_dict(LEGEND.names), "difference": differences, "blocks": 20}
+    sentences = interval_sentences.of_evaluation(values | {"block_unit": "groups"}, LEGEND.names)
+    expected = "Warning: the network is worse than the per-pixel baseline in mean IoU"
+    assert [s.partition(" (")[0] for s in sentences] == [expected] * warned
