@@ -56,7 +56,8 @@ class TuneConfig:
     workers: int = 1
     """Trials at a time on this machine."""
     retrain_best: int = 0
-    """Train the best so many settings again, each with --retrain-epochs and another seed."""
+    """Train the best so many settings again, each with --retrain-epochs and another seed. Of trials
+    that differ in their epochs alone, the best one counts."""
     retrain_epochs: int = 50
     """Epochs of a retrained run."""
     echo: bool = False
@@ -202,11 +203,13 @@ def _base_settings(config: TuneConfig) -> dict[str, Any]:
 
 
 def _finish(search: "Search", config: TuneConfig) -> int:
+    from tuning.ranking import distinct
+
     best = _report(search, config)
     if not best:
         print(f"no trial succeeded; see {search.trials}")
         return 1
-    return _retrain(search, config, best[: config.retrain_best])
+    return _retrain(search, config, distinct(best)[: config.retrain_best])
 
 
 def _report(search: "Search", config: TuneConfig) -> list[TrialRecord]:

@@ -22,6 +22,15 @@ def ranked(records: Sequence[TrialRecord]) -> list[TrialRecord]:
     return sorted(records, key=lambda r: -np.inf if r.score is None else r.score, reverse=True)
 
 
+def distinct(records: Sequence[TrialRecord]) -> list[TrialRecord]:
+    """Returns the first of all records whose settings differ in their epochs alone."""
+    found: dict[str, TrialRecord] = {}
+    for record in records:
+        settings = {name: value for name, value in record.settings.items() if name != "epochs"}
+        found.setdefault(json.dumps(settings, sort_keys=True), record)
+    return list(found.values())
+
+
 def setting_names(records: Sequence[TrialRecord]) -> list[str]:
     """Returns the settings that differ between records, in the order of the first."""
     names = list(dict.fromkeys(name for record in records for name in record.settings))

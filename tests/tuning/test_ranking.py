@@ -35,6 +35,13 @@ def test_the_best_come_first_and_failed_ones_last(records):
     assert scores[:-1] == sorted(scores[:-1], reverse=True)
 
 
+def test_settings_that_differ_in_their_epochs_alone_are_one():
+    # Hyperband's trial 3 is trial 0 for more epochs.
+    found = [record(3, 0.7, lr=1e-3, epochs=9), record(1, 0.6, lr=2e-3, epochs=3),
+             record(0, 0.5, lr=1e-3, epochs=3)]  # fmt: skip
+    assert [r.id for r in ranking.distinct(found)] == ["03", "01"]
+
+
 def test_settings_that_never_vary_are_left_out(records):
     assert ranking.setting_names(records) == ["lr", "dropped", "filters"]
     assert "resnet18" not in ranking.table(records, "mean_f1")
