@@ -50,7 +50,7 @@ class TuneConfig:
     objective: Objective = "mean_f1"
     """Validation score to raise; macro_f1 is mean_f1 by the name of earlier versions."""
     max_trials: int = 20
-    """Trials of the random and Bayesian search."""
+    """Trials of the random and Bayesian search; those of Hyperband follow from --epochs."""
     max_failures: int = 3
     """Give up after this many failed trials in a row."""
     workers: int = 1

@@ -5,6 +5,7 @@ two writes would leave half a file, or a trial that counts but never runs.
 """
 
 import itertools
+import operator
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +131,8 @@ class HyperbandOracle(_Durable, oracles.HyperbandOracle):  # type: ignore[misc]
             if len(left) > coming - size:
                 best = max(left, key=lambda t: t.score)
                 now.append({"past_id": best.trial_id, "id": trial_id})
-                return best.hyperparameters.values | {
+                return {
+                    **best.hyperparameters.values,
                     "tuner/trial_id": best.trial_id,
                     "tuner/epochs": self._get_epochs(number, place),
                     "tuner/initial_epoch": self._get_epochs(number, place - 1),
@@ -139,6 +141,14 @@ class HyperbandOracle(_Durable, oracles.HyperbandOracle):  # type: ignore[misc]
                 }
             coming = size
         return None
+
+
+def hyperband_plan(oracle: HyperbandOracle) -> tuple[int, int]:
+    """Returns the most trials of a whole Hyperband search, and the sum of their epochs."""
+    rounds = [(i, n) for i in range(oracle._get_num_brackets()) for n in range(i + 1)]
+    sizes = [oracle._get_size(*one) for one in rounds]
+    epochs = [oracle._get_epochs(*one) for one in rounds]
+    return sum(sizes), sum(map(operator.mul, sizes, epochs))
 
 
 def oracle_of(

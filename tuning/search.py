@@ -174,6 +174,8 @@ def run_search(search: Search, *, echo: bool = False) -> None:
     import keras_tuner
     from keras_tuner.src import config as keras_tuner_config
 
+    from tuning.oracles import hyperband_plan
+
     # KerasTuner 1.4.8 would print a traceback for each failed trial.
     keras_tuner_config.DEBUG = False
     try:
@@ -188,6 +190,12 @@ def run_search(search: Search, *, echo: bool = False) -> None:
     if distributed.is_worker():
         where = distributed.chief_address()
         print(f"asking the chief at {where} for trials, waiting until it answers", flush=True)
+    elif search.tuner == "hyperband":
+        trials, epochs = hyperband_plan(tuner.oracle)
+        print(
+            f"Hyperband trains {trials} trials, {epochs} epochs in all, whatever --max-trials says",
+            flush=True,
+        )
     try:
         tuner.search()
     except keras_tuner.errors.FatalError as error:

@@ -90,6 +90,16 @@ def test_a_search_goes_on_in_one_process_or_several(search, become, roles):
     assert fifth.hyperparameters.values not in tried.values()
 
 
+def test_hyperband_tells_what_it_will_train(search, become, capsys):
+    become("alone")
+    search = replace(search, tuner="hyperband", base={"epochs": 9, "seed": 0}, max_failures=1)
+    with pytest.raises(RunError, match="1 trials failed in a row"):
+        run_search(search)
+    # 9 trials of 1 epoch, 3 of 3 and 1 of 9; 5 of 3 and 2 of 9; 3 of 9.
+    said = "Hyperband trains 23 trials, 87 epochs in all, whatever --max-trials says"
+    assert said in capsys.readouterr().out
+
+
 def test_a_chief_gives_up_with_its_workers(search, become):
     become("chief")
     said = []
