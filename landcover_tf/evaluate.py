@@ -53,7 +53,7 @@ class EvaluateConfig:
 
     def __post_init__(self) -> None:
         flag_ranges.at_least(self, 1, "batch_size", "baseline_pixels", "bootstrap_samples")
-        flag_ranges.at_least(self, 0, "seed")
+        flag_ranges.within(self, 0, 2**32 - 1, "seed")  # What scikit-learn takes.
         context = self.baseline_context
         if context and (context < 3 or context % 2 == 0):
             raise ConfigError(

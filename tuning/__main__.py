@@ -259,13 +259,14 @@ def _retrain(search: "Search", config: TuneConfig, best: list[TrialRecord]) -> i
 
 def _again(search: "Search", config: TuneConfig, record: TrialRecord, run: Path) -> "TrainConfig":
     """Returns a trial's config with the epochs of a retrained run and another seed."""
+    from landcover_tf.training.config import LARGEST_SEED
     from tuning.space import OWN_FIELDS, train_config
 
     values = read_json(search.trials / record.id / "config.json")
     settings = {n: v for n, v in values.items() if n not in OWN_FIELDS}
     settings |= {
         "epochs": config.retrain_epochs,
-        "seed": int(settings["seed"]) + 1,
+        "seed": (int(settings["seed"]) + 1) % (LARGEST_SEED + 1),
         "monitor": config.objective,
     }
     return train_config(settings, search.data_dir, run)

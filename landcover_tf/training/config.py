@@ -16,6 +16,9 @@ from landcover_tf.schedules import ScheduleKind
 Precision = Literal["auto", "float32", "float16", "bfloat16"]
 Switch = Literal["auto", "on", "off"]
 
+LARGEST_SEED = 2**32 - 2
+"""NumPy takes seeds of 32 bits, and training begins with the next one."""
+
 # What may change between the interrupted and the continued run: none of it changes a weight.
 FREE_FIELDS = frozenset({
     "data_dir", "output_dir", "checkpoint_minutes", "tensorboard", "pictures",
@@ -168,8 +171,7 @@ class TrainConfig:
             "encoder_lr_factor", "checkpoint_minutes", "pictures", "histograms_every", "seed",
             "oversampling",
         )  # fmt: skip
-        # NumPy takes seeds of 32 bits, and training begins with the next one.
-        flag_ranges.within(self, 0, 2**32 - 2, "seed")
+        flag_ranges.within(self, 0, LARGEST_SEED, "seed")
         if self.patch_size < SIZE_MULTIPLE or self.patch_size % SIZE_MULTIPLE:
             raise ConfigError(
                 f"--patch-size must be a multiple of {SIZE_MULTIPLE}, because the encoder halves "

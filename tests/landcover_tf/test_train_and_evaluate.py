@@ -163,8 +163,9 @@ def test_folders_that_are_no_dataset_or_run(tmp_path, capsys):
     assert "holds no dataset.json" in capsys.readouterr().err
     assert evaluate.main(["--run-dir", str(tmp_path)]) == 2
     assert "is not a run folder" in capsys.readouterr().err
-    assert evaluate.main(["--run-dir", str(tmp_path), "--seed", "-1"]) == 2
-    assert "--seed must not be negative, got -1" in capsys.readouterr().err
+    for seed in ("-1", "4294967296"):
+        assert evaluate.main(["--run-dir", str(tmp_path), "--seed", seed]) == 2
+        assert f"--seed must be in [0, 4294967295], got {seed}" in capsys.readouterr().err
 
 
 def test_the_run_folder_of_another_config_is_refused(tiny_dataset, tiny_run, capsys):

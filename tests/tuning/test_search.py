@@ -106,6 +106,18 @@ def test_the_best_settings_are_trained_again_with_another_seed(search):
     assert not (output / "retrained" / "shard_hashes.json").exists()
 
 
+def test_the_largest_seed_is_followed_by_the_smallest(small_dataset, tmp_path):
+    seed = 2**32 - 2  # The largest that landcover train takes.
+    config = cli.parse(
+        tune.TuneConfig, flags(small_dataset, tmp_path / "out", tmp_path, seed=seed), prog="tuning"
+    )
+    search = tune.make_search(config)
+    record = TrialRecord(id="0", settings={}, status="completed", score=0.5)
+    trained = TrainConfig(data_dir=small_dataset, output_dir=tmp_path / "run", seed=seed)
+    config_files.write_config(trained, search.trials / "0" / "config.json")
+    assert tune._again(search, config, record, tmp_path / "again").seed == 0
+
+
 def test_another_dataset_and_a_second_process_are_refused(small_dataset, tmp_path, capsys):
     arguments = flags(small_dataset, tmp_path / "out", tmp_path)
     opened = tune.make_search(cli.parse(tune.TuneConfig, arguments, prog="tuning"))
