@@ -18,10 +18,12 @@ from landcover_tf.dataset_info import DatasetInfo
 from landcover_tf.input_pipeline.augment import augment
 from landcover_tf.input_pipeline.augmentation_settings import AugmentationSettings
 from landcover_tf.input_pipeline.cuts import cut_origins
-from landcover_tf.input_pipeline.decoding import decode_batch
+from landcover_tf.input_pipeline.decoding import decode_batch, stored_rasters
 from landcover_tf.input_pipeline.sampling import rare_classes, times_seen, training_factors
 from landcover_tf.tfrecord import compression_type
 
+Stored = tuple[tf.Tensor, ...]
+"""A patch before it is decoded, or a batch of them, see `_patches`."""
 # Records are about 1.8 MB: through a buffer, every byte would only be copied once more.
 READ_BUFFER_BYTES = 0
 ENDLESS = 2**31
@@ -33,16 +35,19 @@ SHUFFLED_BYTES = 2**30
 """Larger records are shuffled among fewer, as many as fit, so that memory does not follow size."""
 
 
-def shuffled_records(info: DatasetInfo) -> int:
-    """Returns how many serialised records are held for shuffling.
+def shuffled_patches(info: DatasetInfo, size: int) -> int:
+    """Returns how many patches of `size` px are held for shuffling, before they are decoded.
 
-    It follows from the dataset alone, so that a training that resumes, on whatever machine, keeps
-    the order of its batches.
+    They take as much memory as the records that are held where none is cut. It follows from
+    dataset and patch size alone, so that a training that resumes, on whatever machine, keeps the
+    order of its batches.
     """
     # Stored values, and one byte each for label and validity.
     pixel_bytes = len(info.bands) * np.dtype(info.dtype).itemsize + 2
-    fitting = SHUFFLED_BYTES // (info.patch_grid.patch_size**2 * pixel_bytes)
-    return min(max(fitting, LEAST_SHUFFLED), SHUFFLED_RECORDS)
+    record_px = info.patch_grid.patch_size**2
+    fitting = SHUFFLED_BYTES // (record_px * pixel_bytes)
+    records = min(max(fitting, LEAST_SHUFFLED), SHUFFLED_RECORDS)
+    return records * record_px // size**2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,32 +112,34 @@ def training_dataset(
         seed: Decides every shuffle and every augmentation.
         augmentation: What is done to the batches.
         start_epoch: Epoch of the first batch.
-        start_step: Batch of that epoch to begin with; records before it are read, not decoded.
+        start_step: Batch of that epoch to begin with, at most `plan.steps`; patches before it are
+            read and cut, not decoded.
     """
     info, factors, (size, origins) = plan.info, plan.factors, plan.cuts
     rare = rare_classes(info)
-    held = shuffled_records(info) * len(origins)
+    held = shuffled_patches(info, size)
 
     def batches_of(epoch: tf.Tensor) -> tf.data.Dataset:
-        dataset = _shuffled_records(plan, _key(seed, epoch, 0))
-        if factors is not None or len(origins) > 1:
+        numbered = _shuffled_records(plan, _key(seed, epoch, 0))
+        if factors is not None:
             offset = tf.random.stateless_uniform([], _key(seed, epoch, 1), dtype=tf.float64)
-            times = times_seen(np.ones(1) if factors is None else factors, offset)
-            dataset = dataset.flat_map(_copies(times, len(origins)))
-        # Serialised records are half the size of decoded ones, and shuffling within the epoch
-        # shows every patch before any is shown again.
+            numbered = numbered.flat_map(_repeated(times_seen(factors, offset)))
+        dataset = _patches(numbered.map(lambda _, record: record), info, size, origins)
+        # Stored values are half the size of decoded ones, and shuffling within the epoch shows
+        # every patch before any is shown again.
         # The cuts of a record follow each other: a buffer of as many cuts as records would hold
         # few records, and batches of few records make noisy steps.
         dataset = dataset.shuffle(held, seed=_key(seed, epoch, 2)[0])
         if plan.patches < plan.batch_size:
             dataset = dataset.repeat()
-        dataset = dataset.batch(plan.batch_size, drop_remainder=True).take(plan.steps)
-        return dataset.enumerate().map(lambda step, batch: (epoch, step, *batch))
+        # Before the batch, which copies what it takes.
+        first = tf.where(epoch == start_epoch, tf.constant(start_step, tf.int64), 0)
+        dataset = dataset.skip(first * plan.batch_size)
+        dataset = dataset.batch(plan.batch_size, drop_remainder=True).take(plan.steps - first)
+        return dataset.enumerate(first).map(lambda step, batch: (epoch, step, batch))
 
-    def finish(
-        epoch: tf.Tensor, step: tf.Tensor, _: tf.Tensor, serialized: tf.Tensor, cut: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        image, label, usable = decode_batch(serialized, _places(origins, cut), size, info)
+    def finish(epoch: tf.Tensor, step: tf.Tensor, batch: Stored) -> tuple[tf.Tensor, tf.Tensor]:
+        image, label, usable = _decoded(batch, info)
         batch_key = tf.random.fold_in(_key(seed, epoch, 3), step)
         return augment(
             image,
@@ -145,8 +152,7 @@ def training_dataset(
         )
 
     dataset = tf.data.Dataset.range(start_epoch, ENDLESS).flat_map(batches_of)
-    # Skipping serialised batches costs reading, not decoding.
-    dataset = dataset.skip(start_step).map(finish, num_parallel_calls=tf.data.AUTOTUNE)
+    dataset = dataset.map(finish, num_parallel_calls=tf.data.AUTOTUNE)
     return dataset.prefetch(tf.data.AUTOTUNE).with_options(_options())
 
 
@@ -181,19 +187,14 @@ def evaluation_dataset(
         DatasetError: The split is missing or empty.
     """
     size, origins = cut_origins(info.patch_grid, patch_size, patch_overlap)
-    records = _records(info, folder, split, only)
-    dataset = records.map(lambda record: (tf.constant(0, tf.int64), record, tf.constant(0)))
-    if len(origins) > 1:
-        dataset = dataset.flat_map(_copies(tf.ones(1, tf.int64), len(origins)))
+    dataset = _patches(_records(info, folder, split, only), info, size, origins)
     parts = 3 if with_usable else 2
 
-    def decoded(_: tf.Tensor, serialized: tf.Tensor, cut: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        return decode_batch(serialized, _places(origins, cut), size, info)[:parts]
+    def decoded(*batch: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        return _decoded(batch, info)[:parts]
 
-    def decoded_alone(
-        number: tf.Tensor, record: tf.Tensor, cut: tf.Tensor
-    ) -> tuple[tf.Tensor, ...]:
-        return tuple(part[0] for part in decoded(number, record[None], cut[None]))
+    def decoded_alone(*patch: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        return tuple(part[0] for part in decoded(*(one[None] for one in patch)))
 
     parallel = tf.data.AUTOTUNE
     if size**2 * len(info.bands) >= DECODED_ALONE:
@@ -229,7 +230,7 @@ def _records(
 
 
 def _shuffled_records(plan: EpochPlan, key: tf.Tensor) -> tf.data.Dataset:
-    """Returns (number in the split, serialised record, cut 0), shards interleaved at random."""
+    """Returns (number in the split, serialised record), shards interleaved at random."""
     info = plan.info
     paths = [str(path) for path in info.shard_paths(plan.folder, "train")]
     counts = [shard.records for shard in info.split("train").shards if shard.records]
@@ -244,37 +245,55 @@ def _shuffled_records(plan: EpochPlan, key: tf.Tensor) -> tf.data.Dataset:
         )
         return shard_records.enumerate(tf.gather(tf.constant(firsts), shard))
 
-    return (
-        tf.data.Dataset.from_tensor_slices(order)
-        .interleave(
-            records_of,
-            cycle_length=min(8, len(paths)),
-            num_parallel_calls=tf.data.AUTOTUNE,
-            deterministic=True,
-        )
-        .map(lambda number, record: (number, record, tf.constant(0)))
+    return tf.data.Dataset.from_tensor_slices(order).interleave(
+        records_of,
+        cycle_length=min(8, len(paths)),
+        num_parallel_calls=tf.data.AUTOTUNE,
+        deterministic=True,
     )
 
 
-def _copies(times: tf.Tensor, cuts: int):
-    """Returns a function of one record that gives its copies, each with the number of its cut.
+def _repeated(times: tf.Tensor):
+    """Returns a function of one numbered record that gives it as often as it is to be seen.
 
-    The copies share one buffer, so a repeated record takes no more memory in the shuffle.
+    All share one buffer, so a repeated record takes no more memory in the shuffle.
     """
 
-    def copies(number: tf.Tensor, record: tf.Tensor, _: tf.Tensor) -> tf.data.Dataset:
-        place = tf.minimum(number, tf.size(times, tf.int64) - 1)
-        total = tf.gather(times, place) * cuts
-        return tf.data.Dataset.range(total).map(
-            lambda i: (number, record, tf.cast(i % cuts, tf.int32))
-        )
+    def repeated(number: tf.Tensor, record: tf.Tensor) -> tf.data.Dataset:
+        return tf.data.Dataset.from_tensors((number, record)).repeat(tf.gather(times, number))
 
-    return copies
+    return repeated
 
 
-def _places(origins: np.ndarray, cut: tf.Tensor) -> tf.Tensor | None:
-    whole = len(origins) == 1
-    return None if whole else tf.gather(tf.constant(origins), cut)
+def _patches(
+    records: tf.data.Dataset, info: DatasetInfo, size: int, origins: np.ndarray
+) -> tf.data.Dataset:
+    """Returns (record) of serialised records as they are, or (values, label, validity) of each cut.
+
+    A cut has bytes of its own: were they the record's, all of a record would stay in the memory of
+    the shuffle for its last cut, and every batch would copy it for each of them.
+    """
+    if len(origins) == 1:
+        return records.map(lambda record: (record,))
+
+    def cuts(record: tf.Tensor) -> tf.data.Dataset:
+        rasters = stored_rasters(record, info)
+
+        def cut(origin: tf.Tensor) -> Stored:
+            def of(raster: tf.Tensor) -> tf.Tensor:
+                depth = raster.shape[2:].as_list()
+                return tf.slice(raster, tf.pad(origin, [[0, len(depth)]]), [size, size, *depth])
+
+            return tuple(of(raster) for raster in rasters)
+
+        return tf.data.Dataset.from_tensor_slices(origins).map(cut)
+
+    return records.flat_map(cuts)
+
+
+def _decoded(batch: Stored, info: DatasetInfo) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Returns what `decode_batch` makes of a batch of `_patches`."""
+    return decode_batch(*(stored_rasters(*batch, info) if len(batch) == 1 else batch), info)
 
 
 def _key(seed: int, epoch: tf.Tensor, purpose: int) -> tf.Tensor:

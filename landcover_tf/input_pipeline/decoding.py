@@ -5,35 +5,24 @@ import tensorflow as tf
 
 from landcover_tf import records
 from landcover_tf.dataset_info import DatasetInfo
-from landcover_tf.input_pipeline.pixels import (
-    affine_bands,
-    crop_each,
-    holds,
-    look_up,
-    overwritten,
-)
+from landcover_tf.input_pipeline.pixels import affine_bands, holds, look_up, overwritten
 from landcover_tf.legend import IGNORED
 
 # Reflectance of pixels of exactly 0: far below the unit of any sensor's counts, 1e-4.
 BLACK = 1e-6
 
 
-def decode_batch(
-    serialized: tf.Tensor, origins: tf.Tensor | None, size: int, info: DatasetInfo
+def stored_rasters(
+    serialized: tf.Tensor, info: DatasetInfo
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Returns what the network sees and learns from a batch of records.
+    """Returns stored values, label and validity of one record or of a batch.
 
     Args:
-        serialized: Records, string [batch].
-        origins: Row and column of the patch in each record, int32 [batch, 2]; None takes the
-            records whole.
-        size: Patch height and width in pixels.
+        serialized: string scalar, or string [batch].
         info: The dataset.
 
     Returns:
-        Reflectance, float32 [batch, size, size, bands], 0 in all bands where there is no data and
-        nowhere else; dense class index, uint8 [batch, size, size], IGNORED where the label or the
-        pixel is unusable; whether the pixel is usable, bool of the same shape.
+        [(batch,) size, size, bands] of the dataset's dtype; twice uint8 [(batch,) size, size].
     """
     patch = records.parse(
         serialized,
@@ -41,9 +30,25 @@ def decode_batch(
         bands=len(info.bands),
         dtype=info.dtype,
     )
-    stored, label, validity = patch["image"], patch["label"], patch["validity"]
-    if origins is not None:
-        stored, label, validity = (crop_each(r, origins, size) for r in (stored, label, validity))
+    return patch["image"], patch["label"], patch["validity"]
+
+
+def decode_batch(
+    stored: tf.Tensor, label: tf.Tensor, validity: tf.Tensor, info: DatasetInfo
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Returns what the network sees and learns from a batch of `stored_rasters`, whole or cut.
+
+    Args:
+        stored: [batch, size, size, bands] of the dataset's dtype.
+        label: Codes, uint8 [batch, size, size].
+        validity: Bits, uint8 [batch, size, size].
+        info: The dataset.
+
+    Returns:
+        Reflectance, float32 [batch, size, size, bands], 0 in all bands where there is no data and
+        nowhere else; dense class index, uint8 [batch, size, size], IGNORED where the label or the
+        pixel is unusable; whether the pixel is usable, bool of the same shape.
+    """
     usable = tf.equal(tf.bitwise.bitwise_and(validity, np.uint8(info.invalid_bits)), 0)
     dense = look_up(label, info.legend.index_of_code)
     return reflectance(stored, info), tf.where(usable, dense, np.uint8(IGNORED)), usable

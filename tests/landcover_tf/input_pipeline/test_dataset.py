@@ -16,7 +16,7 @@ from landcover_tf.input_pipeline.cuts import cut_origins
 from landcover_tf.input_pipeline.dataset import (
     EpochPlan,
     evaluation_dataset,
-    shuffled_records,
+    shuffled_patches,
     training_dataset,
 )
 from landcover_tf.legend import IGNORED
@@ -115,15 +115,28 @@ def test_training_batches_are_full_and_depend_on_the_seed_alone(dataset):
     assert any(not np.array_equal(a[0], b[0]) for a, b in zip(first, other, strict=True))
 
 
-@pytest.mark.parametrize("oversampling", [0.0, 0.9])
-def test_resuming_continues_with_the_next_batch(dataset, oversampling):
-    settings = {"augmentation": VARIED, "oversampling": oversampling}
-    steps = plan(dataset, oversampling=oversampling).steps
+@pytest.mark.parametrize(
+    "planned",
+    [
+        {},
+        {"oversampling": 0.9},
+        {"patch_size": 8},
+        {"oversampling": 0.9, "patch_size": 8, "patch_overlap": 2},
+        {"batch_size": 25},  # An epoch of one batch, which has patches twice.
+    ],
+)
+def test_resuming_continues_with_the_next_batch(dataset, planned):
+    settings = {"augmentation": VARIED, **planned}
+    steps = plan(dataset, **planned).steps
     whole = batches(train(dataset, **settings), 3 * steps)
-    resumed = batches(train(dataset, **settings, start_epoch=1, start_step=1), 2 * steps - 1)
-    for (image, label), (image_again, label_again) in zip(whole[steps + 1 :], resumed, strict=True):
-        np.testing.assert_array_equal(image, image_again)
-        np.testing.assert_array_equal(label, label_again)
+    for start in (1, steps):
+        resumed = train(dataset, **settings, start_epoch=1, start_step=start)
+        expected = whole[steps + start :]
+        for (image, label), (image_again, label_again) in zip(
+            expected, batches(resumed, len(expected)), strict=True
+        ):
+            np.testing.assert_array_equal(image, image_again)
+            np.testing.assert_array_equal(label, label_again)
 
 
 def test_oversampling_repeats_the_rare_class(dataset):
@@ -209,7 +222,9 @@ def test_shuffling_holds_512_records_or_a_gibibyte_of_larger_ones(
         bands=tuple(BandInfo(name=f"b{n}") for n in range(bands)),
         dtype=dtype,
     )
-    assert shuffled_records(info) == records
+    assert shuffled_patches(info, size) == records
+    # Of cuts, those with the same bytes, however much they overlap.
+    assert shuffled_patches(info, size // 4) == 16 * records
 
 
 def test_the_size_of_the_records_decides_how_many_are_shuffled(dataset, monkeypatch):
