@@ -5,7 +5,7 @@ infinite, and where it holds a no-data value: in any band if that value cannot h
 there, as -9999, and in all bands if it can, as 0 of counts, which may be a dark band.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,19 +20,35 @@ def without_data(planes: np.ndarray, values: Iterable[float | None]) -> np.ndarr
         planes: Stored values, [bands, height, width].
         values: No-data values; None is none.
     """
+    wanted = _held(planes.dtype, values)
     missing = np.zeros(planes.shape[1:], bool)
-    if planes.dtype.kind == "f":
-        for plane in planes:
-            missing |= ~np.isfinite(plane)
-    for value in {value for value in values if value is not None}:
-        if not can_hold(planes.dtype, value):
-            continue
+    for _, where in lacking(planes, wanted):
+        missing |= where
+    for value in wanted:
         if _can_be_measured(value, planes.dtype):
             missing |= _in_all_bands(planes, value)
-        else:
-            for plane in planes:
-                missing |= plane == value
     return missing
+
+
+def lacking(planes: np.ndarray, values: Iterable[float | None]) -> Iterator[tuple[int, np.ndarray]]:
+    """Yields where single bands have no data, which is none of the pixel: NaN, infinity, or -9999.
+
+    Args:
+        planes: Stored values, [bands, height, width].
+        values: No-data values; those that can have been measured tell nothing of a single band.
+
+    Yields:
+        Positions of bands and bool [height, width]; bands that cannot lack data are left out.
+    """
+    dtype = planes.dtype
+    strange = [v for v in _held(dtype, values) if not _can_be_measured(v, dtype)]
+    if dtype.kind != "f" and not strange:
+        return
+    for band, plane in enumerate(planes):
+        where = ~np.isfinite(plane) if dtype.kind == "f" else np.zeros(plane.shape, bool)
+        for value in strange:
+            where |= plane == value
+        yield band, where
 
 
 def assumed_nodata(dtype: str | np.dtype[Any]) -> float:
@@ -136,6 +152,11 @@ def alpha_band(raster: DatasetReader) -> int | None:
     tagged = [n for n, kind in enumerate(raster.colorinterp, 1) if kind == ColorInterp.alpha]
     unnamed = [n for n in tagged if (raster.descriptions[n - 1] or "alpha").lower() == "alpha"]
     return unnamed[0] if unnamed else None
+
+
+def _held(dtype: np.dtype[Any], values: Iterable[float | None]) -> set[float]:
+    """Returns the values that pixels of a type can hold."""
+    return {value for value in values if value is not None and can_hold(dtype, value)}
 
 
 def _can_be_measured(value: float, dtype: np.dtype[Any]) -> bool:

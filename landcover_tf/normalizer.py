@@ -138,7 +138,9 @@ class Normalizer:
 
 
 def outside_reflectance(
-    statistics: BandStatistics, scale: Sequence[float], offset: Sequence[float]
+    statistics: BandStatistics,
+    scale: Sequence[float] | np.ndarray,
+    offset: Sequence[float] | np.ndarray,
 ) -> np.ndarray:
     """Returns how many pixels of each band lie outside REFLECTANCE_RANGE, int64 [bands].
 

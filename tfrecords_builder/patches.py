@@ -16,6 +16,7 @@ from landcover_tf.files import read_json, write_text
 from landcover_tf.grid import PatchGrid, Window
 from landcover_tf.legend import code_counts
 from landcover_tf.validity import ValidityBit, has_bit, usable
+from tfrecords_builder.incomplete_bands import incomplete_bands
 from tfrecords_builder.pixels import Pixels, open_raster
 from tfrecords_builder.rasters import SourceRaster
 
@@ -113,11 +114,13 @@ class Scan:
     """Pixels of each raster without data."""
     alike_px: list[dict[float, int]]
     """Other pixels of each raster that hold one value in all bands, by that value."""
+    lacking_px: list[dict[int, int]]
+    """Pixels of each raster that a single band has no data for, by the band's position."""
 
 
 def read_scans(jobs: Sequence[SceneJob]) -> Scan:
     """Returns what `scan` wrote for each job, of one raster after the other."""
-    candidates, problems, unknown, nodata_px, alike_px = [], [], [], [], []
+    candidates, problems, unknown, nodata_px, alike_px, lacking_px = [], [], [], [], [], []
     scenes = ((job, found) for job in jobs for found in read_json(job.scan_path))
     for position, (job, found) in enumerate(scenes):
         problems += [found["problem"]] if found["problem"] else []
@@ -125,6 +128,7 @@ def read_scans(jobs: Sequence[SceneJob]) -> Scan:
         nodata_px.append(found["nodata_px"])
         # Scans of earlier versions, in a build that goes on, did not count them.
         alike_px.append({value: count for value, count in found.get("alike_px", [])})
+        lacking_px.append({band: count for band, count in found.get("lacking_px", [])})
         for row_off, col_off, valid, labelled, pixels in found["patches"]:
             candidates.append(
                 Candidate(
@@ -141,6 +145,7 @@ def read_scans(jobs: Sequence[SceneJob]) -> Scan:
         unknown_codes=unknown,
         nodata_px=nodata_px,
         alike_px=alike_px,
+        lacking_px=lacking_px,
     )
 
 
@@ -151,6 +156,7 @@ def _scan_raster(job: SceneJob, number: int) -> dict[str, Any]:
     problem = None
     nodata_px = seen_rows = 0
     alike_px: Counter[float] = Counter()
+    lacking_px: Counter[int] = Counter()
     try:
         with open_raster(raster, crosswalk, job.fill) as reader:
             for strip, windows in strips(job.grid.windows(raster.height, raster.width)):
@@ -162,17 +168,21 @@ def _scan_raster(job: SceneJob, number: int) -> dict[str, Any]:
                 nodata_px += int(np.count_nonzero(has_none))
                 for value, where in pixels.alike.items():
                     alike_px[value] += int(np.count_nonzero(where[new]))
+                for band, where in pixels.lacking.items():
+                    lacking_px[band] += int(np.count_nonzero(where[new]))
                 patches += _strip_contents(job, number, strip, windows, pixels)
     except LandCoverError as error:
         problem = str(error)
     if problem is None and not any(patch[2] for patch in patches):
-        problem = f"{raster.source.image} has no usable pixel: all are no data or masked"
+        hint = "".join(f"; {sentence}" for sentence in incomplete_bands([raster], [lacking_px]))
+        problem = f"{raster.source.image} has no usable pixel: all are no data or masked{hint}"
     return {
         "id": raster.source.id,
         "problem": problem,
         "unknown_codes": sorted(unknown),
         "nodata_px": nodata_px,
         "alike_px": list(alike_px.items()),
+        "lacking_px": list(lacking_px.items()),
         "patches": patches,
     }
 

@@ -31,6 +31,7 @@ from tfrecords_builder.card import write_card
 from tfrecords_builder.checks import dataset_resolution_m, dataset_upsampling
 from tfrecords_builder.config import BuildConfig
 from tfrecords_builder.cutting import CutResult
+from tfrecords_builder.incomplete_bands import incomplete_bands
 from tfrecords_builder.nodata_notes import assumed, unassumed
 from tfrecords_builder.patches import SceneJob
 from tfrecords_builder.planning import BuildInput, Plan, cuts_of, make_plan, understand
@@ -95,7 +96,8 @@ def _make(config: BuildConfig, found: BuildInput, work: Path) -> _Made:
         plan = make_plan(jobs, found, config)
         print(summary(plan, found, config))
         plan.warn_of_dropped_labels()
-        for sentence in unassumed(found, plan.alike_px):
+        told = unassumed(found, plan.alike_px) + incomplete_bands(found.rasters, plan.lacking_px)
+        for sentence in told:
             print(f"warning: {sentence}", file=sys.stderr)
         if not plan.kept("val"):
             print(

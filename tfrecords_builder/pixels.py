@@ -10,7 +10,7 @@ import rasterio
 from landcover_tf.crosswalk import Crosswalk
 from landcover_tf.grid import Window
 from landcover_tf.label_codes import read_target
-from landcover_tf.nodata import keep_apart, masked, undeclared, without_data
+from landcover_tf.nodata import keep_apart, lacking, masked, undeclared, without_data
 from landcover_tf.raster_windows import rasterio_window, read_window, told_damage
 from landcover_tf.validity import ValidityBit, has_bit, set_bit
 from tfrecords_builder.rasters import SourceRaster, opened
@@ -33,6 +33,8 @@ class Pixels:
     """Label codes that the crosswalk does not know; their pixels are unlabelled."""
     alike: Mapping[float, np.ndarray] = field(default_factory=dict)
     """Of a look without image: `nodata.undeclared`, inside the raster."""
+    lacking: Mapping[int, np.ndarray] = field(default_factory=dict)
+    """Of a look without image: `nodata.lacking`, inside the raster, where pixels have no data."""
 
 
 class RasterReader:
@@ -68,7 +70,7 @@ class RasterReader:
         validity = self._read_validity(inside)
         padding = window.padding_inside(self._raster.height, self._raster.width)
         trusted = self._raster.source.trusted_validity
-        image, alike = None, {}
+        image, alike, lacks = None, {}, {}
         if with_image or not trusted:
             planes = read_window(self._files["image"], inside, list(self._raster.indexes))
             if not trusted:
@@ -76,6 +78,8 @@ class RasterReader:
                 set_bit(validity, missing, ValidityBit.NODATA)
                 if not with_image and not self._raster.all_data:
                     alike = undeclared(planes, missing)
+                if not with_image and missing.any():
+                    lacks = dict(lacking(planes, self._nodata_values))
             if with_image:
                 image = self._laid_out(planes, padding)
                 if self._raster.all_data:
@@ -92,6 +96,7 @@ class RasterReader:
             validity=validity,
             unknown_codes=frozenset(unknown),
             alike=alike,
+            lacking=lacks,
         )
 
     def _laid_out(self, planes: np.ndarray, padding: Padding) -> np.ndarray:
@@ -109,9 +114,12 @@ class RasterReader:
             return np.zeros((window.height, window.width), np.uint8)
         return read_window(self._files["validity"], window, 1)
 
+    @property
+    def _nodata_values(self) -> tuple[float | None, ...]:
+        return () if self._raster.all_data else (self._raster.nodata, self._fill)
+
     def _without_data(self, planes: np.ndarray, window: Window) -> np.ndarray:
-        values = () if self._raster.all_data else (self._raster.nodata, self._fill)
-        missing, image = without_data(planes, values), self._files["image"]
+        missing, image = without_data(planes, self._nodata_values), self._files["image"]
         with told_damage(image, window):
             missing |= masked(image, self._raster.indexes, window=rasterio_window(window))
         return missing

@@ -16,6 +16,7 @@ from tfrecords_builder.config import BuildConfig
 from tfrecords_builder.cutting import ChosenPatch, CutJob, cut_jobs
 from tfrecords_builder.earlier_datasets import earlier_patches
 from tfrecords_builder.earlier_ground import EarlierPatch
+from tfrecords_builder.incomplete_bands import incomplete_bands
 from tfrecords_builder.patches import Candidate, SceneJob, read_scans, scene_jobs
 from tfrecords_builder.placements import Placement
 from tfrecords_builder.rasters import BandChoice, SourceRaster, describe, warn_of_unknown_bands
@@ -75,6 +76,8 @@ class Plan:
     """Pixels of each raster without data."""
     alike_px: tuple[Mapping[float, int], ...]
     """Other pixels of each raster that hold one value in all bands, by that value."""
+    lacking_px: tuple[Mapping[int, int], ...]
+    """Pixels of each raster that a single band has no data for, by the band's position."""
 
     def kept(self, split: str | None = None) -> list[int]:
         """Returns the positions of the patches in a split, or in any."""
@@ -164,9 +167,10 @@ def make_plan(jobs: Sequence[SceneJob], found: BuildInput, config: BuildConfig) 
     dropped = Counter(p.reason for p in placements if p is not None)
     if not good:
         reasons = ", ".join(f"{n} with {reason}" for reason, n in sorted(dropped.items()))
+        advice = _ADVICE[max(dropped, key=lambda reason: dropped[reason])]
         raise LabelError(
             f"none of {len(seen.candidates)} patches is good enough: {reasons}; "
-            f"{_ADVICE[max(dropped, key=lambda reason: dropped[reason])]}"
+            + "; ".join(incomplete_bands(found.rasters, seen.lacking_px) or [advice])
         )
     chosen = [seen.candidates[number] for number in good]
     split = split_patches(
@@ -180,6 +184,7 @@ def make_plan(jobs: Sequence[SceneJob], found: BuildInput, config: BuildConfig) 
         keys=tuple(patch_key(found.rasters[c.source], c) for c in seen.candidates),
         nodata_px=tuple(seen.nodata_px),
         alike_px=tuple(seen.alike_px),
+        lacking_px=tuple(seen.lacking_px),
     )
 
 

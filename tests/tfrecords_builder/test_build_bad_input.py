@@ -99,7 +99,41 @@ def test_bands_and_types_that_differ_are_all_named(broken, tmp_path, capsys):
 
 def test_a_scene_without_data_is_named(broken, tmp_path, capsys):
     rewrite(broken / "images" / "s1.tif", lambda v: v * 0)
-    assert "s1.tif has no usable pixel: all are no data" in fails(broken, tmp_path, capsys)
+    message = fails(broken, tmp_path, capsys)
+    assert "s1.tif has no usable pixel: all are no data or masked\n" in message
+
+
+@pytest.mark.parametrize("missing", [np.nan, -9999])
+def test_a_band_that_lacks_what_others_have_is_named(tmp_path, capsys, missing):
+    """Three good bands were lost to a mask of clouds that is NaN where there are none."""
+
+    def of_bands(name, kept_rows):
+        def change(dn):
+            image = np.full_like(dn, missing, np.float32)
+            image[[0, 1, 3]], image[2, kept_rows] = dn[[0, 1, 3]], dn[2, kept_rows]
+            return image
+
+        data = write_pairs(tmp_path / name, scenes=2)
+        for n in range(2):
+            rewrite(data / "images" / f"s{n}.tif", change, nodata=missing)
+        return data
+
+    message = fails(of_bands("none", slice(0)), tmp_path, capsys)
+    assert re.search(
+        r"all are no data or masked; band B04 has no data in 100% of the pixels of \S+s0\.tif, ot"
+        r"her bands lack fewer, and a pixel needs all bands; leave it out with --bands\n",
+        message,
+    )
+    named = r"band B04 has no data in (\d+)% of the pixels of 2 images, \S+s0\.tif first, other"
+    data = of_bands("quarter", slice(None, None, 4))
+    message = fails(data, tmp_path, capsys, "--min-valid-fraction", 0.5)
+    assert re.search(r"none of \d+ patches is good enough: .*; " + named, message)
+    flags = ("--min-valid-fraction", 0.1, "--val-fraction", 0, "--test-fraction", 0)
+    assert main(arguments(data, tmp_path / "o", *flags)) == 0
+    assert re.search("warning: " + named, capsys.readouterr().err)[1] == "75"
+    flags = ("--bands", "B02", "B03", "B08")
+    assert main(arguments(data, tmp_path / "three", *flags)) == 0
+    assert "lack fewer" not in capsys.readouterr().err
 
 
 def test_too_few_patches_for_the_splits_say_what_to_do(tmp_path, capsys):

@@ -16,7 +16,7 @@ from tfrecords_builder.__main__ import main
 def built_with(tmp_path, capsys):
     """Returns a function that builds two scenes with a border of a value and gives its warnings."""
 
-    def build(value, dtype, *flags, bands=slice(None), columns=20, nodata=None, scale=1e-4):
+    def build(value, dtype, *flags, bands=slice(None), columns=20, nodata=None, scale=None):
         data = write_pairs(tmp_path / "data", scenes=2)
 
         def change(values):
@@ -28,6 +28,7 @@ def built_with(tmp_path, capsys):
         for number in range(2):
             path = data / "images" / f"s{number}.tif"
             rewrite(path, change, nodata=nodata)
+        scale = scale or (1e-2 if dtype == "uint8" else 1e-4)
         wanted = arguments(data, tmp_path / "o", "--scale", scale, "--offset", 0, *flags)
         assert main(wanted) == 0
         said = capsys.readouterr().err
