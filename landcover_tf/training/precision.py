@@ -25,9 +25,9 @@ def dtype_policy(precision: str) -> Iterator[None]:
 def choose_precision(precision: Precision) -> str:
     """Returns `precision`, or for `auto` float16 on a GPU and float32 on a CPU.
 
-    A GPU's tensor cores are made for float16; what it gains there was not measured. With bfloat16
-    instructions (AVX-512), a CPU trained a ResNet-50 U-Net at 2.35 images/s in float32 and
-    at 1.61 in bfloat16 (`benchmarks/results/train_step.json`).
+    A GPU's tensor cores are made for float16; what it gains there was not measured. Two CPU cores
+    trained a ResNet-50 U-Net at 1.50 images/s in float32. In bfloat16 they reached 1.39 with XLA,
+    and without it no result within 130 s (`benchmarks/results/train_step.json`).
     """
     if precision != "auto":
         return precision
@@ -37,7 +37,7 @@ def choose_precision(precision: Precision) -> str:
 def choose_jit(jit: Switch) -> bool:
     """Returns whether to compile with XLA; `auto` does on GPUs, where it was not measured.
 
-    On a CPU it measured slower: 1.74 against 2.35 images/s in float32, 1.86 in bfloat16
+    On a CPU it measured slower: 1.20 against 1.50 images/s in float32, 1.39 in bfloat16
     (`benchmarks/results/train_step.json`).
     """
     return bool(tf.config.list_physical_devices("GPU")) if jit == "auto" else jit == "on"
