@@ -2,10 +2,14 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+import rasterio
 from fakes.traced_memory import peak_bytes
 from local_export import SmallExport, predict_options, write_raster
+from rasterio import Affine
 
+from landcover_tf.legend import load_legend
 from serving import layouts, sampling
 from serving.mosaic import merge
 from serving.scene_prediction import Engine, ScenePrediction
@@ -52,3 +56,34 @@ def test_more_rows_take_the_same_memory(
     tall = peak_bytes(lambda: run(TALL, "tall"))
     # A class map alone, held whole, would be a byte for each further pixel.
     assert tall - short < 0.75 * (TALL - SHORT) * WIDTH
+
+
+def write_map(folder: Path, height: int) -> Path:
+    """Writes a map of objects of 8 x 8 pixels and more, with its confidence; returns the map."""
+    rng = np.random.default_rng(0)
+    squares = rng.choice([10, 20, 30, 40], (height // 8, WIDTH // 8)).astype(np.uint8)
+    codes = np.kron(squares, np.ones((8, 8), np.uint8))
+    folder.mkdir()
+    confidence = rng.integers(51, 254, codes.shape).astype(np.uint8)
+    for name, values in (("map.tif", codes), ("confidence.tif", confidence)):
+        with rasterio.open(
+            folder / name, "w", driver="GTiff", height=height, width=WIDTH, count=1, dtype="uint8",
+            crs="EPSG:32634", transform=Affine(10, 0, 600_000, 0, -10, 4_200_000),
+        ) as dataset:  # fmt: skip
+            dataset.write(values, 1)
+    return folder / "map.tif"
+
+
+def test_small_objects_of_a_mosaic_take_the_same_memory_in_more_rows(tmp_path: Path) -> None:
+    legend, wanted = load_legend("landcover9"), predict_options(picture=False, stac=False).outputs
+    # The squares of the map that touch no other of their class are removed.
+    least_px = dict.fromkeys(legend.codes, 65)
+
+    def run(part: Path) -> int:
+        out = part.with_name("mosaic.tif")
+        return peak_bytes(lambda: merge([part], legend, out, wanted, {}, least_px=least_px))
+
+    # Blocks are labelled ahead by a thread, sooner or later: 6.5 to 8 MB with either height.
+    first, short, tall = (run(write_map(tmp_path / str(h), h)) for h in (512, SHORT, 2 * TALL))
+    # A class map alone, held whole, would be a byte for each further pixel.
+    assert first and tall - short < 0.75 * (2 * TALL - SHORT) * WIDTH
