@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from landcover_tf.dataset_info import DatasetInfo
-from landcover_tf.files import atomic_folder
+from landcover_tf.files import atomic_folder, full_disk_told
 from landcover_tf.model_formats import WRITERS
 from landcover_tf.model_info import Calibration, ModelInfo, ModelSpec
 from landcover_tf.model_item import write_model_item
@@ -107,7 +107,7 @@ def write_export(
         OutputError: The folder exists or cannot be written.
     """
     remove_unfinished(folder.parent)
-    with atomic_folder(folder) as temporary:
+    with atomic_folder(folder) as temporary, full_disk_told(folder):
         module = ServedModel(network, info)
         signatures = {name: getattr(module, name) for name in info.signatures}
         tf.saved_model.save(module, str(temporary), signatures=signatures)

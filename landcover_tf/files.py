@@ -7,6 +7,7 @@ import io
 import json
 import math
 import os
+import re
 import secrets
 import shutil
 import time
@@ -15,7 +16,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from landcover_tf.errors import ConfigError, OutputError
+from landcover_tf.errors import ConfigError, LandCoverError, OutputError
+
+# What the system says of it (ENOSPC, EDQUOT, EFBIG), inside errors of TensorFlow and others.
+_FULL_DISK = re.compile("no space left on device|disk quota exceeded|file too large", re.IGNORECASE)
 
 
 @contextmanager
@@ -123,6 +127,26 @@ def require_writable(folder: str | Path) -> None:
         raise OutputError(f"cannot write into {folder}: {place} is no folder")
     if not os.access(place, os.W_OK | os.X_OK):
         raise OutputError(f"cannot write into {folder}: no permission to write into {place}")
+
+
+@contextmanager
+def full_disk_told(where: str | Path) -> Iterator[None]:
+    """Inside the `with` block, a full disk is told as ours by whatever error a library tells of it.
+
+    Args:
+        where: What is written.
+
+    Raises:
+        OutputError: The disk is full.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, LandCoverError) or not (found := _FULL_DISK.search(str(error))):
+            raise
+        raise OutputError(
+            f"cannot write {where}: {found[0].lower()}; make room and give the same command again"
+        ) from error
 
 
 def remove_leftovers(path: str | Path, *, idle_s: float = 900.0) -> None:

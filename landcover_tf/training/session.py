@@ -15,7 +15,14 @@ from landcover_tf import config_files, locks, provenance
 from landcover_tf.distributed import Devices, choose_devices
 from landcover_tf.errors import OutputError, RunError
 from landcover_tf.figures import save_figure
-from landcover_tf.files import KnownHashes, no_empty_folder, read_json, write_json, write_text
+from landcover_tf.files import (
+    KnownHashes,
+    full_disk_told,
+    no_empty_folder,
+    read_json,
+    write_json,
+    write_text,
+)
 from landcover_tf.learning_curves import learning_curves
 from landcover_tf.model_info import joined_skips
 from landcover_tf.quiet import settle_onednn
@@ -58,9 +65,10 @@ def train(config: TrainConfig) -> int:
 
 def _train(config: TrainConfig, found: Preflight) -> int:
     devices = choose_devices(config.strategy)
-    with explained(
+    told = explained(
         config.data_dir, splits=SPLITS, memory_advice=_MEMORY_ADVICE, workers=devices.workers
-    ):
+    )
+    with told, full_disk_told(found.run.path):
         # Not 0: tf.data cannot combine a global seed of 0 with a seed computed in the graph.
         keras.utils.set_random_seed(1 + config.seed)
         if config.deterministic:

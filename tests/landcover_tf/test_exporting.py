@@ -1,6 +1,7 @@
 """The exported model: what it answers, however it is loaded, and what it refuses."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -73,6 +74,21 @@ def test_loaded_without_keras_it_gives_what_keras_gives(folder, images, expected
     served = tf.saved_model.load(str(folder)).signatures["serving_default"]
     outputs = served(image=tf.constant(images))
     assert_equal({name: value.numpy() for name, value in outputs.items()}, expected)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of files are POSIX")
+def test_a_full_disk_is_told_and_leaves_nothing(tmp_path, info, network):
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # No file may grow beyond 8 kB: writing fails as on a full disk.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8192, hard))
+    try:
+        with pytest.raises(OutputError, match=r"cannot write .*/1: file too large; make room"):
+            write_export(network, info, tmp_path / "1", check_images=stored_images(2, 64, info))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not list(tmp_path.iterdir())
 
 
 def session_outputs(folder, signature: str, feed: dict) -> dict[str, np.ndarray]:

@@ -7,7 +7,8 @@ import pytest
 import tensorflow as tf
 from fakes.small_dataset import write_small_dataset
 
-from landcover_tf.errors import ConfigError, DatasetError, RunError
+from landcover_tf.errors import ConfigError, DatasetError, OutputError, RunError
+from landcover_tf.files import full_disk_told
 from landcover_tf.input_pipeline.dataset import evaluation_dataset
 from landcover_tf.training.faults import explained
 
@@ -25,6 +26,13 @@ def test_exhausted_memory_names_the_flags():
         raise tf.errors.InternalError(None, None, "Autotuning failed: CUDNN_STATUS_ALLOC_FAILED")
     with pytest.raises(ConfigError, match="out of memory"), told():
         raise MemoryError
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_is_told_though_tensorflow_calls_it_an_exhausted_resource():
+    expected = "cannot write RUN: no space left on device; make room"
+    with pytest.raises(OutputError, match=expected), told(), full_disk_told("RUN"):
+        tf.io.write_file("/dev/full", "events")
 
 
 def test_a_damaged_record_is_named(tmp_path):
