@@ -29,6 +29,9 @@ PROBABILITIES = (
 )
 """The augmentations in the order in which they are done."""
 
+OF_REFLECTANCE = ("jitter", "haze", "noise")
+"""Those whose strength, or brightness, is one of reflectance."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentationSettings:

@@ -9,10 +9,12 @@ from landcover_tf.dataset_info import DatasetInfo
 from landcover_tf.errors import ConfigError, DatasetError, OutputError, RunError
 from landcover_tf.files import write_json
 from landcover_tf.input_pipeline.augmentation_settings import (
+    OF_REFLECTANCE,
     AugmentationSettings,
     load_augmentation,
 )
 from landcover_tf.input_pipeline.cuts import cut_origins
+from landcover_tf.normalizer import MOST_OUTSIDE, REFLECTANCE_RANGE, outside_reflectance
 from landcover_tf.run_folder import RunFolder
 from landcover_tf.settings_changes import changes
 from landcover_tf.training.config import FREE_FIELDS, TrainConfig
@@ -78,6 +80,22 @@ def check_batch(config: TrainConfig, info: DatasetInfo) -> None:
             f"--batch-size {config.batch_size} is larger than the training split, which gives "
             f"{patches} patches of {config.patch_size} px; lower --batch-size"
         )
+
+
+def augmentation_doubt(found: Preflight) -> str | None:
+    """Returns a warning where the augmentation is meant for reflectance and the data are none."""
+    info = found.info
+    named = [name for name in OF_REFLECTANCE if getattr(found.augmentation, name)]
+    outside = outside_reflectance(info.statistics, info.scale, info.offset)
+    if not named or outside.max() <= MOST_OUTSIDE * info.statistics.count:
+        return None
+    band, (low, high) = int(outside.argmax()), REFLECTANCE_RANGE
+    return (
+        f"{', '.join(named)} of the augmentation are meant for reflectance, and "
+        f"{outside[band] / info.statistics.count:.0%} of band {info.band_names[band]} are below "
+        f"{low:g} or above {high:g}: haze then darkens, and noise and the offsets of jitter are "
+        "nothing; give --augmentation light, or build the dataset with a --scale"
+    )
 
 
 def write_settings(config: TrainConfig, found: Preflight) -> None:

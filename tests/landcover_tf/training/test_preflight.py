@@ -12,7 +12,7 @@ from landcover_tf import train
 from landcover_tf.errors import ConfigError, OutputError, RunError
 from landcover_tf.normalizer import Normalizer
 from landcover_tf.training.config import TrainConfig
-from landcover_tf.training.preflight import check, write_settings
+from landcover_tf.training.preflight import augmentation_doubt, check, write_settings
 
 
 @pytest.fixture
@@ -113,6 +113,30 @@ def test_a_dataset_with_another_normalizer_or_nodata_is_another(begun, tmp_path)
         other.save(tmp_path / "data")
         with pytest.raises(RunError, match=f"another dataset than .*data: {message}; choose"):
             check(config)
+
+
+@pytest.mark.parametrize(
+    ("augmentation", "scale", "named"),
+    [
+        ("standard", 1.0, "jitter, haze, noise of the augmentation"),
+        ("standard", 1e-4, None),
+        ("light", 1.0, None),
+    ],
+)
+def test_augmentation_for_reflectance_doubts_data_that_are_none(
+    begun, tmp_path, augmentation, scale, named
+):
+    """Haze of reflectance 0.45 made 8-bit images of 0 to 255 darker, without a word."""
+    config = begun(augmentation)
+    info = check(config).info
+    bands = tuple(replace(band, scale=scale, offset=0.0) for band in info.bands)
+    replace(info, bands=bands).save(tmp_path / "data")
+    doubt = augmentation_doubt(check(config))
+    if named is None:
+        assert doubt is None
+    else:
+        assert doubt.startswith(named) and "100% of band B02 are below -0.1 or above 1.5" in doubt
+        assert "give --augmentation light" in doubt
 
 
 def test_a_wrong_augmentation_file_leaves_no_run(begun, tmp_path, capsys):
