@@ -9,7 +9,7 @@ from landcover_tf.crosswalk import Crosswalk
 from landcover_tf.errors import LabelError
 from landcover_tf.grid import Window
 from landcover_tf.nodata import alpha_band, masked
-from landcover_tf.raster_windows import rasterio_window, told_damage
+from landcover_tf.raster_windows import rasterio_window, require_one_raster, told_damage
 
 _LARGEST = 2**53
 """Whole numbers beyond are not told apart by floats."""
@@ -24,8 +24,9 @@ def require_codes(raster: DatasetReader) -> None:
     """Refuses a raster that has not one band of numbers.
 
     Raises:
-        LabelError: It has several bands or another type.
+        LabelError: It has several bands or another type, or holds several rasters.
     """
+    require_one_raster(raster, LabelError)
     if not has_one_band(raster):
         raise LabelError(
             f"{raster.name} has {raster.count} bands; expected one with a code per pixel"

@@ -57,6 +57,23 @@ def opened(
         raise error(f"cannot read {what} {path}: {cause.__cause__ or cause}") from cause
 
 
+def require_one_raster(
+    raster: rasterio.DatasetReader, error: type[LandCoverError] = RasterError
+) -> None:
+    """Refuses a file that has no bands of its own but several rasters in it, as NetCDF and HDF.
+
+    Raises:
+        LandCoverError: Of the type `error`; it names the rasters in it.
+    """
+    if not raster.count and raster.subdatasets:
+        names = [str(name) for name in raster.subdatasets]
+        more = f" and {len(names) - 5} more" if names[5:] else ""
+        raise error(
+            f"{raster.name} holds several rasters, {', '.join(names[:5])}{more}; write the one "
+            "that is meant as GeoTIFF (gdal_translate NAME OUT.tif)"
+        )
+
+
 def rasterio_window(window: Window) -> RasterioWindow:
     """Returns the same rectangle as rasterio's type."""
     return RasterioWindow(window.col_off, window.row_off, window.width, window.height)

@@ -165,6 +165,7 @@ def _pixel_width_m(image: rasterio.DatasetReader) -> float | None:
 
 def _choose_bands(image: rasterio.DatasetReader, choice: BandChoice) -> tuple[list[int], list[str]]:
     """Returns the numbers (from 1) and the names of the bands to take; alpha is a mask."""
+    raster_windows.require_one_raster(image)
     where = image.name
     if choice.indexes:
         beyond = [i for i in choice.indexes if not 1 <= i <= image.count]

@@ -71,10 +71,8 @@ def find_label_rasters(path: str | Path, *, quiet: bool = False) -> list[LabelRa
     others = [file for file, raster in described.items() if raster is None]
     if not rasters:
         raise LabelError(
-            f"{path} has several bands; expected one with a code per pixel"
-            if path.is_file()
-            else f"{path} holds no label raster, only ones of several bands or those that predict "
-            f"or assess compare wrote, {others[0]} first; name one of these itself to use it"
+            f"{path} holds no label raster, only ones of several bands or those that predict or "
+            f"assess compare wrote, {others[0]} first; name one of these itself to use it"
         )
     if not quiet:
         _tell(path, [raster.path for raster in rasters], others)
@@ -194,7 +192,7 @@ def _describe(path: Path, *, alone: bool) -> LabelRaster | None:
         alone: It was named itself and not found in a folder: a map may stand for labels then.
     """
     with opened(path, "the label raster", error=LabelError) as dataset:
-        if not has_one_band(dataset) or not (alone or _is_foreign(dataset)):
+        if not alone and not (has_one_band(dataset) and _is_foreign(dataset)):
             return None
         require_codes(dataset)
         if not on_earth(dataset.crs):

@@ -2,11 +2,14 @@ import numpy as np
 import pytest
 import rasterio
 from rasterio.transform import Affine
+from scipy.io import netcdf_file
 
 from landcover_tf.crosswalk import load_crosswalk
-from landcover_tf.errors import LabelError
+from landcover_tf.errors import LabelError, RasterError
 from landcover_tf.grid import Window
 from landcover_tf.label_codes import read_codes, read_target, require_codes
+from landcover_tf.raster_windows import require_one_raster
+from landcover_tf.sentinel2.label_rasters import find_label_rasters
 
 CODES = np.array([[10, 20, 60, 77]], np.uint8)
 MISSING = np.array([[False, True, False, False]])
@@ -78,3 +81,17 @@ def test_several_bands_and_complex_numbers_are_no_codes(tmp_path):
     waves = write(tmp_path / "c.tif", CODES[None].astype(np.complex64))
     with pytest.raises(LabelError, match=r"c\.tif holds complex64; class codes are whole"):
         read(waves)
+
+
+def test_a_file_of_several_rasters_names_them(tmp_path):
+    path = tmp_path / "labels.nc"
+    with netcdf_file(path, "w") as file:
+        for axis in ("y", "x"):
+            file.createDimension(axis, 4)
+        for name in ("classes", "quality"):
+            file.createVariable(name, "i1", ("y", "x"))[:] = 10
+    message = r"holds several rasters, netcdf:.*:classes, netcdf:.*:quality; write the one that is"
+    with pytest.raises(LabelError, match=message):
+        find_label_rasters(path)
+    with rasterio.open(path) as raster, pytest.raises(RasterError, match=message):
+        require_one_raster(raster)

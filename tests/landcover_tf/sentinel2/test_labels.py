@@ -227,7 +227,7 @@ def test_a_folder_of_worldcover_has_its_tiles_in_folders_beside_quality(tmp_path
         "note: 1 rasters of several bands, or that predict or assess compare wrote, are no labels "
         f"and left out, {quality} first",
     ]
-    with pytest.raises(LabelError, match=r"InputQuality\.tif has several bands; expected one"):
+    with pytest.raises(LabelError, match=r"InputQuality\.tif has 3 bands; expected one"):
         find_label_rasters(quality)
 
 
