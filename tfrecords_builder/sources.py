@@ -1,8 +1,10 @@
 """What lies in `--data-dir`: prepared scenes, folders of image/label pairs, or a list of pairs."""
 
 import csv
+import os
+import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -101,11 +103,20 @@ def _prepared_scene(scene: PreparedScene) -> Source:
 def _folder_pairs(images: Path, labels: Path) -> list[Source]:
     """Returns pairs of rasters whose paths differ in the suffix at most."""
     label_of, image_of = _by_name(labels), _by_name(images)
+    if not image_of:
+        _refuse_without_rasters(images)
     alone = sorted(map(str, image_of.keys() - label_of.keys()))
     if alone:
         raise DatasetError(
             f"{len(alone)} images in {images} have no label raster of the same name in {labels}: "
             f"{_some(alone)}"
+        )
+    spare = sorted(map(str, label_of.keys() - image_of.keys()))
+    if spare:
+        print(
+            f"note: {len(spare)} label rasters in {labels} have no image of the same name in "
+            f"{images} and are left out: {_some(spare)}",
+            file=sys.stderr,
         )
     return [
         Source(
@@ -116,6 +127,16 @@ def _folder_pairs(images: Path, labels: Path) -> list[Source]:
         )
         for name, path in image_of.items()
     ]
+
+
+def _refuse_without_rasters(folder: Path) -> None:
+    others = Counter(p.suffix.lower() for p in folder.rglob("[!.]*") if p.is_file())
+    found = ", ".join(f"{n} of {suffix or 'no suffix'}" for suffix, n in others.most_common(5))
+    arrays = "; write arrays as GeoTIFF first, images and labels"
+    raise DatasetError(
+        f"{folder} holds no image: expected files that end in {', '.join(RASTER_SUFFIXES)}, found "
+        f"{found or 'no file'}{arrays if {'.npy', '.npz'} & others.keys() else ''}"
+    )
 
 
 def _by_name(folder: Path) -> dict[Path, Path]:
@@ -139,27 +160,48 @@ def _listed_pairs(path: Path) -> list[Source]:
             f"{path} has the columns {', '.join(columns) or 'none'}; expected image, label "
             "and, as needed, group, split, validity, product"
         )
-    rows = [{name and name.lower(): text for name, text in row.items()} for row in rows]
-    return [_listed_pair(path, number, row) for number, row in enumerate(rows, start=2)]
+    listed = [_values(path, number, row) for number, row in enumerate(rows, start=2)]
+    ids = _ids_of([values["image"] for values in listed], path.parent)
+    return [_listed_pair(path.parent, *pair) for pair in zip(ids, listed, strict=True)]
 
 
-def _listed_pair(path: Path, line: int, row: dict[str, str | None]) -> Source:
-    values = {name: (text or "").strip() for name, text in row.items() if name is not None}
+def _values(path: Path, line: int, row: dict[str, str | None]) -> dict[str, str]:
+    values = {name.lower(): (text or "").strip() for name, text in row.items() if name is not None}
     if not values["image"] or not values["label"]:
         raise DatasetError(f"{path}, line {line}, lacks an image or a label")
     for column in {"image", "label", "validity"} & values.keys():
         if not (path.parent / values[column]).exists():  # Lists of Windows have its separator.
             values[column] = values[column].replace("\\", "/")
-    image = path.parent / values["image"]
-    stem = Path(values["image"]).with_suffix("")
-    # Absolute paths and parents say where the list was made, not what the image is.
-    name = stem.name if stem.is_absolute() or ".." in stem.parts else stem.as_posix()
-    validity = values.get("validity")
+    return values
+
+
+def _ids_of(images: Sequence[str], folder: Path) -> list[str]:
+    """Returns the names of listed images: their paths without suffix, from `folder`.
+
+    Of absolute paths and parents, which say where the list was made and not what the image is, it
+    is the file's name, or where these collide the part below their common parent.
+    """
+    stems = [Path(image).with_suffix("") for image in images]
+    placed = [stem.is_absolute() or ".." in stem.parts for stem in stems]
+    names = [s.name if away else s.as_posix() for s, away in zip(stems, placed, strict=True)]
+    if len({*names}) == len(names) or not any(placed):
+        return names
+    whole = [Path(os.path.normpath(folder.absolute() / stem)) for stem in stems]
+    parents = [path.parent for path, away in zip(whole, placed, strict=True) if away]
+    common = Path(os.path.commonpath(parents))
+    return [
+        path.relative_to(common).as_posix() if away else name
+        for path, away, name in zip(whole, placed, names, strict=True)
+    ]
+
+
+def _listed_pair(folder: Path, name: str, values: Mapping[str, str]) -> Source:
+    image, validity = folder / values["image"], values.get("validity")
     return Source(
         id=name,
         image=image,
-        label=path.parent / values["label"],
-        validity=path.parent / validity if validity else None,
+        label=folder / values["label"],
+        validity=folder / validity if validity else None,
         group=values.get("group") or None,
         split=values.get("split") or None,
         product=ProductInfo(id=values.get("product") or name, path=str(image)),

@@ -80,6 +80,39 @@ def test_absolute_paths_are_named_by_file(rasters):
     assert source.id == "a"
 
 
+def test_absolute_paths_of_one_file_name_are_named_below_their_common_folder(rasters):
+    for date in ("t0", "t1/north"):
+        for folder in ("images", "labels"):
+            (rasters / folder / date).mkdir(parents=True)
+            shutil.copy(rasters / folder / "a.tif", rasters / folder / date / "img.tif")
+    lines = [
+        f"{rasters}/images/{date}/img.tif,labels/{date}/img.tif" for date in ("t0", "t1/north")
+    ]
+    found = listed(rasters, "\n".join(["image,label", *lines, "images/a.tif,labels/a.tif"]))
+    assert [source.id for source in found] == ["images/a", "t0/img", "t1/north/img"]
+    assert found[2].product.id == "t1/north/img"
+    with pytest.raises(DatasetError, match="names img more than once"):
+        listed(rasters, "\n".join(["image,label", lines[0], lines[0]]))
+
+
+def test_labels_without_an_image_are_told(rasters, capsys):
+    assert [source.id for source in find_sources(rasters)] == ["a", "b"]
+    assert capsys.readouterr().err == ""
+    (rasters / "images" / "a.tif").unlink()
+    assert [source.id for source in find_sources(rasters)] == ["b"]
+    assert "note: 1 label rasters in " in (told := capsys.readouterr().err)
+    assert told.endswith(f"{rasters}/images and are left out: a\n")
+
+
+def test_files_that_are_no_rasters_are_told_with_the_suffixes_that_count(rasters):
+    for path in (rasters / "images").iterdir():
+        np.save(path.with_suffix(".npy"), np.zeros((2, 2)))
+        path.unlink()
+    message = r"images holds no image: expected .* \.tif, .*, found 2 of \.npy; write arrays as Ge"
+    with pytest.raises(DatasetError, match=message):
+        find_sources(rasters)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
