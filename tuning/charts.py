@@ -24,7 +24,7 @@ def parallel_coordinates(
     """
     columns = [positions([r.settings.get(n) for r in records]) for n in names]
     scores = np.array([r.score for r in records], float)
-    columns.append(positions(list(map(float, scores))))
+    columns.append(positions(list(map(float, scores)), log_ratio=np.inf))
     figure = Figure(figsize=(1.5 * len(columns) + 2, 4.5), layout="constrained")
     axes = figure.subplots()
     places = np.stack([place for place, _ in columns], axis=1)

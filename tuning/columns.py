@@ -5,20 +5,20 @@ from typing import Any
 
 import numpy as np
 
-LOG_RATIO = 50
+LOG_RATIO = 10
 """Numbers that differ by more than this factor lie on a logarithmic axis."""
 
 
-def positions(values: Sequence[Any]) -> tuple[np.ndarray, list[str]]:
+def positions(values: Sequence[Any], log_ratio: float = LOG_RATIO) -> tuple[np.ndarray, list[str]]:
     """Returns where values lie on an axis, float [n] in 0..1, and the labels of its ends or steps.
 
-    Numbers lie by their value, or its logarithm if they span a factor of `LOG_RATIO`; anything
-    else lies on equal steps in the order of first appearance.
+    Numbers lie by their value, or its logarithm if they span more than a factor of `log_ratio`;
+    anything else lies on equal steps in the order of first appearance.
     """
     if all(isinstance(v, int | float) and not isinstance(v, bool) for v in values):
         numbers = np.array(values, float)
         low, high = numbers.min(), numbers.max()
-        if low > 0 and high / low > LOG_RATIO:
+        if low > 0 and high / low > log_ratio:
             numbers = np.log(numbers)
         spread = numbers.max() - numbers.min()
         place = (numbers - numbers.min()) / spread if spread else np.full(len(numbers), 0.5)

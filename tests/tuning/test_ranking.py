@@ -62,6 +62,9 @@ def test_places_on_an_axis():
     np.testing.assert_allclose(place, [0, 1 / 3, 1])
     place, labels = positions(["none", "auto", "none"])
     assert place.tolist() == [0, 1, 0] and labels == ["none", "auto"]
+    # A learning rate of `quick`, between 1e-4 and 5e-3: the middle of the scale is 7e-4.
+    place, _ = positions([2e-4, 7e-4, 2.45e-3])
+    np.testing.assert_allclose(place, [0, 0.5, 1], atol=1e-3)
     assert positions([2, 2])[0].tolist() == [0.5, 0.5]
 
 
@@ -94,3 +97,10 @@ def test_every_line_passes_through_its_values(records):
     assert len(lines) == len(done)
     best = lines[-1].get_ydata()
     assert best[0] == best[2] == 1.0
+
+
+def test_scores_lie_on_a_linear_axis():
+    records = [record(i, score, lr=0.1 * i) for i, score in enumerate((0.01, 0.21, 0.41))]
+    figure = charts.parallel_coordinates(records, ["lr"], "mean_f1")
+    ends = [line.get_ydata()[1] for line in figure.axes[0].lines if len(line.get_ydata()) == 2]
+    np.testing.assert_allclose(ends[:3], [0, 0.5, 1])
