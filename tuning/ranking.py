@@ -1,8 +1,10 @@
 """What a search found: a ranked table, which settings mattered, and a page with pictures."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -66,28 +68,63 @@ def write_table(path: Path, records: Sequence[TrialRecord]) -> None:
     write_csv(path, ["rank", "trial", *fields[1:], *names, "error"], rows)
 
 
-def importance(records: Sequence[TrialRecord], seed: int = 0) -> dict[str, float] | None:
-    """Returns how much of the score's variation each setting explains, the most first.
+@dataclass(frozen=True, kw_only=True)
+class Importance:
+    """What a random forest that is fitted to the completed trials tells of the settings."""
 
-    The permutation importance (Breiman 2001) of a random forest fitted to the completed trials:
-    the drop of its R2 when the setting's values are shuffled. With few trials it is a hint only.
+    r2: float
+    """Share of the score's variance that the forest explains out of bag: each trial is judged by
+    the trees that were fitted without it. Not above 0 where they tell no more than the mean."""
+    drops: Mapping[str, float]
+    """By how much R2 drops when a setting's values are shuffled, the most first."""
+
+
+def importance(records: Sequence[TrialRecord], seed: int = 0) -> Importance | None:
+    """Returns the permutation importance (Breiman 2001) of the settings, out of bag.
+
+    On the trials that it was fitted to, a forest explains noise, too. With few trials it is a
+    hint only.
 
     Returns:
-        Values by setting, None with fewer than `IMPORTANCE_LEAST` completed trials.
+        The importance, None with fewer than `IMPORTANCE_LEAST` completed trials, or where all
+        have the same settings or the same score.
     """
     done = [r for r in records if r.score is not None]
     names = setting_names(done)
-    if len(done) < IMPORTANCE_LEAST or not names:
+    if len(done) < IMPORTANCE_LEAST or not names or len({r.score for r in done}) == 1:
         return None
     from sklearn.ensemble import RandomForestRegressor
-    from sklearn.inspection import permutation_importance
 
     columns = np.stack([positions([r.settings.get(n) for r in done])[0] for n in names], axis=1)
-    scores = np.array([r.score for r in done])
+    scores = np.array([r.score for r in done], float)
     forest = RandomForestRegressor(n_estimators=200, random_state=seed).fit(columns, scores)
-    found = permutation_importance(forest, columns, scores, n_repeats=20, random_state=seed)
-    pairs = zip(names, found.importances_mean, strict=True)
-    return dict(sorted(((n, float(v)) for n, v in pairs), key=lambda pair: -pair[1]))
+    r2 = float(_r2_out_of_bag(forest, columns[None], scores)[0])
+    rng = np.random.default_rng(seed)
+    drops = {}
+    for place, name in enumerate(names):
+        shuffled = np.repeat(columns[None], 20, axis=0)
+        shuffled[..., place] = rng.permuted(shuffled[..., place], axis=1)
+        drops[name] = r2 - float(_r2_out_of_bag(forest, shuffled, scores).mean())
+    return Importance(r2=r2, drops=dict(sorted(drops.items(), key=lambda pair: -pair[1])))
+
+
+def _r2_out_of_bag(forest: Any, columns: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Returns R2 of the trees that were fitted without the trial they predict, float [n].
+
+    Args:
+        forest: Fitted, of scikit-learn.
+        columns: Settings as numbers, n versions of them, float [n, trials, settings].
+        scores: Of the trials, float [trials].
+    """
+    versions, trials, settings = columns.shape
+    total, trees = np.zeros((versions, trials)), np.zeros(trials)
+    for tree, seen in zip(forest.estimators_, forest.estimators_samples_, strict=True):
+        without = ~np.isin(np.arange(trials), seen)
+        found = tree.predict(columns.reshape(-1, settings)).reshape(versions, trials)
+        total += np.where(without, found, 0)
+        trees += without
+    errors: np.ndarray = ((total / trees - scores) ** 2).mean(axis=1)
+    return 1 - errors / float(scores.var())
 
 
 def write_page(path: Path, records: Sequence[TrialRecord], *, title: str, objective: str) -> None:
@@ -97,15 +134,20 @@ def write_page(path: Path, records: Sequence[TrialRecord], *, title: str, object
         {"record": record, "cells": [text_of(record.settings.get(name)) for name in names]}
         for record in ranked(records)
     ]
+    of_settings = importance(records)
     html = render(
         "tuning", "ranking.html.jinja",
         title=title, objective=objective, names=names, rows=rows,
-        failed=sum(r.score is None for r in records), pictures=_pictures(records, objective),
+        failed=sum(r.score is None for r in records),
+        pictures=_pictures(records, objective, of_settings),
+        unexplained=of_settings is not None and of_settings.r2 <= 0,
     )  # fmt: skip
     write_text(path, html)
 
 
-def _pictures(records: Sequence[TrialRecord], objective: str) -> list[tuple[str, str]]:
+def _pictures(
+    records: Sequence[TrialRecord], objective: str, of_settings: Importance | None
+) -> list[tuple[str, str]]:
     from tuning import charts
 
     done = [r for r in ranked(records) if r.score is not None]
@@ -114,8 +156,11 @@ def _pictures(records: Sequence[TrialRecord], objective: str) -> list[tuple[str,
         figure = charts.parallel_coordinates(done, setting_names(done), objective)
         found.append(("Every trial as a line through its settings; the best are dark", figure))
         found.append(("Score of each trial in the order of the search", charts.course(records)))
-    values = importance(records)
-    if values:
-        figure = charts.bars(values)
-        found.append(("How much of the score's variation each setting explains", figure))
+    if of_settings and of_settings.r2 > 0:
+        caption = (
+            "How much R² drops for left-out trials when a setting's values are shuffled, of "
+            f"{of_settings.r2:.2f} by a random forest; from {len(done)} trials this is a hint, and "
+            "chance alone can do the like"
+        )
+        found.append((caption, charts.bars(of_settings.drops)))
     return [(caption, figure_url(figure)) for caption, figure in found]

@@ -3,6 +3,7 @@ import re
 
 import numpy as np
 import pytest
+from sklearn.ensemble import RandomForestRegressor
 
 from tuning import charts, ranking
 from tuning.columns import positions
@@ -48,10 +49,34 @@ def test_settings_that_never_vary_are_left_out(records):
 
 
 def test_importance_names_the_setting_that_decides(records):
-    values = ranking.importance(records)
-    assert next(iter(values)) == "lr"
-    assert values["lr"] > 10 * abs(values["dropped"])
+    found = ranking.importance(records)
+    assert found.r2 > 0.5
+    assert next(iter(found.drops)) == "lr"
+    assert found.drops["lr"] > 10 * abs(found.drops["dropped"])
     assert ranking.importance(records[:4]) is None
+    assert ranking.importance([record(i, 0.5, lr=0.1 * i) for i in range(6)]) is None
+
+
+def test_out_of_bag_values_are_those_of_scikit_learn():
+    rng = np.random.default_rng(1)
+    columns, scores = rng.uniform(size=(15, 3)), rng.uniform(size=15)
+    forest = RandomForestRegressor(200, oob_score=True, random_state=0).fit(columns, scores)
+    found = ranking._r2_out_of_bag(forest, columns[None], scores)
+    np.testing.assert_allclose(found, [forest.oob_score_])
+
+
+def test_scores_by_chance_are_explained_by_no_setting(tmp_path):
+    rng = np.random.default_rng(1)
+    noise = [
+        record(i, rng.normal(0.5, 0.02), lr=10 ** rng.uniform(-4, -2), rotated=int(rng.integers(2)))
+        for i in range(20)
+    ]
+    assert ranking.importance(noise).r2 <= 0
+    path = tmp_path / "page.html"
+    ranking.write_page(path, noise, title="Noise", objective="mean_f1")
+    text = path.read_text()
+    assert text.count("<img") == 2
+    assert "No picture shows which settings mattered" in text
 
 
 def test_places_on_an_axis():
