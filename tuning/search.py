@@ -213,7 +213,10 @@ def run_search(search: Search, *, echo: bool = False) -> None:
 def _gave_up(search: Search) -> RunError:
     reasons = [r.error for r in read_records(search.trials) if r.score is None]
     last = f", the last with: {reasons[-1]}" if reasons else ""
-    return RunError(f"{search.max_failures} trials failed in a row{last}; see {search.trials}")
+    return RunError(
+        f"{search.max_failures} trials failed in a row{last}; see {search.trials}, and give a "
+        "larger --max-failures to go on all the same"
+    )
 
 
 def write_best(search: Search, record: TrialRecord) -> Path:

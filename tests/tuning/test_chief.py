@@ -13,6 +13,7 @@ from landcover_tf.errors import RunError
 from tuning import distributed
 from tuning.search import Search, _tuner, run_search
 from tuning.space import load_space
+from tuning.trials import read_records
 
 
 @pytest.fixture(autouse=True)
@@ -93,8 +94,13 @@ def test_a_search_goes_on_in_one_process_or_several(search, become, roles):
 def test_hyperband_tells_what_it_will_train(search, become, capsys):
     become("alone")
     search = replace(search, tuner="hyperband", base={"epochs": 9, "seed": 0}, max_failures=1)
-    with pytest.raises(RunError, match="1 trials failed in a row"):
+    with pytest.raises(
+        RunError, match=r"1 trials failed in a row.* a larger --max-failures to go on"
+    ):
         run_search(search)
+    with pytest.raises(RunError, match="2 trials failed in a row"):
+        run_search(replace(search, max_failures=2))
+    assert len(read_records(search.trials)) == 2
     # 9 trials of 1 epoch, 3 of 3 and 1 of 9; 5 of 3 and 2 of 9; 3 of 9.
     said = "Hyperband trains 23 trials, 87 epochs in all, whatever --max-trials says"
     assert said in capsys.readouterr().out
