@@ -41,7 +41,7 @@ class LossSettings:
     """Weight of each class in the pixel term; None weighs all equally. The region terms take no
     weights: they already count every class equally, however rare."""
     label_smoothing: float
-    """Share of the target spread evenly over all classes, in [0, 1)."""
+    """Share of the pixel term's target spread evenly over all classes, in [0, 1)."""
     focal_gamma: float
     """Exponent of (1 - p) in the focal term (Lin et al. 2017); 0 is cross-entropy."""
     tversky_alpha: float

@@ -132,6 +132,8 @@ def build_optimizer(
 
 
 def _class_weights(config: TrainConfig, info: DatasetInfo) -> tuple[float, ...] | None:
+    if not config.pixel_term:
+        return None
     return class_weights(config.class_weights, info.class_counts("train").tolist())
 
 

@@ -8,7 +8,7 @@ from landcover_tf import flag_ranges
 from landcover_tf.config_parts import part
 from landcover_tf.errors import ConfigError
 from landcover_tf.input_pipeline.augmentation_settings import check_name
-from landcover_tf.loss_settings import LossKind, LossSettings
+from landcover_tf.loss_settings import LOSS_KINDS, LossKind, LossSettings
 from landcover_tf.model_info import SIZE_MULTIPLE, check_unet
 from landcover_tf.normalizer import NormalizerKind
 from landcover_tf.schedules import ScheduleKind
@@ -116,9 +116,10 @@ class TrainConfig:
     """Weight of the region term in a sum of two."""
     class_weights: Literal["auto", "none", "effective-number"] | tuple[float, ...] = "auto"
     """Weights of classes in the pixel term: auto (square root of inverse frequency, at most 10
-    times), none, effective-number, or one number per class of the legend."""
+    times), none, effective-number, or one number per class of the legend. Losses without a pixel
+    term (dice, tversky, focal_tversky, lovasz) take none."""
     label_smoothing: float = 0.0
-    """Share of the target spread over all classes."""
+    """Share of the target of the pixel term spread over all classes."""
     focal_gamma: float = 2.0
     """Exponent of the focal loss."""
     tversky_alpha: float = 0.3
@@ -188,6 +189,7 @@ class TrainConfig:
             )
         check_name(self.augmentation)
         self.loss_settings(class_weights=None)  # They check themselves.
+        self._check_pixel_term()
         self._check_encoder()
 
     @property
@@ -205,6 +207,25 @@ class TrainConfig:
     def loss_settings(self, class_weights: tuple[float, ...] | None) -> LossSettings:
         """Returns what the loss is made of, with the weight of each class."""
         return part(LossSettings, self, kind=self.loss, class_weights=class_weights)
+
+    @property
+    def pixel_term(self) -> bool:
+        """Whether the loss has a term per pixel, which class weights act on."""
+        return LOSS_KINDS[self.loss][0] is not None
+
+    def _check_pixel_term(self) -> None:
+        acting = {
+            "--class-weights": self.class_weights not in ("auto", "none"),
+            "--boundary-weight": self.boundary_weight > 0,
+            "--label-smoothing": self.label_smoothing > 0,
+        }
+        idle = [flag for flag, given in acting.items() if given and not self.pixel_term]
+        if idle:
+            having = ", ".join(kind for kind, (term, _) in LOSS_KINDS.items() if term)
+            raise ConfigError(
+                f"{', '.join(idle)} would do nothing, because --loss {self.loss} has no term per "
+                f"pixel; leave it out, or take one of the losses {having}"
+            )
 
     def _check_encoder(self) -> None:
         frozen = self.encoder_factor == 0
