@@ -46,7 +46,10 @@ def config_class(module: str, subcommand: str) -> type:
         for name, value in vars(import_module(module)).items()
         if name.endswith("Config") and dataclasses.is_dataclass(value)
     }
-    own = {value for value in found if value.__module__ == module} or found
+    own = {value for value in found if value.__module__ == module}
+    # The builder names a default of training, which is another program's.
+    package = module.partition(".")[0]
+    own = own or {value for value in found if value.__module__.partition(".")[0] == package}
     named = {value for value in own if value.__name__ == f"{subcommand.title()}Config"}
     (only,) = named or own
     return only
