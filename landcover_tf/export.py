@@ -3,12 +3,14 @@
 import importlib.util
 import re
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from landcover_tf import cli, flag_ranges
 from landcover_tf.errors import ConfigError
+from landcover_tf.export_listing import NO_SCORES
 from landcover_tf.model_versions import next_version, require_new
 from landcover_tf.provenance import software_versions
 from landcover_tf.quiet import start_tensorflow
@@ -83,11 +85,12 @@ def _export(config: ExportConfig, run: RunFolder, model_folder: Path) -> None:
     start_tensorflow()
     from landcover_tf import exporting
     from landcover_tf.accuracy.calibration import at_limit
+    from landcover_tf.evaluation.kept_scores import totals
     from landcover_tf.models.receptive_field import receptive_field
     from landcover_tf.training.trained import load_trained
 
     network, spec, dataset = load_trained(run)
-    settings = run.read_config()
+    settings, summary = run.read_config(), run.read_summary()
     calibration = run.read_calibration(len(spec.class_codes), dataset.data_hash)
     if calibration.method != "none" and at_limit(calibration.scale):
         print(
@@ -105,7 +108,9 @@ def _export(config: ExportConfig, run: RunFolder, model_folder: Path) -> None:
         version=version,
         patch_size=settings["patch_size"],
         calibration=calibration,
-        metrics=run.read_summary().get("scores") or {},
+        metrics={k: v for k, v in (summary.get("scores") or {}).items() if k not in NO_SCORES},
+        test_scores=totals(scores) if (scores := run.read_scores("test")) else {},
+        pretrained=_pretrained(summary, settings),
         weights_sha256=exporting.weights_hash(network),
         software=software_versions(),
     )
@@ -117,6 +122,7 @@ def _export(config: ExportConfig, run: RunFolder, model_folder: Path) -> None:
         model_folder / str(version),
         check_images=images.stored,
         formats=config.format,
+        card=run.model_card.read_text(encoding="utf-8") if run.model_card.is_file() else "",
     )
     print(
         f"wrote {model_folder / str(version)}; on {images} ({check.pixels} pixels) it differs from "
@@ -135,6 +141,21 @@ def _export(config: ExportConfig, run: RunFolder, model_folder: Path) -> None:
         input_image="PRODUCT.SAFE",
         output_map="map/map.tif",
     )
+
+
+def _pretrained(
+    summary: Mapping[str, Any], settings: Mapping[str, Any]
+) -> Mapping[str, str] | None:
+    """Returns what the encoder began with, as `ModelInfo.pretrained`."""
+    if found := summary.get("pretrained"):
+        # Of an own file, where it was is nobody's business.
+        name = found["source"] if found["url"] else found["file"]
+        return {"name": name} | {key: found[key] for key in ("url", "sha256", "license")}
+    name = settings.get("encoder_weights", "none")
+    if "pretrained" in summary or name == "none":
+        return None
+    # Runs of earlier versions do not tell more.
+    return {"name": Path(name).name, "url": "", "sha256": "", "license": ""}
 
 
 if __name__ == "__main__":

@@ -1,8 +1,13 @@
 """What an export contains, for people."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from landcover_tf.model_info import ModelInfo, find_export
+
+NO_SCORES = ("train_loss", "learning_rate", "seconds", "patches_per_second")
+"""What the row of an epoch tells of the training itself."""
 
 
 def listing(path: Path) -> str:
@@ -13,6 +18,8 @@ def listing(path: Path) -> str:
     """
     folder = find_export(path)
     info = ModelInfo.load(folder)
+    # Exports of earlier versions have all of the epoch's row.
+    scores = {k: v for k, v in info.metrics.items() if k not in NO_SCORES}
     rows = {
         "model": f"{info.name}, version {info.version}, encoder {info.encoder_title or 'unknown'}",
         "signatures": ", ".join(info.signatures),
@@ -26,7 +33,9 @@ def listing(path: Path) -> str:
         "context": f"receptive field {info.receptive_field_px} px, margin {info.margin_px} px, "
         f"trained on {info.patch_size} px patches",
         "calibration": str(info.calibration),
-        "scores": ", ".join(_score(k, v) for k, v in info.metrics.items()) or "none recorded",
+        "pretrained": _origin(info),
+        "validation": ", ".join(_score(k, v) for k, v in scores.items()) or "none recorded",
+        "test": _test(info.test_scores),
         "data hash": info.data_hash or "unknown",
         "weights": f"SHA-256 {info.weights_sha256}",
         "software": ", ".join(f"{name} {version}" for name, version in info.software.items()),
@@ -34,6 +43,33 @@ def listing(path: Path) -> str:
     lines = [f"{name:12} {value}" for name, value in rows.items()]
     lines += ["files"] + [f"  {size:>12,}  {name}" for name, size in _files(folder)]
     return "\n".join([str(folder), *lines])
+
+
+def _origin(info: ModelInfo) -> str:
+    if info.pretrained is None:
+        return "none recorded"
+    known = {"SHA-256": info.pretrained["sha256"], "licence": info.pretrained["license"]}
+    parts = [info.pretrained["name"], info.pretrained["url"]]
+    return ", ".join(filter(None, [*parts, *(f"{k} {v}" for k, v in known.items() if v)]))
+
+
+def _test(scores: Mapping[str, Any]) -> str:
+    """Returns the totals on the test split, and those of the baseline."""
+    if not scores:
+        return "not evaluated before the export"
+    text = f"{_totals(scores)}; {scores['patches']} patches"
+    baseline = scores["baseline"]
+    return f"{text}; {baseline['kind']} {_totals(baseline)}" if baseline else text
+
+
+def _totals(scores: Mapping[str, Any]) -> str:
+    parts = []
+    for name in ("overall_accuracy", "mean_iou", "mean_f1"):
+        value, low, high = (scores[name][end] for end in ("value", "low", "high"))
+        if value is not None:
+            interval = "" if low is None else f" [{low:.3f}, {high:.3f}]"
+            parts.append(f"{name} {value:.3f}{interval}")
+    return ", ".join(parts)
 
 
 def _files(folder: Path) -> list[tuple[str, int]]:

@@ -13,10 +13,10 @@ import numpy as np
 import tensorflow as tf
 
 from landcover_tf.dataset_info import DatasetInfo
-from landcover_tf.files import atomic_folder, full_disk_told
+from landcover_tf.files import atomic_folder, full_disk_told, write_text
 from landcover_tf.model_formats import WRITERS
 from landcover_tf.model_info import Calibration, ModelInfo, ModelSpec
-from landcover_tf.model_item import write_model_item
+from landcover_tf.model_item import CARD_NAME, write_model_item
 from landcover_tf.model_versions import remember, remove_unfinished
 from landcover_tf.records import decode
 from landcover_tf.served_model import ExportCheck, ServedModel, check_export
@@ -52,6 +52,8 @@ def describe(
     patch_size: int,
     calibration: Calibration,
     metrics: Mapping[str, Any],
+    test_scores: Mapping[str, Any],
+    pretrained: Mapping[str, str] | None,
     weights_sha256: str,
     software: Mapping[str, str],
 ) -> ModelInfo:
@@ -78,6 +80,8 @@ def describe(
         statistics=dataset.statistics.to_dict(),
         class_fractions={str(code): fraction for code, fraction in fractions.items()},
         metrics=metrics,
+        test_scores=test_scores,
+        pretrained=pretrained,
         data_hash=dataset.data_hash,
         weights_sha256=weights_sha256,
         software=software,
@@ -91,6 +95,7 @@ def write_export(
     *,
     check_images: np.ndarray,
     formats: Sequence[str] = (),
+    card: str = "",
 ) -> ExportCheck:
     """Writes a version folder, whole or not at all, and returns how exactly it answers.
 
@@ -101,6 +106,7 @@ def write_export(
         check_images: Stored values, [batch, height, width, bands], on which every written
             model must answer what `network` answers.
         formats: Further formats, keys of `model_formats.WRITERS`; each gets a subfolder.
+        card: The model card, which also tells the licence of pretrained weights.
 
     Raises:
         ModelError: A written model answers differently from the Keras model.
@@ -115,6 +121,8 @@ def write_export(
         shutil.rmtree(temporary / "assets", ignore_errors=True)
         write_warmup(temporary, info)
         info.save(temporary)
+        if card:
+            write_text(temporary / CARD_NAME, card)
         write_model_item(temporary, info, parameters=network.count_params())
         check = check_export(temporary, network, info, check_images)
         for name in formats:

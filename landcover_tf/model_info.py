@@ -212,6 +212,13 @@ class ModelInfo:
     class_fractions: Mapping[str, float] = field(default_factory=dict)
     """Share of each legend code among the training pixels."""
     metrics: Mapping[str, Any] = field(default_factory=dict)
+    """Validation scores of the kept epoch."""
+    test_scores: Mapping[str, Any] = field(default_factory=dict)
+    """How much of the test split was scored before the export, and the totals of network and
+    baseline with their intervals; empty where nothing was."""
+    pretrained: Mapping[str, str] | None = None
+    """Name, url, sha256 and license of the weights that the encoder began with; None for random
+    ones, and in exports that do not say it yet."""
     data_hash: str = ""
     weights_sha256: str = ""
     signatures: tuple[str, ...] = ("serving_default", "classify", "predict_bytes", "describe")

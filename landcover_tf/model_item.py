@@ -4,6 +4,7 @@ A catalogue can then find the model by task, bands and classes, and knows how to
 """
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from landcover_tf.model_info import ModelInfo
 STAC_VERSION = "1.1.0"
 MLM = "https://stac-extensions.github.io/mlm/v1.4.0/schema.json"
 CLASSIFICATION = "https://stac-extensions.github.io/classification/v2.0.0/schema.json"
-FILE_NAME = "item.json"
+FILE_NAME, CARD_NAME = "item.json", "MODEL_CARD.md"
 
 
 def write_model_item(folder: Path, info: ModelInfo, *, parameters: int) -> None:
@@ -26,7 +27,15 @@ def write_model_item(folder: Path, info: ModelInfo, *, parameters: int) -> None:
         info: The contract.
         parameters: Number of the network's weights.
     """
-    write_json(folder / FILE_NAME, model_item(info, parameters=parameters))
+    item = model_item(info, parameters=parameters)
+    if (folder / CARD_NAME).is_file():
+        item["assets"]["card"] = {
+            "href": f"./{CARD_NAME}",
+            "title": "what the model is, what it was trained on, how well it did, and licences",
+            "type": "text/markdown",
+            "roles": ["metadata"],
+        }
+    write_json(folder / FILE_NAME, item)
 
 
 def model_item(info: ModelInfo, *, parameters: int) -> dict[str, Any]:
@@ -52,8 +61,9 @@ def model_item(info: ModelInfo, *, parameters: int) -> dict[str, Any]:
             "mlm:framework": "TensorFlow",
             **_framework_version(info.software.get("tensorflow", "")),
             "mlm:total_parameters": parameters,
-            "mlm:pretrained": True,
-            "mlm:pretrained_source": f"dataset {info.data_hash}",
+            # Of a model trained from scratch MLM wants null for the source.
+            "mlm:pretrained": info.pretrained is not None,
+            "mlm:pretrained_source": _origin(info.pretrained),
             "mlm:input": [_input(info)],
             "mlm:output": _outputs(info),
         },
@@ -144,6 +154,14 @@ def _outputs(info: ModelInfo) -> list[dict[str, Any]]:
         }
         for name, order, dtype, classes in outputs
     ]
+
+
+def _origin(pretrained: Mapping[str, str] | None) -> str | None:
+    """Returns the name of pretrained weights, their address and licence as far as known."""
+    if pretrained is None:
+        return None
+    license_ = pretrained["license"] and f"licence {pretrained['license']}"
+    return ", ".join(filter(None, (pretrained["name"], pretrained["url"], license_)))
 
 
 def _framework_version(version: str) -> dict[str, str]:

@@ -116,6 +116,15 @@ class RunFolder:
             name = f"{split}-{plain}-{info.data_hash}"
         return self.path / "evaluation" / name
 
+    def read_scores(self, split: str) -> dict[str, Any] | None:
+        """Returns what `landcover evaluate` found on a split of the run's dataset, or None.
+
+        Raises:
+            RunError: The file holds no JSON object.
+        """
+        path = self.evaluation(split) / "scores.json"
+        return self._read(path) if path.is_file() else None
+
     def is_finished(self) -> bool:
         """Returns whether training reached its end."""
         return self.summary.is_file() and self.read_summary().get("status") == FINISHED

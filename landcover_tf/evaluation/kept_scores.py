@@ -9,7 +9,7 @@ from landcover_tf.evaluation.report import TITLES, shown
 
 def totals(scores: Mapping[str, Any]) -> dict[str, Any]:
     """Returns how much was scored, and the totals of network and baseline with their intervals."""
-    baseline = scores["baseline"]
+    baseline = scores.get("baseline")
     amount = {name: scores[name] for name in ("patches", "pixels", "blocks", "block_unit")}
     return {
         **amount,
@@ -59,4 +59,6 @@ def _interval(figure: Mapping[str, Any]) -> Interval:
 
 
 def _ends(intervals: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    return {name: {n: intervals[name][n] for n in ("value", "low", "high")} for name in TITLES}
+    return {
+        name: {end: intervals[name][end] for end in ("value", "low", "high")} for name in TITLES
+    }

@@ -70,7 +70,19 @@ def run(tmp_path_factory):
     network = build_unet(spec)
     network.save_weights(folder / "best.weights.h5")
     write_json(folder / "config.json", {"patch_size": 64, "data_dir": str(folder / "gone")})
-    write_json(folder / "run.json", {"status": "finished", "scores": {"mean_iou": 0.5, "epoch": 2}})
+    weights = {
+        "source": "sentinel2-moco", "file": "moco.pth", "sha256": "ab" * 32,
+        "url": "https://host/moco.pth", "license": "CC-BY-4.0", "mean_bands": [],
+    }  # fmt: skip
+    row = {"val_mean_iou": 0.5, "epoch": 2, "learning_rate": 1e-4, "seconds": 18.0}
+    write_json(folder / "run.json", {"status": "finished", "scores": row, "pretrained": weights})
+    interval = {"value": 0.25, "low": 0.125, "high": 0.375}
+    network = {"intervals": dict.fromkeys(("overall_accuracy", "mean_iou", "mean_f1"), interval)}
+    write_json(folder / "evaluation" / "test" / "scores.json", {
+        "split": "test", "patches": 7, "pixels": 800, "blocks": 3, "block_unit": "groups",
+        "unet": network, "baseline": network | {"kind": "lightgbm"},
+    })  # fmt: skip
+    (folder / "MODEL_CARD.md").write_text("# what it is\n")
     calibration = {"method": "vector", "scale": list(SCALE), "bias": list(BIAS)}
     own = {"weights_sha256": sha256_of(folder / "best.weights.h5"), "data_hash": dataset.data_hash}
     write_json(folder / "calibration.json", calibration | own)
@@ -99,7 +111,17 @@ def test_the_contract_says_what_the_run_was(exported):
     assert info.margin_px > 0 and info.receptive_field_px > 32
     assert info.calibration == Calibration(method="vector", scale=SCALE, bias=BIAS)
     assert info.class_fractions == {"10": 0.75, "20": 0.25}
-    assert info.metrics == {"mean_iou": 0.5, "epoch": 2}
+    assert info.metrics == {"val_mean_iou": 0.5, "epoch": 2}
+    assert (info.test_scores["patches"], info.test_scores["mean_f1"]["high"]) == (7, 0.375)
+    assert info.test_scores["baseline"]["kind"] == "lightgbm"
+    assert info.pretrained == {
+        "name": "sentinel2-moco", "url": "https://host/moco.pth", "sha256": "ab" * 32,
+        "license": "CC-BY-4.0",
+    }  # fmt: skip
+    item = json.loads((exported / "item.json").read_text())
+    assert (exported / item["assets"]["card"]["href"]).read_text() == "# what it is\n"
+    pretrained = [item["properties"][f"mlm:{name}"] for name in ("pretrained", "pretrained_source")]
+    assert pretrained == [True, "sentinel2-moco, https://host/moco.pth, licence CC-BY-4.0"]
     assert len(info.weights_sha256) == 64 and len(info.data_hash) == 12
     assert info.software["tensorflow"] == tf.__version__
 
@@ -132,9 +154,25 @@ def test_list_shows_what_is_inside(exported, capsys):
     assert export.main(["--list", str(exported.parents[1])]) == 0
     shown = capsys.readouterr().out
     for text in ("serving_default, classify, predict_bytes, describe", "uint16 [batch, height",
-                 "B8A (x 0.0001 -0.1)", "60 water bodies", "mean_iou 0.5000",
+                 "B8A (x 0.0001 -0.1)", "60 water bodies",
+                 "validation   val_mean_iou 0.5000, epoch 2\n",
+                 "licence CC-BY-4.0", "mean_f1 0.250 [0.125, 0.375]; 7 patches; lightgbm overall",
                  "calibration  vector scaling", "saved_model.pb"):  # fmt: skip
         assert text in shown
+
+
+def test_an_export_of_an_earlier_version_is_read_and_listed(exported, tmp_path, capsys):
+    values = json.loads((exported / "model.json").read_text())
+    for name in ("test_scores", "pretrained"):
+        del values[name]
+    values["metrics"]["seconds"] = 18.0
+    write_json(tmp_path / "model.json", values)
+    before, now = ModelInfo.load(tmp_path), ModelInfo.load(exported)
+    assert (before.test_scores, before.pretrained) == ({}, None)
+    assert before.identity == now.identity
+    assert export.main(["--list", str(tmp_path)]) == 0
+    shown = capsys.readouterr().out
+    assert "not evaluated before the export" in shown and "seconds" not in shown
 
 
 def refused(capsys, *arguments) -> str:

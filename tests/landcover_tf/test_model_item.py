@@ -19,6 +19,7 @@ from landcover_tf.model_item import classification_classes, model_item, write_mo
         {"name": "2024_map"},
         {"software": {"tensorflow": "2.21.0"}},
         {"software": {"tensorflow": "2.22.0rc1"}},
+        {"pretrained": {"name": "own.pth", "url": "", "sha256": "ab", "license": ""}},
     ],
 )
 def test_the_item_is_valid_without_a_network(changes):
@@ -29,6 +30,10 @@ def test_the_item_is_valid_without_a_network(changes):
     version = info.software.get("tensorflow", "")
     known = version if version == "2.21.0" else None
     assert item["properties"].get("mlm:framework_version") == known
+    # "If trained from scratch (i.e.: pretrained = false), the null value should be set explicitly."
+    source = "own.pth" if "pretrained" in changes else None
+    assert item["properties"]["mlm:pretrained"] == (source is not None)
+    assert item["properties"]["mlm:pretrained_source"] == source
 
 
 def test_names_of_any_alphabet_become_names_of_classes():
