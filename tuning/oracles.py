@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from keras_tuner import Objective, oracles, synchronized
+from keras_tuner.engine.trial import Trial
 
 from landcover_tf.files import write_json
 from tuning.trials import TunerKind
@@ -56,6 +57,9 @@ class _Durable:
 
     def reload(self: Any) -> None:
         super().reload()  # type: ignore[misc]
+        # KerasTuner 1.4.8 takes a `[` or `*` in the folder's own path for a pattern.
+        files = sorted(Path(self._project_dir).glob("trial_*/trial.json"))
+        self.trials = {trial.trial_id: trial for trial in map(Trial.load, map(str, files))}
         # Once each, or a trial that failed twice would count as two; earlier versions wrote so.
         trials = self.trials
         over = [i for i in self.end_order if i in trials and trials[i].status in _ENDED]

@@ -72,6 +72,16 @@ def test_a_trial_that_was_written_before_the_kill_is_run(tmp_path, kind):
     assert resumed.start_order == sorted(resumed.start_order)
 
 
+@pytest.mark.parametrize("name", ["s[1]", "s*"])
+def test_trials_are_found_again_whatever_the_folder_is_called(tmp_path, name):
+    proposals(oracle(tmp_path / "s1"))
+    begun = oracle(tmp_path / name).create_trial("tuner0")
+    resumed = oracle(tmp_path / name)
+    resumed.reload()
+    assert list(resumed.trials) == [begun.trial_id]
+    assert resumed.create_trial("tuner0").hyperparameters.values == begun.hyperparameters.values
+
+
 @pytest.mark.parametrize("saved_before", [False, True])
 def test_the_last_trial_of_a_search_is_over_though_it_failed(tmp_path, saved_before):
     found = oracle(tmp_path)
