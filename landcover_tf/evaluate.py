@@ -9,7 +9,7 @@ from typing import Literal
 from landcover_tf import cli, config_files, flag_ranges
 from landcover_tf.config_parts import part
 from landcover_tf.dataset_info import DatasetInfo
-from landcover_tf.errors import ConfigError
+from landcover_tf.errors import ConfigError, DatasetError
 from landcover_tf.files import require_writable
 from landcover_tf.quiet import start_tensorflow
 from landcover_tf.run_folder import RunFolder
@@ -70,7 +70,9 @@ def _program(config: EvaluateConfig) -> None:
     run = RunFolder(config.run_dir)
     run.require_finished()
     folder = config.data_dir or Path(run.read_config()["data_dir"])
-    output = run.evaluation(config.split, DatasetInfo.load(folder))
+    info = DatasetInfo.load(folder)
+    _require_split(info, config.split)
+    output = run.evaluation(config.split, info)
     require_writable(output)
 
     os.environ["KERAS_BACKEND"] = "tensorflow"
@@ -89,6 +91,23 @@ def _program(config: EvaluateConfig) -> None:
     config_files.write_config(config, output / "config.json")
     print(f"{text}\n\nwrote {output}")
     cli.print_next("export", run_dir=config.run_dir, output_dir="export")
+
+
+def _require_split(info: DatasetInfo, name: str) -> None:
+    """Checks that there is something to score, while that takes no time.
+
+    Raises:
+        DatasetError: There is not; says what may be scored instead.
+    """
+    try:
+        info.split(name)
+    except DatasetError as error:
+        if name == "val" or not ("val" in info.splits and info.splits["val"].records):
+            raise
+        raise DatasetError(
+            f"{error}; score --split val, which is optimistic where it chose the epoch of the "
+            "training, or build a dataset with a --test-fraction above 0"
+        ) from error
 
 
 if __name__ == "__main__":

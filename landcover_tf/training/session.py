@@ -220,10 +220,12 @@ class Session:
             curves = learning_curves(progress.history, progress.best_epoch)
             save_figure(curves, run.learning_curves)
         write_text(run.model_card, model_card(summary, self.found.info))
+        test = self.found.info.splits.get("test")
+        split = "" if test is not None and test.records else " --split val"
         print(
             f"finished: best epoch {progress.best_epoch} with validation {self.config.monitor} "
             f"{abs(progress.best or 0):.4f}; score it with "
-            f"`landcover evaluate --run-dir {run.path}`"
+            f"`landcover evaluate --run-dir {run.path}{split}`"
         )
 
     def _summary(self, progress: Progress, *, complete: bool, seconds: float) -> dict[str, Any]:

@@ -70,6 +70,10 @@ def test_the_program_and_the_report_show_both_errors(tmp_path, capsys):
     write_json(run.config, {"data_dir": str(tmp_path / "data")})
     write_json(run.summary, {"status": "finished"})
     run.model_card.write_text("# card\n")
+    assert evaluate.main(["--run-dir", str(run.path)]) == 2
+    said = capsys.readouterr().err
+    assert "has no split 'test'; it has train, val; score --split val, which is optimistic" in said
+    assert not run.evaluation("test").parent.exists()
     quick = ["--run-dir", str(run.path), "--split", "val", "--bootstrap-samples", "5"]
     assert evaluate.main(quick) == 0
     said = capsys.readouterr().out

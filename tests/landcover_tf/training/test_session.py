@@ -60,9 +60,11 @@ def test_the_origin_of_the_encoders_weights_outlives_an_interruption(tmp_path):
     assert (run / "MODEL_CARD.md").read_text() == card
 
 
-def test_random_weights_have_no_origin_and_the_card_has_the_runs_normalizer(tmp_path):
+def test_random_weights_have_no_origin_and_the_card_has_the_runs_normalizer(tmp_path, capsys):
     config = replace(plain(tmp_path), normalizer="log")
     assert session(config).run() == 0
+    # The small dataset has no test split.
+    assert f"evaluate --run-dir {tmp_path / 'run'} --split val`" in capsys.readouterr().out
     assert json.loads((tmp_path / "run" / "run.json").read_text())["pretrained"] is None
     card = (tmp_path / "run" / "MODEL_CARD.md").read_text()
     assert "origin" not in card
