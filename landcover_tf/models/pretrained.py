@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from landcover_tf.bands import BAND_NAMES
-from landcover_tf.errors import ModelError
+from landcover_tf.errors import ModelError, OutputError
 from landcover_tf.files import atomic_path, sha256_of
 from landcover_tf.progress import progress
 
 TIMEOUT_S = 30
+
+_OTHER_CACHE = "set LANDCOVER_CACHE_DIR to a folder of your own, or pass --encoder-weights FILE"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,10 +167,18 @@ def find(source: str, encoder: str) -> PretrainedWeights:
 
 
 def cache_folder() -> Path:
-    """Returns the folder of downloaded weights: `LANDCOVER_CACHE_DIR` or the user's cache."""
-    own = os.environ.get("LANDCOVER_CACHE_DIR")
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "landcover_tf"
-    return (Path(own) if own else base) / "weights"
+    """Returns the folder of downloaded weights: `LANDCOVER_CACHE_DIR` or the user's cache.
+
+    Raises:
+        ModelError: The user has no home folder.
+    """
+    if own := os.environ.get("LANDCOVER_CACHE_DIR"):
+        return Path(own) / "weights"
+    try:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError as error:
+        raise _no_cache(error) from error
+    return base / "landcover_tf" / "weights"
 
 
 def fetch(weights: PretrainedWeights, folder: Path | None = None) -> Path:
@@ -183,13 +193,19 @@ def fetch(weights: PretrainedWeights, folder: Path | None = None) -> Path:
         folder: The cache; `cache_folder()` by default.
 
     Raises:
-        ModelError: There is no connection, or the file is not the published one.
+        ModelError: There is no connection, the file is not the published one, or the cache cannot
+            be read.
         OutputError: The cache cannot be written.
     """
     path = (folder or cache_folder()) / weights.file_name
-    if not path.is_file():
-        _download(weights, path)
-    check_hash(weights, path)
+    try:
+        if not path.is_file():
+            _download(weights, path)
+        check_hash(weights, path)
+    except OSError as error:
+        raise _no_cache(error) from error
+    except OutputError as error:
+        raise OutputError(f"{error}; {_OTHER_CACHE}") from error
     return path
 
 
@@ -265,6 +281,10 @@ def _read_block(response: Any, weights: PretrainedWeights, path: Path) -> bytes:
         return bytes(response.read(1 << 20))
     except (OSError, HTTPException) as error:
         raise _offline(weights, path, error) from error
+
+
+def _no_cache(error: Exception) -> ModelError:
+    return ModelError(f"cannot use the cache of downloaded weights ({error}); {_OTHER_CACHE}")
 
 
 def _offline(weights: PretrainedWeights, path: Path, error: Exception) -> ModelError:

@@ -2,6 +2,7 @@
 
 import hashlib
 import http.server
+import os
 import re
 import threading
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from landcover_tf.errors import ModelError
+from landcover_tf.errors import ModelError, OutputError
 from landcover_tf.models import pretrained
 
 
@@ -143,3 +144,21 @@ def test_cache_folder_follows_the_environment(monkeypatch, tmp_path):
     monkeypatch.delenv("LANDCOVER_CACHE_DIR")
     monkeypatch.setenv("XDG_CACHE_HOME", "/elsewhere")
     assert pretrained.cache_folder() == Path("/elsewhere/landcover_tf/weights")
+
+
+def test_a_home_that_cannot_be_used_is_told(monkeypatch, as_nobody, address):
+    for name in ("LANDCOVER_CACHE_DIR", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(as_nobody / "home"))
+    (as_nobody / "home").mkdir(mode=0)
+    advice = "set LANDCOVER_CACHE_DIR to a folder of your own, or pass --encoder-weights FILE"
+    with pytest.raises(ModelError, match=rf"Permission denied.*{advice}"):
+        pretrained.fetch(published(f"{address}/w.pth", SHA256))
+    (as_nobody / "home").chmod(0o555)
+    with pytest.raises(OutputError, match=rf"cannot write .*w\.pth: .*{advice}"):
+        pretrained.fetch(published(f"{address}/w.pth", SHA256))
+    # As in a container that gives its user a number and no name.
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(os, "getuid", lambda: 123456)
+    with pytest.raises(ModelError, match=rf"Could not determine home directory.*{advice}"):
+        pretrained.cache_folder()
