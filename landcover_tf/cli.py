@@ -12,6 +12,7 @@ import os
 import shlex
 import signal
 import sys
+import traceback
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
@@ -21,6 +22,7 @@ import tyro
 
 from landcover_tf.config_files import flag_of, flags_of_file, flags_of_values, former_names
 from landcover_tf.errors import ConfigError, LandCoverError
+from landcover_tf.signals import obeyed
 
 Config = TypeVar("Config")
 
@@ -34,17 +36,22 @@ def run(
 ) -> int:
     """Returns the exit code of `program` run on the parsed config.
 
-    0 is success, 1 a negative finding (a failed audit), 2 bad input, 130 an interrupt. Errors
-    of the user's making are printed as one sentence without a traceback.
+    0 is success, 1 a negative finding (a failed audit), 2 bad input, 130 Ctrl-C, 143 SIGTERM, both
+    after what was begun is cleared away, and 70 an error of the program, with its traceback.
+    Errors of the user's making are printed as one sentence without one.
     """
     # Both are read when the libraries are imported, and inherited by worker processes.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     # Huge pages are slow to touch first where a virtual machine gives freed memory back to its
     # host: a full tile's `prepare` takes 13 s of system time with them, 8 s without.
     os.environ.setdefault("NUMPY_MADVISE_HUGEPAGE", "0")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # The name of a file must not end a batch where the terminal cannot show it.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        config = parse(config_class, argv, prog=command(prog, argv))
-        return program(config) or 0
+        with obeyed():
+            config = parse(config_class, argv, prog=command(prog, argv))
+            return program(config) or 0
     except LandCoverError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -55,8 +62,20 @@ def run(
         # The reader (head, less) left; a second error while Python flushes helps nobody.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
+    except OSError as error:
+        # Of a file where no program foresaw it, such as a folder that may not be entered.
+        print(f"error: {_of_file(error)}", file=sys.stderr)
+        return 2
     except SystemExit as error:
         return error.code if isinstance(error.code, int) else 2
+    except Exception:
+        # Not Python's own 1, which would be taken for a finding.
+        traceback.print_exc()
+        return 70
+
+
+def _of_file(error: OSError) -> str:
+    return str(error) if error.filename is None else f"{error.filename}: {error.strerror}"
 
 
 def command(prog: str, argv: list[str] | None) -> str:

@@ -55,6 +55,10 @@ def opened(
                 "raster of it"
             ) from cause
         raise error(f"cannot read {what} {path}: {cause.__cause__ or cause}") from cause
+    except UnicodeEncodeError as cause:
+        # GDAL takes names in UTF-8 only; old archives have others.
+        name = str(path).encode(errors="backslashreplace").decode()
+        raise error(f"cannot read {what} {name}: its name is not UTF-8; rename it") from cause
 
 
 def require_one_raster(

@@ -183,7 +183,10 @@ def _products_in(folder: Path) -> list[Path]:
 
 
 def _is_scene(path: Path) -> bool:
-    return (path / DOCUMENT).is_file()
+    try:
+        return (path / DOCUMENT).is_file()
+    except PermissionError:  # A disk's lost+found is none; of other folders its prediction says it.
+        return False
 
 
 def _map_name(path: Path) -> str:

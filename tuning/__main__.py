@@ -10,7 +10,6 @@ from landcover_tf.config_files import write_config
 from landcover_tf.errors import ConfigError, RunError
 from landcover_tf.files import read_json
 from landcover_tf.training.preflight import check_batch, check_dataset
-from tuning.stopping import obeyed
 from tuning.trials import Objective, TrialRecord, TunerKind, present_name
 
 if TYPE_CHECKING:
@@ -79,7 +78,6 @@ def main(argv: list[str] | None = None) -> int:
     return cli.run(TuneConfig, _program, argv, prog="landcover tune")
 
 
-@obeyed()
 def _program(config: TuneConfig) -> int:
     from tuning.distributed import is_worker, require_whole_environment
     from tuning.search import open_search

@@ -18,7 +18,7 @@ from landcover_tf.training.config import TrainConfig
 from tuning import ranking
 from tuning.devices import environments
 from tuning.space import OWN_FIELDS, check_field, train_config
-from tuning.stopping import Trainings, obeyed
+from tuning.stopping import Trainings
 from tuning.trials import (
     Objective,
     StopRequestedError,
@@ -94,7 +94,6 @@ def read_experiments(path: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
-@obeyed()
 def _program(config: ExperimentsConfig) -> int:
     experiments = _chosen(read_experiments(config.experiments), config)
     configs = {

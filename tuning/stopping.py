@@ -1,79 +1,12 @@
-"""Signals that ask a search or a list of experiments to stop: their trainings may save first."""
+"""A search or a list of experiments that is asked to stop: its trainings may save first."""
 
-import signal
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Callable
 
-STOPPED = 143
-INTERRUPTED = 130
-"""Exit codes of what ended on request: of SIGTERM, or of Ctrl-C."""
-
-
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+from landcover_tf.signals import INTERRUPTED, STOPPED, TerminatedError, held_back
 
 Start = Callable[[], "subprocess.Popen[bytes]"]
-
-
-class TerminatedError(KeyboardInterrupt):
-    """SIGTERM came, which is obeyed as Ctrl-C is."""
-
-
-@contextmanager
-def obeyed() -> Iterator[None]:
-    """Inside the block the first SIGTERM interrupts as Ctrl-C does, and ends in exit code 143.
-
-    Later ones say nothing new: a batch system sends them to each process, and so does the process
-    above. Outside the main thread, where Python does not allow handlers, nothing changes.
-
-    Raises:
-        SystemExit: SIGTERM came.
-    """
-    asked = False
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        nonlocal asked
-        before, asked = asked, True
-        if number == signal.SIGINT:
-            raise KeyboardInterrupt
-        if not before:
-            raise TerminatedError
-
-    try:
-        with _handled(interrupt):
-            yield
-    except TerminatedError as stop:
-        raise SystemExit(STOPPED) from stop
-
-
-@contextmanager
-def held_back() -> Iterator[None]:
-    """Signals that come inside the block arrive at its end.
-
-    For the start of a process: an exception in its midst would leave one that nobody knows of.
-    """
-    came: list[int] = []
-    try:
-        with _handled(lambda number, frame: came.append(number)):
-            yield
-    finally:
-        for number in came:
-            signal.raise_signal(number)
-
-
-@contextmanager
-def _handled(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    # Python allows no handlers outside the main thread. What nohup has it ignore stays ignored.
-    allowed = threading.current_thread() is threading.main_thread()
-    heeded = [n for n in _SIGNALS if allowed and signal.getsignal(n) != signal.SIG_IGN]
-    old = {number: signal.signal(number, handler) for number in heeded}
-    try:
-        yield
-    finally:
-        for number, one in old.items():
-            signal.signal(number, one)
 
 
 def exit_code(stop: KeyboardInterrupt) -> int:

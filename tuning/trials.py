@@ -21,8 +21,9 @@ from landcover_tf import config_files, locks
 from landcover_tf.errors import LandCoverError, OutputError, RunError
 from landcover_tf.files import atomic_path, read_json, write_json
 from landcover_tf.run_folder import RunFolder
+from landcover_tf.signals import INTERRUPTED, STOPPED
 from landcover_tf.training.config import TrainConfig
-from tuning.stopping import INTERRUPTED, STOPPED, Start, run_training
+from tuning.stopping import Start, run_training
 
 TunerKind = Literal["random", "bayesian", "hyperband"]
 Objective = Literal["mean_f1", "mean_iou", "overall_accuracy", "macro_f1"]

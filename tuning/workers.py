@@ -13,8 +13,8 @@ import time
 from collections.abc import Sequence
 
 from landcover_tf.errors import RunError
+from landcover_tf.signals import held_back
 from tuning.devices import environments
-from tuning.stopping import held_back
 
 POLL_SECONDS = 1.0
 

@@ -1,5 +1,7 @@
+import io
 import json
 import shlex
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -143,6 +145,43 @@ def test_exit_codes(capsys):
     assert "--sise" in capsys.readouterr().err
     assert cli.run(Config, fails, ["--help"], prog="x") == 0
     assert "Input folder." in capsys.readouterr().out
+
+
+def test_what_nobody_foresaw_is_no_finding(capsys, tmp_path):
+    def ends_with(error):
+        def program(config):
+            raise error
+
+        return cli.run(Config, program, ["--data-dir", "a"], prog="x")
+
+    assert ends_with(PermissionError(13, "Permission denied", "disk/lost+found")) == 2
+    assert capsys.readouterr().err == "error: disk/lost+found: Permission denied\n"
+    assert ends_with(OSError("the disk is gone")) == 2
+    assert capsys.readouterr().err == "error: the disk is gone\n"
+    # A finding is 1, which a program that fell over has not made.
+    assert ends_with(ZeroDivisionError("of zones")) == 70
+    assert "ZeroDivisionError: of zones" in capsys.readouterr().err
+
+
+def test_sigterm_clears_away_what_was_begun(tmp_path):
+    def program(config):
+        with atomic_path(tmp_path / "a.txt") as temporary:
+            temporary.write_text("begun")
+            assert any(tmp_path.iterdir())
+            signal.raise_signal(signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    assert cli.run(Config, program, ["--data-dir", "a"], prog="x") == 143
+    assert not any(tmp_path.iterdir())
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_name_that_the_terminal_cannot_show_ends_nothing(monkeypatch):
+    shown = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", shown)
+    assert cli.run(Config, lambda _: print("Wälder.tif"), ["--data-dir", "a"], prog="x") == 0
+    shown.flush()
+    assert shown.buffer.getvalue() == b"W\\xe4lder.tif\n"
 
 
 def test_the_next_command_can_be_copied_into_a_shell(capsys):

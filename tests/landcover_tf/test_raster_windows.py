@@ -1,5 +1,7 @@
 """Rasters and windows read by rasterio, of whole files and of damaged ones."""
 
+import os
+
 import numpy as np
 import pytest
 import rasterio
@@ -87,3 +89,11 @@ def test_a_damaged_reference_ends_a_comparison_in_one_sentence(tmp_path, values,
     assert run("compare", "--map", world / "map.tif", "--reference-map", world / "damaged.tif") == 2
     error = capsys.readouterr().err
     assert "damaged.tif is damaged at rows" in error and error.count("\n") == 1
+
+
+def test_a_name_that_is_not_utf_8_is_told(tmp_path, values):
+    path = write(tmp_path / "x.tif", values)
+    old = path.rename(tmp_path / os.fsdecode(b"Wald\xe4.tif"))
+    told = r"Wald\\udce4.tif: its name is not UTF-8; rename it"
+    with pytest.raises(RasterError, match=told), opened(old):
+        pass

@@ -257,3 +257,9 @@ def test_a_list_of_no_lines_is_refused_alone_and_adds_nothing_to_another(tmp_pat
     assert find_inputs([tmp_path / "all.txt"]) == [tmp_path / "a.tif"]
     with pytest.raises(RasterError, match=r"none\.txt names no input"):
         find_inputs([tmp_path / "none.txt"])
+
+
+def test_the_lost_and_found_of_a_disk_is_passed_over(as_nobody: Path) -> None:
+    write_raster(as_nobody / "a.tif", 20, 20)
+    (as_nobody / "lost+found").mkdir(mode=0)
+    assert find_inputs([as_nobody]) == [as_nobody / "a.tif"]

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 from fakes.small_dataset import write_small_dataset
 
+from landcover_tf.signals import INTERRUPTED, STOPPED, obeyed
 from tuning import __main__ as tune
 from tuning import experiments
-from tuning.stopping import INTERRUPTED, STOPPED, obeyed, run_training
+from tuning.stopping import run_training
 
 # As a training: it saves for longer than the 0.25 s that Python's own functions wait.
 SAVING = """
