@@ -11,7 +11,7 @@ from landcover_tf.config_parts import part
 from landcover_tf.dataset_info import DatasetInfo
 from landcover_tf.errors import ConfigError, DatasetError
 from landcover_tf.files import require_writable
-from landcover_tf.quiet import start_tensorflow
+from landcover_tf.quiet import start_keras
 from landcover_tf.run_folder import RunFolder
 
 
@@ -75,11 +75,10 @@ def _program(config: EvaluateConfig) -> None:
     output = run.evaluation(config.split, info)
     require_writable(output)
 
-    os.environ["KERAS_BACKEND"] = "tensorflow"
     # Trees synchronise their threads thousands of times a second; threads that spin while they
     # wait make that up to 18 times slower where other programs use the same cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    start_tensorflow()
+    start_keras()
     from landcover_tf.evaluation.run import Settings, evaluate_run
     from landcover_tf.training.faults import explained
 

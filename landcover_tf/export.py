@@ -13,7 +13,7 @@ from landcover_tf.errors import ConfigError
 from landcover_tf.export_listing import NO_SCORES
 from landcover_tf.model_versions import next_version, require_new
 from landcover_tf.provenance import software_versions
-from landcover_tf.quiet import start_tensorflow
+from landcover_tf.quiet import start_keras
 from landcover_tf.run_folder import RunFolder
 
 PACKAGES = {"onnx": ("tf2onnx", "onnxruntime"), "openvino": ("openvino",)}
@@ -82,7 +82,7 @@ def _program(config: ExportConfig) -> None:
 
 
 def _export(config: ExportConfig, run: RunFolder, model_folder: Path) -> None:
-    start_tensorflow()
+    start_keras()
     from landcover_tf import exporting
     from landcover_tf.accuracy.calibration import at_limit
     from landcover_tf.evaluation.kept_scores import totals

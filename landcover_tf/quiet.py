@@ -25,6 +25,19 @@ def start_tensorflow() -> None:
         import_module("tensorflow").config.list_physical_devices()
 
 
+def start_keras() -> None:
+    """Starts TensorFlow and Keras as the code needs them, whatever the user's Keras settings say.
+
+    Those, in the environment or `~/.keras/keras.json`, may name another backend, channels first
+    or another float type.
+    """
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    start_tensorflow()
+    config = import_module("keras").config
+    config.set_image_data_format("channels_last")
+    config.set_floatx("float32")
+
+
 def settle_onednn() -> None:
     """Lets oneDNN say aside what it says once in a process, and what looks like a failure.
 

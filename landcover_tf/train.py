@@ -1,10 +1,9 @@
 """Entry of `landcover train`: shards become a run folder with a trained U-Net."""
 
-import os
 import sys
 
 from landcover_tf import cli
-from landcover_tf.quiet import start_tensorflow
+from landcover_tf.quiet import start_keras
 from landcover_tf.training.config import TrainConfig
 
 __all__ = ["TrainConfig", "main"]
@@ -26,8 +25,7 @@ def _program(config: TrainConfig) -> int:
     if begins and config.encoder_weights in pretrained.SOURCES:
         with no_empty_folder(found.run.path):
             pretrained.fetch(pretrained.find(config.encoder_weights, config.model))
-    os.environ["KERAS_BACKEND"] = "tensorflow"
-    start_tensorflow()
+    start_keras()
     from landcover_tf.training.session import train
 
     return train(config)

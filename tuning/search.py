@@ -16,7 +16,7 @@ from typing import Any
 from landcover_tf import locks
 from landcover_tf.errors import ConfigError, OutputError, RunError
 from landcover_tf.files import read_json, write_json
-from landcover_tf.quiet import start_tensorflow
+from landcover_tf.quiet import start_keras
 from landcover_tf.settings_changes import changes
 from tuning import distributed
 from tuning.space import SearchSpace, train_config
@@ -169,7 +169,7 @@ def run_search(search: Search, *, echo: bool = False) -> None:
             does not answer.
         StopRequestedError: A training was asked to stop; the same search goes on from there.
     """
-    start_tensorflow()
+    start_keras()
     import grpc
     import keras_tuner
     from keras_tuner.src import config as keras_tuner_config

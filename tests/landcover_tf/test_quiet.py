@@ -1,5 +1,6 @@
 """What is kept from the terminal, and what is not."""
 
+import json
 import os
 import subprocess
 import sys
@@ -29,3 +30,22 @@ def test_onednn_does_not_report_a_missing_avx512_as_an_error():
     """On processors without it, its line stood in the first bar of a training."""
     told = said("settled")
     assert "oneDNN" not in told and told.endswith("a real error\n")
+
+
+def test_the_users_keras_settings_do_not_change_ours(tmp_path):
+    theirs = {"backend": "jax", "image_data_format": "channels_first", "floatx": "float16"}
+    (tmp_path / "keras.json").write_text(json.dumps(theirs))
+    program = """
+from landcover_tf.quiet import start_keras
+start_keras()
+import keras
+layer = keras.layers.Conv2D(4, 3)
+layer.build((None, 8, 8, 2))
+print(keras.config.backend(), layer.data_format, layer.dtype, layer.kernel.shape)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | {"KERAS_HOME": str(tmp_path), "KERAS_BACKEND": "torch"},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.strip() == "tensorflow channels_last float32 (3, 3, 2, 4)"
