@@ -1,7 +1,7 @@
 """The program `landcover prepare`: products and ground truth become prepared scenes."""
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -85,12 +85,14 @@ def _prepare(config: PrepareConfig) -> int:
     from landcover_tf.sentinel2.batch import run
     from landcover_tf.sentinel2.settings import Options, Settings
 
+    # To make scenes again was asked for once, not of every run of the file.
+    repeated = replace(config, overwrite=False)
     code = run(
         config.sentinel2_dir,
         config.output_dir,
         part(Settings, config),
         part(Options, config),
-        begin=lambda: config_files.write_config(config, config.output_dir / "prepare.json"),
+        begin=lambda: config_files.write_config(repeated, config.output_dir / "prepare.json"),
     )
     if code == 0 and not config.check_only:
         if config.ground_truth:

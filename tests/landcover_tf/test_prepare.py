@@ -42,9 +42,12 @@ def test_scene_holds_what_the_product_holds(tmp_path):
     assert np.array_equal(labels_of(scene), codes)
     assert not validity_of(scene).any()
     assert json.loads((tmp_path / "out" / "checks.json").read_text())["fit_products"] == [root.stem]
-    # The written config repeats the run.
+    # The written config repeats the run, but does no finished scene again unasked.
+    assert run(tmp_path / "in", tmp_path / "out", "--ground-truth", labels, "--overwrite") == 0
+    written = (scene.folder / "scene.json").stat().st_mtime_ns
     assert json.loads((tmp_path / "out" / "prepare.json").read_text())["resampling"] == "bicubic"
     assert prepare.main(["--config", str(tmp_path / "out" / "prepare.json")]) == 0
+    assert (scene.folder / "scene.json").stat().st_mtime_ns == written
 
 
 def test_labels_of_another_legend_and_in_degrees(tmp_path):

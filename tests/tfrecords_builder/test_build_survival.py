@@ -53,6 +53,7 @@ def test_a_full_disk_loses_nothing(pairs, built, tmp_path, capsys):
     assert main(arguments(pairs, tmp_path / "o", "--resume", "--seed", 5)) == 2
     assert "had other settings or input (seed (was 0, now 5))" in capsys.readouterr().err
     assert main(arguments(pairs, tmp_path / "o", "--resume")) == 0
+    assert json.loads((tmp_path / "o" / "config.json").read_text())["resume"] is False
     assert described(tmp_path / "o") == described(built)
 
 
