@@ -99,7 +99,9 @@ class PredictConfig:
     sieve: tuple[str, ...] = ()
     """Another least size for some classes, such as "urban areas=5" or 60=100."""
     uncertain_below: float = 0.0
-    """Pixels of lower confidence, as in confidence.tif, get the class `uncertain`; 0 is off."""
+    """Pixels of lower confidence, as in confidence.tif, get the class `uncertain`; 0 is off. It
+    is a class like any other when small objects are removed, so `--sieve uncertain=0` keeps its
+    specks."""
 
     confidence: bool = True
     """Write confidence.tif: the network's confidence in its own class, the largest probability of

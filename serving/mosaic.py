@@ -116,15 +116,11 @@ def is_unfinished(path: Path) -> bool:
 
 
 def least_object_px(scene: ScenePrediction) -> dict[int, int]:
-    """Returns the least pixels of an object of a mosaic by legend code; none where it keeps all.
-
-    Uncertain pixels cut objects into pieces, and that after small ones were removed from each map:
-    what is certain would be removed.
-    """
-    if scene.options.uncertain_below > 0 or not scene.cleaning.removes_objects:
+    """Returns the least pixels of an object of a mosaic by legend code; none where it keeps all."""
+    if not scene.cleaning.removes_objects:
         return {}
     sizes = scene.cleaning.least_sizes
-    return {code: int(sizes[i]) for i, code in enumerate(scene.engine.info.class_codes)}
+    return {c.code: int(sizes[i]) for i, c in enumerate(scene.cleaning.classes)}
 
 
 def merge(

@@ -17,7 +17,7 @@ from serving.config import (
     Refinement,
     Weighting,
 )
-from serving.postprocess import Cleaning
+from serving.postprocess import Cleaning, with_uncertain
 from serving.source import SourceOptions
 
 
@@ -50,13 +50,21 @@ class CleaningOptions:
     min_object_px: int
     sieve: tuple[str, ...]
     """NAME=PIXELS or CODE=PIXELS."""
+    uncertain_below: float
 
     def cleaning(self, legend: Legend, class_codes: tuple[int, ...]) -> Cleaning:
         """Returns the steps with dense class indices.
 
+        Args:
+            legend: Of the network.
+            class_codes: Its codes by dense class.
+
         Raises:
             ConfigError: A class is unknown or a number is out of range.
         """
+        if self.uncertain_below > 0:
+            legend = with_uncertain(legend)
+            class_codes = (*class_codes, legend.codes[-1])
         sieve = {}
         for entry in self.sieve:
             name, _, pixels = entry.rpartition("=")
@@ -68,10 +76,13 @@ class CleaningOptions:
                 )
             sieve[class_codes.index(codes[0])] = int(pixels)
         try:
+            known = {c.code: c for c in legend.classes}
             return Cleaning(
+                classes=tuple(known[code] for code in class_codes),
                 refine=self.refine,
                 refine_window=self.refine_window,
                 majority=self.majority,
+                uncertain_below=self.uncertain_below,
                 min_object_px=self.min_object_px,
                 sieve=sieve,
             )
@@ -106,8 +117,6 @@ class PredictionOptions:
     source: SourceOptions
     cleaning: CleaningOptions
     outputs: OutputOptions
-    uncertain_below: float
-    """Confidence under which a pixel becomes `uncertain`; 0 is off."""
     overwrite: bool
 
 
@@ -124,6 +133,5 @@ def options_of(config: PredictConfig) -> PredictionOptions:
         cleaning=part(CleaningOptions, config, min_object_px=config.min_object_size),
         # A mosaic is decided by confidence.
         outputs=part(OutputOptions, config, confidence=config.confidence or config.mosaic),
-        uncertain_below=config.uncertain_below,
         overwrite=config.overwrite,
     )

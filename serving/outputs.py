@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from landcover_tf.files import beside, write_csv, write_text
-from landcover_tf.legend import IGNORED, LandCoverClass, Legend
+from landcover_tf.legend import IGNORED, Legend
 from landcover_tf.model_info import ModelInfo
 from landcover_tf.qgis_styles import raster_style
 from landcover_tf.raster_grid import RasterGrid
@@ -17,8 +17,6 @@ from serving.options import OutputOptions
 from serving.raster_io import BLOCK_PX, RasterStyle, write_cog
 from serving.source import Source
 from serving.targets import CONFIDENCE, RECORD, former_targets
-
-UNCERTAIN_COLOR = "#9a9a9a"
 
 
 def publish(folder: Path, map_path: Path) -> None:
@@ -35,47 +33,29 @@ def publish(folder: Path, map_path: Path) -> None:
         file.replace(map_path.with_name(file.name))
 
 
-def with_uncertain(legend: Legend) -> Legend:
-    """Returns the legend with a last class, for uncertain pixels."""
-    code = max(set(range(256)) - {legend.nodata, *legend.codes})
-    extra = LandCoverClass(code=code, name="uncertain", color=UNCERTAIN_COLOR)
-    values = legend.to_dict()
-    return Legend.from_dict(values | {"classes": [*values["classes"], vars(extra)]})
-
-
 def write_map(
     path: Path,
     store: BandStore,
     *,
-    info: ModelInfo,
+    class_codes: Sequence[int],
     legend: Legend,
     grid: RasterGrid,
     tags: Mapping[str, str],
-    uncertain_below: float,
 ) -> dict[int, int]:
     """Writes the class map and returns its pixels per legend code.
 
     Args:
         path: COG to write; category names go into `<path>.aux.xml`.
-        store: Layers dense class and confidence.
-        info: The model's contract.
+        store: The first layer is the dense class.
+        class_codes: The legend's code of each dense class.
         legend: Classes of the map.
         grid: Size and georeference.
         tags: Provenance.
-        uncertain_below: Confidence under which a pixel becomes the legend's last class.
     """
-    codes = np.full(256, info.legend.nodata, np.uint8)
-    codes[: len(info.class_codes)] = info.class_codes
-
-    def blocks() -> Iterator[np.ndarray]:
-        for block in store.blocks((0, 1), BLOCK_PX):
-            classes = codes[block[0]]
-            if uncertain_below > 0:
-                unsure = (block[1] < uncertain_below * LEVELS) & (block[0] != IGNORED)
-                classes[unsure] = legend.codes[-1]
-            yield classes[None]
-
-    return write_codes(path, blocks(), legend=legend, grid=grid, tags=tags, staging=store.folder)
+    codes = np.full(256, legend.nodata, np.uint8)
+    codes[: len(class_codes)] = class_codes
+    blocks = (codes[block] for block in store.blocks((0,), BLOCK_PX))
+    return write_codes(path, blocks, legend=legend, grid=grid, tags=tags, staging=store.folder)
 
 
 def write_codes(

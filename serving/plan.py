@@ -88,8 +88,8 @@ def make_plan(scene: ScenePrediction, batch_seconds: float) -> Plan:
 
 def work_bytes(scene: ScenePrediction) -> int:
     """Returns the disk space of a scene's bands and rasters until its map is written."""
-    # Class and confidence after the votes, and once more when small objects have been removed.
-    cleaned = 2 * scene.cleaning.votes + 2 * scene.cleaning.removes_objects
+    # Class and confidence after the votes, and once more when they have changed after that.
+    cleaned = 2 * scene.cleaning.votes + 2 * scene.cleaning.changes_classes
     # Compressed, a level took 0.6 to 1 byte and a class 0.02 to 0.2 bytes per pixel in maps of
     # images. One raster after another is written, from a copy in the work folder.
     levels = _level_layers(scene).values()

@@ -6,24 +6,30 @@ from pathlib import Path
 
 import numpy as np
 
-from landcover_tf.legend import IGNORED
+from landcover_tf.legend import IGNORED, LandCoverClass, Legend
 from serving.band_content import LEVELS
 from serving.bands_on_disk import BandStore
 from serving.config import Refinement
 from serving.halo import map_with_halo
 from serving.objects import without_small_objects
 
+UNCERTAIN_COLOR = "#9a9a9a"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Cleaning:
     """What is done to a class map, in this order."""
 
+    classes: tuple[LandCoverClass, ...]
+    """Classes of the map by dense index; the last is `uncertain` where pixels can become it."""
     refine: Refinement
     """Vote of the neighbourhood: on summed class probabilities, or on labels."""
     refine_window: int
     """Side of that neighbourhood in pixels, odd."""
     majority: int
     """Side of a majority filter in pixels, odd; 0 is off."""
+    uncertain_below: float
+    """Confidence under which a pixel becomes the last class; 0 is off."""
     min_object_px: int
     """Objects of fewer pixels are removed; 0 is off."""
     sieve: Mapping[int, int] = field(hash=False)
@@ -43,10 +49,22 @@ class Cleaning:
             steps.append(f"vote on {self.refine} {self.refine_window}x{self.refine_window}")
         if self.majority > 1:
             steps.append(f"majority {self.majority}x{self.majority}")
-        if self.removes_objects:
-            steps.append(f"objects under {self.min_object_px} px removed")
-        steps += [f"class {index} under {n} px removed" for index, n in self.sieve.items()]
-        return "; ".join(steps) or "none"
+        if self.uncertain_below > 0:
+            steps.append(f"confidence under {self.uncertain_below:g} uncertain")
+        return "; ".join([*steps, *self.removals]) or "none"
+
+    @property
+    def removals(self) -> list[str]:
+        """What is said of the objects that are removed."""
+        common = self.min_object_px > 1
+        said = [f"objects under {self.min_object_px} px removed"] if common else []
+        for index, pixels in self.sieve.items():
+            name = self.classes[index].name
+            if pixels > 1:
+                said.append(f"{name} under {pixels} px removed")
+            elif common:
+                said.append(f"{name} of any size kept")
+        return said
 
     @property
     def least_sizes(self) -> np.ndarray:
@@ -77,6 +95,19 @@ class Cleaning:
         """Whether any object can be removed."""
         return bool(self.least_sizes.max() > 1)
 
+    @property
+    def changes_classes(self) -> bool:
+        """Whether pixels can change their class after the votes."""
+        return self.removes_objects or self.uncertain_below > 0
+
+
+def with_uncertain(legend: Legend) -> Legend:
+    """Returns the legend with a last class, for uncertain pixels."""
+    code = max(set(range(256)) - {legend.nodata, *legend.codes})
+    extra = LandCoverClass(code=code, name="uncertain", color=UNCERTAIN_COLOR)
+    values = legend.to_dict()
+    return Legend.from_dict(values | {"classes": [*values["classes"], vars(extra)]})
+
 
 def clean(store: BandStore, cleaning: Cleaning, folder: Path, *, block_rows: int) -> BandStore:
     """Returns a store of the cleaned map, whose first layers are dense class and confidence.
@@ -97,12 +128,15 @@ def clean(store: BandStore, cleaning: Cleaning, folder: Path, *, block_rows: int
     if cleaning.votes:
         voted = BandStore(folder / "voted", store.layers[:2], spans)
         voted.fill(refined(store.blocks(needed, block_rows), cleaning))
-    if not cleaning.removes_objects:
+    if not cleaning.changes_classes:
         return voted
+
+    def blocks() -> Iterator[np.ndarray]:
+        return mark_uncertain(voted.blocks([0, 1], block_rows), cleaning)
+
     final = BandStore(folder / "final", store.layers[:2], spans)
-    final.fill(
-        without_small_objects(lambda: voted.blocks([0, 1], block_rows), cleaning.least_sizes)
-    )
+    removes = cleaning.removes_objects
+    final.fill(without_small_objects(blocks, cleaning.least_sizes) if removes else blocks())
     if voted is not store:
         voted.remove()
     return final
@@ -129,6 +163,19 @@ def refined(blocks: Iterable[np.ndarray], cleaning: Cleaning) -> Iterator[np.nda
         blocks = map_with_halo(blocks, side // 2, lambda b: label_vote(b, side))
     for block in blocks:
         yield block[:2]
+
+
+def mark_uncertain(blocks: Iterable[np.ndarray], cleaning: Cleaning) -> Iterator[np.ndarray]:
+    """Yields class and confidence, with the last class where the confidence is too low.
+
+    Args:
+        blocks: uint8 [2, rows, width]: dense class, confidence.
+        cleaning: The limit.
+    """
+    uncertain = np.uint8(len(cleaning.classes) - 1)
+    for classes, confidence in blocks:
+        unsure = (confidence < cleaning.uncertain_below * LEVELS) & (classes != IGNORED)
+        yield np.stack([np.where(unsure, uncertain, classes), confidence])
 
 
 def probability_vote(block: np.ndarray, window: int) -> np.ndarray:

@@ -19,7 +19,7 @@ def _program(config: PredictConfig) -> None:
     from landcover_tf.model_info import ModelInfo, find_export
     from landcover_tf.raster_legends import legend_tag
     from serving.many_scenes import predict_all
-    from serving.outputs import with_uncertain
+    from serving.postprocess import with_uncertain
 
     with warnings.catch_warnings():
         # `predict_all` says itself, in a sentence, which rasters have no place on Earth.

@@ -28,7 +28,7 @@ from serving.engines import Engine, chosen_engine
 from serving.layouts import batch_size, choose_layout
 from serving.options import PredictionOptions
 from serving.pipeline import Backend, Predictor
-from serving.postprocess import Cleaning, clean
+from serving.postprocess import Cleaning, clean, with_uncertain
 from serving.raster_io import BLOCK_PX, EXACT_CACHE_BYTES, WindowReader, bounded_cache
 from serving.sampling import Checksums
 from serving.source import Source, stamp_of
@@ -104,7 +104,7 @@ class ScenePrediction:
     def legend(self) -> Legend:
         """The classes of the map."""
         legend = self.engine.info.legend
-        return outputs.with_uncertain(legend) if self.options.uncertain_below > 0 else legend
+        return with_uncertain(legend) if self.cleaning.uncertain_below > 0 else legend
 
     def prepare(self, *, replace: bool = False) -> None:
         """Checks the output paths and takes over what an earlier, killed run finished.
@@ -287,7 +287,7 @@ class ScenePrediction:
         return CropMerger(layout, self.content.classes, np.float32)
 
     def _write_files(self, path: Path) -> Result:
-        options, info = self.options, self.engine.info
+        info = self.engine.info
         legend, grid, tags = self.legend, self.source.grid, self.tags()
         with ThreadPoolExecutor(1) as aside:
             # Only votes change levels. Without them nothing keeps the levels from being written
@@ -300,11 +300,10 @@ class ScenePrediction:
             counts = outputs.write_map(
                 path,
                 final,
-                info=info,
+                class_codes=[c.code for c in self.cleaning.classes],
                 legend=legend,
                 grid=grid,
                 tags=tags,
-                uncertain_below=options.uncertain_below,
             )
             files = [path, *levels.result()]
         files += outputs.write_areas_and_style(path, counts, legend, grid)
@@ -319,7 +318,7 @@ class ScenePrediction:
             self.source,
             legend=legend,
             info=info,
-            wanted=options.outputs,
+            wanted=self.options.outputs,
             tags=tags | known,
             title=self.source.name,
         )

@@ -78,7 +78,7 @@ def test_small_objects_that_merging_makes_are_removed(
         with rasterio.open(out) as dataset:
             found[name] = dataset.read(1), dataset.tags()["post_processing"]
     assert found["all"][1].endswith("px removed; maps merged; small objects removed again")
-    assert found["unsure"][1] == "objects under 20 px removed; maps merged"
+    assert found["unsure"][1] == "confidence under 0.4 uncertain; " + found["all"][1]
     legend, wanted = load_legend("landcover9"), predict_options(picture=False, stac=False).outputs
     parts = [tmp_path / "all_scenes" / name / "map.tif" for name in "ab"]
     merge(parts, legend, tmp_path / "merged.tif", wanted, {}, least_px={})
@@ -86,6 +86,7 @@ def test_small_objects_that_merging_makes_are_removed(
         merged = dataset.read(1)
     assert small_objects(merged) > 100
     assert small_objects(found["all"][0]) < 10
+    assert small_objects(found["unsure"][0]) < 10
     # The confidence stays that of the network.
     with (
         rasterio.open(tmp_path / "all_confidence.tif") as all_of_it,

@@ -20,6 +20,7 @@ from serving.postprocess import (
     box_sum,
     clean,
     label_vote,
+    mark_uncertain,
     probability_vote,
     refined,
 )
@@ -190,19 +191,74 @@ def test_a_halo_longer_than_blocks_reaches_through_them() -> None:
     np.testing.assert_array_equal(np.concatenate(parts, axis=1), window_sum(raster))
 
 
-def test_cleaning_a_store_equals_cleaning_the_raster(tmp_path: Path) -> None:
+@pytest.mark.parametrize("uncertain_below", [0.0, 0.5])
+@pytest.mark.parametrize("least", [0, 4])
+def test_cleaning_a_store_equals_cleaning_the_raster(
+    tmp_path: Path, least: int, uncertain_below: float
+) -> None:
     rng = np.random.default_rng(3)
-    raster = rng.integers(0, 3, (5, 50, 40), dtype=np.uint8)
+    raster = rng.integers(0, 255, (5, 50, 40), dtype=np.uint8)
+    raster[0] %= 3
     names = ("class", "confidence", "probability_0", "probability_1", "probability_2")
     store = BandStore(tmp_path / "network", names, [(0, 20), (20, 50)])
     store.prepare({}, overwrite=False, same_source=lambda found: True)
     store.write(0, raster[:, :20])
     store.write(1, raster[:, 20:])
-    wanted = cleaning(refine="probabilities", majority=3, min_object_size=4)
+    wanted = cleaning(
+        refine="probabilities",
+        majority=3,
+        uncertain_below=uncertain_below,
+        min_object_size=least,
+    )
     cleaned = clean(store, wanted, tmp_path, block_rows=16)
-    voted = np.concatenate(list(refined([raster], wanted)), axis=1)
-    (whole,) = without_small_objects(lambda: [voted], wanted.least_sizes)
+    (whole,) = refined([raster], wanted)
+    unsure = (whole[1] < 127) & (uncertain_below > 0)  # 0.5 x 254 = 127.
+    whole[0][unsure] = 8  # After the legend's eight classes.
+    assert unsure.any() == (uncertain_below > 0)
+    if least:
+        (whole,) = without_small_objects(lambda: [whole], wanted.least_sizes)
     np.testing.assert_array_equal(cleaned.rows(0, 50, (0, 1)), whole)
+
+
+@given(_maps(), st.integers(2, 60), st.sampled_from([0.2, 0.6]))
+@settings(max_examples=60, deadline=None)
+def test_uncertain_objects_removed_in_blocks_equal_those_removed_on_the_whole(
+    case: tuple[np.ndarray, list[int]], least: int, limit: float
+) -> None:
+    raster, heights = case[0][:2], case[1]
+    wanted = cleaning(min_object_size=least, uncertain_below=limit)
+    (marked,) = mark_uncertain([raster], wanted)
+    np.testing.assert_array_equal(
+        marked[0], np.where((raster[1] < limit * 254) & (raster[0] != IGNORED), 8, raster[0])
+    )
+    (whole,) = without_small_objects(lambda: [marked], wanted.least_sizes)
+    parts = without_small_objects(
+        lambda: mark_uncertain(_blocks(raster, heights), wanted), wanted.least_sizes
+    )
+    np.testing.assert_array_equal(np.concatenate(list(parts), axis=1), whole)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said"),
+    [
+        (cleaning(min_object_size=0), "none"),
+        (cleaning(min_object_size=0, sieve={3: 50}), "urban areas under 50 px removed"),
+        (cleaning(min_object_size=1, sieve={3: 0}), "none"),
+        (
+            cleaning(sieve={3: 50, 5: 0}),
+            "objects under 20 px removed; urban areas under 50 px removed; "
+            "water bodies of any size kept",
+        ),
+        (
+            cleaning(majority=3, uncertain_below=0.5),
+            "majority 3x3; confidence under 0.5 uncertain; objects under 20 px removed",
+        ),
+    ],
+)
+def test_the_steps_are_told_in_their_order_by_the_names_of_classes(
+    wanted: Cleaning, said: str
+) -> None:
+    assert str(wanted) == said
 
 
 @pytest.mark.parametrize(
@@ -246,6 +302,17 @@ def test_sieve_accepts_names_and_codes() -> None:
     legend = load_legend("landcover9")
     found = predict_options(sieve=("urban areas=5", "60=9")).cleaning.cleaning(legend, legend.codes)
     assert found.sieve == {3: 5, 5: 9}
+
+
+def test_sieve_takes_the_uncertain_where_there_are_any() -> None:
+    legend = load_legend("landcover9")
+    flags = predict_options(sieve=("uncertain=0",), uncertain_below=0.5).cleaning
+    # A model of five classes: the uncertain are the sixth.
+    found = flags.cleaning(legend, legend.codes[:5])
+    assert found.sieve == {5: 0}
+    assert found.least_sizes[:6].tolist() == [20] * 5 + [0]
+    with pytest.raises(ConfigError, match="got 'uncertain=0'"):
+        predict_options(sieve=("uncertain=0",)).cleaning.cleaning(legend, legend.codes)
 
 
 @pytest.mark.parametrize("side", [6, 0, -1])

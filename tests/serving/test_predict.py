@@ -12,11 +12,12 @@ import pytest
 import rasterio
 import rasterio.warp
 from fakes.stac_rules import check_extensions
-from local_export import BANDS, SmallExport, cleaning, write_raster
+from local_export import BANDS, PLAIN, SmallExport, cleaning, write_raster
 from PIL import Image
 from pystac import STACObjectType
 from pystac.validation.stac_validator import JsonSchemaSTACValidator
 from rio_cogeo.cogeo import cog_validate
+from scipy import ndimage
 
 from landcover_tf.legend import load_legend
 from serving import layouts
@@ -203,6 +204,29 @@ def test_uncertain_pixels_get_their_own_class(small_export: SmallExport, tmp_pat
     assert 0 < unsure.sum() < unsure.size
     np.testing.assert_array_equal(read(out) == 255, unsure)
     assert "uncertain" in (tmp_path / "areas.csv").read_text()
+
+
+def test_small_objects_are_removed_among_the_uncertain_pixels_too(
+    small_export: SmallExport, tmp_path: Path
+) -> None:
+    write_raster(tmp_path / "scene.tif", 100, 100)
+    flags = ("--uncertain-below", "0.5", *PLAIN)
+    found = {}
+    for name, more in (("all", ()), ("specks", ("--sieve", "uncertain=0"))):
+        out = tmp_path / name / "map.tif"
+        assert predict(small_export, tmp_path / "scene.tif", out, *flags, *more) == 0
+        codes = read(out)
+        for code in np.unique(codes):
+            sizes = np.bincount(ndimage.label(codes == code)[0].ravel())[1:]
+            found[name, int(code)] = int(sizes.min())
+    assert min(size for (name, _), size in found.items() if name == "all") >= 20
+    assert found["specks", 255] == 1
+    with rasterio.open(tmp_path / "all" / "map.tif") as dataset:
+        said = "confidence under 0.5 uncertain; objects under 20 px removed"
+        assert dataset.tags()["post_processing"] == said
+    # The confidence stays the network's.
+    confidences = [read(tmp_path / name / "confidence.tif") for name in ("all", "specks")]
+    np.testing.assert_array_equal(*confidences)
 
 
 def test_orientations_are_averaged(small_export: SmallExport, tmp_path: Path) -> None:
