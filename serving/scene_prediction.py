@@ -238,6 +238,7 @@ class ScenePrediction:
             "model": self.engine.model_hash,
             "source": self.input_stamp,
             "source_options": source,
+            "excluded_bits": self.excluded_bits,
             "network": network,
             "engine": chosen_engine(self.options.network),
             "layout": asdict(self.layout),
@@ -274,8 +275,9 @@ class ScenePrediction:
     @property
     def excluded_bits(self) -> int:
         """Validity bits of pixels that get no class."""
+        # Saturated pixels are bright ones, such as roofs and glint: they show what they are.
         clouds = CLOUD_BITS if self.options.source.mask_clouds else 0
-        return int(ValidityBit.NODATA | clouds)
+        return int(ValidityBit.NODATA | ValidityBit.DEFECTIVE | clouds)
 
     def _merger(self, layout: Layout, *, decisions: bool) -> Merger:
         options = self.options.network

@@ -39,7 +39,7 @@ def settings(**flags: Any) -> Settings:
 
 @pytest.fixture(scope="module")
 def products(tmp_path_factory: pytest.TempPathFactory) -> dict[str, SimulatedProduct]:
-    """One small product as a folder and as a zip, with a swath edge and clouds."""
+    """One small product as a folder and as a zip, with a swath edge, clouds and lost lines."""
     folder = tmp_path_factory.mktemp("products")
     return {
         kind: simulate_product(
@@ -48,7 +48,7 @@ def products(tmp_path_factory: pytest.TempPathFactory) -> dict[str, SimulatedPro
             seed=3,
             zipped=kind == "zip",
             cloud_fraction=0.1,
-            flaws=Flaws(nodata_fraction=0.2),
+            flaws=Flaws(nodata_fraction=0.2, defective=True, saturated=True),
         )
         for kind in ("folder", "zip")
     }
@@ -105,7 +105,14 @@ def test_a_product_and_its_prepared_scene_give_one_map(
             maps.append(dataset.read(1))
             assert dataset.tags()["product"].startswith("S2A_MSIL1C")
     np.testing.assert_array_equal(*maps)
-    assert 0 < (maps[0] == 0).sum() < maps[0].size
+    with rasterio.open(prepared / "validity.tif") as dataset:
+        validity = dataset.read(1)
+    # Lost and defective pixels (2) get no class, saturated ones (4) do.
+    np.testing.assert_array_equal(maps[0] == 0, (validity & (1 | 2)) > 0)
+    for bit in (1, 2, 4):
+        assert 0 < ((validity & (1 | 2 | 4)) == bit).sum() < validity.size / 2
+    with rasterio.open(out.with_name("confidence.tif")) as dataset:
+        np.testing.assert_array_equal(dataset.read(1) == 255, maps[0] == 0)
 
 
 COARSE = tuple(BandInfo(name=b, scale=1e-4, offset=-0.1) for b in ("B05", "B8A", "B01", "B09"))
@@ -228,7 +235,7 @@ def test_clouds_are_left_out_on_request(
         assert main([*flags, *paths, "--mask-clouds"]) == 0
         with rasterio.open(out) as dataset:
             maps[name] = dataset.read(1)
-    np.testing.assert_array_equal(maps["scene"] == 0, (validity & (1 | 8 | 16 | 32 | 128)) > 0)
+    np.testing.assert_array_equal(maps["scene"] == 0, (validity & (1 | 2 | 8 | 16 | 32 | 128)) > 0)
     # A product's shadows are found on coarser overviews; all but a few pixels agree.
     assert (maps["product"] != maps["scene"]).mean() < 0.02
 
