@@ -207,9 +207,12 @@ def _swatches(below: "Axes | Figure", colours: Mapping[str, Colour], width_inche
 
 
 def _swatch_columns(names: Collection[str], width_inches: float) -> int:
-    """Returns how many names at 8 points fit side by side."""
+    """Returns in how many columns names at 8 points fit, all of them about equally full."""
     # A letter is about 0.065 inches wide, the patch and the gaps are about 0.6.
-    return min(max(int(width_inches / (0.065 * max(map(len, names)) + 0.6)), 1), len(names))
+    most = max(int(width_inches / (0.065 * max(map(len, names)) + 0.6)), 1)
+    rows = -(-len(names) // most)
+    # Matplotlib fills column after column: of more columns the last ones would have fewer names.
+    return -(-len(names) // rows)
 
 
 def _short(count: float) -> str:

@@ -13,6 +13,7 @@ import shutil
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +128,40 @@ def require_writable(folder: str | Path) -> None:
         raise OutputError(f"cannot write into {folder}: {place} is no folder")
     if not os.access(place, os.W_OK | os.X_OK):
         raise OutputError(f"cannot write into {folder}: no permission to write into {place}")
+
+
+def require_new(paths: Iterable[Path], *, overwrite: bool) -> None:
+    """Checks that no file would be replaced unasked.
+
+    Raises:
+        OutputError: Some are there, and `overwrite` is off.
+    """
+    there = [str(path) for path in paths if path.exists()]
+    if there and not overwrite:
+        verb, them = ("exists", "it") if len(there) == 1 else ("exist", "them")
+        raise OutputError(f"{', '.join(there)} {verb} already; pass --overwrite to replace {them}")
+
+
+def require_report(path: Path | None, kind: type) -> None:
+    """Checks that a report in JSON would replace at most an earlier one.
+
+    Args:
+        path: Where it is to be written; None is nowhere.
+        kind: The dataclass whose fields it holds.
+
+    Raises:
+        OutputError: Something else is there.
+    """
+    if path is None or not path.exists():
+        return
+    try:
+        values = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        values = None
+    if not isinstance(values, dict) or values.keys() != {f.name for f in fields(kind)}:
+        raise OutputError(
+            f"--report {path} is there already and no report of this program; choose another file"
+        )
 
 
 @contextmanager

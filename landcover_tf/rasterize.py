@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from landcover_tf import cli, flag_ranges
 from landcover_tf.crosswalk import source_codes
 from landcover_tf.errors import ConfigError, LabelError, OutputError
-from landcover_tf.files import read_csv
+from landcover_tf.files import read_csv, require_new
 from landcover_tf.legend import Legend, legend_names, load_legend, some_codes
 
 if TYPE_CHECKING:
@@ -132,8 +132,7 @@ def _require_free(config: RasterizeConfig) -> None:
     for flag, path in read.items():
         if path is not None and path.exists() and output.samefile(path):
             raise OutputError(f"{output} would replace --{flag}; choose another --output-raster")
-    if not config.overwrite:
-        raise OutputError(f"{output} exists already; pass --overwrite to replace it")
+    require_new([output], overwrite=config.overwrite)
 
 
 def codes_of(counts: Mapping[Any, int], legend: Legend, config: RasterizeConfig) -> dict[Any, int]:

@@ -101,9 +101,14 @@ def check_reference(reference: Path, legend: Legend) -> None:
     Tells where the raster's tag names another legend, from which its codes are remapped.
 
     Raises:
-        RasterError: It is unreadable, or holds no codes, or some that its legend does not have,
-            or its legend has no crosswalk to that of the map.
+        RasterError: It is a folder or unreadable, or holds no codes, or some that its legend does
+            not have, or its legend has no crosswalk to that of the map.
     """
+    if reference.is_dir():
+        raise RasterError(
+            f"--reference-map {reference} is a folder; give one raster, for example a .vrt of "
+            "those in it"
+        )
     try:
         with open_codes(reference) as labels:
             crosswalk = _crosswalk_of(labels, legend)

@@ -12,7 +12,7 @@ import tyro
 
 from landcover_tf import cli, flag_ranges
 from landcover_tf.dataset_info import DatasetInfo, ProductInfo
-from landcover_tf.files import write_json
+from landcover_tf.files import require_report, write_json
 
 if TYPE_CHECKING:
     from tfrecords_builder.shard_facts import Facts
@@ -117,6 +117,7 @@ def audit(folder: Path, *, min_distance_px: float | None = None, jobs: int | Non
 
 
 def _program(config: AuditConfig) -> int:
+    require_report(config.report, Audit)
     found = audit(config.data_dir, min_distance_px=config.min_distance_px, jobs=config.jobs)
     if config.report is not None:
         write_json(config.report, asdict(found))

@@ -17,7 +17,7 @@ from rasterio.transform import Affine
 from landcover_tf import cli
 from landcover_tf.dataset_info import DatasetInfo
 from landcover_tf.errors import ConfigError, DatasetError
-from landcover_tf.files import atomic_path
+from landcover_tf.files import atomic_path, require_new
 from landcover_tf.patch_index import PatchEntry, read_index
 from landcover_tf.records import Patch
 from tfrecords_builder.rasters import without_georeference_warning
@@ -44,6 +44,8 @@ class InspectConfig:
     """List only this split."""
     limit: int = 20
     """Most records to list."""
+    overwrite: bool = False
+    """Replace files that are there."""
 
     def __post_init__(self) -> None:
         if self.to_geotiff and self.to_geotiff.suffix.lower() not in (".tif", ".tiff"):
@@ -79,8 +81,7 @@ def find_patch(folder: Path, info: DatasetInfo, key: str) -> "tuple[PatchEntry, 
 
 def write_geotiffs(patch: Patch, info: DatasetInfo, path: Path) -> list[Path]:
     """Writes image, labels and validity of a record and returns their paths."""
-    label_path = path.with_name(f"{path.stem}.label.tif")
-    validity_path = path.with_name(f"{path.stem}.validity.tif")
+    _, label_path, validity_path = written = _geotiffs(path)
     with _created(path, patch, patch.image) as raster:
         raster.nodata = info.nodata
         raster.write(patch.image.transpose(2, 0, 1))
@@ -93,7 +94,11 @@ def write_geotiffs(patch: Patch, info: DatasetInfo, path: Path) -> list[Path]:
         raster.write_colormap(1, info.legend.colormap())
     with _created(validity_path, patch, patch.validity[..., None]) as raster:
         raster.write(patch.validity, 1)
-    return [path, label_path, validity_path]
+    return written
+
+
+def _geotiffs(path: Path) -> list[Path]:
+    return [path, *(path.with_name(f"{path.stem}.{what}.tif") for what in ("label", "validity"))]
 
 
 def write_picture(patch: Patch, info: DatasetInfo, path: Path) -> None:
@@ -129,6 +134,9 @@ def _program(config: InspectConfig) -> int:
             raise DatasetError("--to-geotiff and --png need the --key of a record")
         _list(config, info)
         return 0
+    rasters = _geotiffs(config.to_geotiff) if config.to_geotiff else []
+    pictures = [config.png] if config.png else []
+    require_new([*rasters, *pictures], overwrite=config.overwrite)
     entry, patch = find_patch(config.data_dir, info, config.key)
     print(_description(entry, patch, info))
     if config.to_geotiff:

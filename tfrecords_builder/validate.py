@@ -12,7 +12,7 @@ from landcover_tf import cli, flag_ranges
 from landcover_tf.dataset_info import DatasetInfo
 from landcover_tf.errors import DatasetError
 from landcover_tf.executors import executor, run_jobs
-from landcover_tf.files import write_json
+from landcover_tf.files import require_report, write_json
 from landcover_tf.patch_index import PatchEntry, read_index
 from tfrecords_builder.mismatch import LabelShift, OddSpectra
 from tfrecords_builder.reading import processes
@@ -88,6 +88,7 @@ def validate(folder: Path, *, jobs: int | None = 1) -> Findings:
 
 
 def _program(config: ValidateConfig) -> int:
+    require_report(config.report, Findings)
     found = validate(config.data_dir, jobs=config.jobs)
     if config.report is not None:
         write_json(config.report, asdict(found))

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from landcover_tf import cli
 from landcover_tf.errors import ConfigError
-from landcover_tf.quiet import start_tensorflow
+from landcover_tf.files import require_new
+from landcover_tf.quiet import settle_onednn, start_tensorflow
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,6 +38,8 @@ class SheetConfig:
     """Split that the patch is taken from."""
     seed: int = 0
     """Another seed draws other augmentations."""
+    overwrite: bool = False
+    """Replace a picture that is there."""
 
     def __post_init__(self) -> None:
         if self.output.suffix != ".png":
@@ -54,7 +57,9 @@ def _program(config: SheetConfig) -> None:
     info = DatasetInfo.load(config.data_dir)
     info.verify(config.data_dir, checksums=False)
     info.split(config.split)
+    require_new([config.output], overwrite=config.overwrite)
     start_tensorflow()
+    settle_onednn()
     draw(info, config)
     print(config.output)
 

@@ -1,9 +1,10 @@
 import re
 
 import numpy as np
+import pytest
 from PIL import Image
 
-from landcover_tf.figures import confusion_matrix_figure, save_figure, save_panels
+from landcover_tf.figures import _swatch_columns, confusion_matrix_figure, save_figure, save_panels
 from landcover_tf.legend import load_legend
 
 
@@ -28,6 +29,12 @@ def test_the_whole_legend_is_drawn_below_a_narrow_picture(tmp_path):
         assert (side == 255).all()
     for land_cover in legend.classes:
         assert (picture == land_cover.rgb).all(axis=-1).any(), land_cover.name
+
+
+@pytest.mark.parametrize(("width", "columns"), [(30, 8), (12, 4), (8, 4), (5, 2), (1, 1)])
+def test_rows_of_a_legend_are_about_equally_full(width, columns):
+    # 18 letters: 1.77 inches, so up to 16, 6, 4, 2 and 1 fit; 8 names are in 1, 2, 2, 4 and 8 rows.
+    assert _swatch_columns(load_legend("landcover9").names, width) == columns
 
 
 def test_pictures_are_files_of_sensible_size(tmp_path):

@@ -77,6 +77,11 @@ def test_truth_may_have_any_no_data_value(
         np.testing.assert_array_equal(found, expected)
 
 
+def test_a_folder_of_references_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(RasterError, match=r"--reference-map .* is a folder; give one raster"):
+        check_reference(tmp_path, LEGEND)
+
+
 def test_finer_truth_is_that_of_a_comparison(tmp_path: Path, scene: rasterio.DatasetReader) -> None:
     # Of 25 labels in a pixel, the middle one is 20 and the others are 30.
     fine = np.full((200, 200), 30, np.uint8)

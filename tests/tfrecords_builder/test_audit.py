@@ -25,6 +25,18 @@ def test_a_spatial_split_is_clean(built, tmp_path, capsys):
         assert sum(shares.values()) == pytest.approx(1, abs=1e-4)
 
 
+def test_a_report_replaces_a_report_and_nothing_else(built, tmp_path, capsys):
+    path = tmp_path / "a.json"
+    for text in ('{"leaks": []}', "mine"):
+        path.write_text(text)
+        assert audit.main([str(built), "--report", str(path)]) == 2
+        assert "a.json is there already and no report of this program" in capsys.readouterr().err
+        assert path.read_text() == text
+    path.unlink()
+    for _ in range(2):
+        assert audit.main([str(built), "--report", str(path), "--jobs", "1"]) == 0
+
+
 def test_class_shares_are_those_of_the_records(built):
     found = audit.audit(built)
     info = DatasetInfo.load(built)

@@ -46,6 +46,7 @@ def test_a_built_dataset_is_sound(built, tmp_path, capsys):
     assert validate.main([str(built), "--report", str(tmp_path / "v.json")]) == 0
     assert "the dataset is sound" in capsys.readouterr().out
     assert json.loads((tmp_path / "v.json").read_text())["problems"] == []
+    assert validate.main([str(built), "--report", str(tmp_path / "v.json")]) == 0
 
 
 def test_one_flipped_byte_is_one_problem_and_hides_no_other_record(writable, capsys):
@@ -207,6 +208,15 @@ def test_a_record_opens_as_geotiff_where_it_was_cut(pairs, built, tmp_path, caps
         row, col = scene.index(x, y)
         np.testing.assert_array_equal(patch.read()[:, 9, 20], scene.read()[:, row, col])
     assert picture.stat().st_size > 1000
+    # Any of its files may be something else by now.
+    (tmp_path / "out.label.tif").write_text("mine")
+    image.unlink()
+    picture.unlink()
+    assert inspect.main([str(built), *flags]) == 2
+    said = capsys.readouterr().err
+    assert "out.label.tif, " in said and "out.validity.tif exist already; pass --over" in said
+    assert (tmp_path / "out.label.tif").read_text() == "mine" and not image.exists()
+    assert inspect.main([str(built), *flags, "--overwrite"]) == 0
 
 
 def test_records_are_listed_and_wrong_keys_refused(built, capsys):

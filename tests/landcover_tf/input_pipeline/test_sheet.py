@@ -48,6 +48,15 @@ def test_every_augmentation_can_be_seen(dataset):
     assert (hard == feathered).all() and (hard == poisson).all()
 
 
+def test_a_file_that_is_there_is_kept(dataset, tmp_path, capsys):
+    _, folder = dataset
+    (tmp_path / "a.png").write_text("mine")
+    flags = ["--data-dir", str(folder), "--output", str(tmp_path / "a.png"), "--split", "val"]
+    assert main(flags) == 2
+    assert "a.png exists already; pass --overwrite to replace it" in capsys.readouterr().err
+    assert (tmp_path / "a.png").read_text() == "mine"
+
+
 def test_bad_input(tmp_path, capsys):
     assert main(["--data-dir", str(tmp_path), "--output", str(tmp_path / "a.png")]) == 2
     assert "holds no dataset.json" in capsys.readouterr().err
