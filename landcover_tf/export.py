@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from landcover_tf import cli, flag_ranges
+from landcover_tf import cli, flag_ranges, locks
 from landcover_tf.errors import ConfigError
 from landcover_tf.export_listing import NO_SCORES
+from landcover_tf.files import no_empty_folder
 from landcover_tf.model_versions import next_version, require_new
 from landcover_tf.provenance import software_versions
 from landcover_tf.quiet import start_keras
@@ -76,9 +77,17 @@ def _program(config: ExportConfig) -> None:
     run = RunFolder(config.run_dir)
     run.require_finished()
     model_folder = config.output_dir / config.name
-    if config.version is not None:
-        require_new(model_folder, config.version)
-    _export(config, run, model_folder)
+    busy = (
+        f"another process exports into {model_folder}; wait for its end, or choose another --name"
+    )
+    with (
+        no_empty_folder(config.output_dir),
+        no_empty_folder(model_folder),
+        locks.alone(model_folder / ".lock", busy),
+    ):
+        if config.version is not None:
+            require_new(model_folder, config.version)
+        _export(config, run, model_folder)
 
 
 def _export(config: ExportConfig, run: RunFolder, model_folder: Path) -> None:

@@ -1,12 +1,13 @@
 """Downloads Level-1C products and WorldCover labels: `python -m landcover_tf.fetch`."""
 
 import sys
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from landcover_tf import cli, config_files, flag_ranges
+from landcover_tf import cli, config_files, flag_ranges, locks
 from landcover_tf.errors import ConfigError
 from landcover_tf.files import read_json, write_json
 
@@ -164,7 +165,8 @@ def _download(
 ) -> None:
     listing = config.output_dir / "sources.json"
     for product in products:
-        files = bucket.download(product, config.output_dir / "products", jobs=config.jobs)
+        with _alone(config.output_dir, product.name):
+            files = bucket.download(product, config.output_dir / "products", jobs=config.jobs)
         print(config.output_dir / "products" / f"{product.name}.SAFE")
         _add_source(
             listing,
@@ -177,7 +179,8 @@ def _download(
             },
         )
     for name in names:
-        path = maps.download(name, config.output_dir / "worldcover")
+        with _alone(config.output_dir, name):
+            path = maps.download(name, config.output_dir / "worldcover")
         print(path or f"{name}: open sea, no file")
         if path:
             _add_source(listing, {"worldcover": name, "from": maps.address(name)})
@@ -186,9 +189,16 @@ def _download(
 
 def _add_source(listing: Path, source: dict[str, object]) -> None:
     """Notes what came from where, beside what earlier downloads to the same folder noted."""
-    known = read_json(listing)["sources"] if listing.exists() else []
-    if source not in known:
-        write_json(listing, {"attribution": ATTRIBUTION, "sources": [*known, source]})
+    with _alone(listing.parent, listing.name):
+        known = read_json(listing)["sources"] if listing.exists() else []
+        if source not in known:
+            write_json(listing, {"attribution": ATTRIBUTION, "sources": [*known, source]})
+
+
+def _alone(folder: Path, name: str) -> AbstractContextManager[int]:
+    """Returns a context for one process at a time, so that others may fetch other files."""
+    busy = f"another process writes {name} in {folder}; waiting for its end"
+    return locks.alone(folder / f".{name}.lock", busy, wait=True)
 
 
 def _day(flag: str, text: str) -> date:

@@ -9,6 +9,7 @@ import numpy as np
 import rasterio
 from rasterio.windows import Window as RasterioWindow
 
+from landcover_tf import locks
 from landcover_tf.bands import BAND_NAMES, band
 from landcover_tf.errors import LabelError
 from landcover_tf.files import atomic_folder, require_space, write_json
@@ -45,14 +46,20 @@ def prepare_product(job: Job) -> Path:
     """Returns the folder of the prepared scene it writes, whole or not at all.
 
     Raises:
-        LandCoverError: The product, the labels or the cloud mask are unfit, or the disk is full.
+        LandCoverError: The product, the labels or the cloud mask are unfit, the disk is full, or
+            another process prepares the product into the same folder.
     """
     product = open_product(job.product)
     target = job.output_dir / product.name
     require_space(job.output_dir, scene_bytes(product), f"the scene {product.name}")
     # An int is bytes here; a small number would cripple every decode.
     options = {"GDAL_CACHEMAX": GDAL_CACHE_BYTES, "GDAL_NUM_THREADS": str(job.threads)}
-    with rasterio.Env(**options), atomic_folder(target, replace=job.overwrite) as folder:
+    busy = f"another process prepares {target}; wait for its end, or choose another --output-dir"
+    with (
+        locks.alone(job.output_dir / f".{product.name}.lock", busy),
+        rasterio.Env(**options),
+        atomic_folder(target, replace=job.overwrite) as folder,
+    ):
         _Preparation(product, job, folder).run()
     return target
 

@@ -17,6 +17,7 @@ from landcover_tf.dataset_shards import SplitInfo
 from landcover_tf.files import sha256_of, write_json
 from landcover_tf.grid import PatchGrid
 from landcover_tf.legend import load_legend
+from landcover_tf.locks import alone
 from landcover_tf.model_info import Calibration, ModelInfo, ModelSpec
 from landcover_tf.model_versions import next_version
 from landcover_tf.normalizer import Normalizer
@@ -185,6 +186,14 @@ def test_an_existing_version_is_refused_before_tensorflow_starts(exported, run, 
         capsys, "--run-dir", run, "--output-dir", exported.parents[1], "--version", "1"
     )
     assert "holds version 1 already; versions are never overwritten" in message
+
+
+def test_a_second_export_into_a_folder_is_refused_before_its_work(run, tmp_path, capsys):
+    folder = tmp_path / "models" / "landcover"
+    with alone(folder / ".lock", "the first"):
+        assert export.main(["--run-dir", str(run), "--output-dir", str(tmp_path / "models")]) == 2
+    assert f"another process exports into {folder}; wait for its end" in capsys.readouterr().err
+    assert not list(folder.iterdir())
 
 
 def test_an_unfinished_run_is_refused(run, tmp_path, capsys):

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,6 +14,7 @@ pytest.importorskip("requests")
 
 from landcover_tf import fetch, files
 from landcover_tf.errors import OutputError
+from landcover_tf.locks import alone
 from landcover_tf.sentinel2.fetch_bucket import Bucket, RemoteProduct
 from landcover_tf.sentinel2.fetch_http import NotFoundError
 from landcover_tf.sentinel2.safe import open_product
@@ -57,15 +60,17 @@ def store(products):
         yield running
 
 
+def arguments(store: ObjectStore, folder: Path, *flags: str) -> list[str]:
+    return [
+        *("--tile", "34SEH", "--start", "2021-06-01", "--end", "2021-08-31"),
+        *("--output-dir", str(folder)),
+        *store.flags,
+        *flags,
+    ]
+
+
 def run(store: ObjectStore, folder: Path, *flags: str) -> int:
-    return fetch.main(
-        [
-            *("--tile", "34SEH", "--start", "2021-06-01", "--end", "2021-08-31"),
-            *("--output-dir", str(folder)),
-            *store.flags,
-            *flags,
-        ]
-    )
+    return fetch.main(arguments(store, folder, *flags))
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -151,6 +156,21 @@ def test_an_interrupted_run_is_continued(store, products, tmp_path):
     assert run(store, tmp_path) == 0
     assert store.gets(MAP) == ["bytes=458752-"]
     assert digests(tmp_path / "products" / products[1].name) == digests(products[1])
+
+
+def test_two_runs_do_not_write_one_product_at_the_same_time(store, products, tmp_path):
+    name = products[1].name.removesuffix(".SAFE")
+    command = [sys.executable, "-m", "landcover_tf.fetch", *arguments(store, tmp_path)]
+    with alone(tmp_path / f".{name}.lock", "the first"):
+        second = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert second.stdout is not None
+        waits = second.stdout.readline()
+        assert waits == f"another process writes {name} in {tmp_path}; waiting for its end\n"
+        assert not (tmp_path / "products").exists()
+    second.communicate()
+    assert second.returncode == 0
+    assert digests(tmp_path / "products" / products[1].name) == digests(products[1])
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_damaged_files_are_fetched_again(store, products, tmp_path):

@@ -19,6 +19,7 @@ from rasterio.transform import Affine
 from landcover_tf import files
 from landcover_tf.config_parts import part
 from landcover_tf.files import atomic_folder
+from landcover_tf.locks import alone
 from landcover_tf.prepare import PrepareConfig
 from landcover_tf.sentinel2.label_rasters import find_label_rasters
 from landcover_tf.sentinel2.preparation import prepare_product
@@ -174,6 +175,16 @@ def test_a_scene_stays_until_the_new_one_is_complete(several, tmp_path, monkeypa
     monkeypatch.setattr(files.shutil, "disk_usage", lambda path: usage)
     assert run(several, out, "--overwrite") == 2
     assert [(s.folder, s.folder.stat().st_ino) for s in find_prepared_scenes(out)] == before
+
+
+def test_two_runs_make_one_folder_of_scenes_but_never_one_scene(several, tmp_path, capsys):
+    out = tmp_path / "out"
+    name = next(several.glob("*34SEJ*")).stem
+    with alone(out / f".{name}.lock", "the first"):
+        assert run(several, out, "--keep-going") == 2
+    assert f"another process prepares {out / name}; wait for its end" in capsys.readouterr().err
+    assert len(find_prepared_scenes(out)) == 2 and not (out / name).exists()
+    assert not list(out.glob(".*"))
 
 
 def test_room_for_all_scenes_that_are_made_side_by_side(several, tmp_path, monkeypatch, capsys):
