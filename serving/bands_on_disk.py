@@ -80,20 +80,14 @@ class BandStore:
             if not overwrite and any(self.folder.glob("band_*.npy")):
                 raise OutputError(
                     f"{self.folder} holds an unfinished run with other settings "
-                    f"({', '.join(changed)}); repeat that run, or pass --overwrite to discard it"
+                    f"({', '.join(changed)}); repeat that run, or remove {self.folder.parent} or "
+                    "pass --overwrite to discard it"
                 )
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
         self._run = secrets.token_hex(16)
         write_text(self.folder / RUN_FILE, self._run)
         write_json(path, settings)
-
-    def began(self) -> float | None:
-        """Returns when these bands were begun in seconds since the epoch; None if they were not."""
-        try:
-            return (self.folder / RUN_FILE).stat().st_mtime
-        except OSError:
-            return None
 
     @property
     def run(self) -> str:
@@ -226,4 +220,7 @@ class BandStore:
 
 def _changes(found: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
     # Rows and columns of the layout are a table of all windows.
-    return changes(found, settings, unshown=("model", "source", "rows", "cols"))
+    changed = changes(found, settings, unshown=("model", "source", "rows", "cols"))
+    tables = {"layout rows", "layout cols"} & set(changed)
+    windows = ["other windows, by --memory-gb or --margin"] if tables else []
+    return [name for name in changed if name not in tables] + windows

@@ -1,101 +1,125 @@
-"""What earlier runs of the same command finished: maps of single scenes, and their mosaic."""
+"""What is there of the maps that a command asks for, and which of them it leaves as they are."""
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass
+from math import inf
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import rasterio
 from rasterio.errors import RasterioIOError
 
-from landcover_tf.config_files import INPUT_STAMP, config_dict, current_names
 from landcover_tf.errors import ConfigError, OutputError
 from landcover_tf.files import beside, read_json
-from landcover_tf.settings_changes import changes
-from serving.bands_on_disk import SETTINGS_FILE, BandStore
+from serving.bands_on_disk import SETTINGS_FILE
 from serving.config import PredictConfig
-from serving.mosaic import is_unfinished, scenes_of
+from serving.intents import Intent, discard, intent_of, is_half_published, is_published
+from serving.layouts import follows_memory
+from serving.map_records import differences, inputs_of, is_of_this_input, own_config, read_record
+from serving.mosaic import scenes_of
+from serving.options import OutputOptions
 from serving.scene_prediction import ScenePrediction
 from serving.targets import APPLICABILITY, RECORD, alone, targets, work_folder
 
-NOT_IN_THE_MAP = (
-    "overwrite",
-    "jobs",
-    "scheduler",
-    "checksums",
-    "server_timeout",
-    "verify",
-    "verify_regions",
-    "seed",
-    "request_log",
-    "output_map",  # The record lies beside the map, wherever that was moved.
-)
-"""Settings that two runs of the same map may differ in."""
-PATHS = ("input_image", "model_path", "reference_map")
-"""Settings that name files, which may be written in another way."""
+Kind = Literal["unfinished", "finished", "incomplete", "other"]
 
 
-def batch_began(scenes: Sequence[ScenePrediction]) -> float | None:
-    """Returns when the batch began that the first unfinished one of these scenes belongs to.
+@dataclass(frozen=True, kw_only=True)
+class MapState:
+    """What is there of a map that is asked for, read once, before anything is written."""
 
-    A batch prepares all its scenes before it computes the first, so what it finished is younger.
+    kind: Kind
+    """unfinished: no map that its settings stand beside, or one of which a killed run had moved
+    only a part. finished: of this command, input and model, with all files. incomplete: of this
+    command, and to be made anew. other: any other map."""
+    reason: str = ""
+    """Why the map is made anew, or refused."""
+    replaceable: bool
+    """Whether files that are there may be replaced: by --overwrite, because the map is of this
+    command, or because a run of this command that was killed might."""
+    made: float
+    """When the record beside the map was written, in seconds since the epoch; 0 without one."""
+    began: float | None
+    """When the run of this command began that left the map unfinished and had --overwrite."""
 
-    Returns:
-        Seconds since the epoch; None if no scene is unfinished.
-    """
-    times = (scene.store.began() for scene in scenes if not _is_published(scene))
-    return min((time for time in times if time is not None), default=None)
+    def require_replaceable(self) -> None:
+        """Refuses another map that is there.
+
+        Raises:
+            OutputError: It says in what it differs, and what to do.
+        """
+        if self.kind == "other" and not self.replaceable:
+            raise OutputError(self.reason)
 
 
-def is_finished(scene: ScenePrediction, config: PredictConfig, began: float | None = None) -> bool:
-    """Returns whether a map of several is there already, with all files that are asked for.
-
-    The work folder of a run that was killed when it had moved the map to its place is removed.
+def state_of(scene: ScenePrediction, config: PredictConfig, *, several: bool) -> MapState:
+    """Returns what is there of a scene's map.
 
     Args:
         scene: What is asked for.
         config: The command.
-        began: With `--overwrite`, when the batch began that this command continues; older maps
-            are to be replaced.
+        several: Whether finished maps stay; that of a single input is refused.
     """
-    if not _is_current(scene, config, began) or missing_files(scene) or _is_half_there(scene):
-        return False
-    if scene.work.exists() and (scene.store.began() is None or _is_published(scene)):
-        with alone(scene.map_path):
-            BandStore(scene.work, (), ()).remove()
-    print(f"map: {scene.map_path} (finished by an earlier run)")
-    return True
+    path, own = scene.map_path, own_config(scene, config)
+    left = intent_of(path)
+    if left is not None and differences(left.record, path, own, "memory_gb"):
+        left = None
+    kind, reason = _found(scene, own)
+    if not several and kind in ("finished", "incomplete"):
+        reason = f"{path} exists already; choose another --output-map or pass --overwrite"
+        kind = "other"
+    return _state(path, kind, reason, left, config)
 
 
-def is_incomplete(scene: ScenePrediction, config: PredictConfig) -> bool:
-    """Returns whether a finished map of the same command has lost files, so that it may be made
-    again without `--overwrite`."""
-    return _is_current(scene, config, None) and bool(missing_files(scene))
+def state_of_mosaic(maps: Sequence[Path], wanted: OutputOptions, config: PredictConfig) -> MapState:
+    """Returns what is there of the mosaic of scenes' maps, be these finished or not."""
+    path, names = config.output_map, [part.parent.name for part in maps]
+    left = intent_of(path)
+    if left is not None and (
+        left.record.get("scenes") != names or differences(left.record, path, config, "memory_gb")
+    ):
+        left = None
+    kind, reason = _found_mosaic(maps, names, wanted.of_mosaic(), config)
+    return _state(path, kind, reason, left, config)
 
 
-def missing_files(scene: ScenePrediction) -> list[Path]:
-    """Returns the files asked for that are not there."""
-    # A model without statistics of its training data leaves none about the scene.
-    optional = beside(scene.map_path, APPLICABILITY)
-    wanted = targets(scene.map_path, scene.options.outputs)
-    return [path for path in wanted if path != optional and not path.exists()]
+def finished_scenes(
+    states: Mapping[ScenePrediction, MapState], mosaic: MapState | None, config: PredictConfig
+) -> list[ScenePrediction]:
+    """Returns the scenes whose maps stay.
+
+    With `--overwrite` they are those that the batch finished which this command continues. It
+    prepares all its scenes before it computes the first, so what it finished is younger than its
+    notes; and it merges when all are finished.
+    """
+    finished = [scene for scene, state in states.items() if state.kind == "finished"]
+    if not config.overwrite or (mosaic is not None and mosaic.began is not None):
+        return finished
+    began = min((s.began for s in states.values() if s.began is not None), default=inf)
+    return [scene for scene in finished if states[scene].made >= began]
 
 
-def _is_published(scene: ScenePrediction) -> bool:
-    """Returns whether the map that is there is of the run that left the work folder."""
-    return _has_left_record(scene) and not (scene.files / scene.map_path.name).exists()
+def tell_finished(map_path: Path) -> None:
+    """Tells that a map stays, and deletes what the run left that was killed as it had made it."""
+    work = work_folder(map_path)
+    begun = intent_of(map_path) is not None or any(work.glob("network/band_*"))
+    if work.exists() and (is_published(map_path) or not begun):
+        with alone(map_path):
+            discard(map_path)
+    print(f"map: {map_path} (finished by an earlier run)")
 
 
-def _is_half_there(scene: ScenePrediction) -> bool:
-    """Returns whether a run was killed while it moved its files: the map, the last, is older."""
-    return _has_left_record(scene) and (scene.files / scene.map_path.name).exists()
-
-
-def _has_left_record(scene: ScenePrediction) -> bool:
-    """Returns whether the record beside the map is of the run that left the work folder."""
-    record, began = beside(scene.map_path, RECORD), scene.store.began()
-    return began is not None and record.exists() and record.stat().st_mtime > began
+def tell_of_no_effect(finished: int, config: PredictConfig) -> None:
+    """Tells which flags do nothing for the maps that an earlier run finished."""
+    flags = {"--verify": config.verify, "--request-log": config.request_log is not None}
+    given = " and ".join(flag for flag, asked in flags.items() if asked)
+    if finished and given:
+        print(
+            f"note: {given} had no effect on what an earlier run finished ({finished} of the "
+            "maps); with --overwrite that is made again",
+            file=sys.stderr,
+        )
 
 
 def tell_of_maps_made_alone(scenes: Sequence[ScenePrediction], folder: Path) -> None:
@@ -105,8 +129,7 @@ def tell_of_maps_made_alone(scenes: Sequence[ScenePrediction], folder: Path) -> 
     place of its own for it, where the map is computed again.
     """
     path = folder / "map.tif"
-    record, work = _record(path) or {}, work_folder(path)
-    of = _files(record.get("input_image"), _folder_of_run(record, path)) if path.is_file() else []
+    work, of = work_folder(path), inputs_of(path) if path.is_file() else []
     try:
         begun_of = read_json(work / "network" / SETTINGS_FILE)["source"]
     except (ConfigError, KeyError, TypeError):
@@ -127,184 +150,93 @@ def tell_of_maps_made_alone(scenes: Sequence[ScenePrediction], folder: Path) -> 
             )
 
 
-def refuse_other(scene: ScenePrediction, config: PredictConfig) -> None:
-    """Refuses a map that is there and is not of this command, input and model.
+def _state(
+    path: Path, kind: Kind, reason: str, left: Intent | None, config: PredictConfig
+) -> MapState:
+    """Returns a state with what the run of this command adds that left a work folder, if any."""
+    record = beside(path, RECORD)
+    goes_on = left is not None and left.overwrite and not is_published(path)
+    return MapState(
+        kind=kind,
+        reason=reason,
+        replaceable=config.overwrite or left is not None or kind in ("finished", "incomplete"),
+        made=record.stat().st_mtime if record.exists() else 0.0,
+        began=left.began if left is not None and goes_on else None,
+    )
 
-    Raises:
-        OutputError: It says in what they differ, and how to make that map alone again.
-    """
+
+def _found(scene: ScenePrediction, own: PredictConfig) -> tuple[Kind, str]:
+    """Returns what is there of a scene's map, as `own` makes it alone, and why it is not that."""
     path = scene.map_path
-    record, changed = beside(path, RECORD), _changed(path, own_config(scene, config))
-    if config.overwrite or scene.work.exists() or not (record.is_file() and path.is_file()):
-        return
-    again = f"make it again with `landcover predict --config {record} --overwrite`"
-    if changed is None:
-        reason, again = (
-            f"and its settings in {record} are damaged",
-            "remove it to have it made again",
-        )
-    elif changed:
-        reason, again = f"with other settings: {', '.join(changed)}", "pass --overwrite"
-    elif not _is_of_this_input(scene):
-        reason = f"and its input {scene.source.path} was changed since"
-    elif (model := _model_of(path)) is None:
-        reason = "and cannot be read"
-    elif model != scene.engine.model_hash:
-        reason, again = "of another model", "pass --overwrite"
-    else:
-        return
-    raise OutputError(f"{path} exists already, {reason}; {again}, or choose another --output-map")
+    if not (path.is_file() and beside(path, RECORD).is_file()):
+        return "unfinished", ""
+    if difference := _difference(scene, own):
+        return "other", f"{path} exists already, {difference}, or choose another --output-map"
+    if is_half_published(path):
+        return "unfinished", ""
+    if lost := _lost_files(path, scene.options.outputs):
+        return "incomplete", f"{lost[0]} is missing, so its map is made again"
+    return "finished", ""
 
 
-def refuse_other_mosaic(config: PredictConfig) -> None:
-    """Refuses a mosaic that is there and is of other settings.
+def _difference(scene: ScenePrediction, own: PredictConfig) -> str:
+    """Returns in what the map that is there differs, and what to do about it; empty if in nothing.
 
-    Raises:
-        OutputError: It says in what they differ.
+    Only memory may be another, where that changes no more than the rounding of a number.
     """
+    path = beside(scene.map_path, RECORD)
+    record, tags = read_record(scene.map_path), _tags(scene.map_path)
+    if record is None:
+        return f"and its settings in {path} are damaged; remove it to have it made again"
+    mode = (tags or {}).get("prediction", "").partition(",")[0]
+    info, network = scene.engine.info, scene.options.network
+    rounded = mode == scene.layout.mode and not follows_memory(scene.layout.mode, info, network)
+    free = ("memory_gb",) if rounded else ()
+    if changed := differences(record, scene.map_path, own, *free):
+        return f"with other settings: {', '.join(changed)}; pass --overwrite"
+    again = f"make it again with `landcover predict --config {path} --overwrite`"
+    if not is_of_this_input(record, scene):
+        return f"and its input {scene.source.path} was changed since; {again}"
+    if tags is None:
+        return f"and cannot be read; {again}"
+    if tags.get("model_sha256") != scene.engine.model_hash:
+        return "of another model; pass --overwrite"
+    return ""
+
+
+def _found_mosaic(
+    maps: Sequence[Path], names: list[str], wanted: OutputOptions, config: PredictConfig
+) -> tuple[Kind, str]:
+    """Returns what is there of the mosaic of maps, and why it is not that."""
     path = config.output_map
-    changed = _changed(path, config)
-    if changed and not (config.overwrite or is_unfinished(path)):
-        raise OutputError(
-            f"{path} exists already, with other settings: {', '.join(changed)}; pass --overwrite, "
-            "or choose another --output-map"
-        )
+    record = read_record(path)
+    if record is None or not path.is_file() or is_half_published(path):
+        return "unfinished", ""
+    changed = differences(record, path, config, "memory_gb")
+    there, refused = scenes_of(path), f"{path} exists already, "
+    lost = [name for name in there if name not in names]
+    if not lost and not differences(record, path, config, "memory_gb", "input_image"):
+        newest = max((part.stat().st_mtime for part in maps if part.exists()), default=inf)
+        whole = not changed and there == names and not _lost_files(path, wanted)
+        return ("finished" if whole and path.stat().st_mtime >= newest else "incomplete"), ""
+    if changed:
+        refused += f"with other settings: {', '.join(changed)}"
+    else:
+        refused += f"merged of {', '.join(lost)} too"
+    return "other", f"{refused}; pass --overwrite, or choose another --output-map"
 
 
-def _is_current(scene: ScenePrediction, config: PredictConfig, began: float | None) -> bool:
-    """Returns whether a map is there, from the same command, input and model."""
-    own = own_config(scene, config)
-    if not _is_of_these_settings(scene.map_path, own, began=began) or not _is_of_this_input(scene):
-        return False
-    return _model_of(scene.map_path) == scene.engine.model_hash
+def _lost_files(path: Path, wanted: OutputOptions) -> list[Path]:
+    """Returns the files asked for that are not there."""
+    # A model without statistics of its training data leaves none about the scene.
+    optional = beside(path, APPLICABILITY)
+    return [file for file in targets(path, wanted) if file != optional and not file.exists()]
 
 
-def _model_of(map_path: Path) -> str | None:
-    """Returns what tells the model of a map from others; None of an unreadable map."""
+def _tags(map_path: Path) -> dict[str, str] | None:
+    """Returns the provenance in a map; None of an unreadable one."""
     try:
         with rasterio.open(map_path) as dataset:
-            return str(dataset.tags().get("model_sha256"))
+            return dict(dataset.tags())
     except RasterioIOError:
         return None
-
-
-def record_of(scene: ScenePrediction, config: PredictConfig) -> dict[str, Any]:
-    """Returns what stands beside a scene's map: the config that makes it, and of which input."""
-    return config_dict(own_config(scene, config)) | {INPUT_STAMP: scene.input_stamp}
-
-
-def own_config(scene: ScenePrediction, config: PredictConfig) -> PredictConfig:
-    """Returns the config that makes this map alone, whatever inputs there are beside it."""
-    return replace(
-        config,
-        input_image=(scene.source_path,),
-        output_map=scene.map_path,
-        mosaic=False,
-        confidence=scene.options.outputs.confidence,
-    )
-
-
-def is_merged(scenes: Sequence[ScenePrediction], config: PredictConfig) -> bool:
-    """Returns whether the mosaic is there, of just these scenes' finished maps."""
-    path = config.output_map
-    if is_unfinished(path) or not _is_of_these_settings(path, config):
-        return False
-    wanted = scenes[0].options.outputs.of_mosaic()
-    optional = beside(path, APPLICABILITY)
-    if not all(file.exists() for file in targets(path, wanted) if file != optional):
-        return False
-    newest = max(scene.map_path.stat().st_mtime for scene in scenes)
-    return (
-        scenes_of(path) == _names([scene.map_path for scene in scenes])
-        and path.stat().st_mtime >= newest
-    )
-
-
-def grows(maps: Sequence[Path], config: PredictConfig) -> bool:
-    """Returns whether the mosaic that is there may be merged anew of scenes' maps, all that it
-    has among them."""
-    path = config.output_map
-    if not _is_of_these_settings(path, config, whatever=("input_image",)):
-        return False
-    return set(scenes_of(path)) <= set(_names(maps))
-
-
-def _is_of_these_settings(
-    map_path: Path,
-    config: PredictConfig,
-    *,
-    whatever: tuple[str, ...] = (),
-    began: float | None = None,
-) -> bool:
-    """Returns whether a map is there, was made as `config` says and is not to be made anew.
-
-    Args:
-        map_path: The map; its settings lie beside it.
-        config: What is asked for.
-        whatever: Further settings that may differ.
-        began: Since when a map is not to be overwritten; None if all are.
-    """
-    changed = _changed(map_path, config, whatever)
-    if config.overwrite and changed == []:
-        return began is not None and beside(map_path, RECORD).stat().st_mtime >= began
-    return changed == []
-
-
-def _changed(
-    map_path: Path, config: PredictConfig, whatever: tuple[str, ...] = ()
-) -> list[str] | None:
-    """Returns the settings, of those that decide a map, in which the one that is there differs.
-
-    Args:
-        map_path: The map.
-        config: What is asked for.
-        whatever: Further settings that may differ.
-
-    Returns:
-        Each with its old and new value; None if no map is there, or nothing tells its settings.
-    """
-    record = _record(map_path)
-    if record is None or not map_path.is_file():
-        return None
-    now, folder = config_dict(config), _folder_of_run(record, map_path)
-    same = [name for name in PATHS if _files(record.get(name), folder) == _files(now[name])]
-    if set(_files(record.get("model_path"), folder)) & set(config.model_path.resolve().parents):
-        # Of an earlier version, which kept the folder of all versions: the model itself decides.
-        same.append("model_path")
-    if record.get("server") and config.server:
-        same.append("server")  # It may move; the model that it serves is the same, or refused.
-    return changes(record, now, free=(*NOT_IN_THE_MAP, *whatever, *same))
-
-
-def _folder_of_run(record: Mapping[str, Any], map_path: Path) -> Path:
-    """Returns the folder in which a record's relative paths hold, as that of the map tells it."""
-    named, there = Path(str(record.get("output_map"))).parts, map_path.absolute().parts
-    return Path(*there[: -len(named)]) if there[-len(named) :] == named else Path.cwd()
-
-
-def _files(named: Any, folder: Path = Path()) -> list[Path]:
-    """Returns the files that the value of a setting names."""
-    paths = named if isinstance(named, list) else [] if named is None else [named]
-    return [(folder / str(path)).resolve() for path in paths]
-
-
-def _record(map_path: Path) -> dict[str, Any] | None:
-    """Returns the settings beside a map; None if there are none, or they are damaged."""
-    try:
-        found = read_json(beside(map_path, RECORD))
-    except ConfigError:
-        return None
-    return current_names(found, PredictConfig) if isinstance(found, dict) else None
-
-
-def _is_of_this_input(scene: ScenePrediction) -> bool:
-    """Returns whether the scene's files are still those that the map which is there was made of."""
-    known = (_record(scene.map_path) or {}).get(INPUT_STAMP)
-    if known is None:  # Of an earlier version: what is younger than the map was changed.
-        record = beside(scene.map_path, RECORD)
-        return scene.source.path.stat().st_mtime <= record.stat().st_mtime
-    return bool(known == scene.input_stamp)
-
-
-def _names(maps: Sequence[Path]) -> list[str]:
-    return [path.parent.name for path in maps]

@@ -11,7 +11,7 @@ from serving.engines import chosen_engine
 from serving.options import NetworkOptions
 from serving.raster_io import STRIP_ROWS
 from serving.source import Source
-from serving.windows import Layout, blend_layout, exact_layout
+from serving.windows import Layout, Mode, blend_layout, exact_layout
 
 # Peak memory of a ResNet-50 U-Net measured on windows of 2048 px and more: what the engine holds
 # per pixel of a batch besides its output, by engine and precision, and what the process holds
@@ -123,13 +123,22 @@ def memory_model(
 
 def narrow_margin(layout: Layout, info: ModelInfo, options: NetworkOptions) -> str | None:
     """Returns a warning if windows of exact mode crop less than makes them exact, else None."""
-    margin = options.margin_px
-    if layout.mode == "blend" or layout.count == 1 or margin is None or margin >= info.margin_px:
+    if layout.count == 1 or not follows_memory(layout.mode, info, options):
         return None
     return (
-        f"--margin {margin} is less than the {info.margin_px} px that make the map of this model "
-        f"exact, so its {layout.count} windows may not fit together; leave --margin out"
+        f"--margin {options.margin_px} is less than the {info.margin_px} px that make the map of "
+        f"this model exact, so its {layout.count} windows may not fit together; leave --margin out"
     )
+
+
+def follows_memory(mode: Mode, info: ModelInfo, options: NetworkOptions) -> bool:
+    """Returns whether windows chosen for another memory give another map, but for rounding.
+
+    Patches do not follow the memory, and the map does not follow exact windows, unless these crop
+    less than makes them exact.
+    """
+    margin = options.margin_px
+    return mode == "exact" and margin is not None and margin < info.margin_px
 
 
 def batch_size(layout: Layout, options: NetworkOptions) -> int:

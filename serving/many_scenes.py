@@ -1,7 +1,7 @@
 """One or many inputs: found, checked, predicted side by side, and merged where asked."""
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -9,7 +9,6 @@ from heapq import nlargest
 from pathlib import Path
 from threading import Thread
 
-from landcover_tf import config_files
 from landcover_tf.errors import ProductError, RasterError
 from landcover_tf.executors import executor, places, result_of, submit
 from landcover_tf.files import bytes_in, require_space
@@ -18,19 +17,18 @@ from serving import objects
 from serving.config import PredictConfig
 from serving.engines import Engine
 from serving.finished_maps import (
-    batch_began,
-    grows,
-    is_finished,
-    is_incomplete,
-    is_merged,
-    missing_files,
-    record_of,
-    refuse_other,
-    refuse_other_mosaic,
+    MapState,
+    finished_scenes,
+    state_of,
+    state_of_mosaic,
+    tell_finished,
     tell_of_maps_made_alone,
+    tell_of_no_effect,
 )
 from serving.inputs import find_inputs, is_single, map_paths
+from serving.intents import intend
 from serving.layouts import narrow_margin
+from serving.map_records import as_record, record_of
 from serving.mosaic import check_mosaic, least_object_px, merge
 from serving.options import PredictionOptions, options_of
 from serving.plan import print_plans, work_bytes
@@ -169,39 +167,45 @@ def _make_maps(
         engine: What runs the network.
         config: The command.
         failures: The other inputs; those that cannot be read join them.
-        several: Maps that are finished are skipped; that of a single input would be refused.
+        several: Maps that are finished are skipped; that of a single input is refused.
     """
-    began = batch_began(scenes)
-    unfinished = [s for s in scenes if not (several and is_finished(s, config, began))]
-    if not config.mosaic:
+    path, outputs = config.output_map, scenes[0].options.outputs
+    states = {scene: state_of(scene, config, several=several) for scene in scenes}
+    mosaic = state_of_mosaic(targets, outputs, config) if config.mosaic else None
+    finished = finished_scenes(states, mosaic, config)
+    for scene in finished:
+        tell_finished(scene.map_path)
+    tell_of_no_effect(len(finished), config)
+    wanted = {scene: state for scene, state in states.items() if scene not in finished}
+    if mosaic is not None:
+        mosaic.require_replaceable()
+    for state in wanted.values():
+        state.require_replaceable()
+    if mosaic is None:
         if several:
-            tell_of_maps_made_alone(unfinished, config.output_map)
-        return _predict(unfinished, engine, config, failures, several=several)
-    if not (unfinished or failures.told) and is_merged(scenes, config):
-        print(f"map: {config.output_map} (finished by an earlier run)")
-        return None
-    outputs, overwrite = scenes[0].options.outputs, config.overwrite or grows(targets, config)
-    if not overwrite:
-        refuse_other_mosaic(config)
-    check_mosaic([s.source for s in scenes], config.output_map, outputs, overwrite=overwrite)
-    with alone(config.output_map):
-        _predict(unfinished, engine, config, failures, several=several)
-        maps, record = [scene.map_path for scene in scenes], config_files.config_dict(config)
+            tell_of_maps_made_alone(list(wanted), path)
+        return _predict(wanted, engine, config, failures)
+    if mosaic.kind == "finished" and not (wanted or failures.told or config.overwrite):
+        return tell_finished(path)
+    check_mosaic([s.source for s in scenes], path, outputs, overwrite=mosaic.replaceable)
+    with alone(path):
+        _predict(wanted, engine, config, failures)
+        record, names = as_record(config), [target.parent.name for target in targets]
+        intend(path, record | {"scenes": names}, overwrite=config.overwrite)
         with bounded_cache():
             legend, least_px = scenes[0].legend, least_object_px(scenes[0])
-            print_result(merge(maps, legend, config.output_map, outputs, record, least_px=least_px))
+            print_result(merge(targets, legend, path, outputs, record, least_px=least_px))
     return None
 
 
 def _predict(
-    scenes: Sequence[ScenePrediction],
+    wanted: Mapping[ScenePrediction, MapState],
     engine: Engine,
     config: PredictConfig,
     failures: _Failures,
-    *,
-    several: bool,
 ) -> None:
     """Makes the maps of scenes, side by side where that is asked for."""
+    scenes = list(wanted)
     with bounded_cache(), _pool(config) if scenes else nullcontext() as pool:
         parts = 1 if pool is None else max(config.jobs, places(pool))
         at_once = 1 if pool is None else scenes_at_once(parts, len(scenes))
@@ -209,7 +213,7 @@ def _predict(
             # The first worker decides for all, and those that differ are refused.
             engine.runs_as = result_of(submit(pool, engine_name, rows_job(scenes[0], ())))
         _require_start(scenes, engine, config, at_once)
-        begun = _begin(scenes, config, failures, several=several)
+        begun = _begin(wanted, config, failures)
         # Closed on an error: leaving the pool waits for all that it was given.
         with closing(
             compute_here(begun) if pool is None else compute_elsewhere(pool, begun, parts)
@@ -238,18 +242,14 @@ def _require_start(
 
 
 def _begin(
-    scenes: Sequence[ScenePrediction],
-    config: PredictConfig,
-    failures: _Failures,
-    *,
-    several: bool,
+    wanted: Mapping[ScenePrediction, MapState], config: PredictConfig, failures: _Failures
 ) -> list[ScenePrediction]:
     """Prepares the scenes, tells what the user should know of each, and returns the readable.
 
     Pixels are read here where an input has changed under an unfinished map.
     """
     begun: list[ScenePrediction] = []
-    for scene in scenes:
+    for scene, state in wanted.items():
         if scene.source.grid.crs is None:
             print(f"warning: {scene.source.path} has no CRS, its map has none", file=sys.stderr)
         elif scene.source.grid.pixel_area_m2 is None:
@@ -261,12 +261,10 @@ def _begin(
             print(f"warning: {untrained}", file=sys.stderr)
         if narrow := narrow_margin(scene.layout, scene.engine.info, scene.options.network):
             print(f"warning: {narrow}", file=sys.stderr)
-        incomplete = several and is_incomplete(scene, config)
-        if incomplete:
-            print(f"{missing_files(scene)[0]} is missing, so its map is made again")
-        refuse_other(scene, config)
+        if state.kind == "incomplete":
+            print(state.reason)
         with failures.noted():
-            scene.prepare(replace=incomplete)
+            scene.prepare(record_of(scene, config), replace=state.replaceable)
             begun.append(scene)
     return begun
 
@@ -318,7 +316,7 @@ def _finish(scene: ScenePrediction, config: PredictConfig) -> None:
         from serving.verification import verify
 
         found = verify(scene, regions=config.verify_regions, seed=config.seed)
-    result = scene.finish(record_of(scene, config))
+    result = scene.finish()
     print_result(result)
     if result.applicability is not None and not result.applicability.applicable:
         print(f"warning: {result.applicability.warning(name)}", file=sys.stderr)

@@ -1,5 +1,6 @@
 """Maps of overlapping rasters merged into one: the more confident pixel wins."""
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -19,6 +20,7 @@ from landcover_tf.raster_windows import opened
 from serving import outputs
 from serving.band_content import BASE_LAYERS
 from serving.bands_on_disk import BandStore
+from serving.intents import discard, empty
 from serving.objects import without_small_objects
 from serving.options import OutputOptions
 from serving.raster_io import BLOCK_PX
@@ -37,7 +39,6 @@ def check_mosaic(
         OutputError: A file to be written exists already or is an input's, or the disk cannot hold
             the merged bands and rasters.
     """
-    overwrite = overwrite or is_unfinished(path)
     check_targets(path, wanted.of_mosaic(), sources, overwrite=overwrite)
     # Those of a killed run are deleted first.
     needed = work_bytes(whole_grid(sources)) - bytes_in(work_folder(path))
@@ -105,14 +106,13 @@ def scenes_of(path: Path) -> list[str]:
     """Returns the names of the scenes that a mosaic was merged from; none of an unreadable one."""
     try:
         with rasterio.open(path) as dataset:
-            return str(dataset.tags().get("source", "")).split(", ")
+            tag = str(dataset.tags().get("source", ""))
     except RasterioIOError:
         return []
-
-
-def is_unfinished(path: Path) -> bool:
-    """Returns whether a run was killed, or failed, while it merged a mosaic."""
-    return work_folder(path).exists()
+    try:
+        return [str(name) for name in json.loads(tag)]
+    except (TypeError, ValueError):  # Of an earlier version.
+        return tag.split(", ")
 
 
 def least_object_px(scene: ScenePrediction) -> dict[int, int]:
@@ -156,10 +156,13 @@ def merge(
         grid, placed = place(grids, [str(part) for part in parts])
         work = work_folder(path)
         spans = [(r, min(r + BLOCK_PX, grid.height)) for r in range(0, grid.height, BLOCK_PX)]
-        store = BandStore(work, BASE_LAYERS, spans)
+        empty(path)
+        store = BandStore(work / "merged", BASE_LAYERS, spans)
         store.fill(_merged(parts, placed, grid, legend))
         files = work / "files"
         files.mkdir()
+        # Before the map, as of a single one.
+        write_json(beside(files / path.name, RECORD), record)
         shared = _shared_tags(tags, parts)
         if "post_processing" in shared:
             shared["post_processing"] += "; maps merged"
@@ -168,9 +171,8 @@ def merge(
             description = dataset.descriptions[0] or "confidence"
         codes = _without_small_objects(store, legend, least_px)
         counts = _write(files / path.name, store, codes, grid, legend, shared, wanted, description)
-        write_json(beside(files / path.name, RECORD), record)
         outputs.publish(files, path)
-        store.remove()
+        discard(path)
         return Result(map_path=path, legend=legend, counts=counts)
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error}") from error
@@ -229,7 +231,9 @@ def _shared_tags(found: Sequence[dict[str, str]], parts: Sequence[Path]) -> dict
     if len(times) == len(found) and "sensing_time" not in shared:
         times.sort(key=datetime.fromisoformat)
         shared |= {"first_sensing_time": times[0], "last_sensing_time": times[-1]}
-    return shared | {"source": ", ".join(part.parent.name for part in parts)}
+    # Names have commas, too.
+    names = [part.parent.name for part in parts]
+    return shared | {"source": json.dumps(names, ensure_ascii=False)}
 
 
 def _without_small_objects(
@@ -273,6 +277,7 @@ def _write(
     )
     files = [path, confidence, *outputs.write_areas_and_style(path, counts, legend, grid)]
     # The item is named after the mosaic; the products' names would make a very long one.
+    tags = tags | {"source": ", ".join(json.loads(tags["source"]))}
     outputs.write_companions(
         files, None, legend=legend, info=None, wanted=wanted, tags=tags, title=path.stem
     )

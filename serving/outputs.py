@@ -20,16 +20,19 @@ from serving.targets import CONFIDENCE, RECORD, former_targets
 
 
 def publish(folder: Path, map_path: Path) -> None:
-    """Moves a map's files from `folder` to where they belong, the map itself last.
+    """Moves a map's files from `folder` to where they belong, its settings first, itself last.
 
-    So a run that is killed leaves all of them or its work folder, and no map stands beside files
-    of another: what an earlier map brought along and this one does not is removed.
+    So a run that is killed leaves all of them or its work folder, no file of a new map stands
+    beside the settings of an old one, and no map beside files of another: what an earlier map
+    brought along and this one does not is removed.
     """
-    kept = {beside(map_path, RECORD), *(map_path.with_name(f.name) for f in folder.iterdir())}
+    record = beside(map_path, RECORD)
+    kept = {record, *(map_path.with_name(f.name) for f in folder.iterdir())}
     for path in former_targets(map_path):
         if path not in kept:
             path.unlink(missing_ok=True)
-    for file in sorted(folder.iterdir(), key=lambda f: f.name == map_path.name):
+    places = {record.name: 0, map_path.name: 2}
+    for file in sorted(folder.iterdir(), key=lambda f: places.get(f.name, 1)):
         file.replace(map_path.with_name(file.name))
 
 

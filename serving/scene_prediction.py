@@ -25,6 +25,7 @@ from serving.band_content import BandContent
 from serving.bands_on_disk import BandStore
 from serving.blending import BlendMerger, CropMerger, Merger, patch_weights
 from serving.engines import Engine, chosen_engine
+from serving.intents import discard, intend
 from serving.layouts import batch_size, choose_layout
 from serving.options import PredictionOptions
 from serving.pipeline import Backend, Predictor
@@ -97,6 +98,7 @@ class ScenePrediction:
             [self.layout.band(i) for i in range(len(self.layout.rows))],
         )
         self._run = ""
+        self._record: Mapping[str, Any] | None = None
         # A batch of more rasters than a process may hold open is planned as a whole.
         self.source.close()
 
@@ -106,20 +108,19 @@ class ScenePrediction:
         legend = self.engine.info.legend
         return with_uncertain(legend) if self.cleaning.uncertain_below > 0 else legend
 
-    def prepare(self, *, replace: bool = False) -> None:
+    def prepare(self, record: Mapping[str, Any] | None = None, *, replace: bool = False) -> None:
         """Checks the output paths and takes over what an earlier, killed run finished.
 
         Args:
-            replace: Files that are there may be replaced, whatever the options say.
+            record: The settings that make this map, to stand beside it.
+            replace: Files that are there may be replaced.
 
         Raises:
             OutputError: A file to be written exists or is the input's, an unfinished run of
                 other settings exists, or another process makes the map.
         """
         with alone(self.map_path):
-            # Files beside a work folder are of a run that was killed while it wrote them.
-            overwrite = replace or self.options.overwrite or self.work.exists()
-            check_targets(self.map_path, self.options.outputs, [self.source], overwrite=overwrite)
+            check_targets(self.map_path, self.options.outputs, [self.source], overwrite=replace)
             try:
                 self.store.prepare(
                     self.settings(),
@@ -130,7 +131,9 @@ class ScenePrediction:
                 raise OutputError(f"cannot write beside {self.map_path}: {error}") from error
             finally:
                 self.source.close()
-            self._run = self.store.run
+            if record is not None:
+                intend(self.map_path, record, overwrite=self.options.overwrite)
+            self._run, self._record = self.store.run, record
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -197,11 +200,8 @@ class ScenePrediction:
             excluded_bits=self.excluded_bits,
         )
 
-    def finish(self, record: Mapping[str, Any] | None = None) -> Result:
+    def finish(self) -> Result:
         """Cleans the map and writes all files; the finished bands are then deleted.
-
-        Args:
-            record: The settings that make this map, for the record beside it.
 
         Raises:
             OutputError: The disk refuses, or the request log cannot be written.
@@ -211,9 +211,11 @@ class ScenePrediction:
             if self.files.exists():
                 shutil.rmtree(self.files)
             self.files.mkdir()
-            result = self._write_files(self.files / self.map_path.name)
-            if record is not None:
-                write_json(beside(self.files / self.map_path.name, RECORD), record)
+            path = self.files / self.map_path.name
+            # Before the map: a map here without it is one whose files were being moved.
+            if self._record is not None:
+                write_json(beside(path, RECORD), self._record)
+            result = self._write_files(path)
             # Before the map is there: a finished map is not taken up again, and a line of a run
             # that is continued counts once.
             if self.options.outputs.request_log is not None:
@@ -221,7 +223,7 @@ class ScenePrediction:
             outputs.publish(self.files, self.map_path)
         except OSError as error:
             raise OutputError(f"cannot write {self.map_path}: {error}") from error
-        BandStore(self.work, (), ()).remove()
+        discard(self.map_path)
         return result
 
     def settings(self) -> dict[str, object]:

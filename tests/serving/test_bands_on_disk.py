@@ -45,7 +45,7 @@ def test_a_changed_layout_is_told_without_its_windows(tmp_path: Path) -> None:
     layouts = [{"mode": "exact", "rows": rows}, {"mode": "blend", "rows": rows[1:]}]
     before, now = ({**SETTINGS, "layout": layout} for layout in layouts)
     (store.folder / SETTINGS_FILE).write_text(json.dumps(before))
-    told = r"other settings \(layout mode \(was exact, now blend\), layout rows\); repeat"
+    told = r"\(layout mode \(was exact, now blend\), other windows, by --memory-gb or --margin\)"
     with pytest.raises(OutputError, match=told):
         store.prepare(now, overwrite=False, same_source=lambda _: False)
 

@@ -25,6 +25,7 @@ from serving import sampling
 from serving.config import PredictConfig
 from serving.engines import Engine
 from serving.layouts import ENGINE_BYTES
+from serving.map_records import record_of
 from serving.options import options_of
 from serving.predict import main
 from serving.scene_prediction import ScenePrediction
@@ -42,11 +43,12 @@ def test_an_overwriting_batch_that_was_killed_goes_on(
     capsys.readouterr()
     # A batch that was killed when it had finished the first of three: work on the other two.
     for name in "bc":
-        options = options_of(cli.parse(PredictConfig, command, prog="predict"))
+        config = cli.parse(PredictConfig, command, prog="predict")
+        options = options_of(config)
         engine = Engine(small_export.folder, options)
-        ScenePrediction(
-            tmp_path / f"{name}.tif", maps / name / "map.tif", engine, options
-        ).prepare()
+        map_path = maps / name / "map.tif"
+        scene = ScenePrediction(tmp_path / f"{name}.tif", map_path, engine, options)
+        scene.prepare(record_of(scene, config), replace=True)
     now = time.time()
     os.utime(maps / "a" / "predict.json", (now + 1, now + 1))
     assert main(command) == 0
@@ -66,7 +68,7 @@ def test_a_run_killed_when_its_map_was_in_place_leaves_nothing_for_ever(
         write_raster(image, 40, 40)
     maps, log = tmp_path / "maps", tmp_path / "requests.jsonl"
     command = arguments(small_export, images, maps, *RAW, "--request-log", str(log))
-    run_killed("serving.predict", command, entering="serving.bands_on_disk.BandStore.remove")
+    run_killed("serving.predict", command, entering="serving.intents.discard")
     shutil.copytree(maps, tmp_path / "killed")
     assert (maps / "a" / "map.tif").exists() and (maps / "a" / ".map.tif.work").exists()
     assert main(command) == 0

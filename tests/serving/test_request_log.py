@@ -106,7 +106,7 @@ def test_a_run_that_was_killed_after_its_line_counts_once(
     def scene() -> ScenePrediction:
         engine = Engine(small_export.folder, options)
         found = ScenePrediction(tmp_path / "scene.tif", out, engine, options)
-        found.prepare()
+        found.prepare(replace=True)
         found.compute(found.unfinished_rows())
         return found
 

@@ -1,0 +1,116 @@
+"""The settings that stand beside a map, and in what those of a command differ from them."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from landcover_tf.config_files import INPUT_STAMP, config_dict, current_names, default_dict
+from landcover_tf.errors import ConfigError
+from landcover_tf.files import beside, read_json
+from landcover_tf.settings_changes import changes
+from serving.config import PredictConfig
+from serving.scene_prediction import ScenePrediction
+from serving.targets import RECORD
+
+NOT_IN_THE_MAP = (
+    "overwrite",
+    "jobs",
+    "scheduler",
+    "checksums",
+    "server_timeout",
+    "verify",
+    "verify_regions",
+    "seed",
+    "request_log",
+)
+"""Settings that two runs of the same map may differ in."""
+PATHS = ("input_image", "model_path", "reference_map")
+"""Settings that name files, which may be written in another way."""
+
+
+def own_config(scene: ScenePrediction, config: PredictConfig) -> PredictConfig:
+    """Returns the config that makes this map alone, whatever inputs there are beside it."""
+    return replace(
+        config,
+        input_image=(scene.source_path,),
+        output_map=scene.map_path,
+        mosaic=False,
+        confidence=scene.options.outputs.confidence,
+    )
+
+
+def record_of(scene: ScenePrediction, config: PredictConfig) -> dict[str, Any]:
+    """Returns what stands beside a scene's map: the config that makes it, and of which input."""
+    return as_record(own_config(scene, config)) | {INPUT_STAMP: scene.input_stamp}
+
+
+def as_record(config: PredictConfig) -> dict[str, Any]:
+    """Returns a config as it stands beside its map.
+
+    How the run went is at the defaults: who makes the map again, or others like it, by this
+    record need not mean to overwrite, and may have another scheduler or none.
+    """
+    defaults = default_dict(PredictConfig)
+    return config_dict(config) | {name: defaults[name] for name in NOT_IN_THE_MAP}
+
+
+def read_record(map_path: Path) -> dict[str, Any] | None:
+    """Returns the settings beside a map; None if there are none, or they are damaged."""
+    try:
+        found = read_json(beside(map_path, RECORD))
+    except ConfigError:
+        return None
+    return current_names(found, PredictConfig) if isinstance(found, dict) else None
+
+
+def differences(
+    record: Mapping[str, Any], map_path: Path, config: PredictConfig, *free: str
+) -> list[str]:
+    """Returns the settings, of those that decide a map, in which a record differs from a command.
+
+    Args:
+        record: From `read_record`, or of a run that was to leave it.
+        map_path: The map that it is of.
+        config: What is asked for.
+        *free: Further settings that may differ.
+
+    Returns:
+        Each with its old and new value.
+    """
+    now, folder = config_dict(config), _folder_of_run(record, map_path)
+    same = [name for name in PATHS if _files(record.get(name), folder) == _files(now[name])]
+    if set(_files(record.get("model_path"), folder)) & set(config.model_path.resolve().parents):
+        # Of an earlier version, which kept the folder of all versions: the model itself decides.
+        same.append("model_path")
+    if record.get("server") and config.server:
+        same.append("server")  # It may move; the model that it serves is the same, or refused.
+    # The record lies beside the map, wherever that was moved.
+    return changes(record, now, free=(*NOT_IN_THE_MAP, "output_map", *same, *free))
+
+
+def is_of_this_input(record: Mapping[str, Any], scene: ScenePrediction) -> bool:
+    """Returns whether the scene's files are still those that the map of a record was made of."""
+    known = record.get(INPUT_STAMP)
+    if known is None:  # Of an earlier version: what is younger than the map was changed.
+        written = beside(scene.map_path, RECORD).stat().st_mtime
+        return scene.source.path.stat().st_mtime <= written
+    return bool(known == scene.input_stamp)
+
+
+def inputs_of(map_path: Path) -> list[Path]:
+    """Returns the inputs that a map was made of; none if nothing tells them."""
+    record = read_record(map_path) or {}
+    return _files(record.get("input_image"), _folder_of_run(record, map_path))
+
+
+def _folder_of_run(record: Mapping[str, Any], map_path: Path) -> Path:
+    """Returns the folder in which a record's relative paths hold, as that of the map tells it."""
+    named, there = Path(str(record.get("output_map"))).parts, map_path.absolute().parts
+    return Path(*there[: -len(named)]) if there[-len(named) :] == named else Path.cwd()
+
+
+def _files(named: Any, folder: Path = Path()) -> list[Path]:
+    """Returns the files that the value of a setting names."""
+    paths = named if isinstance(named, list) else [] if named is None else [named]
+    return [(folder / str(path)).resolve() for path in paths]

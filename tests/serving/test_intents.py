@@ -1,0 +1,196 @@
+"""What an interrupted run may replace, and what a later run may replace because of it."""
+
+from pathlib import Path
+
+import pytest
+import rasterio
+import rasterio.shutil
+from fakes.killed_program import run_killed
+from local_export import BLEND, PLAIN, RAW, SmallExport, arguments, write_raster
+
+from landcover_tf.files import read_json
+from serving.predict import main
+
+FINISHED = "(finished by an earlier run)"
+
+
+@pytest.mark.parametrize(
+    ("interrupted", "moment", "later"),
+    [
+        (("--majority", "3"), "outputs.publish", ("--majority", "5")),
+        (("--tta",), "pipeline.Predictor.run", BLEND),
+    ],
+)
+def test_leave_to_overwrite_is_that_of_one_command(
+    small_export: SmallExport,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    interrupted: tuple[str, ...],
+    moment: str,
+    later: tuple[str, ...],
+) -> None:
+    image, out = tmp_path / "a.tif", tmp_path / "map.tif"
+    write_raster(image, 60, 60)
+    command = arguments(small_export, [image], out, *RAW)
+    assert main(command) == 0
+    before = out.read_bytes()
+    overwriting = [*command, *interrupted, "--overwrite"]
+    run_killed("serving.predict", overwriting, entering=f"serving.{moment}")
+    assert main([*command, *later]) == 2
+    assert "map.tif exists already, with other settings: " in capsys.readouterr().err
+    assert out.read_bytes() == before
+    # The command that had it goes on.
+    assert main([*command, *interrupted]) == 0
+    assert out.read_bytes() != before
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_map_that_an_interrupted_run_would_replace_is_still_finished(
+    small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images, maps = [tmp_path / f"{name}.tif" for name in "ab"], tmp_path / "maps"
+    for image in images:
+        write_raster(image, 40, 40)
+    command = arguments(small_export, images, maps, *RAW)
+    assert main(command) == 0
+    before = (maps / "a" / "map.tif").read_bytes()
+    other = [*command, "--majority", "3", "--overwrite"]
+    run_killed("serving.predict", other, entering="serving.outputs.publish")
+    assert main(command) == 0
+    assert capsys.readouterr().out.count(FINISHED) == 2
+    # As it begins to move its files, of which the settings come first.
+    staged, record = maps / "a" / ".map.tif.work" / "files", maps / "a" / "predict.json"
+    (staged / "predict.json").replace(record)
+    assert main(command) == 2
+    assert "majority (was 3, now 0)" in capsys.readouterr().err
+    assert main(other[:-1]) == 0
+    assert FINISHED not in capsys.readouterr().out
+    assert (maps / "a" / "map.tif").read_bytes() != before
+    assert not list(maps.rglob(".*"))
+
+
+def test_an_interrupted_mosaic_is_replaced_by_its_own_command_only(
+    small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images, out = [tmp_path / f"{name}.tif" for name in "abc"], tmp_path / "m.tif"
+    for place, image in enumerate(images):
+        write_raster(image, 40, 40, seed=place, origin=(600_000.0 + 200 * place, 4_200_000.0))
+    flags = (*RAW, "--mosaic")
+    assert main(arguments(small_export, images[:2], out, *flags)) == 0
+    before = out.read_bytes()
+    three = arguments(small_export, images, out, *flags)
+    # The map of c, then the mosaic.
+    run_killed("serving.predict", three, entering="serving.outputs.publish", call=2)
+    assert main(arguments(small_export, images[1:], out, *flags)) == 2
+    assert "m.tif exists already, with other settings: input_image" in capsys.readouterr().err
+    assert out.read_bytes() == before
+    assert main(arguments(small_export, images[:2], out, *flags)) == 0
+    assert capsys.readouterr().out.count(FINISHED) == 3
+    assert main(three) == 0
+    assert out.read_bytes() != before
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_an_overwriting_batch_does_not_go_on_from_one_that_was_not(
+    small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images, maps = [tmp_path / f"{name}.tif" for name in "abc"], tmp_path / "maps"
+    for image in images:
+        write_raster(image, 40, 40)
+    rasterio.shutil.copy(images[0], images[2], driver="GTiff", compress="deflate")
+    with rasterio.open(images[2]) as dataset:
+        offset = int(dataset.get_tag_item("BLOCK_OFFSET_0_0", "TIFF", bidx=1))
+    whole = images[2].read_bytes()
+    images[2].write_bytes(whole[:offset] + bytes(100) + whole[offset + 100 :])
+    command = arguments(small_export, images, maps, *RAW)
+    assert main(command) == 2
+    assert (maps / "c" / ".map.tif.work").exists()
+    images[2].write_bytes(whole)
+    capsys.readouterr()
+    assert main([*command, "--overwrite"]) == 0
+    assert FINISHED not in capsys.readouterr().out
+
+
+def test_an_overwriting_mosaic_that_was_killed_while_it_was_merged_goes_on(
+    small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image, out = tmp_path / "Athens, north.tif", tmp_path / "m.tif"
+    write_raster(image, 40, 40)
+    command = arguments(small_export, [image], out, *RAW, "--mosaic", "--overwrite")
+    run_killed("serving.predict", command, entering="serving.outputs.publish", call=2)
+    assert main(command) == 0
+    assert capsys.readouterr().out.count(FINISHED) == 1
+    assert main(command) == 0
+    assert FINISHED not in capsys.readouterr().out
+    # A name with a comma is one name.
+    assert main(command[:-1]) == 0
+    assert capsys.readouterr().out.count(FINISHED) == 2
+    with rasterio.open(out) as dataset:
+        assert dataset.tags()["source"] == '["Athens, north"]'
+
+
+def test_a_mosaic_tells_the_inputs_that_it_would_lose(
+    small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scenes = tmp_path / "scenes"
+    scenes.mkdir()
+    for name in "ab":
+        write_raster(scenes / f"{name}.tif", 40, 40)
+    command = arguments(small_export, [scenes], tmp_path / "m.tif", *PLAIN, "--mosaic")
+    assert main(command) == 0
+    # As earlier versions wrote it.
+    opening = {"mode": "r+", "IGNORE_COG_LAYOUT_BREAK": "YES"}
+    with rasterio.open(tmp_path / "m.tif", **opening) as dataset:
+        dataset.update_tags(source="a, b")
+    capsys.readouterr()
+    assert main(command) == 0
+    assert capsys.readouterr().out.count(FINISHED) == 3
+    (scenes / "b.tif").unlink()
+    assert main(command) == 2
+    assert "m.tif exists already, merged of b too; pass" in capsys.readouterr().err
+
+
+def test_a_record_does_not_carry_on_how_its_run_went(
+    small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = [tmp_path / "a.tif", tmp_path / "b.tif"]
+    for image in images:
+        write_raster(image, 40, 40)
+    log = ("--request-log", str(tmp_path / "log.jsonl"))
+    unlike = ("--overwrite", "--verify", "--verify-regions", "1", "--seed", "1", "--jobs", "2")
+    assert main(arguments(small_export, images, tmp_path / "maps", *RAW, *log, *unlike)) == 0
+    record = tmp_path / "maps" / "a" / "predict.json"
+    found = read_json(record)
+    assert not (found["overwrite"] or found["verify"] or found["seed"])
+    assert (found["jobs"], found["verify_regions"], found["request_log"]) == (1, 4, None)
+    assert main(["--config", str(record)]) == 2
+    assert "a/map.tif exists already; choose another" in capsys.readouterr().err
+    others = ["--input-image", *map(str, images), "--output-map", str(tmp_path / "more")]
+    assert main(["--config", str(record), *others]) == 0
+    assert FINISHED not in capsys.readouterr().out
+    assert main(["--config", str(record), *others, "--verify", *log]) == 0
+    said = capsys.readouterr()
+    assert said.out.count(FINISHED) == 2
+    assert "--verify and --request-log had no effect on what an earlier run finished (2 of" in (
+        said.err
+    )
+
+
+def test_a_batch_goes_on_with_less_memory_where_that_changes_no_map(
+    small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = [tmp_path / "a.tif", tmp_path / "b.tif"]
+    for image in images:
+        write_raster(image, 100, 100)
+    for mode, stays in (
+        (BLEND, True),
+        (("--mode", "exact"), True),
+        (("--mode", "exact", "--margin", "8"), False),
+    ):
+        command = arguments(small_export, images, tmp_path / "".join(mode), *RAW, *mode)
+        assert main(command) == 0
+        capsys.readouterr()
+        assert main([*command, "--memory-gb", "3"]) == (0 if stays else 2)
+        said = capsys.readouterr()
+        assert said.out.count(FINISHED) == (2 if stays else 0)
+        assert stays or "memory_gb (was 4.0, now 3.0)" in said.err
