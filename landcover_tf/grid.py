@@ -54,6 +54,15 @@ class Window:
             width=self.width + 2 * margin_px,
         )
 
+    def relative_to(self, origin: "Window") -> "Window":
+        """Returns the same pixels, counted from the upper-left pixel of another window."""
+        return Window(
+            row_off=self.row_off - origin.row_off,
+            col_off=self.col_off - origin.col_off,
+            height=self.height,
+            width=self.width,
+        )
+
     def padding_inside(self, height: int, width: int) -> tuple[tuple[int, int], tuple[int, int]]:
         """Returns the pixels that `clip` cuts off: ((top, bottom), (left, right))."""
         return (

@@ -104,12 +104,7 @@ def _untiled(
     context = _context(region, scene)
     reader = WindowReader(scene.source, scene.engine.info.nodata)
     image, validity = reader.read(context)
-    inside = Window(
-        row_off=region.row_off - context.row_off,
-        col_off=region.col_off - context.col_off,
-        height=region.height,
-        width=region.width,
-    ).slices
+    inside = region.relative_to(context).slices
     classified = (validity[inside] & scene.excluded_bits) == 0
     return reference.probabilities(image[None])[0][inside], classified
 

@@ -18,7 +18,7 @@ from landcover_tf.grid import PatchGrid, Window
 from landcover_tf.normalizer import outside_reflectance
 from landcover_tf.records import Patch, encode_parts, encoded_bytes
 from landcover_tf.validity import usable
-from tfrecords_builder.patches import SceneJob, part_of, strips, write_result
+from tfrecords_builder.patches import SceneJob, strips, write_result
 from tfrecords_builder.pixels import Pixels, open_raster
 from tfrecords_builder.rasters import SourceRaster
 from tfrecords_builder.shards import RecordPlace, ShardWriter
@@ -200,7 +200,7 @@ def _patches(
                 raise ValueError("reading a strip for cutting must give its image")
             _count(job, number, strip, [of_window[w] for w in windows], pixels, counted, tally)
             for window in windows:
-                part = part_of(window, strip)
+                part = window.relative_to(strip).slices
                 wanted = of_window[window]
                 yield (
                     wanted.place,
@@ -249,7 +249,7 @@ class _Counted:
         before = self._rows_at(split, strip.row_off)[:, strip.col_off : strip.col_end]
         now = np.zeros_like(before)
         for patch in patches:
-            now[part_of(patch.window, strip)] = True
+            now[patch.window.relative_to(strip).slices] = True
         new = now & ~before
         before |= now
         return np.asarray(new)

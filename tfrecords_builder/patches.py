@@ -194,7 +194,7 @@ def _strip_contents(
     good = usable(pixels.validity, job.invalid_bits)
     codes = np.where(good, pixels.label, np.uint8(nodata))
     for window in windows:
-        part = part_of(window, strip)
+        part = window.relative_to(strip).slices
         inside = window.clip(raster.height, raster.width)
         area = inside.height * inside.width if inside else 1
         counts = code_counts(codes[part], nodata=nodata)
@@ -217,12 +217,6 @@ def strips(windows: Iterable[Window]) -> Iterator[tuple[Window, list[Window]]]:
             Window(row_off=row_off, col_off=left, height=members[0].height, width=right - left),
             members,
         )
-
-
-def part_of(window: Window, strip: Window) -> tuple[slice, slice]:
-    """Returns where in a strip one of its windows is."""
-    left = window.col_off - strip.col_off
-    return slice(None), slice(left, left + window.width)
 
 
 def write_result(path: Path, values: Any) -> None:

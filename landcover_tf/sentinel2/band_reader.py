@@ -107,7 +107,7 @@ class BandReader:
         values = dn.astype(np.float32)
         if (dn == self.product.nodata).any():
             values = resample.fill_invalid(values, dn != self.product.nodata, steps)
-        return resample.cut(values, (source.row_off, source.col_off), window, margin)
+        return resample.cut(values, source, window, margin)
 
     def is_plain(self, dn: np.ndarray) -> np.ndarray:
         """Returns True where digital numbers are neither no data nor saturated."""

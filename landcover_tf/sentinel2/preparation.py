@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import rasterio
-from rasterio.windows import Window as RasterioWindow
 
 from landcover_tf import locks
 from landcover_tf.bands import BAND_NAMES, band
@@ -16,7 +15,7 @@ from landcover_tf.files import atomic_folder, require_space, write_json
 from landcover_tf.grid import Window
 from landcover_tf.progress import progress
 from landcover_tf.provenance import git_commit, software_versions
-from landcover_tf.raster_windows import add_rows, require_kept
+from landcover_tf.raster_windows import add_rows, rasterio_window, require_kept
 from landcover_tf.sentinel2 import clouds, labels, prepared, resample, scene_inputs
 from landcover_tf.sentinel2.band_reader import GDAL_CACHE_BYTES
 from landcover_tf.sentinel2.cloud_choice import choose_clouds
@@ -141,10 +140,7 @@ class _Preparation:
                     coming = decoder.submit(scene.read_fine, strips[i + 1])
                 invalid = has_bit(validity[strip.slices], ValidityBit.NODATA)
                 planes, bits = scene.compose(strip, fine, invalid if invalid.any() else None)
-                image.write(
-                    planes,
-                    window=RasterioWindow(strip.col_off, strip.row_off, strip.width, strip.height),
-                )
+                image.write(planes, window=rasterio_window(strip))
                 checksums = add_rows(checksums, planes)
                 validity[strip.slices] |= bits
                 for name in PREDICTORS:

@@ -123,26 +123,19 @@ def finer(window: Window, ratio: int) -> Window:
 
 def crop(fine: np.ndarray, source: Window, ratio: int, window: Window) -> np.ndarray:
     """Returns the part inside `window` of `fine`, which covers the coarse window `source`."""
-    row, col = window.row_off - source.row_off * ratio, window.col_off - source.col_off * ratio
-    return fine[row : row + window.height, col : col + window.width]
+    return fine[window.relative_to(finer(source, ratio)).slices]
 
 
-def cut(image: np.ndarray, offset: tuple[int, int], window: Window, margin: int) -> np.ndarray:
+def cut(image: np.ndarray, source: Window, window: Window, margin: int) -> np.ndarray:
     """Returns `window` and `margin` pixels around it, edges of the image replicated.
 
     Args:
         image: [height, width]; must reach `margin` around the window or to the raster's edge.
-        offset: Row and column of `image`'s first pixel in the raster.
+        source: Where `image` lies in the raster.
         window: In the raster.
         margin: Pixels added on every side.
     """
-    wanted = window.expand(margin)
-    wanted = Window(
-        row_off=wanted.row_off - offset[0],
-        col_off=wanted.col_off - offset[1],
-        height=wanted.height,
-        width=wanted.width,
-    )
+    wanted = window.expand(margin).relative_to(source)
     inside = wanted.clip(*image.shape)
     if inside is None:
         raise ValueError(f"{window} lies outside the image")

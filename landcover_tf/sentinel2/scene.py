@@ -164,7 +164,7 @@ class Scene:
         bits: np.ndarray,
     ) -> None:
         """Fills `planes` and `bits` of a window; `fine` covers `context`."""
-        local = _relative(window, context)
+        local = window.relative_to(context)
         sharpener = _Sharpener(self, window, fine, context)
         for plane, name in zip(planes, BAND_NAMES, strict=True):
             ratio = band(name).resolution_m // 10
@@ -284,8 +284,8 @@ class _Sharpener:
         """
         grid = self._product.grids[10 * ratio]
         source = coarse.expand(steps).clip(grid.height, grid.width) or coarse
-        area = _relative(resample.finer(source, ratio), self._context)
-        inner = _relative(resample.finer(coarse, ratio), resample.finer(source, ratio))
+        area = resample.finer(source, ratio).relative_to(self._context)
+        inner = resample.finer(coarse.relative_to(source), ratio)
         planes = []
         for name in PREDICTORS:
             dn = self._fine[name][area.slices]
@@ -299,12 +299,3 @@ class _Sharpener:
                 values = np.where(valid, values, resample.repeat(means, ratio))
             planes.append(values[inner.slices] + np.float32(self._product.offsets[name]))
         return np.stack(planes)
-
-
-def _relative(window: Window, origin: Window) -> Window:
-    return Window(
-        row_off=window.row_off - origin.row_off,
-        col_off=window.col_off - origin.col_off,
-        height=window.height,
-        width=window.width,
-    )

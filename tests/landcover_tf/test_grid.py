@@ -53,3 +53,9 @@ def test_clip_expand_and_padding():
     assert window.clip(8, 10) == Window(row_off=0, col_off=0, height=8, width=10)
     assert window.padding_inside(8, 10) == ((2, 2), (1, 2))
     assert Window(row_off=10, col_off=0, height=1, width=1).clip(10, 10) is None
+
+
+def test_a_window_counted_from_another():
+    window = Window(row_off=7, col_off=2, height=3, width=4)
+    origin = Window(row_off=5, col_off=6, height=1, width=9)
+    assert window.relative_to(origin) == Window(row_off=2, col_off=-4, height=3, width=4)
