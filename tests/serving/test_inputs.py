@@ -68,14 +68,14 @@ def test_a_map_that_was_made_of_an_input_alone_is_told_when_its_folder_is_given(
     options = predict_options(engine="tensorflow")
     engine = Engine(small_export.folder, options)
     begun = ScenePrediction(given / "a.tif", out / "map.tif", engine, options)
-    begun.prepare()
+    begun.prepare({"input_image": [str(given / "a.tif")]})
     command = arguments(small_export, [given], out, *RAW)
     assert main(command) == 0
     told, made = capsys.readouterr().err, out / "a" / "map.tif"
     assert f"{begun.work} holds an unfinished map of {given / 'a.tif'}" in told
     assert f"this one makes {made}" in told
     begun.compute(begun.unfinished_rows())
-    begun.finish({"input_image": [str(given / "a.tif")]})
+    begun.finish()
     begun.source.close()
     assert main(command) == 0
     assert "note: " not in capsys.readouterr().err  # Nothing is computed.
