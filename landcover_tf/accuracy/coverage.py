@@ -77,11 +77,8 @@ def in_strata_of_record(
         strata: Codes of the strata that the sample covers.
     """
     grid, sampled = class_map.grid, design.sampled
-    same = (
-        sampled is not None
-        and grid.same_pixels(replace(grid, crs=sampled.crs, transform=sampled.transform))
-        and design.all_pixels == math.prod(grid.shape)
-    )
+    sampled_grid = replace(grid, crs=sampled.crs, transform=sampled.transform)
+    same = grid.same_pixels(sampled_grid) and design.all_pixels == math.prod(grid.shape)
     outside = design.all_pixels - sum(design.pixels[code] for code in strata)
     surplus = min(outside, pixels.mapped) if same else pixels.mapped
     return MappedInStrata(most=pixels.classes, surplus=surplus)

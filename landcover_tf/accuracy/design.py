@@ -48,8 +48,8 @@ class Design:
     strata: tuple[Stratum, ...]
     crs: str | None
     """Reference system of the points' x and y, as well-known text."""
-    transform: tuple[float, ...] | None
-    """Coefficients a to f of the map's affine transform; None in records of older versions."""
+    transform: tuple[float, ...]
+    """Coefficients a to f of the map's affine transform."""
     pixel_area_m2: float | None
     seed: int
     allocation: str
@@ -58,17 +58,15 @@ class Design:
     """Standard error of overall accuracy if the expected accuracies hold."""
     nodata_pixels: int
     """Pixels without class, which could not be drawn."""
-    excluded_pixels: Mapping[int, int] = field(default_factory=dict, hash=False)
+    excluded_pixels: Mapping[int, int] = field(hash=False)
     """Pixels of each code left out by request."""
-    software: Mapping[str, str] = field(default_factory=dict, hash=False)
-    drawn: DrawnPoints | None = field(default=None, compare=False)
-    """The drawn pixels in the order of the points' ids; None in records of older versions."""
+    software: Mapping[str, str] = field(hash=False)
+    drawn: DrawnPoints = field(compare=False)
+    """The drawn pixels in the order of the points' ids."""
 
     @property
-    def sampled(self) -> SampledPixels | None:
-        """The pixels that were drawn from, None where the record does not say where they lie."""
-        if self.transform is None:
-            return None
+    def sampled(self) -> SampledPixels:
+        """The pixels that were drawn from."""
         crs = None if self.crs is None else CRS.from_wkt(self.crs)
         return SampledPixels(
             name=f"{self.map} of the sampling design",
@@ -89,10 +87,8 @@ class Design:
 
     def save(self, path: Path) -> None:
         """Writes the record."""
-        values = self.to_dict()
-        if self.drawn is not None:
-            values["drawn"] = {name: v.tolist() for name, v in vars(self.drawn).items()}
-        write_json(path, values)
+        drawn = {name: v.tolist() for name, v in vars(self.drawn).items()}
+        write_json(path, self.to_dict() | {"drawn": drawn})
 
     def to_dict(self) -> dict[str, Any]:
         """Returns plain values for JSON, without the drawn pixels."""
@@ -121,7 +117,7 @@ class Design:
         """Returns a record that `save` wrote.
 
         Raises:
-            SampleError: The file is something else, or of a later version.
+            SampleError: The file is something else, or lacks something.
         """
         values = read_json(path)
         if not isinstance(values, dict) or values.get("schema_version") != SCHEMA_VERSION:
@@ -136,7 +132,7 @@ class Design:
                 legend=Legend.from_dict(values["legend"]),
                 strata=tuple(Stratum(**s) for s in values["strata"]),
                 crs=values["crs"],
-                transform=tuple(values["transform"]) if values.get("transform") else None,
+                transform=tuple(values["transform"]),
                 pixel_area_m2=values["pixel_area_m2"],
                 seed=values["seed"],
                 allocation=values["allocation"],
@@ -145,9 +141,15 @@ class Design:
                 nodata_pixels=values["nodata_pixels"],
                 excluded_pixels={int(c): n for c, n in values["excluded_pixels"].items()},
                 software=values["software"],
-                drawn=_drawn_pixels(values["drawn"]) if "drawn" in values else None,
+                drawn=_drawn_pixels(values["drawn"]),
             )
-        except (KeyError, TypeError, ValueError, LegendError) as error:
+        except KeyError as error:
+            raise SampleError(
+                f"{path} is not a complete sampling design, it lacks {error}; draw points anew "
+                "with `landcover assess design`, or give the map that they were drawn from as "
+                "--strata-map"
+            ) from error
+        except (TypeError, ValueError, LegendError) as error:
             raise SampleError(f"{path} is not a complete sampling design: {error}") from error
 
 

@@ -76,8 +76,7 @@ def estimate_survey(survey: Survey) -> dict[str, Any]:
         with_stratum=design is not None,
     )
     basis = design or _strata_map(survey, class_map)
-    # Records of older versions do not say where their pixels lie.
-    units = (basis.sampled if basis and not same_map else None) or class_map.sampled
+    units = basis.sampled if basis and not same_map else class_map.sampled
     matched = match(
         points,
         class_map,
@@ -92,7 +91,7 @@ def estimate_survey(survey: Survey) -> dict[str, Any]:
     else:
         # The map's own classes given as a strata map are the published case as well.
         own = same_map or basis is class_map
-        strata, source = _strata(survey, basis, class_map, matched, same_map)
+        strata, source = _strata(survey, basis, class_map, matched)
         values = estimate_values(
             class_map, pixels, matched, strata,
             mapped_in_strata=_mapped_in_strata(survey, basis, class_map, pixels, strata, own),
@@ -159,11 +158,7 @@ def _strata_map(survey: Survey, class_map: ClassMap) -> ClassMap | None:
 
 
 def _strata(
-    survey: Survey,
-    basis: Design | ClassMap,
-    class_map: ClassMap,
-    points: MatchedPoints,
-    same_map: bool,
+    survey: Survey, basis: Design | ClassMap, class_map: ClassMap, points: MatchedPoints
 ) -> tuple[Strata, str]:
     """Returns the strata of the points and where they come from.
 
@@ -175,7 +170,7 @@ def _strata(
         # A stratum needs no name: points may have been drawn from codes that the legend lacks.
         sizes, source = basis.count_codes(survey.rows_per_strip), basis.path.name
     else:
-        stratum = from_record(points, class_map, basis, same_map=same_map)
+        stratum = from_record(points, basis.drawn)
         sizes, source = basis.pixels, f"{basis.map} of the sampling design"
     strata = arrange(stratum, sizes, survey.leave_out_strata, points.ids)
     if not (points.mapped[strata.used] >= 0).any():

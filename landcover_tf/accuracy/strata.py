@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from landcover_tf.accuracy.class_map import ClassMap
-from landcover_tf.accuracy.design import Design
 from landcover_tf.accuracy.matching import MatchedPoints
 from landcover_tf.accuracy.points import listed
 from landcover_tf.accuracy.sampling import DrawnPoints
@@ -35,41 +34,16 @@ class Strata:
     """Pixels of the strata that the user left out, by code."""
 
 
-def from_record(
-    points: MatchedPoints, class_map: ClassMap, design: Design, *, same_map: bool
-) -> np.ndarray:
+def from_record(points: MatchedPoints, drawn: DrawnPoints) -> np.ndarray:
     """Returns the code of each point's stratum as a design drew it, int64 [points].
-
-    Records of older versions do not hold the drawn pixels; there the points or the map tell.
 
     Args:
         points: Matched with the sampled pixels as units.
-        class_map: The assessed map.
-        design: The record.
-        same_map: Whether the strata are the classes of this very map.
+        drawn: The pixels that the design drew.
 
     Raises:
-        SampleError: Points were not drawn, lack their stratum or have another, or are more than
-            were drawn.
+        SampleError: Points were not drawn, or have another stratum.
     """
-    if design.drawn is not None:
-        return _as_drawn(points, design.drawn)
-    stratum = _as_told(points, class_map, same_map=same_map)
-    surplus = [
-        f"{s.code} has {n} points and was drawn {s.points}"
-        for s in design.strata
-        if (n := int((stratum == s.code).sum())) > s.points
-    ]
-    if surplus:
-        raise SampleError(
-            f"there are more points than the design drew: stratum {', '.join(surplus)}; remove "
-            f"what was added; {_OTHER_FLAGS}"
-        )
-    return stratum
-
-
-def _as_drawn(points: MatchedPoints, drawn: DrawnPoints) -> np.ndarray:
-    """Returns the stratum that each point's pixel was drawn from, int64 [points]."""
     pixels = zip(drawn.row.tolist(), drawn.col.tolist(), strict=True)
     stratum_of = dict(zip(pixels, drawn.stratum.tolist(), strict=True))
     places = zip(points.unit_row.tolist(), points.unit_col.tolist(), strict=True)
@@ -89,26 +63,6 @@ def _as_drawn(points: MatchedPoints, drawn: DrawnPoints) -> np.ndarray:
                 "one that their pixels were drawn from; restore the column stratum, or remove it"
             )
     return stratum
-
-
-def _as_told(points: MatchedPoints, class_map: ClassMap, *, same_map: bool) -> np.ndarray:
-    """Returns the stratum that each point names, or else its class on the map, int64 [points]."""
-    codes = np.array(class_map.legend.codes)
-    if points.stratum is None:
-        if not same_map:
-            raise SampleError(
-                "the strata are those of another map, and the points have no column stratum; give "
-                "that map as --strata-map"
-            )
-        return np.asarray(codes[points.mapped])
-    if same_map:
-        moved = np.flatnonzero(codes[points.mapped] != points.stratum)
-        if len(moved):
-            raise SampleError(
-                f"points {listed([points.ids[i] for i in moved])} have another stratum than the "
-                "map's class where they lie; they were moved, restore their positions"
-            )
-    return points.stratum
 
 
 def from_map(points: MatchedPoints, strata_map: ClassMap) -> np.ndarray:
