@@ -1,5 +1,7 @@
 """Errors that a user can act on; programs print them as one sentence and exit with code 2."""
 
+from collections.abc import Sequence
+
 
 class LandCoverError(Exception):
     """The input or a setting is at fault, not the program.
@@ -50,3 +52,9 @@ class ModelError(LandCoverError):
 
 class ServerError(LandCoverError):
     """A model server is unreachable or answered with an error."""
+
+
+def listed(names: Sequence[object], limit: int = 10) -> str:
+    """Returns names for a sentence: the first `limit`, and how many more there are."""
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(map(str, names[:limit])) + more

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from landcover_tf.errors import LegendError
+from landcover_tf.errors import LegendError, listed
 
 DEFAULT_LEGEND = "landcover9"
 IGNORED = 255
@@ -143,11 +143,8 @@ def code_counts(labels: np.ndarray, *, nodata: int | None = None) -> dict[int, i
 
 def some_codes(codes: Sequence[object]) -> str:
     """Returns codes for a sentence: the first ten, and how many more there are."""
-    shown, more = ", ".join(map(str, codes[:10])), len(codes) - 10
-    if more <= 0:
-        return shown
     hint = " (more than a legend has; is it an image?)" if len(codes) > 256 else ""
-    return f"{shown} and {more} more{hint}"
+    return listed(codes) + hint
 
 
 def code_fractions(pixels: Mapping[int, int]) -> dict[int, float]:

@@ -14,7 +14,7 @@ from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterioWindow
 
-from landcover_tf.errors import LandCoverError, OutputError, RasterError
+from landcover_tf.errors import LandCoverError, OutputError, RasterError, listed
 from landcover_tf.grid import Window
 
 RASTERIO_ERRORS = (RasterioError, CPLE_BaseError)
@@ -71,9 +71,8 @@ def require_one_raster(
     """
     if not raster.count and raster.subdatasets:
         names = [str(name) for name in raster.subdatasets]
-        more = f" and {len(names) - 5} more" if names[5:] else ""
         raise error(
-            f"{raster.name} holds several rasters, {', '.join(names[:5])}{more}; write the one "
+            f"{raster.name} holds several rasters, {listed(names, 5)}; write the one "
             "that is meant as GeoTIFF (gdal_translate NAME OUT.tif)"
         )
 

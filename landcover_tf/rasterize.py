@@ -12,16 +12,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from landcover_tf import cli, flag_ranges
 from landcover_tf.crosswalk import source_codes
-from landcover_tf.errors import ConfigError, LabelError, OutputError
+from landcover_tf.errors import ConfigError, LabelError, OutputError, listed
 from landcover_tf.files import read_csv, require_new
 from landcover_tf.legend import Legend, legend_names, load_legend, some_codes
 
 if TYPE_CHECKING:
     from landcover_tf.label_burning import Burnt
     from landcover_tf.polygon_layers import PolygonLayer
-
-LISTED = 10
-"""Values that a message names; a wrong attribute has thousands."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,11 +164,11 @@ def codes_of(counts: Mapping[Any, int], legend: Legend, config: RasterizeConfig)
             file=sys.stderr,
         )
     if unknown and config.unknown_labels == "error":
-        first = ", ".join(f"{v!r} ({n})" for v, n in list(unknown.items())[:LISTED])
-        more = f" and {len(unknown) - LISTED} more" if len(unknown) > LISTED else ""
+        # A wrong attribute has thousands of values.
+        values = listed([f"{value!r} ({count})" for value, count in unknown.items()])
         raise LabelError(
             f"{config.attribute} of {config.polygons} has values that are no class of legend "
-            f"{legend.name}: {first}{more}; name another --legend, list them in a --class-table, "
+            f"{legend.name}: {values}; name another --legend, list them in a --class-table, "
             "or pass --unknown-labels ignore"
         )
     if not codes:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from landcover_tf.dataset_info import ProductInfo
-from landcover_tf.errors import DatasetError
+from landcover_tf.errors import DatasetError, listed
 from landcover_tf.files import read_csv
 from landcover_tf.sentinel2.prepared import (
     DOCUMENT,
@@ -109,13 +109,13 @@ def _folder_pairs(images: Path, labels: Path) -> list[Source]:
     if alone:
         raise DatasetError(
             f"{len(alone)} images in {images} have no label raster of the same name in {labels}: "
-            f"{_some(alone)}"
+            f"{listed(alone, 5)}"
         )
     spare = sorted(map(str, label_of.keys() - image_of.keys()))
     if spare:
         print(
             f"note: {len(spare)} label rasters in {labels} have no image of the same name in "
-            f"{images} and are left out: {_some(spare)}",
+            f"{images} and are left out: {listed(spare, 5)}",
             file=sys.stderr,
         )
     return [
@@ -160,9 +160,9 @@ def _listed_pairs(path: Path) -> list[Source]:
             f"{path} has the columns {', '.join(columns) or 'none'}; expected image, label "
             "and, as needed, group, split, validity, product"
         )
-    listed = [_values(path, number, row) for number, row in enumerate(rows, start=2)]
-    ids = _ids_of([values["image"] for values in listed], path.parent)
-    return [_listed_pair(path.parent, *pair) for pair in zip(ids, listed, strict=True)]
+    lines = [_values(path, number, row) for number, row in enumerate(rows, start=2)]
+    ids = _ids_of([values["image"] for values in lines], path.parent)
+    return [_listed_pair(path.parent, *pair) for pair in zip(ids, lines, strict=True)]
 
 
 def _values(path: Path, line: int, row: dict[str, str | None]) -> dict[str, str]:
@@ -216,17 +216,13 @@ def _require_files(sources: Iterable[Source]) -> None:
         if path is not None and not path.is_file()
     ]
     if missing:
-        raise DatasetError(f"{len(missing)} input files are missing: {_some(missing)}")
+        raise DatasetError(f"{len(missing)} input files are missing: {listed(missing, 5)}")
 
 
 def _require_unique_ids(sources: Iterable[Source], where: Path) -> None:
     twice = sorted(name for name, n in Counter(source.id for source in sources).items() if n > 1)
     if twice:
         raise DatasetError(
-            f"{where} names {_some(twice)} more than once; give each image a file name of its own"
+            f"{where} names {listed(twice, 5)} more than once; give each image a file name of its "
+            "own"
         )
-
-
-def _some(names: list[str], limit: int = 5) -> str:
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(names[:limit]) + more

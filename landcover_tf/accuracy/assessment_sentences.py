@@ -7,8 +7,8 @@ from typing import Any
 from landcover_tf.accuracy import interval_sentences
 from landcover_tf.accuracy.assessment_tables import drawn_points, number
 from landcover_tf.accuracy.matching import DUPLICATE
-from landcover_tf.accuracy.points import listed
 from landcover_tf.accuracy.summaries import FEW_BLOCKS
+from landcover_tf.errors import listed
 from landcover_tf.pixel_sizes import NO_AREA
 
 _NO_WIDTH = 1e-9

@@ -9,9 +9,9 @@ from rasterio.transform import rowcol
 from rasterio.warp import transform
 
 from landcover_tf.accuracy.class_map import ClassMap, SampledPixels
-from landcover_tf.accuracy.points import UNLABELLED, ReferencePoints, listed
+from landcover_tf.accuracy.points import UNLABELLED, ReferencePoints
 from landcover_tf.crosswalk import Crosswalk
-from landcover_tf.errors import LabelError, SampleError
+from landcover_tf.errors import LabelError, SampleError, listed
 from landcover_tf.legend import IGNORED
 from landcover_tf.raster_windows import RASTERIO_ERRORS
 

@@ -10,7 +10,7 @@ import numpy as np
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
 
-from landcover_tf.errors import SampleError
+from landcover_tf.errors import SampleError, listed
 from landcover_tf.files import read_csv
 from landcover_tf.geopackage import read_points
 from landcover_tf.legend import Legend
@@ -101,12 +101,6 @@ def load_points(
         reference=_codes(rows, column, reference_legend, ids, path),
         stratum=_codes(rows, stratum, legend, ids, path) if stratum else None,
     )
-
-
-def listed(ids: Sequence[str], limit: int = 10) -> str:
-    """Returns ids for a message, the first few when they are many."""
-    more = f" and {len(ids) - limit} more" if len(ids) > limit else ""
-    return ", ".join(ids[:limit]) + more
 
 
 def _read_csv(

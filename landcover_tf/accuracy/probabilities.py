@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 
 from landcover_tf.accuracy.class_map import ClassMap
-from landcover_tf.accuracy.points import listed
-from landcover_tf.errors import RasterError
+from landcover_tf.errors import RasterError, listed
 from landcover_tf.grid import Window
 from landcover_tf.raster_grid import RasterGrid
 from landcover_tf.raster_windows import opened, read_window

@@ -6,9 +6,8 @@ import numpy as np
 
 from landcover_tf.accuracy.class_map import ClassMap
 from landcover_tf.accuracy.matching import MatchedPoints
-from landcover_tf.accuracy.points import listed
 from landcover_tf.accuracy.sampling import DrawnPoints
-from landcover_tf.errors import SampleError
+from landcover_tf.errors import SampleError, listed
 
 MINIMUM = 2
 """Points of a stratum without which its variance is unknown."""

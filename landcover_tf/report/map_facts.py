@@ -9,8 +9,7 @@ import numpy as np
 import rasterio
 from rasterio.enums import ColorInterp
 
-from landcover_tf.accuracy.points import listed
-from landcover_tf.errors import RasterError
+from landcover_tf.errors import RasterError, listed
 from landcover_tf.files import sha256_of
 from landcover_tf.legend import LandCoverClass, Legend
 from landcover_tf.raster_grid import RasterGrid

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from landcover_tf.dataset_info import DatasetInfo, ProductInfo
+from landcover_tf.errors import listed
 from landcover_tf.model_info import SIZE_MULTIPLE, joined_skips
 
 MOST_NAMES = 40
@@ -87,9 +88,9 @@ def _product_rows(products: Sequence[ProductInfo]) -> dict[str, Any]:
         "sensed": " to ".join(dict.fromkeys([days[0], days[-1]])) if days else "",
         "processing baselines": ", ".join(baselines),
     }
-    names, more = [p.id for p in products[:MOST_NAMES]], len(products) - MOST_NAMES
-    named = ", ".join(names) + (f" and {more} more, see dataset.json" if more > 0 else "")
-    rows = {"products": f"{len(products)}: {named}" if names else "0"}
+    named = listed([p.id for p in products], MOST_NAMES)
+    named += ", see dataset.json" if len(products) > MOST_NAMES else ""
+    rows = {"products": f"{len(products)}: {named}" if products else "0"}
     return rows | {name: value for name, value in known.items() if value}
 
 
