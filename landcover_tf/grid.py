@@ -63,6 +63,12 @@ class Window:
             width=self.width,
         )
 
+    def strips(self, rows: int) -> Iterator["Window"]:
+        """Yields the window from top to bottom in strips of `rows` rows; the last has the rest."""
+        for row_off in range(self.row_off, self.row_end, rows):
+            height = min(rows, self.row_end - row_off)
+            yield Window(row_off=row_off, col_off=self.col_off, height=height, width=self.width)
+
     def padding_inside(self, height: int, width: int) -> tuple[tuple[int, int], tuple[int, int]]:
         """Returns the pixels that `clip` cuts off: ((top, bottom), (left, right))."""
         return (

@@ -149,11 +149,9 @@ def require_kept(
     kept: tuple[int, ...] = (0,) * len(checksums)
     try:
         with rasterio.open(path, num_threads=threads) as raster:
-            for row in range(0, raster.height, _KEPT_ROWS):
-                rows = min(_KEPT_ROWS, raster.height - row)
-                kept = add_rows(
-                    kept, raster.read(window=RasterioWindow(0, row, raster.width, rows))
-                )
+            whole = Window(row_off=0, col_off=0, height=raster.height, width=raster.width)
+            for strip in whole.strips(_KEPT_ROWS):
+                kept = add_rows(kept, raster.read(window=rasterio_window(strip)))
     except RASTERIO_ERRORS as error:
         raise OutputError(
             f"cannot write {name}: it cannot be read back ({error.__cause__ or error}); is the "

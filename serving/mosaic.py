@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 import rasterio
 from rasterio.errors import RasterioIOError
-from rasterio.windows import Window as RasterioWindow
 
 from landcover_tf.errors import OutputError, RasterError
 from landcover_tf.files import beside, bytes_in, require_space, write_json
 from landcover_tf.grid import Window
 from landcover_tf.legend import IGNORED, Legend
 from landcover_tf.raster_grid import RasterGrid
-from landcover_tf.raster_windows import opened
+from landcover_tf.raster_windows import opened, rasterio_window
 from serving import outputs
 from serving.band_content import BASE_LAYERS
 from serving.bands_on_disk import BandStore
@@ -195,17 +194,17 @@ def _merged(
     grid: RasterGrid,
     legend: Legend,
 ) -> Iterator[np.ndarray]:
-    for start in range(0, grid.height, BLOCK_PX):
-        rows = min(BLOCK_PX, grid.height - start)
-        classes = np.full((rows, grid.width), legend.nodata, np.uint8)
-        confidence = np.full((rows, grid.width), IGNORED, np.uint8)
-        best = np.full((rows, grid.width), -1, np.int16)
+    for strip in grid.window.strips(BLOCK_PX):
+        shape = strip.height, strip.width
+        classes = np.full(shape, legend.nodata, np.uint8)
+        confidence = np.full(shape, IGNORED, np.uint8)
+        best = np.full(shape, -1, np.int16)
         for path, where in zip(parts, placed, strict=True):
-            first, last = max(start, where.row_off), min(start + rows, where.row_end)
-            if first >= last:
+            map_window = where.relative_to(strip)
+            inside = map_window.clip(*shape)
+            if inside is None:
                 continue
-            window = RasterioWindow(0, first - where.row_off, where.width, last - first)
-            part = slice(first - start, last - start), slice(where.col_off, where.col_end)
+            window, part = inside.relative_to(map_window), inside.slices
             codes, value = (_read(p, window) for p in (path, beside(path, CONFIDENCE)))
             better = (codes != legend.nodata) & (value.astype(np.int16) > best[part])
             classes[part][better] = codes[better]
@@ -214,10 +213,10 @@ def _merged(
         yield np.stack([classes, confidence])
 
 
-def _read(path: Path, window: RasterioWindow) -> np.ndarray:
+def _read(path: Path, window: Window) -> np.ndarray:
     """Returns a window of a part, which is open no longer: there may be more than can be."""
     with opened(path) as dataset:
-        return np.asarray(dataset.read(1, window=window))
+        return np.asarray(dataset.read(1, window=rasterio_window(window)))
 
 
 def _shared_tags(found: Sequence[dict[str, str]], parts: Sequence[Path]) -> dict[str, str]:

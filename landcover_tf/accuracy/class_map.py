@@ -111,17 +111,14 @@ class ClassMap:
         )
 
     def strips(self, rows: int) -> Iterator[Window]:
-        """Yields windows of full rows that cover the map from top to bottom.
+        """Returns windows of full rows that cover the map from top to bottom.
 
         Args:
             rows: Of each window; fewer where these would be more than `STRIP_PX` pixels.
         """
         # A power of two, so that windows keep within the rows of a COG's blocks.
         fitting = 1 << (max(STRIP_PX // self.grid.width, 1).bit_length() - 1)
-        rows = min(rows, fitting)
-        for start in range(0, self.grid.height, rows):
-            height = min(rows, self.grid.height - start)
-            yield Window(row_off=start, col_off=0, height=height, width=self.grid.width)
+        return self.grid.window.strips(min(rows, fitting))
 
     def read(self, window: Window) -> np.ndarray:
         """Returns the codes of a window inside the map, uint8 [height, width]."""

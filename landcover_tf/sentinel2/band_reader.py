@@ -87,14 +87,8 @@ class BandReader:
             tile_rows = self._datasets[name].block_shapes[0][0]
             rows = tile_rows * max(1, _ROWS_AT_ONCE // tile_rows)
             image = np.empty(grid.shape, np.uint16)
-            for start in range(0, grid.height, rows):
-                part = Window(
-                    row_off=start,
-                    col_off=0,
-                    height=min(rows, grid.height - start),
-                    width=grid.width,
-                )
-                image[part.slices] = self.read(name, part)
+            for strip in grid.window.strips(rows):
+                image[strip.slices] = self.read(name, strip)
             self._loaded[name] = image
 
     def filled(self, name: str, window: Window, *, margin: int, steps: int) -> np.ndarray:

@@ -102,9 +102,7 @@ def warp_labels(
         method = "mode" if side < _FINER else "nearest"
         methods.append(method)
         rows = max(1, min(rows_per_strip, int(_PIXELS_AT_ONCE * side**2 / grid.width)))
-        for start in range(0, grid.height, rows):
-            last = min(start + rows, grid.height)
-            window = Window(row_off=start, col_off=0, height=last - start, width=grid.width)
+        for window in grid.window.strips(rows):
             # A label pixel meets the image if its centre is less than half its side away.
             strip = _Strip(
                 grid=grid.part(window),
@@ -112,7 +110,10 @@ def warp_labels(
                     grid.transform,
                     window,
                     0.495 * side,
-                    edges=(edges[0] and start == 0, edges[1] and last == grid.height),
+                    edges=(
+                        edges[0] and window.row_off == 0,
+                        edges[1] and window.row_end == grid.height,
+                    ),
                 ),
             )
             least = min_labelled_fraction if method == "mode" else 0.0

@@ -12,7 +12,6 @@ from landcover_tf import locks
 from landcover_tf.bands import BAND_NAMES, band
 from landcover_tf.errors import LabelError
 from landcover_tf.files import atomic_folder, require_space, write_json
-from landcover_tf.grid import Window
 from landcover_tf.progress import progress
 from landcover_tf.provenance import git_commit, software_versions
 from landcover_tf.raster_windows import add_rows, rasterio_window, require_kept
@@ -129,7 +128,7 @@ class _Preparation:
             prepared.describe_bands(
                 image, BAND_NAMES, scale=STORED_SCALE, offset=STORED_OFFSET, tags=self._tags()
             )
-            strips = list(_strips(self.grid.height, self.grid.width))
+            strips = list(self.grid.window.strips(STRIP_ROWS))
             # The next strip is decoded while this one is interpolated and written.
             coming = decoder.submit(scene.read_fine, strips[0])
             for i, strip in enumerate(
@@ -294,10 +293,3 @@ class _Preparation:
                 "commit": git_commit(),
             },
         )
-
-
-def _strips(height: int, width: int) -> list[Window]:
-    return [
-        Window(row_off=r, col_off=0, height=min(STRIP_ROWS, height - r), width=width)
-        for r in range(0, height, STRIP_ROWS)
-    ]

@@ -48,9 +48,7 @@ def on_grid_of(
     with TemporaryDirectory() as folder:
         placed = Path(folder) / "reference.tif"
         with rasterio.open(placed, "w", **profile) as file:
-            for start in range(0, grid.height, _ROWS_AT_ONCE):
-                rows = min(_ROWS_AT_ONCE, grid.height - start)
-                strip = Window(row_off=start, col_off=0, height=rows, width=grid.width)
+            for strip in grid.window.strips(_ROWS_AT_ONCE):
                 file.write(read(strip), 1, window=rasterio_window(strip))
         with rasterio.open(placed) as raster:
             yield raster

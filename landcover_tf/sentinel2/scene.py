@@ -136,23 +136,17 @@ class Scene:
             bits[invalid] = np.uint8(ValidityBit.NODATA)
         rows = _PLAIN_ROWS if self.sharpening == "none" else _SHARPENED_ROWS
 
-        def compose_part(start: int) -> None:
-            inside = slice(start, min(start + rows, window.height))
-            part = Window(
-                row_off=window.row_off + start,
-                col_off=window.col_off,
-                height=inside.stop - start,
-                width=window.width,
-            )
+        def compose_part(part: Window) -> None:
+            inside, _ = part.relative_to(window).slices
             self._compose(part, fine, self._fine_context(window), planes[:, inside], bits[inside])
 
-        starts = range(0, window.height, rows)
-        if self._threads > 1 and len(starts) > 1:
+        parts = list(window.strips(rows))
+        if self._threads > 1 and len(parts) > 1:
             with ThreadPoolExecutor(self._threads) as pool:
-                list(pool.map(compose_part, starts))
+                list(pool.map(compose_part, parts))
         else:
-            for start in starts:
-                compose_part(start)
+            for part in parts:
+                compose_part(part)
         return planes, bits
 
     def _compose(

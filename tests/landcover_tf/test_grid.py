@@ -59,3 +59,14 @@ def test_a_window_counted_from_another():
     window = Window(row_off=7, col_off=2, height=3, width=4)
     origin = Window(row_off=5, col_off=6, height=1, width=9)
     assert window.relative_to(origin) == Window(row_off=2, col_off=-4, height=3, width=4)
+
+
+@given(sizes, st.integers(-20, 20), st.integers(1, 800))
+def test_strips_cover_a_window_from_top_to_bottom(height, row_off, rows):
+    window = Window(row_off=row_off, col_off=3, height=height, width=5)
+    strips = list(window.strips(rows))
+    assert [row for s in strips for row in range(s.row_off, s.row_end)] == list(
+        range(row_off, row_off + height)
+    )
+    assert all(s.height == rows for s in strips[:-1])
+    assert {(s.col_off, s.width) for s in strips} == {(3, 5)}
