@@ -95,7 +95,8 @@ class PredictConfig:
     majority: int = 0
     """Side of a majority filter in pixels, odd; 0 is off."""
     min_object_size: int = 20
-    """Objects of fewer pixels are replaced by what surrounds them; 0 keeps all."""
+    """Objects of fewer pixels are replaced by what surrounds them; 0 keeps all. With --mosaic they
+    are removed from the mosaic, not from the single maps."""
     sieve: tuple[str, ...] = ()
     """Another least size for some classes, such as "urban areas=5" or 60=100."""
     uncertain_below: float = 0.0
@@ -113,7 +114,7 @@ class PredictConfig:
     """Write the entropy relative to its maximum, entropy.tif."""
     vector: bool = False
     """Write class polygons, a GeoPackage. All are in memory at once, about 0.8 kB each; a larger
-    --min-object-size leaves fewer."""
+    --min-object-size leaves fewer. With --mosaic of the mosaic only."""
     stac: bool = True
     """Write a STAC item that describes the map."""
     picture: bool = True

@@ -29,9 +29,10 @@ from serving.inputs import find_inputs, is_single, map_paths
 from serving.intents import intend
 from serving.layouts import narrow_margin
 from serving.map_records import as_record, record_of
-from serving.mosaic import check_mosaic, least_object_px, merge
-from serving.options import PredictionOptions, options_of
+from serving.mosaic import check_mosaic, merge
+from serving.options import PredictionOptions, options_of, single_maps
 from serving.plan import print_plans, work_bytes
+from serving.postprocess import Cleaning
 from serving.raster_io import bounded_cache
 from serving.scene_jobs import (
     Computed,
@@ -60,7 +61,7 @@ def predict_all(config: PredictConfig) -> Path | None:
             are finished first.
     """
     inputs = find_inputs(config.input_image)
-    options = options_of(config)
+    options = options_of(single_maps(config))
     single = is_single(config.input_image, inputs, config.output_map)
     targets = map_paths(inputs, config.output_map, mosaic=config.mosaic, single=single)
     engine = Engine(config.model_path, options)
@@ -68,10 +69,13 @@ def predict_all(config: PredictConfig) -> Path | None:
         print(f"model: {engine.folder}, the highest version")
         # Later there may be a higher one, and the settings beside a map are to make it again.
         config = replace(config, model_path=engine.folder)
+    legend, class_codes = engine.info.legend, engine.info.class_codes
+    # Of a mosaic it is used at the end, and an error in it is told before any work.
+    cleaning = options_of(config).cleaning.cleaning(legend, class_codes)
     if config.reference_map is not None:
         from serving.map_picture import check_reference
 
-        check_reference(config.reference_map, engine.info.legend)
+        check_reference(config.reference_map, legend)
     failures = _Failures(total=len(inputs))
     scenes = _readable(inputs, targets, engine, options, failures)
     if config.plan:
@@ -79,7 +83,7 @@ def predict_all(config: PredictConfig) -> Path | None:
         failures.report()
         return None
     several = config.mosaic or not single
-    _make_maps(scenes, targets, engine, config, failures, several=several)
+    _make_maps(scenes, targets, engine, config, cleaning, failures, several=several)
     if config.mosaic:
         return config.output_map
     return targets[0] if len(targets) == 1 else None
@@ -155,6 +159,7 @@ def _make_maps(
     targets: Sequence[Path],
     engine: Engine,
     config: PredictConfig,
+    cleaning: Cleaning,
     failures: _Failures,
     *,
     several: bool,
@@ -166,10 +171,11 @@ def _make_maps(
         targets: Where the maps of all inputs go.
         engine: What runs the network.
         config: The command.
+        cleaning: Its post-processing.
         failures: The other inputs; those that cannot be read join them.
         several: Maps that are finished are skipped; that of a single input is refused.
     """
-    path, outputs = config.output_map, scenes[0].options.outputs
+    path, outputs = config.output_map, options_of(config).outputs
     states = {scene: state_of(scene, config, several=several) for scene in scenes}
     mosaic = state_of_mosaic(targets, outputs, config) if config.mosaic else None
     finished = finished_scenes(states, mosaic, config)
@@ -193,8 +199,8 @@ def _make_maps(
         record, names = as_record(config), [target.parent.name for target in targets]
         intend(path, record | {"scenes": names}, overwrite=config.overwrite)
         with bounded_cache():
-            legend, least_px = scenes[0].legend, least_object_px(scenes[0])
-            print_result(merge(targets, legend, path, outputs, record, least_px=least_px))
+            legend = scenes[0].legend
+            print_result(merge(targets, legend, path, outputs, record, cleaning=cleaning))
     return None
 
 

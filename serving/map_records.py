@@ -10,6 +10,7 @@ from landcover_tf.errors import ConfigError
 from landcover_tf.files import beside, read_json
 from landcover_tf.settings_changes import changes
 from serving.config import PredictConfig
+from serving.options import single_maps
 from serving.scene_prediction import ScenePrediction
 from serving.targets import RECORD
 
@@ -31,13 +32,8 @@ PATHS = ("input_image", "model_path", "reference_map")
 
 def own_config(scene: ScenePrediction, config: PredictConfig) -> PredictConfig:
     """Returns the config that makes this map alone, whatever inputs there are beside it."""
-    return replace(
-        config,
-        input_image=(scene.source_path,),
-        output_map=scene.map_path,
-        mosaic=False,
-        confidence=scene.options.outputs.confidence,
-    )
+    own = single_maps(config)
+    return replace(own, input_image=(scene.source_path,), output_map=scene.map_path)
 
 
 def record_of(scene: ScenePrediction, config: PredictConfig) -> dict[str, Any]:

@@ -22,8 +22,9 @@ from serving.bands_on_disk import BandStore
 from serving.intents import discard, empty
 from serving.objects import without_small_objects
 from serving.options import OutputOptions
+from serving.postprocess import Cleaning
 from serving.raster_io import BLOCK_PX
-from serving.scene_prediction import Result, ScenePrediction
+from serving.scene_prediction import Result
 from serving.source import Source
 from serving.targets import CONFIDENCE, RECORD, check_targets, work_folder
 
@@ -114,14 +115,6 @@ def scenes_of(path: Path) -> list[str]:
         return tag.split(", ")
 
 
-def least_object_px(scene: ScenePrediction) -> dict[int, int]:
-    """Returns the least pixels of an object of a mosaic by legend code; none where it keeps all."""
-    if not scene.cleaning.removes_objects:
-        return {}
-    sizes = scene.cleaning.least_sizes
-    return {c.code: int(sizes[i]) for i, c in enumerate(scene.cleaning.classes)}
-
-
 def merge(
     parts: Sequence[Path],
     legend: Legend,
@@ -129,7 +122,7 @@ def merge(
     wanted: OutputOptions,
     record: Mapping[str, Any],
     *,
-    least_px: Mapping[int, int],
+    cleaning: Cleaning,
 ) -> Result:
     """Writes the merged map, its confidence and what is wanted beside them; returns the map.
 
@@ -143,8 +136,8 @@ def merge(
         wanted: What to write of the mosaic: picture, polygons, STAC item.
         record: The settings, for `predict.json`; it comes with the other files, so that a mosaic
             never stands beside settings of another.
-        least_px: Least pixels of an object by legend code. Where maps overlap, the pixels of
-            one lie between those of another, so smaller objects are removed after merging.
+        cleaning: Its votes were taken in each map; small objects are removed here, as they are
+            only known once the maps beside each other, or over each other, are merged.
 
     Raises:
         RasterError: A map or its confidence cannot be read.
@@ -164,12 +157,12 @@ def merge(
         write_json(beside(files / path.name, RECORD), record)
         shared = _shared_tags(tags, parts)
         if "post_processing" in shared:
-            shared["post_processing"] += "; maps merged"
-            shared["post_processing"] += "; small objects removed again" if least_px else ""
-        with opened(beside(parts[0], CONFIDENCE)) as dataset:
-            description = dataset.descriptions[0] or "confidence"
-        codes = _without_small_objects(store, legend, least_px)
-        counts = _write(files / path.name, store, codes, grid, legend, shared, wanted, description)
+            before = shared["post_processing"]
+            steps = ["maps merged", *cleaning.removals]
+            shared["post_processing"] = "; ".join(steps if before == "none" else [before, *steps])
+        codes = _without_small_objects(store, legend, cleaning)
+        about = cleaning.confidence
+        counts = _write(files / path.name, store, codes, grid, legend, shared, wanted, about)
         outputs.publish(files, path)
         discard(path)
         return Result(map_path=path, legend=legend, counts=counts)
@@ -236,23 +229,22 @@ def _shared_tags(found: Sequence[dict[str, str]], parts: Sequence[Path]) -> dict
 
 
 def _without_small_objects(
-    store: BandStore, legend: Legend, least_px: Mapping[int, int]
+    store: BandStore, legend: Legend, cleaning: Cleaning
 ) -> Iterator[np.ndarray]:
     """Yields the codes of a merged map in blocks, uint8 [1, rows, width]."""
-    if not least_px:
+    if not cleaning.removes_objects:
         yield from store.blocks((0,), BLOCK_PX)
         return
     dense, codes = np.full(256, IGNORED, np.uint8), np.full(256, legend.nodata, np.uint8)
-    dense[list(legend.codes)] = range(len(legend.codes))
-    codes[: len(legend.codes)] = legend.codes
-    least_sizes = np.zeros(256, np.int64)
-    least_sizes[dense[list(least_px)]] = list(least_px.values())
+    class_codes = [c.code for c in cleaning.classes]
+    dense[class_codes] = range(len(class_codes))
+    codes[: len(class_codes)] = class_codes
 
     def blocks() -> Iterator[np.ndarray]:
         for block in store.blocks((0, 1), BLOCK_PX):
             yield np.stack([dense[block[0]], block[1]])
 
-    for block in without_small_objects(blocks, least_sizes):
+    for block in without_small_objects(blocks, cleaning.least_sizes):
         yield codes[block[:1]]
 
 

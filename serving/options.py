@@ -120,6 +120,17 @@ class PredictionOptions:
     overwrite: bool
 
 
+def single_maps(config: PredictConfig) -> PredictConfig:
+    """Returns the config of the maps that a mosaic is merged of, or without a mosaic `config`.
+
+    Small objects are removed when all maps are merged: what is small on one side of a border may
+    go on beyond it. Before that, polygons would be as many as the specks.
+    """
+    if not config.mosaic:
+        return config
+    return replace(config, mosaic=False, confidence=True, min_object_size=0, sieve=(), vector=False)
+
+
 def options_of(config: PredictConfig) -> PredictionOptions:
     """Returns the options that the flags stand for."""
     return PredictionOptions(

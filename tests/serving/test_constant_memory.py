@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import rasterio
 from fakes.traced_memory import peak_bytes
-from local_export import SmallExport, predict_options, write_raster
+from local_export import SmallExport, cleaning, predict_options, write_raster
 from rasterio import Affine
 
 from landcover_tf.legend import load_legend
@@ -47,7 +47,14 @@ def test_more_rows_take_the_same_memory(
         scene.compute(scene.unfinished_rows())
         scene.finish()
         scene.source.close()
-        merge([out], scene.legend, tmp_path / name / "mosaic.tif", options.outputs, {}, least_px={})
+        merge(
+            [out],
+            scene.legend,
+            tmp_path / name / "mosaic.tif",
+            options.outputs,
+            {},
+            cleaning=cleaning(min_object_size=0),
+        )
 
     for height in (300, SHORT, TALL):
         write_raster(tmp_path / f"{height}.tif", height, WIDTH)
@@ -77,11 +84,11 @@ def write_map(folder: Path, height: int) -> Path:
 def test_small_objects_of_a_mosaic_take_the_same_memory_in_more_rows(tmp_path: Path) -> None:
     legend, wanted = load_legend("landcover9"), predict_options(picture=False, stac=False).outputs
     # The squares of the map that touch no other of their class are removed.
-    least_px = dict.fromkeys(legend.codes, 65)
+    least_65 = cleaning(min_object_size=65)
 
     def run(part: Path) -> int:
         out = part.with_name("mosaic.tif")
-        return peak_bytes(lambda: merge([part], legend, out, wanted, {}, least_px=least_px))
+        return peak_bytes(lambda: merge([part], legend, out, wanted, {}, cleaning=least_65))
 
     # Blocks are labelled ahead by a thread, sooner or later: 6.5 to 8 MB with either height.
     first, short, tall = (run(write_map(tmp_path / str(h), h)) for h in (512, SHORT, 2 * TALL))

@@ -3,6 +3,7 @@
 import json
 import resource
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 import rasterio
 from fakes.killed_program import run_killed
 from fakes.stac_rules import check_extensions
-from local_export import PLAIN, SmallExport, arguments, predict_options, write_raster
+from local_export import PLAIN, SmallExport, arguments, cleaning, predict_options, write_raster
 from pystac import STACObjectType
 from pystac.validation.stac_validator import JsonSchemaSTACValidator
 from rasterio import Affine
@@ -20,8 +21,11 @@ from scipy import ndimage
 from landcover_tf import files
 from landcover_tf.legend import load_legend
 from serving.mosaic import merge
+from serving.postprocess import with_uncertain
 from serving.predict import main
 from serving.stac import COG_TYPE
+
+AS_MERGED = cleaning(min_object_size=0)
 
 
 def write_part(
@@ -54,7 +58,7 @@ def test_the_more_confident_pixel_wins_and_no_data_never_does(tmp_path: Path) ->
     wanted = predict_options(picture=False, stac=False).outputs
     for parts, in_last_row in (((a, b), 10), ((b, a), 20)):
         path = tmp_path / parts[0].parent.name / "all.tif"
-        found = merge(parts, load_legend("landcover9"), path, wanted, {}, least_px={})
+        found = merge(parts, load_legend("landcover9"), path, wanted, {}, cleaning=AS_MERGED)
         merged = []
         for file in (path, path.with_name("all_confidence.tif")):
             with rasterio.open(file) as dataset:
@@ -65,40 +69,93 @@ def test_the_more_confident_pixel_wins_and_no_data_never_does(tmp_path: Path) ->
         assert found.counts[10] == 16 * 8 + 8 * (in_last_row == 10)
 
 
-def test_small_objects_that_merging_makes_are_removed(
-    small_export: SmallExport, tmp_path: Path
-) -> None:
-    images = [tmp_path / "a.tif", tmp_path / "b.tif"]
+def halves(folder: Path) -> list[Path]:
+    """Writes one raster as two that lie side by side."""
+    image, images = write_raster(folder / "whole.tif", 100, 160), []
+    for half in range(2):
+        images.append(folder / f"{half}.tif")
+        write_raster(images[-1], 100, 80, origin=(600_000.0 + 800 * half, 4_200_000.0))
+        with rasterio.open(images[-1], "r+") as dataset:
+            dataset.write(image[:, :, 80 * half : 80 * half + 80])
+    return images
+
+
+def at_one_place(folder: Path) -> list[Path]:
+    """Writes two rasters of the same ground."""
+    images = [folder / "0.tif", folder / "1.tif"]
     for seed, image in enumerate(images):
         write_raster(image, 80, 80, seed=seed)
-    found = {}
-    for name, flags in (("all", ()), ("unsure", ("--uncertain-below", "0.4"))):
-        out = tmp_path / f"{name}.tif"
-        assert main(arguments(small_export, images, out, *PLAIN, "--mosaic", *flags)) == 0
-        with rasterio.open(out) as dataset:
-            found[name] = dataset.read(1), dataset.tags()["post_processing"]
-    assert found["all"][1].endswith("px removed; maps merged; small objects removed again")
-    assert found["unsure"][1] == "confidence under 0.4 uncertain; " + found["all"][1]
-    legend, wanted = load_legend("landcover9"), predict_options(picture=False, stac=False).outputs
-    parts = [tmp_path / "all_scenes" / name / "map.tif" for name in "ab"]
-    merge(parts, legend, tmp_path / "merged.tif", wanted, {}, least_px={})
-    with rasterio.open(tmp_path / "merged.tif") as dataset:
-        merged = dataset.read(1)
-    assert small_objects(merged) > 100
-    assert small_objects(found["all"][0]) < 10
-    assert small_objects(found["unsure"][0]) < 10
+    return images
+
+
+def read(path: Path) -> np.ndarray:
+    with rasterio.open(path) as dataset:
+        return np.asarray(dataset.read(1))
+
+
+@pytest.mark.parametrize("inputs", [halves, at_one_place])
+@pytest.mark.parametrize("flags", [(), ("--uncertain-below", "0.4")])
+def test_small_objects_are_those_of_the_mosaic(
+    small_export: SmallExport,
+    tmp_path: Path,
+    inputs: Callable[[Path], list[Path]],
+    flags: tuple[str, ...],
+) -> None:
+    out = tmp_path / "all.tif"
+    command = arguments(small_export, inputs(tmp_path), out, *PLAIN, "--mosaic", *flags)
+    assert main(command) == 0
+    found = read(out)
+    with rasterio.open(out) as dataset:
+        steps = dataset.tags()["post_processing"]
+    marked = "confidence under 0.4 uncertain; " if flags else ""
+    assert steps == f"{marked}maps merged; objects under 20 px removed"
+    wanted = predict_options(picture=False, stac=False).outputs
+    parts = [tmp_path / "all_scenes" / name / "map.tif" for name in "01"]
+    legend = with_uncertain(small_export.info.legend)
+    merge(parts, legend, tmp_path / "merged.tif", wanted, {}, cleaning=AS_MERGED)
+    merged = read(tmp_path / "merged.tif")
+    large = object_sizes(merged) >= 20
+    assert (~large).sum() > 500
+    np.testing.assert_array_equal(found[large], merged[large])
+    assert object_sizes(found).min() >= 20
     # The confidence stays that of the network.
-    with (
-        rasterio.open(tmp_path / "all_confidence.tif") as all_of_it,
-        rasterio.open(tmp_path / "merged_confidence.tif") as as_merged,
-    ):
-        np.testing.assert_array_equal(all_of_it.read(), as_merged.read())
+    np.testing.assert_array_equal(
+        read(tmp_path / "all_confidence.tif"), read(tmp_path / "merged_confidence.tif")
+    )
 
 
-def small_objects(codes: np.ndarray) -> int:
-    """Returns the number of 4-connected objects of fewer than 20 pixels, counted by SciPy."""
-    sizes = [np.bincount(ndimage.label(codes == code)[0].ravel())[1:] for code in np.unique(codes)]
-    return int((np.concatenate(sizes) < 20).sum())
+def object_sizes(codes: np.ndarray) -> np.ndarray:
+    """Returns the pixels of the 4-connected object of each pixel, counted by SciPy."""
+    sizes = np.zeros(codes.shape, int)
+    for code in np.unique(codes):
+        labels, _ = ndimage.label(codes == code)
+        sizes += np.bincount(labels.ravel())[labels] * (labels > 0)
+    return sizes
+
+
+def test_the_settings_beside_a_map_of_a_mosaic_make_it_alone(
+    small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images, out = at_one_place(tmp_path), tmp_path / "m.tif"
+    flags = (*PLAIN, "--mosaic", "--vector", "--sieve", "forests=50")
+    assert main(arguments(small_export, images, out, *flags)) == 0
+    part = tmp_path / "m_scenes" / "0" / "map.tif"
+    assert out.with_suffix(".gpkg").exists() and not part.with_suffix(".gpkg").exists()
+    before = part.read_bytes()
+    record = part.with_name("predict.json")
+    assert main(["--config", str(record), "--overwrite"]) == 0
+    assert part.read_bytes() == before
+
+
+def test_a_wrong_sieve_of_a_mosaic_is_refused_before_any_work(
+    small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images, out = at_one_place(tmp_path), tmp_path / "m.tif"
+    command = arguments(small_export, images, out, *PLAIN, "--mosaic", "--sieve", "nowhere=4")
+    for more in ((), ("--plan",)):
+        assert main([*command, *more]) == 2
+        assert "--sieve expects CLASS=PIXELS" in capsys.readouterr().err
+    assert sorted(tmp_path.iterdir()) == images
 
 
 def test_more_maps_than_may_be_open_are_merged(tmp_path: Path) -> None:
@@ -113,7 +170,7 @@ def test_more_maps_than_may_be_open_are_merged(tmp_path: Path) -> None:
         resource.RLIMIT_NOFILE, (len(list(Path("/dev/fd").iterdir())) + 20, limits[1])
     )
     try:
-        found = merge(parts, legend, tmp_path / "all.tif", wanted, {}, least_px={})
+        found = merge(parts, legend, tmp_path / "all.tif", wanted, {}, cleaning=AS_MERGED)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
     assert found.counts[10] == 16 * (39 * 8 + 16)
@@ -158,7 +215,7 @@ def test_the_item_of_a_mosaic_has_the_times_of_its_parts(
             tags["sensing_time"] = times[number]
         parts.append(write_part(tmp_path / name, all_of(10), all_of(100), **tags))
     wanted = predict_options(picture=False).outputs
-    merge(parts, load_legend("landcover9"), tmp_path / "june.tif", wanted, {}, least_px={})
+    merge(parts, load_legend("landcover9"), tmp_path / "june.tif", wanted, {}, cleaning=AS_MERGED)
     item = json.loads((tmp_path / "june.json").read_text())
     JsonSchemaSTACValidator().validate_core(item, STACObjectType.ITEM, "1.1.0")
     check_extensions(item)
