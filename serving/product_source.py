@@ -3,7 +3,6 @@
 import sys
 import zlib
 from collections.abc import Collection, Mapping
-from contextlib import AbstractContextManager
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -18,7 +17,6 @@ from landcover_tf.grid import Window
 from landcover_tf.model_info import ModelInfo
 from landcover_tf.pictures import TRUE_COLOUR
 from landcover_tf.prepare import PrepareConfig
-from landcover_tf.raster_windows import opened
 from landcover_tf.sentinel2 import clouds
 from landcover_tf.sentinel2.band_reader import GDAL_CACHE_BYTES
 from landcover_tf.sentinel2.checks import checksum_findings
@@ -126,7 +124,7 @@ class ProductSource:
     def preview(self, shape: tuple[int, int]) -> tuple[np.ndarray, tuple[str, ...], np.ndarray]:
         planes = []
         for name in TRUE_COLOUR:
-            with _opened_band(self._product, name) as dataset:
+            with self._product.opened_band(name) as dataset:
                 planes.append(dataset.read(1, out_shape=shape))
         image = np.stack(planes, axis=-1)
         offsets = np.array([self._product.offsets[name] for name in TRUE_COLOUR], np.float32)
@@ -238,11 +236,6 @@ def _add_cloud_bits(product: SafeProduct, validity: np.ndarray) -> None:
 def _reflectance_60m(product: SafeProduct, name: str) -> np.ndarray:
     """Returns one 10 m band at 60 m, from the JP2's overviews: enough to find dark shadows."""
     shape = product.grids[60].shape
-    with _opened_band(product, name) as dataset:
+    with product.opened_band(name) as dataset:
         dn = dataset.read(1, out_shape=shape, resampling=Resampling.average).astype(np.float32)
     return np.asarray((dn + product.offsets[name]) / product.quantification)
-
-
-def _opened_band(product: SafeProduct, name: str) -> AbstractContextManager[rasterio.DatasetReader]:
-    """Returns a context with a band's file; a damaged one raises ProductError."""
-    return opened(product.band_path(name), f"band {name}", error=ProductError)

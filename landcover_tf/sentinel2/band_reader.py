@@ -113,29 +113,13 @@ class BandReader:
 
 
 def _open_band(product: SafeProduct, name: str) -> rasterio.DatasetReader:
-    path = product.band_path(name)
-    grid = product.grids[band(name).resolution_m]
-    damage = describe_damage(product.container, product.band_files[name])
+    file = product.band_file(name)
+    damage = describe_damage(product.container, file)
     if damage:
-        raise ProductError(
-            f"{product.band_files[name]} in {product.path} {damage}; download the product again"
-        )
-    try:
-        dataset = rasterio.open(path)
-    except RasterioIOError as error:
-        raise ProductError(
-            f"{product.band_files[name]} in {product.path} cannot be opened ({error}); download "
-            "the product again"
-        ) from error
-    if dataset.shape != grid.shape:
-        shape = f"{dataset.width} x {dataset.height}"
-        dataset.close()
-        raise ProductError(
-            f"{product.band_files[name]} in {product.path} has {shape} px; MTD_TL.xml says "
-            f"{grid.width} x {grid.height}"
-        )
+        raise ProductError(f"{file} in {product.path} {damage}; download the product again")
+    dataset = product.open_raster(file, product.grids[band(name).resolution_m])
     if dataset.dtypes[0] != "uint16":
         kind = dataset.dtypes[0]
         dataset.close()
-        raise ProductError(f"{product.band_files[name]} in {product.path} is {kind}, not uint16")
+        raise ProductError(f"{file} in {product.path} is {kind}, not uint16")
     return dataset

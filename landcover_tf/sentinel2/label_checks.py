@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-import rasterio
-from rasterio.errors import RasterioError
 from scipy import ndimage
 
 from landcover_tf.crosswalk import Crosswalk
@@ -85,12 +83,9 @@ def _hidden_classes(rasters: Sequence[LabelRaster], crosswalk: Crosswalk) -> lis
 
 def _coarse_nir(product: SafeProduct) -> np.ndarray:
     """Returns B08 at 60 m as the file's overviews have it, float32."""
-    shape = product.grids[60].shape
-    try:
-        with rasterio.open(product.band_path("B08")) as dataset:
-            return np.asarray(dataset.read(1, out_shape=shape).astype(np.float32))
-    except RasterioError as error:
-        raise ProductError(f"cannot decode B08 of {product.path} ({error})") from error
+    with product.opened_band("B08") as dataset:
+        dn = dataset.read(1, out_shape=product.grids[60].shape)
+    return np.asarray(dn.astype(np.float32))
 
 
 def label_shift_hint(nir: np.ndarray, codes: np.ndarray) -> str | None:

@@ -1,13 +1,17 @@
 """What the XML of a Level-1C product says, ready for use."""
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 
+import rasterio
 from rasterio.crs import CRS
+from rasterio.errors import RasterioError
 
 from landcover_tf.errors import ProductError
 from landcover_tf.raster_grid import RasterGrid
+from landcover_tf.raster_windows import opened
 from landcover_tf.sentinel2.container import Container
 
 
@@ -87,15 +91,48 @@ class SafeProduct:
         """The baseline as ESA writes it, for example 05.11."""
         return f"{self.baseline[0]:02d}.{self.baseline[1]:02d}"
 
-    def band_path(self, name: str) -> str:
-        """Returns the path of a band's JP2 for rasterio.
+    def band_file(self, name: str) -> str:
+        """Returns the path of a band's JP2 relative to the root.
 
         Raises:
             ProductError: The product has no file for that band.
         """
         if name not in self.band_files:
             raise ProductError(f"{self.path} has no file of band {name}; download it again")
-        return self.container.gdal_path(self.band_files[name])
+        return self.band_files[name]
+
+    def band_path(self, name: str) -> str:
+        """Returns the path of a band's JP2 for rasterio; raises as `band_file`."""
+        return self.container.gdal_path(self.band_file(name))
+
+    def opened_band(self, name: str) -> AbstractContextManager[rasterio.DatasetReader]:
+        """Returns a context with a band's file; a damaged one raises ProductError."""
+        return opened(self.band_path(name), f"band {name}", error=ProductError)
+
+    def open_raster(self, name: str, grid: RasterGrid) -> rasterio.DatasetReader:
+        """Returns a band or raster mask, open for reading.
+
+        Args:
+            name: Path relative to the root.
+            grid: Where the XML says that its pixels are.
+
+        Raises:
+            ProductError: It cannot be opened or has another size.
+        """
+        try:
+            dataset = rasterio.open(self.container.gdal_path(name))
+        except RasterioError as error:
+            raise ProductError(
+                f"{name} in {self.path} cannot be opened ({error}); download the product again"
+            ) from error
+        if dataset.shape != grid.shape:
+            shape = f"{dataset.width} x {dataset.height}"
+            dataset.close()
+            raise ProductError(
+                f"{name} in {self.path} has {shape} px; MTD_TL.xml says {grid.width} x "
+                f"{grid.height}"
+            )
+        return dataset
 
     def mask_files(self, kind: str) -> list[MaskFile]:
         """Returns the masks of one kind, in band order."""

@@ -176,7 +176,7 @@ def _or_raster(product: SafeProduct, mask: MaskFile, grid: RasterGrid, bits: np.
     if convert is None:
         raise ValueError(f"{mask.name} is no raster mask")
     known: dict[TileIdentity, np.ndarray] = {}
-    with _open_raster(product, mask, grid) as dataset:
+    with product.open_raster(mask.name, grid) as dataset:
         for window, identity in identical_tiles(
             product.container, mask.name, grid.height, grid.width, dataset.block_shapes[0]
         ):
@@ -211,22 +211,6 @@ def _or_outside_footprints(
         set_bit(bits, np.logical_not(inside, out=inside), ValidityBit.NODATA)
 
 
-def _open_raster(product: SafeProduct, mask: MaskFile, grid: RasterGrid) -> rasterio.DatasetReader:
-    try:
-        dataset = rasterio.open(product.container.gdal_path(mask.name))
-    except RasterioError as error:
-        raise ProductError(
-            f"cannot open {mask.name} in {product.path} ({error}); download the product again"
-        ) from error
-    if dataset.shape != grid.shape:
-        shape = f"{dataset.width} x {dataset.height}"
-        dataset.close()
-        raise ProductError(
-            f"{mask.name} in {product.path} has {shape} px; expected {grid.width} x {grid.height}"
-        )
-    return dataset
-
-
 def _read_window(
     dataset: rasterio.DatasetReader, product: SafeProduct, mask: MaskFile, window: Window
 ) -> np.ndarray:
@@ -241,7 +225,7 @@ def _read_window(
 def _read_raster(
     product: SafeProduct, mask: MaskFile, grid: RasterGrid, bands: tuple[int, ...]
 ) -> np.ndarray:
-    with _open_raster(product, mask, grid) as dataset:
+    with product.open_raster(mask.name, grid) as dataset:
         if dataset.count < len(bands):
             raise ProductError(
                 f"{mask.name} in {product.path} has {dataset.count} bands; expected {len(bands)}"
