@@ -16,6 +16,8 @@ take a quarter of an hour on two cores, and a verdict on each aim follows:
   of windows of about 2048 rows. A scene of one window has none read ahead, and with more memory
   the taller one gets higher windows, as many as memory allows;
 - windows of a full tile, laid and not run: the pixels computed for each of the map.
+
+A product costs more than a GeoTIFF: `--scene` measures one, without a verdict.
 """
 
 import argparse
