@@ -222,7 +222,7 @@ def _add_cloud_bits(product: SafeProduct, validity: np.ndarray) -> None:
             "predict on the prepared scene"
         )
     bits = clouds.cloud_bits(
-        clouds.CloudMask.of_product(found),
+        found,
         product,
         green=_reflectance_60m(product, "B03"),
         nir=_reflectance_60m(product, "B08"),

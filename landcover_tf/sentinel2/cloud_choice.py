@@ -6,7 +6,7 @@ import numpy as np
 
 from landcover_tf.errors import RasterError
 from landcover_tf.sentinel2 import cloud_rasters, clouds, resample
-from landcover_tf.sentinel2.clouds import CloudMask
+from landcover_tf.sentinel2.cloud_mask import CloudMask
 from landcover_tf.sentinel2.product import SafeProduct
 from landcover_tf.sentinel2.settings import Settings
 from landcover_tf.validity import ValidityBit, has_bit

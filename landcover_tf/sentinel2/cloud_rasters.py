@@ -12,7 +12,7 @@ from rasterio.warp import reproject
 
 from landcover_tf import raster_windows
 from landcover_tf.errors import ConfigError, RasterError
-from landcover_tf.sentinel2.clouds import CloudMask
+from landcover_tf.sentinel2.cloud_mask import CloudMask
 from landcover_tf.sentinel2.product import SafeProduct
 
 CLOUD_CLASSES = ("clear", "cloud", "cirrus", "shadow", "snow")

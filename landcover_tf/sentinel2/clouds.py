@@ -1,16 +1,15 @@
 """Clouds on the 60 m grid as a source tells of them, or s2cloudless finds them, and their bits."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
 from landcover_tf.errors import ConfigError, ProductError
 from landcover_tf.sentinel2 import resample
+from landcover_tf.sentinel2.cloud_mask import CloudMask
 from landcover_tf.sentinel2.mask_shapes import dilate, opened, project_shadow
 from landcover_tf.sentinel2.product import SafeProduct
-from landcover_tf.sentinel2.quality import ProductClouds
 from landcover_tf.validity import ValidityBit
 
 CloudSource = Literal["product", "mask", "s2cloudless", "none"]
@@ -27,40 +26,6 @@ S2CLOUDLESS_BANDS = ("B01", "B02", "B04", "B05", "B08", "B8A", "B09", "B10", "B1
 # They keep 0.07 and more in B08; of the water in a real scene (T33UUB, 27 May 2017) 99 % has less
 # than 0.058.
 WATER_REFLECTANCE = 0.06
-
-
-@dataclass(frozen=True, kw_only=True)
-class CloudMask:
-    """Cloud classes on the 60 m grid, each bool [height, width]."""
-
-    opaque: np.ndarray
-    cirrus: np.ndarray
-    snow: np.ndarray
-    shadow: np.ndarray | None = None
-    """None if the source does not know shadows; they are then projected."""
-    covered_fraction: float = 1.0
-    """Share of the tile that the source tells about; the rest counts as clear."""
-
-    @property
-    def cloudy(self) -> np.ndarray:
-        """Where opaque cloud or cirrus is, bool [height, width]."""
-        return np.asarray(self.opaque | self.cirrus)
-
-    @property
-    def cloud_fraction(self) -> float:
-        """Share of the tile under opaque cloud or cirrus."""
-        return float(self.cloudy.mean())
-
-    @staticmethod
-    def none(height: int, width: int) -> "CloudMask":
-        """Returns a mask without any cloud or shadow."""
-        clear = np.zeros((height, width), bool)
-        return CloudMask(opaque=clear, cirrus=clear, snow=clear, shadow=clear)
-
-    @staticmethod
-    def of_product(clouds: ProductClouds) -> "CloudMask":
-        """Returns the product's own mask."""
-        return CloudMask(opaque=clouds.opaque, cirrus=clouds.cirrus, snow=clouds.snow)
 
 
 def load_s2cloudless() -> Any:
@@ -182,10 +147,5 @@ def add_coarse_bits(validity: np.ndarray, bits: np.ndarray) -> None:
 
 def _shrink(image: np.ndarray, factor: int) -> np.ndarray:
     """Returns means of `factor` x `factor` blocks; the last ones may be incomplete."""
-    if factor == 1:
-        return image
     padding = [(0, -side % factor) for side in image.shape]
-    padded = np.pad(image, padding, mode="edge")
-    height, width = padded.shape
-    blocks = padded.reshape(height // factor, factor, width // factor, factor)
-    return np.asarray(blocks.mean(axis=(1, 3), dtype=np.float32))
+    return resample.block_mean(np.pad(image, padding, mode="edge"), factor)

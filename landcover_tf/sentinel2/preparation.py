@@ -18,7 +18,7 @@ from landcover_tf.raster_windows import add_rows, rasterio_window, require_kept
 from landcover_tf.sentinel2 import clouds, labels, prepared, resample, scene_inputs
 from landcover_tf.sentinel2.band_reader import GDAL_CACHE_BYTES
 from landcover_tf.sentinel2.cloud_choice import choose_clouds
-from landcover_tf.sentinel2.clouds import CloudMask
+from landcover_tf.sentinel2.cloud_mask import CloudMask
 from landcover_tf.sentinel2.pansharpen import PREDICTORS
 from landcover_tf.sentinel2.product import SafeProduct
 from landcover_tf.sentinel2.quality import read_product_clouds, read_quality_bits
@@ -94,7 +94,7 @@ class _Preparation:
         chosen, self.cloud_cover = choose_clouds(
             self.product,
             self.settings,
-            own=None if product_clouds is None else CloudMask.of_product(product_clouds),
+            own=product_clouds,
             validity=validity,
             means=self.means,
         )

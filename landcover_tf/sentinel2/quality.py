@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from landcover_tf.grid import Window
 from landcover_tf.raster_grid import RasterGrid
 from landcover_tf.raster_windows import rasterio_window
 from landcover_tf.sentinel2 import resample
+from landcover_tf.sentinel2.cloud_mask import CloudMask
 from landcover_tf.sentinel2.codestream import TileIdentity, identical_tiles
 from landcover_tf.sentinel2.product import MaskFile, SafeProduct
 from landcover_tf.validity import ValidityBit, set_bit
@@ -46,33 +46,21 @@ _setting_bits = threading.Lock()
 _GML_KINDS = ("NODATA", "DEFECT", "SATURA", "TECQUA")
 
 
-@dataclass(frozen=True, kw_only=True)
-class ProductClouds:
-    """Cloud classes of the product's own mask on the 60 m grid, bool [height, width]."""
+def read_product_clouds(product: SafeProduct) -> CloudMask | None:
+    """Returns MSK_CLASSI or MSK_CLOUDS, or None if the product has neither.
 
-    opaque: np.ndarray
-    cirrus: np.ndarray
-    snow: np.ndarray
-    """All False before baseline 04.00, whose masks have no snow."""
-
-    @property
-    def cloudy(self) -> np.ndarray:
-        """Where opaque cloud or cirrus is, bool [height, width]."""
-        return np.asarray(self.opaque | self.cirrus)
-
-
-def read_product_clouds(product: SafeProduct) -> ProductClouds | None:
-    """Returns MSK_CLASSI or MSK_CLOUDS, or None if the product has neither."""
+    There is no snow before baseline 04.00, whose masks have none.
+    """
     grid = product.grids[60]
     for mask in product.mask_files("CLASSI"):
         # Three separate 0/1 bands, not a bit field.
         planes = _read_raster(product, mask, grid, bands=(1, 2, 3)) != 0
-        return ProductClouds(opaque=planes[0], cirrus=planes[1], snow=planes[2])
+        return CloudMask(opaque=planes[0], cirrus=planes[1], snow=planes[2])
     for mask in product.mask_files("CLOUDS"):
         shapes = dict[str, list[dict[str, Any]]]()
         for kind, polygon in polygons(product, mask):
             shapes.setdefault(kind, []).append(polygon)
-        return ProductClouds(
+        return CloudMask(
             opaque=_burn(shapes.get("OPAQUE", []), grid),
             cirrus=_burn(shapes.get("CIRRUS", []), grid),
             snow=np.zeros(grid.shape, bool),

@@ -12,8 +12,9 @@ from rasterio.transform import Affine
 
 from landcover_tf.errors import ConfigError, RasterError
 from landcover_tf.sentinel2 import clouds
+from landcover_tf.sentinel2.cloud_mask import CloudMask
 from landcover_tf.sentinel2.cloud_rasters import parse_values, read_cloud_mask
-from landcover_tf.sentinel2.clouds import CloudMask, add_coarse_bits, cloud_bits
+from landcover_tf.sentinel2.clouds import add_coarse_bits, cloud_bits
 from landcover_tf.sentinel2.resample import block_mean
 from landcover_tf.sentinel2.safe import open_product
 from landcover_tf.sentinel2.simulation.scene import make_scene
