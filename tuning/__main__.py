@@ -10,7 +10,7 @@ from landcover_tf.config_files import write_config
 from landcover_tf.errors import ConfigError, RunError
 from landcover_tf.files import read_json
 from landcover_tf.training.preflight import check_batch, check_dataset
-from tuning.trials import Objective, TrialRecord, TunerKind, present_name
+from tuning.trials import Objective, TrialRecord, TunerKind
 
 if TYPE_CHECKING:
     from landcover_tf.dataset_info import DatasetInfo
@@ -47,7 +47,7 @@ class TuneConfig:
     """Who proposes settings. bayesian draws the first trials at random, a third of them and at most
     two per setting of the space. Hyperband gives many trials few epochs and the best ones more."""
     objective: Objective = "mean_f1"
-    """Validation score to raise; macro_f1 is mean_f1 by the name of earlier versions."""
+    """Validation score to raise."""
     max_trials: int = 20
     """Trials of the random and Bayesian search; those of Hyperband follow from --epochs."""
     max_failures: int = 3
@@ -70,7 +70,6 @@ class TuneConfig:
             self, 1, "epochs", "max_trials", "max_failures", "workers", "retrain_epochs"
         )
         flag_ranges.at_least(self, 0, "retrain_best", "early_stopping")
-        object.__setattr__(self, "objective", present_name(self.objective))
 
 
 def main(argv: list[str] | None = None) -> int:

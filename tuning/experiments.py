@@ -27,7 +27,6 @@ from tuning.trials import (
     completed,
     epoch_scores,
     new_folder,
-    present_name,
     read_records,
     run_trial,
 )
@@ -51,7 +50,7 @@ class ExperimentsConfig:
     only: tuple[str, ...] = ()
     """Names of the experiments to run; all by default."""
     objective: Objective = "mean_iou"
-    """Validation score to compare by; macro_f1 is mean_f1 by the name of earlier versions."""
+    """Validation score to compare by."""
     jobs: int = 1
     """Trainings at a time."""
     echo: bool = False
@@ -59,7 +58,6 @@ class ExperimentsConfig:
 
     def __post_init__(self) -> None:
         flag_ranges.at_least(self, 1, "jobs")
-        object.__setattr__(self, "objective", present_name(self.objective))
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -156,7 +154,7 @@ def _claim(config: ExperimentsConfig) -> None:
     marker = output / "config.json"
     if not marker.is_file():
         new_folder(output, "experiments")
-    elif present_name(read_json(marker).get("objective")) != config.objective:
+    elif read_json(marker).get("objective") != config.objective:
         raise ConfigError(f"the experiments in {output} were judged by another --objective")
     _check_ranked(config)
     config_files.write_config(config, marker)

@@ -25,7 +25,6 @@ from tuning.trials import (
     TrialRecord,
     TunerKind,
     new_folder,
-    present_name,
     read_records,
     run_trial,
 )
@@ -110,9 +109,6 @@ def open_search(search: Search) -> bool:
             write_json(path, search.identity())
             return False
     before, now = read_json(path), search.identity()
-    before["objective"] = present_name(before.get("objective"))
-    # Searches of earlier versions did not note it.
-    before.setdefault("normalizer", now["normalizer"])
     # A training setting that is no longer given has another value, too.
     now["base"] = dict.fromkeys(before.get("base", ())) | now["base"]
     digests = {

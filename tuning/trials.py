@@ -26,18 +26,13 @@ from landcover_tf.training.config import TrainConfig
 from tuning.stopping import Start, run_training
 
 TunerKind = Literal["random", "bayesian", "hyperband"]
-Objective = Literal["mean_f1", "mean_iou", "overall_accuracy", "macro_f1"]
-"""What a training may monitor; `macro_f1` is the name that mean_f1 had in earlier versions."""
+Objective = Literal["mean_f1", "mean_iou", "overall_accuracy"]
+"""What a training may monitor."""
 
 RECORD_NAME = "trial.json"
 UNKEPT_NAME = "attempt.json"
 """Record of an attempt that is none of the run: it was stopped, or failed after a completed one."""
 LOG_NAME = "train.log"
-
-
-def present_name(objective: Any) -> Any:
-    """Returns the name that an objective has in this version, and anything else as it is."""
-    return "mean_f1" if objective == "macro_f1" else objective
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -134,10 +134,6 @@ def test_another_dataset_and_a_second_process_are_refused(small_dataset, tmp_pat
     other = replace(opened, normalizer=opened.normalizer | {"shift": [0.0] * 4})
     with pytest.raises(ConfigError, match=r"other settings \(the dataset's normalizer\): its"):
         open_search(other)
-    # Searches of earlier versions did not note it.
-    earlier = {k: v for k, v in opened.identity().items() if k != "normalizer"}
-    write_json(opened.output_dir / "search.json", earlier)
-    assert open_search(other)
     (opened.output_dir / "search.json").write_text("{")
     assert tune.main(arguments) == 2
     assert "search.json is not valid JSON" in capsys.readouterr().err
@@ -172,14 +168,6 @@ def test_a_search_that_another_process_is_just_beginning_is_taken_part_in(small_
     (search.output_dir / "search.json").rename(half)
     with pytest.raises(OutputError, match="is not empty and holds no search"):
         open_search(search)
-
-
-def test_a_search_of_an_earlier_version_is_continued_by_either_name(small_dataset, tmp_path):
-    arguments = flags(small_dataset, tmp_path / "out", tmp_path, objective="macro_f1")
-    opened = tune.make_search(cli.parse(tune.TuneConfig, arguments, prog="tuning"))
-    assert opened.objective == "mean_f1"
-    write_json(opened.output_dir / "search.json", opened.identity() | {"objective": "macro_f1"})
-    assert open_search(opened)
 
 
 @pytest.mark.parametrize(
