@@ -128,7 +128,7 @@ def _require_same(served: Served, reference: Reference, log: Path) -> None:
     for model in served.models:
         if model.data_hash and reference.data_hash and model.data_hash != reference.data_hash:
             problems.append(f"{model.name} was trained on data hash {model.data_hash}")
-        if model.legend and (model.legend, model.codes) != (legend.name, legend.codes):
+        if (model.legend, model.codes) != (legend.name, legend.codes):
             problems.append(f"{model.name} has legend {model.legend} {list(model.codes)}")
     unknown = sorted(served.class_pixels.keys() - set(legend.codes))
     if unknown:

@@ -24,17 +24,17 @@ MALFORMED = (
 
 @dataclass(frozen=True, kw_only=True)
 class LoggedModel:
-    """What a log tells of a model that answered; lines of older versions tell the name only."""
+    """What a log tells of a model that answered."""
 
     name: str
     """`name/version`."""
-    sha256: str = ""
+    sha256: str
     """SHA-256 of all that decides its maps, as in their tag `model_sha256`."""
-    data_hash: str = ""
-    """Of the training data."""
-    legend: str = ""
+    data_hash: str
+    """Of the training data; empty where the model does not know it."""
+    legend: str
     """Name of the legend."""
-    codes: tuple[int, ...] = ()
+    codes: tuple[int, ...]
     """Class codes of the legend, in order."""
 
 
@@ -63,9 +63,9 @@ def append_map(
     windows: int,
     class_pixels: Mapping[int, int],
     statistics: BandStatistics,
-    run: str = "",
-    source: str = "",
-    map_path: str = "",
+    run: str,
+    source: str,
+    map_path: str,
 ) -> None:
     """Appends one line about a finished map.
 
@@ -76,10 +76,10 @@ def append_map(
         class_pixels: Pixels of each legend code, without no data.
         statistics: A sample of the pixels that got a class, stored units.
         run: What tells the run from others, so that one that was killed after it had written its
-            line, and was continued, counts once; may be empty.
-        source: What the map was made of, by a name that no other image has; may be empty.
+            line, and was continued, counts once.
+        source: What the map was made of, by a name that no other image has.
         map_path: Where the map is. One that is made again from the same source replaces the one
-            before it; may be empty.
+            before it.
 
     Raises:
         OutputError: The file cannot be written.
@@ -130,7 +130,7 @@ def read_log(path: Path) -> Served:
         lines = path.read_text().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DatasetError(f"cannot read the request log {path}: {error}") from error
-    latest: dict[object, _Line] = {}
+    latest: dict[tuple[str, str], _Line] = {}
     superseded, merged = 0, None
     for number, text in enumerate(lines, start=1):
         try:
@@ -142,11 +142,9 @@ def read_log(path: Path) -> Served:
                 f"line {number} of {path} is not of this request log: {error}; remove it if the "
                 "machine stopped while writing, and keep one log for each model"
             ) from error
-        # Lines of older versions tell neither source nor map.
-        key = line.place if all(line.place) else line.run or number
-        before = latest.pop(key, None)
+        before = latest.pop(line.place, None)
         superseded += before is not None and before.run != line.run
-        latest[key] = line
+        latest[line.place] = line
     if not latest:
         raise DatasetError(f"the request log {path} is empty")
     return _sum(list(latest.values()), superseded)
@@ -172,8 +170,8 @@ def _read_line(text: str) -> _Line:
     if not np.isfinite(statistics.std).all():
         raise ValueError("no pixels")
     return _Line(
-        place=(str(entry.get("source", "")), str(entry.get("map", ""))),
-        run=str(entry.get("run", "")),
+        place=(str(entry["source"]), str(entry["map"])),
+        run=str(entry["run"]),
         time=str(entry["time"]),
         model=_model(entry),
         windows=_count(entry["windows"]),
@@ -206,11 +204,10 @@ def _count(value: object) -> int:
 
 
 def _model(entry: Mapping[str, Any]) -> LoggedModel:
-    legend = entry.get("legend", {})
     return LoggedModel(
         name=str(entry["model"]),
-        sha256=str(entry.get("model_sha256", "")),
-        data_hash=str(entry.get("data_hash", "")),
-        legend=str(legend.get("name", "")),
-        codes=tuple(int(code) for code in legend.get("codes", ())),
+        sha256=str(entry["model_sha256"]),
+        data_hash=str(entry["data_hash"]),
+        legend=str(entry["legend"]["name"]),
+        codes=tuple(int(code) for code in entry["legend"]["codes"]),
     )

@@ -1,5 +1,6 @@
 """Drift between served and training data, from pixels to the exit code."""
 
+import itertools
 import json
 import math
 import re
@@ -105,12 +106,19 @@ def test_pixels_outside_the_training_range():
     assert math.isnan(outside_fraction(np.zeros((2, 2, 2), np.uint16), statistics, 0))
 
 
-def log_map(path, shift=0.0, code=10, model="landcover/1", place=("", ""), run="", **told):
+SCENES = itertools.count()
+UNKNOWN = {"sha256": "", "data_hash": "", "legend": LEGEND.name, "codes": LEGEND.codes}
+
+
+def log_map(path, shift=0.0, code=10, model="landcover/1", place=None, run="1", **told):
+    """Appends the line of a map, of another scene than any before it unless a place is given."""
     values = pixels(7, shift, 600)
     statistics = BandStatistics.from_pixels(values, BANDS)
+    source, map_path = place or (f"scene {next(SCENES)}", "/maps/map.tif")
     append_map(
-        path, model=LoggedModel(name=model, **told), windows=6, class_pixels={code: 4000},
-        statistics=statistics, run=run, source=place[0], map_path=place[1],
+        path, model=LoggedModel(name=model, **(UNKNOWN | told)), windows=6,
+        class_pixels={code: 4000}, statistics=statistics, run=run, source=source,
+        map_path=map_path,
     )  # fmt: skip
     return values
 
@@ -161,7 +169,7 @@ def test_of_a_map_made_again_the_last_line_counts(tmp_path, reference, capsys):
     log_map(path, place=("scene b", "/maps/a.tif"), run="2")  # Another scene under that name.
     last = log_map(path, place=("scene a", "/maps/a.tif"), run="3", shift=50)
     log_map(path, place=("scene a", "/maps/a.tif"), run="3", shift=50)  # Killed and continued.
-    log_map(path)  # Lines of older versions are maps of their own.
+    log_map(path)
     log_map(path)
     served = read_log(path)
     assert (served.maps, served.superseded, served.windows) == (4, 1, 24)
@@ -282,7 +290,7 @@ def told(reference, **changes):
         ({"legend": "worldcover"}, 10, r"landcover/1 has legend worldcover \[10, 20"),
         ({"codes": (10, 20)}, 10, r"landcover/1 has legend landcover9 \[10, 20\];"),
         ({}, 211, r"maps have codes \[211\];"),
-        ({"sha256": "", "data_hash": "", "legend": "", "codes": ()}, 211, "maps have codes"),
+        ({"sha256": "", "data_hash": ""}, 211, "maps have codes"),
     ],
 )
 def test_a_log_of_another_model_is_refused(tmp_path, reference, changes, code, problem, capsys):
@@ -311,16 +319,22 @@ def test_several_models_in_one_log_are_told(tmp_path, reference, capsys):
     assert warning.startswith(expected)
 
 
-def test_lines_of_older_versions_are_read(tmp_path, reference, capsys):
+def test_a_model_that_does_not_know_its_training_data_is_told(tmp_path, reference, capsys):
+    log = tmp_path / "requests.jsonl"
+    log_map(log)
+    assert run(log, reference) == 0
+    assert "does not tell the training data of landcover/1, so" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["source", "map", "run", "model_sha256", "data_hash", "legend"])
+def test_a_line_that_lacks_something_is_named(tmp_path, name):
     log = tmp_path / "requests.jsonl"
     log_map(log)
     line = json.loads(log.read_text())
-    for name in ("model_sha256", "data_hash", "legend"):
-        del line[name]
+    del line[name]
     log.write_text(json.dumps(line) + "\n")
-    assert read_log(log).models == (LoggedModel(name="landcover/1"),)
-    assert run(log, reference) == 0
-    assert "does not tell the training data of landcover/1, so" in capsys.readouterr().err
+    with pytest.raises(DatasetError, match=f"line 1 of .* is not of this request log: '{name}';"):
+        read_log(log)
 
 
 def test_an_export_is_a_reference_too(tmp_path, reference, capsys):
