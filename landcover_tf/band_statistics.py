@@ -169,10 +169,7 @@ class BandStatistics:
 
     @staticmethod
     def from_dict(values: Mapping[str, Any]) -> "BandStatistics":
-        """Returns the statistics that `to_dict` described.
-
-        Earlier ones give one bin width for all bands.
-        """
+        """Returns the statistics that `to_dict` described."""
         bands = values["bands"]
         empty = not values["count"]
         return BandStatistics(
@@ -184,7 +181,7 @@ class BandStatistics:
             maximum=tuple(-math.inf if empty else b["max"] for b in bands.values()),
             histogram=tuple(
                 Histogram(
-                    width=float(b["bin_width"] if "bin_width" in b else values["bin_width"]),
+                    width=float(b["bin_width"]),
                     bins=tuple((int(n), int(c)) for n, c in b["histogram"]),
                 )
                 for b in bands.values()

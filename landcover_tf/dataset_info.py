@@ -92,9 +92,9 @@ class DatasetInfo:
     build_config: Mapping[str, Any] = field(default_factory=dict)
     software: Mapping[str, str] = field(default_factory=dict)
     features: tuple[FeatureInfo, ...] = ()
-    """What a record holds; empty in datasets that do not say it yet, and the same there."""
+    """What a record holds."""
     validity_bits: Mapping[str, int] = field(default_factory=dict)
-    """Bit of each kind of invalid pixel in `validity`, likewise."""
+    """Bit of each kind of invalid pixel in `validity`."""
     schema_version: int = SCHEMA_VERSION
 
     @property
@@ -160,7 +160,7 @@ class DatasetInfo:
         found = []
         if self.data_hash != before.data_hash:
             found.append("other shards, bands or classes")
-        # Neither is in the hash, by which earlier runs know their dataset.
+        # Neither is in the hash, by which runs know their dataset.
         if self.normalizer != before.normalizer:
             was, now = before.normalizer.kind, self.normalizer.kind
             same = f"other values in normalizer {now}"
@@ -251,7 +251,9 @@ class DatasetInfo:
         try:
             return DatasetInfo.from_dict(json.loads(text))
         except (KeyError, TypeError, AttributeError, ValueError, ConfigError) as error:
-            raise DatasetError(f"{path} is not a valid dataset description: {error!r}") from error
+            raise DatasetError(
+                f"{path} is not a valid dataset description: {error!r}; build the dataset again"
+            ) from error
 
     def to_dict(self) -> dict[str, Any]:
         """Returns plain values for JSON; `from_dict` reads them back."""
@@ -299,13 +301,12 @@ class DatasetInfo:
                 f"dataset has schema version {version}, this software reads {SCHEMA_VERSION}; "
                 "build it again or use the matching version"
             )
-        legend = Legend.from_dict(values["legend"])
         return DatasetInfo(
             name=values["name"],
             bands=tuple(BandInfo(**band) for band in values["bands"]),
             dtype=values["dtype"],
             nodata=values["nodata"],
-            legend=legend,
+            legend=Legend.from_dict(values["legend"]),
             patch_grid=PatchGrid(**values["patch_grid"]),
             resolution_m=values["resolution_m"],
             invalid_bits=values["invalid_bits"],
@@ -314,23 +315,18 @@ class DatasetInfo:
             splits={
                 name: SplitInfo(
                     shards=tuple(ShardInfo(**shard) for shard in split["shards"]),
-                    # Earlier builds counted unlabelled pixels among them.
-                    class_pixels={
-                        int(c): n
-                        for c, n in split["class_pixels"].items()
-                        if int(c) != legend.nodata
-                    },
+                    class_pixels={int(c): n for c, n in split["class_pixels"].items()},
                 )
                 for name, split in values["splits"].items()
             },
             products=tuple(ProductInfo(**product) for product in values["products"]),
             compression=values["compression"],
-            upsampling=Upsampling.from_dict(values.get("upsampling")),
+            upsampling=Upsampling.from_dict(values["upsampling"]),
             build_config=values["build_config"],
             software=values["software"],
             features=tuple(
                 FeatureInfo(**(feature | {"shape": tuple(feature["shape"])}))
-                for feature in values.get("features", ())
+                for feature in values["features"]
             ),
-            validity_bits=values.get("validity_bits", {}),
+            validity_bits=values["validity_bits"],
         )

@@ -11,7 +11,6 @@ from hypothesis.extra import numpy as hnp
 
 from landcover_tf.band_statistics import BandStatistics
 from landcover_tf.errors import DatasetError
-from landcover_tf.histograms import Histogram
 from landcover_tf.normalizer import Normalizer
 
 pixels = hnp.arrays(np.uint16, st.tuples(st.integers(0, 40), st.just(2)))
@@ -78,14 +77,3 @@ def test_percentiles_of_decibels_are_not_their_limits():
     stats = BandStatistics.from_pixels(values[:, None], ("VV",))
     limits = [Normalizer.fit(kind, stats, [1], [0]) for kind in ("percentile", "minmax")]
     assert [(n.clip_min[0], n.clip_max[0]) for n in limits] == [(-18, -3), (-19, -2)]
-
-
-def test_statistics_with_one_bin_width_for_all_bands_are_read():
-    stats = BandStatistics.from_pixels(np.array([[40], [70], [71]], np.uint16), ("B02",))
-    values = json.loads(json.dumps(stats.to_dict()))
-    values["bands"]["B02"] |= {"histogram": [[1, 1], [2, 2]]}
-    del values["bands"]["B02"]["bin_width"]
-    earlier = BandStatistics.from_dict(values | {"bin_width": 32.0})
-    assert earlier.histogram == (Histogram(width=32.0, bins=((1, 1), (2, 2))),)
-    both = Histogram(width=32.0, bins=((1, 2), (2, 4)))
-    assert earlier.merge(stats).histogram == stats.merge(earlier).histogram == (both,)

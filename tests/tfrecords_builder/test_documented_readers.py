@@ -81,13 +81,3 @@ def test_the_description_names_what_a_record_holds(built):
     assert "usable = <code>(validity &amp; invalid_bits) == 0</code>" in page
     assert "32 shadow, 64 snow" in page
     assert "32 × 32 × 4" in page
-
-
-def test_a_dataset_without_the_description_is_read(built):
-    values = json.loads((built / "dataset.json").read_text())
-    new = DatasetInfo.from_dict(values)
-    for name in ("features", "validity_bits", "formulas"):
-        del values[name]
-    old = DatasetInfo.from_dict(values)
-    assert (old.features, old.validity_bits) == ((), {})
-    assert old.data_hash == new.data_hash
