@@ -149,8 +149,7 @@ def read_cut(job: CutJob) -> CutResult:
             split: {int(code): n for code, n in counts.items()}
             for split, counts in values["class_pixels"].items()
         },
-        # Jobs of earlier versions, in a build that goes on, did not count them.
-        training_px={source: px for source, *px in values.get("training_px", [])},
+        training_px={source: px for source, *px in values["training_px"]},
     )
 
 

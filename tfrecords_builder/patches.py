@@ -126,9 +126,8 @@ def read_scans(jobs: Sequence[SceneJob]) -> Scan:
         problems += [found["problem"]] if found["problem"] else []
         unknown.append(tuple(found["unknown_codes"]))
         nodata_px.append(found["nodata_px"])
-        # Scans of earlier versions, in a build that goes on, did not count them.
-        alike_px.append({value: count for value, count in found.get("alike_px", [])})
-        lacking_px.append({band: count for band, count in found.get("lacking_px", [])})
+        alike_px.append({value: count for value, count in found["alike_px"]})
+        lacking_px.append({band: count for band, count in found["lacking_px"]})
         for row_off, col_off, valid, labelled, pixels in found["patches"]:
             candidates.append(
                 Candidate(

@@ -7,7 +7,6 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from landcover_tf import locks
-from landcover_tf.config_files import default_dict
 from landcover_tf.dataset_info import FILE_NAME
 from landcover_tf.errors import DatasetError, OutputError
 from landcover_tf.files import read_json, sha256_of, write_json
@@ -72,15 +71,14 @@ def open_work_folder(config: BuildConfig, found: BuildInput) -> Path:
         settings["content of --zones"] = _digest_of_zones(config.zones)
     path = work / "build.json"
     if path.is_file():
-        # A setting that an earlier version lacked was at its default.
-        before = default_dict(BuildConfig) | read_json(path)
-        run = str(before.pop("run", ""))  # Builds of earlier versions have no folder of their own.
+        before = read_json(path)
         changed = changes(before, settings, unshown=("input", "content of --zones"))
         if changed:
             raise OutputError(
                 f"the unfinished build in {config.output_dir} had other settings or input "
                 f"({', '.join(changed)}); repeat them, or remove the folder"
             )
+        run = str(before["run"])
     else:
         run = secrets.token_hex(4)
         write_json(path, settings | {"run": run})
@@ -103,8 +101,7 @@ def _fingerprint(found: BuildInput) -> str:
             digest.update(f"{path} {status.st_size} {status.st_mtime_ns}\n".encode())
         # The header too: GDAL keeps no data and scales in a file beside the raster at times.
         digest.update(f"{raster} {crosswalk.target} {sorted(crosswalk.codes.items())}\n".encode())
-    if found.earlier:  # Without them it is the digest of earlier versions, for their builds.
-        digest.update(f"{found.earlier}".encode())
+    digest.update(f"{found.earlier}".encode())
     return digest.hexdigest()[:16]
 
 

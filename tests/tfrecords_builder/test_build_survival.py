@@ -1,6 +1,5 @@
 """Builds that a full disk, a kill or a lost block interrupts."""
 
-import hashlib
 import json
 import resource
 import shutil
@@ -179,38 +178,6 @@ def test_a_killed_build_looks_unfinished_and_goes_on(tmp_path):
     marked["10"] -= 1_000_000
     assert resumed == whole
     DatasetInfo.load(tmp_path / "o").verify(tmp_path / "o")
-
-
-def test_a_build_that_an_earlier_version_began_goes_on(pairs, built, tmp_path):
-    command = arguments(pairs, tmp_path / "o")
-    planned = "tfrecords_builder.shards.reserve"
-    run_killed("tfrecords_builder.__main__", command, entering=planned)
-    begun = tmp_path / "o" / ".build" / "build.json"
-    settings = json.loads(begun.read_text())
-    (begun.parent / settings.pop("run")).rename(tmp_path / "run")
-    for path in (tmp_path / "run").iterdir():
-        path.rename(begun.parent / path.name)
-    scanned = begun.with_name("scan-000000.json")
-    del settings["split_like"]
-    settings["input"] = input_digest_before_split_like(pairs)
-    begun.write_text(json.dumps(settings))
-    scenes = json.loads(scanned.read_text())
-    for scene in scenes:
-        del scene["alike_px"]
-    scanned.write_text(json.dumps(scenes))
-    assert main([*command, "--resume"]) == 0
-    assert described(tmp_path / "o") == described(built)
-
-
-def input_digest_before_split_like(pairs):
-    """Returns the digest that builds began with before `--split-like` was there."""
-    found, digest = understand(BuildConfig(data_dir=pairs, output_dir=pairs)), hashlib.sha256()
-    for raster, crosswalk in zip(found.rasters, found.crosswalks, strict=True):
-        for path in (raster.source.image, raster.source.label):
-            status = path.stat()
-            digest.update(f"{path} {status.st_size} {status.st_mtime_ns}\n".encode())
-        digest.update(f"{raster} {crosswalk.target} {sorted(crosswalk.codes.items())}\n".encode())
-    return digest.hexdigest()[:16]
 
 
 def test_a_job_of_a_removed_build_writes_nothing_into_the_next(pairs, tmp_path):
