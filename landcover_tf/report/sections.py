@@ -133,9 +133,9 @@ def accuracy(scores: Mapping[str, Any], legend: Legend, *, another: str = "") ->
         title=f"Agreement on dataset {another}" if another else "Agreement on held-out patches",
         paragraphs=[
             *_not_held_out(another),
-            f"{scores['patches']} patches of split {scores['split']}{_of_dataset(scores)}. "
-            f"Intervals are 95 %, from {scores['bootstrap_samples']} resamplings of "
-            f"{scores['blocks']} {scores['block_unit']}. The labels are a map or a "
+            f"{scores['patches']} patches of split {scores['split']} of dataset "
+            f"{scores['dataset']}. Intervals are 95 %, from {scores['bootstrap_samples']} "
+            f"resamplings of {scores['blocks']} {scores['block_unit']}. The labels are a map or a "
             "survey of their own: this is agreement with them; accuracy of a map needs a "
             "probability sample.",
             *interval_sentences.of_evaluation(scores, legend.names),
@@ -151,11 +151,6 @@ def accuracy(scores: Mapping[str, Any], legend: Legend, *, another: str = "") ->
             ),
         ],
     )  # fmt: skip
-
-
-def _of_dataset(scores: Mapping[str, Any]) -> str:
-    # Evaluations of earlier versions lack the name.
-    return f" of dataset {scores['dataset']}" if "dataset" in scores else ""
 
 
 def _not_held_out(another: str) -> list[str]:
@@ -175,8 +170,7 @@ def _calibration_errors(scores: Mapping[str, Any]) -> list[str]:
         text += f", calibrated {_number(own['ece_calibrated'])}"
     if not scores.get("baseline"):
         return [text]
-    # Evaluations of earlier versions lack that of the baseline.
-    return [text, _number(scores["baseline"].get("calibration", {}).get("ece"))]
+    return [text, _number(scores["baseline"]["calibration"]["ece"])]
 
 
 def learning(run: RunFolder) -> Section | None:

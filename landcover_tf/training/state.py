@@ -71,8 +71,8 @@ class Best:
     """Monitored score (higher is better)."""
     epoch: int
     """From 1."""
-    row: Row = field(default_factory=dict)
-    """The epoch's row of the history; empty in files of older versions."""
+    row: Row
+    """The epoch's row of the history."""
 
 
 def monitored(row: Row, name: str) -> float:
@@ -201,7 +201,7 @@ def best_row(path: Path, progress: Progress) -> Row | None:
     if progress.best_epoch is None:
         return None
     best = best_on_disk(path)
-    if best is not None and best.row:
+    if best is not None:
         return best.row
     return next((row for row in progress.history if row["epoch"] == progress.best_epoch), None)
 

@@ -48,10 +48,11 @@ def test_samples_without_a_rare_class_do_not_hide_that_one_classifier_finds_it()
     judged = [judge(name, m, BLOCKS, **HOW).to_dict(LEGEND.names) for name, m in
               (("U-Net", better), ("per-pixel baseline", worse))]  # fmt: skip
     assert judged[0]["intervals"]["mean_f1"]["dropped_fraction"] == found.dropped_fraction
+    errors = {"ece": 0, "method": "none"}
     values = {
-        "unet": judged[0], "baseline": judged[1], "split": "val", "patches": 20, "blocks": 20,
-        "block_unit": "groups", "bootstrap_samples": 200,
-        "calibration": {"ece": 0, "method": "none"},
+        "unet": judged[0], "baseline": judged[1] | {"calibration": errors}, "calibration": errors,
+        "dataset": "small", "split": "val", "patches": 20, "blocks": 20, "block_unit": "groups",
+        "bootstrap_samples": 200,
     }  # fmt: skip
     [sentence] = interval_sentences.of_evaluation(values, LEGEND.names)
     share = f"{100 * found.dropped_fraction:.3g} %"

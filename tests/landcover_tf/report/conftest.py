@@ -27,8 +27,9 @@ def evaluated_run(tmp_path) -> Path:
         "classes": {n: {"support": 9, "iou_interval": interval} | figures for n in LEGEND.names},
     }
     scores = {
-        "unet": unet, "patches": 1, "split": "test", "bootstrap_samples": 0, "blocks": 1,
-        "block_unit": "patches", "pixels": 27, "calibration": {"method": "none", "ece": 0.1},
+        "unet": unet, "dataset": "small", "patches": 1, "split": "test", "bootstrap_samples": 0,
+        "blocks": 1, "block_unit": "patches", "pixels": 27,
+        "calibration": {"method": "none", "ece": 0.1},
     }  # fmt: skip
     (folder / "evaluation" / "test").mkdir(parents=True)
     (folder / "evaluation" / "test" / "scores.json").write_text(json.dumps(scores))
