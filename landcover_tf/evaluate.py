@@ -67,6 +67,16 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _program(config: EvaluateConfig) -> None:
+    evaluate_model(config)
+    cli.print_next("export", run_dir=config.run_dir, output_dir="export")
+
+
+def evaluate_model(config: EvaluateConfig) -> Path:
+    """Scores a run, prints the table, and returns the folder with scores.json, tables and pictures.
+
+    Raises:
+        LandCoverError: The run is unfinished, or the dataset is unfit or lacks the split.
+    """
     run = RunFolder(config.run_dir)
     run.require_finished()
     folder = config.data_dir or Path(run.read_config()["data_dir"])
@@ -89,7 +99,7 @@ def _program(config: EvaluateConfig) -> None:
         text = evaluate_run(run, folder, settings)
     config_files.write_config(config, output / "config.json")
     print(f"{text}\n\nwrote {output}")
-    cli.print_next("export", run_dir=config.run_dir, output_dir="export")
+    return output
 
 
 def _require_split(info: DatasetInfo, name: str) -> None:

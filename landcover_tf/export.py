@@ -3,17 +3,14 @@
 import importlib.util
 import re
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from landcover_tf import cli, flag_ranges, locks
 from landcover_tf.errors import ConfigError
-from landcover_tf.export_listing import NO_SCORES
 from landcover_tf.files import no_empty_folder
 from landcover_tf.model_versions import next_version, require_new
-from landcover_tf.provenance import software_versions
 from landcover_tf.quiet import start_keras
 from landcover_tf.run_folder import RunFolder
 
@@ -64,6 +61,21 @@ def _program(config: ExportConfig) -> None:
 
         print(listing(config.list))
         return
+    cli.print_next(
+        "predict",
+        model_path=export_model(config),
+        input_image="PRODUCT.SAFE",
+        output_map="map/map.tif",
+    )
+
+
+def export_model(config: ExportConfig) -> Path:
+    """Writes the version folder of a finished run and returns it.
+
+    Raises:
+        LandCoverError: The run is unfinished, the version was there before, a format lacks its
+            packages, or the written model answers differently from the trained one.
+    """
     if config.run_dir is None or config.output_dir is None:
         raise ConfigError("expected --run-dir and --output-dir")
 
@@ -87,84 +99,11 @@ def _program(config: ExportConfig) -> None:
     ):
         if config.version is not None:
             require_new(model_folder, config.version)
-        _export(config, run, model_folder)
+        start_keras()
+        from landcover_tf.run_export import export_run
 
-
-def _export(config: ExportConfig, run: RunFolder, model_folder: Path) -> None:
-    start_keras()
-    from landcover_tf import exporting
-    from landcover_tf.accuracy.calibration import at_limit
-    from landcover_tf.evaluation.kept_scores import totals
-    from landcover_tf.models.receptive_field import receptive_field
-    from landcover_tf.training.trained import load_trained
-
-    network, spec, dataset = load_trained(run)
-    settings, summary = run.read_config(), run.read_summary()
-    calibration = run.read_calibration(len(spec.class_codes), dataset.data_hash)
-    if calibration.method != "none" and at_limit(calibration.scale):
-        print(
-            f"warning: the probabilities are calibrated with {calibration}, the limit of its "
-            "range, because the validation split does not determine it; `landcover evaluate "
-            "--calibration none` takes it out",
-            file=sys.stderr,
-        )
-    version = config.version or next_version(model_folder)
-    info = exporting.describe(
-        spec,
-        dataset,
-        receptive_field(network),
-        name=config.name,
-        version=version,
-        patch_size=settings["patch_size"],
-        calibration=calibration,
-        metrics={k: v for k, v in (summary.get("scores") or {}).items() if k not in NO_SCORES},
-        test_scores=totals(scores) if (scores := run.read_scores("test")) else {},
-        pretrained=_pretrained(summary, settings),
-        weights_sha256=exporting.weights_hash(network),
-        software=software_versions(),
-    )
-    data_dir = Path(settings["data_dir"]) if settings.get("data_dir") else None
-    images = exporting.sample_images(dataset, data_dir, info.patch_size)
-    check = exporting.write_export(
-        network,
-        info,
-        model_folder / str(version),
-        check_images=images.stored,
-        formats=config.format,
-        card=run.model_card.read_text(encoding="utf-8") if run.model_card.is_file() else "",
-    )
-    print(
-        f"wrote {model_folder / str(version)}; on {images} ({check.pixels} pixels) it differs from "
-        f"the Keras model by at most {check.max_probability_difference:.1e} in probability and in "
-        f"{check.different_classes} classes"
-    )
-    if images.lacking and config.format:
-        print(
-            f"warning: {images.lacking}, so {', '.join(config.format)} were compared with the "
-            "SavedModel on random images only; give the run its dataset back for a real check",
-            file=sys.stderr,
-        )
-    cli.print_next(
-        "predict",
-        model_path=model_folder / str(version),
-        input_image="PRODUCT.SAFE",
-        output_map="map/map.tif",
-    )
-
-
-def _pretrained(
-    summary: Mapping[str, Any], settings: Mapping[str, Any]
-) -> Mapping[str, str] | None:
-    """Returns what the encoder began with, as `ModelInfo.pretrained`."""
-    if found := summary.get("pretrained"):
-        # Of an own file, where it was is nobody's business.
-        name = found["source"] if found["url"] else found["file"]
-        return {"name": name} | {key: found[key] for key in ("url", "sha256", "license")}
-    name = settings.get("encoder_weights", "none")
-    if "pretrained" in summary or name == "none":
-        return None
-    # Runs of earlier versions do not tell more.
-    return {"name": Path(name).name, "url": "", "sha256": "", "license": ""}
+        version = config.version or next_version(model_folder)
+        return export_run(run, model_folder, version=version, formats=config.format)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from landcover_tf.errors import DatasetError
 from landcover_tf.files import read_json, write_json, write_text
 from landcover_tf.legend import Legend, code_fractions
 from landcover_tf.model_info import ModelInfo, find_export
+from landcover_tf.monitor_page import page
 
 SCHEMA_VERSION = 1
 
@@ -92,6 +93,15 @@ def load_reference(path: Path) -> Reference:
 
 
 def _program(config: MonitorConfig) -> int:
+    return 1 if monitor_maps(config) else 0
+
+
+def monitor_maps(config: MonitorConfig) -> list[str]:
+    """Writes monitor.json and monitor.html and returns what is over a limit, a sentence each.
+
+    Raises:
+        LandCoverError: The log or the reference is unfit, or they do not belong together.
+    """
     reference = load_reference(config.reference)
     served = read_log(config.requests)
     _require_same(served, reference, config.requests)
@@ -103,9 +113,6 @@ def _program(config: MonitorConfig) -> int:
     folder = config.output_dir or config.requests.parent
     result = _result(config, reference, served, drift, findings)
     write_json(folder / "monitor.json", result)
-
-    from landcover_tf.monitor_page import page
-
     write_text(folder / "monitor.html", page(result, drift, reference.legend))
     worst = drift.worst_band
     again = f" ({served.superseded} older ones were made again)" if served.superseded else ""
@@ -118,7 +125,7 @@ def _program(config: MonitorConfig) -> int:
         print(f"warning: {warning}", file=sys.stderr)
     for finding in findings:
         print(f"over the limit: {finding}")
-    return 1 if findings else 0
+    return findings
 
 
 def _require_same(served: Served, reference: Reference, log: Path) -> None:

@@ -3,13 +3,16 @@
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from landcover_tf import cli, config_files, flag_ranges
 from landcover_tf.config_parts import part
 from landcover_tf.errors import ConfigError
 from landcover_tf.legend import DEFAULT_LEGEND
 from landcover_tf.upsampling import Resampling, Sharpening
+
+if TYPE_CHECKING:
+    from landcover_tf.sentinel2.batch import Batch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,30 +81,41 @@ class PrepareConfig:
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the program and returns its exit code."""
-    return cli.run(PrepareConfig, _prepare, argv, prog="landcover prepare")
+    return cli.run(PrepareConfig, _program, argv, prog="landcover prepare")
 
 
-def _prepare(config: PrepareConfig) -> int:
-    from landcover_tf.sentinel2.batch import run
-    from landcover_tf.sentinel2.settings import Options, Settings
-
-    # To make scenes again was asked for once, not of every run of the file.
-    repeated = replace(config, overwrite=False)
-    code = run(
-        config.sentinel2_dir,
-        config.output_dir,
-        part(Settings, config),
-        part(Options, config),
-        begin=lambda: config_files.write_config(repeated, config.output_dir / "prepare.json"),
-    )
-    if code == 0 and not config.check_only:
+def _program(config: PrepareConfig) -> int:
+    if prepare_scenes(config).unfit:
+        return 2
+    if not config.check_only:
         if config.ground_truth:
             legend = {} if config.legend == DEFAULT_LEGEND else {"legend": config.legend}
             cli.print_next("build", data_dir=config.output_dir, output_dir="dataset", **legend)
         else:
             images = config.output_dir
             cli.print_next("predict", model_path="export", input_image=images, output_map="maps")
-    return code
+    return 0
+
+
+def prepare_scenes(config: PrepareConfig) -> "Batch":
+    """Prepares products and returns the scenes and what was found in the products.
+
+    Raises:
+        LandCoverError: A setting is wrong, or products have fatal problems and `keep_going` is
+            off; nothing is prepared then.
+    """
+    from landcover_tf.sentinel2.batch import run
+    from landcover_tf.sentinel2.settings import Options, Settings
+
+    # To make scenes again was asked for once, not of every run of the file.
+    repeated = replace(config, overwrite=False)
+    return run(
+        config.sentinel2_dir,
+        config.output_dir,
+        part(Settings, config),
+        part(Options, config),
+        begin=lambda: config_files.write_config(repeated, config.output_dir / "prepare.json"),
+    )
 
 
 if __name__ == "__main__":

@@ -66,6 +66,15 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _program(config: RasterizeConfig) -> None:
+    rasterize_polygons(config)
+
+
+def rasterize_polygons(config: RasterizeConfig) -> Path:
+    """Writes a label raster, prints the area of each class, and returns the raster's path.
+
+    Raises:
+        LandCoverError: The polygons, their values, the grid or the output are unfit.
+    """
     from landcover_tf.label_burning import grid_like, grid_over, write_labels
     from landcover_tf.polygon_layers import PolygonLayer
 
@@ -90,6 +99,7 @@ def _program(config: RasterizeConfig) -> None:
         f"{burnt.shown:,} of {layer.count:,} polygons on {grid.height} x {grid.width} pixels; take "
         f"them by `{_prepare_command(config, legend, burnt.pixels)}`"
     )
+    return config.output_raster
 
 
 def _left_out(

@@ -54,8 +54,18 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _program(config: SimulateConfig) -> None:
+    simulate_products(config)
+
+
+def simulate_products(config: SimulateConfig) -> list[Path]:
+    """Writes simulated products with their label rasters and returns the paths of the products.
+
+    Raises:
+        LandCoverError: A value is unfit, or a product is there.
+    """
     from landcover_tf.sentinel2.simulation import Flaws, simulate_product
 
+    made = []
     for index, tile in enumerate(TILES[: config.products]):
         second = index % 2 == 1
         try:
@@ -72,8 +82,10 @@ def _program(config: SimulateConfig) -> None:
             )
         except ValueError as error:
             raise ConfigError(str(error)) from error
+        made.append(product.path)
         print(f"{product.path}\n{product.label_path}")
     config_files.write_config(config, config.output_dir / "simulate.json")
+    return made
 
 
 if __name__ == "__main__":

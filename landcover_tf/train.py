@@ -4,9 +4,10 @@ import sys
 
 from landcover_tf import cli
 from landcover_tf.quiet import start_keras
+from landcover_tf.run_folder import RunFolder
 from landcover_tf.training.config import TrainConfig
 
-__all__ = ["TrainConfig", "main"]
+__all__ = ["TrainConfig", "main", "train_model"]
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -29,6 +30,18 @@ def _program(config: TrainConfig) -> int:
     from landcover_tf.training.session import train
 
     return train(config)
+
+
+def train_model(config: TrainConfig) -> RunFolder:
+    """Trains, or continues the run that the folder holds, and returns the run.
+
+    It is not finished where the training was asked to stop, as by Ctrl-C; call again to go on.
+
+    Raises:
+        LandCoverError: The input, the settings or the machine do not allow it.
+    """
+    _program(config)
+    return RunFolder(config.output_dir)
 
 
 if __name__ == "__main__":

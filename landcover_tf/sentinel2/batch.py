@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from landcover_tf.errors import LandCoverError, LegendError, OutputError, ProductError
@@ -23,6 +23,20 @@ from landcover_tf.settings_changes import changes
 REPORT = "checks.json"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """What became of many products."""
+
+    scenes: tuple[Path, ...]
+    """Folders of the scenes, made now or finished before; none where products were only checked."""
+    findings: tuple[Finding, ...]
+
+    @property
+    def unfit(self) -> bool:
+        """Whether any product has no scene because of a problem."""
+        return any(finding.severity == "fatal" for finding in self.findings)
+
+
 def run(
     source: Path,
     output_dir: Path,
@@ -30,8 +44,8 @@ def run(
     options: Options,
     *,
     begin: Callable[[], None] = lambda: None,
-) -> int:
-    """Returns the exit code of preparing every product at `source`: 0, or 2 if any is unfit.
+) -> Batch:
+    """Prepares every product at `source` and returns what became of them.
 
     Args:
         source: A product, or a folder of them.
@@ -74,7 +88,9 @@ def run(
             print(f"error: {_summary(failures, output_dir)}", file=sys.stderr)
     elif not unfit:
         print(f"{len(good)} product(s) are fit; {output_dir / REPORT} has the details")
-    return 2 if any(f.severity == "fatal" for f in findings) else 0
+    failed = {f.product for f in findings if f.severity == "fatal"}
+    scenes = [] if options.check_only else [c.name for c in good if c.name not in failed]
+    return Batch(scenes=tuple(output_dir / name for name in scenes), findings=tuple(findings))
 
 
 def _source_legend(rasters: Sequence[LabelRaster], settings: Settings) -> str:

@@ -13,6 +13,8 @@ from landcover_tf.assess import __main__ as assess
 from landcover_tf.files import read_json, write_json
 from landcover_tf.report import __main__ as report
 from landcover_tf.report import serve
+from landcover_tf.report.config import ReportConfig
+from landcover_tf.report.writing import layers_of
 
 
 class Anchors(HTMLParser):
@@ -230,7 +232,7 @@ def test_the_rasters_of_a_map_are_not_those_of_its_neighbour(tmp_path):
         (tmp_path / name).touch()
 
     def found(**flags):
-        layers = report.map_layers(report.ReportConfig(run_dir=tmp_path, **flags))
+        layers = layers_of(ReportConfig(run_dir=tmp_path, **flags))
         return layers.confidence, layers.probabilities
 
     first, second = tmp_path / "map.tif", tmp_path / "map_b.tif"
