@@ -1,1 +1,70 @@
-"""Land-cover mapping from Sentinel-2 Level-1C: the library."""
+"""Land-cover mapping from Sentinel-2 Level-1C: the library.
+
+The names below are for programs and notebooks; each is imported when it is asked for. The modules
+of the same words, such as `landcover_tf.train`, are the entries of the commands.
+"""
+
+from typing import TYPE_CHECKING
+
+from landcover_tf.lazy_names import getter
+
+if TYPE_CHECKING:
+    from landcover_tf.dataset_info import DatasetInfo as DatasetInfo
+    from landcover_tf.errors import LandCoverError as LandCoverError
+    from landcover_tf.evaluate import EvaluateConfig as EvaluateConfig
+    from landcover_tf.evaluate import evaluate_model as evaluate_model
+    from landcover_tf.export import ExportConfig as ExportConfig
+    from landcover_tf.export import export_model as export_model
+    from landcover_tf.legend import load_legend as load_legend
+    from landcover_tf.model_info import ModelInfo as ModelInfo
+    from landcover_tf.monitor import MonitorConfig as MonitorConfig
+    from landcover_tf.monitor import monitor_maps as monitor_maps
+    from landcover_tf.prepare import PrepareConfig as PrepareConfig
+    from landcover_tf.prepare import prepare_scenes as prepare_scenes
+    from landcover_tf.rasterize import RasterizeConfig as RasterizeConfig
+    from landcover_tf.rasterize import rasterize_polygons as rasterize_polygons
+    from landcover_tf.report.config import ReportConfig as ReportConfig
+    from landcover_tf.report.writing import write_report as write_report
+    from landcover_tf.run_folder import RunFolder as RunFolder
+    from landcover_tf.sentinel2.fetch_config import FetchConfig as FetchConfig
+    from landcover_tf.sentinel2.fetching import fetch_products as fetch_products
+    from landcover_tf.simulate import SimulateConfig as SimulateConfig
+    from landcover_tf.simulate import simulate_products as simulate_products
+    from landcover_tf.train import train_model as train_model
+    from landcover_tf.trained_model import load_model as load_model
+    from landcover_tf.training.config import TrainConfig as TrainConfig
+
+_MODULES = {
+    "DatasetInfo": "dataset_info",
+    "EvaluateConfig": "evaluate",
+    "ExportConfig": "export",
+    "FetchConfig": "sentinel2.fetch_config",
+    "LandCoverError": "errors",
+    "ModelInfo": "model_info",
+    "MonitorConfig": "monitor",
+    "PrepareConfig": "prepare",
+    "RasterizeConfig": "rasterize",
+    "ReportConfig": "report.config",
+    "RunFolder": "run_folder",
+    "SimulateConfig": "simulate",
+    "TrainConfig": "training.config",
+    "evaluate_model": "evaluate",
+    "export_model": "export",
+    "fetch_products": "sentinel2.fetching",
+    "load_legend": "legend",
+    "load_model": "trained_model",
+    "monitor_maps": "monitor",
+    "prepare_scenes": "prepare",
+    "rasterize_polygons": "rasterize",
+    "simulate_products": "simulate",
+    "train_model": "train",
+    "write_report": "report.writing",
+}
+
+__all__ = list(_MODULES)
+
+__getattr__ = getter(__name__, _MODULES)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, *globals()]

@@ -19,6 +19,8 @@ def start_tensorflow() -> None:
     if "tensorflow" in sys.modules:
         return
     use_onednn()
+    # A program has set it for its worker processes; a notebook has not.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     with _aside():
         # Named as text: the import linter counts every import statement, and this module
         # is for programs whose flags are parsed already.

@@ -1,1 +1,22 @@
 """Builds sharded TFRecord datasets from prepared scenes and raster pairs."""
+
+from typing import TYPE_CHECKING
+
+from landcover_tf.lazy_names import getter
+
+if TYPE_CHECKING:
+    from tfrecords_builder.config import BuildConfig as BuildConfig
+    from tfrecords_builder.pipeline import build as build
+
+_MODULES = {
+    "BuildConfig": "config",
+    "build": "pipeline",
+}
+
+__all__ = list(_MODULES)
+
+__getattr__ = getter(__name__, _MODULES)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, *globals()]
