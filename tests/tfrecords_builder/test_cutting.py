@@ -33,6 +33,7 @@ def cut_jobs(folder, count):
             "class_pixels": {
                 split: {"10": job.number, str(20 + job.number % 3): 1} for split in ("train", "val")
             },
+            "training_px": [],
         }
         job.path.write_text(json.dumps(values))
     return jobs
