@@ -65,8 +65,6 @@ class SourceRaster:
     crs: str
     """EPSG:n or WKT; empty when the raster has none, or one without a place on Earth."""
     transform: tuple[float, float, float, float, float, float]
-    metres_per_unit: float | None
-    """Length of the CRS's unit, None without a projected CRS."""
     resolution_m: float | None
     """Width of a pixel on the ground in metres, None without a projected CRS."""
 
@@ -139,7 +137,6 @@ def describe(source: Source, choice: BandChoice) -> SourceRaster:
             width=image.width,
             crs=_crs_name(image.crs),
             transform=transform,
-            metres_per_unit=metres_per_unit(image.crs),
             resolution_m=_pixel_width_m(image),
         )
 

@@ -64,7 +64,7 @@ def test_the_length_of_a_record_takes_no_memory_of_its_size():
         source=source,
         bands=tuple(BandInfo(name=name, scale=1e-4, offset=0) for name in NAMES),
         indexes=(1, 2), dtype="uint16", nodata=0, label_nodata=0, height=4000, width=4000,
-        crs="EPSG:32633", transform=(10, 0, 5e5, 0, -10, 5e6), metres_per_unit=1,
+        crs="EPSG:32633", transform=(10, 0, 5e5, 0, -10, 5e6),
         resolution_m=10.0,
     )  # fmt: skip
     window = Window(row_off=0, col_off=0, height=3000, width=3000)

@@ -40,7 +40,6 @@ def raster(name, *, x=0, y=0, side=160, crs="EPSG:32633", pixel=10.0, **values):
         crs=crs,
         transform=(pixel, 0.0, float(x), 0.0, -pixel, float(y)),
         resolution_m=pixel if crs else None,
-        metres_per_unit=1.0 if crs else None,
     )
 
 
