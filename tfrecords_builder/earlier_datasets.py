@@ -66,5 +66,5 @@ def _patches_of(folder: Path, info: DatasetInfo, jobs: int | None) -> list[Earli
 def _of_shard(job: StoredShard) -> list[EarlierPatch]:
     return [
         EarlierPatch(split=job.split, place=data_place(stored))
-        for stored in shard_patches(job.folder, job.info, job.split, job.shard)
+        for stored in shard_patches(job.folder, job.info, job.split, job.shard.file)
     ]

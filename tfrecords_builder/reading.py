@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from landcover_tf.dataset_info import DatasetInfo
+from landcover_tf.dataset_shards import ShardInfo
 from landcover_tf.errors import DatasetError
 from landcover_tf.executors import usable_cores
 from landcover_tf.records import Patch, decode
@@ -60,13 +61,13 @@ class StoredShard:
     folder: Path
     info: DatasetInfo
     split: str
-    shard: str
+    shard: ShardInfo
 
 
 def stored_shards(folder: Path, info: DatasetInfo) -> list[StoredShard]:
     """Returns the shards of a dataset, split by split."""
     return [
-        StoredShard(folder=folder, info=info, split=name, shard=shard.file)
+        StoredShard(folder=folder, info=info, split=name, shard=shard)
         for name, split in info.splits.items()
         for shard in split.shards
     ]

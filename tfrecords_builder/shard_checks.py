@@ -3,33 +3,20 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 
 from landcover_tf.dataset_info import DatasetInfo
-from landcover_tf.dataset_shards import ShardInfo
 from landcover_tf.errors import DatasetError
 from landcover_tf.legend import code_counts
 from landcover_tf.records import Patch, decode
 from landcover_tf.tfrecord import read_records
 from landcover_tf.validity import ValidityBit, has_bit
 from tfrecords_builder.mismatch import ENOUGH_BORDERS, LabelShift, OddSpectra
+from tfrecords_builder.reading import StoredShard
 
 REFLECTANCE_RANGE = (-0.5, 2.5)
 """Reflectance beyond this is a wrong scale or offset; snow and glint stay below."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class ShardCheck:
-    """One shard to check; travels to a worker process."""
-
-    folder: Path
-    info: DatasetInfo
-    split: str
-    shard: ShardInfo
-    enough_borders: int
-    """Border pixels after which the shard has said enough of the labels' shift."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,25 +53,11 @@ class ShardFindings:
     spectra: OddSpectra = field(default_factory=OddSpectra)
 
 
-def shard_checks(folder: Path, info: DatasetInfo) -> list[ShardCheck]:
-    """Returns a job for each shard; together they look at enough borders of labels."""
-    shards = [(name, shard) for name, split in info.splits.items() for shard in split.shards]
-    return [
-        ShardCheck(
-            folder=folder,
-            info=info,
-            split=split,
-            shard=shard,
-            enough_borders=ENOUGH_BORDERS // len(shards),
-        )
-        for split, shard in shards
-    ]
-
-
-def check_shard(job: ShardCheck) -> ShardFindings:
-    """Returns what one reading of a shard finds."""
+def check_shard(job: StoredShard) -> ShardFindings:
+    """Returns what one reading of a shard finds; all together see enough borders of labels."""
     path, shard = job.folder / job.shard.file, job.shard
-    found = ShardFindings(shift=LabelShift(enough_borders=job.enough_borders))
+    shards = sum(len(split.shards) for split in job.info.splits.values())
+    found = ShardFindings(shift=LabelShift(enough_borders=ENOUGH_BORDERS // shards))
     digest, damaged = hashlib.sha256(), found.damaged
     try:
         for record in read_records(path, job.info.compression, digest=digest, damaged=damaged):

@@ -83,7 +83,7 @@ def collect(folder: Path, info: DatasetInfo, *, jobs: int | None) -> Facts:
 def shard_facts(job: StoredShard) -> ShardFacts:
     """Returns the facts of one shard."""
     facts = ShardFacts(keys=[], products=[], places=[], samples=[], codes=np.zeros(256, np.int64))
-    for stored in shard_patches(job.folder, job.info, job.split, job.shard):
+    for stored in shard_patches(job.folder, job.info, job.split, job.shard.file):
         patch = stored.patch
         facts.keys.append(patch.key)
         facts.products.append(patch.product)

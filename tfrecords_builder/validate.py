@@ -15,14 +15,12 @@ from landcover_tf.executors import executor, run_jobs
 from landcover_tf.files import require_report, write_json
 from landcover_tf.patch_index import PatchEntry, read_index
 from tfrecords_builder.mismatch import LabelShift, OddSpectra
-from tfrecords_builder.reading import processes
+from tfrecords_builder.reading import StoredShard, processes, stored_shards
 from tfrecords_builder.shard_checks import (
     SeenRecord,
-    ShardCheck,
     ShardFindings,
     check_shard,
     is_lost,
-    shard_checks,
 )
 
 
@@ -75,7 +73,7 @@ def validate(folder: Path, *, jobs: int | None = 1) -> Findings:
     info = DatasetInfo.load(folder)
     found = Findings()
     index = _index(folder, found)
-    checks = shard_checks(folder, info)
+    checks = stored_shards(folder, info)
     with executor(processes(info, jobs)) as pool:
         shards = run_jobs(pool, check_shard, checks, label="reading shards", unit="shard")
     _compare(checks, shards, index, found)
@@ -114,7 +112,7 @@ def _index(folder: Path, found: Findings) -> Mapping[str, PatchEntry]:
 
 
 def _compare(
-    checks: Sequence[ShardCheck],
+    checks: Sequence[StoredShard],
     shards: Sequence[ShardFindings],
     index: Mapping[str, PatchEntry],
     found: Findings,
@@ -152,7 +150,7 @@ def _compare(
 
 
 def _index_problems(
-    record: SeenRecord, check: ShardCheck, index: Mapping[str, PatchEntry]
+    record: SeenRecord, check: StoredShard, index: Mapping[str, PatchEntry]
 ) -> list[str]:
     if not index or record.class_pixels is None:
         return []
