@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+DPI = 110
 _MISSING_GLYPH = re.compile(r"Glyph (\d+) .*missing from font")
 TALLEST_PANEL = 3.0
 """Height over width of a panel; taller pictures are drawn narrower than their panel."""
@@ -118,28 +119,27 @@ def confusion_matrix_figure(
     return figure
 
 
-def save_figure(figure: "Figure", path: str | Path, *, dpi: int = 110) -> None:
+def save_figure(figure: "Figure", path: str | Path) -> None:
     """Writes a figure as PNG, atomically and without a date, so that equal pictures are equal.
 
     Letters that the font lacks, as in names of classes, are told in one sentence.
     """
-    png = figure_png(figure, drawn_in=path, dpi=dpi)
+    png = figure_png(figure, drawn_in=path)
     with atomic_path(path) as temporary:
         temporary.write_bytes(png)
 
 
-def figure_png(figure: "Figure", *, drawn_in: str | Path, dpi: int = 110) -> bytes:
+def figure_png(figure: "Figure", *, drawn_in: str | Path) -> bytes:
     """Returns a figure as the bytes of a PNG file; see `save_figure`.
 
     Args:
         figure: What to draw.
         drawn_in: Where it will be seen, for the sentence about letters.
-        dpi: Pixels per inch.
     """
     buffer = io.BytesIO()
     with _missing_letters_told(drawn_in):
         figure.savefig(
-            buffer, format="png", dpi=dpi, metadata={"Software": None}, facecolor="white"
+            buffer, format="png", dpi=DPI, metadata={"Software": None}, facecolor="white"
         )
     return buffer.getvalue()
 

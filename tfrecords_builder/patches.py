@@ -20,6 +20,8 @@ from tfrecords_builder.incomplete_bands import incomplete_bands
 from tfrecords_builder.pixels import Pixels, open_raster
 from tfrecords_builder.rasters import SourceRaster
 
+JOB_PX = 1024 * 1024
+"""Pixels of small rasters that share a job."""
 _Contents = tuple[int, int, float, float, dict[str, int]]
 """First row and column of a window, shares of usable and of labelled pixels, pixels of classes."""
 
@@ -68,18 +70,17 @@ def scene_jobs(
     fill: float,
     invalid_bits: int,
     folder: Path,
-    budget_px: int = 1024 * 1024,
 ) -> list[SceneJob]:
     """Returns jobs that together hold every raster once.
 
-    A large scene is a job; small rasters share one until they hold `budget_px` pixels, so that
+    A large scene is a job; small rasters share one until they hold `JOB_PX` pixels, so that
     a hundred thousand small images do not become as many jobs and files. The cut depends on the
     input only, never on the number of processes.
     """
     sizes = np.cumsum([raster.height * raster.width for raster in rasters])
     jobs = []
     for number, (_, members) in enumerate(
-        groupby(range(len(rasters)), key=lambda i: (sizes[i] - 1) // budget_px)
+        groupby(range(len(rasters)), key=lambda i: (sizes[i] - 1) // JOB_PX)
     ):
         chosen = list(members)
         jobs.append(

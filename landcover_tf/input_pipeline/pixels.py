@@ -65,20 +65,19 @@ def for_each_band(field: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
     return tf.matmul(field[..., None], weights[None, :])
 
 
-def missing_pixels(raster: tf.Tensor, nodata: float = 0.0) -> tf.Tensor:
-    """Returns True where all bands hold `nodata`, bool [batch, height, width].
+def missing_pixels(raster: tf.Tensor) -> tf.Tensor:
+    """Returns True where all bands hold 0, bool [batch, height, width].
 
     Only pixels whose first band holds it are looked at further; as a rule there are none.
 
     Args:
-        raster: [batch, height, width, bands], any dtype that can be compared with `nodata`.
-        nodata: The stored value; NaN is matched as such.
+        raster: [batch, height, width, bands], of numbers.
     """
-    candidates = holds(raster[..., 0], nodata)
+    candidates = raster[..., 0] == 0
 
     def checked() -> tf.Tensor:
         where = tf.where(candidates)
-        missing = tf.reduce_all(holds(tf.gather_nd(raster, where), nodata), axis=-1)
+        missing = tf.reduce_all(tf.gather_nd(raster, where) == 0, axis=-1)
         return tf.tensor_scatter_nd_update(candidates, where, missing)
 
     return tf.cond(tf.reduce_any(candidates), checked, lambda: candidates)

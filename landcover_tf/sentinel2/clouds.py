@@ -22,6 +22,8 @@ PIXEL_M = 60.0
 
 # The ten bands s2cloudless was trained on, in its order (sentinel2-cloud-detector README).
 S2CLOUDLESS_BANDS = ("B01", "B02", "B04", "B05", "B08", "B8A", "B09", "B10", "B11", "B12")
+CLOUD_PROBABILITY = 0.4
+"""Of s2cloudless, from which a pixel counts as cloud."""
 # Skylight is blue, so shaded towns are brighter in green than in the near infrared, as water is.
 # They keep 0.07 and more in B08; of the water in a real scene (T33UUB, 27 May 2017) 99 % has less
 # than 0.058.
@@ -48,7 +50,6 @@ def detect_s2cloudless(
     valid: np.ndarray,
     *,
     resolution_m: int = 120,
-    threshold: float = 0.4,
 ) -> CloudMask:
     """Returns the clouds that s2cloudless finds.
 
@@ -57,19 +58,18 @@ def detect_s2cloudless(
             applied, float32 [height, width] each.
         valid: Pixels with data, bool [height, width].
         resolution_m: Grid that it runs on, 60 or 120 m; 60 takes four times as long.
-        threshold: Cloud probability from which a pixel counts as cloud.
 
     Raises:
         ConfigError: s2cloudless is not installed.
     """
     # Averaging and dilation of its own are left out: the buffer in metres does that once.
     detector = load_s2cloudless()(
-        threshold=threshold, average_over=1, dilation_size=1, all_bands=False
+        threshold=CLOUD_PROBABILITY, average_over=1, dilation_size=1, all_bands=False
     )
     factor = resolution_m // 60
     pixels = np.stack([_shrink(reflectance[n], factor) for n in S2CLOUDLESS_BANDS], axis=-1)
     has_data = _shrink(valid.astype(np.float32), factor) > 0
-    cloudy = detector.get_cloud_probability_maps(pixels[None])[0] >= threshold
+    cloudy = detector.get_cloud_probability_maps(pixels[None])[0] >= CLOUD_PROBABILITY
     height, width = valid.shape
     opaque = (cloudy & has_data).repeat(factor, axis=0).repeat(factor, axis=1)[:height, :width]
     nothing = np.zeros_like(opaque)

@@ -169,7 +169,6 @@ def create_raster(
     count: int,
     dtype: str,
     nodata: int | None,
-    compression: str = "zstd",
     threads: int = 2,
 ) -> DatasetWriter:
     """Returns a new tiled, compressed GeoTIFF open for writing.
@@ -189,9 +188,9 @@ def create_raster(
             blockxsize=TILE_PX,
             blockysize=TILE_PX,
             interleave="band",
-            compress=compression,
+            compress="zstd",
             # Level 1 is within 2 % of the size of level 9 on differenced reflectance.
-            **({"zstd_level": 1} if compression == "zstd" else {}),
+            zstd_level=1,
             predictor=2 if dtype == "uint16" else 1,
             bigtiff="if_safer",
             num_threads=threads,
