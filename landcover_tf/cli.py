@@ -40,11 +40,7 @@ def run(
     after what was begun is cleared away, and 70 an error of the program, with its traceback.
     Errors of the user's making are printed as one sentence without one.
     """
-    # Both are read when the libraries are imported, and inherited by worker processes.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    # Huge pages are slow to touch first where a virtual machine gives freed memory back to its
-    # host: a full tile's `prepare` takes 13 s of system time with them, 8 s without.
-    os.environ.setdefault("NUMPY_MADVISE_HUGEPAGE", "0")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # Inherited by worker processes.
     if isinstance(sys.stdout, io.TextIOWrapper):
         # The name of a file must not end a batch where the terminal cannot show it.
         sys.stdout.reconfigure(errors="backslashreplace")

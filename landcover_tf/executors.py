@@ -10,19 +10,24 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any, TypeVar
 
 from landcover_tf.errors import ConfigError, LandCoverError
 from landcover_tf.progress import progress
+from landcover_tf.signals import STOPPED, TerminatedError
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 CONNECT_SECONDS = 20
+CLEARING_SECONDS = 8
+"""Longest wait for the processes of a pool that was interrupted: `docker stop` waits for ten."""
 
 _LOST_WORKER = (
     "a worker process died, most often because memory ran out; run the same command again with "
@@ -76,8 +81,12 @@ def executor(jobs: int | None = None, scheduler: str | None = None) -> Iterator[
     pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_prepare_worker)
     try:
         yield pool
-    except BaseException:
+    except BaseException as error:
+        inner: Any = pool  # The processes are told by no public name, and forgotten by `shutdown`.
+        processes = list(inner._processes.values())
         pool.shutdown(wait=False, cancel_futures=True)
+        if not isinstance(error, Exception):
+            _end(processes)
         raise
     pool.shutdown()
 
@@ -141,6 +150,8 @@ def submit(pool: Executor, function: Callable[[Job], Result], job: Job) -> "Futu
         LandCoverError: A worker process was lost.
     """
     try:
+        if isinstance(pool, ProcessPoolExecutor):
+            return pool.submit(_work, function, job)
         return pool.submit(function, job)
     except _lost_worker_errors() as error:
         raise LandCoverError(_LOST_WORKER) from error
@@ -183,9 +194,20 @@ def _dask_executor(scheduler: str) -> Iterator[Executor]:
         yield pool
 
 
+def _end(processes: Sequence[Any]) -> None:
+    """Ends a pool's processes, whose jobs may clear away what they have begun."""
+    for process in processes:
+        process.terminate()
+    deadline = time.monotonic() + CLEARING_SECONDS
+    for process in processes:
+        process.join(max(deadline - time.monotonic(), 0))
+        process.kill()
+
+
 def _prepare_worker() -> None:
-    """Makes a pool's process end with its parent, whatever ends that."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    """Makes a pool's process end with its parent, whatever ends that, and on a signal."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _leave)
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
@@ -194,3 +216,27 @@ def _prepare_worker() -> None:
 def _end_with(parent: Any) -> None:
     parent.join()
     os._exit(1)
+
+
+_at_work = threading.Event()
+"""Set in a pool's process while it runs a job."""
+
+
+def _work(function: Callable[[Job], Result], job: Job) -> Result:
+    """Runs a job in a pool's process, which ends with it where a signal interrupts it."""
+    _at_work.set()
+    try:
+        return function(job)
+    except TerminatedError:
+        os._exit(STOPPED)
+    finally:
+        _at_work.clear()
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    # A terminal, a batch system and the process above may all say it.
+    for one in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(one, signal.SIG_IGN)
+    if not _at_work.is_set():
+        os._exit(STOPPED)
+    raise TerminatedError

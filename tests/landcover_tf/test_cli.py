@@ -1,5 +1,6 @@
 import io
 import json
+import os
 import shlex
 import signal
 import subprocess
@@ -220,6 +221,20 @@ def test_usage_and_errors_name_the_command(name, capsys):
     assert capsys.readouterr().out.startswith(f"usage: {named} ")
     assert landcover.main([*parts, "--no-such-flag", "1"]) == 2
     assert f"{named} --help" in " ".join(capsys.readouterr().err.replace("│", " ").split())
+
+
+@pytest.mark.parametrize(
+    "module", ["landcover_tf.prepare", "serving.predict", "tfrecords_builder.__main__"]
+)
+def test_programs_let_numpy_ask_for_no_huge_pages(module):
+    # Setting it returns what was set when NumPy was imported; the name is private.
+    asked = "print(numpy._core.multiarray._set_madvise_hugepage(False))"
+    code = f"import {module}, numpy; {asked}"
+    environment = {k: v for k, v in os.environ.items() if k != "NUMPY_MADVISE_HUGEPAGE"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
+    )
+    assert done.stdout == "False\n"
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,10 @@
 import os
 import signal
+import threading
 import time
 from concurrent.futures import Executor, wait
 from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
 
 import pytest
 from fakes.killed_worker import killing
@@ -17,6 +19,7 @@ from landcover_tf.executors import (
     run_jobs,
     submit,
 )
+from landcover_tf.signals import obeyed
 
 
 def square(number: int) -> int:
@@ -35,6 +38,17 @@ def refuse(number: int) -> int:
 
 def die(_: int) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def linger(folder: str) -> None:
+    """Begins a file, and clears it away unless the process is killed."""
+    file = Path(folder) / f"begun.{os.getpid()}"
+    try:
+        file.touch()
+        time.sleep(60)
+    finally:
+        file.unlink()
+        (Path(folder) / f"cleared.{os.getpid()}").touch()
 
 
 def test_one_job_runs_here_and_stops_at_the_first_error():
@@ -80,6 +94,19 @@ def test_a_lost_process_is_explained():
         assert isinstance(wait([pool.submit(die, 1)]).done.pop().exception(), BrokenProcessPool)
         with pytest.raises(LandCoverError, match="died, most often because memory ran out"):
             submit(pool, square, 3)
+
+
+def test_processes_clear_away_what_they_have_begun_where_the_program_is_ended(tmp_path):
+    def end_when_both_have_begun() -> None:
+        while len(list(tmp_path.glob("begun.*"))) < 2:
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGTERM)  # To this process alone, as `kill` and Docker do.
+
+    with pytest.raises(SystemExit, match="143"), obeyed(), executor(2) as pool:
+        threading.Thread(target=end_when_both_have_begun).start()
+        run_jobs(pool, linger, [str(tmp_path)] * 6, label="lingering")
+    # No third job has begun.
+    assert sorted(path.stem for path in tmp_path.iterdir()) == ["cleared", "cleared"]
 
 
 def test_settings_that_cannot_be_are_refused(monkeypatch):
