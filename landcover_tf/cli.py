@@ -20,7 +20,7 @@ from typing import Any, TypeVar, get_type_hints
 
 import tyro
 
-from landcover_tf.config_files import flag_of, flags_of_file, flags_of_values, former_names
+from landcover_tf.config_files import flag_of, flags_of_file, flags_of_values
 from landcover_tf.errors import ConfigError, LandCoverError
 from landcover_tf.signals import obeyed
 
@@ -106,7 +106,6 @@ def parse(config_class: type[Config], argv: list[str] | None = None, *, prog: st
         SystemExit: A flag is unknown or ill-typed (2) or help was asked for (0).
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    arguments = [_current_flag(word, config_class) for word in arguments]
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--config", type=Path)
     known, flags = first.parse_known_args(arguments)
@@ -199,13 +198,6 @@ def _without_flags(config_class: type[Any], flags: list[str]) -> list[str]:
         else:
             others.append(flag)
     return first + others
-
-
-def _current_flag(word: str, config_class: type[Any]) -> str:
-    """Returns a word of a command line, a flag's former name replaced by that of today."""
-    name, equals, value = word.partition("=")
-    now = former_names(config_class).get(name[2:].replace("-", "_"))
-    return f"{flag_of(now)}{equals}{value}" if now and name.startswith("--") else word
 
 
 def _positional_flags(config_class: type[Any]) -> set[str]:

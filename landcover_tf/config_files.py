@@ -43,7 +43,7 @@ def flags_of_file(path: Path, config_class: type[Any]) -> list[str]:
         raise ConfigError(f"config {path} is malformed: expected keys with values at its top level")
     fields = {f.name: f for f in dataclasses.fields(config_class)}
     values: dict[str, Any] = {}
-    for key, value in current_names(_flat(table), config_class).items():
+    for key, value in _flat(table).items():
         if key == INPUT_STAMP:
             continue
         name = key.replace("-", "_")
@@ -84,17 +84,6 @@ def flag_of(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def current_names(values: Mapping[str, Any], config_class: type[Any]) -> dict[str, Any]:
-    """Returns settings, as an earlier version may have written them, by the names of today.
-
-    Args:
-        values: By the name of a field or of a flag.
-        config_class: Its `FORMER_NAMES`, if it has them, are those of fields before.
-    """
-    former = former_names(config_class)
-    return {former.get(name.replace("-", "_"), name): value for name, value in values.items()}
-
-
 def config_dict(config: Any) -> dict[str, Any]:
     """Returns a config as plain JSON values, which `--config` accepts back."""
     return {f.name: _plain(getattr(config, f.name)) for f in dataclasses.fields(config)}
@@ -112,12 +101,6 @@ def write_config(config: Any, path: str | Path) -> None:
     Its paths are as they were given: relative ones hold in the folder of the run only.
     """
     write_json(path, config_dict(config))
-
-
-def former_names(config_class: type[Any]) -> Mapping[str, str]:
-    """Returns the name of today of each name that a field had before."""
-    names: Mapping[str, str] = getattr(config_class, "FORMER_NAMES", {})
-    return names
 
 
 def _flat(table: dict[str, Any]) -> dict[str, Any]:

@@ -1,9 +1,8 @@
 """What `landcover predict` is told on the command line."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Literal
 
 from landcover_tf import flag_ranges
 from landcover_tf.errors import ConfigError
@@ -24,8 +23,6 @@ class PredictConfig:
     and picture beside it. Memory does not grow with the raster's height, except of --vector; a
     killed run continues.
     """
-
-    FORMER_NAMES: ClassVar[Mapping[str, str]] = {"truth": "reference_map"}
 
     model_path: Path
     """Folder written by landcover export; the highest version in it is used, and stands in

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from landcover_tf.config_files import INPUT_STAMP, config_dict, current_names, default_dict
+from landcover_tf.config_files import INPUT_STAMP, config_dict, default_dict
 from landcover_tf.errors import ConfigError
 from landcover_tf.files import beside, read_json
 from landcover_tf.settings_changes import changes
@@ -57,7 +57,7 @@ def read_record(map_path: Path) -> dict[str, Any] | None:
         found = read_json(beside(map_path, RECORD))
     except ConfigError:
         return None
-    return current_names(found, PredictConfig) if isinstance(found, dict) else None
+    return found if isinstance(found, dict) else None
 
 
 def differences(

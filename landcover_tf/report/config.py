@@ -1,9 +1,8 @@
 """What `landcover report` is told on the command line."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import tyro
 
@@ -13,8 +12,6 @@ from landcover_tf.errors import ConfigError
 @dataclass(frozen=True, kw_only=True)
 class ReportConfig:
     """Write one self-contained HTML page about a run, its scores and its map."""
-
-    FORMER_NAMES: ClassVar[Mapping[str, str]] = {"reference": "reference_map"}
 
     run_dir: Annotated[Path, tyro.conf.Positional]
     """Finished run folder; also as --run-dir."""

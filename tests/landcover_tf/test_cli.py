@@ -14,7 +14,6 @@ from landcover_tf import __main__ as landcover
 from landcover_tf import cli, config_files
 from landcover_tf.errors import ConfigError, LandCoverError
 from landcover_tf.files import atomic_folder, atomic_path, read_json
-from serving.config import PredictConfig
 from tfrecords_builder.inspect import InspectConfig
 
 
@@ -53,22 +52,6 @@ def test_flags_win_over_the_file_and_toml_sections_only_group(tmp_path):
 def test_a_file_may_begin_with_a_byte_order_mark(tmp_path, name, text):
     (tmp_path / name).write_bytes(text.encode("utf-8-sig"))
     assert cli.parse(Config, ["--config", str(tmp_path / name)], prog="x").data_dir == Path("ä")
-
-
-def test_former_names_are_read_and_the_last_one_wins(tmp_path):
-    path = tmp_path / "predict.json"
-    path.write_text('{"truth": "of_file.tif", "input_stamp": "abc"}')
-    flags = ["--model-path", "m", "--input-image", "i", "--output-map", "o.tif"]
-    of_file = [*flags, "--config", str(path)]
-    for words, expected in [
-        ([*flags, "--truth", "a.tif"], "a.tif"),
-        ([*flags, "--reference-map", "a.tif", "--truth=b.tif"], "b.tif"),
-        ([*flags, "--truth", "b.tif", "--reference-map", "a.tif"], "a.tif"),
-        (of_file, "of_file.tif"),
-        ([*of_file, "--truth", "b.tif"], "b.tif"),
-    ]:
-        parsed = cli.parse(PredictConfig, words, prog="x")
-        assert parsed.reference_map == Path(expected)
 
 
 def test_an_unknown_key_names_file_and_key(tmp_path):

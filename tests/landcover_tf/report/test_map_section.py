@@ -114,10 +114,10 @@ def test_a_legend_of_another_name_is_refused_but_a_list_of_classes_is_told(
     flags = ["--run-dir", str(evaluated_run), "--output", str(tmp_path / "report.html")]
     reference = write_map(tmp_path / "esa.tif", legend="10  Tree cover\n20  Shrubland")
     path = write_map(tmp_path / "map.tif", legend="three")
-    assert report.main([*flags, "--map", str(path), "--reference", str(reference)]) == 0
+    assert report.main([*flags, "--map", str(path), "--reference-map", str(reference)]) == 0
     assert "'10 Tree cover 20 Shrubland', names no legend; its" in capsys.readouterr().out
     reference = write_map(tmp_path / "esa.tif", legend="worldcover")
-    assert report.main([*flags, "--map", str(path), "--reference", str(reference)]) == 2
+    assert report.main([*flags, "--map", str(path), "--reference-map", str(reference)]) == 2
     assert "the run of three; give --reference-map in legend three\n" in capsys.readouterr().err
 
 
