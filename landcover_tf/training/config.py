@@ -189,7 +189,6 @@ class TrainConfig:
             )
         check_name(self.augmentation)
         self.loss_settings(class_weights=None)  # They check themselves.
-        self._check_pixel_term()
         self._check_encoder()
 
     @property
@@ -212,20 +211,6 @@ class TrainConfig:
     def pixel_term(self) -> bool:
         """Whether the loss has a term per pixel, which class weights act on."""
         return LOSS_KINDS[self.loss][0] is not None
-
-    def _check_pixel_term(self) -> None:
-        acting = {
-            "--class-weights": self.class_weights not in ("auto", "none"),
-            "--boundary-weight": self.boundary_weight > 0,
-            "--label-smoothing": self.label_smoothing > 0,
-        }
-        idle = [flag for flag, given in acting.items() if given and not self.pixel_term]
-        if idle:
-            having = ", ".join(kind for kind, (term, _) in LOSS_KINDS.items() if term)
-            raise ConfigError(
-                f"{', '.join(idle)} would do nothing, because --loss {self.loss} has no term per "
-                f"pixel; leave it out, or take one of the losses {having}"
-            )
 
     def _check_encoder(self) -> None:
         frozen = self.encoder_factor == 0

@@ -14,6 +14,7 @@ from landcover_tf.input_pipeline.augmentation_settings import (
     load_augmentation,
 )
 from landcover_tf.input_pipeline.cuts import cut_origins
+from landcover_tf.loss_settings import LOSS_KINDS
 from landcover_tf.normalizer import MOST_OUTSIDE, REFLECTANCE_RANGE, outside_reflectance
 from landcover_tf.run_folder import RunFolder
 from landcover_tf.settings_changes import changes
@@ -95,6 +96,26 @@ def augmentation_doubt(found: Preflight) -> str | None:
         f"{outside[band] / info.statistics.count:.0%} of band {info.band_names[band]} are below "
         f"{low:g} or above {high:g}: haze then darkens, and noise and the offsets of jitter are "
         "nothing; give --augmentation light, or build the dataset with a --scale"
+    )
+
+
+def loss_doubt(config: TrainConfig) -> str | None:
+    """Returns a warning where settings of a pixel term are given to a loss without one.
+
+    They are no mistake of a search over several losses, which gives the same to all.
+    """
+    acting = {
+        "--class-weights": config.class_weights not in ("auto", "none"),
+        "--boundary-weight": config.boundary_weight > 0,
+        "--label-smoothing": config.label_smoothing > 0,
+    }
+    idle = [flag for flag, given in acting.items() if given]
+    if config.pixel_term or not idle:
+        return None
+    having = ", ".join(kind for kind, (term, _) in LOSS_KINDS.items() if term)
+    return (
+        f"the training is the same without {', '.join(idle)}, for --loss {config.loss} has no term "
+        f"per pixel; the losses {having} have one"
     )
 
 

@@ -34,7 +34,13 @@ from landcover_tf.training.faults import explained
 from landcover_tf.training.interruption import StopRequest
 from landcover_tf.training.loop import Loop
 from landcover_tf.training.model_card import model_card
-from landcover_tf.training.preflight import Preflight, augmentation_doubt, check, write_settings
+from landcover_tf.training.preflight import (
+    Preflight,
+    augmentation_doubt,
+    check,
+    loss_doubt,
+    write_settings,
+)
 from landcover_tf.training.state import Progress, best_row, remove_partial
 from landcover_tf.training.training_log import TensorBoardLog
 
@@ -182,9 +188,9 @@ class Session:
         if self.built.pretrained is not None:
             write_json(self.found.run.pretrained, asdict(self.built.pretrained))
         print(self._announcement(), flush=True)
-        doubt = augmentation_doubt(self.found)
-        if doubt is not None:
-            print(f"warning: {doubt}", file=sys.stderr, flush=True)
+        for doubt in (augmentation_doubt(self.found), loss_doubt(self.config)):
+            if doubt is not None:
+                print(f"warning: {doubt}", file=sys.stderr, flush=True)
 
     def _open_log(self) -> TensorBoardLog | None:
         if not (self.config.tensorboard and self.devices.chief):

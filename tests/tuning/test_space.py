@@ -1,4 +1,5 @@
 import json
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -126,3 +127,16 @@ def test_a_space_that_is_not_there(tmp_path):
     good = tmp_path / "good.json"
     good.write_text(json.dumps(SPACE))
     assert load_space(str(good)).name == "good"
+
+
+def test_losses_with_and_without_a_pixel_term_are_searched_together():
+    found = space(
+        search={
+            "loss": {"choices": ["ce_dice", "dice", "focal_tversky"]},
+            "boundary_weight": {"choices": [0, 1]},
+            "class_weights": {"choices": ["none", "effective-number"]},
+        }
+    )
+    for loss, boundary, weights in product(*(found.search[name].choices for name in found.search)):
+        one = {"loss": loss, "boundary_weight": boundary, "class_weights": weights}
+        assert train_config(one | {"label_smoothing": 0.1}, Path("data"), Path("run")).loss == loss

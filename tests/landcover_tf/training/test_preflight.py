@@ -12,7 +12,7 @@ from landcover_tf import train
 from landcover_tf.errors import ConfigError, OutputError, RunError
 from landcover_tf.normalizer import Normalizer
 from landcover_tf.training.config import TrainConfig
-from landcover_tf.training.preflight import augmentation_doubt, check, write_settings
+from landcover_tf.training.preflight import augmentation_doubt, check, loss_doubt, write_settings
 
 
 @pytest.fixture
@@ -167,3 +167,21 @@ def test_weights_that_cannot_be_had_are_told_before_tensorflow_starts(tmp_path):
     assert "cannot download resnet50_sentinel2_all_moco-df8b932e.pth" in done.stderr
     assert f"put it into {tmp_path / 'cache' / 'weights'}" in done.stderr
     assert "--encoder-weights none and without --encoder-lr-factor 0" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("given", "flags"),
+    [
+        ({"class_weights": (1.0, 50.0, 50.0)}, "--class-weights"),
+        ({"class_weights": "effective-number"}, "--class-weights"),
+        ({"boundary_weight": 5.0, "label_smoothing": 0.3}, "--boundary-weight, --label-smoothing"),
+        ({"class_weights": "auto"}, None),
+    ],
+)
+def test_settings_of_a_pixel_term_that_the_loss_lacks_are_doubted(begun, given, flags):
+    """Refused, an interrupted run that has them could not go on, nor a search over losses."""
+    for loss in ("dice", "tversky", "focal_tversky", "lovasz"):
+        config = replace(begun("light"), loss=loss, **given)
+        expected = f"the training is the same without {flags}, for --loss {loss} has no term"
+        assert (loss_doubt(config) or "").partition(" per")[0] == (expected if flags else "")
+        assert loss_doubt(replace(config, loss="ce_lovasz")) is None

@@ -71,6 +71,17 @@ def test_random_weights_have_no_origin_and_the_card_has_the_runs_normalizer(tmp_
     assert "| normalizer | log |" in card
 
 
+def test_a_run_whose_loss_has_no_pixel_term_is_warned_of_settings_of_one_and_goes_on(
+    tmp_path, capsys
+):
+    config = replace(plain(tmp_path), loss="dice", label_smoothing=0.1)
+    assert session(config).run() == 0
+    first = capsys.readouterr().err
+    assert "warning: the training is the same without --label-smoothing, for --loss dice" in first
+    (tmp_path / "run" / "run.json").unlink()
+    assert session(config, resume=True).run() == 0
+
+
 def test_the_skips_of_a_shallow_encoder_are_told_as_they_are(tmp_path, capsys):
     config = replace(plain(tmp_path), encoder_depth=2, skip_connections=4)
     assert session(config).run() == 0
