@@ -23,26 +23,37 @@ class Intent:
     overwrite: bool
     """Whether the run was told to replace what is there."""
     began: float
-    """When it was noted, in seconds since the epoch by the clock of the disk."""
+    """When it was first noted, in seconds since the epoch by the clock of the disk."""
 
 
-def intend(map_path: Path, record: Mapping[str, Any], *, overwrite: bool) -> None:
-    """Notes in the work folder of a map what is made; a run that goes on keeps its note.
+def intend(
+    map_path: Path, record: Mapping[str, Any], *, overwrite: bool, began: float | None = None
+) -> None:
+    """Notes in the work folder of a map what is made.
+
+    Args:
+        map_path: The map.
+        record: The settings that are to stand beside it.
+        overwrite: Whether the run is told to replace what is there.
+        began: When the run was noted that this one continues and that was told so, None if there
+            is none. The settings may have changed since, as by less memory.
 
     Raises:
         OutputError: The disk refuses.
     """
     left = intent_of(map_path)
-    if left is None or left.record != record or (overwrite and not left.overwrite):
-        write_json(work_folder(map_path) / NOTE, {"record": record, "overwrite": overwrite})
+    if left is None or left.record != record or (overwrite and began is None):
+        note = {"record": record, "overwrite": overwrite or began is not None, "began": began}
+        write_json(work_folder(map_path) / NOTE, note)
 
 
 def intent_of(map_path: Path) -> Intent | None:
     """Returns what the run that left the work folder was to make; None if nothing tells."""
     note = work_folder(map_path) / NOTE
     try:
-        found, began = read_json(note), note.stat().st_mtime
-        return Intent(record=found["record"], overwrite=found["overwrite"], began=began)
+        found, written = read_json(note), note.stat().st_mtime
+        record, overwrite = found["record"], found["overwrite"]
+        return Intent(record=record, overwrite=overwrite, began=found.get("began") or written)
     except (ConfigError, KeyError, OSError, TypeError):
         return None
 

@@ -196,8 +196,9 @@ def _make_maps(
     check_mosaic([s.source for s in scenes], path, outputs, overwrite=mosaic.replaceable)
     with alone(path):
         _predict(wanted, engine, config, failures)
-        record, names = as_record(config), [target.parent.name for target in targets]
-        intend(path, record | {"scenes": names}, overwrite=config.overwrite)
+        record = as_record(config)
+        intended = record | {"scenes": [target.parent.name for target in targets]}
+        intend(path, intended, overwrite=config.overwrite, began=mosaic.began)
         with bounded_cache():
             legend = scenes[0].legend
             print_result(merge(targets, legend, path, outputs, record, cleaning=cleaning))
@@ -270,7 +271,8 @@ def _begin(
         if state.kind == "incomplete":
             print(state.reason)
         with failures.noted():
-            scene.prepare(record_of(scene, config), replace=state.replaceable)
+            record = record_of(scene, config)
+            scene.prepare(record, replace=state.replaceable, began=state.began)
             begun.append(scene)
     return begun
 

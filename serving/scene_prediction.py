@@ -108,12 +108,19 @@ class ScenePrediction:
         legend = self.engine.info.legend
         return with_uncertain(legend) if self.cleaning.uncertain_below > 0 else legend
 
-    def prepare(self, record: Mapping[str, Any] | None = None, *, replace: bool = False) -> None:
+    def prepare(
+        self,
+        record: Mapping[str, Any] | None = None,
+        *,
+        replace: bool = False,
+        began: float | None = None,
+    ) -> None:
         """Checks the output paths and takes over what an earlier, killed run finished.
 
         Args:
             record: The settings that make this map, to stand beside it.
             replace: Files that are there may be replaced.
+            began: See `intend`.
 
         Raises:
             OutputError: A file to be written exists or is the input's, an unfinished run of
@@ -132,7 +139,8 @@ class ScenePrediction:
             finally:
                 self.source.close()
             if record is not None:
-                intend(self.map_path, record, overwrite=self.options.overwrite)
+                overwrite = self.options.overwrite
+                intend(self.map_path, record, overwrite=overwrite, began=began)
             self._run, self._record = self.store.run, record
 
     @contextmanager

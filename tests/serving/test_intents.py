@@ -111,6 +111,29 @@ def test_an_overwriting_batch_does_not_go_on_from_one_that_was_not(
     assert FINISHED not in capsys.readouterr().out
 
 
+def test_an_overwriting_batch_that_was_killed_twice_goes_on_with_less_memory(
+    small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images, maps = [tmp_path / f"{name}.tif" for name in "abc"], tmp_path / "maps"
+    for image in images:
+        write_raster(image, 40, 40)
+    flags = (*RAW, *BLEND, "--overwrite")
+    command = arguments(small_export, images, maps, *flags)
+    assert main(command) == 0
+    run_killed("serving.predict", command, entering="serving.outputs.publish", call=2)
+    # The same inputs, spelled in another way.
+    spelled = [tmp_path / ".." / tmp_path.name / image.name for image in images]
+    less = arguments(small_export, spelled, maps, *flags, "--memory-gb", "3")
+    run_killed("serving.predict", less, entering="serving.outputs.publish")
+    capsys.readouterr()
+    assert main(less) == 0
+    said = capsys.readouterr().out
+    assert said.count(FINISHED) == 1 and "a/map.tif (finished" in said
+    # It is done, so all are to be overwritten.
+    assert main(less) == 0
+    assert FINISHED not in capsys.readouterr().out
+
+
 def test_an_overwriting_mosaic_that_was_killed_while_it_was_merged_goes_on(
     small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
