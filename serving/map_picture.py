@@ -89,7 +89,8 @@ def image_picture(source: Source, shape: tuple[int, int], info: ModelInfo | None
     known = [] if info is None else sentinel2_names(info.band_names)
     drawn = sentinel2_names(names)
     if usual is not None and set(drawn) <= set(known):
-        clear = (image <= usual[1, [known.index(name) for name in drawn]].max()).any(axis=-1)
+        brightest = usual[1, [known.index(name) for name in drawn]].max()
+        clear = valid & (image <= brightest).any(axis=-1)
         if clear.sum() < valid.sum() / 4:  # Ground such as the model never saw.
             clear = None
     return composite(image, names, valid=valid, clear=clear)

@@ -61,6 +61,23 @@ def test_clouds_do_not_darken_the_ground(tmp_path: Path, offset: int | None) -> 
     assert np.median(image_picture(source, (60, 60), model_info())[12:]) < 50
 
 
+def test_no_data_does_not_count_for_ground_such_as_the_model_saw(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    trained = BandStatistics.from_pixels(rng.uniform(1500, 2500, (5000, 4)).astype("u2"), BANDS)
+    info = model_info(statistics=trained.to_dict())
+    # Desert brighter than that in all bands, two rows of water, and no data.
+    stored = rng.uniform(4500, 7000, (100, 100)).astype(np.uint16)
+    stored[58:60] = 1500
+    stored[60:] = 0
+    write_raster(tmp_path / "scene.tif", 100, 100)
+    with rasterio.open(tmp_path / "scene.tif", "r+") as raster:
+        raster.write(np.repeat(stored[None], 4, axis=0))
+    source = open_source(tmp_path / "scene.tif", info, predict_options().source)
+    picture = image_picture(source, (100, 100), info)
+    assert (picture[60:] == 0).all()
+    assert (picture[:58] == 255).mean() < 0.1
+
+
 @pytest.mark.parametrize(("dtype", "nodata"), [("int16", -9999), ("uint8", 255)])
 def test_truth_may_have_any_no_data_value(
     tmp_path: Path, scene: rasterio.DatasetReader, dtype: str, nodata: float
