@@ -14,17 +14,17 @@ from serving.options import single_maps
 from serving.scene_prediction import ScenePrediction
 from serving.targets import RECORD
 
-NOT_IN_THE_MAP = (
+OF_ITS_RUN = (
     "overwrite",
     "jobs",
     "scheduler",
-    "checksums",
-    "server_timeout",
     "verify",
     "verify_regions",
     "seed",
     "request_log",
 )
+"""Settings of how a run went, which who makes the map again need not repeat."""
+NOT_IN_THE_MAP = (*OF_ITS_RUN, "checksums", "server_timeout")
 """Settings that two runs of the same map may differ in."""
 PATHS = ("input_image", "model_path", "reference_map")
 """Settings that name files, which may be written in another way."""
@@ -45,10 +45,11 @@ def as_record(config: PredictConfig) -> dict[str, Any]:
     """Returns a config as it stands beside its map.
 
     How the run went is at the defaults: who makes the map again, or others like it, by this
-    record need not mean to overwrite, and may have another scheduler or none.
+    record need not mean to overwrite, and may have another scheduler or none. Without its
+    `checksums` and `server_timeout` the map might not be made at all.
     """
     defaults = default_dict(PredictConfig)
-    return config_dict(config) | {name: defaults[name] for name in NOT_IN_THE_MAP}
+    return config_dict(config) | {name: defaults[name] for name in OF_ITS_RUN}
 
 
 def read_record(map_path: Path) -> dict[str, Any] | None:

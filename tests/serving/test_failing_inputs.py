@@ -132,6 +132,8 @@ def test_a_product_whose_bytes_are_not_those_of_its_manifest_gets_no_map(
     assert main([*command, "--no-checksums"]) == 0
     assert main(command) == 2  # It does not count as another setting of the map that is there.
     assert "exists already; choose another --output-map" in capsys.readouterr().err
+    # The command that a refusal gives to make a map again needs nothing more.
+    assert main(["--config", str(out.with_name("predict.json")), "--overwrite"]) == 0
 
 
 @pytest.mark.parametrize("jobs", ["1", "2"])
