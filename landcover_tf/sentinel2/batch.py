@@ -147,7 +147,7 @@ def _prepare_all(jobs: Sequence[Job], options: Options) -> list[Finding]:
     """
     failures = []
     with executor(min(options.jobs, max(len(jobs), 1)), options.scheduler) as pool:
-        _require_space(jobs, places(pool))
+        _require_space(jobs, places(pool), options.scheduler)
         with finished(pool, prepare_product, jobs) as done:
             for index, future in done:
                 try:
@@ -167,11 +167,12 @@ def _prepare_all(jobs: Sequence[Job], options: Options) -> list[Finding]:
     return failures
 
 
-def _require_space(jobs: Sequence[Job], side_by_side: int) -> None:
+def _require_space(jobs: Sequence[Job], side_by_side: int, scheduler: str | None) -> None:
     """Refuses more scenes at a time than the disk has room for; each asks for itself only."""
     largest = sorted((job.needed_bytes for job in jobs), reverse=True)[:side_by_side]
     if len(largest) > 1:
-        what = f"preparing {len(largest)} scenes side by side, which fewer --jobs lower,"
+        fewer = "--jobs" if scheduler is None else "Dask workers"
+        what = f"preparing {len(largest)} scenes side by side, which fewer {fewer} lower,"
         require_space(jobs[0].output_dir, sum(largest), what)
 
 

@@ -188,11 +188,19 @@ def test_two_runs_make_one_folder_of_scenes_but_never_one_scene(several, tmp_pat
 
 
 def test_room_for_all_scenes_that_are_made_side_by_side(several, tmp_path, monkeypatch, capsys):
+    from distributed import LocalCluster
+
     # One scene of 240 x 240 px and 17 bytes a pixel fits, and two do not.
     usage = type("Usage", (), {"free": int(1.5 * SIZE * SIZE * 17)})
     monkeypatch.setattr(files.shutil, "disk_usage", lambda path: usage)
     assert run(several, tmp_path / "out", "--jobs", 2, "--keep-going") == 2
     assert "preparing 2 scenes side by side, which fewer --jobs lower" in capsys.readouterr().err
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None
+    ) as cluster:
+        where = ("--scheduler", cluster.scheduler_address)
+        assert run(several, tmp_path / "out", "--keep-going", *where) == 2
+    assert "2 scenes side by side, which fewer Dask workers lower" in capsys.readouterr().err
     assert not list((tmp_path / "out").glob("*/*"))
     assert run(several, tmp_path / "out") == 0
 
