@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from landcover_tf.locks import alone
 from landcover_tf.quiet import use_onednn
@@ -24,6 +25,10 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # A process a core: threads of one that wait by spinning would take the core of another.
     for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"):
         os.environ.setdefault(name, "1")
+
+# An example that waits for another process on a busy machine is not slow.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 # They take half a minute or more each, for the networks that they train and the processes that they
 # start; the longest first.

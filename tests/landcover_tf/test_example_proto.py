@@ -26,7 +26,7 @@ def with_tensorflow(features):
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.dictionaries(st.text(max_size=20), VALUES, max_size=6))
 def test_tensorflow_reads_what_we_write_and_the_other_way_round(features):
     expected = with_tensorflow(features)

@@ -31,7 +31,7 @@ numbers = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(numbers)
 def test_parts_merge_to_the_whole_in_any_order(parts):
     arrays = [np.array(part) for part in parts]

@@ -36,7 +36,7 @@ def assert_same(a, b):
         assert getattr(a, name) == getattr(b, name)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     hnp.arrays(np.uint16, (4, 4, 2)),
     hnp.arrays(np.uint8, (4, 4)),
@@ -47,7 +47,7 @@ def test_decode_undoes_encode(image, label, key):
     assert_same(records.decode(records.encode(original)), original)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     key=st.text(max_size=200),
     product=st.text(max_size=3),

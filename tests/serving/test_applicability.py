@@ -84,7 +84,7 @@ def test_statistics_of_other_bands_are_refused() -> None:
         assess([training(1)], info)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     height=st.integers(1, 40),
     width=st.integers(1, 40),

@@ -57,7 +57,7 @@ def _maps(draw: st.DrawFn) -> tuple[np.ndarray, list[int]]:
 
 
 @given(_maps(), st.sampled_from([3, 5, 7]), st.sampled_from(["probabilities", "labels", "none"]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_votes_streamed_equal_votes_on_the_whole(
     case: tuple[np.ndarray, list[int]], window: int, refine: str
 ) -> None:
@@ -70,7 +70,7 @@ def test_votes_streamed_equal_votes_on_the_whole(
 
 
 @given(_maps(), st.integers(2, 60))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_objects_removed_in_blocks_equal_objects_removed_on_the_whole(
     case: tuple[np.ndarray, list[int]], least: int
 ) -> None:
@@ -84,7 +84,7 @@ def test_objects_removed_in_blocks_equal_objects_removed_on_the_whole(
 
 
 @given(_maps(), st.integers(2, 30))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_objects_of_the_least_size_are_kept_and_smaller_ones_are_not(
     case: tuple[np.ndarray, list[int]], least: int
 ) -> None:
@@ -221,7 +221,7 @@ def test_cleaning_a_store_equals_cleaning_the_raster(
 
 
 @given(_maps(), st.integers(2, 60), st.sampled_from([0.2, 0.6]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_uncertain_objects_removed_in_blocks_equal_those_removed_on_the_whole(
     case: tuple[np.ndarray, list[int]], least: int, limit: float
 ) -> None:

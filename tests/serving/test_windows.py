@@ -42,7 +42,7 @@ def _check_cover(layout: Layout) -> None:
     count=st.integers(1, 6),
     margin=st.integers(0, 150),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_exact_spans_keep_every_pixel_a_margin_from_inner_edges(
     length: int, count: int, margin: int
 ) -> None:
@@ -62,7 +62,7 @@ def test_exact_spans_keep_every_pixel_a_margin_from_inner_edges(
     width=st.integers(1, 1200),
     margin=st.integers(0, 64),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_exact_layouts_cover_the_raster_within_the_limit(
     height: int, width: int, margin: int
 ) -> None:

@@ -123,7 +123,7 @@ def test_images_of_8_bits_are_not_alike_by_chance(noise):
     assert np.flatnonzero(same[:, 0]).tolist() == [64]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     samples=st.lists(st.sets(st.integers(0, 30), max_size=12), max_size=8),
     split=st.lists(st.integers(0, 2), min_size=8, max_size=8),

@@ -34,7 +34,7 @@ def test_a_footprint_is_the_rectangle_on_the_ground():
     assert found.pixel.tolist() == [[10, 10]]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     corners=st.lists(
         st.tuples(st.integers(0, 60), st.integers(0, 60), st.integers(1, 9), st.integers(1, 9)),

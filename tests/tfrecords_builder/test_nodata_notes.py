@@ -87,7 +87,7 @@ def test_who_says_that_all_is_data_is_not_warned(built_with):
     assert built_with(-9999, "int16", "--nodata", "none") == []
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     bands=st.integers(1, 3),
     dtype=st.sampled_from(["uint8", "int16", "float32"]),

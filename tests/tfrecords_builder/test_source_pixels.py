@@ -25,7 +25,7 @@ def test_bands_are_taken_by_number_in_the_order_asked(small_source):
     np.testing.assert_array_equal(pixels.image, small_source[1][[1, 0]].transpose(1, 2, 0))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(row=st.integers(-9, 4), col=st.integers(-9, 6))
 def test_any_window_is_the_crop_of_a_padded_raster(small_source, row, col):
     described = describe(small_source[0], BandChoice(names=("a", "b")))

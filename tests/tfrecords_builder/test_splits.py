@@ -85,7 +85,7 @@ def gap_between(first, second):
     return max(gaps) if max(gaps) < 0 else float(np.hypot(*(max(g, 0) for g in gaps)))
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(
     shift=st.tuples(st.integers(-8, 8), st.integers(-8, 8)),
     gap=st.sampled_from([0, 5, 16]),

@@ -27,7 +27,7 @@ def brute_force(points, rings):
     return found
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     shapes=st.lists(st.lists(points_on_a_grid, min_size=1, max_size=2), max_size=3),
     points=st.lists(st.tuples(st.integers(-1, 14), st.integers(-1, 14)), max_size=20),

@@ -23,7 +23,7 @@ from landcover_tf.accuracy.scores import confusion_matrix
 from landcover_tf.legend import IGNORED
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 9), st.integers(1, 30), st.integers(1, 25))
 def test_objects_are_the_same_however_the_raster_is_cut(seed, rows, height, width):
     rng = np.random.default_rng(seed)

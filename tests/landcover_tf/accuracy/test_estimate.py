@@ -62,7 +62,7 @@ def olofsson(counts, pixels):
     return overall, np.sqrt(users * (1 - users) / (n - 1)), producers, area
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.lists(st.lists(st.integers(1, 40), min_size=3, max_size=3), min_size=3, max_size=3),
     st.lists(st.integers(1_000, 10**7), min_size=3, max_size=3),

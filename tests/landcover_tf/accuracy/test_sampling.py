@@ -51,7 +51,7 @@ def test_a_class_smaller_than_its_minimum_is_taken_whole():
     )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.integers(1, 5000),
     st.lists(st.tuples(st.integers(1, 10**6), st.floats(0, 1)), min_size=1, max_size=9),
@@ -68,7 +68,7 @@ def test_allocation_keeps_its_bounds_and_its_total(total, strata, minimum):
     assert points.sum() == np.clip(total, lower.sum(), pixels.sum())
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.tuples(st.integers(100, 10**6), st.floats(0.5, 0.99)), min_size=2, max_size=6))
 def test_optimal_allocation_has_the_least_standard_error(strata):
     pixels, accuracy = map(np.array, zip(*strata, strict=True))

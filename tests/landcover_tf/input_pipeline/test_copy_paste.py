@@ -22,7 +22,7 @@ def same_partition(a: np.ndarray, b: np.ndarray) -> bool:
     return len(pairs) == len({x for x, _ in pairs}) == len({y for _, y in pairs})
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(arrays(np.uint8, (2, 9, 7), elements=st.integers(0, 3)))
 def test_components_are_those_of_scipy(label):
     component = module.connected_components(tf.constant(label), tf.constant(label > 0)).numpy()

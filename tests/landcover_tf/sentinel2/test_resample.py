@@ -80,7 +80,7 @@ def test_a_coarse_pixel_covers_exactly_its_fine_pixels():
         assert np.allclose(center, (14.5, 20.5), atol=1e-4)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     ratio=st.sampled_from([2, 6]),
     method=st.sampled_from(METHODS),
