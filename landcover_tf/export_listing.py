@@ -58,6 +58,9 @@ def _test(scores: Mapping[str, Any]) -> str:
     if not scores:
         return "not evaluated before the export"
     text = f"{_totals(scores)}; {scores['patches']} patches"
+    # Exports of earlier versions do not tell.
+    if (orientations := scores.get("orientations", 1)) > 1:
+        text += f"; mean probability of {orientations} orientations"
     baseline = scores["baseline"]
     return f"{text}; {baseline['kind']} {_totals(baseline)}" if baseline else text
 

@@ -8,11 +8,11 @@ from landcover_tf.evaluation.report import TITLES, shown
 
 
 def totals(scores: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns how much was scored, and the totals of network and baseline with their intervals."""
+    """Returns how much was scored and how, and the totals with intervals, also the baseline's."""
     baseline = scores.get("baseline")
-    amount = {name: scores[name] for name in ("patches", "pixels", "blocks", "block_unit")}
+    kept = ("patches", "pixels", "blocks", "block_unit", "orientations")
     return {
-        **amount,
+        **{name: scores[name] for name in kept},
         **_ends(scores["unet"]["intervals"]),
         "baseline": baseline and {"kind": baseline["kind"], **_ends(baseline["intervals"])},
     }
@@ -42,13 +42,15 @@ def _section(scores: Mapping[str, Any]) -> str:
             for column, intervals in columns.items()
         )
         rows.append([title, *cells])
+    many = scores["orientations"]
+    averaged = f" U-Net: mean probability of {many} orientations." if many > 1 else ""
     optimistic = " Validation chose the epoch, so they are optimistic."
     return "\n".join([
         *(f"| {' | '.join(row)} |" for row in rows),
         "",
         f"{scores['patches']} patches, {scores['pixels']:,} labelled pixels; 95 % intervals by "
         f"resampling {scores['blocks']} {scores['block_unit']}."
-        f"{optimistic if scores['split'] == 'val' else ''}",
+        f"{averaged}{optimistic if scores['split'] == 'val' else ''}",
     ])  # fmt: skip
 
 

@@ -81,6 +81,7 @@ def run(tmp_path_factory):
     network = {"intervals": dict.fromkeys(("overall_accuracy", "mean_iou", "mean_f1"), interval)}
     write_json(folder / "evaluation" / "test" / "scores.json", {
         "split": "test", "patches": 7, "pixels": 800, "blocks": 3, "block_unit": "groups",
+        "orientations": 8,
         "unet": network, "baseline": network | {"kind": "lightgbm"},
     })  # fmt: skip
     (folder / "MODEL_CARD.md").write_text("# what it is\n")
@@ -157,7 +158,8 @@ def test_list_shows_what_is_inside(exported, capsys):
     for text in ("serving_default, classify, predict_bytes, describe", "uint16 [batch, height",
                  "B8A (x 0.0001 -0.1)", "60 water bodies",
                  "validation   val_mean_iou 0.5000, epoch 2\n",
-                 "licence CC-BY-4.0", "mean_f1 0.250 [0.125, 0.375]; 7 patches; lightgbm overall",
+                 "licence CC-BY-4.0", "mean_f1 0.250 [0.125, 0.375]; 7 patches; "
+                 "mean probability of 8 orientations; lightgbm overall",
                  "calibration  vector scaling", "saved_model.pb"):  # fmt: skip
         assert text in shown
 

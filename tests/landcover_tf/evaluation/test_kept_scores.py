@@ -5,13 +5,14 @@ from landcover_tf.evaluation.kept_scores import totals, with_scores
 CARD = "# model\n\n## Data\n\nmine\n\n## Limits\n\n- some\n\n## Made with\n\n| | |\n"
 
 
-def scores(value=0.5, split="test", baseline=True):
+def scores(value=0.5, split="test", baseline=True, orientations=1):
     """Returns what scores.json holds of the totals."""
     interval = {"value": value, "low": value - 0.125, "high": value + 0.125, "blocks": 4}
     names = ("overall_accuracy", "mean_iou", "mean_f1")
     unknown = dict.fromkeys(("value", "low", "high"))
     return {
         "split": split, "patches": 35, "pixels": 433912, "blocks": 4, "block_unit": "squares",
+        "orientations": orientations,
         "unet": {"intervals": dict.fromkeys(names, interval)},
         "baseline": {"kind": "lightgbm", "intervals": dict.fromkeys(names, unknown)}
         if baseline else None,
@@ -48,3 +49,11 @@ def test_an_export_keeps_the_totals():
     assert found["mean_iou"] == {"value": 0.5, "low": 0.375, "high": 0.625}
     assert (found["pixels"], found["baseline"]["kind"]) == (433912, "lightgbm")
     assert totals(scores(baseline=False))["baseline"] is None
+
+
+def test_scores_of_eight_orientations_are_not_given_as_those_of_one():
+    found = scores(split="val", orientations=8)
+    assert totals(found)["orientations"] == 8
+    averaged = " squares. U-Net: mean probability of 8 orientations. Validation chose"
+    assert averaged in with_scores(CARD, found)
+    assert "orientations" not in with_scores(CARD, scores())
