@@ -1,5 +1,6 @@
 """One evaluation: from a run folder and a split to scores, tables and pictures."""
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from landcover_tf.accuracy.baseline import (
     sample_pixels,
 )
 from landcover_tf.dataset_info import DatasetInfo
+from landcover_tf.errors import OutputError
 from landcover_tf.evaluation import report
 from landcover_tf.evaluation.comparison import Judged, difference, judge
 from landcover_tf.evaluation.kept_scores import with_scores
@@ -116,10 +118,10 @@ def evaluate_run(run: RunFolder, folder: Path, settings: Settings) -> str:
     own = info.data_hash == trained_on.data_hash
     doubtful = doubts(values["calibration"], settings.split, own_dataset=own)
     text += f"\n{doubtful}" if doubtful else ""
-    if own and run.model_card.is_file():
-        card = run.model_card.read_text(encoding="utf-8")
-        write_text(run.model_card, with_scores(card, values))
     _write(run.evaluation(settings.split, info), values, text, found, judged, info)
+    # After them, because it is only a copy of the scores.
+    if own and run.model_card.is_file():
+        _add_to_card(run.model_card, values)
     return text
 
 
@@ -229,6 +231,13 @@ def _calibration_line(values: dict[str, Any], baseline: dict[str, Any] | None) -
     if baseline is not None:
         line += f"; of the per-pixel baseline {number(baseline['calibration']['ece'])}"
     return line
+
+
+def _add_to_card(card: Path, values: dict[str, Any]) -> None:
+    try:
+        write_text(card, with_scores(card.read_text(encoding="utf-8"), values))
+    except (OSError, UnicodeError, OutputError) as error:
+        print(f"warning: {card} does not get the scores: {error}", file=sys.stderr)
 
 
 def _write(

@@ -126,6 +126,16 @@ def test_evaluate_on_another_dataset_writes_no_calibration(run, datasets, capsys
     assert run.read_calibration(3, info.data_hash) == Calibration()
 
 
+def test_a_card_that_cannot_be_read_costs_no_scores(run, datasets, capsys):
+    (info, folder), _ = datasets
+    evaluable(run, info, folder)
+    run.model_card.write_bytes("Wälder".encode("latin-1"))
+    assert evaluate.main(evaluation(run, folder)) == 0
+    assert (run.evaluation("val") / "scores.json").is_file()
+    assert f"warning: {run.model_card} does not get the scores: 'utf-8'" in capsys.readouterr().err
+    assert run.model_card.read_bytes() == b"W\xe4lder"
+
+
 def test_another_dataset_has_scores_of_its_own_that_name_it(run, datasets, tmp_path, capsys):
     (info, folder), _ = datasets
     evaluable(run, info, folder)
