@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from landcover_tf.accuracy.summaries import FEW_BLOCKS
+
 Figure = Mapping[str, Any]
 """What `Interval.to_dict` gives; files of older versions lack the newer keys."""
 _MEANS = {"mean_iou": "mean IoU", "mean_f1": "mean F1"}
@@ -35,10 +37,11 @@ def of_evaluation(values: Mapping[str, Any], class_names: Sequence[str]) -> list
     single = [name for name, figures in classes.items() if any(map(_in_one_block, figures))]
     unit = values["block_unit"]
     found = _without_interval({"IoU": single}, values["blocks"], unit, "labelled pixels")
-    return [*_worse(values.get("difference") or {}), *found, *_dropped(means | classes)]
+    worse = _worse(values.get("difference") or {}, values["blocks"], unit)
+    return [*worse, *found, *_dropped(means | classes)]
 
 
-def _worse(differences: Mapping[str, Figure]) -> list[str]:
+def _worse(differences: Mapping[str, Figure], blocks: int, unit: str) -> list[str]:
     """Returns in which scores the network is worse than the baseline, whatever places count."""
     names = {"overall_accuracy": "overall accuracy"} | _MEANS
     worse = [
@@ -48,10 +51,11 @@ def _worse(differences: Mapping[str, Figure]) -> list[str]:
     ]
     if not worse:
         return []
+    few = f", from {blocks} {unit} only" if blocks < FEW_BLOCKS else ""
     return [
         f"Warning: the network is worse than the per-pixel baseline in {', '.join(worse)} (the "
-        "interval of the difference ends below 0), so do not map with it before it was trained "
-        "longer or otherwise; docs/training.md says which settings to turn first."
+        f"interval of the difference ends below 0{few}), so do not map with it before it was "
+        "trained longer or otherwise; docs/training.md says which settings to turn first."
     ]
 
 

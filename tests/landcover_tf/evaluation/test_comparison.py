@@ -97,3 +97,9 @@ def test_a_network_below_the_baseline_is_warned_of(high, warned):
     sentences = interval_sentences.of_evaluation(values | {"block_unit": "groups"}, LEGEND.names)
     expected = "Warning: the network is worse than the per-pixel baseline in mean IoU"
     assert [s.partition(" (")[0] for s in sentences] == [expected] * warned
+    assert not any("only" in sentence for sentence in sentences)
+    few = interval_sentences.of_evaluation(
+        values | {"blocks": 19, "block_unit": "groups"}, LEGEND.names
+    )
+    # As few squares make an assessment's intervals rough.
+    assert ["ends below 0, from 19 groups only), so do not" in s for s in few] == [True] * warned
