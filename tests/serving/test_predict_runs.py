@@ -12,7 +12,15 @@ import numpy as np
 import pytest
 import rasterio
 from fakes.killed_program import run_killed
-from local_export import BLEND, RAW, SmallExport, arguments, predict_options, write_raster
+from local_export import (
+    BLEND,
+    OWN_ENGINE,
+    RAW,
+    SmallExport,
+    arguments,
+    predict_options,
+    write_raster,
+)
 
 from landcover_tf import files
 from landcover_tf.files import read_json, write_json
@@ -145,7 +153,7 @@ def test_processes_give_the_same_bytes(small_export: SmallExport, tmp_path: Path
     write_raster(tmp_path / "scene.tif", 300, 200)
     for jobs in ("1", "2"):
         out = tmp_path / jobs / "map.tif"
-        flags = (*RAW, *BLEND, "--jobs", jobs)
+        flags = (*OWN_ENGINE, *BLEND, "--jobs", jobs)
         assert main(arguments(small_export, [tmp_path / "scene.tif"], out, *flags)) == 0
     assert (tmp_path / "1" / "map.tif").read_bytes() == (tmp_path / "2" / "map.tif").read_bytes()
 
@@ -317,7 +325,7 @@ def test_a_full_disk_is_told_and_the_run_can_be_repeated(
 ) -> None:
     write_raster(tmp_path / "scene.tif", 400, 400)
     out = tmp_path / "map.tif"
-    command = arguments(small_export, [tmp_path / "scene.tif"], out, *RAW, *BLEND)
+    command = arguments(small_export, [tmp_path / "scene.tif"], out, *OWN_ENGINE, *BLEND)
     # No file may grow beyond 8 kB: writing fails as on a full disk.
     limited = (
         "import resource, signal, sys; from serving.predict import main; "

@@ -15,9 +15,9 @@ from tuning import experiments
 from tuning.trials import TrialRecord, read_records
 
 COMMON = {
-    "model": "resnet18", "encoder_weights": "none", "patch_size": 32, "patch_overlap": 0,
-    "batch_size": 16, "decoder_filters": [16, 8, 8, 8, 8], "pictures": 0, "epochs": 1,
-    "augmentation": "none", "optimizer": "sgd",
+    "model": "resnet18", "encoder_depth": 2, "encoder_weights": "none", "patch_size": 32,
+    "patch_overlap": 0, "batch_size": 16, "decoder_filters": [16, 8, 8, 8, 8], "pictures": 0,
+    "epochs": 1, "augmentation": "none", "optimizer": "sgd",
 }  # fmt: skip
 
 

@@ -24,8 +24,8 @@ from tuning.search import alone, open_search, write_best
 from tuning.trials import TrialRecord, read_records
 
 BASE = {
-    "model": "resnet18", "encoder_weights": "none", "patch_size": 32, "patch_overlap": 0,
-    "batch_size": 16, "decoder_filters": [16, 8, 8, 8, 8], "pictures": 0,
+    "model": "resnet18", "encoder_depth": 2, "encoder_weights": "none", "patch_size": 32,
+    "patch_overlap": 0, "batch_size": 16, "decoder_filters": [16, 8, 8, 8, 8], "pictures": 0,
     "augmentation": "none", "optimizer": "sgd",
 }  # fmt: skip
 SPACE = {"search": {"lr": {"choices": [1e-3, 2e-3]}, "dice_weight": {"choices": [0.5]}}}

@@ -190,16 +190,19 @@ def test_training_learns_and_leaves_the_frozen_encoder_alone():
     labels = np.kron(rng.integers(0, 2, (2, 2, 2)), np.ones((1, 32, 32))).astype(np.uint8)
     image = np.repeat(labels[..., None], 4, axis=-1) * 0.5 + rng.random((2, 64, 64, 4)) * 0.1
     keras.utils.set_random_seed(0)
-    unet = build_unet(spec(class_codes=(1, 2)))
+    unet = build_unet(spec(class_codes=(1, 2), encoder_depth=3))
     freeze_encoder(unet, trainable_stages=1)
     accuracy = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
-    unet.compile(keras.optimizers.Adam(2e-2), loss=segmentation_loss(), metrics=[accuracy])
+    # Compiling with XLA would take longer than the training.
+    unet.compile(
+        keras.optimizers.Adam(2e-2), segmentation_loss(), metrics=[accuracy], jit_compile=False
+    )
     before = {v.path: keras.ops.convert_to_numpy(v) for v in unet.variables}
     history = unet.fit(image.astype(np.float32), labels, epochs=15, verbose=0).history
     assert history["loss"][-1] < 0.5 * history["loss"][0]
     assert history["accuracy"][-1] > 0.95
     for variable in unet.variables:
-        frozen = variable.path.startswith("encoder_") and "layer4" not in variable.path
+        frozen = variable.path.startswith("encoder_") and "layer2" not in variable.path
         same = np.array_equal(before[variable.path], keras.ops.convert_to_numpy(variable))
         assert same == frozen, variable.path
 
