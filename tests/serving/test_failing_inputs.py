@@ -10,6 +10,7 @@ import rasterio.shutil
 from fakes.tiny_safe import write_safe, zip_safe
 from local_export import (
     BLEND,
+    OWN_ENGINE,
     PLAIN,
     RAW,
     SmallExport,
@@ -141,7 +142,7 @@ def test_a_product_without_manifest_is_mapped_with_a_warning(
     small_export: SmallExport, tmp_path: Path, capfd: pytest.CaptureFixture[str], jobs: str
 ) -> None:
     path = write_safe(tmp_path, size_px=120)
-    flags = (*RAW, *BLEND, "--jobs", jobs)
+    flags = (*OWN_ENGINE, *BLEND, "--jobs", jobs)
     assert main(arguments(small_export, [path], tmp_path / "map.tif", *flags)) == 0
     warning = f"warning: {path} has no manifest.safe to compare with\n"
     assert capfd.readouterr().err.count(warning) == 1  # Of whatever process.

@@ -11,6 +11,7 @@ import rasterio.shutil
 from fakes.killed_program import run_killed
 from local_export import (
     BLEND,
+    OWN_ENGINE,
     PLAIN,
     RAW,
     SmallExport,
@@ -67,7 +68,7 @@ def test_a_run_killed_when_its_map_was_in_place_leaves_nothing_for_ever(
     for image in images:
         write_raster(image, 40, 40)
     maps, log = tmp_path / "maps", tmp_path / "requests.jsonl"
-    command = arguments(small_export, images, maps, *RAW, "--request-log", str(log))
+    command = arguments(small_export, images, maps, *OWN_ENGINE, "--request-log", str(log))
     run_killed("serving.predict", command, entering="serving.intents.discard")
     shutil.copytree(maps, tmp_path / "killed")
     assert (maps / "a" / "map.tif").exists() and (maps / "a" / ".map.tif.work").exists()
@@ -90,10 +91,10 @@ def test_a_map_older_than_its_record_is_not_finished(
     for image in images:
         write_raster(image, 40, 40)
     maps, whole = tmp_path / "maps", tmp_path / "whole"
-    command = arguments(small_export, images, maps, *RAW)
+    command = arguments(small_export, images, maps, *OWN_ENGINE)
     assert main(command) == 0
     write_raster(images[0], 40, 40, seed=1)
-    assert main(arguments(small_export, images, whole, *RAW)) == 0
+    assert main(arguments(small_export, images, whole, *OWN_ENGINE)) == 0
     run_killed(
         "serving.predict", [*command, "--overwrite"], entering="serving.outputs.publish", call=1
     )
