@@ -155,13 +155,19 @@ class DatasetInfo:
         described = f"{parts}{self.bands}{self.legend.to_dict()}{self.invalid_bits}"
         return hashlib.sha256(described.encode()).hexdigest()[:12]
 
-    def changes_since(self, before: "DatasetInfo") -> list[str]:
-        """Returns what of the data, as a network sees it, is not as in another description."""
+    def changes_since(self, before: "DatasetInfo", *, own_normalizer: bool) -> list[str]:
+        """Returns what of the data, as a network sees it, is not as in another description.
+
+        Args:
+            before: The other one.
+            own_normalizer: Whether the network has a normalizer other than the dataset's, whose
+                changes it does not see.
+        """
         found = []
         if self.data_hash != before.data_hash:
             found.append("other shards, bands or classes")
         # Neither is in the hash, by which runs know their dataset.
-        if self.normalizer != before.normalizer:
+        if not own_normalizer and self.normalizer != before.normalizer:
             was, now = before.normalizer.kind, self.normalizer.kind
             same = f"other values in normalizer {now}"
             found.append(same if was == now else change("normalizer", was, now))

@@ -15,6 +15,7 @@ from landcover_tf.errors import ConfigError, RunError
 from landcover_tf.files import read_json, write_json
 from landcover_tf.run_folder import RunFolder
 from landcover_tf.training.config import TrainConfig
+from landcover_tf.training.preflight import dataset_changes
 from tuning import ranking
 from tuning.devices import environments
 from tuning.space import OWN_FIELDS, check_field, train_config
@@ -165,11 +166,10 @@ def _check_ranked(config: ExperimentsConfig) -> None:
     """Checks that all finished experiments, also those not chosen now, are of the same dataset."""
     now = DatasetInfo.load(config.data_dir)
     finished = [r.id for r in read_records(config.output_dir) if r.score is not None]
-    copies = {name: RunFolder(config.output_dir / name / "run").dataset for name in finished}
     others = [
         name
-        for name, copy in copies.items()
-        if copy.is_file() and now.changes_since(DatasetInfo.load(copy))
+        for name in finished
+        if dataset_changes(now, RunFolder(config.output_dir / name / "run"))
     ]
     if others:
         raise RunError(

@@ -78,16 +78,23 @@ class Search:
 
     def identity(self) -> dict[str, Any]:
         """Returns what a continued search must have in common with the interrupted one."""
+        # Trials with a normalizer of their own do not see the dataset's.
+        own = self._own_normalizer()
         return {
             "space": dict(self.space.source),
             "space_hash": self.space.hash,
             "data_hash": self.data_hash,
-            "normalizer": dict(self.normalizer),
+            **({} if own else {"normalizer": dict(self.normalizer)}),
             "base": dict(self.base),
             "tuner": self.tuner,
             "objective": self.objective,
             "seed": self.seed,
         }
+
+    def _own_normalizer(self) -> bool:
+        if "normalizer" in self.space.search:
+            return None not in self.space.search["normalizer"].choices
+        return {**self.base, **self.space.fixed}.get("normalizer") is not None
 
 
 def open_search(search: Search) -> bool:

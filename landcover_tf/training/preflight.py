@@ -83,6 +83,14 @@ def check_batch(config: TrainConfig, info: DatasetInfo) -> None:
         )
 
 
+def dataset_changes(info: DatasetInfo, run: RunFolder) -> list[str]:
+    """Returns what of a dataset, as the network of a run sees it, is not as when the run began."""
+    if not run.dataset.is_file():
+        return []
+    own = run.read_config().get("normalizer") is not None
+    return info.changes_since(DatasetInfo.load(run.dataset), own_normalizer=own)
+
+
 def augmentation_doubt(found: Preflight) -> str | None:
     """Returns a warning where the augmentation is meant for reflectance and the data are none."""
     info = found.info
@@ -179,7 +187,7 @@ def _check_same_run(
             f"{run.path} holds a run of another config: {', '.join(different)}; repeat its "
             "command to continue it, choose another --output-dir, or move the folder away"
         )
-    changed = info.changes_since(DatasetInfo.load(run.dataset)) if run.dataset.is_file() else ()
+    changed = dataset_changes(info, run)
     if changed:
         raise RunError(
             f"{run.path} was trained on another dataset than {config.data_dir}: "

@@ -91,7 +91,9 @@ def test_experiments_of_two_datasets_are_not_ranked_together(small_dataset, tmp_
     other = write_small_dataset(tmp_path / "other", seed=1)
     output = tmp_path / "out"
     write_json(output / "config.json", {"objective": "mean_iou"})
-    write_json(RunFolder(output / "old" / "run").dataset, other.to_dict())
+    run = RunFolder(output / "old" / "run")
+    write_json(run.dataset, other.to_dict())
+    write_json(run.config, {})
     TrialRecord(id="old", settings={}, status="completed", score=0.5).save(output / "old")
     kept = sorted(output.rglob("*"))
     arguments = ["--experiments", str(path), "--data-dir", str(small_dataset),

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from landcover_tf.training.config import TrainConfig
 from landcover_tf.training.preflight import check, write_settings
 from tuning import __main__ as tune
 from tuning.search import alone, open_search, write_best
+from tuning.space import Range
 from tuning.trials import TrialRecord, read_records
 
 BASE = {
@@ -134,6 +136,14 @@ def test_another_dataset_and_a_second_process_are_refused(small_dataset, tmp_pat
     other = replace(opened, normalizer=opened.normalizer | {"shift": [0.0] * 4})
     with pytest.raises(ConfigError, match=r"other settings \(the dataset's normalizer\): its"):
         open_search(other)
+    one = Range(choices=("minmax", "log"))
+    for search, base in (({"normalizer": one}, {}), ({}, {"normalizer": "log"})):
+        space = replace(opened.space, search=opened.space.search | search)
+        own = replace(
+            opened, space=space, base={**opened.base, **base}, output_dir=tmp_path / "own"
+        )
+        assert not open_search(own) and open_search(replace(own, normalizer=other.normalizer))
+        shutil.rmtree(tmp_path / "own")
     (opened.output_dir / "search.json").write_text("{")
     assert tune.main(arguments) == 2
     assert "search.json is not valid JSON" in capsys.readouterr().err

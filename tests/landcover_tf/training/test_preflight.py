@@ -115,6 +115,19 @@ def test_a_dataset_with_another_normalizer_or_nodata_is_another(begun, tmp_path)
             check(config)
 
 
+def test_a_run_with_its_own_normalizer_goes_on_where_the_dataset_gets_another(begun, tmp_path):
+    config = replace(begun("light"), normalizer="minmax")
+    found = check(config)
+    write_settings(config, found)
+    info = found.info
+    log = Normalizer.fit("log", info.statistics, info.scale, info.offset)
+    replace(info, normalizer=log).save(tmp_path / "data")
+    assert check(config).info.normalizer == log
+    replace(info, normalizer=log, nodata=5).save(tmp_path / "data")
+    with pytest.raises(RunError, match=r"data: nodata \(was 0, now 5\); choose"):
+        check(config)
+
+
 @pytest.mark.parametrize(
     ("augmentation", "scale", "named"),
     [
