@@ -171,8 +171,8 @@ def _require_reflectance(statistics: BandStatistics, scale: np.ndarray, offset: 
         median = statistics.percentile(50)[band] * scale[band] + offset[band]
         raise DatasetError(
             f"band {statistics.names[band]} has a median of {median:.6g} and {shares[band]:.0%} of "
-            f"its training pixels below {low:g} or above {high:g}, which is no reflectance; give "
-            "--scale (for example 1e-4) and --offset, or another --normalizer"
+            f"its training pixels below {low:g} or above {high:g}, which is no reflectance; "
+            "build with a --scale (for example 1e-4) and --offset, or give another --normalizer"
         )
 
 

@@ -24,7 +24,7 @@ from landcover_tf.files import (
     write_text,
 )
 from landcover_tf.learning_curves import learning_curves
-from landcover_tf.model_info import joined_skips
+from landcover_tf.model_info import ModelSpec, joined_skips
 from landcover_tf.quiet import settle_onednn
 from landcover_tf.run_folder import FINISHED, RunFolder
 from landcover_tf.training.batches import Batches
@@ -87,7 +87,8 @@ def _train(config: TrainConfig, found: Preflight) -> int:
                 return _finished_before(found)
             resume = _resumes(found, devices)
             # Before the shards are read, which takes minutes where they are many.
-            built = build(config, found.info, devices, resume=resume)
+            begun = ModelSpec.load(found.run.model_spec) if resume else None
+            built = build(config, found.info, devices, begun=begun)
             _verify(config, found, devices)
             session = Session(
                 config=config,

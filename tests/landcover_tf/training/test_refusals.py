@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,12 +15,13 @@ from fakes.small_loop import settings, small_loop
 
 from landcover_tf import evaluate, train
 from landcover_tf.distributed import Devices
-from landcover_tf.errors import ConfigError, DatasetError, ModelError, OutputError
+from landcover_tf.errors import ConfigError, DatasetError, ModelError, OutputError, RunError
 from landcover_tf.files import write_json
 from landcover_tf.locks import alone
+from landcover_tf.model_info import ModelSpec
 from landcover_tf.run_folder import FINISHED
 from landcover_tf.training import session
-from landcover_tf.training.building import build
+from landcover_tf.training.building import build, model_spec
 from landcover_tf.training.interruption import StopRequest
 from landcover_tf.training.preflight import check, write_settings
 
@@ -183,7 +185,7 @@ def test_settings_that_several_devices_cannot_have(tmp_path, changes, message):
     config = settings(tmp_path / "data", tmp_path / "run", **changes)
     devices = TwoDevices(tf.distribute.get_strategy())
     with pytest.raises(ConfigError, match=message):
-        build(config, info, devices, resume=False)
+        build(config, info, devices, begun=None)
 
 
 def test_a_seed_that_numpy_does_not_take_is_refused(tmp_path):
@@ -198,3 +200,28 @@ def test_the_largest_seed_trains(tmp_path):
         tmp_path / "data", tmp_path / "run", seed=2**32 - 2, epochs=1, gradient_accumulation=1
     )
     assert small_loop(config).train(StopRequest())
+
+
+def test_a_run_goes_on_with_a_normalizer_that_new_ones_are_refused(tmp_path):
+    """Runs of earlier versions have taken the logarithm of decibels."""
+    info = write_small_dataset(tmp_path / "data", train=4, val=2)
+    config = settings(
+        tmp_path / "data", tmp_path / "run", normalizer="log", decoder_filters=(4,) * 5
+    )
+    spec = model_spec(config, info)
+    replace(info, bands=tuple(replace(band, scale=1.0) for band in info.bands)).save(
+        tmp_path / "data"
+    )
+    found = check(config)
+    with pytest.raises(
+        DatasetError, match=r"is no reflectance; build with a --scale .*--normalizer"
+    ):
+        session.train(config)
+    write_settings(config, found)
+    spec.save(found.run.model_spec)
+    found.run.state.parent.mkdir()
+    found.run.state.write_bytes(b"half a file")
+    # It comes as far as the state.
+    with pytest.raises(RunError, match="is not a training state"):
+        session.train(config)
+    assert ModelSpec.load(found.run.model_spec) == spec
