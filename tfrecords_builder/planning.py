@@ -167,10 +167,13 @@ def make_plan(jobs: Sequence[SceneJob], found: BuildInput, config: BuildConfig) 
     dropped = Counter(p.reason for p in placements if p is not None)
     if not good:
         reasons = ", ".join(f"{n} with {reason}" for reason, n in sorted(dropped.items()))
-        advice = _ADVICE[max(dropped, key=lambda reason: dropped[reason])]
+        main = max(dropped, key=lambda reason: dropped[reason])
+        told = incomplete_bands(found.rasters, seen.lacking_px)
+        # Pixels that a band lacks are no usable ones, and say little of the labels.
+        if main != TOO_FEW_VALID or not told:
+            told = [_ADVICE[main], *told]
         raise LabelError(
-            f"none of {len(seen.candidates)} patches is good enough: {reasons}; "
-            + "; ".join(incomplete_bands(found.rasters, seen.lacking_px) or [advice])
+            f"none of {len(seen.candidates)} patches is good enough: {reasons}; {'; '.join(told)}"
         )
     chosen = [seen.candidates[number] for number in good]
     split = split_patches(

@@ -136,6 +136,20 @@ def test_a_band_that_lacks_what_others_have_is_named(tmp_path, capsys, missing):
     assert "lack fewer" not in capsys.readouterr().err
 
 
+def test_a_band_that_lacks_data_does_not_hide_that_labels_are_few(tmp_path, capsys):
+    def without_30_rows_of_b04(dn):
+        image = dn.astype(np.float32)
+        image[2, :30] = np.nan
+        return image
+
+    data = write_pairs(tmp_path / "data")
+    for name in ("s0", "s1", "s2"):
+        rewrite(data / "images" / f"{name}.tif", without_30_rows_of_b04, nodata=np.nan)
+        rewrite(data / "labels" / f"{name}.tif", lambda v: v * (np.indices(v.shape)[1] < 10))
+    message = fails(data, tmp_path, capsys, "--min-labelled-fraction", 0.5)
+    assert "; lower --min-labelled-fraction, or look at the labels; band B04 has no da" in message
+
+
 def test_too_few_patches_for_the_splits_say_what_to_do(tmp_path, capsys):
     # Four patches, whose centres lie in two blocks.
     message = fails(write_pairs(tmp_path / "data", scenes=1, size=56), tmp_path, capsys)
