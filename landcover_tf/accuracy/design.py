@@ -145,9 +145,9 @@ class Design:
             )
         except KeyError as error:
             raise SampleError(
-                f"{path} is not a complete sampling design, it lacks {error}; draw points anew "
-                "with `landcover assess design`, or give the map that they were drawn from as "
-                "--strata-map"
+                f"{path} is not a complete sampling design, it lacks {error}; give the map "
+                "that the points were drawn from as --strata-map, or draw points anew with "
+                "`landcover assess design`"
             ) from error
         except (TypeError, ValueError, LegendError) as error:
             raise SampleError(f"{path} is not a complete sampling design: {error}") from error
