@@ -4,8 +4,10 @@ import sys
 from pathlib import Path
 
 from landcover_tf import cli
+from landcover_tf.dataset_info import DatasetInfo
 from landcover_tf.model_info import SIZE_MULTIPLE
 from landcover_tf.training.config import TrainConfig
+from landcover_tf.training.preflight import training_patches
 from tfrecords_builder.config import BuildConfig
 
 
@@ -23,15 +25,19 @@ def _program(config: BuildConfig) -> None:
         print(f"{name:5} {split.records:7} records in {len(split.shards)} shards, {size:.1f} MB")
     print(f"dataset {info.name} ({info.data_hash}) is in {config.output_dir}")
     if "val" in info.splits and info.splits["val"].records:  # Training needs some.
-        _print_training(config.output_dir, info.patch_grid.patch_size)
+        _print_training(config.output_dir, info)
 
 
-def _print_training(folder: Path, patch_size: int) -> None:
-    """Prints a training command that the dataset's patches are large enough for."""
-    largest = patch_size - patch_size % SIZE_MULTIPLE
-    size = {} if largest >= TrainConfig.patch_size else {"patch_size": str(largest)}
-    if largest:
-        cli.print_next("train", data_dir=folder, output_dir="run", **size)
+def _print_training(folder: Path, info: DatasetInfo) -> None:
+    """Prints a training command that the dataset has enough and large enough patches for."""
+    stored = info.patch_grid.patch_size
+    size = min(TrainConfig.patch_size, stored - stored % SIZE_MULTIPLE)
+    if not size:
+        return
+    batch = min(TrainConfig.batch_size, training_patches(info, size, TrainConfig.patch_overlap))
+    own = {"patch_size": size, "batch_size": batch}
+    flags = {name: str(v) for name, v in own.items() if v != getattr(TrainConfig, name)}
+    cli.print_next("train", data_dir=folder, output_dir="run", **flags)
 
 
 if __name__ == "__main__":

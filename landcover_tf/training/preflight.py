@@ -74,13 +74,18 @@ def check_batch(config: TrainConfig, info: DatasetInfo) -> None:
             f"--patch-size {config.patch_size} is larger than the dataset's patches of "
             f"{stored.patch_size} px; lower it or build the dataset with larger patches"
         )
-    _, origins = cut_origins(stored, config.patch_size, config.patch_overlap)
-    patches = info.split("train").records * len(origins)
+    patches = training_patches(info, config.patch_size, config.patch_overlap)
     if config.batch_size > patches:
         raise ConfigError(
             f"--batch-size {config.batch_size} is larger than the training split, which gives "
             f"{patches} patches of {config.patch_size} px; lower --batch-size"
         )
+
+
+def training_patches(info: DatasetInfo, patch_size: int, patch_overlap: int | None) -> int:
+    """Returns how many patches an epoch has of a size and overlap in pixels."""
+    _, origins = cut_origins(info.patch_grid, patch_size, patch_overlap)
+    return info.split("train").records * len(origins)
 
 
 def dataset_changes(info: DatasetInfo, run: RunFolder) -> list[str]:

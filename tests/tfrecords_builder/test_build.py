@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,8 +17,11 @@ from builder_inputs import (
     write_raster,
 )
 
+from landcover_tf import cli
 from landcover_tf.dataset_info import DatasetInfo
 from landcover_tf.patch_index import class_matrix, read_index
+from landcover_tf.training.config import TrainConfig
+from landcover_tf.training.preflight import check
 from tfrecords_builder.__main__ import main
 from tfrecords_builder.reading import stored_patches
 
@@ -234,16 +238,33 @@ def test_black_pixels_of_images_without_nodata_value_are_told_and_kept_on_reques
         assert ((patch.image[..., 0] == 255) == (patch.validity == 1)).all()
 
 
-@pytest.mark.parametrize(("stored", "trained"), [(40, "32"), (24, None)])
-def test_the_next_command_trains_on_patches_that_the_dataset_has(tmp_path, capsys, stored, trained):
-    data = write_pairs(tmp_path / "data", scenes=3)
+@pytest.mark.parametrize(
+    ("stored", "size", "trained"),
+    [
+        (40, 200, ["--patch-size", "32"]),
+        # 2 of 4 patches.
+        (64, 128, ["--patch-size", "64", "--batch-size", "2"]),
+        # 2 of 4, with 4 cuts each.
+        (512, 1024, []),
+        (24, 200, None),
+    ],
+)
+def test_the_next_command_trains_on_patches_that_the_dataset_has(
+    tmp_path, capsys, stored, size, trained
+):
+    data = write_pairs(tmp_path / "data", scenes=3 if size == 200 else 1, size=size)
     flags = ("--patch-size", stored, "--patch-overlap", 0, "--gap-px", 0)
+    if size != 200:
+        flags = (*flags, "--split", "random", "--i-know-it-leaks")
     assert main(arguments(data, tmp_path / "o", *flags)) == 0
     said = shlex.split(capsys.readouterr().out.splitlines()[-1])
     if trained is None:
         assert said[0] == "dataset"
     else:
-        assert (said[0], *said[-2:]) == ("next:", "--patch-size", trained)
+        command = ["next:", "landcover", "train", "--data-dir", str(tmp_path / "o")]
+        assert said == [*command, "--output-dir", "run", *trained]
+        config = cli.parse(TrainConfig, said[3:], prog="train")
+        check(replace(config, output_dir=tmp_path / "run"))
 
 
 @pytest.mark.parametrize("nodata", [np.nan, np.inf])
