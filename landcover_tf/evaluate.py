@@ -52,6 +52,7 @@ class EvaluateConfig:
     """Decides which pixels the baseline learns from and the resampling."""
 
     def __post_init__(self) -> None:
+        flag_ranges.chosen(self)
         flag_ranges.at_least(self, 1, "batch_size", "baseline_pixels", "bootstrap_samples")
         flag_ranges.within(self, 0, 2**32 - 1, "seed")  # What scikit-learn takes.
         context = self.baseline_context

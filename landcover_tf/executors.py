@@ -31,7 +31,8 @@ CLEARING_SECONDS = 8
 
 _LOST_WORKER = (
     "a worker process died, most often because memory ran out; run the same command again with "
-    "fewer --jobs or Dask workers of more memory (and --resume, if this program has that flag)"
+    "fewer --jobs or Dask workers of more memory (and --resume, if this program has that flag); a "
+    'script that calls this must have its lines below `if __name__ == "__main__":`'
 )
 
 

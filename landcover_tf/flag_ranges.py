@@ -6,9 +6,28 @@ none.
 
 import math
 from collections.abc import Callable
-from typing import Any
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from landcover_tf.errors import ConfigError
+
+
+def chosen(config: object) -> None:
+    """Refuses values of `Literal` fields that are none of their choices.
+
+    The command line does so by itself; from Python a mistyped word would be accepted.
+
+    Raises:
+        ConfigError: One is.
+    """
+    for name, hint in get_type_hints(type(config)).items():
+        kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+        choices = [c for kind in kinds if get_origin(kind) is Literal for c in get_args(kind)]
+        others = tuple(get_origin(k) or k for k in kinds if get_origin(k) is not Literal)
+        value = getattr(config, name)
+        if choices and value not in choices and not isinstance(value, others):
+            words = ", ".join(map(str, choices))
+            raise ConfigError(f"--{name.replace('_', '-')} must be one of {words}, got {value}")
 
 
 def at_least(config: object, least: int, *names: str) -> None:

@@ -73,6 +73,7 @@ class PrepareConfig:
     """Address or file of a Dask scheduler to run the jobs on."""
 
     def __post_init__(self) -> None:
+        flag_ranges.chosen(self)
         flag_ranges.at_least(self, 1, "jobs")
         flag_ranges.at_least(self, 0, "cloud_buffer_m")
         if self.cloud_source == "mask" and self.cloud_mask is None:

@@ -55,6 +55,7 @@ class RasterizeConfig:
     """Replace the raster if it is there."""
 
     def __post_init__(self) -> None:
+        flag_ranges.chosen(self)
         flag_ranges.above_zero(self, "pixel_size")
         if self.like is not None and self.crs is not None:
             raise ConfigError("--like and --crs both say where the pixels lie; give one of them")

@@ -41,6 +41,7 @@ class SimulateConfig:
     """S2A, S2B or S2C."""
 
     def __post_init__(self) -> None:
+        flag_ranges.chosen(self)
         flag_ranges.within(self, 1, len(TILES), "products")
         flag_ranges.at_least(self, 0, "seed")
         if self.size_px < 60 or self.size_px % 6:

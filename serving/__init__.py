@@ -19,4 +19,4 @@ __getattr__ = getter(__name__, _MODULES)
 
 
 def __dir__() -> list[str]:
-    return [*__all__, *globals()]
+    return list(__all__)

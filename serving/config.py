@@ -145,6 +145,7 @@ class PredictConfig:
     continues a batch that was interrupted: maps that it had finished stay."""
 
     def __post_init__(self) -> None:
+        flag_ranges.chosen(self)
         flag_ranges.within(self, 0, 1, "uncertain_below")
         flag_ranges.above_zero(self, "memory_gb", "server_timeout")
         flag_ranges.at_least(self, 1, "batch_size", "verify_regions", "jobs")

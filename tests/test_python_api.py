@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 import landcover_tf
+from landcover_tf.errors import LandCoverError
+from serving import PredictConfig
 
 PACKAGES = ("landcover_tf", "serving", "tfrecords_builder")
 
@@ -87,3 +89,30 @@ def test_the_documented_lines_end_with_a_map_and_a_network(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "small/map/map.tif").is_file()
+
+
+@pytest.mark.parametrize(
+    ("config", "fields"),
+    [
+        (PredictConfig, {"refine": "probability"}),
+        (PredictConfig, {"mode": "exakt"}),
+        (landcover_tf.TrainConfig, {"monitor": "iou"}),
+        (landcover_tf.TrainConfig, {"class_weights": "effective_number"}),
+        (landcover_tf.TrainConfig, {"mixed_precision": "fp16"}),
+        (landcover_tf.EvaluateConfig, {"calibration": "vectors"}),
+    ],
+)
+def test_a_mistyped_choice_is_refused_and_the_choices_are_told(config, fields):
+    folder = Path("folder")
+    needed = {
+        PredictConfig: {"model_path": folder, "input_image": (folder,), "output_map": folder},
+        landcover_tf.TrainConfig: {"data_dir": folder, "output_dir": folder},
+        landcover_tf.EvaluateConfig: {"run_dir": folder},
+    }[config]
+    ((name, value),) = fields.items()
+    told = f"--{name.replace('_', '-')} must be one of .*, got {value}"
+    with pytest.raises(LandCoverError, match=told):
+        config(**needed, **fields)
+    config(**needed)
+    if config is landcover_tf.TrainConfig:
+        config(**needed, class_weights=(1.0, 2.0))

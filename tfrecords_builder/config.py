@@ -116,6 +116,7 @@ class BuildConfig:
     """Continue a build that was interrupted; finished parts are not done again."""
 
     def __post_init__(self) -> None:
+        flag_ranges.chosen(self)
         try:
             PatchGrid(patch_size=self.patch_size, patch_overlap=self.patch_overlap)
         except ValueError as error:

@@ -1,7 +1,7 @@
 """Many products: checked together, then prepared one by one or side by side."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -115,37 +115,40 @@ def _jobs(
     output_dir: Path,
     settings: Settings,
     options: Options,
-) -> list[Job]:
-    """Returns the jobs of the products whose scenes are not finished."""
-    jobs = []
+) -> dict[str, Job]:
+    """Returns the jobs of the products whose scenes are not finished, by the product's name."""
+    jobs = {}
     for candidate in candidates:
         folder = output_dir / candidate.name
         remove_leftovers(folder)
         if _is_finished(folder, candidate, settings, overwrite=options.overwrite):
             print(f"{candidate.name}: finished before, skipped")
             continue
-        jobs.append(
-            Job(
-                product=candidate.product.path,
-                output_dir=output_dir,
-                settings=settings,
-                labels=candidate.labels,
-                findings=tuple(f for f in findings if f.product == candidate.name),
-                overwrite=options.overwrite,
-                threads=max(1, usable_cores() // options.jobs),
-                needed_bytes=scene_bytes(candidate.product),
-            )
+        jobs[candidate.name] = Job(
+            product=candidate.product.path,
+            output_dir=output_dir,
+            settings=settings,
+            labels=candidate.labels,
+            findings=tuple(f for f in findings if f.product == candidate.name),
+            overwrite=options.overwrite,
+            threads=max(1, usable_cores() // options.jobs),
+            needed_bytes=scene_bytes(candidate.product),
         )
     return jobs
 
 
-def _prepare_all(jobs: Sequence[Job], options: Options) -> list[Finding]:
+def _prepare_all(named: Mapping[str, Job], options: Options) -> list[Finding]:
     """Returns what failed while preparing; with `keep_going` off the first failure is raised.
+
+    Args:
+        named: The jobs by the product's name.
+        options: How to go about it.
 
     Raises:
         OutputError: The disk has not the room for the scenes that are made side by side.
     """
     failures = []
+    names, jobs = list(named), list(named.values())
     with executor(min(options.jobs, max(len(jobs), 1)), options.scheduler) as pool:
         _require_space(jobs, places(pool), options.scheduler)
         with finished(pool, prepare_product, jobs) as done:
@@ -158,7 +161,7 @@ def _prepare_all(jobs: Sequence[Job], options: Options) -> list[Finding]:
                         raise
                     failures.append(
                         Finding(
-                            product=jobs[index].product.name,
+                            product=names[index],
                             check="prepare",
                             severity="fatal",
                             message=str(error),

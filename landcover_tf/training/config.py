@@ -163,6 +163,7 @@ class TrainConfig:
     """Draw learning_curves.png after the training."""
 
     def __post_init__(self) -> None:
+        flag_ranges.chosen(self)
         flag_ranges.at_least(
             self, 1, "batch_size", "epochs", "gradient_accumulation", "plateau_patience"
         )

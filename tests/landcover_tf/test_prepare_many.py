@@ -20,7 +20,7 @@ from landcover_tf import files
 from landcover_tf.config_parts import part
 from landcover_tf.files import atomic_folder
 from landcover_tf.locks import alone
-from landcover_tf.prepare import PrepareConfig
+from landcover_tf.prepare import PrepareConfig, prepare_scenes
 from landcover_tf.sentinel2.label_rasters import find_label_rasters
 from landcover_tf.sentinel2.preparation import prepare_product
 from landcover_tf.sentinel2.prepared import PreparedScene, find_prepared_scenes
@@ -259,6 +259,13 @@ def test_keep_going_prepares_the_good_ones_and_still_exits_with_two(several, tmp
     report = json.loads((out / "checks.json").read_text())
     assert len(report["fit_products"]) == 2
     assert "broken-file" in [f["check"] for f in report["findings"]]
+    # One product has one name, be it that of a finding or of a scene.
+    assert all(finding["product"].startswith("S2") for finding in report["findings"])
+    assert not any(finding["product"].endswith(".SAFE") for finding in report["findings"])
+    config = PrepareConfig(
+        sentinel2_dir=several, ground_truth=truth, output_dir=out, keep_going=True
+    )
+    assert prepare_scenes(config).scenes == tuple(s.folder for s in find_prepared_scenes(out))
 
 
 def test_check_only_writes_no_scene(several, tmp_path, capsys):

@@ -33,9 +33,9 @@ def test_an_evaluation_that_cannot_be_written_is_told_before_it_begins(tmp_path,
     write_json(run.summary, {"status": "finished"})
     for path in (run.model_spec, run.best_weights, tmp_path / "evaluation"):
         path.write_text("")
-    assert evaluate.main(["--run-dir", str(tmp_path)]) == 2
+    assert evaluate.main(["--run-dir", str(tmp_path), "--split", "val"]) == 2
     said = capsys.readouterr().err
-    assert f"cannot write into {tmp_path}/evaluation/test: {tmp_path}/evaluation is no" in said
+    assert f"cannot write into {tmp_path}/evaluation/val: {tmp_path}/evaluation is no" in said
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 3, 40])

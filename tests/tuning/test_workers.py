@@ -86,7 +86,8 @@ def test_an_address_without_a_chief_is_told(
     from keras_tuner.src.distribute import oracle_client
 
     monkeypatch.setattr(oracle_client, "TIMEOUT", 1)
-    (tmp_path / "space.json").write_text(json.dumps({"search": {"lr": {"choices": [1e-3, 2e-3]}}}))
+    space = {"search": {"lr": {"choices": [1e-3, 2e-3]}}, "fixed": {"patch_size": 32}}
+    (tmp_path / "space.json").write_text(json.dumps(space))
     with socket.create_server(("127.0.0.1", 0)) as other:  # Another program's port, no chief's.
         port = other.getsockname()[1]
         monkeypatch.setenv("KERASTUNER_TUNER_ID", name)
