@@ -4,8 +4,8 @@
 
 Random scenes and an export of random weights are made once and kept in the work folder. Each
 run is the program itself in a process of its own, so that its peak of resident memory is its own;
-before it, where the two are compared, another process runs the network alone on as many windows
-as the map needs. Random weights cost what trained ones do; the maps mean nothing. Pictures and
+before and after it, where the two are compared, other processes run the network alone on as many
+windows as the map needs; their mean counts, for the speed of a machine drifts. Random weights cost what trained ones do; the maps mean nothing. Pictures and
 STAC items are left out.
 
 Without `--rows`, `--cases` and `--scene` the runs are those that the aims below are about, which
@@ -134,10 +134,7 @@ def measure(run: Run, scene: Path, export: Path, maps: Path) -> Row:
     """Returns the program's time and peak of memory, and where asked for the network's time."""
     mode, engine, precision = run.case.split()
     row = {"case": run.case, "input": scene.suffix.removeprefix("."), "memory_gb": run.memory_gb}
-    if run.network:
-        command = [sys.executable, "-m", "benchmarks.predict", "--network-only"]
-        command += [str(export), run.case, str(scene), str(run.memory_gb)]
-        row |= json.loads(_run(command)[0].splitlines()[-1])
+    alone = [_network_alone(run, scene, export)] if run.network else []
     layout = prediction(export, run.case, scene, run.memory_gb).layout
     out = maps / f"{scene.stem}_{mode}_{engine}_{precision}.tif"
     command = [sys.executable, "-m", "serving.predict", "--model-path", str(export)]
@@ -145,6 +142,10 @@ def measure(run: Run, scene: Path, export: Path, maps: Path) -> Row:
     command += ["--mode", mode, "--engine", engine, "--precision", precision]
     command += ["--memory-gb", str(run.memory_gb), "--no-picture", "--no-stac"]
     _, seconds, peak_bytes = _run(command)
+    if run.network:
+        alone.append(_network_alone(run, scene, export))
+        row |= {name: sum(one[name] for one in alone) / 2 for name in alone[0]}
+        row["network_each_s"] = [one["network_s"] for one in alone]
     return row | {
         "shape": [layout.height, layout.width],
         "windows": f"{layout.count} of {layout.window_height}x{layout.window_width}",
@@ -153,6 +154,13 @@ def measure(run: Run, scene: Path, export: Path, maps: Path) -> Row:
         "peak_gib": peak_bytes / 2**30,
         "km2_per_hour": layout.height * layout.width * KM2_PER_PX / seconds * 3600,
     }
+
+
+def _network_alone(run: Run, scene: Path, export: Path) -> Row:
+    """Returns what `network_alone` finds in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.predict", "--network-only"]
+    command += [str(export), run.case, str(scene), str(run.memory_gb)]
+    return dict(json.loads(_run(command)[0].splitlines()[-1]))
 
 
 def prediction(export: Path, case: str, scene: Path, memory_gb: float) -> Any:

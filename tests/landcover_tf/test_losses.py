@@ -345,7 +345,7 @@ def test_boundary_pixels_weigh_more():
 @pytest.mark.parametrize(
     ("settings_", "message"),
     [
-        ({"kind": "mse"}, "expected a loss of ce, focal"),
+        ({"kind": "mse"}, "--loss must be one of ce, focal"),
         ({"label_smoothing": 1.0}, r"label_smoothing must be in \[0, 1\)"),
         ({"ce_weight": -1.0}, "ce_weight must not be negative"),
         ({"tversky_beta": 0.0}, "tversky_beta must be positive"),
