@@ -5,8 +5,8 @@
 Random scenes and an export of random weights are made once and kept in the work folder. Each
 run is the program itself in a process of its own, so that its peak of resident memory is its own;
 before and after it, where the two are compared, other processes run the network alone on as many
-windows as the map needs; their mean counts, for the speed of a machine drifts. Random weights cost what trained ones do; the maps mean nothing. Pictures and
-STAC items are left out.
+windows as the map needs; their mean counts, for the speed of a machine drifts. Random weights cost
+what trained ones do; the maps mean nothing. Pictures and STAC items are left out.
 
 Without `--rows`, `--cases` and `--scene` the runs are those that the aims below are about, which
 take a quarter of an hour on two cores, and a verdict on each aim follows:
