@@ -18,3 +18,17 @@ def peak_bytes(run: Callable[[], object]) -> int:
         return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
+
+
+def growth_bytes(
+    short: Callable[[], object], tall: Callable[[], object], bound: float, attempts: int = 4
+) -> int:
+    """Returns by how many bytes the peak of `tall` is above the one of `short`.
+
+    A thread that happens to run ahead adds to a peak, and what follows the input does so every
+    time: above `bound` the two are run again, and the least growth of `attempts` is returned.
+    """
+    growth = peak_bytes(tall) - peak_bytes(short)
+    if growth < bound or attempts == 1:
+        return growth
+    return min(growth, growth_bytes(short, tall, bound, attempts - 1))

@@ -1,11 +1,12 @@
 """Memory of a prediction, from windows to files and mosaic, does not follow the rows."""
 
+from itertools import count
 from pathlib import Path
 
 import numpy as np
 import pytest
 import rasterio
-from fakes.traced_memory import peak_bytes
+from fakes.traced_memory import growth_bytes
 from local_export import SmallExport, cleaning, predict_options, write_raster
 from rasterio import Affine
 
@@ -16,6 +17,9 @@ from serving.scene_prediction import Engine, ScenePrediction
 
 WIDTH, SHORT, TALL = 256, 2048, 7168
 """Post-processing holds three blocks of 512 rows; fewer rows would take less."""
+
+BYTES_PER_PX = 0.75
+"""Of each further pixel, at most: a class map alone, held whole, would take one byte."""
 
 
 @pytest.mark.parametrize("mode", ["exact", "blend"])
@@ -40,8 +44,11 @@ def test_more_rows_take_the_same_memory(
     )
     engine = Engine(small_export.folder, options)
 
-    def run(height: int, name: str) -> None:
-        image, out = tmp_path / f"{height}.tif", tmp_path / name / "map.tif"
+    runs = count()
+
+    def run(height: int) -> None:
+        folder = tmp_path / str(next(runs))
+        image, out = tmp_path / f"{height}.tif", folder / "map.tif"
         scene = ScenePrediction(image, out, engine, options)
         scene.prepare()
         scene.compute(scene.unfinished_rows())
@@ -50,7 +57,7 @@ def test_more_rows_take_the_same_memory(
         merge(
             [out],
             scene.legend,
-            tmp_path / name / "mosaic.tif",
+            folder / "mosaic.tif",
             options.outputs,
             {},
             cleaning=cleaning(min_object_size=0),
@@ -58,11 +65,9 @@ def test_more_rows_take_the_same_memory(
 
     for height in (300, SHORT, TALL):
         write_raster(tmp_path / f"{height}.tif", height, WIDTH)
-    run(300, "first")  # Modules are loaded.
-    short = peak_bytes(lambda: run(SHORT, "short"))
-    tall = peak_bytes(lambda: run(TALL, "tall"))
-    # A class map alone, held whole, would be a byte for each further pixel.
-    assert tall - short < 0.75 * (TALL - SHORT) * WIDTH
+    run(300)  # Modules are loaded.
+    bound = BYTES_PER_PX * (TALL - SHORT) * WIDTH
+    assert growth_bytes(lambda: run(SHORT), lambda: run(TALL), bound) < bound
 
 
 def write_map(folder: Path, height: int) -> Path:
@@ -86,11 +91,11 @@ def test_small_objects_of_a_mosaic_take_the_same_memory_in_more_rows(tmp_path: P
     # The squares of the map that touch no other of their class are removed.
     least_65 = cleaning(min_object_size=65)
 
-    def run(part: Path) -> int:
-        out = part.with_name("mosaic.tif")
-        return peak_bytes(lambda: merge([part], legend, out, wanted, {}, cleaning=least_65))
+    def run(part: Path) -> None:
+        merge([part], legend, part.with_name("mosaic.tif"), wanted, {}, cleaning=least_65)
 
+    first, short, tall = (write_map(tmp_path / str(h), h) for h in (512, SHORT, 2 * TALL))
+    run(first)  # Modules are loaded.
     # Blocks are labelled ahead by a thread, sooner or later: 6.5 to 8 MB with either height.
-    first, short, tall = (run(write_map(tmp_path / str(h), h)) for h in (512, SHORT, 2 * TALL))
-    # A class map alone, held whole, would be a byte for each further pixel.
-    assert first and tall - short < 0.75 * (2 * TALL - SHORT) * WIDTH
+    bound = BYTES_PER_PX * (2 * TALL - SHORT) * WIDTH
+    assert growth_bytes(lambda: run(short), lambda: run(tall), bound) < bound
