@@ -33,8 +33,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.predict_inputs import make_empty_tile, make_export, make_scene
-from landcover_tf.files import write_json
-from landcover_tf.provenance import hardware, software_versions
+from landcover_tf.system.files import write_json
+from landcover_tf.system.provenance import hardware, software_versions
 
 KM2_PER_PX = 1e-4
 TIMED_BATCHES = 12

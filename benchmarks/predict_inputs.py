@@ -97,13 +97,13 @@ def make_export(work_dir: Path, encoder: str, formats: Iterable[str]) -> Path:
     import keras
 
     from landcover_tf.bands import BAND_NAMES
-    from landcover_tf.dataset_info import BandInfo
-    from landcover_tf.exporting import write_export
+    from landcover_tf.datasets.dataset_info import BandInfo
+    from landcover_tf.datasets.normalizer import Normalizer
+    from landcover_tf.exporting.saved_model import write_export
     from landcover_tf.legend import load_legend
     from landcover_tf.model_info import ModelInfo, ModelSpec
     from landcover_tf.models.receptive_field import receptive_field
     from landcover_tf.models.unet import build_unet
-    from landcover_tf.normalizer import Normalizer
 
     keras.utils.set_random_seed(0)
     legend, n = load_legend("landcover9"), len(BAND_NAMES)

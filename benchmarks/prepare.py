@@ -18,8 +18,8 @@ import sys
 import time
 from pathlib import Path
 
-from landcover_tf.files import write_json
-from landcover_tf.provenance import hardware, software_versions
+from landcover_tf.system.files import write_json
+from landcover_tf.system.provenance import hardware, software_versions
 
 STEPS = ("decode", "bicubic", "glp", "locreg")
 

@@ -50,9 +50,9 @@ from benchmarks.records_work import (
     training_reader,
     write_files,
 )
-from landcover_tf.files import write_json
-from landcover_tf.provenance import hardware, software_versions
-from landcover_tf.quiet import start_tensorflow
+from landcover_tf.system.files import write_json
+from landcover_tf.system.provenance import hardware, software_versions
+from landcover_tf.system.quiet import start_tensorflow
 
 GZIP_COSTS = (
     (
@@ -120,7 +120,7 @@ def writing_rows(
     folder: Path, scenes: Path, small: Path, rounds: int
 ) -> tuple[Any, list[dict[str, Any]], dict[str, float]]:
     """Returns the last dataset's description, rows, and fixed seconds by number of processes."""
-    from landcover_tf.dataset_info import DatasetInfo
+    from landcover_tf.datasets.dataset_info import DatasetInfo
 
     dataset = folder / "dataset"
     spent: dict[tuple[str, int], list[Cost]] = defaultdict(list)
@@ -177,7 +177,7 @@ def reading_rows(info: Any, dataset: Path, plain: Path, rounds: int) -> list[dic
 
 def gzip_rows(folder: Path, scene: Path, rounds: int = 3) -> tuple[list[dict[str, Any]], float]:
     """Returns what gzip costs on one scene, beside files compressed alike, and bytes per patch."""
-    from landcover_tf.dataset_info import DatasetInfo
+    from landcover_tf.datasets.dataset_info import DatasetInfo
 
     dataset, plain = folder / "gzip", folder / "plain-gzip"
     spent: dict[str, list[Cost]] = defaultdict(list)

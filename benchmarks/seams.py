@@ -17,10 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
-from landcover_tf.files import write_json
 from landcover_tf.grid import PatchGrid, Window
-from landcover_tf.progress import progress
-from landcover_tf.provenance import hardware, software_versions
+from landcover_tf.system.files import write_json
+from landcover_tf.system.progress import progress
+from landcover_tf.system.provenance import hardware, software_versions
 from landcover_tf.validity import ValidityBit, has_bit
 from serving.blending import BlendMerger, patch_weights
 from serving.config import PredictConfig

@@ -18,11 +18,11 @@ import h5py
 import numpy as np
 from scipy import ndimage
 
-from landcover_tf.files import write_json
-from landcover_tf.provenance import hardware, software_versions
 from landcover_tf.sentinel2 import pansharpen
 from landcover_tf.sentinel2.pansharpen import PREDICTORS, RELATIVE_SIGMA_PX
 from landcover_tf.sentinel2.resample import block_mean, upsample
+from landcover_tf.system.files import write_json
+from landcover_tf.system.provenance import hardware, software_versions
 
 # Order of the planes in the files, checked by correlation with block means.
 PLANES = {

@@ -31,9 +31,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 
 from benchmarks.train_step_input import input_waits, training_batches, write_random_dataset
-from landcover_tf.files import write_json
-from landcover_tf.provenance import hardware, software_versions
-from landcover_tf.quiet import start_tensorflow
+from landcover_tf.system.files import write_json
+from landcover_tf.system.provenance import hardware, software_versions
+from landcover_tf.system.quiet import start_tensorflow
 
 PRECISIONS = {"cpu": ("float32", "bfloat16"), "gpu": ("float32", "float16")}
 WARM_UP = 2
@@ -139,15 +139,15 @@ def run_case(precision: str, jit: str, arguments: argparse.Namespace) -> dict[st
 
 def make_stepper(precision: str, jit: bool, encoder: str) -> Any:
     """Returns the program's own step for a network of random weights."""
-    from landcover_tf.band_statistics import BandStatistics
     from landcover_tf.bands import BAND_NAMES
-    from landcover_tf.distributed import choose_devices
+    from landcover_tf.datasets.band_statistics import BandStatistics
+    from landcover_tf.datasets.normalizer import Normalizer
     from landcover_tf.losses import SegmentationLoss
     from landcover_tf.model_info import ModelSpec
     from landcover_tf.models.unet import build_unet
-    from landcover_tf.normalizer import Normalizer
     from landcover_tf.optimizers import PartedOptimizer
     from landcover_tf.training.config import TrainConfig
+    from landcover_tf.training.distributed import choose_devices
     from landcover_tf.training.precision import dtype_policy
     from landcover_tf.training.steps import Stepper
 

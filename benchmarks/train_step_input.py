@@ -12,16 +12,16 @@ SHARDS = 4
 
 def write_random_dataset(folder: Path, *, patches: int, patch_size: int) -> None:
     """Writes shards of random patches of 13 bands, of the shape and size that real ones have."""
-    from landcover_tf.band_statistics import BandStatistics
     from landcover_tf.bands import BAND_NAMES
-    from landcover_tf.dataset_info import BandInfo, DatasetInfo
-    from landcover_tf.dataset_shards import ShardInfo, SplitInfo
-    from landcover_tf.files import sha256_of
+    from landcover_tf.datasets.band_statistics import BandStatistics
+    from landcover_tf.datasets.dataset_info import BandInfo, DatasetInfo
+    from landcover_tf.datasets.dataset_shards import ShardInfo, SplitInfo
+    from landcover_tf.datasets.normalizer import Normalizer
+    from landcover_tf.datasets.records import Patch, encode
+    from landcover_tf.datasets.tfrecord import frame, write_framed
     from landcover_tf.grid import PatchGrid, Window
     from landcover_tf.legend import load_legend
-    from landcover_tf.normalizer import Normalizer
-    from landcover_tf.records import Patch, encode
-    from landcover_tf.tfrecord import frame, write_framed
+    from landcover_tf.system.files import sha256_of
 
     legend, count = load_legend("landcover9"), len(BAND_NAMES)
     rng = np.random.default_rng(0)
@@ -82,10 +82,10 @@ def write_random_dataset(folder: Path, *, patches: int, patch_size: int) -> None
 
 def training_batches(dataset: Path, *, batch_size: int, patch_size: int) -> Iterator[list[Any]]:
     """Returns the batches of a training on this dataset, with the default augmentation."""
-    from landcover_tf.dataset_info import DatasetInfo
-    from landcover_tf.distributed import choose_devices
+    from landcover_tf.datasets.dataset_info import DatasetInfo
     from landcover_tf.training.batches import Batches
     from landcover_tf.training.config import TrainConfig
+    from landcover_tf.training.distributed import choose_devices
 
     config = TrainConfig(
         data_dir=dataset,

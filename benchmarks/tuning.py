@@ -13,8 +13,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from landcover_tf.files import read_json, write_json
-from landcover_tf.provenance import hardware, software_versions
+from landcover_tf.system.files import read_json, write_json
+from landcover_tf.system.provenance import hardware, software_versions
 from tuning import __main__ as tune
 from tuning.space import OWN_FIELDS, train_config
 from tuning.trials import read_records, run_trial

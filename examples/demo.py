@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from examples.programs import ProgramError, listing, run
-from landcover_tf.patch_index import read_index
+from landcover_tf.datasets.patch_index import read_index
 
 SIZE_PX = 1098
 

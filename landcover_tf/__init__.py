@@ -7,10 +7,10 @@ of the same words, such as `landcover_tf.train`, are the entries of the commands
 import os
 from typing import TYPE_CHECKING
 
-from landcover_tf.lazy_names import getter
+from landcover_tf.system.lazy_names import getter
 
 if TYPE_CHECKING:
-    from landcover_tf.dataset_info import DatasetInfo as DatasetInfo
+    from landcover_tf.datasets.dataset_info import DatasetInfo as DatasetInfo
     from landcover_tf.errors import LandCoverError as LandCoverError
     from landcover_tf.evaluate import EvaluateConfig as EvaluateConfig
     from landcover_tf.evaluate import evaluate_model as evaluate_model
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 os.environ.setdefault("NUMPY_MADVISE_HUGEPAGE", "0")
 
 _MODULES = {
-    "DatasetInfo": "dataset_info",
+    "DatasetInfo": "datasets.dataset_info",
     "EvaluateConfig": "evaluate",
     "ExportConfig": "export",
     "FetchConfig": "sentinel2.fetch_config",

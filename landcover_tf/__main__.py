@@ -3,7 +3,7 @@
 import sys
 from importlib import import_module
 
-from landcover_tf.provenance import VERSION
+from landcover_tf.system.provenance import VERSION
 
 # Programs are named as text, because the library must not import the programs built on it.
 PROGRAMS = {

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from landcover_tf import cli, config_files, flag_ranges
-from landcover_tf.config_parts import part
-from landcover_tf.dataset_info import DatasetInfo
+from landcover_tf.configs import cli, config_files, flag_ranges
+from landcover_tf.configs.config_parts import part
+from landcover_tf.datasets.dataset_info import DatasetInfo
 from landcover_tf.errors import ConfigError, DatasetError
-from landcover_tf.files import require_writable
-from landcover_tf.quiet import start_keras
 from landcover_tf.run_folder import RunFolder
+from landcover_tf.system.files import require_writable
+from landcover_tf.system.quiet import start_keras
 
 
 @dataclass(frozen=True, kw_only=True)

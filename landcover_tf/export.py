@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from landcover_tf import cli, flag_ranges, locks
+from landcover_tf.configs import cli, flag_ranges
 from landcover_tf.errors import ConfigError
-from landcover_tf.files import no_empty_folder
-from landcover_tf.model_versions import next_version, require_new
-from landcover_tf.quiet import start_keras
+from landcover_tf.exporting.model_versions import next_version, require_new
 from landcover_tf.run_folder import RunFolder
+from landcover_tf.system import locks
+from landcover_tf.system.files import no_empty_folder
+from landcover_tf.system.quiet import start_keras
 
 PACKAGES = {"onnx": ("tf2onnx", "onnxruntime"), "openvino": ("openvino",)}
 """What a format needs beside TensorFlow."""
@@ -57,7 +58,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _program(config: ExportConfig) -> None:
     if config.list is not None:
-        from landcover_tf.export_listing import listing
+        from landcover_tf.exporting.export_listing import listing
 
         print(listing(config.list))
         return
@@ -100,7 +101,7 @@ def export_model(config: ExportConfig) -> Path:
         if config.version is not None:
             require_new(model_folder, config.version)
         start_keras()
-        from landcover_tf.run_export import export_run
+        from landcover_tf.exporting.run_export import export_run
 
         version = config.version or next_version(model_folder)
         return export_run(run, model_folder, version=version, formats=config.format)

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from landcover_tf import cli
+from landcover_tf.configs import cli
 from landcover_tf.sentinel2.fetch_config import FetchConfig
 
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from landcover_tf import flag_ranges
-from landcover_tf.band_statistics import BandStatistics
-from landcover_tf.dataset_info import BandInfo
+from landcover_tf.configs import flag_ranges
+from landcover_tf.datasets.band_statistics import BandStatistics
+from landcover_tf.datasets.dataset_info import BandInfo
+from landcover_tf.datasets.normalizer import Normalizer
 from landcover_tf.errors import ConfigError, ModelError
-from landcover_tf.files import read_json, write_json
 from landcover_tf.legend import Legend
-from landcover_tf.normalizer import Normalizer
+from landcover_tf.system.files import read_json, write_json
 from landcover_tf.upsampling import Upsampling
 
 SCHEMA_VERSION = 2

@@ -5,16 +5,16 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from landcover_tf import cli, config_files, flag_ranges
 from landcover_tf.accuracy.drift import Distribution, Drift, compare
 from landcover_tf.accuracy.request_log import LoggedModel, Served, read_log
-from landcover_tf.band_statistics import BandStatistics
-from landcover_tf.dataset_info import DatasetInfo
+from landcover_tf.configs import cli, config_files, flag_ranges
+from landcover_tf.datasets.band_statistics import BandStatistics
+from landcover_tf.datasets.dataset_info import DatasetInfo
 from landcover_tf.errors import DatasetError
-from landcover_tf.files import read_json, write_json, write_text
 from landcover_tf.legend import Legend, code_fractions
 from landcover_tf.model_info import ModelInfo, find_export
 from landcover_tf.monitor_page import page
+from landcover_tf.system.files import read_json, write_json, write_text
 
 SCHEMA_VERSION = 1
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from landcover_tf.accuracy.drift import Drift
-from landcover_tf.html_pages import render
 from landcover_tf.legend import Legend
+from landcover_tf.visuals.html_pages import render
 
 
 def page(result: Mapping[str, Any], drift: Drift, legend: Legend) -> str:

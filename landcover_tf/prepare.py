@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from landcover_tf import cli, config_files, flag_ranges
-from landcover_tf.config_parts import part
+from landcover_tf.configs import cli, config_files, flag_ranges
+from landcover_tf.configs.config_parts import part
 from landcover_tf.errors import ConfigError
 from landcover_tf.legend import DEFAULT_LEGEND
 from landcover_tf.upsampling import Resampling, Sharpening

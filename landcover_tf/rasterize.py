@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from landcover_tf import cli, flag_ranges
+from landcover_tf.configs import cli, flag_ranges
 from landcover_tf.crosswalk import source_codes
 from landcover_tf.errors import ConfigError, LabelError, OutputError, listed
-from landcover_tf.files import read_csv, require_new
 from landcover_tf.legend import Legend, legend_names, load_legend, some_codes
+from landcover_tf.system.files import read_csv, require_new
 
 if TYPE_CHECKING:
-    from landcover_tf.label_burning import Burnt
-    from landcover_tf.polygon_layers import PolygonLayer
+    from landcover_tf.vectors.label_burning import Burnt
+    from landcover_tf.vectors.polygon_layers import PolygonLayer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,8 +76,8 @@ def rasterize_polygons(config: RasterizeConfig) -> Path:
     Raises:
         LandCoverError: The polygons, their values, the grid or the output are unfit.
     """
-    from landcover_tf.label_burning import grid_like, grid_over, write_labels
-    from landcover_tf.polygon_layers import PolygonLayer
+    from landcover_tf.vectors.label_burning import grid_like, grid_over, write_labels
+    from landcover_tf.vectors.polygon_layers import PolygonLayer
 
     _require_free(config)
     legend = load_legend(config.legend)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from landcover_tf import cli, config_files, flag_ranges
+from landcover_tf.configs import cli, config_files, flag_ranges
 from landcover_tf.errors import ConfigError
 
 TILES = ("34SEH", "34SFH", "34SEG", "34SFG", "34SEJ", "34SFJ", "34SGH", "34SGG")

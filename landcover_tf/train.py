@@ -2,9 +2,9 @@
 
 import sys
 
-from landcover_tf import cli
-from landcover_tf.quiet import start_keras
+from landcover_tf.configs import cli
 from landcover_tf.run_folder import RunFolder
+from landcover_tf.system.quiet import start_keras
 from landcover_tf.training.config import TrainConfig
 
 __all__ = ["TrainConfig", "main", "train_model"]
@@ -17,8 +17,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def _program(config: TrainConfig) -> int:
     # Cheap mistakes are told before TensorFlow takes its seconds to load.
-    from landcover_tf.files import no_empty_folder
     from landcover_tf.models import pretrained
+    from landcover_tf.system.files import no_empty_folder
     from landcover_tf.training.preflight import check
 
     found = check(config)

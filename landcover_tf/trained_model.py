@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from landcover_tf.quiet import start_keras
 from landcover_tf.run_folder import RunFolder
+from landcover_tf.system.quiet import start_keras
 
 if TYPE_CHECKING:
     import keras

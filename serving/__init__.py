@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from landcover_tf.lazy_names import getter
+from landcover_tf.system.lazy_names import getter
 
 if TYPE_CHECKING:
     from serving.config import PredictConfig as PredictConfig

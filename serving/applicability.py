@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from landcover_tf.accuracy.drift import Distribution, compare, outside_fraction
-from landcover_tf.band_statistics import BandStatistics
+from landcover_tf.datasets.band_statistics import BandStatistics
 from landcover_tf.errors import ModelError
 from landcover_tf.model_info import ModelInfo
 

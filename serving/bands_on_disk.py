@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from landcover_tf.configs.settings_changes import changes
 from landcover_tf.errors import OutputError
-from landcover_tf.files import atomic_path, write_json, write_text
-from landcover_tf.settings_changes import changes
+from landcover_tf.system.files import atomic_path, write_json, write_text
 
 SETTINGS_FILE = "settings.json"
 RUN_FILE = "run.txt"

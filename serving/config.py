@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from landcover_tf import flag_ranges
+from landcover_tf.configs import flag_ranges
 from landcover_tf.errors import ConfigError
 from landcover_tf.upsampling import Resampling, Sharpening
 

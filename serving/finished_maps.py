@@ -11,7 +11,7 @@ import rasterio
 from rasterio.errors import RasterioIOError
 
 from landcover_tf.errors import ConfigError, OutputError
-from landcover_tf.files import beside, read_json
+from landcover_tf.system.files import beside, read_json
 from serving.bands_on_disk import SETTINGS_FILE
 from serving.config import PredictConfig
 from serving.intents import Intent, discard, intent_of, is_half_published, is_published

@@ -6,7 +6,7 @@ from typing import Any
 from rasterio.crs import CRS
 from rasterio.warp import transform, transform_bounds
 
-from landcover_tf.bounds import Bounds
+from landcover_tf.rasters.bounds import Bounds
 
 Ring = list[tuple[float, float]]
 """Longitudes and latitudes of corners; the first one is not repeated."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from landcover_tf.errors import ConfigError
-from landcover_tf.files import beside, read_json, write_json
+from landcover_tf.system.files import beside, read_json, write_json
 from serving.targets import RECORD, work_folder
 
 NOTE = "intended.json"

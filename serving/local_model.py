@@ -8,7 +8,7 @@ import numpy as np
 
 from landcover_tf.errors import ModelError
 from landcover_tf.model_info import ModelInfo
-from landcover_tf.quiet import start_tensorflow
+from landcover_tf.system.quiet import start_tensorflow
 from serving.band_content import LEVELS
 from serving.config import Precision
 

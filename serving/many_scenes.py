@@ -10,9 +10,9 @@ from pathlib import Path
 from threading import Thread
 
 from landcover_tf.errors import ProductError, RasterError
-from landcover_tf.executors import executor, places, result_of, submit
-from landcover_tf.files import bytes_in, require_space
-from landcover_tf.pixel_sizes import NO_AREA
+from landcover_tf.rasters.pixel_sizes import NO_AREA
+from landcover_tf.system.executors import executor, places, result_of, submit
+from landcover_tf.system.files import bytes_in, require_space
 from serving import objects
 from serving.config import PredictConfig
 from serving.engines import Engine

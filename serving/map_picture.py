@@ -10,13 +10,13 @@ from rasterio.errors import RasterioError
 from landcover_tf.bands import sentinel2_names
 from landcover_tf.crosswalk import Crosswalk, load_crosswalk
 from landcover_tf.errors import LabelError, LegendError, RasterError
-from landcover_tf.label_codes import decimated_codes, require_codes
 from landcover_tf.legend import IGNORED, Legend, legend_names, some_codes
 from landcover_tf.model_info import ModelInfo
-from landcover_tf.pixel_sizes import pixel_sides_m
-from landcover_tf.raster_grid import RasterGrid
-from landcover_tf.raster_legends import stated_legend, worldcover_by_name
-from landcover_tf.raster_windows import opened
+from landcover_tf.rasters.label_codes import decimated_codes, require_codes
+from landcover_tf.rasters.pixel_sizes import pixel_sides_m
+from landcover_tf.rasters.raster_grid import RasterGrid
+from landcover_tf.rasters.raster_legends import stated_legend, worldcover_by_name
+from landcover_tf.rasters.raster_windows import opened
 from landcover_tf.sentinel2.label_rasters import open_codes
 from landcover_tf.sentinel2.reference_raster import on_grid_of
 from serving.band_content import LEVELS
@@ -49,8 +49,8 @@ def write_picture(
         reference: Labels to draw, None where there are none.
         title: Heading.
     """
-    from landcover_tf.figures import save_panels
-    from landcover_tf.pictures import class_picture, grey_picture
+    from landcover_tf.visuals.figures import save_panels
+    from landcover_tf.visuals.pictures import class_picture, grey_picture
 
     with rasterio.open(map_path) as dataset:
         shape = _picture_shape(dataset.height, dataset.width)
@@ -82,7 +82,7 @@ def image_picture(source: Source, shape: tuple[int, int], info: ModelInfo | None
     What is brighter in all bands than the ground of the model's training data does not count for
     the brightness: clouds would take the whole range.
     """
-    from landcover_tf.pictures import composite
+    from landcover_tf.visuals.pictures import composite
 
     image, names, valid = source.preview(shape)
     usual, clear = None if info is None else info.usual_range, None

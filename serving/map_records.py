@@ -5,10 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from landcover_tf.config_files import INPUT_STAMP, config_dict, default_dict
+from landcover_tf.configs.config_files import INPUT_STAMP, config_dict, default_dict
+from landcover_tf.configs.settings_changes import changes
 from landcover_tf.errors import ConfigError
-from landcover_tf.files import beside, read_json
-from landcover_tf.settings_changes import changes
+from landcover_tf.system.files import beside, read_json
 from serving.config import PredictConfig
 from serving.options import single_maps
 from serving.scene_prediction import ScenePrediction

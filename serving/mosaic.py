@@ -11,11 +11,11 @@ import rasterio
 from rasterio.errors import RasterioIOError
 
 from landcover_tf.errors import OutputError, RasterError
-from landcover_tf.files import beside, bytes_in, require_space, write_json
 from landcover_tf.grid import Window
 from landcover_tf.legend import IGNORED, Legend
-from landcover_tf.raster_grid import RasterGrid
-from landcover_tf.raster_windows import opened, rasterio_window
+from landcover_tf.rasters.raster_grid import RasterGrid
+from landcover_tf.rasters.raster_windows import opened, rasterio_window
+from landcover_tf.system.files import beside, bytes_in, require_space, write_json
 from serving import outputs
 from serving.band_content import BASE_LAYERS
 from serving.bands_on_disk import BandStore

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from landcover_tf.errors import ModelError
-from landcover_tf.quiet import import_openvino
+from landcover_tf.system.quiet import import_openvino
 from serving.band_content import LEVELS
 from serving.config import Precision
 from serving.local_model import KEPT_SHAPES

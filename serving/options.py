@@ -6,7 +6,7 @@ Defaults are those of `PredictConfig`, where most fields are explained.
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from landcover_tf.config_parts import part
+from landcover_tf.configs.config_parts import part
 from landcover_tf.errors import ConfigError
 from landcover_tf.legend import Legend
 from serving.config import (

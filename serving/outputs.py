@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from landcover_tf.files import beside, write_csv, write_text
 from landcover_tf.legend import IGNORED, Legend
 from landcover_tf.model_info import ModelInfo
-from landcover_tf.qgis_styles import raster_style
-from landcover_tf.raster_grid import RasterGrid
+from landcover_tf.rasters.raster_grid import RasterGrid
+from landcover_tf.system.files import beside, write_csv, write_text
+from landcover_tf.vectors.qgis_styles import raster_style
 from serving.band_content import LEVELS
 from serving.bands_on_disk import BandStore
 from serving.options import OutputOptions

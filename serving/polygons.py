@@ -7,9 +7,9 @@ from pathlib import Path
 import rasterio
 from rasterio import features
 
-from landcover_tf.geopackage import Layer, polygon_blob, write_layer
 from landcover_tf.legend import Legend
-from landcover_tf.raster_grid import RasterGrid
+from landcover_tf.rasters.raster_grid import RasterGrid
+from landcover_tf.vectors.geopackage import Layer, polygon_blob, write_layer
 
 LAYER = "land_cover"
 

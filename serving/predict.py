@@ -3,7 +3,7 @@
 import sys
 import warnings
 
-from landcover_tf import cli
+from landcover_tf.configs import cli
 from serving.config import PredictConfig
 
 
@@ -17,7 +17,7 @@ def _program(config: PredictConfig) -> None:
 
     from landcover_tf.legend import legend_names
     from landcover_tf.model_info import ModelInfo, find_export
-    from landcover_tf.raster_legends import legend_tag
+    from landcover_tf.rasters.raster_legends import legend_tag
     from serving.many_scenes import predict_all
     from serving.postprocess import with_uncertain
 

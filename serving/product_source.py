@@ -10,12 +10,10 @@ import rasterio
 from rasterio.enums import Resampling
 
 from landcover_tf.bands import BAND_NAMES, counterparts, positions, same_name
-from landcover_tf.dataset_info import BandInfo
+from landcover_tf.datasets.dataset_info import BandInfo
 from landcover_tf.errors import ProductError, RasterError
-from landcover_tf.executors import usable_cores
 from landcover_tf.grid import Window
 from landcover_tf.model_info import ModelInfo
-from landcover_tf.pictures import TRUE_COLOUR
 from landcover_tf.prepare import PrepareConfig
 from landcover_tf.sentinel2 import clouds
 from landcover_tf.sentinel2.band_reader import GDAL_CACHE_BYTES
@@ -24,8 +22,10 @@ from landcover_tf.sentinel2.product import SafeProduct
 from landcover_tf.sentinel2.quality import read_product_clouds, read_quality_bits
 from landcover_tf.sentinel2.safe import open_product
 from landcover_tf.sentinel2.scene import STORED_NODATA, STORED_OFFSET, STORED_SCALE, Scene
+from landcover_tf.system.executors import usable_cores
 from landcover_tf.upsampling import Upsampling
 from landcover_tf.validity import ValidityBit, has_bit
+from landcover_tf.visuals.pictures import TRUE_COLOUR
 from serving.raster_io import STRIP_ROWS
 from serving.stored_values import Conversion, finish_pixels
 

@@ -8,7 +8,7 @@ import rasterio
 from landcover_tf.bands import counterparts, plain_name, same_name
 from landcover_tf.errors import RasterError
 from landcover_tf.model_info import ModelInfo
-from landcover_tf.nodata import alpha_band
+from landcover_tf.rasters.nodata import alpha_band
 from serving.source import SourceOptions
 
 

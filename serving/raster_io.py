@@ -13,8 +13,8 @@ from rasterio.windows import Window as RasterioWindow
 
 from landcover_tf.errors import OutputError
 from landcover_tf.grid import Window
-from landcover_tf.raster_grid import RasterGrid
-from landcover_tf.raster_windows import RASTERIO_ERRORS, add_rows, require_kept
+from landcover_tf.rasters.raster_grid import RasterGrid
+from landcover_tf.rasters.raster_windows import RASTERIO_ERRORS, add_rows, require_kept
 from landcover_tf.sentinel2.band_reader import GDAL_CACHE_BYTES
 from landcover_tf.validity import ValidityBit
 from serving.source import Source

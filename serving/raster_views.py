@@ -9,8 +9,8 @@ from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
 
 from landcover_tf.errors import RasterError
-from landcover_tf.nodata import alpha_band, has_mask
-from landcover_tf.pixel_sizes import DATASET_TOLERANCE, pixel_sides_m
+from landcover_tf.rasters.nodata import alpha_band, has_mask
+from landcover_tf.rasters.pixel_sizes import DATASET_TOLERANCE, pixel_sides_m
 
 
 def resampled(

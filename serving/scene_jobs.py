@@ -8,8 +8,8 @@ from itertools import islice
 from pathlib import Path
 
 from landcover_tf.errors import LandCoverError, ProductError, RasterError
-from landcover_tf.executors import result_of, submit
-from landcover_tf.progress import progress
+from landcover_tf.system.executors import result_of, submit
+from landcover_tf.system.progress import progress
 from serving.engines import Engine, chosen_engine
 from serving.options import PredictionOptions
 from serving.raster_io import bounded_cache

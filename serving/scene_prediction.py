@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from landcover_tf.accuracy.request_log import LoggedModel, append_map
-from landcover_tf.band_statistics import BandStatistics
+from landcover_tf.datasets.band_statistics import BandStatistics
 from landcover_tf.errors import OutputError
-from landcover_tf.files import beside, write_json
 from landcover_tf.legend import Legend
-from landcover_tf.progress import progress
-from landcover_tf.provenance import VERSION
+from landcover_tf.system.files import beside, write_json
+from landcover_tf.system.progress import progress
+from landcover_tf.system.provenance import VERSION
 from landcover_tf.validity import ValidityBit
 from serving import outputs
 from serving.applicability import Applicability, alike_fractions, assess

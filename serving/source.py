@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from landcover_tf.grid import Window
-from landcover_tf.raster_grid import RasterGrid
+from landcover_tf.rasters.raster_grid import RasterGrid
 from landcover_tf.upsampling import Resampling, Sharpening, Upsampling
 
 

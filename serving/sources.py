@@ -13,18 +13,18 @@ from rasterio.enums import ColorInterp
 from rasterio.vrt import WarpedVRT
 
 from landcover_tf.bands import positions
-from landcover_tf.dataset_info import BandInfo
+from landcover_tf.datasets.dataset_info import BandInfo
 from landcover_tf.errors import RasterError
 from landcover_tf.grid import Window
 from landcover_tf.model_info import ModelInfo
-from landcover_tf.nodata import masked
-from landcover_tf.pictures import picture_bands
-from landcover_tf.raster_grid import RasterGrid
-from landcover_tf.raster_windows import RASTERIO_ERRORS, opened, rasterio_window
+from landcover_tf.rasters.nodata import masked
+from landcover_tf.rasters.raster_grid import RasterGrid
+from landcover_tf.rasters.raster_windows import RASTERIO_ERRORS, opened, rasterio_window
 from landcover_tf.sentinel2 import prepared
 from landcover_tf.sentinel2.container import UnreadableError, may_read, names_tar
 from landcover_tf.upsampling import Upsampling
 from landcover_tf.validity import ValidityBit, has_bit
+from landcover_tf.visuals.pictures import picture_bands
 from serving.product_source import ProductSource
 from serving.raster_bands import band_names, taken_bands
 from serving.raster_io import BLOCK_PX, STRIP_ROWS

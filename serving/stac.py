@@ -7,11 +7,11 @@ from typing import Any
 
 import rasterio
 
-from landcover_tf.files import write_json
+from landcover_tf.exporting.model_item import CLASSIFICATION, STAC_VERSION, classification_classes
 from landcover_tf.legend import IGNORED, Legend
-from landcover_tf.model_item import CLASSIFICATION, STAC_VERSION, classification_classes
-from landcover_tf.pixel_sizes import on_earth
-from landcover_tf.raster_grid import RasterGrid
+from landcover_tf.rasters.pixel_sizes import on_earth
+from landcover_tf.rasters.raster_grid import RasterGrid
+from landcover_tf.system.files import write_json
 from serving.band_content import LEVELS
 from serving.footprint import footprint
 

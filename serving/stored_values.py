@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from landcover_tf.dataset_info import BandInfo
+from landcover_tf.datasets.dataset_info import BandInfo
 from landcover_tf.model_info import ModelInfo
-from landcover_tf.nodata import assumed_nodata, can_hold, keep_apart, without_data
+from landcover_tf.rasters.nodata import assumed_nodata, can_hold, keep_apart, without_data
 from landcover_tf.validity import ValidityBit, has_bit, set_bit
 
 CONVERTED_ROWS = 32

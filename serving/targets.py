@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from landcover_tf import locks
 from landcover_tf.errors import ConfigError, OutputError
-from landcover_tf.files import beside, read_json
+from landcover_tf.system import locks
+from landcover_tf.system.files import beside, read_json
 from serving.options import OutputOptions
 from serving.source import Source
 

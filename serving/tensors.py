@@ -6,8 +6,8 @@ holds raw little-endian values (`tensor_content`) is read, which `tf.io.serializ
 
 import numpy as np
 
+from landcover_tf.datasets.example_proto import fields
 from landcover_tf.errors import ServerError
-from landcover_tf.example_proto import fields
 
 # tensorflow/core/framework/types.proto
 DTYPES = {1: "float32", 2: "float64", 3: "int32", 4: "uint8", 5: "int16", 6: "int8", 9: "int64",

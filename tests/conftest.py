@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from landcover_tf.locks import alone
-from landcover_tf.quiet import use_onednn
+from landcover_tf.system.locks import alone
+from landcover_tf.system.quiet import use_onednn
 
 use_onednn()
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

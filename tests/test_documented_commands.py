@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from landcover_tf import cli
 from landcover_tf.__main__ import PROGRAMS
+from landcover_tf.configs import cli
 from landcover_tf.crosswalk import load_crosswalk
 from landcover_tf.errors import LegendError
 from landcover_tf.legend import load_legend

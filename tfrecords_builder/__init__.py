@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from landcover_tf.lazy_names import getter
+from landcover_tf.system.lazy_names import getter
 
 if TYPE_CHECKING:
     from tfrecords_builder.config import BuildConfig as BuildConfig

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 import tyro
 
-from landcover_tf import cli, flag_ranges
-from landcover_tf.dataset_info import DatasetInfo, ProductInfo
-from landcover_tf.files import require_report, write_json
+from landcover_tf.configs import cli, flag_ranges
+from landcover_tf.datasets.dataset_info import DatasetInfo, ProductInfo
+from landcover_tf.system.files import require_report, write_json
 
 if TYPE_CHECKING:
     from tfrecords_builder.shard_facts import Facts

@@ -11,12 +11,12 @@ from typing import Annotated, Any
 import numpy as np
 import tyro
 
-from landcover_tf import cli
-from landcover_tf.dataset_info import FORMULAS, DatasetInfo
-from landcover_tf.files import write_text
-from landcover_tf.html_pages import picture_url, render
-from landcover_tf.patch_index import PatchEntry, read_index
+from landcover_tf.configs import cli
+from landcover_tf.datasets.dataset_info import FORMULAS, DatasetInfo
+from landcover_tf.datasets.patch_index import PatchEntry, read_index
+from landcover_tf.system.files import write_text
 from landcover_tf.validity import ValidityBit, has_bit
+from landcover_tf.visuals.html_pages import picture_url, render
 from tfrecords_builder.card_maps import OPACITY, SPLIT_COLOURS, drawn_maps
 from tfrecords_builder.reading import stored_patches
 
@@ -131,7 +131,7 @@ def _band_rows(info: DatasetInfo) -> list[list[str]]:
 
 def _samples(folder: Path, info: DatasetInfo) -> dict[str, str]:
     """Returns a picture of each split: images above their labels."""
-    from landcover_tf.pictures import class_picture, composite
+    from landcover_tf.visuals.pictures import class_picture, composite
 
     pictures, limits = {}, info.usual_range
     step = -(-info.patch_grid.patch_size // SAMPLE_PX)

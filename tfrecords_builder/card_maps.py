@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from landcover_tf.dataset_info import DatasetInfo
-from landcover_tf.html_pages import picture_url
-from landcover_tf.patch_index import PatchEntry
+from landcover_tf.datasets.dataset_info import DatasetInfo
+from landcover_tf.datasets.patch_index import PatchEntry
+from landcover_tf.visuals.html_pages import picture_url
 from tfrecords_builder.reading import record_at
 
 MAPS = 6

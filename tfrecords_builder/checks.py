@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from landcover_tf.errors import DatasetError
-from landcover_tf.nodata import assumed_nodata
-from landcover_tf.pixel_sizes import DATASET_TOLERANCE
+from landcover_tf.rasters.nodata import assumed_nodata
+from landcover_tf.rasters.pixel_sizes import DATASET_TOLERANCE
 from landcover_tf.upsampling import Upsampling, any_coarse
 from tfrecords_builder.rasters import SourceRaster
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from landcover_tf import flag_ranges
-from landcover_tf.config_files import config_dict
+from landcover_tf.configs import flag_ranges
+from landcover_tf.configs.config_files import config_dict
+from landcover_tf.datasets.normalizer import NormalizerKind
 from landcover_tf.errors import ConfigError
 from landcover_tf.grid import PatchGrid
-from landcover_tf.normalizer import NormalizerKind
 from landcover_tf.validity import INVALID_FOR_TRAINING, bits_by_name
 
 SplitMethod = Literal["blocks", "scenes", "tiles", "zones", "group", "given", "random"]

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from landcover_tf.band_statistics import BandStatistics
-from landcover_tf.files import read_json
+from landcover_tf.datasets.band_statistics import BandStatistics
+from landcover_tf.datasets.normalizer import outside_reflectance
+from landcover_tf.datasets.records import Patch, encode_parts, encoded_bytes
 from landcover_tf.grid import PatchGrid, Window
-from landcover_tf.normalizer import outside_reflectance
-from landcover_tf.records import Patch, encode_parts, encoded_bytes
+from landcover_tf.system.files import read_json
 from landcover_tf.validity import usable
 from tfrecords_builder.patches import SceneJob, strips, write_result
 from tfrecords_builder.pixels import Pixels, open_raster

@@ -3,9 +3,9 @@
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from landcover_tf.dataset_info import DatasetInfo
+from landcover_tf.datasets.dataset_info import DatasetInfo
 from landcover_tf.errors import DatasetError
-from landcover_tf.executors import executor, run_jobs
+from landcover_tf.system.executors import executor, run_jobs
 from tfrecords_builder.config import BuildConfig
 from tfrecords_builder.earlier_ground import EarlierPatch
 from tfrecords_builder.footprints import COMMON_CRS, plane_of

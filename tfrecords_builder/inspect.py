@@ -14,12 +14,12 @@ from rasterio.crs import CRS
 from rasterio.io import DatasetWriter
 from rasterio.transform import Affine
 
-from landcover_tf import cli
-from landcover_tf.dataset_info import DatasetInfo
+from landcover_tf.configs import cli
+from landcover_tf.datasets.dataset_info import DatasetInfo
+from landcover_tf.datasets.patch_index import PatchEntry, read_index
+from landcover_tf.datasets.records import Patch
 from landcover_tf.errors import ConfigError, DatasetError
-from landcover_tf.files import atomic_path, require_new
-from landcover_tf.patch_index import PatchEntry, read_index
-from landcover_tf.records import Patch
+from landcover_tf.system.files import atomic_path, require_new
 from tfrecords_builder.rasters import without_georeference_warning
 from tfrecords_builder.reading import record_at
 
@@ -103,9 +103,9 @@ def _geotiffs(path: Path) -> list[Path]:
 
 def write_picture(patch: Patch, info: DatasetInfo, path: Path) -> None:
     """Writes image, labels and usable pixels side by side as PNG."""
-    from landcover_tf.figures import save_panels
-    from landcover_tf.pictures import class_picture, composite
     from landcover_tf.validity import ValidityBit, has_bit
+    from landcover_tf.visuals.figures import save_panels
+    from landcover_tf.visuals.pictures import class_picture, composite
 
     has_data = ~has_bit(patch.validity, ValidityBit.NODATA)
     usable = info.usable(patch.validity)

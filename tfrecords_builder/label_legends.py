@@ -7,7 +7,7 @@ from pathlib import Path
 from landcover_tf.crosswalk import Crosswalk, load_crosswalk
 from landcover_tf.errors import LegendError
 from landcover_tf.legend import DEFAULT_LEGEND, legend_names, load_legend
-from landcover_tf.raster_legends import source_legends
+from landcover_tf.rasters.raster_legends import source_legends
 from tfrecords_builder.checks import raise_problems
 from tfrecords_builder.rasters import SourceRaster
 from tfrecords_builder.sources import Source

@@ -12,9 +12,9 @@ import numpy as np
 
 from landcover_tf.crosswalk import Crosswalk
 from landcover_tf.errors import LandCoverError
-from landcover_tf.files import read_json, write_text
 from landcover_tf.grid import PatchGrid, Window
 from landcover_tf.legend import code_counts
+from landcover_tf.system.files import read_json, write_text
 from landcover_tf.validity import ValidityBit, has_bit, usable
 from tfrecords_builder.incomplete_bands import incomplete_bands
 from tfrecords_builder.pixels import Pixels, open_raster

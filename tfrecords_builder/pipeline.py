@@ -14,16 +14,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from landcover_tf.config_files import write_config
-from landcover_tf.dataset_info import DatasetInfo
-from landcover_tf.dataset_shards import SplitInfo
+from landcover_tf.configs.config_files import write_config
+from landcover_tf.datasets.dataset_info import DatasetInfo
+from landcover_tf.datasets.dataset_shards import SplitInfo
+from landcover_tf.datasets.normalizer import Normalizer
+from landcover_tf.datasets.patch_index import PatchEntry, write_index
+from landcover_tf.datasets.records import features
 from landcover_tf.errors import DatasetError, LabelError, RasterError
-from landcover_tf.executors import executor, run_jobs, usable_cores
-from landcover_tf.files import atomic_path, no_empty_folder
-from landcover_tf.normalizer import Normalizer
-from landcover_tf.patch_index import PatchEntry, write_index
-from landcover_tf.provenance import software_versions
-from landcover_tf.records import features
+from landcover_tf.system.executors import executor, run_jobs, usable_cores
+from landcover_tf.system.files import atomic_path, no_empty_folder
+from landcover_tf.system.provenance import software_versions
 from landcover_tf.validity import bits_by_name
 from tfrecords_builder import cutting, patches, shards
 from tfrecords_builder.card import FILE_NAME as CARD_NAME

@@ -9,9 +9,9 @@ import rasterio
 
 from landcover_tf.crosswalk import Crosswalk
 from landcover_tf.grid import Window
-from landcover_tf.label_codes import read_target
-from landcover_tf.nodata import keep_apart, lacking, masked, undeclared, without_data
-from landcover_tf.raster_windows import rasterio_window, read_window, told_damage
+from landcover_tf.rasters.label_codes import read_target
+from landcover_tf.rasters.nodata import keep_apart, lacking, masked, undeclared, without_data
+from landcover_tf.rasters.raster_windows import rasterio_window, read_window, told_damage
 from landcover_tf.validity import ValidityBit, has_bit, set_bit
 from tfrecords_builder.rasters import SourceRaster, opened
 

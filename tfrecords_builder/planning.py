@@ -9,7 +9,7 @@ from pathlib import Path
 from landcover_tf.crosswalk import Crosswalk
 from landcover_tf.errors import LabelError, LandCoverError
 from landcover_tf.legend import Legend, some_codes
-from landcover_tf.progress import progress
+from landcover_tf.system.progress import progress
 from tfrecords_builder import label_legends
 from tfrecords_builder.checks import dataset_nodata, raise_problems, require_uniform
 from tfrecords_builder.config import BuildConfig

@@ -12,17 +12,17 @@ import rasterio
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.transform import Affine
 
-from landcover_tf import raster_windows
 from landcover_tf.bands import BAND_NAMES, positions, same_name, sentinel2_names
-from landcover_tf.bounds import Bounds, bounds_of
-from landcover_tf.dataset_info import BandInfo
+from landcover_tf.datasets.dataset_info import BandInfo
 from landcover_tf.errors import LabelError, RasterError
 from landcover_tf.grid import Window
-from landcover_tf.label_codes import require_codes
-from landcover_tf.nodata import alpha_band, can_hold
-from landcover_tf.pixel_sizes import on_earth, pixel_sides_m
-from landcover_tf.raster_grid import RasterGrid
-from landcover_tf.raster_legends import stated_legend
+from landcover_tf.rasters import raster_windows
+from landcover_tf.rasters.bounds import Bounds, bounds_of
+from landcover_tf.rasters.label_codes import require_codes
+from landcover_tf.rasters.nodata import alpha_band, can_hold
+from landcover_tf.rasters.pixel_sizes import on_earth, pixel_sides_m
+from landcover_tf.rasters.raster_grid import RasterGrid
+from landcover_tf.rasters.raster_legends import stated_legend
 from tfrecords_builder.sources import Source
 
 DTYPES = ("uint8", "uint16", "int16", "float32")

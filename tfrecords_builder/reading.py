@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from landcover_tf.dataset_info import DatasetInfo
-from landcover_tf.dataset_shards import ShardInfo
+from landcover_tf.datasets.dataset_info import DatasetInfo
+from landcover_tf.datasets.dataset_shards import ShardInfo
+from landcover_tf.datasets.records import Patch, decode
+from landcover_tf.datasets.tfrecord import read_records
 from landcover_tf.errors import DatasetError
-from landcover_tf.executors import usable_cores
-from landcover_tf.records import Patch, decode
-from landcover_tf.tfrecord import read_records
+from landcover_tf.system.executors import usable_cores
 
 WORTH_A_PROCESS_BYTES = 2**28
 """Of records; a process takes as long to start as to read some of them."""

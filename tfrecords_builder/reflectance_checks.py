@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from landcover_tf.band_statistics import BandStatistics
-from landcover_tf.normalizer import MOST_OUTSIDE, REFLECTANCE_RANGE
+from landcover_tf.datasets.band_statistics import BandStatistics
+from landcover_tf.datasets.normalizer import MOST_OUTSIDE, REFLECTANCE_RANGE
 from tfrecords_builder.checks import raise_problems
 from tfrecords_builder.rasters import SourceRaster
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from landcover_tf.dataset_info import DatasetInfo
+from landcover_tf.datasets.dataset_info import DatasetInfo
+from landcover_tf.datasets.records import Patch, decode
+from landcover_tf.datasets.tfrecord import read_records
 from landcover_tf.errors import DatasetError
 from landcover_tf.legend import code_counts
-from landcover_tf.records import Patch, decode
-from landcover_tf.tfrecord import read_records
 from landcover_tf.validity import ValidityBit, has_bit
 from tfrecords_builder.mismatch import ENOUGH_BORDERS, LabelShift, OddSpectra
 from tfrecords_builder.reading import StoredShard

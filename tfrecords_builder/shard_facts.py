@@ -8,8 +8,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from landcover_tf.dataset_info import DatasetInfo
-from landcover_tf.executors import executor, run_jobs
+from landcover_tf.datasets.dataset_info import DatasetInfo
+from landcover_tf.system.executors import executor, run_jobs
 from landcover_tf.validity import ValidityBit, has_bit
 from tfrecords_builder.content import fingerprints
 from tfrecords_builder.footprints import Footprints, PatchPlace, locate

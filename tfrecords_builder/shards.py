@@ -13,10 +13,10 @@ from itertools import accumulate
 from pathlib import Path
 from types import TracebackType
 
-from landcover_tf.dataset_shards import ShardInfo
+from landcover_tf.datasets.dataset_shards import ShardInfo
+from landcover_tf.datasets.tfrecord import FRAME_BYTES, describe, frame, read_framed, write_framed
 from landcover_tf.errors import DatasetError, OutputError
-from landcover_tf.files import atomic_path, read_json, require_space, write_json
-from landcover_tf.tfrecord import FRAME_BYTES, describe, frame, read_framed, write_framed
+from landcover_tf.system.files import atomic_path, read_json, require_space, write_json
 
 OPEN_FILES = 64
 """Shards that a process keeps open; a scene's records are spread over all of them."""

@@ -8,9 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from landcover_tf.dataset_info import ProductInfo
+from landcover_tf.datasets.dataset_info import ProductInfo
 from landcover_tf.errors import DatasetError, listed
-from landcover_tf.files import read_csv
 from landcover_tf.sentinel2.prepared import (
     DOCUMENT,
     IMAGE,
@@ -20,6 +19,7 @@ from landcover_tf.sentinel2.prepared import (
     find_prepared_scenes,
     upsampling_of,
 )
+from landcover_tf.system.files import read_csv
 from landcover_tf.upsampling import Upsampling
 
 RASTER_SUFFIXES = (".tif", ".tiff", ".vrt", ".jp2", ".img", ".png")

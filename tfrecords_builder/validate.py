@@ -8,12 +8,12 @@ from typing import Annotated
 
 import tyro
 
-from landcover_tf import cli, flag_ranges
-from landcover_tf.dataset_info import DatasetInfo
+from landcover_tf.configs import cli, flag_ranges
+from landcover_tf.datasets.dataset_info import DatasetInfo
+from landcover_tf.datasets.patch_index import PatchEntry, read_index
 from landcover_tf.errors import DatasetError
-from landcover_tf.executors import executor, run_jobs
-from landcover_tf.files import require_report, write_json
-from landcover_tf.patch_index import PatchEntry, read_index
+from landcover_tf.system.executors import executor, run_jobs
+from landcover_tf.system.files import require_report, write_json
 from tfrecords_builder.mismatch import LabelShift, OddSpectra
 from tfrecords_builder.reading import StoredShard, processes, stored_shards
 from tfrecords_builder.shard_checks import (

@@ -6,11 +6,11 @@ import shutil
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from landcover_tf import locks
-from landcover_tf.dataset_info import FILE_NAME
+from landcover_tf.configs.settings_changes import changes
+from landcover_tf.datasets.dataset_info import FILE_NAME
 from landcover_tf.errors import DatasetError, OutputError
-from landcover_tf.files import read_json, sha256_of, write_json
-from landcover_tf.settings_changes import changes
+from landcover_tf.system import locks
+from landcover_tf.system.files import read_json, sha256_of, write_json
 from tfrecords_builder.config import BuildConfig
 from tfrecords_builder.planning import BuildInput
 

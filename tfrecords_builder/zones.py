@@ -11,10 +11,10 @@ from rasterio.crs import CRS
 from rasterio.errors import CRSError
 from rasterio.warp import transform as transform_points
 
-from landcover_tf.bounds import Bounds, reprojected
 from landcover_tf.errors import ConfigError, DatasetError
-from landcover_tf.files import read_json
-from landcover_tf.raster_windows import RASTERIO_ERRORS, opened
+from landcover_tf.rasters.bounds import Bounds, reprojected
+from landcover_tf.rasters.raster_windows import RASTERIO_ERRORS, opened
+from landcover_tf.system.files import read_json
 from tfrecords_builder.footprints import PatchPlace
 
 SPLITS = ("train", "val", "test")

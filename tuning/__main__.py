@@ -5,15 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from landcover_tf import cli, flag_ranges
-from landcover_tf.config_files import write_config
+from landcover_tf.configs import cli, flag_ranges
+from landcover_tf.configs.config_files import write_config
 from landcover_tf.errors import ConfigError, RunError
-from landcover_tf.files import read_json
+from landcover_tf.system.files import read_json
 from landcover_tf.training.preflight import check_batch, check_dataset
 from tuning.trials import Objective, TrialRecord, TunerKind
 
 if TYPE_CHECKING:
-    from landcover_tf.dataset_info import DatasetInfo
+    from landcover_tf.datasets.dataset_info import DatasetInfo
     from landcover_tf.training.config import TrainConfig
     from tuning.search import Search
     from tuning.space import SearchSpace

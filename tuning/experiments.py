@@ -9,11 +9,11 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-from landcover_tf import cli, config_files, flag_ranges
-from landcover_tf.dataset_info import DatasetInfo
+from landcover_tf.configs import cli, config_files, flag_ranges
+from landcover_tf.datasets.dataset_info import DatasetInfo
 from landcover_tf.errors import ConfigError, RunError
-from landcover_tf.files import read_json, write_json
 from landcover_tf.run_folder import RunFolder
+from landcover_tf.system.files import read_json, write_json
 from landcover_tf.training.config import TrainConfig
 from landcover_tf.training.preflight import dataset_changes
 from tuning import ranking
@@ -228,7 +228,7 @@ def _taken(free: "SimpleQueue[dict[str, str]]") -> Iterator[dict[str, str]]:
 
 
 def _compare(config: ExperimentsConfig) -> None:
-    from landcover_tf.figures import save_figure
+    from landcover_tf.visuals.figures import save_figure
     from tuning.charts import comparison
 
     records = read_records(config.output_dir)

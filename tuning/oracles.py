@@ -13,7 +13,7 @@ import numpy as np
 from keras_tuner import Objective, oracles, synchronized
 from keras_tuner.engine.trial import Trial
 
-from landcover_tf.files import write_json
+from landcover_tf.system.files import write_json
 from tuning.trials import TunerKind
 
 _ENDED = ("COMPLETED", "FAILED")

@@ -8,7 +8,7 @@ from typing import Any
 import keras_tuner
 
 from landcover_tf.errors import RunError
-from landcover_tf.files import write_json
+from landcover_tf.system.files import write_json
 from tuning import distributed
 from tuning.trials import TrialRecord
 

@@ -13,11 +13,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from landcover_tf import locks
+from landcover_tf.configs.settings_changes import changes
 from landcover_tf.errors import ConfigError, OutputError, RunError
-from landcover_tf.files import read_json, write_json
-from landcover_tf.quiet import start_keras
-from landcover_tf.settings_changes import changes
+from landcover_tf.system import locks
+from landcover_tf.system.files import read_json, write_json
+from landcover_tf.system.quiet import start_keras
 from tuning import distributed
 from tuning.space import SearchSpace, train_config
 from tuning.trials import (

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from landcover_tf import cli
+from landcover_tf.configs import cli
 from landcover_tf.errors import ConfigError
-from landcover_tf.files import read_json
+from landcover_tf.system.files import read_json
 from landcover_tf.training.config import TrainConfig
 
 PRESETS = Path(__file__).parent / "presets"

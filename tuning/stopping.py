@@ -4,7 +4,7 @@ import subprocess
 import threading
 from collections.abc import Callable
 
-from landcover_tf.signals import INTERRUPTED, STOPPED, TerminatedError, held_back
+from landcover_tf.system.signals import INTERRUPTED, STOPPED, TerminatedError, held_back
 
 Start = Callable[[], "subprocess.Popen[bytes]"]
 

@@ -17,11 +17,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
-from landcover_tf import config_files, locks
+from landcover_tf.configs import config_files
 from landcover_tf.errors import LandCoverError, OutputError, RunError
-from landcover_tf.files import atomic_path, read_json, write_json
 from landcover_tf.run_folder import RunFolder
-from landcover_tf.signals import INTERRUPTED, STOPPED
+from landcover_tf.system import locks
+from landcover_tf.system.files import atomic_path, read_json, write_json
+from landcover_tf.system.signals import INTERRUPTED, STOPPED
 from landcover_tf.training.config import TrainConfig
 from tuning.stopping import Start, run_training
 

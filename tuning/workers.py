@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 
 from landcover_tf.errors import RunError
-from landcover_tf.signals import held_back
+from landcover_tf.system.signals import held_back
 from tuning.devices import environments
 
 POLL_SECONDS = 1.0

@@ -15,7 +15,7 @@ from landcover_tf.accuracy.class_map import ClassMap
 from landcover_tf.accuracy.object_sizes import ObjectSizes
 from landcover_tf.grid import Window
 from landcover_tf.legend import IGNORED, LandCoverClass
-from landcover_tf.progress import progress
+from landcover_tf.system.progress import progress
 
 ReadReference = Callable[[Window], np.ndarray]
 """Returns codes of the map's legend on a window of the map's grid, uint8 [height, width]."""

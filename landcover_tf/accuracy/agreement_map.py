@@ -12,10 +12,10 @@ from rasterio.errors import RasterioError
 from landcover_tf.accuracy.agreement import AGREEMENT_CLASSES
 from landcover_tf.accuracy.class_map import ClassMap
 from landcover_tf.errors import OutputError
-from landcover_tf.files import atomic_path, write_text
 from landcover_tf.grid import Window
-from landcover_tf.qgis_styles import raster_style
-from landcover_tf.raster_windows import rasterio_window
+from landcover_tf.rasters.raster_windows import rasterio_window
+from landcover_tf.system.files import atomic_path, write_text
+from landcover_tf.vectors.qgis_styles import raster_style
 
 _BLOCK_PX = 512
 _OVERVIEWS = (2, 4, 8, 16, 32)

@@ -9,7 +9,7 @@ from landcover_tf.accuracy.assessment_tables import drawn_points, number
 from landcover_tf.accuracy.matching import DUPLICATE
 from landcover_tf.accuracy.summaries import FEW_BLOCKS
 from landcover_tf.errors import listed
-from landcover_tf.pixel_sizes import NO_AREA
+from landcover_tf.rasters.pixel_sizes import NO_AREA
 
 _NO_WIDTH = 1e-9
 """Widths of intervals of shares below which they are rounding errors."""

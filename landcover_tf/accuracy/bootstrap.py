@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from landcover_tf.files import json_number
+from landcover_tf.system.files import json_number
 
 Statistic = Callable[[np.ndarray], np.ndarray]
 """From sums [n, ...], such as the confusion matrices of n samples, to values, float [n]."""

@@ -11,9 +11,9 @@ from rasterio.transform import Affine
 from landcover_tf.errors import RasterError
 from landcover_tf.grid import Window
 from landcover_tf.legend import DEFAULT_LEGEND, Legend, load_legend
-from landcover_tf.raster_grid import RasterGrid
-from landcover_tf.raster_legends import choose_legend
-from landcover_tf.raster_windows import opened, read_window
+from landcover_tf.rasters.raster_grid import RasterGrid
+from landcover_tf.rasters.raster_legends import choose_legend
+from landcover_tf.rasters.raster_windows import opened, read_window
 
 STRIP_PX = 2**24
 """Most pixels in memory at once; 512 rows of 32,768. A comparison takes 70 bytes for each."""

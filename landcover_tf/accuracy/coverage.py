@@ -11,7 +11,7 @@ from rasterio.vrt import WarpedVRT
 
 from landcover_tf.accuracy.class_map import ClassMap, MapPixels
 from landcover_tf.accuracy.design import Design
-from landcover_tf.raster_windows import opened, read_window
+from landcover_tf.rasters.raster_windows import opened, read_window
 
 # Two rasters without reference system share one, and warping needs its name, whichever it is.
 _ANY_CRS = CRS.from_epsg(3857)

@@ -16,8 +16,8 @@ from rasterio.transform import Affine
 from landcover_tf.accuracy.class_map import SampledPixels
 from landcover_tf.accuracy.sampling import DrawnPoints
 from landcover_tf.errors import LegendError, SampleError
-from landcover_tf.files import read_json, write_json
 from landcover_tf.legend import Legend
+from landcover_tf.system.files import read_json, write_json
 
 FILE_NAME = "design.json"
 SCHEMA_VERSION = 1

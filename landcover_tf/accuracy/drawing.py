@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 
-from landcover_tf import provenance
 from landcover_tf.accuracy.class_map import ClassMap
 from landcover_tf.accuracy.design import FILE_NAME, Design, Stratum
 from landcover_tf.accuracy.labelling import draw_pictures, write_points
@@ -19,8 +18,9 @@ from landcover_tf.accuracy.sampling import (
     shares,
 )
 from landcover_tf.errors import ConfigError, RasterError
-from landcover_tf.files import atomic_folder, sha256_of
 from landcover_tf.legend import Legend
+from landcover_tf.system import provenance
+from landcover_tf.system.files import atomic_folder, sha256_of
 
 
 @dataclass(frozen=True, kw_only=True)

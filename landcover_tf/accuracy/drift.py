@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from landcover_tf.band_statistics import BandStatistics
+from landcover_tf.datasets.band_statistics import BandStatistics
+from landcover_tf.datasets.histograms import Histogram
 from landcover_tf.errors import DatasetError
-from landcover_tf.histograms import Histogram
 
 BINS = 10
 FLOOR = 1e-4

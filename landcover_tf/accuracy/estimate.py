@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from landcover_tf.files import json_number
+from landcover_tf.system.files import json_number
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

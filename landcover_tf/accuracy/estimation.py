@@ -16,8 +16,8 @@ from landcover_tf.accuracy.strata import Strata, arrange, from_map, from_record
 from landcover_tf.accuracy.summaries import agreement_values, estimate_values
 from landcover_tf.crosswalk import load_crosswalk
 from landcover_tf.errors import LegendError, SampleError
-from landcover_tf.files import sha256_of
 from landcover_tf.legend import DEFAULT_LEGEND, legend_names, load_legend
+from landcover_tf.system.files import sha256_of
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,14 +13,14 @@ from rasterio.warp import transform as transform_points
 from landcover_tf.accuracy.class_map import ClassMap
 from landcover_tf.accuracy.sampling import DrawnPoints
 from landcover_tf.errors import RasterError
-from landcover_tf.files import write_csv, write_text
-from landcover_tf.geopackage import Layer, point_blob, write_layer
 from landcover_tf.grid import Window
-from landcover_tf.image_colours import ImageColours
-from landcover_tf.pixel_sizes import on_earth, pixel_sides_m
-from landcover_tf.progress import progress
-from landcover_tf.qgis_styles import point_style
-from landcover_tf.raster_windows import opened, read_window
+from landcover_tf.rasters.pixel_sizes import on_earth, pixel_sides_m
+from landcover_tf.rasters.raster_windows import opened, read_window
+from landcover_tf.system.files import write_csv, write_text
+from landcover_tf.system.progress import progress
+from landcover_tf.vectors.geopackage import Layer, point_blob, write_layer
+from landcover_tf.vectors.qgis_styles import point_style
+from landcover_tf.visuals.image_colours import ImageColours
 
 LAYER = "points"
 PICTURE_FOLDER = "pictures"

@@ -13,7 +13,7 @@ from landcover_tf.accuracy.points import UNLABELLED, ReferencePoints
 from landcover_tf.crosswalk import Crosswalk
 from landcover_tf.errors import LabelError, SampleError, listed
 from landcover_tf.legend import IGNORED
-from landcover_tf.raster_windows import RASTERIO_ERRORS
+from landcover_tf.rasters.raster_windows import RASTERIO_ERRORS
 
 OUTSIDE = "outside the map"
 UNPLACED = "without a position"

@@ -11,9 +11,9 @@ from rasterio.crs import CRS
 from rasterio.errors import CRSError
 
 from landcover_tf.errors import SampleError, listed
-from landcover_tf.files import read_csv
-from landcover_tf.geopackage import read_points
 from landcover_tf.legend import Legend
+from landcover_tf.system.files import read_csv
+from landcover_tf.vectors.geopackage import read_points
 
 UNLABELLED = -1
 GEOGRAPHIC = "EPSG:4326"

@@ -9,8 +9,8 @@ import numpy as np
 from landcover_tf.accuracy.class_map import ClassMap
 from landcover_tf.errors import RasterError, listed
 from landcover_tf.grid import Window
-from landcover_tf.raster_grid import RasterGrid
-from landcover_tf.raster_windows import opened, read_window
+from landcover_tf.rasters.raster_grid import RasterGrid
+from landcover_tf.rasters.raster_windows import opened, read_window
 
 FLOAT_STEP = 1e-4
 """Of probabilities stored as floats, for `require_probabilities`."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from landcover_tf.band_statistics import BandStatistics
+from landcover_tf.datasets.band_statistics import BandStatistics
 from landcover_tf.errors import DatasetError, OutputError
 
 MALFORMED = (

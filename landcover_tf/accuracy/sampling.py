@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from landcover_tf.accuracy.class_map import ClassMap
-from landcover_tf.progress import progress
+from landcover_tf.system.progress import progress
 
 Allocation = Literal["optimal", "proportional", "equal"]
 _ORDER = 256

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from landcover_tf.files import json_number
+from landcover_tf.system.files import json_number
 
 
 def confusion_matrix(truth: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:

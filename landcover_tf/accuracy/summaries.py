@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from landcover_tf import provenance
 from landcover_tf.accuracy import bootstrap
 from landcover_tf.accuracy.agreement import Agreement, ring_names
 from landcover_tf.accuracy.areas import assessed_areas, hectares_of
@@ -25,8 +24,9 @@ from landcover_tf.accuracy.scores import (
     total_scores,
 )
 from landcover_tf.accuracy.strata import Strata
-from landcover_tf.files import json_number, sha256_of
 from landcover_tf.legend import Legend
+from landcover_tf.system import provenance
+from landcover_tf.system.files import json_number, sha256_of
 
 SCHEMA_VERSION = 2
 FEW_BLOCKS = 20

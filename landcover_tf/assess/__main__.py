@@ -2,10 +2,10 @@
 
 import sys
 
-from landcover_tf import cli
 from landcover_tf.assess.compare import CompareConfig, compare_maps
 from landcover_tf.assess.design import DesignConfig, draw_points
 from landcover_tf.assess.estimate import EstimateConfig, estimate_accuracy
+from landcover_tf.configs import cli
 
 USAGE = """usage: landcover assess {design,estimate,compare} [flags]
 

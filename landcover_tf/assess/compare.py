@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from landcover_tf import config_files, flag_ranges
+from landcover_tf.configs import config_files, flag_ranges
 from landcover_tf.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from landcover_tf.accuracy.class_map import ClassMap
     from landcover_tf.crosswalk import Crosswalk
     from landcover_tf.grid import Window
-    from landcover_tf.raster_legends import ChosenLegend
+    from landcover_tf.rasters.raster_legends import ChosenLegend
 
 MOST_SQUARES = 10_000
 """So many say enough; the resampling needs 16 bytes for each square and sample."""
@@ -123,7 +123,7 @@ def _block_px(config: CompareConfig, class_map: "ClassMap") -> int:
 
 def _reference_legend(config: CompareConfig, class_map: "ClassMap") -> "ChosenLegend":
     """Returns the legend of the reference raster, or of the folder's; refuses the map itself."""
-    from landcover_tf.raster_legends import choose_legend
+    from landcover_tf.rasters.raster_legends import choose_legend
     from landcover_tf.sentinel2.label_rasters import find_label_rasters
 
     path = config.reference_map

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from landcover_tf import cli, config_files, flag_ranges
-from landcover_tf.config_parts import part
+from landcover_tf.configs import cli, config_files, flag_ranges
+from landcover_tf.configs.config_parts import part
 from landcover_tf.errors import ConfigError
 
 

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from landcover_tf.dataset_info import DatasetInfo
+from landcover_tf.datasets.dataset_info import DatasetInfo
 from landcover_tf.errors import DatasetError
-from landcover_tf.pixel_sizes import DATASET_TOLERANCE
+from landcover_tf.rasters.pixel_sizes import DATASET_TOLERANCE
 
 
 def require_alike(info: DatasetInfo, trained_on: DatasetInfo, folder: Path) -> None:

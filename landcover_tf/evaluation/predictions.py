@@ -12,14 +12,14 @@ import tensorflow as tf
 from landcover_tf.accuracy.baseline import Baseline
 from landcover_tf.accuracy.calibration import Reliability, softmax
 from landcover_tf.accuracy.scores import confusion_matrix
-from landcover_tf.dataset_info import DatasetInfo
+from landcover_tf.datasets.dataset_info import DatasetInfo
+from landcover_tf.datasets.patch_index import PatchEntry
 from landcover_tf.evaluation.regions import own_regions
 from landcover_tf.input_pipeline.dataset import evaluation_dataset
 from landcover_tf.legend import IGNORED
 from landcover_tf.model_info import SIZE_MULTIPLE, Calibration
 from landcover_tf.orientations import mean_over_orientations
-from landcover_tf.patch_index import PatchEntry
-from landcover_tf.progress import progress
+from landcover_tf.system.progress import progress
 
 Logits = Callable[[np.ndarray], np.ndarray]
 

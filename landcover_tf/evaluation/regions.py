@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from landcover_tf.dataset_info import DatasetInfo
+from landcover_tf.datasets.dataset_info import DatasetInfo
+from landcover_tf.datasets.patch_index import FILE_NAME, PatchEntry, class_matrix, read_index
 from landcover_tf.grid import PatchGrid
-from landcover_tf.patch_index import FILE_NAME, PatchEntry, class_matrix, read_index
 
 FEW_GROUPS = 8
 """With fewer groups than this, resampling whole groups says little; squares are taken instead."""

@@ -8,13 +8,13 @@ from matplotlib.figure import Figure
 
 from landcover_tf.accuracy.bootstrap import Interval
 from landcover_tf.accuracy.calibration import Reliability
-from landcover_tf.dataset_info import DatasetInfo
+from landcover_tf.datasets.dataset_info import DatasetInfo
 from landcover_tf.evaluation.comparison import Judged
 from landcover_tf.evaluation.predictions import Shown
-from landcover_tf.figures import save_figure, save_panels
-from landcover_tf.files import write_csv
 from landcover_tf.legend import IGNORED, Legend
-from landcover_tf.pictures import class_picture, composite
+from landcover_tf.system.files import write_csv
+from landcover_tf.visuals.figures import save_figure, save_panels
+from landcover_tf.visuals.pictures import class_picture, composite
 
 TITLES = {"overall_accuracy": "overall accuracy", "mean_iou": "mean IoU", "mean_f1": "mean F1"}
 SERIES = (

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from landcover_tf import provenance
 from landcover_tf.accuracy import interval_sentences
 from landcover_tf.accuracy.baseline import (
     Baseline,
@@ -14,7 +13,7 @@ from landcover_tf.accuracy.baseline import (
     fit_baseline,
     sample_pixels,
 )
-from landcover_tf.dataset_info import DatasetInfo
+from landcover_tf.datasets.dataset_info import DatasetInfo
 from landcover_tf.errors import OutputError
 from landcover_tf.evaluation import report
 from landcover_tf.evaluation.comparison import Judged, difference, judge
@@ -29,11 +28,12 @@ from landcover_tf.evaluation.predictions import (
 )
 from landcover_tf.evaluation.regions import block_names, labelled_pixels, split_entries
 from landcover_tf.evaluation.run_calibration import CalibrationMethod, doubts, run_calibration
-from landcover_tf.figures import confusion_matrix_figure, save_figure
-from landcover_tf.files import KnownHashes, json_number, write_json, write_text
 from landcover_tf.model_info import Calibration
 from landcover_tf.run_folder import RunFolder
+from landcover_tf.system import provenance
+from landcover_tf.system.files import KnownHashes, json_number, write_json, write_text
 from landcover_tf.training.trained import load_trained
+from landcover_tf.visuals.figures import confusion_matrix_figure, save_figure
 
 
 @dataclass(frozen=True, kw_only=True)

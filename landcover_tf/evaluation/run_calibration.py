@@ -14,12 +14,12 @@ from landcover_tf.accuracy.calibration import (
     negative_log_likelihood,
     softmax,
 )
-from landcover_tf.dataset_info import DatasetInfo
+from landcover_tf.datasets.dataset_info import DatasetInfo
 from landcover_tf.evaluation.predictions import Logits, drawn_patches, patches, sample_logits
 from landcover_tf.evaluation.regions import labelled_pixels
-from landcover_tf.files import json_number, sha256_of, write_json
 from landcover_tf.model_info import Calibration
 from landcover_tf.run_folder import RunFolder
+from landcover_tf.system.files import json_number, sha256_of, write_json
 
 CALIBRATION_PIXELS = 300_000
 """Validation pixels for the calibration; a few numbers per class need no more."""

@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from landcover_tf import cli
+from landcover_tf.configs import cli
 from landcover_tf.errors import ConfigError
 
 BLENDS = ("hard", "feathered", "poisson")

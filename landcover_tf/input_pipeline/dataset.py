@@ -14,13 +14,13 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from landcover_tf.dataset_info import DatasetInfo
+from landcover_tf.datasets.dataset_info import DatasetInfo
+from landcover_tf.datasets.tfrecord import compression_type
 from landcover_tf.input_pipeline.augment import augment
 from landcover_tf.input_pipeline.augmentation_settings import AugmentationSettings
 from landcover_tf.input_pipeline.cuts import cut_origins
 from landcover_tf.input_pipeline.decoding import decode_batch, stored_rasters
 from landcover_tf.input_pipeline.sampling import rare_classes, times_seen, training_factors
-from landcover_tf.tfrecord import compression_type
 
 Stored = tuple[tf.Tensor, ...]
 """A patch before it is decoded, or a batch of them, see `_patches`."""

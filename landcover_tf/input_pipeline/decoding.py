@@ -3,8 +3,8 @@
 import numpy as np
 import tensorflow as tf
 
-from landcover_tf import records
-from landcover_tf.dataset_info import DatasetInfo
+from landcover_tf.datasets import records
+from landcover_tf.datasets.dataset_info import DatasetInfo
 from landcover_tf.input_pipeline.pixels import affine_bands, holds, look_up, overwritten
 from landcover_tf.legend import IGNORED
 

@@ -3,9 +3,9 @@
 import numpy as np
 import tensorflow as tf
 
-from landcover_tf.dataset_info import DatasetInfo
+from landcover_tf.datasets.dataset_info import DatasetInfo
+from landcover_tf.datasets.patch_index import class_matrix, read_index
 from landcover_tf.errors import ConfigError
-from landcover_tf.patch_index import class_matrix, read_index
 
 
 def repeat_factors(class_pixels: np.ndarray, threshold: float) -> np.ndarray:

@@ -5,15 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from landcover_tf import cli
+from landcover_tf.configs import cli
 from landcover_tf.errors import ConfigError
-from landcover_tf.files import require_new
-from landcover_tf.quiet import settle_onednn, start_tensorflow
+from landcover_tf.system.files import require_new
+from landcover_tf.system.quiet import settle_onednn, start_tensorflow
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from landcover_tf.dataset_info import DatasetInfo
+    from landcover_tf.datasets.dataset_info import DatasetInfo
     from landcover_tf.input_pipeline.augmentation_settings import AugmentationSettings
 
 # Patches looked at to find one with many classes.
@@ -52,7 +52,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _program(config: SheetConfig) -> None:
-    from landcover_tf.dataset_info import DatasetInfo
+    from landcover_tf.datasets.dataset_info import DatasetInfo
 
     info = DatasetInfo.load(config.data_dir)
     info.verify(config.data_dir, checksums=False)
@@ -66,8 +66,8 @@ def _program(config: SheetConfig) -> None:
 
 def draw(info: "DatasetInfo", config: SheetConfig) -> None:
     """Writes the sheet."""
-    from landcover_tf.figures import save_panels
-    from landcover_tf.pictures import class_picture, composite
+    from landcover_tf.visuals.figures import save_panels
+    from landcover_tf.visuals.pictures import class_picture, composite
 
     versions = every_version(info, *_varied_batch(info, config), seed=config.seed)
     limits = info.usual_range
@@ -122,7 +122,7 @@ def every_version(
     seed: int,
 ) -> "list[tuple[str, np.ndarray, np.ndarray]]":
     """Returns (name, image, label) of the batch's first patch under every augmentation."""
-    from landcover_tf.pictures import composite
+    from landcover_tf.visuals.pictures import composite
 
     (original, _), *settings_of = every_setting()
     versions = [(original, images[0], labels[0])]

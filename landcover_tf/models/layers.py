@@ -6,8 +6,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from landcover_tf.datasets.normalizer import Normalizer
 from landcover_tf.errors import ModelError
-from landcover_tf.normalizer import Normalizer
 
 PACKAGE = "landcover_tf"
 

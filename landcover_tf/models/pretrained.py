@@ -10,8 +10,8 @@ from typing import Any
 
 from landcover_tf.bands import BAND_NAMES
 from landcover_tf.errors import ModelError, OutputError
-from landcover_tf.files import atomic_path, sha256_of
-from landcover_tf.progress import progress
+from landcover_tf.system.files import atomic_path, sha256_of
+from landcover_tf.system.progress import progress
 
 TIMEOUT_S = 30
 

@@ -9,11 +9,11 @@ import numpy as np
 
 from landcover_tf.bands import counterparts
 from landcover_tf.errors import ModelError
-from landcover_tf.files import sha256_of
 from landcover_tf.models.resnet import ARCHITECTURES, STAGES
 from landcover_tf.models.unet import encoder_layer_names, encoder_stages
 from landcover_tf.models.weight_files import Tensors, read_tensors, torch_name
 from landcover_tf.models.weight_origins import Origin, find_origin
+from landcover_tf.system.files import sha256_of
 
 NORMALIZATION = ("weight", "bias", "running_mean", "running_var")
 """PyTorch's names of gamma, beta, moving mean and moving variance."""

@@ -2,7 +2,7 @@
 
 import sys
 
-from landcover_tf import cli
+from landcover_tf.configs import cli
 from landcover_tf.report.config import ReportConfig
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from landcover_tf.accuracy import assessment_files, assessment_sentences, assessment_tables
-from landcover_tf.files import read_json
 from landcover_tf.report.map_facts import MapFacts
 from landcover_tf.report.page import Picture, Section
+from landcover_tf.system.files import read_json
 
 
 def assessments(paths: Sequence[Path], shown_map: MapFacts | None) -> list[Section]:

@@ -10,10 +10,10 @@ import rasterio
 from rasterio.enums import ColorInterp
 
 from landcover_tf.errors import RasterError, listed
-from landcover_tf.files import sha256_of
 from landcover_tf.legend import LandCoverClass, Legend
-from landcover_tf.raster_grid import RasterGrid
-from landcover_tf.raster_windows import opened
+from landcover_tf.rasters.raster_grid import RasterGrid
+from landcover_tf.rasters.raster_windows import opened
+from landcover_tf.system.files import sha256_of
 
 # GDAL's own; it tells of the file, not of the map.
 _FORMAT_TAGS = frozenset({"AREA_OR_POINT"})

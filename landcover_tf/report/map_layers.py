@@ -16,8 +16,8 @@ from landcover_tf.crosswalk import Crosswalk
 from landcover_tf.errors import RasterError
 from landcover_tf.grid import Window
 from landcover_tf.legend import Legend
-from landcover_tf.pixel_sizes import on_earth
-from landcover_tf.raster_grid import RasterGrid
+from landcover_tf.rasters.pixel_sizes import on_earth
+from landcover_tf.rasters.raster_grid import RasterGrid
 from landcover_tf.report.map_facts import named_classes, require_class_map
 from landcover_tf.sentinel2.label_rasters import source_windows
 from landcover_tf.sentinel2.reference_raster import on_grid_of

@@ -6,10 +6,10 @@ from typing import Any
 
 from landcover_tf.accuracy.assessment_tables import TextTable
 from landcover_tf.errors import ConfigError
-from landcover_tf.files import beside, read_json
 from landcover_tf.legend import Legend
 from landcover_tf.report.map_facts import MapFacts
 from landcover_tf.report.page import Section, percent
+from landcover_tf.system.files import beside, read_json
 
 APPLICABILITY = "applicability.json"
 

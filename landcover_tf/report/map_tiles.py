@@ -19,14 +19,14 @@ from rasterio.enums import Resampling
 from rasterio.windows import Window as RasterWindow
 
 from landcover_tf.errors import OutputError, RasterError
-from landcover_tf.files import atomic_folder, remove_leftovers, require_space
 from landcover_tf.grid import Window
-from landcover_tf.html_pages import picture_url
-from landcover_tf.image_colours import ImageColours
 from landcover_tf.legend import Legend
-from landcover_tf.progress import progress
-from landcover_tf.raster_grid import RasterGrid
+from landcover_tf.rasters.raster_grid import RasterGrid
 from landcover_tf.report.map_layers import MapLayers, OpenLayers, Shares
+from landcover_tf.system.files import atomic_folder, remove_leftovers, require_space
+from landcover_tf.system.progress import progress
+from landcover_tf.visuals.html_pages import picture_url
+from landcover_tf.visuals.image_colours import ImageColours
 
 TILE_PX = 256
 EMBED_LIMIT_BYTES = 24_000_000

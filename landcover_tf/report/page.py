@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from landcover_tf.accuracy.assessment_tables import TextTable
-from landcover_tf.files import write_text
-from landcover_tf.html_pages import data_url, packaged_text, render
 from landcover_tf.legend import LandCoverClass, Legend
-from landcover_tf.provenance import VERSION
 from landcover_tf.report.map_facts import MapFacts
 from landcover_tf.report.map_tiles import TilePyramid
+from landcover_tf.system.files import write_text
+from landcover_tf.system.provenance import VERSION
+from landcover_tf.visuals.html_pages import data_url, packaged_text, render
 
 
 @dataclass(frozen=True, kw_only=True)

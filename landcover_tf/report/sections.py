@@ -6,13 +6,13 @@ from typing import Any
 
 from landcover_tf.accuracy import interval_sentences
 from landcover_tf.accuracy.assessment_tables import TextTable, number
-from landcover_tf.colour_vision import closest_pairs
-from landcover_tf.dataset_info import DatasetInfo
-from landcover_tf.html_pages import figure_url
-from landcover_tf.learning_curves import learning_curves
+from landcover_tf.datasets.dataset_info import DatasetInfo
 from landcover_tf.legend import Legend
 from landcover_tf.report.page import Picture, Section, percent
 from landcover_tf.run_folder import RunFolder
+from landcover_tf.training.learning_curves import learning_curves
+from landcover_tf.visuals.colour_vision import closest_pairs
+from landcover_tf.visuals.html_pages import figure_url
 
 
 def provenance(info: DatasetInfo, summary: Mapping[str, Any], config: Mapping[str, Any]) -> Section:

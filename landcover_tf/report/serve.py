@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from landcover_tf import cli, flag_ranges
+from landcover_tf.configs import cli, flag_ranges
 from landcover_tf.errors import ConfigError, OutputError
 
 

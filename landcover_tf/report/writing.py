@@ -4,10 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from landcover_tf.accuracy import assessment_tables
-from landcover_tf.dataset_info import DatasetInfo
+from landcover_tf.datasets.dataset_info import DatasetInfo
 from landcover_tf.errors import ConfigError
-from landcover_tf.files import beside, read_json
-from landcover_tf.raster_legends import legend_tag, shortened
+from landcover_tf.rasters.raster_legends import legend_tag, shortened
 from landcover_tf.report import sections
 from landcover_tf.report.assessment_sections import assessments
 from landcover_tf.report.config import ReportConfig
@@ -17,6 +16,7 @@ from landcover_tf.report.map_section import map_provenance
 from landcover_tf.report.map_tiles import build_pyramid
 from landcover_tf.report.page import Card, Page, Section, viewer_data, write_page
 from landcover_tf.run_folder import RunFolder
+from landcover_tf.system.files import beside, read_json
 
 
 def write_report(config: ReportConfig) -> Path:

@@ -10,8 +10,8 @@ from rasterio.errors import RasterioError, RasterioIOError
 from landcover_tf.bands import BAND_NAMES, band
 from landcover_tf.errors import ProductError
 from landcover_tf.grid import Window
-from landcover_tf.raster_grid import RasterGrid
-from landcover_tf.raster_windows import rasterio_window
+from landcover_tf.rasters.raster_grid import RasterGrid
+from landcover_tf.rasters.raster_windows import rasterio_window
 from landcover_tf.sentinel2 import resample
 from landcover_tf.sentinel2.codestream import describe_damage
 from landcover_tf.sentinel2.product import SafeProduct

@@ -5,11 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
+from landcover_tf.configs.settings_changes import changes
 from landcover_tf.errors import LandCoverError, LegendError, OutputError, ProductError
-from landcover_tf.executors import executor, finished, places, result_of, usable_cores
-from landcover_tf.files import read_json, remove_leftovers, require_space, write_json
 from landcover_tf.legend import DEFAULT_LEGEND
-from landcover_tf.raster_legends import source_legends
+from landcover_tf.rasters.raster_legends import source_legends
 from landcover_tf.sentinel2 import prepared, scene_inputs
 from landcover_tf.sentinel2.batch_checks import Candidate, check_all
 from landcover_tf.sentinel2.checks import Finding
@@ -18,7 +17,8 @@ from landcover_tf.sentinel2.clouds import load_s2cloudless
 from landcover_tf.sentinel2.label_rasters import LabelRaster, find_label_rasters
 from landcover_tf.sentinel2.preparation import prepare_product, scene_bytes
 from landcover_tf.sentinel2.settings import Job, Options, Settings
-from landcover_tf.settings_changes import changes
+from landcover_tf.system.executors import executor, finished, places, result_of, usable_cores
+from landcover_tf.system.files import read_json, remove_leftovers, require_space, write_json
 
 REPORT = "checks.json"
 

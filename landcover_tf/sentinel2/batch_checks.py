@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from landcover_tf.errors import LandCoverError, ProductError
-from landcover_tf.executors import executor, run_jobs, usable_cores
-from landcover_tf.files import read_json
 from landcover_tf.sentinel2 import prepared
 from landcover_tf.sentinel2.checks import Finding, check_cloud_mask, check_product
 from landcover_tf.sentinel2.cloud_choice import projects_shadows
@@ -17,6 +15,8 @@ from landcover_tf.sentinel2.label_rasters import LabelRaster, rasters_of
 from landcover_tf.sentinel2.product import SafeProduct
 from landcover_tf.sentinel2.safe import open_product
 from landcover_tf.sentinel2.settings import Options, Settings
+from landcover_tf.system.executors import executor, run_jobs, usable_cores
+from landcover_tf.system.files import read_json
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

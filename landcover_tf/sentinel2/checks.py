@@ -12,13 +12,13 @@ from rasterio.errors import RasterioError
 
 from landcover_tf.bands import BAND_NAMES, band
 from landcover_tf.errors import LandCoverError, ProductError, RasterError
-from landcover_tf.executors import usable_cores
-from landcover_tf.raster_grid import RasterGrid
+from landcover_tf.rasters.raster_grid import RasterGrid
 from landcover_tf.sentinel2.cloud_rasters import mask_of, read_cloud_mask
 from landcover_tf.sentinel2.clouds import NO_SUN
 from landcover_tf.sentinel2.codestream import describe_damage
 from landcover_tf.sentinel2.product import MaskFile, SafeProduct
 from landcover_tf.sentinel2.quality import polygons
+from landcover_tf.system.executors import usable_cores
 
 Severity = Literal["fatal", "warning", "note"]
 

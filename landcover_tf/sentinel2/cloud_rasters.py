@@ -10,8 +10,8 @@ from rasterio.enums import Resampling
 from rasterio.transform import Affine
 from rasterio.warp import reproject
 
-from landcover_tf import raster_windows
 from landcover_tf.errors import ConfigError, RasterError
+from landcover_tf.rasters import raster_windows
 from landcover_tf.sentinel2.cloud_mask import CloudMask
 from landcover_tf.sentinel2.product import SafeProduct
 

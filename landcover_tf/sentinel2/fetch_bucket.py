@@ -11,10 +11,10 @@ from typing import Any
 from defusedxml.ElementTree import ParseError, fromstring
 
 from landcover_tf.errors import ServerError
-from landcover_tf.files import bytes_in, require_space
-from landcover_tf.progress import progress
 from landcover_tf.sentinel2.fetch_http import HttpClient, NotFoundError, md5_of_base64
 from landcover_tf.sentinel2.tiles import Tile
+from landcover_tf.system.files import bytes_in, require_space
+from landcover_tf.system.progress import progress
 
 _NAME = re.compile(
     r"(?P<satellite>S2[A-Z])_MSIL1C_(?P<start>\d{8}T\d{6})_N(?P<major>\d{2})(?P<minor>\d{2})"

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from landcover_tf import flag_ranges
+from landcover_tf.configs import flag_ranges
 from landcover_tf.errors import ConfigError
 
 

@@ -7,10 +7,10 @@ from datetime import date
 from typing import Any
 
 from landcover_tf.errors import ConfigError, ServerError
-from landcover_tf.progress import progress
 from landcover_tf.sentinel2.fetch_bucket import Bucket, RemoteProduct, is_product_name
 from landcover_tf.sentinel2.fetch_http import NotFoundError
 from landcover_tf.sentinel2.tiles import Tile
+from landcover_tf.system.progress import progress
 
 
 @dataclass(frozen=True, kw_only=True)

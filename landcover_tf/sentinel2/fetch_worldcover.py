@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from landcover_tf.errors import ConfigError
-from landcover_tf.progress import progress
 from landcover_tf.sentinel2.fetch_http import HttpClient, NotFoundError
 from landcover_tf.sentinel2.tiles import Tile
+from landcover_tf.system.progress import progress
 
 VERSIONS = {2020: "v100", 2021: "v200"}
 """Map versions by year; the two are not comparable for change."""

@@ -4,14 +4,15 @@ import sys
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from landcover_tf import config_files, locks
-from landcover_tf.files import read_json, write_json
+from landcover_tf.configs import config_files
 from landcover_tf.sentinel2.fetch_bucket import Bucket, RemoteProduct
 from landcover_tf.sentinel2.fetch_config import FetchConfig, day_of
 from landcover_tf.sentinel2.fetch_http import HttpClient
 from landcover_tf.sentinel2.fetch_search import Wanted, search_bucket, search_stac
 from landcover_tf.sentinel2.fetch_worldcover import WorldCover
 from landcover_tf.sentinel2.tiles import Tile, parse_tile
+from landcover_tf.system import locks
+from landcover_tf.system.files import read_json, write_json
 
 ATTRIBUTION = (
     "Contains modified Copernicus Sentinel data.",

@@ -10,14 +10,14 @@ import numpy as np
 import rasterio
 from rasterio.errors import CRSError
 
-from landcover_tf.bounds import reprojected
 from landcover_tf.errors import LabelError
 from landcover_tf.grid import Window
-from landcover_tf.label_codes import has_one_band, read_codes, require_codes
-from landcover_tf.pixel_sizes import on_earth
-from landcover_tf.raster_grid import RasterGrid
-from landcover_tf.raster_legends import stated_legend
-from landcover_tf.raster_windows import RASTERIO_ERRORS, opened
+from landcover_tf.rasters.bounds import reprojected
+from landcover_tf.rasters.label_codes import has_one_band, read_codes, require_codes
+from landcover_tf.rasters.pixel_sizes import on_earth
+from landcover_tf.rasters.raster_grid import RasterGrid
+from landcover_tf.rasters.raster_legends import stated_legend
+from landcover_tf.rasters.raster_windows import RASTERIO_ERRORS, opened
 from landcover_tf.sentinel2.prepared import DOCUMENT, LABELS
 
 SUFFIXES = (".tif", ".tiff", ".vrt", ".img", ".jp2")

@@ -14,7 +14,7 @@ from rasterio.warp import reproject, transform
 from landcover_tf.crosswalk import Crosswalk
 from landcover_tf.errors import LabelError
 from landcover_tf.grid import Window
-from landcover_tf.raster_grid import RasterGrid
+from landcover_tf.rasters.raster_grid import RasterGrid
 from landcover_tf.sentinel2.label_rasters import (
     LabelRaster,
     read_window,

@@ -8,13 +8,9 @@ from typing import Any
 import numpy as np
 import rasterio
 
-from landcover_tf import locks
 from landcover_tf.bands import BAND_NAMES, band
 from landcover_tf.errors import LabelError
-from landcover_tf.files import atomic_folder, require_space, write_json
-from landcover_tf.progress import progress
-from landcover_tf.provenance import git_commit, software_versions
-from landcover_tf.raster_windows import add_rows, rasterio_window, require_kept
+from landcover_tf.rasters.raster_windows import add_rows, rasterio_window, require_kept
 from landcover_tf.sentinel2 import clouds, labels, prepared, resample, scene_inputs
 from landcover_tf.sentinel2.band_reader import GDAL_CACHE_BYTES
 from landcover_tf.sentinel2.cloud_choice import choose_clouds
@@ -26,6 +22,10 @@ from landcover_tf.sentinel2.quicklook import save_quicklook
 from landcover_tf.sentinel2.safe import open_product
 from landcover_tf.sentinel2.scene import STORED_NODATA, STORED_OFFSET, STORED_SCALE, Scene
 from landcover_tf.sentinel2.settings import Job
+from landcover_tf.system import locks
+from landcover_tf.system.files import atomic_folder, require_space, write_json
+from landcover_tf.system.progress import progress
+from landcover_tf.system.provenance import git_commit, software_versions
 from landcover_tf.validity import ValidityBit, bits_by_name, fractions_of_counts, has_bit
 
 STRIP_ROWS = 1024

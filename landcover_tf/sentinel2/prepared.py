@@ -21,8 +21,8 @@ from rasterio.transform import Affine
 
 from landcover_tf import validity
 from landcover_tf.errors import ConfigError, ProductError, RasterError
-from landcover_tf.files import read_json
-from landcover_tf.raster_grid import RasterGrid
+from landcover_tf.rasters.raster_grid import RasterGrid
+from landcover_tf.system.files import read_json
 from landcover_tf.upsampling import Upsampling
 
 SCHEMA_VERSION = 1

@@ -10,8 +10,8 @@ from rasterio.crs import CRS
 from rasterio.errors import RasterioError
 
 from landcover_tf.errors import ProductError
-from landcover_tf.raster_grid import RasterGrid
-from landcover_tf.raster_windows import opened
+from landcover_tf.rasters.raster_grid import RasterGrid
+from landcover_tf.rasters.raster_windows import opened
 from landcover_tf.sentinel2.container import Container
 
 

@@ -13,8 +13,8 @@ from rasterio.features import rasterize
 from landcover_tf.bands import band
 from landcover_tf.errors import ProductError
 from landcover_tf.grid import Window
-from landcover_tf.raster_grid import RasterGrid
-from landcover_tf.raster_windows import rasterio_window
+from landcover_tf.rasters.raster_grid import RasterGrid
+from landcover_tf.rasters.raster_windows import rasterio_window
 from landcover_tf.sentinel2 import resample
 from landcover_tf.sentinel2.cloud_mask import CloudMask
 from landcover_tf.sentinel2.codestream import TileIdentity, identical_tiles

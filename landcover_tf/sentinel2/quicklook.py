@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import rasterio
 
-from landcover_tf import figures, pictures
 from landcover_tf.legend import load_legend
 from landcover_tf.sentinel2 import prepared
 from landcover_tf.validity import ValidityBit, has_bit, usable
+from landcover_tf.visuals import figures, pictures
 
 LARGEST_SIDE_PX = 900
 

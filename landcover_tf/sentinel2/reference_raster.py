@@ -12,10 +12,10 @@ import rasterio
 from landcover_tf.crosswalk import Crosswalk
 from landcover_tf.errors import LabelError
 from landcover_tf.grid import Window
-from landcover_tf.label_codes import read_target, require_codes
-from landcover_tf.pixel_sizes import on_earth
-from landcover_tf.raster_grid import RasterGrid
-from landcover_tf.raster_windows import opened, rasterio_window
+from landcover_tf.rasters.label_codes import read_target, require_codes
+from landcover_tf.rasters.pixel_sizes import on_earth
+from landcover_tf.rasters.raster_grid import RasterGrid
+from landcover_tf.rasters.raster_windows import opened, rasterio_window
 from landcover_tf.sentinel2.label_rasters import find_label_rasters, overlapping
 from landcover_tf.sentinel2.labels import warp_labels
 

@@ -9,7 +9,7 @@ from rasterio.transform import Affine
 
 from landcover_tf.bands import BAND_NAMES, SENTINEL2_L1C, band
 from landcover_tf.errors import ProductError, RasterError
-from landcover_tf.raster_grid import RasterGrid
+from landcover_tf.rasters.raster_grid import RasterGrid
 from landcover_tf.sentinel2.container import Container, open_container
 from landcover_tf.sentinel2.metadata_file import MetadataFile
 from landcover_tf.sentinel2.product import MaskFile, SafeProduct

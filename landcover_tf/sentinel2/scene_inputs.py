@@ -6,14 +6,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from landcover_tf.configs.settings_changes import change
 from landcover_tf.errors import LabelError, RasterError
-from landcover_tf.files import sha256_of
-from landcover_tf.raster_windows import opened
+from landcover_tf.rasters.raster_windows import opened
 from landcover_tf.sentinel2.cloud_rasters import mask_of
 from landcover_tf.sentinel2.label_rasters import LabelRaster
 from landcover_tf.sentinel2.product import SafeProduct
 from landcover_tf.sentinel2.settings import Settings
-from landcover_tf.settings_changes import change
+from landcover_tf.system.files import sha256_of
 
 FILES = ("ground_truth", "cloud_mask")
 """Settings that name files, which may be moved."""

@@ -5,18 +5,18 @@ from dataclasses import dataclass
 import keras
 import tensorflow as tf
 
-from landcover_tf.class_weights import class_weights
-from landcover_tf.config_parts import part
-from landcover_tf.dataset_info import DatasetInfo
-from landcover_tf.distributed import Devices
+from landcover_tf.configs.config_parts import part
+from landcover_tf.datasets.dataset_info import DatasetInfo
+from landcover_tf.datasets.normalizer import Normalizer
 from landcover_tf.errors import ConfigError
 from landcover_tf.losses import SegmentationLoss
 from landcover_tf.model_info import ModelSpec
 from landcover_tf.models.unet import build_unet, encoder_stages, freeze_encoder
 from landcover_tf.models.weights import LoadedWeights, load_encoder_weights
-from landcover_tf.normalizer import Normalizer
 from landcover_tf.optimizers import PartedOptimizer
+from landcover_tf.training.class_weights import class_weights
 from landcover_tf.training.config import TrainConfig
+from landcover_tf.training.distributed import Devices
 from landcover_tf.training.precision import choose_jit, choose_precision, dtype_policy
 from landcover_tf.training.steps import Stepper
 

@@ -4,14 +4,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from landcover_tf import flag_ranges
-from landcover_tf.config_parts import part
+from landcover_tf.configs import flag_ranges
+from landcover_tf.configs.config_parts import part
+from landcover_tf.datasets.normalizer import NormalizerKind
 from landcover_tf.errors import ConfigError
 from landcover_tf.input_pipeline.augmentation_settings import check_name
 from landcover_tf.loss_settings import LOSS_KINDS, LossKind, LossSettings
 from landcover_tf.model_info import SIZE_MULTIPLE, check_unet
-from landcover_tf.normalizer import NormalizerKind
-from landcover_tf.schedules import ScheduleKind
+from landcover_tf.training.schedules import ScheduleKind
 
 Precision = Literal["auto", "float32", "float16", "bfloat16"]
 Switch = Literal["auto", "on", "off"]

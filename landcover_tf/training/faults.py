@@ -7,10 +7,10 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from landcover_tf.dataset_info import DatasetInfo
+from landcover_tf.datasets.dataset_info import DatasetInfo
+from landcover_tf.datasets.tfrecord import read_records
 from landcover_tf.errors import ConfigError, DatasetError, RunError
-from landcover_tf.progress import progress
-from landcover_tf.tfrecord import read_records
+from landcover_tf.system.progress import progress
 
 # XLA and cuDNN report exhausted memory as internal errors.
 _OUT_OF_MEMORY = re.compile(

@@ -9,20 +9,20 @@ import numpy as np
 import tensorflow as tf
 
 from landcover_tf.accuracy.scores import Scores, scores
-from landcover_tf.distributed import Devices
 from landcover_tf.errors import RunError
-from landcover_tf.files import atomic_path, json_number
 from landcover_tf.models.unet import freeze_encoder
 from landcover_tf.optimizers import LOSS_SCALE
-from landcover_tf.progress import progress as progress_bar
 from landcover_tf.run_folder import Row, RunFolder
-from landcover_tf.schedules import Plateau, Schedule
+from landcover_tf.system.files import atomic_path, json_number
+from landcover_tf.system.progress import progress as progress_bar
 from landcover_tf.training.batches import Batches
 from landcover_tf.training.building import trainable_stages
 from landcover_tf.training.config import TrainConfig
+from landcover_tf.training.distributed import Devices
 from landcover_tf.training.interruption import StopRequest
 from landcover_tf.training.profiling import Profiler
 from landcover_tf.training.recovery import trust_best_on_disk
+from landcover_tf.training.schedules import Plateau, Schedule
 from landcover_tf.training.state import (
     Best,
     Progress,

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from landcover_tf.dataset_info import DatasetInfo, ProductInfo
+from landcover_tf.datasets.dataset_info import DatasetInfo, ProductInfo
 from landcover_tf.errors import listed
 from landcover_tf.model_info import SIZE_MULTIPLE, joined_skips
 

@@ -4,10 +4,11 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from landcover_tf.config_files import config_dict, default_dict, write_config
-from landcover_tf.dataset_info import DatasetInfo
+from landcover_tf.configs.config_files import config_dict, default_dict, write_config
+from landcover_tf.configs.settings_changes import changes
+from landcover_tf.datasets.dataset_info import DatasetInfo
+from landcover_tf.datasets.normalizer import MOST_OUTSIDE, REFLECTANCE_RANGE, outside_reflectance
 from landcover_tf.errors import ConfigError, DatasetError, OutputError, RunError
-from landcover_tf.files import write_json
 from landcover_tf.input_pipeline.augmentation_settings import (
     OF_REFLECTANCE,
     AugmentationSettings,
@@ -15,9 +16,8 @@ from landcover_tf.input_pipeline.augmentation_settings import (
 )
 from landcover_tf.input_pipeline.cuts import cut_origins
 from landcover_tf.loss_settings import LOSS_KINDS
-from landcover_tf.normalizer import MOST_OUTSIDE, REFLECTANCE_RANGE, outside_reflectance
 from landcover_tf.run_folder import RunFolder
-from landcover_tf.settings_changes import changes
+from landcover_tf.system.files import write_json
 from landcover_tf.training.config import FREE_FIELDS, TrainConfig
 
 

@@ -11,11 +11,12 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from landcover_tf import config_files, locks, provenance
-from landcover_tf.distributed import Devices, choose_devices
+from landcover_tf.configs import config_files
 from landcover_tf.errors import OutputError, RunError
-from landcover_tf.figures import save_figure
-from landcover_tf.files import (
+from landcover_tf.model_info import ModelSpec, joined_skips
+from landcover_tf.run_folder import FINISHED, RunFolder
+from landcover_tf.system import locks, provenance
+from landcover_tf.system.files import (
     KnownHashes,
     full_disk_told,
     no_empty_folder,
@@ -23,15 +24,14 @@ from landcover_tf.files import (
     write_json,
     write_text,
 )
-from landcover_tf.learning_curves import learning_curves
-from landcover_tf.model_info import ModelSpec, joined_skips
-from landcover_tf.quiet import settle_onednn
-from landcover_tf.run_folder import FINISHED, RunFolder
+from landcover_tf.system.quiet import settle_onednn
 from landcover_tf.training.batches import Batches
 from landcover_tf.training.building import Built, build
 from landcover_tf.training.config import TrainConfig
+from landcover_tf.training.distributed import Devices, choose_devices
 from landcover_tf.training.faults import explained
 from landcover_tf.training.interruption import StopRequest
+from landcover_tf.training.learning_curves import learning_curves
 from landcover_tf.training.loop import Loop
 from landcover_tf.training.model_card import model_card
 from landcover_tf.training.preflight import (
@@ -43,6 +43,7 @@ from landcover_tf.training.preflight import (
 )
 from landcover_tf.training.state import Progress, best_row, remove_partial
 from landcover_tf.training.training_log import TensorBoardLog
+from landcover_tf.visuals.figures import save_figure
 
 SPLITS = ("train", "val")
 """What a training reads."""

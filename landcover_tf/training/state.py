@@ -19,8 +19,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from landcover_tf.errors import OutputError, RunError
-from landcover_tf.files import atomic_path
 from landcover_tf.run_folder import Row
+from landcover_tf.system.files import atomic_path
 
 VERSION = 1
 _BEST = "landcover_best"

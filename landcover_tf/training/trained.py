@@ -2,7 +2,7 @@
 
 import keras
 
-from landcover_tf.dataset_info import DatasetInfo
+from landcover_tf.datasets.dataset_info import DatasetInfo
 from landcover_tf.errors import RunError
 from landcover_tf.model_info import ModelSpec
 from landcover_tf.models.unet import build_unet

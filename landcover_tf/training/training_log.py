@@ -11,10 +11,10 @@ import tensorflow as tf
 from tensorboard.plugins.hparams import api as hparams
 
 from landcover_tf.accuracy.scores import Scores
-from landcover_tf.figures import confusion_matrix_figure, figure_png
 from landcover_tf.legend import IGNORED, Legend
-from landcover_tf.pictures import class_picture, composite
 from landcover_tf.run_folder import Row
+from landcover_tf.visuals.figures import confusion_matrix_figure, figure_png
+from landcover_tf.visuals.pictures import class_picture, composite
 
 
 @dataclass(frozen=True, kw_only=True)

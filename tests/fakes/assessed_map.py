@@ -7,7 +7,7 @@ import numpy as np
 import rasterio
 
 from landcover_tf.assess.__main__ import main
-from landcover_tf.geopackage import read_points
+from landcover_tf.vectors.geopackage import read_points
 
 CLASSES = np.array([10, 20, 60], np.uint8)
 SIZE = 120

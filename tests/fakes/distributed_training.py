@@ -13,11 +13,11 @@ import keras
 import tensorflow as tf
 from fakes.default_loss import segmentation_loss
 
-from landcover_tf.distributed import Devices, choose_devices
 from landcover_tf.optimizers import PartedOptimizer
 from landcover_tf.training.batches import Batches
 from landcover_tf.training.building import join_replicas
 from landcover_tf.training.config import TrainConfig
+from landcover_tf.training.distributed import Devices, choose_devices
 from landcover_tf.training.interruption import StopRequest
 from landcover_tf.training.loop import Loop
 from landcover_tf.training.preflight import check

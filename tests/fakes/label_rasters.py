@@ -5,7 +5,7 @@ import rasterio
 from rasterio.transform import Affine
 
 from landcover_tf.crosswalk import load_crosswalk
-from landcover_tf.raster_grid import RasterGrid
+from landcover_tf.rasters.raster_grid import RasterGrid
 from landcover_tf.sentinel2.label_rasters import find_label_rasters, overlapping
 from landcover_tf.sentinel2.labels import warp_labels
 

@@ -5,15 +5,15 @@ from pathlib import Path
 
 import numpy as np
 
-from landcover_tf.band_statistics import BandStatistics
-from landcover_tf.dataset_info import BandInfo, DatasetInfo
-from landcover_tf.dataset_shards import ShardInfo, SplitInfo
-from landcover_tf.files import sha256_of
+from landcover_tf.datasets.band_statistics import BandStatistics
+from landcover_tf.datasets.dataset_info import BandInfo, DatasetInfo
+from landcover_tf.datasets.dataset_shards import ShardInfo, SplitInfo
+from landcover_tf.datasets.normalizer import Normalizer
+from landcover_tf.datasets.records import Patch, encode
+from landcover_tf.datasets.tfrecord import WrittenFile, frame, write_framed
 from landcover_tf.grid import PatchGrid, Window
 from landcover_tf.legend import LandCoverClass, Legend
-from landcover_tf.normalizer import Normalizer
-from landcover_tf.records import Patch, encode
-from landcover_tf.tfrecord import WrittenFile, frame, write_framed
+from landcover_tf.system.files import sha256_of
 
 BANDS = ("B02", "B03", "B04", "B08")
 LEGEND = Legend(

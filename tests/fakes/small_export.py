@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from landcover_tf.dataset_info import BandInfo
+from landcover_tf.datasets.dataset_info import BandInfo
 from landcover_tf.legend import load_legend
 from landcover_tf.model_info import Calibration, ModelInfo
 
@@ -64,7 +64,7 @@ def stored_images(batch: int, size: int, info: ModelInfo, *, seed: int = 0) -> n
 
 def write_small_export(folder: Path, *, seed: int = 1, **changes) -> ModelInfo:
     """Writes `folder/<name>/<version>` and returns its contract."""
-    from landcover_tf.exporting import write_export
+    from landcover_tf.exporting.saved_model import write_export
 
     info = small_info(**changes)
     write_export(

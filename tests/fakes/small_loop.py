@@ -10,11 +10,11 @@ from pathlib import Path
 import keras
 from fakes.default_loss import segmentation_loss
 
-from landcover_tf import config_files
-from landcover_tf.distributed import choose_devices
+from landcover_tf.configs import config_files
 from landcover_tf.optimizers import PartedOptimizer
 from landcover_tf.training.batches import Batches
 from landcover_tf.training.config import TrainConfig
+from landcover_tf.training.distributed import choose_devices
 from landcover_tf.training.interruption import StopRequest
 from landcover_tf.training.loop import Loop
 from landcover_tf.training.preflight import check

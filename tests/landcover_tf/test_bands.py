@@ -10,7 +10,7 @@ from landcover_tf.bands import (
     sentinel2_names,
 )
 from landcover_tf.errors import RasterError
-from landcover_tf.pictures import picture_bands
+from landcover_tf.visuals.pictures import picture_bands
 
 
 def test_canonical_order_is_not_the_sorted_one():

@@ -10,18 +10,18 @@ import pytest
 import tensorflow as tf
 
 from landcover_tf import export
-from landcover_tf.band_statistics import BandStatistics
 from landcover_tf.bands import BAND_NAMES
-from landcover_tf.dataset_info import BandInfo, DatasetInfo
-from landcover_tf.dataset_shards import SplitInfo
-from landcover_tf.files import sha256_of, write_json
+from landcover_tf.datasets.band_statistics import BandStatistics
+from landcover_tf.datasets.dataset_info import BandInfo, DatasetInfo
+from landcover_tf.datasets.dataset_shards import SplitInfo
+from landcover_tf.datasets.normalizer import Normalizer
+from landcover_tf.exporting.model_versions import next_version
 from landcover_tf.grid import PatchGrid
 from landcover_tf.legend import load_legend
-from landcover_tf.locks import alone
 from landcover_tf.model_info import Calibration, ModelInfo, ModelSpec
-from landcover_tf.model_versions import next_version
-from landcover_tf.normalizer import Normalizer
 from landcover_tf.run_folder import RunFolder
+from landcover_tf.system.files import sha256_of, write_json
+from landcover_tf.system.locks import alone
 from landcover_tf.upsampling import Upsampling
 
 LEGEND = load_legend("landcover9")

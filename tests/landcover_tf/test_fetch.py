@@ -12,13 +12,14 @@ from fakes.object_store import MAP, N36E021, ObjectStore, quick_client, serving
 
 pytest.importorskip("requests")
 
-from landcover_tf import fetch, files
+from landcover_tf import fetch
 from landcover_tf.errors import OutputError
-from landcover_tf.locks import alone
 from landcover_tf.sentinel2.fetch_bucket import Bucket, RemoteProduct
 from landcover_tf.sentinel2.fetch_http import NotFoundError
 from landcover_tf.sentinel2.safe import open_product
 from landcover_tf.sentinel2.simulation import simulate_product
+from landcover_tf.system import files
+from landcover_tf.system.locks import alone
 
 FOLDER = "bucket/tiles/34/S/EH/"
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from fakes.small_export import small_info
 
+from landcover_tf.datasets.normalizer import Normalizer
 from landcover_tf.errors import ConfigError, ModelError
-from landcover_tf.files import read_json, write_json
 from landcover_tf.legend import load_legend
 from landcover_tf.model_info import Calibration, ModelInfo, ModelSpec
-from landcover_tf.normalizer import Normalizer
+from landcover_tf.system.files import read_json, write_json
 from landcover_tf.training.config import TrainConfig
 
 INFO = small_info(weights_sha256="0" * 64, normalizer={"kind": "reflectance"})

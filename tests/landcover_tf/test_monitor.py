@@ -20,14 +20,14 @@ from landcover_tf.accuracy.drift import (
     stability_index,
 )
 from landcover_tf.accuracy.request_log import LoggedModel, append_map, read_log
-from landcover_tf.band_statistics import BandStatistics
-from landcover_tf.dataset_info import BandInfo, DatasetInfo
-from landcover_tf.dataset_shards import ShardInfo, SplitInfo
+from landcover_tf.datasets.band_statistics import BandStatistics
+from landcover_tf.datasets.dataset_info import BandInfo, DatasetInfo
+from landcover_tf.datasets.dataset_shards import ShardInfo, SplitInfo
+from landcover_tf.datasets.normalizer import Normalizer
 from landcover_tf.errors import DatasetError, OutputError
 from landcover_tf.grid import PatchGrid
 from landcover_tf.legend import load_legend
 from landcover_tf.model_info import ModelInfo
-from landcover_tf.normalizer import Normalizer
 
 BANDS = ("B02", "B08")
 LEGEND = load_legend("landcover9")

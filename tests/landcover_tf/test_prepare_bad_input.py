@@ -12,9 +12,9 @@ from fakes.prepared_rasters import labels_of
 from fakes.tiny_safe import ULX, ULY, band_file, write_jp2
 from rasterio.transform import Affine
 
-from landcover_tf import files
 from landcover_tf.bands import BAND_NAMES
 from landcover_tf.sentinel2.prepared import find_prepared_scenes
+from landcover_tf.system import files
 
 
 def error_of(capsys, source, output, *flags):

@@ -16,15 +16,15 @@ from fakes.prepared_rasters import image_of, labels_of
 from fakes.tiny_safe import ULX, ULY, band_file, gml, square, zip_safe
 from rasterio.transform import Affine
 
-from landcover_tf import files
-from landcover_tf.config_parts import part
-from landcover_tf.files import atomic_folder
-from landcover_tf.locks import alone
+from landcover_tf.configs.config_parts import part
 from landcover_tf.prepare import PrepareConfig, prepare_scenes
 from landcover_tf.sentinel2.label_rasters import find_label_rasters
 from landcover_tf.sentinel2.preparation import prepare_product
 from landcover_tf.sentinel2.prepared import PreparedScene, find_prepared_scenes
 from landcover_tf.sentinel2.settings import Job, Settings
+from landcover_tf.system import files
+from landcover_tf.system.files import atomic_folder
+from landcover_tf.system.locks import alone
 
 
 def temporary_of(folder):

@@ -10,7 +10,7 @@ from fakes.polygon_files import ISLAND, RING, SQUARE, TRIANGLE, UTM, run_rasteri
 from rasterio.transform import from_origin
 from rasterio.warp import transform, transform_geom
 
-from landcover_tf import label_burning
+from landcover_tf.vectors import label_burning
 
 shapely = pytest.importorskip("shapely")
 

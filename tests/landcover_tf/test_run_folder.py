@@ -6,13 +6,14 @@ import shlex
 import pytest
 from fakes.small_dataset import write_small_dataset
 
-from landcover_tf import cli, config_files, evaluate
+from landcover_tf import evaluate
+from landcover_tf.configs import cli, config_files
 from landcover_tf.errors import RunError
-from landcover_tf.files import write_json
-from landcover_tf.learning_curves import learning_curves
 from landcover_tf.report import sections
 from landcover_tf.run_folder import RunFolder
+from landcover_tf.system.files import write_json
 from landcover_tf.training.config import TrainConfig
+from landcover_tf.training.learning_curves import learning_curves
 
 
 def test_a_copied_run_is_continued_in_the_copy(tmp_path):

@@ -12,7 +12,7 @@ from tensorboard.backend.event_processing.event_file_loader import EventFileLoad
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from landcover_tf.accuracy.scores import scores
-from landcover_tf.dataset_info import DatasetInfo
+from landcover_tf.datasets.dataset_info import DatasetInfo
 from landcover_tf.legend import load_legend
 from landcover_tf.run_folder import RunFolder
 from landcover_tf.training.training_log import TensorBoardLog

@@ -10,14 +10,14 @@ import pytest
 from scipy.special import softmax
 
 from landcover_tf import evaluate, train
-from landcover_tf.dataset_info import DatasetInfo
+from landcover_tf.datasets.dataset_info import DatasetInfo
 from landcover_tf.errors import RunError
 from landcover_tf.evaluation.predictions import logits_of, predict_split
 from landcover_tf.input_pipeline.dataset import evaluation_dataset
 from landcover_tf.legend import IGNORED
 from landcover_tf.model_info import Calibration, ModelSpec
 from landcover_tf.run_folder import RunFolder
-from landcover_tf.schedules import Schedule
+from landcover_tf.training.schedules import Schedule
 from landcover_tf.training.trained import load_trained
 
 QUICK = ["--model", "resnet18", "--encoder-weights", "none", "--patch-size", "64",

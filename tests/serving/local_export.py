@@ -14,7 +14,7 @@ import numpy as np
 import rasterio
 from rasterio import Affine
 
-from landcover_tf.dataset_info import BandInfo
+from landcover_tf.datasets.dataset_info import BandInfo
 from landcover_tf.legend import load_legend
 from landcover_tf.model_info import ModelInfo
 from serving.config import PredictConfig

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from local_export import BANDS, SmallExport, linked_export, model_info, write_raster
 
-from landcover_tf.band_statistics import BandStatistics
-from landcover_tf.dataset_info import BandInfo
+from landcover_tf.datasets.band_statistics import BandStatistics
+from landcover_tf.datasets.dataset_info import BandInfo
 from landcover_tf.errors import ModelError
-from landcover_tf.nodata import keep_apart
+from landcover_tf.rasters.nodata import keep_apart
 from serving.applicability import alike_fractions, assess
 from serving.predict import main
 from serving.sampling import lattice, lattice_step

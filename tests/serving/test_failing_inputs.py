@@ -20,10 +20,10 @@ from local_export import (
     write_raster,
 )
 
-from landcover_tf import cli
+from landcover_tf.configs import cli
 from landcover_tf.errors import ProductError
-from landcover_tf.executors import InProcessExecutor
 from landcover_tf.sentinel2.simulation import simulate_product
+from landcover_tf.system.executors import InProcessExecutor
 from serving.config import PredictConfig
 from serving.engines import Engine
 from serving.inputs import find_inputs

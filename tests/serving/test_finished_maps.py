@@ -18,8 +18,8 @@ from local_export import (
 )
 
 from landcover_tf.errors import OutputError
-from landcover_tf.files import read_json, write_json
 from landcover_tf.model_info import Calibration
+from landcover_tf.system.files import read_json, write_json
 from serving.predict import main
 
 

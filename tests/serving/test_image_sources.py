@@ -14,8 +14,8 @@ import pytest
 import rasterio
 from local_export import BANDS, SmallExport, model_info, predict_options, write_raster
 
-from landcover_tf.config_parts import part
-from landcover_tf.dataset_info import BandInfo
+from landcover_tf.configs.config_parts import part
+from landcover_tf.datasets.dataset_info import BandInfo
 from landcover_tf.errors import RasterError
 from landcover_tf.grid import Window
 from landcover_tf.prepare import PrepareConfig

@@ -8,7 +8,7 @@ import rasterio.shutil
 from fakes.killed_program import run_killed
 from local_export import BLEND, PLAIN, RAW, SmallExport, arguments, write_raster
 
-from landcover_tf.files import read_json
+from landcover_tf.system.files import read_json
 from serving.predict import main
 
 FINISHED = "(finished by an earlier run)"

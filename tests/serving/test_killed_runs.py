@@ -20,7 +20,7 @@ from local_export import (
     write_raster,
 )
 
-from landcover_tf import cli
+from landcover_tf.configs import cli
 from landcover_tf.errors import OutputError
 from serving import sampling
 from serving.config import PredictConfig

@@ -17,7 +17,7 @@ import rasterio
 from local_export import PLAIN, SmallExport, arguments, linked_export, prediction, write_raster
 
 from landcover_tf.errors import OutputError
-from landcover_tf.executors import InProcessExecutor
+from landcover_tf.system.executors import InProcessExecutor
 from serving.predict import main
 from serving.scene_jobs import (
     Computed,

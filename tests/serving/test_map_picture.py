@@ -10,7 +10,7 @@ import rasterio
 from fakes.tiny_safe import write_safe
 from local_export import BANDS, model_info, predict_options, write_raster
 
-from landcover_tf.band_statistics import BandStatistics
+from landcover_tf.datasets.band_statistics import BandStatistics
 from landcover_tf.errors import RasterError
 from landcover_tf.legend import load_legend
 from serving.map_picture import check_reference, image_picture, read_reference

@@ -18,8 +18,8 @@ from pystac.validation.stac_validator import JsonSchemaSTACValidator
 from rasterio import Affine
 from scipy import ndimage
 
-from landcover_tf import files
 from landcover_tf.legend import load_legend
+from landcover_tf.system import files
 from serving.mosaic import merge
 from serving.postprocess import with_uncertain
 from serving.predict import main

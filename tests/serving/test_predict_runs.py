@@ -22,8 +22,8 @@ from local_export import (
     write_raster,
 )
 
-from landcover_tf import files
-from landcover_tf.files import read_json, write_json
+from landcover_tf.system import files
+from landcover_tf.system.files import read_json, write_json
 from serving import layouts
 from serving.engines import Engine
 from serving.predict import main

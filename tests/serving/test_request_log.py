@@ -12,7 +12,7 @@ from local_export import BANDS, SmallExport, predict_options, write_raster
 
 from landcover_tf import monitor
 from landcover_tf.accuracy.request_log import read_log
-from landcover_tf.band_statistics import BandStatistics
+from landcover_tf.datasets.band_statistics import BandStatistics
 from serving.engines import Engine
 from serving.predict import main
 from serving.scene_prediction import ScenePrediction

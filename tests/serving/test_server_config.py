@@ -8,7 +8,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, te
 from tensorflow_serving.config import model_server_config_pb2
 
 import serving
-from landcover_tf.warmup import BATCH_SIZES
+from landcover_tf.exporting.warmup import BATCH_SIZES
 from serving.client import ClientSettings
 
 FOLDER = Path(serving.__file__).parent / "server"

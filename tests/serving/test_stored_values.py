@@ -5,7 +5,7 @@ import pytest
 from fakes.traced_memory import peak_bytes
 from local_export import BANDS, model_info
 
-from landcover_tf.dataset_info import BandInfo
+from landcover_tf.datasets.dataset_info import BandInfo
 from serving.stored_values import Conversion, finish_pixels
 
 SCALES = (1e-4, 2e-4, 1.0, 1 / 3)

@@ -22,7 +22,7 @@ from local_export import (
 from rasterio import Affine
 from rasterio.enums import ColorInterp
 
-from landcover_tf.dataset_info import BandInfo
+from landcover_tf.datasets.dataset_info import BandInfo
 from landcover_tf.errors import RasterError
 from landcover_tf.grid import Window
 from serving.predict import main

@@ -8,7 +8,7 @@ import numpy as np
 import rasterio
 from rasterio.transform import from_origin
 
-from landcover_tf.dataset_info import ProductInfo
+from landcover_tf.datasets.dataset_info import ProductInfo
 from tfrecords_builder.sources import Source
 
 CODES = np.array([10, 20, 30, 40, 60], np.uint8)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
-from landcover_tf.dataset_info import DatasetInfo
+from landcover_tf.datasets.dataset_info import DatasetInfo
 from tfrecords_builder import audit, content
 from tfrecords_builder.__main__ import main as build
 from tfrecords_builder.content import fingerprints, shared_fractions

@@ -17,9 +17,9 @@ from builder_inputs import (
     write_raster,
 )
 
-from landcover_tf import cli
-from landcover_tf.dataset_info import DatasetInfo
-from landcover_tf.patch_index import class_matrix, read_index
+from landcover_tf.configs import cli
+from landcover_tf.datasets.dataset_info import DatasetInfo
+from landcover_tf.datasets.patch_index import class_matrix, read_index
 from landcover_tf.training.config import TrainConfig
 from landcover_tf.training.preflight import check
 from tfrecords_builder.__main__ import main

@@ -13,7 +13,7 @@ from fakes.prepare_program import product as safe_product
 from fakes.prepare_program import run as prepare
 from fakes.prepare_program import write_labels
 
-from landcover_tf.dataset_info import DatasetInfo
+from landcover_tf.datasets.dataset_info import DatasetInfo
 from landcover_tf.errors import DatasetError, LegendError
 from landcover_tf.training.config import TrainConfig
 from landcover_tf.training.preflight import check
@@ -416,6 +416,6 @@ def test_a_taken_output_folder_is_left_alone(pairs, built, tmp_path, capsys):
 def test_bad_flags_are_one_sentence(pairs, tmp_path, capsys, flags, message, monkeypatch):
     import re
 
-    monkeypatch.setattr("landcover_tf.executors.CONNECT_SECONDS", 1)
+    monkeypatch.setattr("landcover_tf.system.executors.CONNECT_SECONDS", 1)
     assert main(arguments(pairs, tmp_path / "o", *flags)) == 2
     assert re.search(message, capsys.readouterr().err)

@@ -11,11 +11,11 @@ import pytest
 from builder_inputs import arguments, described, write_pairs
 from fakes.killed_program import run_killed
 
-from landcover_tf import files
-from landcover_tf.dataset_info import DatasetInfo
+from landcover_tf.datasets.dataset_info import DatasetInfo
+from landcover_tf.datasets.tfrecord import read_records
 from landcover_tf.errors import OutputError
-from landcover_tf.locks import alone
-from landcover_tf.tfrecord import read_records
+from landcover_tf.system import files
+from landcover_tf.system.locks import alone
 from tfrecords_builder.__main__ import main
 from tfrecords_builder.config import BuildConfig
 from tfrecords_builder.planning import understand

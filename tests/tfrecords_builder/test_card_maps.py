@@ -5,7 +5,7 @@ import base64
 import numpy as np
 from rasterio.io import MemoryFile
 
-from landcover_tf.patch_index import PatchEntry
+from landcover_tf.datasets.patch_index import PatchEntry
 from tfrecords_builder import card_maps
 from tfrecords_builder.card_maps import drawn_map, painted
 

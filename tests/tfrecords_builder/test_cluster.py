@@ -5,7 +5,7 @@ import os
 from builder_inputs import arguments, write_pairs
 from fakes.killed_worker import killing
 
-from landcover_tf.dataset_info import DatasetInfo
+from landcover_tf.datasets.dataset_info import DatasetInfo
 from tfrecords_builder.__main__ import main
 
 

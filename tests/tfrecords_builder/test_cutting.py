@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from fakes.traced_memory import peak_bytes
 
-from landcover_tf.band_statistics import BandStatistics
-from landcover_tf.dataset_info import BandInfo, ProductInfo
+from landcover_tf.datasets.band_statistics import BandStatistics
+from landcover_tf.datasets.dataset_info import BandInfo, ProductInfo
 from landcover_tf.grid import PatchGrid, Window
 from tfrecords_builder.cutting import CutJob, read_cut, record_length, totals
 from tfrecords_builder.patches import SceneJob

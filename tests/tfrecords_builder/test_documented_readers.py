@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from landcover_tf.dataset_info import FORMULAS, DatasetInfo
-from landcover_tf.example_proto import decode_example
-from landcover_tf.tfrecord import read_records
+from landcover_tf.datasets.dataset_info import FORMULAS, DatasetInfo
+from landcover_tf.datasets.example_proto import decode_example
+from landcover_tf.datasets.tfrecord import read_records
 from landcover_tf.validity import ValidityBit
 from tfrecords_builder.reading import stored_patches
 
@@ -58,7 +58,7 @@ def test_with_numpy(train, built):
 
 
 def test_with_this_package(train, capsys):
-    run_block("from landcover_tf.records import decode")
+    run_block("from landcover_tf.datasets.records import decode")
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(" ")[0] for line in lines] == [stored.patch.key for stored in train]
 

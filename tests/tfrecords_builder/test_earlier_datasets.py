@@ -10,9 +10,9 @@ import pytest
 from builder_inputs import arguments, contents, rewrite, write_pairs
 from scipy.spatial import cKDTree
 
-from landcover_tf.dataset_info import DatasetInfo
+from landcover_tf.datasets.dataset_info import DatasetInfo
+from landcover_tf.datasets.patch_index import read_index
 from landcover_tf.errors import ConfigError
-from landcover_tf.patch_index import read_index
 from tfrecords_builder.__main__ import main
 from tfrecords_builder.audit import audit
 from tfrecords_builder.config import BuildConfig

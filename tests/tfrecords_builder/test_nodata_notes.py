@@ -8,7 +8,7 @@ from builder_inputs import arguments, rewrite, write_pairs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from landcover_tf.nodata import undeclared
+from landcover_tf.rasters.nodata import undeclared
 from tfrecords_builder.__main__ import main
 
 

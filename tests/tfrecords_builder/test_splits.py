@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rasterio.transform import from_origin
 
-from landcover_tf.dataset_info import BandInfo, ProductInfo
+from landcover_tf.datasets.dataset_info import BandInfo, ProductInfo
 from landcover_tf.errors import ConfigError, DatasetError
 from landcover_tf.grid import PatchGrid
 from landcover_tf.legend import load_legend

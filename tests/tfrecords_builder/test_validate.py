@@ -9,10 +9,10 @@ from builder_inputs import arguments, write_pairs
 from fakes.small_dataset import write_shard
 from rasterio.transform import from_origin
 
-from landcover_tf.dataset_info import DatasetInfo
+from landcover_tf.datasets.dataset_info import DatasetInfo
+from landcover_tf.datasets.patch_index import read_index
+from landcover_tf.datasets.records import encode
 from landcover_tf.legend import load_legend
-from landcover_tf.patch_index import read_index
-from landcover_tf.records import encode
 from tfrecords_builder import card, inspect, validate
 from tfrecords_builder.__main__ import main as build
 from tfrecords_builder.mismatch import LabelShift, OddSpectra

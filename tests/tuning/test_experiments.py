@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from fakes.small_dataset import write_small_dataset
 
-from landcover_tf.files import write_json
 from landcover_tf.run_folder import RunFolder
+from landcover_tf.system.files import write_json
 from landcover_tf.training.config import TrainConfig
 from landcover_tf.training.preflight import check, write_settings
 from tuning import experiments

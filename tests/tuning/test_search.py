@@ -14,10 +14,10 @@ from dataclasses import replace
 import pytest
 from fakes.small_dataset import write_small_dataset
 
-from landcover_tf import cli, config_files
+from landcover_tf.configs import cli, config_files
 from landcover_tf.errors import ConfigError, OutputError
-from landcover_tf.files import write_json
 from landcover_tf.run_folder import RunFolder
+from landcover_tf.system.files import write_json
 from landcover_tf.training.config import TrainConfig
 from landcover_tf.training.preflight import check, write_settings
 from tuning import __main__ as tune

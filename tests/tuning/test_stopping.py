@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from fakes.small_dataset import write_small_dataset
 
-from landcover_tf.signals import INTERRUPTED, STOPPED, obeyed
+from landcover_tf.system.signals import INTERRUPTED, STOPPED, obeyed
 from tuning import __main__ as tune
 from tuning import experiments
 from tuning.stopping import run_training

@@ -8,7 +8,7 @@ from fakes.small_dataset import write_small_dataset
 
 from landcover_tf.errors import OutputError, RunError
 from landcover_tf.run_folder import RunFolder
-from landcover_tf.signals import INTERRUPTED, STOPPED
+from landcover_tf.system.signals import INTERRUPTED, STOPPED
 from landcover_tf.training.config import TrainConfig
 from tuning.trials import (
     StopRequestedError,

@@ -6,9 +6,9 @@ import numpy as np
 import rasterio
 from rasterio.transform import Affine
 
-from landcover_tf.files import atomic_path
 from landcover_tf.legend import Legend
 from landcover_tf.sentinel2.simulation.product import ProductIdentity
+from landcover_tf.system.files import atomic_path
 
 # Inner tiles of real products in px, by resolution.
 _BLOCK_PX = {10: 1024, 20: 640, 60: 192, 320: 343}

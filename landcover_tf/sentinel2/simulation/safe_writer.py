@@ -9,8 +9,6 @@ from pathlib import Path
 import numpy as np
 
 from landcover_tf.bands import SENTINEL2_L1C, Band
-from landcover_tf.files import atomic_folder, atomic_path
-from landcover_tf.progress import progress
 from landcover_tf.sentinel2.simulation import metadata
 from landcover_tf.sentinel2.simulation.images import write_jp2
 from landcover_tf.sentinel2.simulation.masks import (
@@ -26,6 +24,8 @@ from landcover_tf.sentinel2.simulation.product import (
 )
 from landcover_tf.sentinel2.simulation.scene import SceneModel, mirrored
 from landcover_tf.sentinel2.simulation.weather import outside_swath
+from landcover_tf.system.files import atomic_folder, atomic_path
+from landcover_tf.system.progress import progress
 
 _PREVIEW_ROWS = 1024
 _CHECKS = ("FORMAT_CORRECTNESS", "GENERAL_QUALITY", "GEOMETRIC_QUALITY", "SENSOR_QUALITY")

@@ -6,12 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from landcover_tf.accuracy.baseline import sample_pixels
-from landcover_tf.dataset_info import DatasetInfo
+from landcover_tf.datasets.dataset_info import DatasetInfo
+from landcover_tf.datasets.patch_index import PatchEntry
 from landcover_tf.evaluation.predictions import patches
 from landcover_tf.evaluation.regions import block_names, labelled_pixels, own_regions
 from landcover_tf.grid import PatchGrid
 from landcover_tf.legend import IGNORED
-from landcover_tf.patch_index import PatchEntry
 
 GRID = PatchGrid(patch_size=256, patch_overlap=96)
 

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from fakes.small_dataset import BANDS, LEGEND, write_shards
 
-from landcover_tf.band_statistics import BandStatistics
-from landcover_tf.dataset_info import BandInfo, DatasetInfo
-from landcover_tf.dataset_shards import SplitInfo
+from landcover_tf.datasets.band_statistics import BandStatistics
+from landcover_tf.datasets.dataset_info import BandInfo, DatasetInfo
+from landcover_tf.datasets.dataset_shards import SplitInfo
+from landcover_tf.datasets.normalizer import Normalizer
+from landcover_tf.datasets.patch_index import PatchEntry, write_index
+from landcover_tf.datasets.records import Patch
 from landcover_tf.grid import PatchGrid, Window
-from landcover_tf.normalizer import Normalizer
-from landcover_tf.patch_index import PatchEntry, write_index
-from landcover_tf.records import Patch
 
 SIZE = 16
 CODES = np.array([0, 10, 20, 30], np.uint8)

@@ -7,7 +7,7 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from landcover_tf.dataset_info import BandInfo
+from landcover_tf.datasets.dataset_info import BandInfo
 from landcover_tf.errors import ConfigError, DatasetError
 from landcover_tf.grid import PatchGrid
 from landcover_tf.input_pipeline import dataset as pipeline

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from landcover_tf.dataset_info import BandInfo
+from landcover_tf.datasets.dataset_info import BandInfo
 from landcover_tf.input_pipeline import geometric
 from landcover_tf.input_pipeline.decoding import BLACK, reflectance
 

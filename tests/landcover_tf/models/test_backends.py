@@ -23,7 +23,7 @@ from landcover_tf.model_info import ModelSpec
 from landcover_tf.models.receptive_field import receptive_field
 from landcover_tf.models.unet import build_unet
 from landcover_tf.models.weights import load_encoder_weights
-from landcover_tf.normalizer import Normalizer
+from landcover_tf.datasets.normalizer import Normalizer
 from landcover_tf.training.config import TrainConfig
 
 weights, result, train = sys.argv[1], sys.argv[2], sys.argv[3] == "train"

@@ -6,6 +6,7 @@ import pytest
 from fakes.default_loss import segmentation_loss
 
 from landcover_tf.bands import BAND_NAMES
+from landcover_tf.datasets.normalizer import Normalizer
 from landcover_tf.errors import ModelError
 from landcover_tf.model_info import ModelSpec, joined_skips
 from landcover_tf.models.layers import LocalStatistics, ReflectanceNormalizer
@@ -15,7 +16,6 @@ from landcover_tf.models.unet import (
     encoder_stages,
     freeze_encoder,
 )
-from landcover_tf.normalizer import Normalizer
 
 
 def normalizer(count: int, log_offset: float | None = None) -> Normalizer:

@@ -11,6 +11,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from landcover_tf.bands import BAND_NAMES
+from landcover_tf.datasets.normalizer import Normalizer
 from landcover_tf.errors import ModelError
 from landcover_tf.model_info import ModelSpec
 from landcover_tf.models import pretrained
@@ -21,7 +22,6 @@ from landcover_tf.models.weights import (
     encoder_of,
     load_encoder_weights,
 )
-from landcover_tf.normalizer import Normalizer
 
 GOLDENS = Path(__file__).parents[2] / "goldens"
 _spec = importlib.util.spec_from_file_location("parity", GOLDENS / "make_resnet_parity.py")

@@ -9,12 +9,12 @@ import pytest
 from fakes.assessed_map import CLASSES, write
 from fakes.traced_memory import peak_bytes
 
-from landcover_tf import files
 from landcover_tf.errors import OutputError
 from landcover_tf.legend import load_legend
 from landcover_tf.report import map_tiles
 from landcover_tf.report.map_layers import MapLayers
 from landcover_tf.report.map_tiles import build_pyramid
+from landcover_tf.system import files
 
 
 def test_more_rows_take_the_same_memory(tmp_path, monkeypatch):

@@ -10,11 +10,11 @@ import rasterio
 from fakes.assessed_map import design, estimate, label, make_world, read, write
 
 from landcover_tf.assess import __main__ as assess
-from landcover_tf.files import read_json, write_json
 from landcover_tf.report import __main__ as report
 from landcover_tf.report import serve
 from landcover_tf.report.config import ReportConfig
 from landcover_tf.report.writing import layers_of
+from landcover_tf.system.files import read_json, write_json
 
 
 class Anchors(HTMLParser):

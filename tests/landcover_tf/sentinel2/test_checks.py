@@ -21,7 +21,7 @@ from fakes.tiny_safe import (
 from rasterio.transform import Affine
 from scipy import ndimage
 
-from landcover_tf.config_parts import part
+from landcover_tf.configs.config_parts import part
 from landcover_tf.crosswalk import load_crosswalk
 from landcover_tf.prepare import PrepareConfig
 from landcover_tf.sentinel2.checks import check_cloud_mask, check_product

@@ -9,7 +9,7 @@ from rasterio.warp import transform, transform_bounds
 
 from landcover_tf.crosswalk import load_crosswalk
 from landcover_tf.errors import LabelError
-from landcover_tf.raster_grid import RasterGrid
+from landcover_tf.rasters.raster_grid import RasterGrid
 from landcover_tf.sentinel2 import labels
 from landcover_tf.sentinel2.label_rasters import find_label_rasters, overlapping, rasters_of
 from landcover_tf.sentinel2.labels import warp_labels

@@ -5,9 +5,9 @@ import pytest
 from fakes.small_dataset import write_small_dataset
 from fakes.small_loop import settings
 
-from landcover_tf.distributed import choose_devices
 from landcover_tf.legend import IGNORED
 from landcover_tf.training.batches import Batches
+from landcover_tf.training.distributed import choose_devices
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ import pytest
 from fakes.small_dataset import write_small_dataset
 from fakes.small_loop import settings
 
-from landcover_tf.distributed import choose_devices
 from landcover_tf.training.building import build
+from landcover_tf.training.distributed import choose_devices
 
 LOSS = {
     "ce_weight": 0.3, "dice_weight": 0.6, "class_weights": (1.0, 2.0, 4.0), "label_smoothing": 0.1,

@@ -8,8 +8,8 @@ import tensorflow as tf
 from fakes.small_dataset import write_small_dataset
 
 from landcover_tf.errors import ConfigError, DatasetError, OutputError, RunError
-from landcover_tf.files import full_disk_told
 from landcover_tf.input_pipeline.dataset import evaluation_dataset
+from landcover_tf.system.files import full_disk_told
 from landcover_tf.training.faults import explained
 
 

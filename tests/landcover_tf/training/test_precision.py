@@ -8,9 +8,9 @@ import pytest
 import tensorflow as tf
 from fakes.default_loss import segmentation_loss
 
-from landcover_tf.distributed import choose_devices
 from landcover_tf.optimizers import PartedOptimizer
 from landcover_tf.training import precision
+from landcover_tf.training.distributed import choose_devices
 from landcover_tf.training.precision import choose_jit, choose_precision, dtype_policy
 from landcover_tf.training.steps import Stepper
 

@@ -9,8 +9,8 @@ import pytest
 from fakes.small_dataset import write_small_dataset
 
 from landcover_tf import train
+from landcover_tf.datasets.normalizer import Normalizer
 from landcover_tf.errors import ConfigError, OutputError, RunError
-from landcover_tf.normalizer import Normalizer
 from landcover_tf.training.config import TrainConfig
 from landcover_tf.training.preflight import augmentation_doubt, check, loss_doubt, write_settings
 

@@ -14,14 +14,14 @@ from fakes.small_dataset import write_small_dataset
 from fakes.small_loop import settings, small_loop
 
 from landcover_tf import evaluate, train
-from landcover_tf.distributed import Devices
 from landcover_tf.errors import ConfigError, DatasetError, ModelError, OutputError, RunError
-from landcover_tf.files import write_json
-from landcover_tf.locks import alone
 from landcover_tf.model_info import ModelSpec
 from landcover_tf.run_folder import FINISHED
+from landcover_tf.system.files import write_json
+from landcover_tf.system.locks import alone
 from landcover_tf.training import session
 from landcover_tf.training.building import build, model_spec
+from landcover_tf.training.distributed import Devices
 from landcover_tf.training.interruption import StopRequest
 from landcover_tf.training.preflight import check, write_settings
 

@@ -8,11 +8,11 @@ import pytest
 from fakes.small_dataset import write_small_dataset
 from fakes.small_loop import after_epochs
 
-from landcover_tf.distributed import choose_devices
 from landcover_tf.models.unet import encoder_stages
 from landcover_tf.training.batches import Batches
 from landcover_tf.training.building import build, trainable_stages
 from landcover_tf.training.config import TrainConfig
+from landcover_tf.training.distributed import choose_devices
 from landcover_tf.training.interruption import StopRequest
 from landcover_tf.training.loop import Loop
 from landcover_tf.training.preflight import check

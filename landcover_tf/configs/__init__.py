@@ -1,0 +1,1 @@
+"""Configurations: fields with ranges, read from flags and files, compared with earlier ones."""

@@ -1,0 +1,1 @@
+"""The built dataset: its description, shards, records and statistics."""

@@ -1,0 +1,1 @@
+"""Rasters of any origin: grids, windows, pixel sizes, no-data values, legends."""

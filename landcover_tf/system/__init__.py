@@ -1,0 +1,1 @@
+"""Files, processes and the terminal: what every program needs of its surroundings."""

@@ -1,0 +1,1 @@
+"""Polygon layers: read, burned into label rasters, written as GeoPackage with styles."""

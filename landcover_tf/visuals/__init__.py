@@ -1,0 +1,1 @@
+"""Charts, pictures of images and labels, and the pages that show them."""
