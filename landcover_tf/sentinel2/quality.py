@@ -186,7 +186,8 @@ def _or_polygons(product: SafeProduct, mask: MaskFile, grid: RasterGrid, bits: n
             marked.setdefault(bit, []).append(polygon)
     # Saturated clouds may be thousands of polygons; each burning goes over the whole tile.
     for bit, found in marked.items():
-        set_bit(bits, _burn(found, grid), bit)
+        # A dead detector column is narrower than a pixel of 60 m, so few centres lie in it.
+        set_bit(bits, _burn(found, grid, all_touched=True), bit)
 
 
 def _or_outside_footprints(

@@ -75,8 +75,11 @@ def test_real_gml_quality_of_2017(shared_data):
     (folder,) = (shared_data / "safe_trees" / "compact_safe").glob("*.SAFE")
     bits = read_quality_bits(open_product(folder))
     # MSK_NODATA of B11 and B12 list partially corrected pixels, which are data; MSK_DEFECT of
-    # B10 lists a thin defective strip; the lower right lies outside all detectors.
-    assert 0 < ((bits & ValidityBit.DEFECTIVE) != 0).mean() < 1e-3
+    # B10 lists a defective strip of 75 km, thinner than a pixel: it reaches from the top to 4625249
+    # m north, 1247 rows of 60 m below 4700040; the lower right lies outside all detectors.
+    defective = (bits & ValidityBit.DEFECTIVE) != 0
+    assert np.count_nonzero(defective.any(axis=1)) == 1247 * 6
+    assert defective.mean() < 1e-3
     nodata = (bits & ValidityBit.NODATA) != 0
     assert nodata[-1, -1] and not nodata[0, 0]
     assert 0.1 < nodata.mean() < 0.5
@@ -149,6 +152,23 @@ def test_gml_types_decide_and_not_the_file(tmp_path):
     assert np.count_nonzero(bits) == 100 + 100 + 4
 
 
+def test_gml_slivers_mark_every_pixel_that_they_touch(tmp_path):
+    """A dead detector column of B10 crosses the tile, 20 m wide in pixels of 60 m."""
+    # From the top edge at x = 30 m to the bottom edge at x = 330 m.
+    x0, y0, y1 = 500010, 4200000, 4200000 - 10 * SIZE
+    corners = [(x0, y0), (x0 + 20, y0), (x0 + 320, y1), (x0 + 300, y1), (x0, y0)]
+    sliver = " ".join(f"{x} {y}" for x, y in corners)
+    masks = {"MSK_DEFECT_B10.gml": gml([("QT_DEFECTIVE_PIXELS", sliver)])}
+    root = write_safe(tmp_path, size_px=SIZE, baseline="03.01", masks=masks)
+    bits = read_quality_bits(open_product(root))
+    assert set(np.unique(bits)) == {0, int(ValidityBit.DEFECTIVE)}
+    for row in range(SIZE // 6):
+        # The sliver's left and right limits over the 60 m of the row.
+        left, right = 30 + 300 * row / 40, 50 + 300 * (row + 1) / 40
+        expected = list(range(int(left // 60), int(right // 60) + 1))
+        assert np.flatnonzero(bits[6 * row, ::6]).tolist() == expected
+
+
 def test_many_polygons_are_burnt_together(tmp_path, monkeypatch):
     """A tile with saturated clouds has thousands; going over the tile for each takes minutes."""
     corners = [(60 * col, 60 * row) for row in range(0, 20, 2) for col in range(0, 20, 2)]
@@ -156,7 +176,7 @@ def test_many_polygons_are_burnt_together(tmp_path, monkeypatch):
     root = write_safe(tmp_path, size_px=120, baseline="03.01", masks={"MSK_SATURA_B02.gml": text})
     burnt = []
     burn = quality._burn
-    monkeypatch.setattr(quality, "_burn", lambda found, grid: burnt.append(1) or burn(found, grid))
+    monkeypatch.setattr(quality, "_burn", lambda *a, **kw: burnt.append(1) or burn(*a, **kw))
     bits = read_quality_bits(open_product(root))
     assert np.count_nonzero(bits == ValidityBit.SATURATED) == 100 * 36
     assert len(burnt) == 1
