@@ -107,6 +107,9 @@ def _sun(tile: MetadataFile) -> tuple[float | None, float | None]:
 def _lacking(product: MetadataFile, tile: MetadataFile) -> tuple[str, ...]:
     lacking = {
         "PRODUCT_URI, so it has its folder's name": not product.optional_text("PRODUCT_URI"),
+        "RADIO_ADD_OFFSET, which products have since baseline 04.00, so 0 is added to all bands": (
+            _baseline(product) >= (4, 0) and not product.elements("RADIO_ADD_OFFSET")
+        ),
         f"the special value SATURATED, so {SATURATED} is": "SATURATED" not in _specials(product),
         "Mean_Sun_Angle, so its shadows cannot be projected": _sun(tile)[0] is None,
         "the percentage of clouds": _cloud_percentage(product, tile) is None,
@@ -225,9 +228,14 @@ def _band_names_by_id(product: MetadataFile) -> dict[str, str]:
 def _offsets(product: MetadataFile, names: dict[str, str]) -> dict[str, float]:
     listed = {}
     for element in product.elements("RADIO_ADD_OFFSET"):
-        name = names.get(str(element.get("band_id")))
-        if name:
-            listed[name] = product.to_number(element.text or "", "RADIO_ADD_OFFSET")
+        # All other elements of real products call the attribute bandId.
+        number = element.get("band_id", element.get("bandId"))
+        if number not in names:
+            raise ProductError(
+                f"{product.where}: RADIO_ADD_OFFSET must have the band_id of one of the bands "
+                f"{', '.join(names)}, got {number!r}; download the product again"
+            )
+        listed[names[number]] = product.to_number(element.text or "", "RADIO_ADD_OFFSET")
     if listed and set(listed) != set(BAND_NAMES):
         missing = ", ".join(n for n in BAND_NAMES if n not in listed)
         raise ProductError(f"{product.where}: RADIO_ADD_OFFSET is missing for {missing}")

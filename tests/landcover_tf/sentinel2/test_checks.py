@@ -73,6 +73,14 @@ def test_lacking_metadata_are_told(tmp_path):
     assert check_product(product, needs_sun=False) == [warning]
 
 
+@pytest.mark.parametrize(("baseline", "told"), [("05.11", True), ("04.00", True), ("03.01", False)])
+def test_offsets_that_a_baseline_should_have_are_missed(tmp_path, baseline, told):
+    root = write_safe(tmp_path, baseline=baseline, offsets=None, masks=MASKS, manifest=True)
+    found = [f for f in check_product(open_product(root)) if f.check == "metadata"]
+    assert [f.severity for f in found] == ["warning"] * told
+    assert all("lacks RADIO_ADD_OFFSET" in f.message for f in found)
+
+
 @pytest.mark.parametrize(
     ("flags", "expected"),
     [

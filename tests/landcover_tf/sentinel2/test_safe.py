@@ -57,6 +57,29 @@ def test_incomplete_offset_list_is_refused(tmp_path):
         open_product(root)
 
 
+def test_offsets_may_name_their_bands_as_other_elements_do(tmp_path):
+    root = write_safe(tmp_path, offsets=[-i for i in range(13)])
+    edit(root / "MTD_MSIL1C.xml", "<RADIO_ADD_OFFSET band_id=", "<RADIO_ADD_OFFSET bandId=")
+    offsets = open_product(root).offsets
+    assert list(offsets.values()) == [-i for i in range(13)] and offsets["B8A"] == -8
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "got"),
+    [
+        ("<RADIO_ADD_OFFSET band_id=", "<RADIO_ADD_OFFSET band=", "None"),
+        ('band_id="12"', 'band_id="13"', "'13'"),
+        ('band_id="8"', 'band_id="B8A"', "'B8A'"),
+    ],
+)
+def test_offsets_of_unknown_bands_are_refused(tmp_path, old, new, got):
+    """Passed over, they would be 0, and all reflectance 0.1 too high."""
+    root = write_safe(tmp_path)
+    edit(root / "MTD_MSIL1C.xml", old, new)
+    with pytest.raises(ProductError, match=f"RADIO_ADD_OFFSET must have the band_id .* got {got}"):
+        open_product(root)
+
+
 def test_baselines_compare_as_numbers(tmp_path):
     found = [
         open_product(write_safe(tmp_path / b, baseline=b)).baseline
