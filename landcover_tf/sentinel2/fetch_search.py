@@ -48,18 +48,7 @@ def search_bucket(bucket: Bucket, tile: Tile, wanted: Wanted) -> list[RemoteProd
         ServerError: The bucket does not answer as it should.
     """
     days = [product for product in bucket.products(tile) if wanted.on_day(product)]
-    known: dict[str, RemoteProduct] = {}
-    # Where the highest baseline of a sight is incomplete, the next one takes its place.
-    while unknown := [p for p in latest_processings(days) if p.name not in known]:
-        for product in progress(unknown, label=f"cloud cover {tile.name}", unit="product"):
-            try:
-                percentage = bucket.cloud_percentage(product)
-            except NotFoundError as error:
-                days.remove(product)
-                _tell_left_out(product, error)
-                continue
-            known[product.name] = replace(product, cloud_percentage=percentage)
-    return choose([known[product.name] for product in latest_processings(days)], wanted)
+    return choose(latest_processings(_with_clouds(days, bucket)), wanted)
 
 
 def search_stac(
@@ -69,7 +58,8 @@ def search_stac(
 
     Products that the bucket lacks or has in part are told on stderr and left out. Only place and
     days go into the request, which every STAC API understands; tile and clouds are looked at here,
-    because endpoints differ in how they filter.
+    because endpoints differ in how they filter. Clouds that an item does not tell are looked up in
+    the bucket.
 
     Raises:
         ServerError: The endpoint or the bucket does not answer as it should.
@@ -81,15 +71,12 @@ def search_stac(
         raise ConfigError(
             "searching a STAC endpoint needs pystac-client; install landcover-tf[fetch]"
         ) from error
-    west, south, east, north = tile.bounds_degrees
-    # The tile's middle: its neighbours share only its rim.
-    east = east if east > west else east + 360
-    longitude, latitude = ((west + east) / 2 + 180) % 360 - 180, (south + north) / 2
     try:
         search = Client.open(endpoint).search(
             collections=[collection],
             datetime=f"{wanted.start}T00:00:00Z/{wanted.end}T23:59:59Z",
-            intersects={"type": "Point", "coordinates": [longitude, latitude]},
+            # All of the tile: at the swath's edge, an item's geometry is a part of it.
+            intersects=tile.outline_degrees,
         )
         items = list(search.items_as_dicts())
     except (APIError, OSError, ValueError, NotImplementedError) as error:
@@ -125,12 +112,32 @@ def choose(products: Sequence[RemoteProduct], wanted: Wanted) -> list[RemoteProd
     return sorted(chosen, key=lambda product: (product.sensing_time, product.name))
 
 
+def _with_clouds(days: Sequence[RemoteProduct], bucket: Bucket) -> list[RemoteProduct]:
+    """Returns the products, those of the highest baselines with their cloud cover.
+
+    Where the highest baseline of a sight is incomplete, the next one takes its place.
+    """
+    held = {product.name: product for product in days}
+    while unknown := [p for p in latest_processings(held.values()) if p.cloud_percentage is None]:
+        label = f"cloud cover {unknown[0].tile}"
+        for product in progress(unknown, label=label, unit="product"):
+            try:
+                percentage = bucket.cloud_percentage(product)
+            except NotFoundError as error:
+                del held[product.name]
+                _tell_left_out(product, error)
+                continue
+            held[product.name] = replace(product, cloud_percentage=percentage)
+    return list(held.values())
+
+
 def _choose_complete(
     days: Sequence[RemoteProduct], wanted: Wanted, bucket: Bucket
 ) -> list[RemoteProduct]:
     """Returns the choice among the products that the bucket has; only the chosen are looked up."""
     complete: set[str] = set()
     while True:
+        days = _with_clouds(days, bucket)
         chosen = choose(latest_processings(days), wanted)
         for product in chosen:
             if product.name not in complete and _is_complete(bucket, product):

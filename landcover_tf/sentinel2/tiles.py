@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from rasterio.warp import transform, transform_bounds
 
@@ -43,6 +44,16 @@ class Tile:
             self.crs, "EPSG:4326", self.ulx, self.uly - side, self.ulx + side, self.uly
         )
         return west, south, east, north
+
+    @property
+    def outline_degrees(self) -> dict[str, Any]:
+        """The box of `bounds_degrees` in GeoJSON, in two where it lies over the antimeridian."""
+        west, south, east, north = self.bounds_degrees
+        spans = [(west, east)] if west < east else [(west, 180.0), (-180.0, east)]
+        boxes = [[[[w, south], [e, south], [e, north], [w, north], [w, south]]] for w, e in spans]
+        if len(boxes) == 1:
+            return {"type": "Polygon", "coordinates": boxes[0]}
+        return {"type": "MultiPolygon", "coordinates": boxes}
 
 
 def parse_tile(name: str) -> Tile:

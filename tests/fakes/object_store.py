@@ -15,6 +15,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+import numpy as np
+
 if TYPE_CHECKING:
     from landcover_tf.sentinel2.fetch_http import HttpClient
 
@@ -206,12 +208,52 @@ def _landing(url: str) -> dict[str, Any]:
     }
 
 
+def stac_item(name: str, box: tuple[float, float, float, float], **properties: Any) -> dict:
+    """Returns a STAC item of a product whose pixels fill a box: west, south, east, north."""
+    west, south, east, north = box
+    ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
+    return {
+        "type": "Feature",
+        "stac_version": "1.0.0",
+        "id": name,
+        "geometry": {"type": "Polygon", "coordinates": [ring]},
+        "bbox": list(box),
+        "properties": properties,
+        "links": [],
+        "assets": {},
+    }
+
+
+def _meet(first: dict[str, Any], second: dict[str, Any]) -> bool:
+    """Returns whether the boxes around two geometries overlap."""
+    a, b = np.array(_box(first)), np.array(_box(second))
+    return bool((np.maximum(a[:2], b[:2]) <= np.minimum(a[2:], b[2:])).all())
+
+
+def _box(geometry: dict[str, Any]) -> list[float]:
+    """Returns west, south, east and north of a GeoJSON geometry."""
+    points = np.array(_points(geometry["coordinates"]))
+    return [*points.min(axis=0), *points.max(axis=0)]
+
+
+def _points(coordinates: list[Any]) -> list[list[float]]:
+    """Returns the positions in GeoJSON coordinates of any depth."""
+    if isinstance(coordinates[0], int | float):
+        return [coordinates]
+    return [point for part in coordinates for point in _points(part)]
+
+
 def _search(store: ObjectStore, body: dict[str, Any]) -> dict[str, Any]:
-    """Returns one page of items; filters by day only, as the least able endpoints do."""
+    """Returns one page of items; filters by day and place only, as the least able endpoints do."""
     start, end = body["datetime"].split("/")
-    if body["collections"] != ["sentinel-2-l1c"] or body["intersects"]["type"] != "Point":
+    if body["collections"] != ["sentinel-2-l1c"]:
         return {"type": "FeatureCollection", "features": []}
-    found = [i for i in store.items if start <= i["properties"]["datetime"] <= end]
+    found = [
+        item
+        for item in store.items
+        if start <= item["properties"]["datetime"] <= end
+        and _meet(item["geometry"], body["intersects"])
+    ]
     offset = body.get("offset", 0)
     page = {"type": "FeatureCollection", "features": found[offset : offset + 2], "links": []}
     if offset + 2 < len(found):

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from fakes.object_store import MAP, N36E021, ObjectStore, quick_client, serving
+from fakes.object_store import MAP, N36E021, ObjectStore, quick_client, serving, stac_item
 
 pytest.importorskip("requests")
 
@@ -22,6 +22,8 @@ from landcover_tf.system import files
 from landcover_tf.system.locks import alone
 
 FOLDER = "bucket/tiles/34/S/EH/"
+TILE = (21.0, 37.86, 22.25, 38.84)
+"""Tile 34SEH: west, south, east, north."""
 
 
 @pytest.fixture(scope="module")
@@ -201,15 +203,7 @@ def test_stac_search_filters_here(store, products, tmp_path):
 
     def item(identity: str, uri: str | None, clouds: float, day: str) -> dict:
         properties = {"datetime": f"{day}T09:26:40Z", "eo:cloud_cover": clouds}
-        return {
-            "type": "Feature",
-            "stac_version": "1.0.0",
-            "id": identity,
-            "geometry": None,
-            "properties": properties | ({"s2:product_uri": uri} if uri else {}),
-            "links": [],
-            "assets": {},
-        }
+        return stac_item(identity, TILE, **properties, **({"s2:product_uri": uri} if uri else {}))
 
     other_tile = products[0].stem.replace("T34SEH", "T34SFH")
     store.items = [
@@ -225,6 +219,20 @@ def test_stac_search_filters_here(store, products, tmp_path):
     assert sum(method == "POST" for method, _, _ in store.requests) == 3
 
 
+def test_stac_search_finds_what_covers_a_rim_of_the_tile(store, products, tmp_path):
+    pytest.importorskip("pystac_client")
+    time = {"datetime": "2021-06-22T09:26:40Z"}
+    # The swath ends west of the tile's middle; the other one lies beside the tile.
+    west = stac_item(products[1].stem, (21.0, 37.86, 21.4, 38.84), **time)
+    beside = stac_item(products[0].stem, (23.0, 37.86, 23.4, 38.84), **time)
+    store.items = [west, beside]
+    flags = ("--stac-url", f"{store.url}/stac/", "--no-worldcover")
+    # Neither tells its clouds, which the product's own metadata do.
+    assert run(store, tmp_path / "out", *flags) == 0
+    assert [p.name for p in (tmp_path / "out" / "products").iterdir()] == [products[1].name]
+    assert run(store, tmp_path / "clear", *flags, "--max-cloud", "1") == 1
+
+
 def test_incomplete_products_are_left_out(store, products, tmp_path, capsys):
     del store.objects[f"{FOLDER}{products[1].name}/MTD_MSIL1C.xml"]
     assert run(store, tmp_path, "--no-worldcover") == 0
@@ -235,18 +243,8 @@ def test_incomplete_products_are_left_out(store, products, tmp_path, capsys):
 
 def test_products_of_stac_that_the_bucket_lacks_are_left_out(store, products, tmp_path, capsys):
     pytest.importorskip("pystac_client")
-    store.items = [
-        {
-            "type": "Feature",
-            "stac_version": "1.0.0",
-            "id": name,
-            "geometry": None,
-            "properties": {"datetime": "2021-06-22T09:26:40Z", "eo:cloud_cover": 4.0},
-            "links": [],
-            "assets": {},
-        }
-        for name in (products[0].stem, products[1].stem)
-    ]
+    properties = {"datetime": "2021-06-22T09:26:40Z", "eo:cloud_cover": 4.0}
+    store.items = [stac_item(p.stem, TILE, **properties) for p in (products[0], products[1])]
     del store.objects[f"{FOLDER}{products[1].name}/MTD_MSIL1C.xml"]
     flags = ("--stac-url", f"{store.url}/stac/", "--no-worldcover")
     assert run(store, tmp_path, *flags, "--limit", "1") == 0

@@ -38,6 +38,19 @@ def test_tile_holds_known_place(name, place, latitude, longitude):
     assert south < latitude < north, place
 
 
+def test_the_outline_is_cut_at_the_antimeridian():
+    west, south, east, north = parse_tile("34SEH").bounds_degrees
+    outline = parse_tile("34SEH").outline_degrees
+    assert outline["type"] == "Polygon"
+    assert outline["coordinates"][0][:3] == [[west, south], [east, south], [east, north]]
+    # Tile 01KAB lies from 179.24 E to 179.72 W, 17.25 to 16.25 S.
+    outline = parse_tile("01KAB").outline_degrees
+    assert outline["type"] == "MultiPolygon"
+    longitudes = [sorted({x for x, _ in ring}) for [ring] in outline["coordinates"]]
+    assert longitudes[0] == [pytest.approx(179.24, abs=0.01), 180.0]
+    assert longitudes[1] == [-180.0, pytest.approx(-179.72, abs=0.01)]
+
+
 def test_corners_are_multiples_of_sixty_on_both_hemispheres():
     for name in ("22KGV", "01LAC", "49JGM", "36MZE", "33XWG", "60CWS"):
         tile = parse_tile(name)
