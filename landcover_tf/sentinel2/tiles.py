@@ -16,6 +16,8 @@ _BANDS = "CDEFGHJKLMNPQRSTUVWX"
 _ROWS = "ABCDEFGHJKLMNPQRSTUV"
 # The three sets of column letters, for zones 1, 4, 7 ...; 2, 5, 8 ...; 3, 6, 9 ... (MGRS).
 _COLUMNS = ("ABCDEFGH", "JKLMNPQR", "STUVWXYZ")
+# UTM's northing of the equator in the zones of the southern hemisphere, in m.
+_FALSE_NORTHING = 10_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +31,8 @@ class Tile:
     ulx: int
     """Easting of the upper-left corner in m, a multiple of 60."""
     uly: int
-    """Northing of the upper-left corner in m, a multiple of 60."""
+    """Northing of the upper-left corner in m; north of the equator a multiple of 60, south of it
+    10 000 000 less a multiple of 60."""
 
     @property
     def crs(self) -> str:
@@ -59,8 +62,8 @@ class Tile:
 def parse_tile(name: str) -> Tile:
     """Returns the tile of an MGRS name such as 34SEH or T34SEH.
 
-    Sentinel-2 lays its corners on multiples of 60 m: the 100 km square's corner, rounded
-    outwards (west and north).
+    Sentinel-2 lays its corners on multiples of 60 m from the equator and from the easting 0: the
+    100 km square's corner, rounded outwards (west and north).
 
     Raises:
         ProductError: The name is not an MGRS square, or its letters contradict each other.
@@ -74,12 +77,13 @@ def parse_tile(name: str) -> Tile:
         raise ProductError(f"tile {name}: UTM zone {zone} has no 100 km column {column}")
     easting = (columns.index(column) + 1) * 100_000
     epsg = (32600 if band >= "N" else 32700) + zone
-    northing = _northing(epsg, zone, band, row, name)
+    top = _northing(epsg, zone, band, row, name) + 100_000
+    equator = 0 if band >= "N" else _FALSE_NORTHING
     return Tile(
         name=f"{zone:02d}{band}{column}{row}",
         epsg=epsg,
         ulx=easting // 60 * 60,
-        uly=-(-(northing + 100_000) // 60) * 60,
+        uly=equator - (equator - top) // 60 * 60,
     )
 
 
