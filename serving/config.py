@@ -142,7 +142,8 @@ class PredictConfig:
     overwrite: bool = False
     """Replace an existing map with all that its predict.json says it brought along, and discard
     an unfinished run of other settings. A file of an input is never replaced. The same command
-    continues a batch that was interrupted: maps that it had finished stay."""
+    continues a batch that was interrupted: maps that it had finished stay. So do those of the
+    inputs where it replaces a mosaic of other inputs, or with another --sieve or the like."""
 
     def __post_init__(self) -> None:
         flag_ranges.chosen(self)

@@ -91,10 +91,12 @@ def finished_scenes(
 
     With `--overwrite` they are those that the batch finished which this command continues. It
     prepares all its scenes before it computes the first, so what it finished is younger than its
-    notes; and it merges when all are finished.
+    notes; and it merges when all are finished. Where it is another mosaic that gives way, they
+    are all that it can be merged of as they are.
     """
     finished = [scene for scene, state in states.items() if state.kind == "finished"]
-    if not config.overwrite or (mosaic is not None and mosaic.began is not None):
+    merging = mosaic is not None and (mosaic.began is not None or mosaic.kind == "other")
+    if merging or not config.overwrite:
         return finished
     began = min((s.began for s in states.values() if s.began is not None), default=inf)
     return [scene for scene in finished if states[scene].made >= began]
@@ -223,7 +225,10 @@ def _found_mosaic(
         refused += f"with other settings: {', '.join(changed)}"
     else:
         refused += f"merged of {', '.join(lost)} too"
-    return "other", f"{refused}; pass --overwrite, or choose another --output-map"
+    return "other", (
+        f"{refused}; pass --overwrite, which keeps the finished maps of inputs that this does not "
+        "change, or choose another --output-map"
+    )
 
 
 def _lost_files(path: Path, wanted: OutputOptions) -> list[Path]:

@@ -287,6 +287,32 @@ def test_a_mosaic_asked_for_again_is_there_and_one_more_input_is_merged_in(
     assert out.read_bytes() == merged
 
 
+def test_another_mosaic_of_the_same_maps_needs_no_network(
+    small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images, out = overlapping(tmp_path), tmp_path / "m.tif"
+    flags = (*PLAIN, "--mosaic")
+    assert main(arguments(small_export, images, out, *flags)) == 0
+    maps = [tmp_path / "m_scenes" / image.stem / "map.tif" for image in images]
+    before = [path.stat().st_mtime_ns for path in maps]
+    command = arguments(small_export, images[1:], out, *flags, "--min-object-size", "5", "--vector")
+    assert main(command) == 2
+    assert "pass --overwrite, which keeps the finished maps of" in capsys.readouterr().err
+    assert main([*command, "--overwrite"]) == 0
+    assert capsys.readouterr().out.count("map.tif (finished by an earlier run)") == 2
+    assert [path.stat().st_mtime_ns for path in maps] == before
+    with rasterio.open(out) as dataset:
+        assert json.loads(dataset.tags()["source"]) == ["b", "c"]
+        assert "5" in dataset.tags()["post_processing"]
+    assert (tmp_path / "m.gpkg").exists()
+    # A setting of the network is another matter.
+    assert main([*command, "--overwrite", "--majority", "3"]) == 0
+    assert "finished by" not in capsys.readouterr().out
+    assert all(
+        path.stat().st_mtime_ns > old for path, old in zip(maps[1:], before[1:], strict=True)
+    )
+
+
 def test_a_mosaic_killed_while_it_was_merged_takes_over_all_maps(
     small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
