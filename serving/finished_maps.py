@@ -10,6 +10,7 @@ from typing import Literal
 import rasterio
 from rasterio.errors import RasterioIOError
 
+from landcover_tf.accuracy.request_log import logged_maps
 from landcover_tf.errors import ConfigError, OutputError
 from landcover_tf.system.files import beside, read_json
 from serving.bands_on_disk import SETTINGS_FILE
@@ -112,16 +113,19 @@ def tell_finished(map_path: Path) -> None:
     print(f"map: {map_path} (finished by an earlier run)")
 
 
-def tell_of_no_effect(finished: int, config: PredictConfig) -> None:
+def tell_of_no_effect(finished: Sequence[ScenePrediction], config: PredictConfig) -> None:
     """Tells which flags do nothing for the maps that an earlier run finished."""
-    flags = {"--verify": config.verify, "--request-log": config.request_log is not None}
-    given = " and ".join(flag for flag, asked in flags.items() if asked)
-    if finished and given:
-        print(
-            f"note: {given} had no effect on what an earlier run finished ({finished} of the "
-            "maps); with --overwrite that is made again",
-            file=sys.stderr,
-        )
+    missed = {"--verify": len(finished) if config.verify else 0}
+    if config.request_log is not None and finished:
+        logged = logged_maps(config.request_log)
+        missed["--request-log"] = sum(str(s.map_path.resolve()) not in logged for s in finished)
+    for flag, maps in missed.items():
+        if maps:
+            print(
+                f"note: {flag} had no effect on {maps} of the maps, which an earlier run "
+                "finished; with --overwrite they are made again",
+                file=sys.stderr,
+            )
 
 
 def tell_of_maps_made_alone(scenes: Sequence[ScenePrediction], folder: Path) -> None:

@@ -9,6 +9,7 @@ from heapq import nlargest
 from pathlib import Path
 from threading import Thread
 
+from landcover_tf.accuracy.request_log import require_log
 from landcover_tf.errors import ProductError, RasterError
 from landcover_tf.rasters.pixel_sizes import NO_AREA
 from landcover_tf.system.executors import executor, places, result_of, submit
@@ -60,6 +61,8 @@ def predict_all(config: PredictConfig) -> Path | None:
         LandCoverError: An input, the model or an option is unfit; of several inputs, the others
             are finished first.
     """
+    if config.request_log is not None:
+        require_log(config.request_log)
     inputs = find_inputs(config.input_image)
     options = options_of(single_maps(config))
     single = is_single(config.input_image, inputs, config.output_map)
@@ -181,7 +184,7 @@ def _make_maps(
     finished = finished_scenes(states, mosaic, config)
     for scene in finished:
         tell_finished(scene.map_path)
-    tell_of_no_effect(len(finished), config)
+    tell_of_no_effect(finished, config)
     wanted = {scene: state for scene, state in states.items() if scene not in finished}
     if mosaic is not None:
         mosaic.require_replaceable()

@@ -6,6 +6,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import astuple, dataclass
 from functools import reduce
 from pathlib import Path
@@ -118,6 +119,39 @@ def _append(path: Path, line: bytes) -> None:
             if os.fstat(file.fileno()).st_size == end:  # Nobody has written behind it.
                 file.truncate(end - written)
             raise OSError(errno.ENOSPC, f"the disk took {written} of {len(line)} bytes")
+
+
+def require_log(path: Path) -> None:
+    """Refuses a file that is there and is no request log.
+
+    Raises:
+        OutputError: Its first line is not of this format.
+    """
+    if not path.is_file():
+        return
+    try:
+        with path.open(encoding="utf-8") as file:
+            first = file.readline()
+        if first:
+            _read_line(first)
+    except MALFORMED as error:
+        raise OutputError(
+            f"--request-log {path} is there and its first line is not of a request log: {error}; "
+            "name another file, or remove that line if the machine stopped while writing"
+        ) from error
+    except OSError as error:
+        raise OutputError(f"cannot read the request log {path}: {error}") from error
+
+
+def logged_maps(path: Path) -> set[str]:
+    """Returns the paths of the maps that a log has lines of; none of a log that is not there."""
+    if not path.is_file():
+        return set()
+    found = set()
+    for text in path.read_text(errors="replace").splitlines():
+        with suppress(*MALFORMED):  # A piece of a line, which a machine that went down left.
+            found.add(str(json.loads(text)["map"]))
+    return found
 
 
 def read_log(path: Path) -> Served:

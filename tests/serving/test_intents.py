@@ -194,9 +194,26 @@ def test_a_record_does_not_carry_on_how_its_run_went(
     assert main(["--config", str(record), *others, "--verify", *log]) == 0
     said = capsys.readouterr()
     assert said.out.count(FINISHED) == 2
-    assert "--verify and --request-log had no effect on what an earlier run finished (2 of" in (
-        said.err
-    )
+    for flag in ("--verify", "--request-log"):
+        assert f"{flag} had no effect on 2 of the maps, which an earlier run finished" in said.err
+
+
+def test_a_batch_that_goes_on_tells_only_of_maps_that_the_log_lacks(
+    small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images, log = [tmp_path / "a.tif", tmp_path / "b.tif"], tmp_path / "log.jsonl"
+    for image in images:
+        write_raster(image, 40, 40)
+    command = arguments(small_export, images, tmp_path / "maps", *RAW, "--request-log", str(log))
+    assert main(command) == 0
+    capsys.readouterr()
+    assert main(command) == 0
+    said = capsys.readouterr()
+    assert said.out.count(FINISHED) == 2
+    assert "had no effect" not in said.err
+    log.write_text(log.read_text().splitlines()[0] + "\n")
+    assert main(command) == 0
+    assert "--request-log had no effect on 1 of the maps" in capsys.readouterr().err
 
 
 def test_a_batch_goes_on_with_less_memory_where_that_changes_no_map(

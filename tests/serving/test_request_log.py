@@ -96,6 +96,20 @@ def test_a_log_that_cannot_be_written_is_named(
     assert "cannot write the request log" in capsys.readouterr().err
 
 
+def test_a_file_that_is_no_log_is_refused_before_any_work(
+    small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_raster(tmp_path / "scene.tif", 40, 40)
+    notes, out = tmp_path / "notes.md", tmp_path / "out" / "map.tif"
+    notes.write_text("# Notes\n")
+    paths = ("--input-image", str(tmp_path / "scene.tif"), "--output-map", str(out))
+    command = ["--model-path", str(small_export.folder), *paths, *FLAGS, "--request-log"]
+    assert main([*command, str(notes)]) == 2
+    assert "notes.md is there and its first line is not of a request log" in capsys.readouterr().err
+    assert notes.read_text() == "# Notes\n" and not out.parent.exists()
+    assert main([*command, str(tmp_path / "scene.tif")]) == 2
+
+
 def test_a_run_that_was_killed_after_its_line_counts_once(
     small_export: SmallExport, tmp_path: Path
 ) -> None:
