@@ -8,8 +8,10 @@ import tensorflow as tf
 
 from landcover_tf.model_info import ModelInfo
 
-BATCH_SIZES = (1, 4, 8, 16)
-"""`allowed_batch_sizes` of serving/server/batching.config."""
+BATCH_SIZES = (1, 4)
+"""One window, and as many as a client sends in one request. With a larger one no version would be
+loaded where `max_batch_size` in the server's batching.config is less, and each load take gigabytes.
+"""
 FILE_NAME = "assets.extra/tf_serving_warmup_requests"
 
 
@@ -34,7 +36,7 @@ def write_warmup(folder: Path, info: ModelInfo) -> int:
         entry = prediction_log_pb2.PredictLog(request=request)
         return prediction_log_pb2.PredictionLog(predict_log=entry).SerializeToString()
 
-    size, multiple = info.patch_size, info.size_multiple
+    size = info.patch_size
 
     def images(batch: int) -> Any:
         # A TensorProto repeats its last value to the end, so these messages take a few bytes.
@@ -48,15 +50,16 @@ def write_warmup(folder: Path, info: ModelInfo) -> int:
     # TensorFlow prepares the graph anew for each set of outputs.
     for outputs in (("classes", "confidence"), ("probabilities",)):
         records.append(log("serving_default", *outputs, image=images(1)))
-    # A string cannot be abbreviated so; this one is as small as the model takes.
+    # The values of a string cannot be abbreviated so, but the string of a batch can.
     pixel = np.ones(len(info.bands), info.dtype).astype(f"<{np.dtype(info.dtype).str[1:]}")
-    records.append(
-        log(
-            "predict_bytes",
-            image_bytes=tf.make_tensor_proto([pixel.tobytes() * multiple**2]),
-            size=tf.make_tensor_proto([[multiple, multiple]], tf.int32),
+    for batch in BATCH_SIZES:
+        records.append(
+            log(
+                "predict_bytes",
+                image_bytes=tf.make_tensor_proto(pixel.tobytes() * size**2, shape=[batch]),
+                size=tf.make_tensor_proto(size, tf.int32, [batch, 2]),
+            )
         )
-    )
     path = folder / FILE_NAME
     path.parent.mkdir(parents=True, exist_ok=True)
     with tf.io.TFRecordWriter(str(path)) as writer:

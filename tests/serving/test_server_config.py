@@ -71,9 +71,16 @@ def test_the_policies_of_the_readme_are_read():
     assert dict(canary.version_labels) == {"stable": 1, "canary": 2}
 
 
-def test_batching_has_a_warm_up_request_for_each_size():
+def test_warm_up_requests_are_those_of_the_clients_and_fit_the_batches():
+    """The server loads no version with a warm-up request beyond it (batching_session.cc)."""
     config = read("batching.config", messages()("BatchingParameters"))
-    assert tuple(config.allowed_batch_sizes) == BATCH_SIZES
+    assert list(BATCH_SIZES) == [1, ClientSettings().windows_per_request]
+    assert set(BATCH_SIZES) <= set(config.allowed_batch_sizes)
+    assert max(BATCH_SIZES) <= config.max_batch_size.value
+
+
+def test_batching():
+    config = read("batching.config", messages()("BatchingParameters"))
     # The server refuses to start unless the largest allowed size is the maximum.
     assert config.allowed_batch_sizes[-1] == config.max_batch_size.value
     assert not config.pad_variable_length_inputs
