@@ -5,7 +5,7 @@ two writes would leave half a file, or a trial that counts but never runs.
 """
 
 import itertools
-import operator
+import math
 from pathlib import Path
 from typing import Any
 
@@ -67,9 +67,12 @@ class _Durable:
         self._retry_queue = [i for i in self._retry_queue if i not in over]
         for trial_id in sorted(self.trials.keys() - {*self._retry_queue, *self.start_order}):
             # Its own file was written, the oracle's was not.
-            self._record_values(self.trials[trial_id])
-            self.start_order.append(trial_id)
-            self._retry_queue.append(trial_id)
+            self._adopt(self.trials[trial_id])
+
+    def _adopt(self: Any, trial: Any) -> None:
+        self._record_values(trial)
+        self.start_order.append(trial.trial_id)
+        self._retry_queue.append(trial.trial_id)
 
 
 class RandomOracle(_Durable, oracles.RandomSearchOracle):  # type: ignore[misc]
@@ -109,21 +112,72 @@ class HyperbandOracle(_Durable, oracles.HyperbandOracle):  # type: ignore[misc]
     """Many settings for few epochs, the best of them for more.
 
     KerasTuner 1.4.8 takes the best of a round once so many others have completed as the round
-    throws away, so that after some failed trials nothing would be promoted any more.
+    throws away, so that after some failed trials nothing would be promoted any more; and it ends
+    where no combination of settings is left, without promoting any.
     """
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
+        while True:
+            for find in (self._promoted, self._drawn):
+                for bracket in self._brackets:
+                    values = find(bracket, trial_id)
+                    if values is not None:
+                        return {"status": "RUNNING", "values": values}
+            if self._current_bracket == 0:
+                return {"status": "IDLE" if self.ongoing_trials else "STOPPED"}
+            self._next_bracket()
+
+    def round_size(self, drawn: int, place: int) -> int:
+        """Returns the most trials of a round of a bracket.
+
+        Args:
+            drawn: Trials of the bracket's first round.
+            place: Number of the round, from 0.
+        """
+        size: int = math.ceil(drawn / self.factor**place)
+        return size
+
+    def _adopt(self, trial: Any) -> None:
+        super()._adopt(trial)
+        values = trial.hyperparameters.values
+        number, place = values["tuner/bracket"], values["tuner/round"]
+        while self._current_bracket > number:  # The trial was the first of its bracket.
+            self._next_bracket()
         for bracket in self._brackets:
-            values = self._promoted(bracket, trial_id)
-            if values is not None:
-                return {"status": "RUNNING", "values": values}
-        found: dict[str, Any] = super().populate_space(trial_id)
-        return found
+            if bracket["bracket_num"] == number:
+                one = {"past_id": values.get("tuner/trial_id"), "id": trial.trial_id}
+                bracket["rounds"][place].append(one)
+
+    def _next_bracket(self) -> None:
+        self._increment_bracket_num()
+        self._start_new_bracket()
+
+    def _to_draw(self, bracket: dict[str, Any]) -> int:
+        """Returns the trials of a bracket's first round: as planned, or what the space had left."""
+        return int(bracket.get("drawn", self._get_size(bracket["bracket_num"], 0)))
+
+    def _drawn(self, bracket: dict[str, Any], trial_id: str) -> dict[str, Any] | None:
+        """Returns the values of a trial for a bracket's first round, None if it needs no more."""
+        number, first = bracket["bracket_num"], bracket["rounds"][0]
+        if len(first) >= self._to_draw(bracket):
+            return None
+        values: dict[str, Any] | None = self._random_values()
+        if values is None:
+            bracket["drawn"] = len(first)
+            return self._promoted(bracket, trial_id)
+        first.append({"past_id": None, "id": trial_id})
+        return {
+            **values,
+            "tuner/epochs": self._get_epochs(number, 0),
+            "tuner/initial_epoch": 0,
+            "tuner/bracket": number,
+            "tuner/round": 0,
+        }
 
     def _promoted(self, bracket: dict[str, Any], trial_id: str) -> dict[str, Any] | None:
         """Returns the values of a trial to promote, None if there is none or it is too early."""
         number, rounds = bracket["bracket_num"], bracket["rounds"]
-        coming = self._get_size(number, 0)  # Trials that a round will have in the end.
+        drawn = coming = self._to_draw(bracket)  # Trials that a round will have in the end.
         if len(rounds[0]) < coming:
             return None
         for place, (past, now) in enumerate(itertools.pairwise(rounds), start=1):
@@ -131,7 +185,7 @@ class HyperbandOracle(_Durable, oracles.HyperbandOracle):  # type: ignore[misc]
             coming -= sum(t.status == "FAILED" for t in trials)
             taken = {one["past_id"] for one in now}
             left = [t for t in trials if t.status == "COMPLETED" and t.trial_id not in taken]
-            size = min(self._get_size(number, place), coming)
+            size = min(self.round_size(drawn, place), coming)
             if len(left) > coming - size:
                 best = max(left, key=lambda t: t.score)
                 now.append({"past_id": best.trial_id, "id": trial_id})
@@ -147,12 +201,22 @@ class HyperbandOracle(_Durable, oracles.HyperbandOracle):  # type: ignore[misc]
         return None
 
 
-def hyperband_plan(oracle: HyperbandOracle) -> tuple[int, int]:
-    """Returns the most trials of a whole Hyperband search, and the sum of their epochs."""
-    rounds = [(i, n) for i in range(oracle._get_num_brackets()) for n in range(i + 1)]
-    sizes = [oracle._get_size(*one) for one in rounds]
-    epochs = [oracle._get_epochs(*one) for one in rounds]
-    return sum(sizes), sum(map(operator.mul, sizes, epochs))
+def hyperband_plan(oracle: HyperbandOracle, combinations: float) -> tuple[int, int]:
+    """Returns the most trials of a whole Hyperband search, and the sum of their epochs.
+
+    Args:
+        oracle: Of the search.
+        combinations: Different settings that its space holds.
+    """
+    trials = epochs = 0
+    for number in reversed(range(oracle._get_num_brackets())):
+        drawn = int(min(oracle._get_size(number, 0), combinations))
+        combinations -= drawn
+        for place in range(number + 1):
+            size = oracle.round_size(drawn, place)
+            trials += size
+            epochs += size * oracle._get_epochs(number, place)
+    return trials, epochs
 
 
 def oracle_of(

@@ -6,6 +6,7 @@ kill at any moment, and the same command goes on.
 
 import contextlib
 import io
+import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -194,9 +195,12 @@ def run_search(search: Search, *, echo: bool = False) -> None:
         where = distributed.chief_address()
         print(f"asking the chief at {where} for trials, waiting until it answers", flush=True)
     elif search.tuner == "hyperband":
-        trials, epochs = hyperband_plan(tuner.oracle)
+        trials, epochs = hyperband_plan(tuner.oracle, search.space.combinations)
+        most, _ = hyperband_plan(tuner.oracle, math.inf)
+        few = f" instead of {most}, as the space has {search.space.combinations:.0f} combinations"
         print(
-            f"Hyperband trains {trials} trials, {epochs} epochs in all, whatever --max-trials says",
+            f"Hyperband trains {trials} trials{few if trials < most else ''}, {epochs} epochs in "
+            "all, whatever --max-trials says",
             flush=True,
         )
     try:

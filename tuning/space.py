@@ -8,6 +8,7 @@ import dataclasses
 import difflib
 import hashlib
 import json
+import math
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -94,6 +95,15 @@ class Range:
         """Returns the field's value for what KerasTuner chose."""
         return json.loads(chosen) if self.choices else chosen
 
+    def count(self) -> float:
+        """Returns how many values there are, infinity between limits without a step."""
+        if self.choices:
+            return len({json.dumps(choice) for choice in self.choices})
+        step = self.step or (1 if self.whole else None)
+        if step is None or self.minimum is None or self.maximum is None:
+            return math.inf
+        return (self.maximum - self.minimum) // step + 1
+
     def extremes(self) -> tuple[Any, ...]:
         """Returns values that a config must accept if it accepts the range."""
         return self.choices or (self.minimum, self.maximum)
@@ -117,6 +127,11 @@ class SearchSpace:
         """Digest of everything that decides what is searched."""
         text = json.dumps([self.source.get("fixed", {}), self.source["search"]], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    @property
+    def combinations(self) -> float:
+        """How many settings differ; infinity where a field takes any number between limits."""
+        return math.prod(one.count() for one in self.search.values())
 
     def hyperparameters(self) -> Any:
         """Returns the space as `keras_tuner.HyperParameters`."""

@@ -2,12 +2,13 @@
 
 import json
 import shutil
+from collections import Counter
 from math import log10
 from pathlib import Path
 
 import pytest
 
-from tuning.oracles import oracle_of
+from tuning.oracles import hyperband_plan, oracle_of
 from tuning.space import load_space, space_of
 
 LR = {"min": 1e-4, "max": 1e-2, "scale": "log"}
@@ -37,6 +38,16 @@ def trials_of(found, score):
         trial.status = "FAILED" if value is None else "COMPLETED"
         found.end_trial(trial)
     return list(found.trials.values())
+
+
+# 9 epochs in thirds: 9 trials, of which 3 and then 1 go on; 5 and 2; 3.
+WHOLE = {(2, 0): 9, (2, 1): 3, (2, 2): 1, (1, 0): 5, (1, 1): 2, (0, 0): 3}
+
+
+def rounds_of(trials):
+    """Returns how many trials each Hyperband bracket and round has."""
+    values = [trial.hyperparameters.values for trial in trials]
+    return dict(Counter((v["tuner/bracket"], v["tuner/round"]) for v in values))
 
 
 def proposals(found, count=3):
@@ -162,6 +173,47 @@ def test_a_search_of_choices_tries_each_combination_once(tmp_path, kind):
     assert len({tuple(t.hyperparameters.values.items()) for t in trials}) == len(trials) == 9
 
 
+@pytest.mark.parametrize(
+    ("doubled", "rounds"),
+    [
+        ((), {(2, 0): 3, (2, 1): 1, (2, 2): 1}),
+        (("model",), {(2, 0): 6, (2, 1): 2, (2, 2): 1}),
+        # 9 in thirds, 3 of the 5 that the second bracket takes, and none for the last.
+        (("model", "loss"), {(2, 0): 9, (2, 1): 3, (2, 2): 1, (1, 0): 3, (1, 1): 1}),
+    ],
+)
+def test_hyperband_promotes_though_no_combination_is_left(tmp_path, doubled, rounds):
+    """It ended after the first round."""
+    search = {"batch_size": {"choices": [1, 2, 4]}} | {n: {"choices": [1, 2]} for n in doubled}
+    found = oracle(tmp_path, "hyperband", search=search)
+    trials = trials_of(found, lambda _, number: 0.5 + 0.01 * (number * 7 % 5))
+    assert rounds_of(trials) == rounds
+    settings = [tuple(t.hyperparameters.values[name] for name in search) for t in trials]
+    assert len(set(settings)) == 3 * 2 ** len(doubled)
+    epochs = sum(t.hyperparameters.values["tuner/epochs"] for t in trials)
+    assert hyperband_plan(found, 3 * 2 ** len(doubled)) == (len(trials), epochs)
+
+
+@pytest.mark.parametrize("number", [0, 5, 9, 12, 13, 17, 18])
+def test_a_hyperband_trial_of_a_kill_stays_in_its_bracket(tmp_path, number):
+    """It belonged to none: it was never promoted, and a lost promotion was trained twice."""
+    killed = oracle(tmp_path, "hyperband")
+    state = tmp_path / "oracle" / "oracle.json"
+    for i in range(number):
+        trial = killed.create_trial("tuner0")
+        killed.update_trial(trial.trial_id, {"mean_f1": 0.5 + 0.01 * (i * 7 % 23)})
+        trial.status = "COMPLETED"
+        killed.end_trial(trial)
+    killed.save()
+    before = state.read_text()
+    killed.create_trial("tuner0")
+    state.write_text(before)  # The kill came between the file of the trial and that of the oracle.
+    resumed = oracle(tmp_path, "hyperband")
+    resumed.reload()
+    trials = trials_of(resumed, lambda _, number: 0.5 + 0.01 * (number * 7 % 23))
+    assert rounds_of(trials) == WHOLE
+
+
 def test_bayesian_proposals_approach_the_highest_score(tmp_path):
     found = oracle(tmp_path, "bayesian", search={"lr": LR}, trials=7)
     trials = trials_of(found, lambda values, _: 0.6 - 0.1 * (log10(values["lr"]) + 2.7) ** 2)
@@ -171,9 +223,8 @@ def test_bayesian_proposals_approach_the_highest_score(tmp_path):
 @pytest.mark.parametrize(
     ("failing", "rounds"),
     [
-        # 9 epochs in thirds: 9 trials, of which 3 and then 1 go on; 5 and 2; 3.
-        ((), {(2, 0): 9, (2, 1): 3, (2, 2): 1, (1, 0): 5, (1, 1): 2, (0, 0): 3}),
-        ((1, 4, 6, 8), {(2, 0): 9, (2, 1): 3, (2, 2): 1, (1, 0): 5, (1, 1): 2, (0, 0): 3}),
+        ((), WHOLE),
+        ((1, 4, 6, 8), WHOLE),
         # Two of the first nine complete, and of these the first fails again.
         ((0, 1, 3, 4, 6, 7, 8, 9), {(2, 0): 9, (2, 1): 2, (2, 2): 1, (1, 0): 5, (1, 1): 2,
                                     (0, 0): 3}),

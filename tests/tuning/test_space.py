@@ -1,4 +1,5 @@
 import json
+import math
 from itertools import product
 from pathlib import Path
 
@@ -127,6 +128,19 @@ def test_a_space_that_is_not_there(tmp_path):
     good = tmp_path / "good.json"
     good.write_text(json.dumps(SPACE))
     assert load_space(str(good)).name == "good"
+
+
+@pytest.mark.parametrize(
+    ("ranges", "count"),
+    [
+        ({"class_weights": {"choices": ["none", "auto"]}, "seed": {"min": 3, "max": 5}}, 2 * 3),
+        ({"dice_weight": {"min": 0.5, "max": 2, "step": 0.5}}, 4),
+        ({"seed": {"min": 1, "max": 10, "step": 4}, "loss": {"choices": ["ce", "ce"]}}, 3),
+        ({"seed": {"min": 1, "max": 2}, "lr": {"min": 1e-3, "max": 1e-2}}, math.inf),
+    ],
+)
+def test_the_combinations_of_a_space_are_counted(ranges, count):
+    assert space(search=ranges).combinations == count
 
 
 def test_losses_with_and_without_a_pixel_term_are_searched_together():
