@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -12,7 +12,7 @@ from defusedxml.ElementTree import ParseError, fromstring
 
 from landcover_tf.errors import ServerError
 from landcover_tf.sentinel2.fetch_http import HttpClient, NotFoundError, md5_of_base64
-from landcover_tf.sentinel2.tiles import Tile
+from landcover_tf.sentinel2.tiles import Tile, parse_tile
 from landcover_tf.system.files import bytes_in, require_space
 from landcover_tf.system.progress import progress
 
@@ -32,6 +32,8 @@ class RemoteProduct:
     """Product name without .SAFE."""
     cloud_percentage: float | None = None
     """Cloud_Coverage_Assessment, None before it is known."""
+    covered_fraction: float | None = None
+    """Share of the tile that has pixels, None where it is not known."""
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -126,20 +128,26 @@ class Bucket:
             )
         return files
 
-    def cloud_percentage(self, product: RemoteProduct) -> float:
-        """Returns the cloud cover that the product's own metadata give, in percent.
+    def described(self, product: RemoteProduct) -> RemoteProduct:
+        """Returns the product with what its own metadata tell of clouds and of its footprint.
 
         Raises:
             ServerError: The metadata cannot be had or do not tell.
         """
         url = self._url(product, "MTD_MSIL1C.xml")
         try:
-            text = fromstring(self.client.get_bytes(url)).findtext(".//Cloud_Coverage_Assessment")
+            metadata = fromstring(self.client.get_bytes(url))
         except ParseError as error:
             raise ServerError(f"{url} is not XML: {error}") from error
-        if text is None:
+        clouds = metadata.findtext(".//Cloud_Coverage_Assessment")
+        if clouds is None:
             raise ServerError(f"{url} has no Cloud_Coverage_Assessment")
-        return float(text)
+        footprint = _footprint(metadata.findtext(".//EXT_POS_LIST") or "")
+        return replace(
+            product,
+            cloud_percentage=float(clouds),
+            covered_fraction=parse_tile(product.tile).covered_fraction(footprint),
+        )
 
     def download(self, product: RemoteProduct, folder: Path, *, jobs: int) -> list[RemoteFile]:
         """Downloads a product as `folder`/<name>.SAFE, which appears only when it is complete.
@@ -218,6 +226,16 @@ def _tile_prefix(tile: str) -> str:
 
 def _product_prefix(product: RemoteProduct) -> str:
     return f"{_tile_prefix(product.tile)}{product.name}.SAFE/"
+
+
+def _footprint(positions: str) -> dict[str, Any]:
+    """Returns the polygon of an EXT_POS_LIST, latitudes first; {} where it is no closed ring."""
+    try:
+        values = [float(value) for value in positions.split()]
+    except ValueError:
+        return {}
+    ring = [list(pair) for pair in zip(values[1::2], values[::2], strict=False)]
+    return {"type": "Polygon", "coordinates": [ring]} if ring and ring[0] == ring[-1] else {}
 
 
 def _inside(name: str, prefix: str) -> str:

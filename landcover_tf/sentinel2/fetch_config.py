@@ -31,7 +31,7 @@ class FetchConfig:
     max_cloud: float = 10.0
     """Largest cloud cover of a product in percent, by its own metadata."""
     limit: int | None = None
-    """At most so many products per tile, the clearest ones."""
+    """At most so many products per tile, those that see most of it without clouds."""
     worldcover: bool = True
     """Fetch the WorldCover tiles under the Sentinel-2 tiles, too."""
     worldcover_year: int = 2021

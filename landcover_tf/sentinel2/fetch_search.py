@@ -24,7 +24,7 @@ class Wanted:
     max_cloud: float
     """Largest cloud cover of the whole product in percent."""
     limit: int | None = None
-    """At most so many products per tile, the clearest ones."""
+    """At most so many products per tile, those with the most clear ground."""
 
     def __post_init__(self) -> None:
         if self.end < self.start:
@@ -81,7 +81,7 @@ def search_stac(
         items = list(search.items_as_dicts())
     except (APIError, OSError, ValueError, NotImplementedError) as error:
         raise ServerError(f"STAC endpoint {endpoint} failed: {error}") from error
-    found = [product for item in items if (product := _product_of(item)) is not None]
+    found = [product for item in items if (product := _product_of(item, tile)) is not None]
     days = [p for p in found if p.tile == tile.name and wanted.on_day(p)]
     return _choose_complete(days, wanted, bucket)
 
@@ -101,15 +101,25 @@ def latest_processings(products: Iterable[RemoteProduct]) -> list[RemoteProduct]
 
 
 def choose(products: Sequence[RemoteProduct], wanted: Wanted) -> list[RemoteProduct]:
-    """Returns the products that are clear enough, the clearest where there is a limit."""
+    """Returns the products that are clear enough.
+
+    Where there is a limit, they are those that see the largest share of the tile without clouds:
+    at the swath's edge, a clear product may be a sliver.
+    """
     clear = [
-        (product.cloud_percentage, product)
+        (_clear_fraction(product.cloud_percentage, product.covered_fraction), product)
         for product in products
         if product.cloud_percentage is not None and product.cloud_percentage <= wanted.max_cloud
     ]
-    clear.sort(key=lambda pair: (pair[0], pair[1].name))
+    clear.sort(key=lambda pair: (-pair[0], pair[1].name))
     chosen = [product for _, product in clear[: wanted.limit]]
     return sorted(chosen, key=lambda product: (product.sensing_time, product.name))
+
+
+def _clear_fraction(cloud_percentage: float, covered_fraction: float | None) -> float:
+    """Returns the share of the tile seen without clouds; unknown covers count as all of it."""
+    covered = 1.0 if covered_fraction is None else covered_fraction
+    return covered * (1 - cloud_percentage / 100)
 
 
 def _with_clouds(days: Sequence[RemoteProduct], bucket: Bucket) -> list[RemoteProduct]:
@@ -122,12 +132,10 @@ def _with_clouds(days: Sequence[RemoteProduct], bucket: Bucket) -> list[RemotePr
         label = f"cloud cover {unknown[0].tile}"
         for product in progress(unknown, label=label, unit="product"):
             try:
-                percentage = bucket.cloud_percentage(product)
+                held[product.name] = bucket.described(product)
             except NotFoundError as error:
                 del held[product.name]
                 _tell_left_out(product, error)
-                continue
-            held[product.name] = replace(product, cloud_percentage=percentage)
     return list(held.values())
 
 
@@ -161,7 +169,7 @@ def _tell_left_out(product: RemoteProduct, error: NotFoundError) -> None:
     print(f"note: {product.name} is left out: {error}", file=sys.stderr)
 
 
-def _product_of(item: dict[str, Any]) -> RemoteProduct | None:
+def _product_of(item: dict[str, Any], tile: Tile) -> RemoteProduct | None:
     """Returns the product of a STAC item; None where it names none.
 
     The Copernicus Data Space uses the product name as the item's id; Earth Search has it in
@@ -171,8 +179,10 @@ def _product_of(item: dict[str, Any]) -> RemoteProduct | None:
     clouds = properties.get("eo:cloud_cover")
     for name in (properties.get("s2:product_uri"), item.get("id")):
         if isinstance(name, str) and is_product_name(name):
-            return RemoteProduct(
+            product = RemoteProduct(
                 name=name.removesuffix(".SAFE"),
                 cloud_percentage=None if clouds is None else float(clouds),
             )
+            covered = tile.covered_fraction(item.get("geometry") or {})
+            return replace(product, covered_fraction=covered)
     return None

@@ -72,7 +72,10 @@ def _print_plan(
     for product in products:
         size = sum(file.size_bytes for file in bucket.files(product))
         total += size
-        print(f"{product.name}  {product.cloud_percentage:5.1f} % cloud  {size / 1e6:8.1f} MB")
+        covered = product.covered_fraction
+        seen = "" if covered is None else f"  {100 * covered:3.0f} % of the tile"
+        clouds = f"{product.cloud_percentage:5.1f} % cloud"
+        print(f"{product.name}  {clouds}{seen}  {size / 1e6:8.1f} MB")
     for name in names:
         known = maps.size_bytes(name)
         total += known or 0

@@ -1,12 +1,16 @@
 """Where an MGRS tile lies: its UTM zone, its upper-left corner and its outline in degrees."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rasterio.warp import transform, transform_bounds
+from rasterio.features import geometry_mask, is_valid_geom
+from rasterio.transform import Affine
+from rasterio.warp import transform, transform_bounds, transform_geom
 
 from landcover_tf.errors import ProductError
+from landcover_tf.rasters.raster_windows import RASTERIO_ERRORS
 
 TILE_PX = 10980
 """Height and width of a full tile at 10 m."""
@@ -57,6 +61,25 @@ class Tile:
         if len(boxes) == 1:
             return {"type": "Polygon", "coordinates": boxes[0]}
         return {"type": "MultiPolygon", "coordinates": boxes}
+
+    def covered_fraction(self, footprint: Mapping[str, Any]) -> float | None:
+        """Returns the share of the tile that a footprint covers, to about 1 %.
+
+        Args:
+            footprint: GeoJSON polygons in WGS 84 degrees; None comes back for anything else.
+        """
+        if "Polygon" not in str(footprint.get("type")) or not is_valid_geom(footprint):
+            return None
+        side = TILE_PX // 60
+        try:
+            outside = geometry_mask(
+                [transform_geom("EPSG:4326", self.crs, footprint)],
+                out_shape=(side, side),
+                transform=Affine(600, 0, self.ulx, 0, -600, self.uly),
+            )
+        except RASTERIO_ERRORS:  # Its coordinates are no places on earth.
+            return None
+        return 1 - float(outside.mean())
 
 
 def parse_tile(name: str) -> Tile:

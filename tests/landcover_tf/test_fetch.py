@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -294,6 +295,33 @@ def test_limit_keeps_the_clearest(store, products, tmp_path):
     flags = ("--end", "2022-12-31", "--max-cloud", "100", "--limit", "1", "--no-worldcover")
     assert run(store, tmp_path, *flags) == 0
     assert [p.name for p in (tmp_path / "products").iterdir()] == [products[3].name]
+
+
+@pytest.mark.parametrize("stac", [False, True])
+def test_limit_keeps_what_sees_most_of_the_tile(store, products, tmp_path, capsys, stac):
+    # July sees all of the tile and June, at the swath's edge, a third of it, clearer than that.
+    boxes = {products[1].stem: (21.0, 37.86, 21.4, 38.84), products[2].stem: TILE}
+    for name, (left, low, right, high) in boxes.items():
+        ring = f"{high} {left} {high} {right} {low} {right} {low} {left} {high} {left}"
+        path = f"{FOLDER}{name}.SAFE/MTD_MSIL1C.xml"
+        store.objects[path], number = re.subn(
+            rb"(?<=<EXT_POS_LIST>)[^<]+", ring.encode(), store.objects[path]
+        )
+        assert number == 1
+    flags = ["--max-cloud", "100", "--limit", "1", "--no-worldcover", "--dry-run"]
+    if stac:
+        pytest.importorskip("pystac_client")
+        store.items = [
+            stac_item(name, box, datetime="2021-06-22T09:26:40Z", **{"eo:cloud_cover": clouds})
+            for (name, box), clouds in zip(boxes.items(), (4.0, 60.0), strict=True)
+        ]
+        flags += ["--stac-url", f"{store.url}/stac/"]
+    assert run(store, tmp_path / "out", *flags) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith(products[2].stem) and len(lines) == 2
+    # The box lies a little inside of the square.
+    assert " % of the tile " in lines[0]
+    assert 94 < float(lines[0].split(" % of the tile")[0].split()[-1]) < 100
 
 
 @pytest.mark.parametrize(

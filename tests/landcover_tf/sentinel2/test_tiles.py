@@ -1,9 +1,10 @@
 """Corners and outlines of MGRS tiles against real metadata and known places."""
 
 import pytest
+from rasterio.warp import transform
 
 from landcover_tf.errors import ProductError
-from landcover_tf.sentinel2.tiles import parse_tile
+from landcover_tf.sentinel2.tiles import TILE_PX, parse_tile
 
 
 @pytest.mark.parametrize(
@@ -54,6 +55,32 @@ def test_the_outline_is_cut_at_the_antimeridian():
     longitudes = [sorted({x for x, _ in ring}) for [ring] in outline["coordinates"]]
     assert longitudes[0] == [pytest.approx(179.24, abs=0.01), 180.0]
     assert longitudes[1] == [-180.0, pytest.approx(-179.72, abs=0.01)]
+
+
+@pytest.mark.parametrize("name", ["34SEH", "01KAB", "60CWS"])
+def test_the_covered_share_is_that_of_the_square(name):
+    tile = parse_tile(name)
+    side = 10 * TILE_PX
+    # Clockwise from the upper left, and a triangle of half the square.
+    xs = [tile.ulx, tile.ulx + side, tile.ulx + side, tile.ulx]
+    ys = [tile.uly, tile.uly, tile.uly - side, tile.uly - side]
+    corners = [*zip(*transform(tile.crs, "EPSG:4326", xs, ys), strict=True)]
+    for ring, share in ((corners, 1), (corners[:3], 0.5)):
+        outline = {"type": "Polygon", "coordinates": [[*ring, ring[0]]]}
+        assert tile.covered_fraction(outline) == pytest.approx(share, abs=0.01)
+    assert tile.covered_fraction(tile.outline_degrees) == 1
+
+
+@pytest.mark.parametrize(
+    "footprint",
+    [
+        {},
+        {"type": "Point", "coordinates": [21, 38]},
+        {"type": "Polygon", "coordinates": [[[21, 91], [22, 91], [22, 99], [21, 91]]]},
+    ],
+)
+def test_the_covered_share_of_what_is_no_footprint_is_unknown(footprint):
+    assert parse_tile("34SEH").covered_fraction(footprint) is None
 
 
 @pytest.mark.parametrize(
