@@ -30,6 +30,7 @@ from serving.inputs import find_inputs, is_single, map_paths
 from serving.intents import intend
 from serving.layouts import narrow_margin
 from serving.map_records import as_record, record_of
+from serving.map_writing import Result, finish
 from serving.mosaic import check_mosaic, merge
 from serving.options import PredictionOptions, options_of, single_maps
 from serving.plan import print_plans, work_bytes
@@ -43,7 +44,7 @@ from serving.scene_jobs import (
     rows_job,
     scenes_at_once,
 )
-from serving.scene_prediction import Result, ScenePrediction
+from serving.scene_prediction import ScenePrediction
 from serving.targets import alone, lock_file
 from serving.training_upsampling import difference
 
@@ -327,7 +328,7 @@ def _finish(scene: ScenePrediction, config: PredictConfig) -> None:
         from serving.verification import verify
 
         found = verify(scene, regions=config.verify_regions, seed=config.seed)
-    result = scene.finish()
+    result = finish(scene)
     print_result(result)
     if result.applicability is not None and not result.applicability.applicable:
         print(f"warning: {result.applicability.warning(name)}", file=sys.stderr)

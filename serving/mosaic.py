@@ -20,11 +20,11 @@ from serving import outputs
 from serving.band_content import BASE_LAYERS
 from serving.bands_on_disk import BandStore
 from serving.intents import discard, empty
+from serving.map_writing import Result
 from serving.objects import without_small_objects
 from serving.options import OutputOptions
 from serving.postprocess import Cleaning
 from serving.raster_io import BLOCK_PX
-from serving.scene_prediction import Result
 from serving.source import Source
 from serving.targets import CONFIDENCE, RECORD, check_targets, work_folder
 

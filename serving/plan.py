@@ -13,7 +13,7 @@ from serving.band_content import BandContent
 from serving.layouts import batch_size, memory_model
 from serving.pipeline import Backend, decides
 from serving.scene_prediction import ScenePrediction
-from serving.targets import CONFIDENCE, ENTROPY, PROBABILITIES
+from serving.targets import CONFIDENCE, PROBABILITIES, level_rasters
 from serving.windows import Layout
 
 
@@ -100,13 +100,10 @@ def work_bytes(scene: ScenePrediction) -> int:
 
 def _level_layers(scene: ScenePrediction) -> dict[str, int]:
     """Returns the rasters that are asked for beside the map, and the layers of each."""
-    wanted = scene.options.outputs
-    layers = {
-        CONFIDENCE: int(wanted.confidence),
-        ENTROPY: int(wanted.entropy),
-        PROBABILITIES: wanted.probabilities * scene.content.classes,
+    return {
+        name: scene.content.classes if name == PROBABILITIES else 1
+        for name in level_rasters(scene.options.outputs)
     }
-    return {name: count for name, count in layers.items() if count}
 
 
 def calibrate(

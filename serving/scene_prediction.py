@@ -1,66 +1,35 @@
-"""One raster predicted from end to end: network, cleaning, files."""
+"""One raster in prediction: opened, laid out in windows, and its bands computed."""
 
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from landcover_tf.accuracy.request_log import LoggedModel, append_map
-from landcover_tf.datasets.band_statistics import BandStatistics
 from landcover_tf.errors import OutputError
 from landcover_tf.legend import Legend
-from landcover_tf.system.files import beside, write_json
 from landcover_tf.system.progress import progress
-from landcover_tf.system.provenance import VERSION
 from landcover_tf.validity import ValidityBit
-from serving import outputs
-from serving.applicability import Applicability, alike_fractions, assess
 from serving.band_content import BandContent
 from serving.bands_on_disk import BandStore
 from serving.blending import BlendMerger, CropMerger, Merger, patch_weights
 from serving.engines import Engine, chosen_engine
-from serving.intents import discard, intend
+from serving.intents import intend
 from serving.layouts import batch_size, choose_layout
 from serving.options import PredictionOptions
 from serving.pipeline import Backend, Predictor
-from serving.postprocess import Cleaning, clean, with_uncertain
-from serving.raster_io import BLOCK_PX, EXACT_CACHE_BYTES, WindowReader, bounded_cache
+from serving.postprocess import Cleaning, with_uncertain
+from serving.raster_io import EXACT_CACHE_BYTES, WindowReader, bounded_cache
 from serving.sampling import Checksums
 from serving.source import Source, stamp_of
 from serving.sources import open_source
-from serving.targets import (
-    APPLICABILITY,
-    CONFIDENCE,
-    ENTROPY,
-    PROBABILITIES,
-    RECORD,
-    alone,
-    check_targets,
-    work_folder,
-)
+from serving.targets import alone, check_targets, work_folder
 from serving.windows import Layout
 
 CLOUD_BITS = ValidityBit.CLOUD | ValidityBit.CIRRUS | ValidityBit.SHADOW | ValidityBit.BUFFER
-
-
-@dataclass(frozen=True, kw_only=True)
-class Result:
-    """What a finished prediction left."""
-
-    map_path: Path
-    legend: Legend
-    counts: dict[int, int]
-    """Pixels per legend code."""
-    applicability: Applicability | None = None
-    """The scene against the training data; None if the model does not know its own."""
-    alike: Mapping[float, float] = field(default_factory=dict)
-    """Shares of the pixels with one reflectance in all bands, where they are many."""
 
 
 class ScenePrediction:
@@ -82,7 +51,7 @@ class ScenePrediction:
         self.source: Source = open_source(path, info, options.source)
         # Taken before any pixel is read: a file replaced meanwhile is another input afterwards.
         self.input_stamp = stamp_of(self.source.files)
-        self._changed = datetime.fromtimestamp(self.source.path.stat().st_mtime, UTC)
+        self.changed = datetime.fromtimestamp(self.source.path.stat().st_mtime, UTC)
         self.cleaning: Cleaning = options.cleaning.cleaning(info.legend, info.class_codes)
         self.content = BandContent(
             classes=len(info.class_codes),
@@ -91,14 +60,13 @@ class ScenePrediction:
         )
         self.layout: Layout = choose_layout(self.source, info, options.network, self.content)
         self.work = work_folder(map_path)
-        self.files = self.work / "files"
         self.store = BandStore(
             self.work / "network",
             self.content.layers,
             [self.layout.band(i) for i in range(len(self.layout.rows))],
         )
+        self.record: Mapping[str, Any] = {}
         self._run = ""
-        self._record: Mapping[str, Any] | None = None
         # A batch of more rasters than a process may hold open is planned as a whole.
         self.source.close()
 
@@ -110,7 +78,7 @@ class ScenePrediction:
 
     def prepare(
         self,
-        record: Mapping[str, Any] | None = None,
+        record: Mapping[str, Any],
         *,
         replace: bool = False,
         began: float | None = None,
@@ -138,10 +106,8 @@ class ScenePrediction:
                 raise OutputError(f"cannot write beside {self.map_path}: {error}") from error
             finally:
                 self.source.close()
-            if record is not None:
-                overwrite = self.options.overwrite
-                intend(self.map_path, record, overwrite=overwrite, began=began)
-            self._run, self._record = self.store.run, record
+            intend(self.map_path, record, overwrite=self.options.overwrite, began=began)
+            self.record, self._run = record, self.store.run
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -208,32 +174,6 @@ class ScenePrediction:
             excluded_bits=self.excluded_bits,
         )
 
-    def finish(self) -> Result:
-        """Cleans the map and writes all files; the finished bands are then deleted.
-
-        Raises:
-            OutputError: The disk refuses, or the request log cannot be written.
-        """
-        try:
-            # Of a run that was killed while it wrote them.
-            if self.files.exists():
-                shutil.rmtree(self.files)
-            self.files.mkdir()
-            path = self.files / self.map_path.name
-            # Before the map: a map here without it is one whose files were being moved.
-            if self._record is not None:
-                write_json(beside(path, RECORD), self._record)
-            result = self._write_files(path)
-            # Before the map is there: a finished map is not taken up again, and a line of a run
-            # that is continued counts once.
-            if self.options.outputs.request_log is not None:
-                self._log(self.options.outputs.request_log, result.counts)
-            outputs.publish(self.files, self.map_path)
-        except OSError as error:
-            raise OutputError(f"cannot write {self.map_path}: {error}") from error
-        discard(self.map_path)
-        return result
-
     def settings(self) -> dict[str, object]:
         """Returns what decides the network's bands: equal settings give equal bytes."""
         network = asdict(self.options.network)
@@ -253,19 +193,6 @@ class ScenePrediction:
             "engine": chosen_engine(self.options.network),
             "layout": asdict(self.layout),
             "layers": list(self.content.layers),
-        }
-
-    def tags(self) -> dict[str, str]:
-        """Returns the provenance written into every raster; it holds no time of day."""
-        info = self.engine.info
-        return {
-            **self.source.tags,
-            "model": f"{info.name} {info.version}",
-            "model_sha256": self.engine.model_hash,
-            "legend": info.legend.name,
-            "prediction": f"{self.layout.mode}, {self.engine.name}",
-            "post_processing": str(self.cleaning),
-            "software": f"landcover-tf {VERSION}",
         }
 
     def _is_same_source(self, store: BandStore) -> bool:
@@ -297,109 +224,3 @@ class ScenePrediction:
         if decisions:
             return CropMerger(layout, 2, np.uint8)
         return CropMerger(layout, self.content.classes, np.float32)
-
-    def _write_files(self, path: Path) -> Result:
-        info = self.engine.info
-        legend, grid, tags = self.legend, self.source.grid, self.tags()
-        with ThreadPoolExecutor(1) as aside:
-            # Only votes change levels. Without them nothing keeps the levels from being written
-            # while objects are removed.
-            levels = None
-            if not self.cleaning.votes:
-                levels = aside.submit(self._write_levels, path, self.store, tags)
-            final = clean(self.store, self.cleaning, self.work, block_rows=BLOCK_PX)
-            levels = levels or aside.submit(self._write_levels, path, final, tags)
-            counts = outputs.write_map(
-                path,
-                final,
-                class_codes=[c.code for c in self.cleaning.classes],
-                legend=legend,
-                grid=grid,
-                tags=tags,
-            )
-            files = [path, *levels.result()]
-        files += outputs.write_areas_and_style(path, counts, legend, grid)
-        samples = self.store.samples()
-        applicability = assess(samples, info)
-        if applicability is not None:
-            files.append(beside(path, APPLICABILITY))
-            write_json(files[-1], applicability.to_dict())
-        known = {} if applicability is None else {"applicable": applicability.applicable}
-        outputs.write_companions(
-            files,
-            self.source,
-            legend=legend,
-            info=info,
-            wanted=self.options.outputs,
-            tags=tags | known,
-            title=self.source.name,
-        )
-        return Result(
-            map_path=self.map_path,
-            legend=legend,
-            counts=counts,
-            applicability=applicability,
-            alike=alike_fractions(samples, info),
-        )
-
-    def _log(self, path: Path, counts: Mapping[int, int]) -> None:
-        info, samples = self.engine.info, self.store.samples()
-        if not any(map(len, samples)):
-            return
-        append_map(
-            path,
-            model=LoggedModel(
-                name=f"{info.name}/{info.version}",
-                sha256=self.engine.model_hash,
-                data_hash=info.data_hash,
-                legend=info.legend.name,
-                codes=info.legend.codes,
-            ),
-            windows=self.layout.count,
-            class_pixels={code: counts[code] for code in info.class_codes if counts[code]},
-            run=self.store.run,
-            source=self._identity(),
-            map_path=str(self.map_path.resolve()),
-            statistics=BandStatistics.from_pixels(np.concatenate(samples), info.band_names),
-        )
-
-    def _identity(self) -> str:
-        """Returns the product's name, or that of a raster with its time, as others get its name."""
-        plain = f"{self.source.path.name} of {self._changed:%Y-%m-%dT%H:%M:%SZ}"
-        return self.source.tags.get("product") or plain
-
-    def _write_levels(
-        self, map_path: Path, final: BandStore, tags: Mapping[str, str]
-    ) -> list[Path]:
-        """Writes the rasters of levels that are asked for, and returns their paths."""
-        files = []
-        for name, store, layers, descriptions in self._level_rasters(final):
-            files.append(beside(map_path, name))
-            outputs.write_levels(
-                files[-1],
-                store,
-                layers,
-                grid=self.source.grid,
-                descriptions=descriptions,
-                tags=tags,
-            )
-        return files
-
-    def _level_rasters(
-        self, final: BandStore
-    ) -> Iterator[tuple[str, BandStore, list[int], tuple[str, ...]]]:
-        """Yields file, store, layers and band descriptions of the rasters of levels to write."""
-        wanted, info, layers = self.options.outputs, self.engine.info, self.content.layers
-        if wanted.confidence:
-            yield CONFIDENCE, final, [1], (self.cleaning.confidence,)
-        if wanted.entropy:
-            yield ENTROPY, self.store, [layers.index("entropy")], ("relative entropy",)
-        if wanted.probabilities:
-            names = {c.code: c.name for c in info.legend.classes}
-            found = [i for i, name in enumerate(layers) if name.startswith("probability_")]
-            yield (
-                PROBABILITIES,
-                self.store,
-                found,
-                tuple(names[code] for code in info.class_codes),
-            )

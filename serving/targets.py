@@ -18,15 +18,19 @@ RECORD = "predict.json"
 """The config that made a map."""
 
 
-def targets(map_path: Path, wanted: OutputOptions) -> list[Path]:
-    """Returns the files that a map may bring with it, the map first."""
+def level_rasters(wanted: OutputOptions) -> list[str]:
+    """Returns the names of the rasters of levels that are asked for beside a map."""
     flags = {
         CONFIDENCE: wanted.confidence,
         ENTROPY: wanted.entropy,
         PROBABILITIES: wanted.probabilities,
     }
-    names = [name for name, asked in flags.items() if asked]
-    names += ["areas.csv", APPLICABILITY, RECORD]
+    return [name for name, asked in flags.items() if asked]
+
+
+def targets(map_path: Path, wanted: OutputOptions) -> list[Path]:
+    """Returns the files that a map may bring with it, the map first."""
+    names = [*level_rasters(wanted), "areas.csv", APPLICABILITY, RECORD]
     suffixes = {".qml": True, ".png": wanted.picture, ".gpkg": wanted.vector, ".json": wanted.stac}
     return [
         map_path,

@@ -12,6 +12,7 @@ from rasterio import Affine
 
 from landcover_tf.legend import load_legend
 from serving import layouts, sampling
+from serving.map_writing import finish
 from serving.mosaic import merge
 from serving.scene_prediction import Engine, ScenePrediction
 
@@ -50,9 +51,9 @@ def test_more_rows_take_the_same_memory(
         folder = tmp_path / str(next(runs))
         image, out = tmp_path / f"{height}.tif", folder / "map.tif"
         scene = ScenePrediction(image, out, engine, options)
-        scene.prepare()
+        scene.prepare({})
         scene.compute(scene.unfinished_rows())
-        scene.finish()
+        finish(scene)
         scene.source.close()
         merge(
             [out],

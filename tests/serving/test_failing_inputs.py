@@ -27,6 +27,7 @@ from landcover_tf.system.executors import InProcessExecutor
 from serving.config import PredictConfig
 from serving.engines import Engine
 from serving.inputs import find_inputs
+from serving.map_writing import finish
 from serving.options import options_of
 from serving.predict import main
 from serving.scene_jobs import compute_elsewhere
@@ -56,7 +57,7 @@ def begun(command: list[str], image: Path, map_path: Path) -> ScenePrediction:
     config = cli.parse(PredictConfig, command, prog="predict")
     options = options_of(config)
     scene = ScenePrediction(image, map_path, Engine(config.model_path, options), options)
-    scene.prepare()
+    scene.prepare({})
     scene.compute([0])
     scene.source.close()
     return scene
@@ -157,7 +158,7 @@ def test_several_workers_compute_nothing_of_a_damaged_product(
     options = predict_options(engine="tensorflow", mode="blend", patch_size=64, patch_overlap=32)
     engine = Engine(small_export.folder, options)
     scene = ScenePrediction(path, tmp_path / "map.tif", engine, options)
-    scene.prepare()
+    scene.prepare({})
     with closing(compute_elsewhere(InProcessExecutor(), [scene], 4)) as computed:
         ((_, error),) = computed
     assert isinstance(error, ProductError) and file.name in str(error)
@@ -172,7 +173,7 @@ def test_an_input_that_is_deleted_when_it_was_read_has_a_line_in_the_log(
     command = arguments(small_export, [image], tmp_path / "m.tif", *RAW, "--request-log", str(log))
     scene = begun(command, image, tmp_path / "m.tif")
     image.unlink()
-    scene.finish()
+    finish(scene)
     assert (tmp_path / "m.tif").exists()
     (line,) = log.read_text().splitlines()
     assert json.loads(line)["source"].startswith("a.tif of 20")

@@ -109,7 +109,7 @@ def test_the_same_weights_calibrated_otherwise_are_another_model(
     export = linked_export(small_export, small_export.info, tmp_path / "export" / "1")
     assert main(arguments(export, images, tmp_path / "maps", *PLAIN)) == 0
     unfinished = prediction(export, tmp_path / "a.tif", tmp_path / "begun.tif")
-    unfinished.prepare()
+    unfinished.prepare({})
     unfinished.compute([0])
 
     calibration = Calibration(method="temperature", scale=(0.5,))
@@ -117,7 +117,7 @@ def test_the_same_weights_calibrated_otherwise_are_another_model(
     assert main(arguments(export, images, tmp_path / "maps", *PLAIN)) == 2
     assert "a/map.tif exists already, of another model; pass" in capsys.readouterr().err
     with pytest.raises(OutputError, match=r"unfinished run with other settings \(model\)"):
-        prediction(export, tmp_path / "a.tif", tmp_path / "begun.tif").prepare()
+        prediction(export, tmp_path / "a.tif", tmp_path / "begun.tif").prepare({})
 
 
 def test_a_newer_version_beside_the_model_does_not_take_its_place(

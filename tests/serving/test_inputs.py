@@ -14,6 +14,7 @@ from landcover_tf.assess import __main__ as assess
 from landcover_tf.errors import ConfigError, RasterError
 from serving.engines import Engine
 from serving.inputs import find_inputs, is_single, map_paths
+from serving.map_writing import finish
 from serving.predict import main
 from serving.scene_prediction import ScenePrediction
 
@@ -75,7 +76,7 @@ def test_a_map_that_was_made_of_an_input_alone_is_told_when_its_folder_is_given(
     assert f"{begun.work} holds an unfinished map of {given / 'a.tif'}" in told
     assert f"this one makes {made}" in told
     begun.compute(begun.unfinished_rows())
-    begun.finish()
+    finish(begun)
     begun.source.close()
     assert main(command) == 0
     assert "note: " not in capsys.readouterr().err  # Nothing is computed.

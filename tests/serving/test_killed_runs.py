@@ -111,12 +111,12 @@ def test_work_on_a_view_of_a_file_that_is_replaced_is_not_continued(
     write_raster(tmp_path / "shown.tif", 80, 40)
     rasterio.shutil.copy(tmp_path / "shown.tif", tmp_path / "view.vrt", driver="VRT")
     scene = prediction(small_export, tmp_path / "view.vrt", tmp_path / "map.tif")
-    scene.prepare()
+    scene.prepare({})
     scene.compute([0])
     scene.source.close()
     write_raster(tmp_path / "shown.tif", 80, 40, seed=1)
     with pytest.raises(OutputError, match=r"unfinished run with other settings \(source\)"):
-        prediction(small_export, tmp_path / "view.vrt", tmp_path / "map.tif").prepare()
+        prediction(small_export, tmp_path / "view.vrt", tmp_path / "map.tif").prepare({})
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_work_is_not_continued_on_pixels_that_no_sample_shows(
     scene = ScenePrediction(
         image, tmp_path / "map.tif", Engine(small_export.folder, options), options
     )
-    scene.prepare()
+    scene.prepare({})
     scene.compute([0])
     scene.source.close()
     band, seen = scene.layout.band(0)[1], scene.layout.rows[0].stop

@@ -125,7 +125,7 @@ def test_workers_make_the_map_that_was_begun_or_none(
     write_raster(tmp_path / "scene.tif", 90, 40)
     export = linked_export(small_export, small_export.info, tmp_path / "export" / "1")
     scene = prediction(export, tmp_path / "scene.tif", tmp_path / "map.tif")
-    scene.prepare()
+    scene.prepare({})
     job = rows_job(scene, (0,))
     assert (job.options.network.engine, job.options.network.mode) == ("tensorflow", "exact")
     linked_export(small_export, small_export.info, tmp_path / "export" / "2")
@@ -172,7 +172,7 @@ def test_a_scene_is_there_to_finish_before_all_others_are_begun(
     for number in range(6):
         write_raster(tmp_path / f"{number}.tif", 60, 50)
         scenes.append(prediction(small_export, tmp_path / f"{number}.tif", tmp_path / f"m{number}"))
-        scenes[-1].prepare()
+        scenes[-1].prepare({})
     assert scenes_at_once(parts=1, scenes=6) == 2
     taken = []
     for scene, error in compute_elsewhere(InProcessExecutor(), scenes, parts=1):
@@ -209,7 +209,7 @@ def test_parts_are_given_up_when_finishing_a_scene_fails(
     for number in range(3):
         write_raster(tmp_path / f"{number}.tif", 40, 40)
         scenes.append(prediction(small_export, tmp_path / f"{number}.tif", tmp_path / f"m{number}"))
-        scenes[-1].prepare()
+        scenes[-1].prepare({})
     pool = _FirstOnly()
     with closing(compute_elsewhere(pool, scenes, parts=3)) as computed:
         assert next(computed) == (scenes[0], None)
@@ -226,7 +226,7 @@ def test_more_inputs_than_may_be_open_are_planned(
         for number in range(3)
     ]
     for scene in scenes:
-        scene.prepare()
+        scene.prepare({})
     assert len(list(Path("/dev/fd").iterdir())) == open_before
     for scene in scenes:
         scene.compute([0])
@@ -308,7 +308,7 @@ def test_two_runs_of_one_map_do_not_mix(
     def computed() -> Generator[Computed]:
         return compute_here([first]) if pool is None else compute_elsewhere(pool, [first], 1)
 
-    first.prepare()
+    first.prepare({})
     with closing(computed()) as scenes:
         next(scenes)
         assert main([*command, "--tta", "--overwrite"]) == 2

@@ -120,7 +120,7 @@ def test_a_run_is_not_continued_where_the_network_computes_in_another_precision(
     write_raster(image, 100, 40)
     options = predict_options(engine="openvino", precision="bf16")
     scene = ScenePrediction(image, out, Engine(small_export.folder, options), options)
-    scene.prepare()
+    scene.prepare({})
     scene.compute([0])
     scene.source.close()
     here = scene.engine.backend.name.removeprefix("openvino ")

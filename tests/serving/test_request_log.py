@@ -14,6 +14,7 @@ from landcover_tf import monitor
 from landcover_tf.accuracy.request_log import read_log
 from landcover_tf.datasets.band_statistics import BandStatistics
 from serving.engines import Engine
+from serving.map_writing import finish
 from serving.predict import main
 from serving.scene_prediction import ScenePrediction
 
@@ -120,20 +121,20 @@ def test_a_run_that_was_killed_after_its_line_counts_once(
     def scene() -> ScenePrediction:
         engine = Engine(small_export.folder, options)
         found = ScenePrediction(tmp_path / "scene.tif", out, engine, options)
-        found.prepare(replace=True)
+        found.prepare({}, replace=True)
         found.compute(found.unfinished_rows())
         return found
 
     first = scene()
     shutil.copytree(first.work, tmp_path / "kept")
-    first.finish()
+    finish(first)
     shutil.copytree(tmp_path / "kept", first.work)  # As if it had not come to remove it.
-    scene().finish()
+    finish(scene())
     assert len(log.read_text().splitlines()) == 2
     assert read_log(log).maps == 1
     assert sum(read_log(log).class_pixels.values()) == 1600
     shutil.rmtree(out.parent)
-    scene().finish()
+    finish(scene())
     served = read_log(log)
     assert (served.maps, served.superseded) == (1, 1)
     line = json.loads(log.read_text().splitlines()[-1])

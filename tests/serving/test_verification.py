@@ -134,7 +134,7 @@ def test_verify_counts_labels_that_were_stored_wrongly(
     options = predict_options(engine="tensorflow", mode="exact")
     engine = Engine(small_export.folder, options)
     scene = ScenePrediction(tmp_path / "scene.tif", tmp_path / "map.tif", engine, options)
-    scene.prepare()
+    scene.prepare({})
     scene.compute(scene.unfinished_rows())
     # The raster is smaller than a region, so one region holds all of it.
     assert verify(scene, regions=1, seed=0).flips == 0
