@@ -25,10 +25,10 @@ from landcover_tf.validity import ValidityBit, has_bit
 from serving.blending import BlendMerger, patch_weights
 from serving.config import PredictConfig
 from serving.engines import Engine
+from serving.inputs import open_source
 from serving.options import options_of
 from serving.raster_io import WindowReader
 from serving.source import Source
-from serving.sources import open_source
 from serving.windows import Layout, Span, blend_layout
 
 USUAL_FLOOR = 0.2

@@ -1,15 +1,19 @@
-"""Which inputs and maps the paths of a command line stand for."""
+"""Which inputs and maps the paths of a command line stand for, and how each input is opened."""
 
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from landcover_tf.errors import ConfigError, ProductError, RasterError
-from landcover_tf.sentinel2.container import UnreadableError
+from landcover_tf.model_info import ModelInfo
+from landcover_tf.sentinel2 import prepared
+from landcover_tf.sentinel2.container import UnreadableError, may_read, names_tar
 from landcover_tf.sentinel2.discovery import left_out, open_products, superseded
-from landcover_tf.sentinel2.prepared import DOCUMENT
-from serving.sources import require_input
+from serving.product_source import ProductSource
+from serving.raster_source import RasterSource
+from serving.source import Source, SourceOptions
 from serving.targets import former_targets
 
 RASTER_SUFFIXES = (".tif", ".tiff", ".vrt")
@@ -104,6 +108,73 @@ def map_paths(
     return list(named)
 
 
+def open_source(path: Path, info: ModelInfo, options: SourceOptions) -> Source:
+    """Returns the SAFE product, prepared scene or raster at `path`.
+
+    Raises:
+        RasterError: It is not there, or does not fit the model: bands, resolution, or data type.
+        ProductError: It is a damaged or unsuitable product, or may not be read.
+    """
+    require_input(path)
+    if path.suffix.lower() == ".txt":
+        # Its lines would have come instead.
+        raise RasterError(f"{path} is not a readable list of paths in UTF-8; save it in UTF-8")
+    if _is_scene(path):
+        return _open_prepared(path, info, options)
+    if path.is_dir() or path.suffix.lower() == ".zip" or names_tar(path.name):
+        return ProductSource(
+            path,
+            info,
+            upsampling=options.upsampling(info.upsampling),
+            mask_clouds=options.mask_clouds,
+            checksums=options.checksums,
+        )
+    return RasterSource(path, info, options)
+
+
+def require_input(path: Path) -> None:
+    """Refuses a path where nothing is, or nothing that can be read.
+
+    Raises:
+        RasterError: There is no such file or folder, or the disk fails.
+        UnreadableError: The user may not read it.
+    """
+    try:
+        path.stat()
+    except PermissionError as error:
+        raise UnreadableError(path.parent) from error
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise RasterError(
+            f"there is no {path}; expected a SAFE product, a prepared scene or a GeoTIFF"
+        ) from error
+    except OSError as error:
+        raise RasterError(f"cannot read {path}: {error.strerror}") from error
+    if not may_read(path):
+        raise UnreadableError(path)
+
+
+def _open_prepared(folder: Path, info: ModelInfo, options: SourceOptions) -> RasterSource:
+    scene = prepared.read_document(folder)
+    wanted = ("product", "baseline", "sensing_time", "tile", "orbit")
+    tags = {key: str(scene[key]) for key in wanted if scene.get(key) is not None}
+    if options.mask_clouds and scene.get("settings", {}).get("cloud_source") == "none":
+        raise RasterError(
+            f"{folder} was prepared with --cloud-source none, so --mask-clouds would find no "
+            "clouds in it; prepare it again with another source"
+        )
+    validity = folder / prepared.VALIDITY
+    return RasterSource(
+        folder / prepared.IMAGE,
+        info,
+        replace(options, assume_bands=()),
+        validity_path=validity if validity.is_file() else None,
+        description=folder / prepared.DOCUMENT,
+        name=str(scene.get("product") or folder.name).removesuffix(".SAFE"),
+        tags=tags,
+        upsampling=prepared.upsampling_of(scene, folder),
+    )
+
+
 def _once(inputs: Sequence[Path]) -> list[Path]:
     """Returns the inputs without those that are there already, written in whatever way.
 
@@ -184,7 +255,7 @@ def _products_in(folder: Path) -> list[Path]:
 
 def _is_scene(path: Path) -> bool:
     try:
-        return (path / DOCUMENT).is_file()
+        return (path / prepared.DOCUMENT).is_file()
     except PermissionError:  # A disk's lost+found is none; of other folders its prediction says it.
         return False
 

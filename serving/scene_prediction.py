@@ -17,6 +17,7 @@ from serving.band_content import BandContent
 from serving.bands_on_disk import BandStore
 from serving.blending import BlendMerger, CropMerger, Merger, patch_weights
 from serving.engines import Engine, chosen_engine
+from serving.inputs import open_source
 from serving.intents import intend
 from serving.layouts import batch_size, choose_layout
 from serving.options import PredictionOptions
@@ -25,7 +26,6 @@ from serving.postprocess import Cleaning, with_uncertain
 from serving.raster_io import EXACT_CACHE_BYTES, WindowReader, bounded_cache
 from serving.sampling import Checksums
 from serving.source import Source, stamp_of
-from serving.sources import open_source
 from serving.targets import alone, check_targets, work_folder
 from serving.windows import Layout
 

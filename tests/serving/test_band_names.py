@@ -11,7 +11,7 @@ from rasterio import Affine
 
 from landcover_tf.errors import RasterError
 from landcover_tf.grid import Window
-from serving.sources import open_source
+from serving.inputs import open_source
 
 
 def read_all(path: Path, **flags: Any) -> np.ndarray:

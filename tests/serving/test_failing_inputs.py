@@ -26,13 +26,12 @@ from landcover_tf.sentinel2.simulation import simulate_product
 from landcover_tf.system.executors import InProcessExecutor
 from serving.config import PredictConfig
 from serving.engines import Engine
-from serving.inputs import find_inputs
+from serving.inputs import find_inputs, open_source
 from serving.map_writing import finish
 from serving.options import options_of
 from serving.predict import main
 from serving.scene_jobs import compute_elsewhere
 from serving.scene_prediction import ScenePrediction
-from serving.sources import open_source
 
 
 def write_compressed(path: Path, height: int, width: int, *, seed: int) -> None:

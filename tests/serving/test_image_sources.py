@@ -23,10 +23,10 @@ from landcover_tf.sentinel2.preparation import prepare_product
 from landcover_tf.sentinel2.settings import Job, Settings
 from landcover_tf.sentinel2.simulation import Flaws, SimulatedProduct, simulate_product
 from landcover_tf.upsampling import Upsampling
+from serving.inputs import open_source
 from serving.predict import main
 from serving.raster_io import WindowReader
 from serving.source import stamp_of
-from serving.sources import open_source
 from serving.training_upsampling import difference
 
 RAW = ("--min-object-size", "0", "--engine", "tensorflow", "--no-stac")

@@ -13,8 +13,8 @@ from local_export import BANDS, model_info, predict_options, write_raster
 from landcover_tf.datasets.band_statistics import BandStatistics
 from landcover_tf.errors import RasterError
 from landcover_tf.legend import load_legend
+from serving.inputs import open_source
 from serving.map_picture import check_reference, image_picture, read_reference
-from serving.sources import open_source
 
 LEGEND = load_legend("landcover9")
 

@@ -12,8 +12,8 @@ from local_export import BANDS, model_info, predict_options, write_raster
 from landcover_tf.errors import OutputError
 from landcover_tf.grid import Window
 from landcover_tf.rasters.raster_grid import RasterGrid
+from serving.inputs import open_source
 from serving.raster_io import RasterStyle, WindowReader, bounded_cache, write_cog
-from serving.sources import open_source
 
 READ_ALL = """
 import resource, sys

@@ -13,7 +13,7 @@ from rasterio.enums import ColorInterp
 from landcover_tf.crosswalk import load_crosswalk
 from landcover_tf.datasets.dataset_info import ProductInfo
 from landcover_tf.grid import Window
-from serving.sources import open_source
+from serving.inputs import open_source
 from tfrecords_builder.pixels import open_raster
 from tfrecords_builder.rasters import BandChoice, describe
 from tfrecords_builder.sources import Source

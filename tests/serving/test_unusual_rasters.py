@@ -25,8 +25,8 @@ from rasterio.enums import ColorInterp
 from landcover_tf.datasets.dataset_info import BandInfo
 from landcover_tf.errors import RasterError
 from landcover_tf.grid import Window
+from serving.inputs import open_source
 from serving.predict import main
-from serving.sources import open_source
 
 
 def all_pixels(path: Path, **options: Any) -> tuple[np.ndarray, np.ndarray]:

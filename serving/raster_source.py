@@ -1,9 +1,8 @@
-"""Rasters to predict on, all read as one thing: stored values in the model's bands and units."""
+"""A raster as a source: stored values in the model's bands and units."""
 
 import math
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,66 +19,17 @@ from landcover_tf.model_info import ModelInfo
 from landcover_tf.rasters.nodata import masked
 from landcover_tf.rasters.raster_grid import RasterGrid
 from landcover_tf.rasters.raster_windows import RASTERIO_ERRORS, opened, rasterio_window
-from landcover_tf.sentinel2 import prepared
-from landcover_tf.sentinel2.container import UnreadableError, may_read, names_tar
 from landcover_tf.upsampling import Upsampling
 from landcover_tf.validity import ValidityBit, has_bit
 from landcover_tf.visuals.pictures import picture_bands
-from serving.product_source import ProductSource
 from serving.raster_bands import band_names, taken_bands
 from serving.raster_io import BLOCK_PX, STRIP_ROWS
 from serving.raster_views import resampled
-from serving.source import Source, SourceOptions
+from serving.source import SourceOptions
 from serving.stored_values import Conversion, finish_pixels
 
 LARGEST_PART_ROWS = 1024
 """Parts as high as higher blocks are would take too much memory."""
-
-
-def open_source(path: str | Path, info: ModelInfo, options: SourceOptions) -> Source:
-    """Returns the SAFE product, prepared scene or raster at `path`.
-
-    Raises:
-        RasterError: It is not there, or does not fit the model: bands, resolution, or data type.
-        ProductError: It is a damaged or unsuitable product, or may not be read.
-    """
-    path = Path(path)
-    require_input(path)
-    if path.suffix.lower() == ".txt":
-        # Its lines would have come instead.
-        raise RasterError(f"{path} is not a readable list of paths in UTF-8; save it in UTF-8")
-    if (path / prepared.DOCUMENT).is_file():
-        return _open_prepared(path, info, options)
-    if path.is_dir() or path.suffix.lower() == ".zip" or names_tar(path.name):
-        return ProductSource(
-            path,
-            info,
-            upsampling=options.upsampling(info.upsampling),
-            mask_clouds=options.mask_clouds,
-            checksums=options.checksums,
-        )
-    return RasterSource(path, info, options)
-
-
-def require_input(path: Path) -> None:
-    """Refuses a path where nothing is, or nothing that can be read.
-
-    Raises:
-        RasterError: There is no such file or folder, or the disk fails.
-        UnreadableError: The user may not read it.
-    """
-    try:
-        path.stat()
-    except PermissionError as error:
-        raise UnreadableError(path.parent) from error
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise RasterError(
-            f"there is no {path}; expected a SAFE product, a prepared scene or a GeoTIFF"
-        ) from error
-    except OSError as error:
-        raise RasterError(f"cannot read {path}: {error.strerror}") from error
-    if not may_read(path):
-        raise UnreadableError(path)
 
 
 class RasterSource:
@@ -241,28 +191,6 @@ def _files_of(path: Path) -> set[Path]:
         pending += [f for f in files - found if f.suffix.lower() == ".vrt" and f.is_file()]
         found |= files
     return found
-
-
-def _open_prepared(folder: Path, info: ModelInfo, options: SourceOptions) -> RasterSource:
-    scene = prepared.read_document(folder)
-    wanted = ("product", "baseline", "sensing_time", "tile", "orbit")
-    tags = {key: str(scene[key]) for key in wanted if scene.get(key) is not None}
-    if options.mask_clouds and scene.get("settings", {}).get("cloud_source") == "none":
-        raise RasterError(
-            f"{folder} was prepared with --cloud-source none, so --mask-clouds would find no "
-            "clouds in it; prepare it again with another source"
-        )
-    validity = folder / prepared.VALIDITY
-    return RasterSource(
-        folder / prepared.IMAGE,
-        info,
-        replace(options, assume_bands=()),
-        validity_path=validity if validity.is_file() else None,
-        description=folder / prepared.DOCUMENT,
-        name=str(scene.get("product") or folder.name).removesuffix(".SAFE"),
-        tags=tags,
-        upsampling=prepared.upsampling_of(scene, folder),
-    )
 
 
 def _refuse_weights(dataset: rasterio.DatasetReader, numbers: Sequence[int], path: Path) -> None:
