@@ -21,6 +21,8 @@ from landcover_tf.system.executors import executor, finished, places, result_of,
 from landcover_tf.system.files import read_json, remove_leftovers, require_space, write_json
 
 REPORT = "checks.json"
+_NEARLY_EMPTY_FRACTION = 0.95
+"""Share of pixels without data from which a scene is doubtful."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,11 +83,12 @@ def run(
         jobs = _jobs(good, findings, output_dir, settings, options)
         if good:
             begin()
-        failures = _prepare_all(jobs, options)
-        findings += failures
-        if failures:
+        found = _prepare_all(jobs, options)
+        findings += found
+        if found:
             _report(output_dir, findings, [c.name for c in good])
-            print(f"error: {_summary(failures, output_dir)}", file=sys.stderr)
+        if any(f.severity == "fatal" for f in found):
+            print(f"error: {_summary(found, output_dir)}", file=sys.stderr)
     elif not unfit:
         print(f"{len(good)} product(s) are fit; {output_dir / REPORT} has the details")
     failed = {f.product for f in findings if f.severity == "fatal"}
@@ -138,7 +141,7 @@ def _jobs(
 
 
 def _prepare_all(named: Mapping[str, Job], options: Options) -> list[Finding]:
-    """Returns what failed while preparing; with `keep_going` off the first failure is raised.
+    """Returns what came up while preparing; with `keep_going` off the first failure is raised.
 
     Args:
         named: The jobs by the product's name.
@@ -147,7 +150,7 @@ def _prepare_all(named: Mapping[str, Job], options: Options) -> list[Finding]:
     Raises:
         OutputError: The disk has not the room for the scenes that are made side by side.
     """
-    failures = []
+    found = []
     names, jobs = list(named), list(named.values())
     with executor(min(options.jobs, max(len(jobs), 1)), options.scheduler) as pool:
         _require_space(jobs, places(pool), options.scheduler)
@@ -155,11 +158,11 @@ def _prepare_all(named: Mapping[str, Job], options: Options) -> list[Finding]:
             for index, future in done:
                 try:
                     scene = result_of(future)
-                    print(f"wrote {scene}\n{_cloud_cover(scene)}")
+                    found += _report_scene(scene)
                 except LandCoverError as error:
                     if not options.keep_going:
                         raise
-                    failures.append(
+                    found.append(
                         Finding(
                             product=names[index],
                             check="prepare",
@@ -167,7 +170,7 @@ def _prepare_all(named: Mapping[str, Job], options: Options) -> list[Finding]:
                             message=str(error),
                         )
                     )
-    return failures
+    return found
 
 
 def _require_space(jobs: Sequence[Job], side_by_side: int, scheduler: str | None) -> None:
@@ -179,16 +182,23 @@ def _require_space(jobs: Sequence[Job], side_by_side: int, scheduler: str | None
         require_space(jobs[0].output_dir, sum(largest), what)
 
 
-def _cloud_cover(scene: Path) -> str:
-    """Returns a line with the cloud cover of a scene by each source that was read."""
+def _report_scene(scene: Path) -> list[Finding]:
+    """Prints what shares of a scene lack data or are cloudy; returns what speaks against it."""
     document = read_json(scene / prepared.DOCUMENT)
-    used = document["settings"]["cloud_source"]
+    empty, used = document["bit_fractions"]["nodata"], document["settings"]["cloud_source"]
     covers = [
         f"{source} {'unknown' if share is None else f'{share:.1%}'}"
         + (" (used)" if source == used else "")
         for source, share in document["cloud_cover"].items()
     ]
-    return f"  cloud cover: {', '.join(covers)}" + ("; none used" if used == "none" else "")
+    none_used = "; none used" if used == "none" else ""
+    print(f"wrote {scene}\n  no data: {empty:.1%}")
+    print(f"  cloud cover of the pixels with data: {', '.join(covers)}{none_used}")
+    if empty <= _NEARLY_EMPTY_FRACTION:
+        return []
+    message = f"{empty:.1%} of the pixels have no data; another date may cover more of the tile"
+    print(f"warning: {scene.name}: {message}", file=sys.stderr)
+    return [Finding(product=scene.name, check="no-data", severity="warning", message=message)]
 
 
 def _is_finished(

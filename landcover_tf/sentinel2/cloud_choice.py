@@ -28,7 +28,7 @@ def choose_clouds(
     validity: np.ndarray,
     means: Mapping[str, np.ndarray],
 ) -> tuple[CloudMask, dict[str, float | None]]:
-    """Returns the clouds of the chosen source, and the cover that each source reports.
+    """Returns the clouds of the chosen source, and what share of the data each source has cloudy.
 
     Args:
         product: The product.
@@ -51,16 +51,14 @@ def choose_clouds(
         values = cloud_rasters.parse_values(settings.cloud_mask_values)
         path = cloud_rasters.mask_of(settings.cloud_mask, product)
         found["mask"] = cloud_rasters.read_cloud_mask(path, product, values)
+    data_px = _pixels_with_data(validity)
     if settings.cloud_source == "s2cloudless":
-        nodata = has_bit(validity, ValidityBit.NODATA).astype(np.float32)
         found["s2cloudless"] = clouds.detect_s2cloudless(
-            means,
-            resample.block_mean(nodata, 6) == 0,
-            resolution_m=settings.s2cloudless_resolution_m,
+            means, data_px == 36, resolution_m=settings.s2cloudless_resolution_m
         )
     for source, mask in found.items():
         if source != "none":
-            cover[source] = None if mask is None else mask.cloud_fraction
+            cover[source] = None if mask is None else mask.cloud_fraction(data_px)
     chosen = found.get(settings.cloud_source)
     if chosen is None:
         raise RasterError(
@@ -68,3 +66,14 @@ def choose_clouds(
             "or give --cloud-mask"
         )
     return chosen, cover
+
+
+def _pixels_with_data(validity: np.ndarray) -> np.ndarray:
+    """Returns how many of the 36 pixels in each one of 60 m have data, uint32."""
+    height, width = validity.shape
+    counts = np.zeros((height // 6, width // 6), np.uint32)
+    # In parts: the bits of a whole tile would be as large as its validity.
+    for start in range(0, height, 1536):
+        empty = has_bit(validity[start : start + 1536], ValidityBit.NODATA)
+        resample.add_block_sums(~empty, start, counts)
+    return counts

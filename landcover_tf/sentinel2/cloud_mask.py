@@ -22,10 +22,17 @@ class CloudMask:
         """Where opaque cloud or cirrus is, bool [height, width]."""
         return np.asarray(self.opaque | self.cirrus)
 
-    @property
-    def cloud_fraction(self) -> float:
-        """Share of the tile under opaque cloud or cirrus."""
-        return float(self.cloudy.mean())
+    def cloud_fraction(self, data_px: np.ndarray) -> float | None:
+        """Returns the share of the pixels with data that are under opaque cloud or cirrus.
+
+        Args:
+            data_px: Pixels of 10 m with data in each of the mask's, integers [height, width].
+
+        Returns:
+            None where no pixel has data.
+        """
+        total = int(data_px.sum())
+        return int(data_px[self.cloudy].sum()) / total if total else None
 
     @staticmethod
     def none(height: int, width: int) -> "CloudMask":

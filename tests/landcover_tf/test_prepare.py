@@ -92,7 +92,12 @@ def test_all_bits_of_a_scene(tmp_path):
     shares = scene.document["bit_fractions"]
     assert shares["nodata"] == pytest.approx(10 / SIZE)
     assert shares["cloud"] == pytest.approx(36 / SIZE**2)
-    assert scene.document["cloud_cover"] == {"metadata": 0.075, "product": 2 / 1600}
+    # 10 of 240 columns are without data, the two pixels of 60 m are not among them.
+    with_data = 2 / 1600 / (230 / 240)
+    assert scene.document["cloud_cover"] == {
+        "metadata": 0.075,
+        "product": pytest.approx(with_data),
+    }
 
 
 def test_old_product_with_gml_masks_in_a_zip(tmp_path):
@@ -121,13 +126,39 @@ def test_old_and_new_encoding_of_one_scene_agree(tmp_path):
     assert np.abs(difference).max() <= 1 and (difference != 0).mean() < 0.01
 
 
-def test_a_product_without_any_data(tmp_path):
+def test_a_product_without_any_data(tmp_path, capsys):
     dn = {n: np.zeros_like(smooth_dn(n, SIZE)) for n in BANDS}
     product(tmp_path / "in", dn=dn)
     assert run(tmp_path / "in", tmp_path / "out", "--sharpening", "glp") == 0
     (scene,) = find_prepared_scenes(tmp_path / "out")
     assert (validity_of(scene) == ValidityBit.NODATA).all()
     assert scene.document["bit_fractions"]["nodata"] == 1
+    assert scene.document["cloud_cover"] == {"metadata": 0.075, "product": None}
+    printed = capsys.readouterr()
+    told = (
+        "  no data: 100.0%\n  cloud cover of the pixels with data: metadata 7.5%, product unknown"
+    )
+    assert told in printed.out
+    assert f"warning: {scene.name}: 100.0% of the pixels have no data; another" in printed.err
+    (finding,) = json.loads((tmp_path / "out" / "checks.json").read_text())["findings"][-1:]
+    assert (finding["check"], finding["severity"]) == ("no-data", "warning")
+
+
+def test_clouds_over_the_whole_of_a_swath_edge(tmp_path, capsys):
+    """A fifth of the tile has data, all of it under cloud: the cover is 100 %, not 20 %."""
+    dn = {n: np.full_like(smooth_dn(n, SIZE), 9000) for n in BANDS}
+    classi = np.zeros((3, 40, 40), np.uint8)
+    for values in dn.values():
+        values[:, len(values) // 5 :] = 0
+    classi[0, :, :8] = 1
+    product(tmp_path / "in", dn=dn, masks={"MSK_CLASSI_B00.jp2": classi})
+    assert run(tmp_path / "in", tmp_path / "out") == 0
+    (scene,) = find_prepared_scenes(tmp_path / "out")
+    assert scene.document["cloud_cover"]["product"] == 1
+    printed = capsys.readouterr()
+    told = "  no data: 80.0%\n  cloud cover of the pixels with data: metadata 7.5%, product 100.0%"
+    assert told in printed.out
+    assert "have no data" not in printed.err
 
 
 def test_southern_hemisphere(tmp_path):
@@ -149,8 +180,9 @@ def test_external_cloud_mask(tmp_path, capsys):
     assert (bits[:6, :6] == ValidityBit.CLOUD).all()
     assert (bits[60:66, 60:66] == ValidityBit.SHADOW).all()
     assert scene.document["cloud_cover"] == {"metadata": 0.075, "product": 0.0, "mask": 1 / 1600}
-    covers = "  cloud cover: metadata 7.5%, product 0.0%, mask 0.1% (used)\n"
-    assert f"wrote {tmp_path / 'out' / root.stem}\n{covers}" in capsys.readouterr().out
+    covers = "cloud cover of the pixels with data: metadata 7.5%, product 0.0%, mask 0.1% (used)\n"
+    told = f"wrote {tmp_path / 'out' / root.stem}\n  no data: 0.0%\n  {covers}"
+    assert told in capsys.readouterr().out
 
 
 def test_the_cover_of_a_cloud_mask_beside_another_source(tmp_path, capsys):
@@ -160,7 +192,7 @@ def test_the_cover_of_a_cloud_mask_beside_another_source(tmp_path, capsys):
     assert run(root, tmp_path / "out", *flags) == 0
     (scene,) = find_prepared_scenes(tmp_path / "out")
     assert not validity_of(scene).any()
-    covers = "  cloud cover: metadata 7.5%, product unknown, mask 100.0%; none used\n"
+    covers = "with data: metadata 7.5%, product unknown, mask 100.0%; none used\n"
     assert covers in capsys.readouterr().out
 
 

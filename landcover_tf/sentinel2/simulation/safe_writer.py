@@ -63,7 +63,8 @@ def write_safe(folder: Path, product: ProductIdentity, scene: SceneModel, flaws:
     cloudy = mirrored(weather.cloudy, len(seen)) & seen
     has_cirrus = mirrored(weather.has_cirrus, len(seen)) & seen
     write_cloud_masks(folder, product, cloudy, has_cirrus)
-    cloud_percentage = 100 * float((cloudy | has_cirrus).mean())
+    # Of the pixels with data, as in real products.
+    cloud_percentage = 100 * float((cloudy | has_cirrus).sum() / max(seen.sum(), 1))
     _write_previews(folder, product, visible)
     _write_metadata(folder, product, scene, cloud_percentage)
 

@@ -131,7 +131,17 @@ def test_a_source_with_shadows_is_not_projected(product):
 
 
 def test_cloud_fraction_counts_cloud_and_cirrus_once():
-    assert mask([(0, 0), (1, 1)], [(1, 1), (2, 2)], side=10).cloud_fraction == 0.03
+    clouds = mask([(0, 0), (1, 1)], [(1, 1), (2, 2)], side=10)
+    assert clouds.cloud_fraction(np.full((10, 10), 36)) == 0.03
+
+
+def test_cloud_fraction_is_of_the_pixels_with_data():
+    data_px = np.zeros((10, 10), np.uint32)
+    data_px[:2] = 36
+    data_px[2] = 9  # A quarter of the last row: 20 x 36 + 10 x 9 = 810 pixels in all.
+    clouds = mask([(0, 0), (2, 0), (9, 9)], side=10)
+    assert clouds.cloud_fraction(data_px) == (36 + 9) / 810
+    assert clouds.cloud_fraction(np.zeros((10, 10), np.uint32)) is None
 
 
 def test_values_are_parsed_and_checked():
@@ -245,8 +255,8 @@ def test_s2cloudless_with_and_without_the_offset():
     wrong = clouds.detect_s2cloudless(
         {n: v + 0.1 for n, v in reflectance.items()}, valid, resolution_m=60
     )
-    assert right.cloud_fraction < 0.05
-    assert wrong.cloud_fraction > 0.9
+    assert right.cloudy.mean() < 0.05
+    assert wrong.cloudy.mean() > 0.9
 
 
 def test_s2cloudless_gets_reflectance_without_the_offset_in_its_order(tmp_path, monkeypatch):

@@ -154,17 +154,18 @@ def test_every_class_has_two_percent(seed, size):
         assert (scene.landscape.codes == code).mean() >= 0.02, code
 
 
-def test_cloud_percentage_is_the_share_of_the_mask(new):
+def test_cloud_percentage_is_the_share_of_the_mask_where_data_are(new):
     classes = read(mask_file(new.path, "MSK_CLASSI_B00.jp2"))
     assert classes.shape == (3, SIZE // 6, SIZE // 6)
     assert not (classes[0] & classes[1]).any()
-    share = 100 * (classes[0] | classes[1]).mean()
+    # A tenth of the tile is without data; its edge differs a little from band to band.
+    share = 100 * (classes[0] | classes[1]).sum() / (read(band_file(new.path, "B01"))[0] > 0).sum()
     assert share > 0
     for path, name in (
         (new.path / "MTD_MSIL1C.xml", "Cloud_Coverage_Assessment"),
         (next(new.path.glob("GRANULE/*/MTD_TL.xml")), "CLOUDY_PIXEL_PERCENTAGE"),
     ):
-        assert float(element(path, name)) == pytest.approx(share)
+        assert float(element(path, name)) == pytest.approx(share, rel=0.03)
 
 
 def test_cloud_fraction_is_met(same_scene):
