@@ -62,6 +62,11 @@ def _point_sentences(points: Mapping[str, Any]) -> list[str]:
     ]
     if points["reprojected_from"]:
         found.append(f"The points were reprojected from {points['reprojected_from']}.")
+    if points.get("assumed_crs"):  # Older files do not tell.
+        found.append(
+            "Nothing in their file names the reference system of their x and y, which were read in "
+            f"{points['assumed_crs']}."
+        )
     return found
 
 

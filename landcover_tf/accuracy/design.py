@@ -153,6 +153,15 @@ class Design:
             raise SampleError(f"{path} is not a complete sampling design: {error}") from error
 
 
+def recorded_crs(folder: Path) -> str | None:
+    """Returns the reference system that the record in a folder names, complete or not, if any."""
+    if not (folder / FILE_NAME).is_file():
+        return None
+    values = read_json(folder / FILE_NAME)
+    ours = isinstance(values, dict) and values.get("schema_version") == SCHEMA_VERSION
+    return values.get("crs") if ours else None
+
+
 def _drawn_pixels(values: Mapping[str, Any]) -> DrawnPoints:
     row, col, stratum = (np.array(values[name], np.int64) for name in ("row", "col", "stratum"))
     if row.ndim != 1 or not row.shape == col.shape == stratum.shape:

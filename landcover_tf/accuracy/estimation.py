@@ -9,7 +9,7 @@ import numpy as np
 from landcover_tf.accuracy import coverage, probabilities
 from landcover_tf.accuracy.class_map import ClassMap, MapPixels
 from landcover_tf.accuracy.coverage import MappedInStrata
-from landcover_tf.accuracy.design import FILE_NAME, Design
+from landcover_tf.accuracy.design import FILE_NAME, Design, recorded_crs
 from landcover_tf.accuracy.matching import MatchedPoints, match
 from landcover_tf.accuracy.points import load_points
 from landcover_tf.accuracy.strata import Strata, arrange, from_map, from_record
@@ -71,11 +71,13 @@ def estimate_survey(survey: Survey) -> dict[str, Any]:
         layer=survey.layer,
         column=survey.reference_column,
         crs=survey.points_crs,
-        crs_of_x_y=design.crs if design else None,
+        crs_of_x_y=design.crs if design else recorded_crs(survey.reference.parent),
         # Only a record's strata are found by it; elsewhere it may hold what it likes.
         with_stratum=design is not None,
     )
     basis = design or _strata_map(survey, class_map)
+    if points.crs is None and isinstance(basis, ClassMap):
+        _require_one_crs(survey, basis, class_map)
     units = basis.sampled if basis and not same_map else class_map.sampled
     matched = match(
         points,
@@ -155,6 +157,15 @@ def _strata_map(survey: Survey, class_map: ClassMap) -> ClassMap | None:
     if survey.strata_map.exists() and survey.strata_map.samefile(class_map.path):
         return class_map
     return ClassMap.open(survey.strata_map, survey.strata_legend, legend_flag="--strata-legend")
+
+
+def _require_one_crs(survey: Survey, strata_map: ClassMap, class_map: ClassMap) -> None:
+    """Refuses points that may be in either map's reference system, because nothing names it."""
+    if strata_map.grid.crs not in (None, class_map.grid.crs):
+        raise SampleError(
+            f"{survey.reference} does not name the reference system of its points, and "
+            f"{strata_map.path} is in another one than {class_map.path}; name it with --points-crs"
+        )
 
 
 def _strata(

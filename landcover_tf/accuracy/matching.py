@@ -49,6 +49,8 @@ class MatchedPoints:
     """Ids of the points left out, by reason."""
     reprojected_from: str | None = None
     """The points' CRS when it is not the map's."""
+    assumed_crs: str | None = None
+    """The points' CRS and whose it is, when nothing names it."""
 
 
 def match(
@@ -115,7 +117,15 @@ def match(
         stratum=None if points.stratum is None else points.stratum[usable],
         excluded=excluded,
         reprojected_from=_name(points.crs) if _differs(points.crs, class_map.grid.crs) else None,
+        assumed_crs=_assumed(points, class_map),
     )
+
+
+def _assumed(points: ReferencePoints, class_map: ClassMap) -> str | None:
+    crs = points.crs or class_map.grid.crs
+    if crs is None or not points.crs_assumed:
+        return None
+    return f"{_name(crs)}, that of {'the map' if points.crs is None else 'the sampling design'}"
 
 
 def _exclude(

@@ -33,7 +33,9 @@ class ReferencePoints:
     y: np.ndarray
     """float64 [points], NaN without a position"""
     crs: CRS | None
-    """None where the file does not say."""
+    """None where nothing says."""
+    crs_assumed: bool
+    """Neither the file nor the caller names it: it is `crs_of_x_y`, or else unknown."""
     reference: np.ndarray
     """Code as in the file, UNLABELLED where it is empty, int64 [points]."""
     stratum: np.ndarray | None
@@ -73,11 +75,12 @@ def load_points(
     if path.suffix.lower() == ".csv":
         if layer is not None:
             raise SampleError(f"--layer {layer} is that of a GeoPackage, {path} is a table")
-        table, x, y, system = _read_csv(path, crs, crs_of_x_y)
+        table, x, y, system, assumed = _read_csv(path, crs, crs_of_x_y)
         rows: Sequence[Mapping[str, Any]] = table
     elif path.suffix.lower() == ".gpkg":
         points = read_points(path, layer)
         rows, system = points.rows, _layer_system(points.crs, crs, path)
+        assumed = system is None
         x, y = np.array(points.x, float), np.array(points.y, float)
     else:
         raise SampleError(f"{path} must be a GeoPackage (.gpkg) or a table (.csv)")
@@ -98,6 +101,7 @@ def load_points(
         x=x,
         y=y,
         crs=system,
+        crs_assumed=assumed,
         reference=_codes(rows, column, reference_legend, ids, path),
         stratum=_codes(rows, stratum, legend, ids, path) if stratum else None,
     )
@@ -105,7 +109,8 @@ def load_points(
 
 def _read_csv(
     path: Path, crs: str | None, crs_of_x_y: str | None
-) -> tuple[list[dict[str, Any]], np.ndarray, np.ndarray, CRS | None]:
+) -> tuple[list[dict[str, Any]], np.ndarray, np.ndarray, CRS | None, bool]:
+    """Returns rows, x, y, their reference system and whether nothing in the table names it."""
     try:
         _, table, separator = read_csv(path)
     except UnicodeDecodeError as error:
@@ -116,7 +121,7 @@ def _read_csv(
         raise SampleError(f"cannot read {path}: {error}") from error
     rows: list[dict[str, Any]] = list(table)
     if not rows:
-        return [], np.zeros(0), np.zeros(0), None
+        return [], np.zeros(0), np.zeros(0), None, True
     ragged = [str(i) for i, row in enumerate(rows, 1) if None in row or None in row.values()]
     if ragged:
         raise SampleError(
@@ -127,8 +132,9 @@ def _read_csv(
     if pair is None:
         raise SampleError(f"{path} needs columns x and y, or lon and lat; it has {[*rows[0]]}")
     x, y = (_numbers(rows, columns[name], separator, path) for name in pair)
-    wanted = crs or (crs_of_x_y if pair == _PAIRS[0] else GEOGRAPHIC)
-    return rows, x, y, _system(wanted) if wanted else None
+    assumed = crs is None and pair == _PAIRS[0]
+    wanted = crs_of_x_y if assumed else crs or GEOGRAPHIC
+    return rows, x, y, _system(wanted) if wanted else None, assumed
 
 
 def _numbers(

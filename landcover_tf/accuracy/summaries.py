@@ -248,6 +248,7 @@ def _points(points: MatchedPoints, used: int) -> dict[str, Any]:
         "used": used,
         "excluded": {reason: list(ids) for reason, ids in points.excluded.items()},
         "reprojected_from": points.reprojected_from,
+        "assumed_crs": points.assumed_crs,
     }
 
 

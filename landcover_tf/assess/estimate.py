@@ -46,7 +46,8 @@ class EstimateConfig:
     crosswalk to it."""
     points_crs: str | None = None
     """Reference system of a CSV file's x and y, such as EPSG:4326; by default that of the
-    design, or else the map's. Of a GeoPackage only where the layer names none."""
+    design.json beside it, or else the map's, unless --strata-map is in another one. Of a GeoPackage
+    only where the layer names none."""
     unknown_labels: Literal["error", "ignore"] = "error"
     """What to do with classes that the legend does not know: refuse them, or leave the points
     out and count them."""

@@ -11,9 +11,10 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import fields
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -224,8 +225,9 @@ def write_csv(path: str | Path, head: Sequence[str], rows: Iterable[Sequence[Any
 def read_csv(path: Path) -> tuple[list[str], list[dict[str, str | None]], str]:
     """Returns the columns, the rows and the separator of a table in UTF-8.
 
-    Spreadsheets of countries with a decimal comma separate by semicolons. A row that is too short
-    holds None, one that is too long has a key None.
+    Spreadsheets of countries with a decimal comma separate by semicolons, and write rows without
+    any value, which are left out. A row that is too short holds None, one that is too long has a
+    key None.
 
     Raises:
         UnicodeDecodeError, csv.Error, OSError: It is no such table.
@@ -237,7 +239,13 @@ def read_csv(path: Path) -> tuple[list[str], list[dict[str, str | None]], str]:
         reader = csv.DictReader(file, delimiter=separator, skipinitialspace=True)
         columns = [name.strip() for name in reader.fieldnames or ()]
         reader.fieldnames = columns
-        return columns, list(reader), separator
+        rows = [row for row in reader if not _is_blank(row)]
+        return columns, rows, separator
+
+
+def _is_blank(row: Mapping[Any, Any]) -> bool:
+    cells = chain.from_iterable(c if isinstance(c, list) else [c] for c in row.values())
+    return not any(cell and cell.strip() for cell in cells)
 
 
 def json_number(value: float) -> float | None:

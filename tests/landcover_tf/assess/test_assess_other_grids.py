@@ -239,6 +239,35 @@ def test_points_of_a_table_are_in_the_systems_of_their_design(world):
     assert values["overall_accuracy"]["value"] > 0.7
 
 
+def test_x_and_y_are_in_the_system_of_the_map_that_was_sampled(world, capsys):
+    """Whichever strata are named; that of the assessed map puts the points elsewhere."""
+    folder = design(world, "--samples", 300)
+    points = read_points(label(folder, world / "truth.tif"))
+    shutil.copy(world / "map.tif", world / "strata.tif")
+    write_in_zone_35(world / "map.tif", read(world / "map.tif"))
+    strata = ("--strata-map", world / "strata.tif")
+    _, expected = estimate(world, folder / "points.gpkg", *strata)
+    lines = ["x,y,reference"]
+    for row, x, y in zip(points.rows, points.x, points.y, strict=True):
+        lines.append(f"{x},{y},{row['reference']}")
+    for path in (folder / "points.csv", world / "points.csv"):
+        path.write_text("\n".join(lines))
+    code, found = estimate(world, folder / "points.csv", *strata)
+    assert (code, found["classes"]) == (0, expected["classes"])
+    text = (world / "result" / "report.md").read_text()
+    assert "x and y, which were read in EPSG:32634, that of the sampling design." in text
+    assert expected["points"]["assumed_crs"] is None
+    # Without the record nothing tells.
+    assert estimate(world, world / "points.csv", *strata)[0] == 2
+    error = capsys.readouterr().err
+    assert f"{world / 'strata.tif'} is in another one than {world / 'map.tif'}; name it" in error
+    code, found = estimate(world, world / "points.csv", *strata, "--points-crs", "EPSG:32634")
+    assert (code, found["classes"]) == (0, expected["classes"])
+    assert found["points"]["assumed_crs"] is None
+    code, found = estimate(world, folder / "points.csv", "--not-a-probability-sample")
+    assert (code, found["points"]["reprojected_from"]) == (0, "EPSG:32634")
+
+
 def test_a_layer_without_reference_system_gets_the_named_one(world, capsys):
     path = label(design(world, "--samples", 300), world / "truth.tif")
     write_in_zone_35(world / "map.tif", read(world / "map.tif"))

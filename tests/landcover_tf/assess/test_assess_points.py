@@ -86,6 +86,9 @@ def test_a_table_that_a_spreadsheet_saved(world, capsys):
     commas = [lines[0], *(line.replace(".", ",") for line in lines[1:])]
     (folder / "points.csv").write_text("\n".join(commas))
     assert estimate(world, folder / "points.csv")[1]["classes"] == expected["classes"]
+    # Rows that look empty in the spreadsheet are no points that nobody could label.
+    (folder / "points.csv").write_text("\n".join([*lines, ";;;;", " ; ;;;"]))
+    assert estimate(world, folder / "points.csv")[1]["points"]["given"] == 300
     (folder / "points.csv").write_text("\n".join([lines[0] + ";Größe"]), encoding="cp1252")
     assert estimate(world, folder / "points.csv")[0] == 2
     assert "is not a table in UTF-8" in capsys.readouterr().err
