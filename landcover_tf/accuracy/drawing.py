@@ -14,8 +14,8 @@ from landcover_tf.accuracy.sampling import (
     allocate,
     draw,
     expected_standard_error,
-    sample_size,
     shares,
+    smallest_sample,
 )
 from landcover_tf.errors import ConfigError, RasterError
 from landcover_tf.legend import Legend
@@ -145,14 +145,10 @@ def _sizes(pixels: np.ndarray, accuracy: np.ndarray, request: Request) -> tuple[
     weights = pixels / pixels.sum()
     deviations = np.sqrt(accuracy * (1 - accuracy))
     share = shares(request.allocation, weights, deviations)
-    total = request.samples or sample_size(
-        weights, deviations, share, target_se=request.target_se or 1.0
-    )
-    while True:
-        points = allocate(total, share, pixels, minimum=request.min_per_class)
-        error = expected_standard_error(weights, deviations, points)
-        reached = request.target_se is None or error <= request.target_se * (1 + 1e-9)
-        if reached or points.sum() == pixels.sum():
-            return points, error
-        # Minima of rare classes took points from the others; a few more make up for it.
-        total = max(int(total * (error / (request.target_se or 1.0)) ** 2), total + 1)
+    if request.target_se is None:
+        points = allocate(request.samples or 0, share, pixels, minimum=request.min_per_class)
+    else:
+        points = smallest_sample(
+            pixels, deviations, share, minimum=request.min_per_class, target_se=request.target_se
+        )
+    return points, expected_standard_error(weights, deviations, points)

@@ -4,7 +4,6 @@ Formulas are those of Cochran (1977), Sampling Techniques, chapter 5, as Olofsso
 Remote Sensing of Environment 148, recommend them for maps. The strata are the map's classes.
 """
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -46,26 +45,6 @@ def shares(allocation: Allocation, weights: np.ndarray, deviations: np.ndarray) 
     }[allocation]
     # Strata that are all expected to be perfect need no points at all: any shares will do.
     return np.asarray(parts / parts.sum() if parts.sum() > 0 else weights / weights.sum())
-
-
-def sample_size(
-    weights: np.ndarray, deviations: np.ndarray, share: np.ndarray, *, target_se: float
-) -> int:
-    """Returns the points that give overall accuracy the wanted standard error.
-
-    n = sum_h(W_h^2 S_h^2 / a_h) / target_se^2, Cochran's (5.24) without the finite population
-    correction, which the estimators leave out as well. With optimal shares a_h it is
-    (sum_h W_h S_h / target_se)^2, equation 13 of Olofsson et al. (2014).
-
-    Args:
-        weights: Share W_h of the mapped area of each stratum.
-        deviations: Standard deviation S_h of being correct.
-        share: Share a_h of the points.
-        target_se: Standard error of overall accuracy.
-    """
-    spread = weights**2 * deviations**2
-    needed = spread > 0
-    return math.ceil(float((spread[needed] / share[needed]).sum()) / target_se**2 - 1e-9)
 
 
 def allocate(total: int, share: np.ndarray, pixels: np.ndarray, *, minimum: int) -> np.ndarray:
@@ -110,6 +89,36 @@ def expected_standard_error(
 ) -> float:
     """Returns sqrt(sum_h W_h^2 S_h^2 / n_h), the standard error that a design promises."""
     return float(np.sqrt((weights**2 * deviations**2 / np.maximum(points, 1)).sum()))
+
+
+def smallest_sample(
+    pixels: np.ndarray, deviations: np.ndarray, share: np.ndarray, *, minimum: int, target_se: float
+) -> np.ndarray:
+    """Returns the points of each stratum by which overall accuracy gets the wanted standard error.
+
+    Without minima and strata that are too small for their share, they are
+    n = sum_h(W_h^2 S_h^2 / a_h) / target_se^2 points, Cochran's (5.24) without the finite
+    population correction, which the estimators leave out as well. With optimal shares a_h that is
+    (sum_h W_h S_h / target_se)^2, equation 13 of Olofsson et al. (2014).
+
+    Args:
+        pixels: Pixels N_h of each stratum, whose share of all is W_h.
+        deviations: Standard deviation S_h of being correct.
+        share: Share a_h of the points.
+        minimum: Least points of a stratum.
+        target_se: Standard error of overall accuracy.
+
+    Returns:
+        int64 [strata]; all pixels, where no fewer will do.
+    """
+    weights = pixels / pixels.sum()
+    low, high = 1, int(pixels.sum())
+    while low < high:
+        total = (low + high) // 2
+        points = allocate(total, share, pixels, minimum=minimum)
+        reached = expected_standard_error(weights, deviations, points) <= target_se * (1 + 1e-9)
+        low, high = (low, total) if reached else (total + 1, high)
+    return allocate(high, share, pixels, minimum=minimum)
 
 
 def draw(

@@ -12,8 +12,8 @@ from landcover_tf.accuracy.sampling import (
     allocate,
     draw,
     expected_standard_error,
-    sample_size,
     shares,
+    smallest_sample,
 )
 from landcover_tf.errors import ConfigError, LegendError, RasterError
 from landcover_tf.legend import load_legend
@@ -26,11 +26,27 @@ DEVIATIONS = np.sqrt(ACCURACY * (1 - ACCURACY))
 
 def test_the_published_sample_size():
     # sum W S = .02*.4583 + .015*.4899 + .32*.3 + .645*.2179 = .25309; (.25309/.01)^2 = 640.6
-    share = shares("optimal", WEIGHTS, DEVIATIONS)
-    assert sample_size(WEIGHTS, DEVIATIONS, share, target_se=0.01) == 641
-    # Proportional: sum W S^2 / .01^2 = .067238 / .0001 = 672.4
-    share = shares("proportional", WEIGHTS, DEVIATIONS)
-    assert sample_size(WEIGHTS, DEVIATIONS, share, target_se=0.01) == 673
+    # Proportional: sum W S^2 / .01^2 = .067238 / .0001 = 672.4. Whole points may make one more or less.
+    pixels = np.array([200_000, 150_000, 3_200_000, 6_450_000])
+    for allocation, published in (("optimal", 641), ("proportional", 673)):
+        share = shares(allocation, WEIGHTS, DEVIATIONS)
+        points = smallest_sample(pixels, DEVIATIONS, share, minimum=0, target_se=0.01)
+        assert abs(points.sum() - published) <= 1
+
+
+@pytest.mark.parametrize("allocation", ["equal", "proportional", "optimal"])
+@pytest.mark.parametrize("pixels", [(100_000, 50_000, 200), (1_000_000, 300_000, 20_000, 150)])
+def test_no_smaller_sample_reaches_the_standard_error(allocation, pixels):
+    """Also where a class has fewer pixels than its share, and where minima take points."""
+    pixels = np.array(pixels)
+    weights, deviations = pixels / pixels.sum(), np.full(len(pixels), 0.4)
+    share = shares(allocation, weights, deviations)
+    found = smallest_sample(pixels, deviations, share, minimum=50, target_se=0.01)
+    assert expected_standard_error(weights, deviations, found) <= 0.01 * (1 + 1e-9)
+    # Rounding to whole points decides about one or two.
+    for total in (*range(200, found.sum() - 2, 50), found.sum() - 3):
+        points = allocate(total, share, pixels, minimum=50)
+        assert expected_standard_error(weights, deviations, points) > 0.01
 
 
 def test_rare_classes_get_the_minimum_and_the_rest_goes_to_area():
