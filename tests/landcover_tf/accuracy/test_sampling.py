@@ -26,7 +26,8 @@ DEVIATIONS = np.sqrt(ACCURACY * (1 - ACCURACY))
 
 def test_the_published_sample_size():
     # sum W S = .02*.4583 + .015*.4899 + .32*.3 + .645*.2179 = .25309; (.25309/.01)^2 = 640.6
-    # Proportional: sum W S^2 / .01^2 = .067238 / .0001 = 672.4. Whole points may make one more or less.
+    # Proportional: sum W S^2 / .01^2 = .067238 / .0001 = 672.4. Whole points may make one more or
+    # less.
     pixels = np.array([200_000, 150_000, 3_200_000, 6_450_000])
     for allocation, published in (("optimal", 641), ("proportional", 673)):
         share = shares(allocation, WEIGHTS, DEVIATIONS)
