@@ -178,8 +178,7 @@ class ServerBackend:
         requests = -(-len(batch) // self._settings.windows_per_request)
         if self._transport.joined:
             requests = max(requests, self._settings.in_flight)
-        size = -(-len(batch) // requests)
-        parts = [batch[i : i + size] for i in range(0, len(batch), size)]
+        parts = np.array_split(batch, max(1, min(requests, len(batch))))
         answers = list(self.stream(parts, outputs))
         return {name: np.concatenate([answer[name] for answer in answers]) for name in outputs}
 
@@ -188,6 +187,8 @@ class ServerBackend:
     ) -> dict[str, np.ndarray]:
         if images.dtype != self._info.dtype:
             raise ValueError(f"expected {self._info.dtype} images, got {images.dtype}")
+        if not len(images):
+            return {name: np.empty(*self._expected(name, images.shape[:3])) for name in outputs}
         lost = False
 
         def predict() -> dict[str, np.ndarray]:
@@ -207,17 +208,20 @@ class ServerBackend:
         return answer
 
     def _check_answer(self, name: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
-        if name == "probabilities":
-            shape = (*shape, len(self._info.class_codes))
-        dtype = np.uint8 if name == "classes" else np.float32
+        shape, dtype = self._expected(name, shape)
         where = self._transport.where
         if array.shape != shape or array.dtype != dtype:
             raise ServerError(
-                f"{where} answered {name} as {array.dtype} {array.shape}, expected "
-                f"{np.dtype(dtype)} {shape}"
+                f"{where} answered {name} as {array.dtype} {array.shape}, expected {dtype} {shape}"
             )
         if dtype == np.float32 and not np.isfinite(array).all():
             raise ServerError(f"{where} answered {name} that are not numbers (NaN or infinite)")
+
+    def _expected(self, name: str, shape: tuple[int, ...]) -> tuple[tuple[int, ...], np.dtype[Any]]:
+        """Returns shape and type of an output for images of a shape, [batch, height, width]."""
+        if name == "probabilities":
+            shape = (*shape, len(self._info.class_codes))
+        return shape, np.dtype(np.uint8 if name == "classes" else np.float32)
 
 
 def _transport(

@@ -40,6 +40,16 @@ def test_any_batch_and_window_size(client, local, info):
         )
 
 
+def test_an_empty_batch_has_an_empty_answer(client, info):
+    none = np.empty((0, 64, 32, 4), np.uint16)
+    answers = (client.classes(none), client.decide(none), client.probabilities(none))
+    assert [(a.shape, a.dtype) for a in answers] == [
+        ((0, 64, 32), np.uint8),
+        ((0, 64, 32, 2), np.uint8),
+        ((0, 64, 32, len(info.class_codes)), np.float32),
+    ]
+
+
 def test_windows_need_not_be_square(client, local, info):
     images = stored_images(2, 64, info)[:, :32]
     np.testing.assert_array_equal(
