@@ -11,6 +11,7 @@ import socket
 import ssl
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
+from urllib.parse import urlsplit
 
 import numpy as np
 import requests
@@ -29,6 +30,8 @@ from serving.tensors import little_endian, parse_tensor
 
 BUSY = (429, 503)
 """HTTP codes of a server that may take the request later."""
+FIRST_CONNECTION_S = 5.0
+"""Longest wait for a connection to a server that never answered: its URL may be wrong."""
 
 _DROPPED = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
 """What a lost connection is over TLS, where it is an ordinary one that is reset otherwise."""
@@ -120,14 +123,21 @@ class RestTransport:
         return answer
 
     def _send(self, method: str, url: str, body: Mapping[str, Any] | None) -> requests.Response:
+        # Not of later requests: urllib3 counts the sending of images as a part of connecting.
+        connect_s = self._timeout_s if self._reached else min(FIRST_CONNECTION_S, self._timeout_s)
+        timeouts = connect_s, self._timeout_s
         try:
             # After a redirect, requests would repeat a POST as a GET.
             return self._session.request(
-                method, url, json=body, timeout=self._timeout_s, allow_redirects=False
+                method, url, json=body, timeout=timeouts, allow_redirects=False
             )
         except requests.exceptions.ChunkedEncodingError as error:
             raise ServerError(f"the answer of {url} was cut short: {error}") from error
         except requests.exceptions.Timeout as error:
+            if _is_unconnected(error):
+                raise UnavailableError(
+                    f"no model server at {url}: no connection within {connect_s:g} s"
+                ) from error
             raise self._too_slow(url) from error
         except requests.exceptions.SSLError as error:
             cause = _ssl_cause(error)
@@ -136,6 +146,11 @@ class RestTransport:
             raise ServerError(
                 f"no encrypted connection to {url}: {cause}; does the server speak TLS, "
                 "with a certificate that this machine trusts (REQUESTS_CA_BUNDLE names others)?"
+            ) from error
+        except requests.exceptions.ProxyError as error:
+            raise UnavailableError(
+                f"the proxy of the environment (HTTP_PROXY, HTTPS_PROXY) does not lead to {url}: "
+                f"{_reason(error)}; NO_PROXY={urlsplit(url).hostname} goes around it"
             ) from error
         except requests.exceptions.ConnectionError as error:
             # What requests makes of an answer that stalls after its headers.
@@ -229,9 +244,20 @@ def _ssl_cause(error: Exception) -> object:
     return wrapped.args[0] if getattr(wrapped, "args", ()) else wrapped
 
 
-def _reason(error: Exception) -> str:
+def _is_unconnected(error: requests.exceptions.Timeout) -> bool:
+    """Returns whether the connection took too long; that of TLS is told as an answer that did."""
     inner = error.args[0] if error.args else error
-    return str(getattr(inner, "reason", inner)).rsplit(": ", 1)[-1]
+    connecting = isinstance(error, requests.exceptions.ConnectTimeout)
+    return connecting or "handshake" in str(getattr(inner, "__cause__", None))
+
+
+def _reason(error: Exception) -> str:
+    """Returns what went wrong, out of what requests and urllib3 wrapped around it."""
+    inner = error.args[0] if error.args else error
+    inner = getattr(inner, "reason", inner)
+    inner = getattr(inner, "original_error", inner)  # Of a proxy.
+    parts = getattr(inner, "args", ())
+    return str(parts[-1] if parts else inner).rsplit(": ", 1)[-1]
 
 
 def _tensors(values: Mapping[str, Any]) -> dict[str, TensorInfo]:

@@ -12,6 +12,7 @@ import pytest
 from fakes.model_server import BRIEF, QUICK, SCHEMES, ModelServer
 
 from landcover_tf.errors import ServerError
+from serving import rest
 from serving.client import ServerBackend
 
 
@@ -130,6 +131,49 @@ def test_a_server_that_is_down_is_named(info, scheme):
         pytest.raises(ServerError, match=r"127\.0\.0\.1:1.*gave up after \d+ attempts in \d+ s"),
     ):
         client.check()
+
+
+@pytest.fixture
+def deaf():
+    """A port with room for one connection, which nobody answers."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
+        yield listener.getsockname()[1]
+
+
+def test_a_host_that_lets_connections_wait_is_asked_again(info, deaf, monkeypatch):
+    monkeypatch.setattr(rest, "FIRST_CONNECTION_S", 0.2)
+    with (
+        socket.create_connection(("127.0.0.1", deaf)),
+        ServerBackend(f"http://127.0.0.1:{deaf}", info, settings=BRIEF) as client,
+        pytest.raises(ServerError, match=r"no connection within 0\.2 s; gave up after [2-9] att"),
+    ):
+        client.check()
+
+
+def test_a_port_that_leaves_tls_unanswered_is_asked_again(info, deaf, monkeypatch):
+    monkeypatch.setattr(rest, "FIRST_CONNECTION_S", 0.2)
+    with (
+        ServerBackend(f"https://127.0.0.1:{deaf}", info, settings=BRIEF) as client,
+        pytest.raises(ServerError, match=r"no connection within 0\.2 s; gave up after [2-9] att"),
+    ):
+        client.check()
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_proxy_of_the_environment_is_named(info, scheme, monkeypatch):
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(f"{scheme}_proxy", "http://user:secret@127.0.0.1:1")
+    with (
+        ServerBackend(f"{scheme}://192.0.2.1:8501", info, settings=BRIEF) as client,
+        pytest.raises(ServerError) as raised,
+    ):
+        client.check()
+    message = str(raised.value)
+    assert message.startswith("the proxy of the environment (HTTP_PROXY, HTTPS_PROXY) does not")
+    assert f"{scheme}://192.0.2.1:8501/v1/models/landcover/versions/1/metadata: " in message
+    assert "Connection refused; NO_PROXY=192.0.2.1 goes around it; gave up after" in message
+    assert "secret" not in message
 
 
 def test_the_rest_port_is_not_a_grpc_port(server, info):
