@@ -131,9 +131,9 @@ def make_search(config: TuneConfig) -> "Search":
     space = load_space(config.space)
     _check_not_twice(config, space)
     base = _base_settings(config)
-    space.check(config.data_dir, base)
+    trial = space.check(config.data_dir, base)
     info = check_dataset(config.data_dir)
-    _check_sizes(config, space, base, info)
+    _check_sizes(space, trial, info)
     return Search(
         space=space,
         base=base,
@@ -164,18 +164,12 @@ def _check_not_twice(config: TuneConfig, space: "SearchSpace") -> None:
             )
 
 
-def _check_sizes(
-    config: TuneConfig, space: "SearchSpace", base: dict[str, Any], info: "DatasetInfo"
-) -> None:
+def _check_sizes(space: "SearchSpace", trial: "TrainConfig", info: "DatasetInfo") -> None:
     """Checks that the dataset has the patches of every trial, unless they vary in size or batch."""
-    from tuning.space import train_config
-
     if space.search.keys() & {"patch_size", "patch_overlap", "batch_size"}:
         return
-    name, one = next(iter(space.search.items()))
-    settings = {**base, **space.fixed, name: one.extremes()[0]}
     try:
-        check_batch(train_config(settings, config.data_dir, config.output_dir), info)
+        check_batch(trial, info)
     except ConfigError as error:
         raise ConfigError(
             f"{error} (a search takes such settings from --train-config: the config.json of a run, "

@@ -10,8 +10,9 @@ import hashlib
 import json
 import math
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import combinations, islice, product
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,9 @@ PRESETS = Path(__file__).parent / "presets"
 
 # The search itself sets these: where the run lies, and by what it is judged.
 OWN_FIELDS = frozenset({"data_dir", "output_dir", "monitor"})
+TRIES = 100
+"""Values of the other fields beside which a value is tried, 0.02 s each; in the shipped spaces those
+of any one field are among them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,8 +155,11 @@ class SearchSpace:
         varied = {name: one.value(chosen[name]) for name, one in self.search.items()}
         return {**self.fixed, **varied}
 
-    def check(self, data_dir: Path, base: Mapping[str, Any]) -> None:
-        """Checks that TrainConfig accepts every limit and choice, each beside the fixed values.
+    def check(self, data_dir: Path, base: Mapping[str, Any]) -> TrainConfig:
+        """Checks that TrainConfig accepts every limit and choice; returns one accepted config.
+
+        Each counts as accepted beside the fixed values and defaults, or beside limits and choices
+        of the other fields: statistics in the input's skip, say, need that skip.
 
         Args:
             data_dir: The dataset.
@@ -161,9 +168,35 @@ class SearchSpace:
         Raises:
             ConfigError: It does not.
         """
-        for name, one in self.search.items():
-            for value in one.extremes():
-                train_config({**base, **self.fixed, name: value}, data_dir, Path("run"))
+        found = [
+            self._accepted(name, value, data_dir, {**base, **self.fixed})
+            for name, one in self.search.items()
+            for value in one.extremes()
+        ]
+        return found[0]
+
+    def _accepted(
+        self, name: str, value: Any, data_dir: Path, settings: Mapping[str, Any]
+    ) -> TrainConfig:
+        reason = None
+        for others in islice(self._beside(name), TRIES):
+            try:
+                return train_config({**settings, **others, name: value}, data_dir, Path("run"))
+            except ConfigError as error:
+                reason = reason or error
+        raise ConfigError(
+            f"search space {self.name!r}: {name} {json.dumps(value)} is refused, whichever limits "
+            f"and choices of the other fields were tried with it: {reason}"
+        ) from reason
+
+    def _beside(self, name: str) -> Iterator[dict[str, Any]]:
+        """Yields values of the other fields: of none first, then of one, of two and so on."""
+        others = [(n, one.extremes()) for n, one in self.search.items() if n != name]
+        for size in range(len(others) + 1):
+            for chosen in combinations(others, size):
+                names = [n for n, _ in chosen]
+                for values in product(*(extremes for _, extremes in chosen)):
+                    yield dict(zip(names, values, strict=True))
 
 
 def load_space(name_or_path: str) -> SearchSpace:

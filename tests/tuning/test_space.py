@@ -118,6 +118,25 @@ def test_values_that_the_training_refuses_are_told_before_the_search(ranges, mes
         found.check(Path("data"), {})
 
 
+@pytest.mark.parametrize(
+    "ranges",
+    [
+        {"skip_connections": {"choices": [5]}, "local_statistics": {"choices": [[], [3]]}},
+        {"local_statistics": {"choices": [[3], []]}, "skip_connections": {"min": 3, "max": 5}},
+    ],
+)
+def test_a_value_that_needs_one_of_another_field_is_accepted(ranges):
+    """It was refused beside the other field's default."""
+    assert space(search=ranges).check(Path("data"), {}).skip_connections == 5
+
+
+def test_a_value_that_no_other_field_allows_is_named():
+    never = {"skip_connections": {"choices": [2, 4]}, "local_statistics": {"choices": [[], [3]]}}
+    message = r"space 'space': local_statistics \[3\] is refused, .* --skip-connections 5"
+    with pytest.raises(ConfigError, match=message):
+        space(search=never).check(Path("data"), {})
+
+
 def test_a_space_that_is_not_there(tmp_path):
     with pytest.raises(ConfigError, match="quick, standard, wide"):
         load_space("fast")
