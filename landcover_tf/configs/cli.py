@@ -22,7 +22,7 @@ import tyro
 
 from landcover_tf.configs.config_files import flag_of, flags_of_file, flags_of_values
 from landcover_tf.errors import ConfigError, LandCoverError
-from landcover_tf.system.signals import obeyed
+from landcover_tf.system.signals import INTERRUPTED, obeyed
 
 Config = TypeVar("Config")
 
@@ -53,7 +53,7 @@ def run(
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        return 130
+        return INTERRUPTED
     except BrokenPipeError:
         # The reader (head, less) left; a second error while Python flushes helps nobody.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

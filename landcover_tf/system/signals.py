@@ -38,7 +38,7 @@ def obeyed() -> Iterator[None]:
             raise TerminatedError
 
     try:
-        with _handled(interrupt):
+        with handled(interrupt):
             yield
     except TerminatedError as stop:
         raise SystemExit(STOPPED) from stop
@@ -52,7 +52,7 @@ def held_back() -> Iterator[None]:
     """
     came: list[int] = []
     try:
-        with _handled(lambda number, frame: came.append(number)):
+        with handled(lambda number, frame: came.append(number)):
             yield
     finally:
         for number in came:
@@ -60,8 +60,12 @@ def held_back() -> Iterator[None]:
 
 
 @contextmanager
-def _handled(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    # Python allows no handlers outside the main thread. What nohup has it ignore stays ignored.
+def handled(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Inside the block SIGTERM and SIGINT call `handler`, but where they are ignored.
+
+    A program in the background of a script has SIGINT ignored, and that stays so. Outside the main
+    thread, where Python does not allow handlers, nothing changes.
+    """
     allowed = threading.current_thread() is threading.main_thread()
     heeded = [n for n in _SIGNALS if allowed and signal.getsignal(n) != signal.SIG_IGN]
     old = {number: signal.signal(number, handler) for number in heeded}

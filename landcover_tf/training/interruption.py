@@ -1,9 +1,10 @@
 """Signals that ask a training to stop, taken up between two steps."""
 
 import signal
-from types import FrameType, TracebackType
+from types import FrameType
+from typing import Any
 
-EXIT_CODES = {signal.SIGTERM: 143, signal.SIGINT: 130}
+from landcover_tf.system.signals import INTERRUPTED, STOPPED, handled
 
 
 class StopRequest:
@@ -15,29 +16,19 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
-        self._before: dict[signal.Signals, object] = {}
+        self._noting = handled(self._note)
 
     def __enter__(self) -> "StopRequest":
-        for number in EXIT_CODES:
-            try:
-                self._before[number] = signal.signal(number, self._note)
-            except ValueError:
-                break
+        self._noting.__enter__()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
+    def __exit__(self, *raised: Any) -> None:
+        self._noting.__exit__(*raised)
 
     @property
     def exit_code(self) -> int:
         """Exit code that tells the caller which signal ended the process."""
-        return EXIT_CODES.get(self.signal or signal.SIGTERM, 143)
+        return INTERRUPTED if self.signal == signal.SIGINT else STOPPED
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if number == signal.SIGINT and self.signal == signal.SIGINT:
