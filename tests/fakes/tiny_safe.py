@@ -179,7 +179,8 @@ def write_jp2(path: Path, values: np.ndarray, resolution: int, epsg: int) -> Non
     with rasterio.open(
         path, "w", driver="JP2OpenJPEG", height=height, width=width, count=count,
         dtype=planes.dtype, crs=f"EPSG:{epsg}", QUALITY="100", REVERSIBLE="YES", YCBCR420="NO",
-        transform=Affine(resolution, 0, ULX, 0, -resolution, ULY), BLOCKXSIZE=64, BLOCKYSIZE=64,
+        transform=Affine(resolution, 0, ULX, 0, -resolution, ULY),
+        tiled=True, blockxsize=64, blockysize=64,
     ) as dataset:  # fmt: skip
         dataset.write(planes)
 

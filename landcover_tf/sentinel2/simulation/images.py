@@ -48,8 +48,10 @@ def write_jp2(path: Path, values: np.ndarray, product: ProductIdentity, resoluti
             QUALITY="100",
             REVERSIBLE="YES",
             YCBCR420="NO",
-            BLOCKXSIZE=str(block),
-            BLOCKYSIZE=str(block),
+            # In small letters; rasterio passes over BLOCKXSIZE, and tiles get 1024 px in width.
+            tiled=True,
+            blockxsize=block,
+            blockysize=block,
             **options,
         ) as target,
     ):
