@@ -275,6 +275,8 @@ def _begin(
         if state.kind == "incomplete":
             print(state.reason)
         with failures.noted():
+            for warning in scene.source.inspect():
+                print(f"warning: {warning}", file=sys.stderr)
             record = record_of(scene, config)
             scene.prepare(record, replace=state.replaceable, began=state.began)
             begun.append(scene)

@@ -17,7 +17,7 @@ from landcover_tf.model_info import ModelInfo
 from landcover_tf.prepare import PrepareConfig
 from landcover_tf.sentinel2 import clouds
 from landcover_tf.sentinel2.band_reader import GDAL_CACHE_BYTES
-from landcover_tf.sentinel2.checks import checksum_findings
+from landcover_tf.sentinel2.checks import check_product, checksum_findings
 from landcover_tf.sentinel2.product import SafeProduct
 from landcover_tf.sentinel2.quality import read_product_clouds, read_quality_bits
 from landcover_tf.sentinel2.safe import open_product
@@ -111,6 +111,21 @@ class ProductSource:
             image[..., channel] = planes[index]
         return finish_pixels(image, bits | known, STORED_NODATA, self._info, self._conversion)
 
+    def inspect(self) -> list[str]:
+        """Returns the warnings of the checks that `landcover prepare` makes.
+
+        Raises:
+            ProductError: They find what is fatal.
+        """
+        needed = self._mask_clouds
+        found = check_product(
+            self._product, checksums=False, needs_cloud_mask=needed, needs_sun=needed
+        )
+        fatal = [finding.message for finding in found if finding.severity == "fatal"]
+        if fatal:
+            raise ProductError(fatal[0] + _and_more(len(fatal) - 1))
+        return [finding.message for finding in found if finding.severity == "warning"]
+
     def check(self) -> None:
         """Compares the files with the manifest, once.
 
@@ -179,6 +194,12 @@ def _files_of(product: SafeProduct) -> list[Path]:
     names = [*product.band_files.values(), *(mask.name for mask in product.masks)]
     names += [n for n in product.container.sizes if PurePosixPath(n).name in _METADATA]
     return [product.path / name for name in names]
+
+
+def _and_more(problems: int) -> str:
+    if not problems:
+        return ""
+    return f" (of {problems + 1} problems; `landcover prepare --check-only` lists all)"
 
 
 def _require_checksums(product: SafeProduct) -> None:

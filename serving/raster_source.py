@@ -95,6 +95,10 @@ class RasterSource:
         image, nodata = np.moveaxis(planes, 0, -1), rasters.image.nodata
         return finish_pixels(image, validity, nodata, self._info, self._conversion)
 
+    def inspect(self) -> list[str]:
+        """Returns nothing: opening a raster tells what is to be told."""
+        return []
+
     def check(self) -> None:
         """Does nothing: no list of checksums comes with a raster."""
 

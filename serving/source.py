@@ -75,6 +75,13 @@ class Source(Protocol):
     files: Collection[Path]
     """All that pixels and georeference are read from; names that are no local files among them."""
 
+    def inspect(self) -> list[str]:
+        """Returns what the user should know of the input before it is read, a sentence each.
+
+        Raises:
+            ProductError: It is unfit; no pixel is decoded to find that out.
+        """
+
     def check(self) -> None:
         """Compares the files with what lists their checksums, once; reading does it else.
 

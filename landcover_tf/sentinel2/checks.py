@@ -22,6 +22,7 @@ from landcover_tf.system.executors import usable_cores
 
 Severity = Literal["fatal", "warning", "note"]
 
+_OTHER_CLOUDS = "prepare it with --cloud-source s2cloudless or none, or with --cloud-mask"
 _RASTER_KINDS = ("QUALIT", "DETFOO")
 _GML_KINDS = ("NODATA", "DEFECT", "SATURA", "TECQUA", "DETFOO")
 
@@ -165,8 +166,7 @@ def _cloud_mask_findings(product: SafeProduct, *, needed: bool) -> Iterator[Find
         product,
         "missing-mask",
         "fatal" if needed else "warning",
-        f"{product.path} has no cloud mask of its own"
-        + ("; choose --cloud-source s2cloudless or none, or give --cloud-mask" if needed else ""),
+        f"{product.path} has no cloud mask of its own" + (f"; {_OTHER_CLOUDS}" if needed else ""),
     )
 
 

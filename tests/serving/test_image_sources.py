@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
+from fakes.tiny_safe import edit
 from local_export import BANDS, SmallExport, model_info, predict_options, write_raster
 
 from landcover_tf.configs.config_parts import part
@@ -255,6 +256,37 @@ def test_clouds_of_a_scene_that_has_none_marked_cannot_be_left_out(
     with pytest.raises(RasterError, match=r"image.tif does not say where clouds are"):
         open_source(scene, model_info(), predict_options(mask_clouds=True).source)
     open_source(scene, model_info(), predict_options().source).close()
+
+
+def test_an_unfit_product_is_refused_and_a_doubtful_one_told(
+    small_export: SmallExport,
+    products: dict[str, SimulatedProduct],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder = tmp_path / products["folder"].path.name
+    shutil.copytree(products["folder"].path, folder)
+    out = tmp_path / "out" / "map.tif"
+    paths = ("--input-image", str(folder), "--output-map", str(out))
+    flags = [*RAW, "--mode", "exact", "--model-path", str(small_export.folder), "--no-checksums"]
+    (tile,) = folder.glob("GRANULE/*/MTD_TL.xml")
+    north = tile.read_text()
+    # South of the equator, the same coordinates lie 10 000 km away.
+    edit(tile, ">EPSG:32634<", ">EPSG:32734<")
+    assert main([*flags, *paths]) == 2
+    error = capsys.readouterr().err
+    assert "_B01.jp2 in" in error and "is in EPSG:32634; MTD_TL.xml says EPSG:32734" in error
+    assert "problems; `landcover prepare --check-only` lists all" in error
+    assert not out.parent.exists() or not list(out.parent.iterdir())
+    tile.write_text(north)
+    shutil.rmtree(tile.parent / "QI_DATA")
+    assert main([*flags, *paths, "--mask-clouds"]) == 2
+    error = capsys.readouterr().err
+    assert "has no cloud mask of its own; prepare it with --cloud-source s2cloudless" in error
+    assert main([*flags, *paths]) == 0
+    error = capsys.readouterr().err
+    assert f"warning: {folder} has no cloud mask of its own\n" in error
+    assert f"warning: {folder} has no MSK_QUALIT of any band" in error
 
 
 def test_a_strip_that_cannot_be_read_is_named_and_the_rest_is_kept(

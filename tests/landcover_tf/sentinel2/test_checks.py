@@ -57,7 +57,10 @@ def test_missing_masks_are_told(tmp_path):
     del few["MSK_QUALIT_B03.jp2"], few["MSK_QUALIT_B8A.jp2"]
     product = open_product(write_safe(tmp_path, masks=few, manifest=True))
     clouds, quality = check_product(product)
-    assert clouds.severity == "fatal" and "choose --cloud-source s2cloudless" in clouds.message
+    assert (
+        clouds.severity == "fatal"
+        and "prepare it with --cloud-source s2cloudless" in clouds.message
+    )
     assert quality.severity == "warning" and "has no MSK_QUALIT of B03, B8A" in quality.message
     assert fatal(check_product(product, needs_cloud_mask=False)) == []
 
