@@ -1,6 +1,5 @@
 """What is there of the maps that a command asks for, and which of them it leaves as they are."""
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
@@ -10,14 +9,12 @@ from typing import Literal
 import rasterio
 from rasterio.errors import RasterioIOError
 
-from landcover_tf.accuracy.request_log import logged_maps
-from landcover_tf.errors import ConfigError, OutputError
-from landcover_tf.system.files import beside, read_json
-from serving.bands_on_disk import SETTINGS_FILE
+from landcover_tf.errors import OutputError
+from landcover_tf.system.files import beside
 from serving.config import PredictConfig
 from serving.intents import Intent, discard, intent_of, is_half_published, is_published
 from serving.layouts import follows_memory
-from serving.map_records import differences, inputs_of, is_of_this_input, own_config, read_record
+from serving.map_records import differences, is_of_this_input, own_config, read_record
 from serving.mosaic import scenes_of
 from serving.options import OutputOptions
 from serving.scene_prediction import ScenePrediction
@@ -111,49 +108,6 @@ def tell_finished(map_path: Path) -> None:
         with alone(map_path):
             discard(map_path)
     print(f"map: {map_path} (finished by an earlier run)")
-
-
-def tell_of_no_effect(finished: Sequence[ScenePrediction], config: PredictConfig) -> None:
-    """Tells which flags do nothing for the maps that an earlier run finished."""
-    missed = {"--verify": len(finished) if config.verify else 0}
-    if config.request_log is not None and finished:
-        logged = logged_maps(config.request_log)
-        missed["--request-log"] = sum(str(s.map_path.resolve()) not in logged for s in finished)
-    for flag, maps in missed.items():
-        if maps:
-            print(
-                f"note: {flag} had no effect on {maps} of the maps, which an earlier run "
-                "finished; with --overwrite they are made again",
-                file=sys.stderr,
-            )
-
-
-def tell_of_maps_made_alone(scenes: Sequence[ScenePrediction], folder: Path) -> None:
-    """Tells on stderr which input has a map in `folder` itself, finished or not.
-
-    A command that names one input makes its map there; a folder or a list that holds it has a
-    place of its own for it, where the map is computed again.
-    """
-    path = folder / "map.tif"
-    work, of = work_folder(path), inputs_of(path) if path.is_file() else []
-    try:
-        begun_of = read_json(work / "network" / SETTINGS_FILE)["source"]
-    except (ConfigError, KeyError, TypeError):
-        begun_of = None
-    for scene in scenes:
-        if of == [scene.source_path.resolve()]:
-            print(
-                f"note: {path} is a map of {scene.source_path} too, by a command that named it "
-                f"alone; this command makes {scene.map_path}",
-                file=sys.stderr,
-            )
-        if begun_of == scene.input_stamp:
-            print(
-                f"note: {work} holds an unfinished map of {scene.source_path}, by a command that "
-                f"named it alone; repeat that command, or remove {work}: this one makes "
-                f"{scene.map_path}",
-                file=sys.stderr,
-            )
 
 
 def _state(

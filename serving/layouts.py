@@ -121,16 +121,6 @@ def memory_model(
     )
 
 
-def narrow_margin(layout: Layout, info: ModelInfo, options: NetworkOptions) -> str | None:
-    """Returns a warning if windows of exact mode crop less than makes them exact, else None."""
-    if layout.count == 1 or not follows_memory(layout.mode, info, options):
-        return None
-    return (
-        f"--margin {options.margin_px} is less than the {info.margin_px} px that make the map of "
-        f"this model exact, so its {layout.count} windows may not fit together; leave --margin out"
-    )
-
-
 def follows_memory(mode: Mode, info: ModelInfo, options: NetworkOptions) -> bool:
     """Returns whether windows chosen for another memory give another map, but for rounding.
 

@@ -11,10 +11,9 @@ from threading import Thread
 
 from landcover_tf.accuracy.request_log import require_log
 from landcover_tf.errors import ProductError, RasterError
-from landcover_tf.rasters.pixel_sizes import NO_AREA
 from landcover_tf.system.executors import executor, places, result_of, submit
 from landcover_tf.system.files import bytes_in, require_space
-from serving import objects
+from serving import notices, objects
 from serving.config import PredictConfig
 from serving.engines import Engine
 from serving.finished_maps import (
@@ -23,14 +22,11 @@ from serving.finished_maps import (
     state_of,
     state_of_mosaic,
     tell_finished,
-    tell_of_maps_made_alone,
-    tell_of_no_effect,
 )
 from serving.inputs import find_inputs, is_single, map_paths
 from serving.intents import intend
-from serving.layouts import narrow_margin
 from serving.map_records import as_record, record_of
-from serving.map_writing import Result, finish
+from serving.map_writing import finish
 from serving.mosaic import check_mosaic, merge
 from serving.options import PredictionOptions, options_of, single_maps
 from serving.plan import print_plans, work_bytes
@@ -46,10 +42,7 @@ from serving.scene_jobs import (
 )
 from serving.scene_prediction import ScenePrediction
 from serving.targets import alone, lock_file
-from serving.training_upsampling import difference
-
-GROSS_FRACTION = 0.01
-"""Share of differing labels above which a warning tells that exact mode was not exact."""
+from serving.verification import verify
 
 
 def predict_all(config: PredictConfig) -> Path | None:
@@ -91,18 +84,6 @@ def predict_all(config: PredictConfig) -> Path | None:
     if config.mosaic:
         return config.output_map
     return targets[0] if len(targets) == 1 else None
-
-
-def print_result(result: Result) -> None:
-    """Prints a map's path and the share of each class."""
-    total = sum(n for code, n in result.counts.items() if code != result.legend.nodata)
-    print(f"map: {result.map_path}")
-    for land_cover in result.legend.classes:
-        pixels = result.counts[land_cover.code]
-        if pixels:
-            print(f"  {100 * pixels / total:6.2f} %  {land_cover.code:3d} {land_cover.name}")
-    if not total:
-        print("  no pixel has data")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,7 +166,7 @@ def _make_maps(
     finished = finished_scenes(states, mosaic, config)
     for scene in finished:
         tell_finished(scene.map_path)
-    tell_of_no_effect(finished, config)
+    notices.tell_of_no_effect(finished, config)
     wanted = {scene: state for scene, state in states.items() if scene not in finished}
     if mosaic is not None:
         mosaic.require_replaceable()
@@ -193,7 +174,7 @@ def _make_maps(
         state.require_replaceable()
     if mosaic is None:
         if several:
-            tell_of_maps_made_alone(list(wanted), path)
+            notices.tell_of_maps_made_alone(list(wanted), path)
         return _predict(wanted, engine, config, failures)
     if mosaic.kind == "finished" and not (wanted or failures.told or config.overwrite):
         return tell_finished(path)
@@ -205,7 +186,8 @@ def _make_maps(
         intend(path, intended, overwrite=config.overwrite, began=mosaic.began)
         with bounded_cache():
             legend = scenes[0].legend
-            print_result(merge(targets, legend, path, outputs, record, cleaning=cleaning))
+            made = merge(targets, legend, path, outputs, record, cleaning=cleaning)
+            notices.tell_of_map(made, path.stem)
     return None
 
 
@@ -261,17 +243,7 @@ def _begin(
     """
     begun: list[ScenePrediction] = []
     for scene, state in wanted.items():
-        if scene.source.grid.crs is None:
-            print(f"warning: {scene.source.path} has no CRS, its map has none", file=sys.stderr)
-        elif scene.source.grid.pixel_area_m2 is None:
-            print(f"the map of {scene.source.path} gets no hectares: {NO_AREA}")
-        if taken := scene.source.taken:
-            pairs = ", ".join(f"{own} as {name}" for name, own in taken.items())
-            print(f"note: of {scene.source.path} are taken: {pairs}", file=sys.stderr)
-        if untrained := difference(scene.source, scene.engine.info):
-            print(f"warning: {untrained}", file=sys.stderr)
-        if narrow := narrow_margin(scene.layout, scene.engine.info, scene.options.network):
-            print(f"warning: {narrow}", file=sys.stderr)
+        notices.tell_of_input(scene)
         if state.kind == "incomplete":
             print(state.reason)
         with failures.noted():
@@ -324,28 +296,9 @@ def _finish_all(computed: Iterable[Computed], config: PredictConfig, failures: _
 
 def _finish(scene: ScenePrediction, config: PredictConfig) -> None:
     """Writes a computed scene's files and tells what the user should know of it."""
-    name = scene.source.name
     found = None
     if config.verify:
-        from serving.verification import verify
-
         found = verify(scene, regions=config.verify_regions, seed=config.seed)
-    result = finish(scene)
-    print_result(result)
-    if result.applicability is not None and not result.applicability.applicable:
-        print(f"warning: {result.applicability.warning(name)}", file=sys.stderr)
-    for value, share in result.alike.items():
-        print(
-            f"warning: {share:.1%} of the pixels of {name} that have a class hold the reflectance "
-            f"{value:g} in all bands; if that is no data, declare their value as such "
-            "(gdal_edit.py -a_nodata) or mask them",
-            file=sys.stderr,
-        )
+    notices.tell_of_map(finish(scene), scene.source.name)
     if found is not None:
-        print(found)
-        if scene.layout.mode == "exact" and found.flips > GROSS_FRACTION * found.pixels:
-            print(
-                f"warning: the map of {name} is not what the network gives without windows, see "
-                "above; look at --margin, --engine and --precision",
-                file=sys.stderr,
-            )
+        notices.tell_of_verification(found, scene)

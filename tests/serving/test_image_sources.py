@@ -25,10 +25,10 @@ from landcover_tf.sentinel2.settings import Job, Settings
 from landcover_tf.sentinel2.simulation import Flaws, SimulatedProduct, simulate_product
 from landcover_tf.upsampling import Upsampling
 from serving.inputs import open_source
+from serving.notices import other_upsampling
 from serving.predict import main
 from serving.raster_io import WindowReader
 from serving.source import stamp_of
-from serving.training_upsampling import difference
 
 RAW = ("--min-object-size", "0", "--engine", "tensorflow", "--no-stac")
 
@@ -215,9 +215,9 @@ def test_bands_made_otherwise_than_those_of_the_training_are_told(
     assert warned(prepared)
     # Bands of 10 m are the same in either case, and an older model does not tell.
     scene = open_source(prepared, info, predict_options().source)
-    assert difference(scene, info) is not None
-    assert difference(scene, model_info(upsampling=Upsampling(sharpening="glp"))) is None
-    assert difference(scene, model_info(bands=COARSE)) is None
+    assert other_upsampling(scene, info) is not None
+    assert other_upsampling(scene, model_info(upsampling=Upsampling(sharpening="glp"))) is None
+    assert other_upsampling(scene, model_info(bands=COARSE)) is None
 
 
 def test_clouds_are_left_out_on_request(
