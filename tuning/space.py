@@ -26,8 +26,8 @@ PRESETS = Path(__file__).parent / "presets"
 # The search itself sets these: where the run lies, and by what it is judged.
 OWN_FIELDS = frozenset({"data_dir", "output_dir", "monitor"})
 TRIES = 100
-"""Values of the other fields beside which a value is tried, 0.02 s each; in the shipped spaces those
-of any one field are among them."""
+"""Values of the other fields beside which a value is tried, 0.02 s each; in the shipped spaces all
+of any one other field are among them."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -44,7 +44,8 @@ class BandDrift:
     outside_fraction: float
     """Share of pixels below the lowest or above the highest training value."""
     expected: tuple[float, ...]
-    """Shares of the bins between the training data's deciles."""
+    """Shares of the bins between the training data's deciles. Where the least or greatest value
+    fills a bin of its own, what lies beyond it is another one."""
     observed: tuple[float, ...]
 
 
@@ -157,7 +158,10 @@ def _decile_edges(histogram: Histogram) -> np.ndarray:
     """Returns the bin numbers at which each tenth of the pixels ends, without repetition."""
     cumulated = np.cumsum(histogram.counts, dtype=float)
     targets = np.arange(1, BINS) / BINS * cumulated[-1]
-    return np.unique(histogram.numbers[np.searchsorted(cumulated, targets)])
+    edges = np.unique(histogram.numbers[np.searchsorted(cumulated, targets)])
+    least = histogram.numbers[0]
+    # Lower values would count with it; those above the last edge have a bin anyway.
+    return np.insert(edges, 0, np.nextafter(least, -np.inf)) if edges[0] == least else edges
 
 
 def _shares(histogram: Histogram, edges: np.ndarray) -> np.ndarray:

@@ -85,6 +85,23 @@ def test_a_shift_of_a_normal_by_its_deviation_has_the_known_divergence():
     assert drift.class_shift is None
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_values_beyond_a_common_extreme_are_another_population(sign):
+    """They were counted with the least value: the index was 0."""
+    rng = np.random.default_rng(0)
+    expected = np.where(rng.random(20_000) < 0.3, 1000, rng.integers(1001, 3000, 20_000))
+    observed = np.where(expected == 1000, 500, expected)
+    drift = compare(*(
+        Distribution(statistics=BandStatistics.from_pixels(sign * v[:, None], ["B02"]),
+                     class_fractions={})
+        for v in (expected, observed)
+    ))  # fmt: skip
+    (band,) = drift.bands
+    assert band.outside_fraction == pytest.approx(0.3, abs=0.02)
+    # 0.3 of the pixels enter a bin that had none: 0.3 * ln(0.3 / 1e-4) = 2.4, and they left others.
+    assert band.stability_index > 2.4
+
+
 def test_other_bands_are_refused():
     other = Distribution(
         statistics=BandStatistics.from_pixels(pixels(0), ("B02", "B03")), class_fractions={}
