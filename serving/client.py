@@ -60,6 +60,8 @@ class ServerBackend:
     that was only busy is the same.
     """
 
+    one_shape = False
+
     def __init__(
         self, url: str, info: ModelInfo, *, settings: ClientSettings | None = None
     ) -> None:

@@ -87,6 +87,7 @@ class Augmented:
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
+        self.one_shape = backend.one_shape
         self.name = f"{backend.name}, 8 orientations"
 
     def prepare(self, shape: tuple[int, ...], *, deciding: bool) -> None:

@@ -26,6 +26,8 @@ class TensorFlowModel:
     normalisation into its convolution when the function is first run.
     """
 
+    one_shape = True
+
     def __init__(self, folder: Path, info: ModelInfo, *, precision: Precision = "float32") -> None:
         """Notes an export, which is loaded when first needed.
 

@@ -20,6 +20,8 @@ Answer = Literal["probabilities", "decision"]
 class OpenVinoModel:
     """An export converted in memory and compiled once per input shape."""
 
+    one_shape = True
+
     def __init__(self, folder: Path, *, precision: Precision = "float32") -> None:
         """Notes an export; OpenVINO is imported, and converts it, when first needed.
 

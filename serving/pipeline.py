@@ -21,7 +21,10 @@ from serving.windows import Layout
 
 
 class Backend(Protocol):
-    """An engine that runs the exported network on batches of one fixed shape."""
+    """An engine that runs the exported network."""
+
+    one_shape: bool
+    """Whether it is compiled for the shape of a batch, so that all batches are to have one."""
 
     @property
     def name(self) -> str:
@@ -56,7 +59,8 @@ class Step:
     row: int
     cols: tuple[int, ...]
     images: np.ndarray
-    """Stored values [batch, height, width, bands]; the last ones repeat to fill a batch."""
+    """Stored values [batch, height, width, bands]; an engine of one shape has its batches filled
+    with the last ones."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,8 +215,8 @@ class Predictor:
 
     def _step(self, row: int, waiting: Sequence[tuple[int, np.ndarray]]) -> Step:
         images = [image for _, image in waiting]
-        # One shape means one compiled function; the surplus results are dropped.
-        images += images[-1:] * (self._batch_size - len(images))
+        if self._backend.one_shape:  # The surplus results are dropped.
+            images += images[-1:] * (self._batch_size - len(images))
         # A large window is not copied to make a batch of one.
         batch = images[0][None] if len(images) == 1 else np.stack(images)
         return Step(row=row, cols=tuple(col for col, _ in waiting), images=batch)

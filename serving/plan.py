@@ -1,5 +1,6 @@
 """What a run will do and cost, told before it."""
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -75,15 +76,21 @@ def make_plan(scene: ScenePrediction, batch_seconds: float) -> Plan:
     layout, options = scene.layout, scene.options.network
     batch = batch_size(layout, options)
     memory = memory_model(scene.source, scene.engine.info, options, scene.content)
+    backend = scene.engine.backend
     return Plan(
         layout=layout,
-        engine=scene.engine.backend.name,
+        engine=backend.name,
         memory_bytes=memory.bytes_of(layout.window_height, layout.window_width, batch),
         work_bytes=work_bytes(scene),
         levels=_level_layers(scene),
-        # Batches never mix window rows.
-        network_seconds=batch_seconds * len(layout.rows) * -(-len(layout.cols) // batch),
+        network_seconds=batch_seconds * _batches(layout, batch, filled=backend.one_shape),
     )
+
+
+def _batches(layout: Layout, batch: int, *, filled: bool) -> float:
+    """Returns the number of batches; without filling, the last of a row counts by its windows."""
+    of_row = len(layout.cols) / batch  # Batches never mix window rows.
+    return len(layout.rows) * (math.ceil(of_row) if filled else of_row)
 
 
 def work_bytes(scene: ScenePrediction) -> int:

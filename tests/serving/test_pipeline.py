@@ -31,6 +31,7 @@ class SlowNetwork:
     """Stays at its first window until the reader has read another."""
 
     name = "slow"
+    one_shape = True
 
     def __init__(self, reader: NotingReader) -> None:
         self._reader = reader

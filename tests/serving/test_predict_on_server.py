@@ -61,6 +61,15 @@ def test_the_maps_are_those_of_the_local_engine(
         assert difference <= (0 if tf_serving is None else 1)
 
 
+@pytest.mark.parametrize("scheme", ["http", "grpc"])
+def test_each_window_is_sent_once(model: Path, tmp_path: Path, scheme: str) -> None:
+    with ModelServer(model) as server:
+        assert predict(model, tmp_path, "--server", server.url(scheme), "--batch-size", "8") == 0
+    # 4 rows of 3, a row at a time.
+    assert len(server.predictions) == len(set(server.predictions)) == 12
+    assert server.batches == ([1] * 12 if scheme == "http" else [3] * 4)
+
+
 @pytest.mark.parametrize(
     ("url", "message"),
     [
