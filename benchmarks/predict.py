@@ -25,7 +25,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ from landcover_tf.system.provenance import hardware, software_versions
 
 KM2_PER_PX = 1e-4
 TIMED_BATCHES = 12
-"""Batches of the network alone that are timed at most; they are alike."""
+"""Batches of the network alone that are timed at most."""
 
 MAX_PROGRAM_RATIO = 1.15
 """Time of the program over that of its network."""
@@ -144,7 +144,9 @@ def measure(run: Run, scene: Path, export: Path, maps: Path) -> Row:
     _, seconds, peak_bytes = _run(command)
     if run.network:
         alone.append(_network_alone(run, scene, export))
-        row |= {name: sum(one[name] for one in alone) / 2 for name in alone[0]}
+        row["computed_on"] = alone[0]["computed_on"]
+        for name in ("start_s", "network_s", "network_mpx_per_s"):
+            row[name] = sum(one[name] for one in alone) / len(alone)
         row["network_each_s"] = [one["network_s"] for one in alone]
     return row | {
         "shape": [layout.height, layout.width],
@@ -187,33 +189,37 @@ def prediction(export: Path, case: str, scene: Path, memory_gb: float) -> Any:
 def network_alone(export: str, case: str, scene: str, memory_gb: str) -> Row:
     """Returns what opening the engine and running it on every window costs, without a raster.
 
-    `start_s` is what opening and compiling take: all until the end of the first batch, less the
-    time of an ordinary batch. `network_s` holds that of every batch.
+    `start_s` is what opening and compiling take, `network_s` all batches together. The first takes
+    longer, in which the network touches its memory; a map needs it as well.
     """
     from serving.layouts import batch_size
     from serving.plan import example_batch
 
     laid = prediction(Path(export), case, Path(scene), float(memory_gb))
     layout, engine = laid.layout, laid.engine
-    size = batch_size(layout, laid.options.network)
+    size, exact = batch_size(layout, laid.options.network), layout.mode == "exact"
     batch = example_batch(layout, engine.info, size)
     started = time.perf_counter()
-    run = engine.backend.decide if layout.mode == "exact" else engine.backend.probabilities
-    run(batch)
-    first_s = time.perf_counter() - started
+    engine.backend.prepare(batch.shape, deciding=exact)
+    start_s = time.perf_counter() - started
+    run = engine.backend.decide if exact else engine.backend.probabilities
     # Batches never mix window rows, in the program as here.
     batches = len(layout.rows) * -(-len(layout.cols) // size)
-    timed = min(max(batches - 1, 1), TIMED_BATCHES)
-    started = time.perf_counter()
-    for _ in range(timed):
-        run(batch)
-    batch_s = (time.perf_counter() - started) / timed
-    seconds = batches * batch_s
+    each = [_seconds(run, batch) for _ in range(min(batches, TIMED_BATCHES))]
+    # Those after the first are alike.
+    network_s = each[0] + (batches - 1) * sum(each[1:]) / max(len(each) - 1, 1)
     return {
-        "start_s": max(first_s - batch_s, 0.0),
-        "network_s": seconds,
-        "network_mpx_per_s": float(batches * np.prod(batch.shape[:3]) / seconds / 1e6),
+        "computed_on": engine.backend.name,
+        "start_s": start_s,
+        "network_s": network_s,
+        "network_mpx_per_s": float(batches * np.prod(batch.shape[:3]) / network_s / 1e6),
     }
+
+
+def _seconds(run: Callable[[np.ndarray], np.ndarray], batch: np.ndarray) -> float:
+    started = time.perf_counter()
+    run(batch)
+    return time.perf_counter() - started
 
 
 def tile_computed_per_px(export: Path, work_dir: Path) -> float:
