@@ -76,11 +76,6 @@ class Engine:
         asked = self._options.network.precision
         return "bf16" if asked == "bf16" and "bf16" in self.name else "float32"
 
-    @cached_property
-    def model_hash(self) -> str:
-        """What tells this model from any other."""
-        return self.info.identity
-
 
 class Augmented:
     """Averages the probabilities of the eight flips and quarter turns of every window."""

@@ -14,11 +14,11 @@ from landcover_tf.system.files import beside
 from serving.config import PredictConfig
 from serving.intents import Intent, discard, intent_of, is_half_published, is_published
 from serving.layouts import follows_memory
-from serving.map_records import differences, is_of_this_input, own_config, read_record
+from serving.map_records import differences, is_of_this_input, own_config
 from serving.mosaic import scenes_of
 from serving.options import OutputOptions
 from serving.scene_prediction import ScenePrediction
-from serving.targets import APPLICABILITY, RECORD, alone, targets, work_folder
+from serving.targets import APPLICABILITY, RECORD, alone, read_record, targets, work_folder
 
 Kind = Literal["unfinished", "finished", "incomplete", "other"]
 
@@ -159,7 +159,7 @@ def _difference(scene: ScenePrediction, own: PredictConfig) -> str:
         return f"and its input {scene.source.path} was changed since; {again}"
     if tags is None:
         return f"and cannot be read; {again}"
-    if tags.get("model_sha256") != scene.engine.model_hash:
+    if tags.get("model_sha256") != scene.engine.info.identity:
         return "of another model; pass --overwrite"
     return ""
 

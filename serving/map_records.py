@@ -7,12 +7,11 @@ from typing import Any
 
 from landcover_tf.configs.config_files import INPUT_STAMP, config_dict, default_dict
 from landcover_tf.configs.settings_changes import changes
-from landcover_tf.errors import ConfigError
-from landcover_tf.system.files import beside, read_json
+from landcover_tf.system.files import beside
 from serving.config import PredictConfig
 from serving.options import single_maps
 from serving.scene_prediction import ScenePrediction
-from serving.targets import RECORD
+from serving.targets import RECORD, read_record
 
 OF_ITS_RUN = (
     "overwrite",
@@ -50,15 +49,6 @@ def as_record(config: PredictConfig) -> dict[str, Any]:
     """
     defaults = default_dict(PredictConfig)
     return config_dict(config) | {name: defaults[name] for name in OF_ITS_RUN}
-
-
-def read_record(map_path: Path) -> dict[str, Any] | None:
-    """Returns the settings beside a map; None if there are none, or they are damaged."""
-    try:
-        found = read_json(beside(map_path, RECORD))
-    except ConfigError:
-        return None
-    return found if isinstance(found, dict) else None
 
 
 def differences(

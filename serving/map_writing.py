@@ -116,7 +116,7 @@ def _tags(scene: ScenePrediction) -> dict[str, str]:
     return {
         **scene.source.tags,
         "model": f"{info.name} {info.version}",
-        "model_sha256": scene.engine.model_hash,
+        "model_sha256": info.identity,
         "legend": info.legend.name,
         "prediction": f"{scene.layout.mode}, {scene.engine.name}",
         "post_processing": str(scene.cleaning),
@@ -165,7 +165,7 @@ def _log(scene: ScenePrediction, path: Path, counts: Mapping[int, int]) -> None:
         path,
         model=LoggedModel(
             name=f"{info.name}/{info.version}",
-            sha256=scene.engine.model_hash,
+            sha256=info.identity,
             data_hash=info.data_hash,
             legend=info.legend.name,
             codes=info.legend.codes,

@@ -185,7 +185,7 @@ class ScenePrediction:
         source = asdict(self.options.source)
         source.pop("checksums")  # They refuse pixels and change none.
         return {
-            "model": self.engine.model_hash,
+            "model": self.engine.info.identity,
             "source": self.input_stamp,
             "source_options": source,
             "excluded_bits": self.excluded_bits,

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 from landcover_tf.errors import ConfigError, OutputError
 from landcover_tf.system import locks
@@ -40,16 +41,22 @@ def targets(map_path: Path, wanted: OutputOptions) -> list[Path]:
     ]
 
 
+def read_record(map_path: Path) -> dict[str, Any] | None:
+    """Returns the settings beside a map; None if there are none, or they are damaged."""
+    try:
+        found = read_json(beside(map_path, RECORD))
+    except ConfigError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
 def former_targets(map_path: Path) -> list[Path]:
     """Returns the files that the map which is there may have brought with it.
 
     Its record tells. Without one they are unknown, and nothing else of such a name is the map's.
     """
-    try:
-        record = read_json(beside(map_path, RECORD))
-    except ConfigError:
-        return []
-    if not isinstance(record, dict):
+    record = read_record(map_path)
+    if record is None:
         return []
 
     def asked(name: str) -> bool:
