@@ -14,6 +14,10 @@ from landcover_tf.system.files import write_csv, write_json, write_text
 from landcover_tf.visuals.figures import save_figure
 
 PICTURE = "assessment.png"
+REPORT = "report.md"
+_CLASSES = "classes.csv"
+_MATRICES = ("confusion_counts", "confusion_area_fractions")
+TABLES = (_CLASSES, *(f"{key}.csv" for key in _MATRICES))
 _FIGURES = (
     "users_accuracy", "producers_accuracy", "f1", "iou", "area_fraction", "area_ha",
     "mapped_fraction", "mapped_area_ha",
@@ -28,12 +32,12 @@ def write_assessment(folder: Path, values: Mapping[str, Any]) -> Path:
         folder: Where to write; created if absent.
         values: As `landcover_tf.accuracy.summaries` gives them.
     """
-    _write_classes(folder / "classes.csv", values["classes"])
-    for key in ("confusion_counts", "confusion_area_fractions"):
+    _write_classes(folder / _CLASSES, values["classes"])
+    for key in _MATRICES:
         if key in values:
             _write_matrix(folder / f"{key}.csv", values, key)
     _draw(folder / PICTURE, values)
-    write_text(folder / "report.md", markdown(values))
+    write_text(folder / REPORT, markdown(values))
     path = folder / f"{values['kind']}.json"
     write_json(path, values)
     return path

@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -38,6 +38,9 @@ class CompareConfig:
     output_dir: Path | None = None
     """Receives compare.json, tables, report.md, a picture and agreement.tif; `comparison` beside
     the map by default."""
+    overwrite: bool = False
+    """Replace what is there of another map, with another reference or of no comparison at all; one
+    of the same map and reference is replaced anyway."""
     reference_legend: str | None = None
     """Legend of the reference, such as worldcover; by default the one that its tags name, or else
     the map's."""
@@ -73,20 +76,23 @@ def compare_maps(config: CompareConfig) -> None:
     from landcover_tf.accuracy.agreement import compare
     from landcover_tf.accuracy.agreement_map import agreement_map
     from landcover_tf.accuracy.assessment_files import write_assessment
+    from landcover_tf.accuracy.assessment_folder import AGREEMENT, require_own, settings_file
     from landcover_tf.accuracy.assessment_sentences import sentences
     from landcover_tf.accuracy.class_map import ClassMap
     from landcover_tf.accuracy.summaries import compare_values
     from landcover_tf.crosswalk import load_crosswalk
 
     class_map = ClassMap.open(config.map, config.legend, config.exclude_codes)
-    block_px = _block_px(config, class_map)  # Before hours of counting, if it is unfit.
+    # Before hours of counting, if something is unfit.
+    block_px = _block_px(config, class_map)
+    folder = config.output_dir or config.map.parent / "comparison"
+    require_own(folder, "compare", config.map, config.reference_map, overwrite=config.overwrite)
     pixels = class_map.count(config.rows_per_strip)
     unknown: Counter[int] = Counter()
     chosen = _reference_legend(config, class_map)
     crosswalk = load_crosswalk(chosen.source, class_map.legend_source)
     reference = _reference_reader(config, crosswalk, class_map, unknown)
-    folder = config.output_dir or config.map.parent / "comparison"
-    with agreement_map(folder / "agreement.tif", class_map) as write:
+    with agreement_map(folder / AGREEMENT, class_map) as write:
         found = compare(
             class_map, reference, block_px=block_px, rows_per_strip=config.rows_per_strip,
             write=write,
@@ -95,16 +101,19 @@ def compare_maps(config: CompareConfig) -> None:
             raise ConfigError(
                 f"{config.map} and {config.reference_map} have no pixel with a class in both"
             )
-    values = compare_values(
-        class_map, found, excluded=pixels.excluded, block_px=block_px,
-        samples=config.bootstrap_samples, seed=config.seed, confidence=config.confidence_level,
-    )  # fmt: skip
+        # Before the raster is in its place, which is then followed by all other files at once.
+        values = compare_values(
+            class_map, found, excluded=pixels.excluded, block_px=block_px,
+            samples=config.bootstrap_samples, seed=config.seed, confidence=config.confidence_level,
+        )  # fmt: skip
     values["reference"] = config.reference_map.name
     values["reference_legend"] = crosswalk.source
     values["reference_legend_assumed"] = chosen.assumed
     values["unknown_reference_codes"] = {str(c): n for c, n in sorted(unknown.items())}
     path = write_assessment(folder, values)
-    config_files.write_config(config, folder / "assess_compare.json")
+    # Who repeats the run by its settings need not mean to overwrite.
+    again = replace(config, overwrite=False)
+    config_files.write_config(again, settings_file(folder, "compare"))
     print("\n".join(sentences(values)))
     print(f"comparison: {path.with_name('report.md')}")
 

@@ -1,6 +1,6 @@
 """`landcover assess estimate`: estimate a map's accuracy from labelled points."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -27,6 +27,9 @@ class EstimateConfig:
     output_dir: Path | None = None
     """Receives estimate.json, tables, report.md and a picture; `assessment` beside the points by
     default."""
+    overwrite: bool = False
+    """Replace what is there of another map, of other points or of no assessment at all; one of the
+    same map and file of points is replaced anyway."""
     design: Path | None = None
     """Record of the sampling design; design.json beside the points by default."""
     strata_map: Path | None = None
@@ -81,9 +84,12 @@ class EstimateConfig:
 def estimate_accuracy(config: EstimateConfig) -> None:
     """Writes the estimates of accuracy and area and prints them."""
     from landcover_tf.accuracy.assessment_files import write_assessment
+    from landcover_tf.accuracy.assessment_folder import require_own, settings_file
     from landcover_tf.accuracy.assessment_sentences import sentences
     from landcover_tf.accuracy.estimation import Survey, estimate_survey
 
+    folder = config.output_dir or config.reference.parent / "assessment"
+    require_own(folder, "estimate", config.map, config.reference, overwrite=config.overwrite)
     values = estimate_survey(
         part(
             Survey,
@@ -92,8 +98,9 @@ def estimate_accuracy(config: EstimateConfig) -> None:
             confidence=config.confidence_level,
         )
     )
-    folder = config.output_dir or config.reference.parent / "assessment"
     path = write_assessment(folder, values)
-    config_files.write_config(config, folder / "assess_estimate.json")
+    # Who repeats the run by its settings need not mean to overwrite.
+    again = replace(config, overwrite=False)
+    config_files.write_config(again, settings_file(folder, "estimate"))
     print("\n".join(sentences(values)))
     print(f"assessment: {path.with_name('report.md')}")

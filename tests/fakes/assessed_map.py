@@ -68,7 +68,7 @@ def estimate(world, reference, *arguments):
     """Returns exit code and values of an estimate of the world's map."""
     out = world / "result"
     code = run("estimate", "--map", world / "map.tif", "--reference", reference,
-               "--output-dir", out, *arguments)  # fmt: skip
+               "--output-dir", out, "--overwrite", *arguments)  # fmt: skip
     path = out / "estimate.json"
     return code, json.loads(path.read_text()) if code == 0 else None
 
@@ -81,7 +81,7 @@ def change(path, sql, *values):
 def compare(world, *arguments):
     out = world / "comparison"
     code = run("compare", "--map", world / "map.tif", "--block-m", 300, "--bootstrap-samples", 200,
-               "--output-dir", out, "--reference-map", *arguments)  # fmt: skip
+               "--output-dir", out, "--overwrite", "--reference-map", *arguments)  # fmt: skip
     return code, json.loads((out / "compare.json").read_text()) if code == 0 else None
 
 

@@ -90,8 +90,8 @@ def test_strata_of_another_map_are_estimated_by_indicators(world):
     (world / "bare").mkdir()
     write_layer(world / "bare" / "points.gpkg", bare, rows)
     arguments[4] = world / "bare" / "points.gpkg"
-    assert run(*arguments) == 2
-    assert run(*arguments, "--strata-map", world / "map.tif") == 0
+    assert run(*arguments, "--overwrite") == 2
+    assert run(*arguments, "--strata-map", world / "map.tif", "--overwrite") == 0
     again = json.loads((world / "result" / "estimate.json").read_text())
     assert estimated(again) == estimated(counted)
 
