@@ -197,7 +197,7 @@ def _result(
         "maps": served.maps,
         "superseded_maps": served.superseded,
         "windows": served.windows,
-        "sampled_pixels": served.statistics.count,
+        "sampled_pixels": served.sampled_pixels,
         "findings": findings,
         "class_shift": drift.class_shift,
         "class_fractions": {

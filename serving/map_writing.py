@@ -20,6 +20,7 @@ from serving.bands_on_disk import BandStore
 from serving.intents import discard
 from serving.postprocess import clean
 from serving.raster_io import BLOCK_PX
+from serving.sampling import lattice_step
 from serving.scene_prediction import ScenePrediction
 from serving.targets import APPLICABILITY, CONFIDENCE, ENTROPY, RECORD, level_rasters
 
@@ -176,6 +177,7 @@ def _log(scene: ScenePrediction, path: Path, counts: Mapping[int, int]) -> None:
         source=_identity(scene),
         map_path=str(scene.map_path.resolve()),
         statistics=BandStatistics.from_pixels(np.concatenate(samples), info.band_names),
+        sample_step=lattice_step(scene.layout.height, scene.layout.width),
     )
 
 

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import math
 import os
 import time
 from collections import Counter
@@ -47,7 +48,10 @@ class Served:
     superseded: int
     """Maps that were made again; the last of each counts."""
     windows: int
+    sampled_pixels: int
     statistics: BandStatistics
+    """Every map's sample, repeated to as many pixels as the map has, so that large maps count more
+    than small ones, as in `class_pixels`."""
     class_pixels: Mapping[int, int]
     """Pixels of each legend code, without no data."""
     models: tuple[LoggedModel, ...]
@@ -64,6 +68,7 @@ def append_map(
     windows: int,
     class_pixels: Mapping[int, int],
     statistics: BandStatistics,
+    sample_step: int,
     run: str,
     source: str,
     map_path: str,
@@ -76,6 +81,7 @@ def append_map(
         windows: Windows that the map was made of.
         class_pixels: Pixels of each legend code, without no data.
         statistics: A sample of the pixels that got a class, stored units.
+        sample_step: Distance in pixels between sampled rows, and columns.
         run: What tells the run from others, so that one that was killed after it had written its
             line, and was continued, counts once.
         source: What the map was made of, by a name that no other image has.
@@ -96,6 +102,7 @@ def append_map(
         "map": map_path,
         "windows": windows,
         "class_pixels": {str(code): n for code, n in sorted(class_pixels.items())},
+        "sample_step": sample_step,
         "statistics": statistics.to_dict(),
     }
     try:
@@ -196,6 +203,7 @@ class _Line:
     windows: int
     class_pixels: Mapping[int, int]
     statistics: BandStatistics
+    sample_step: int
 
 
 def _read_line(text: str) -> _Line:
@@ -203,14 +211,18 @@ def _read_line(text: str) -> _Line:
     statistics = BandStatistics.from_dict(entry["statistics"])
     if not np.isfinite(statistics.std).all():
         raise ValueError("no pixels")
+    class_pixels = {int(c): _count(n) for c, n in entry["class_pixels"].items()}
+    # Lines of earlier versions do not tell how dense the sample is.
+    step = math.sqrt(sum(class_pixels.values()) / statistics.count)
     return _Line(
         place=(str(entry["source"]), str(entry["map"])),
         run=str(entry["run"]),
         time=str(entry["time"]),
         model=_model(entry),
         windows=_count(entry["windows"]),
-        class_pixels={int(c): _count(n) for c, n in entry["class_pixels"].items()},
+        class_pixels=class_pixels,
         statistics=statistics,
+        sample_step=max(_count(entry.get("sample_step", round(step))), 1),
     )
 
 
@@ -223,7 +235,11 @@ def _sum(lines: list[_Line], superseded: int) -> Served:
         maps=len(lines),
         superseded=superseded,
         windows=sum(line.windows for line in lines),
-        statistics=reduce(BandStatistics.merge, (line.statistics for line in lines)),
+        sampled_pixels=sum(line.statistics.count for line in lines),
+        statistics=reduce(
+            BandStatistics.merge,
+            (line.statistics.repeated(line.sample_step**2) for line in lines),
+        ),
         class_pixels=dict(class_pixels),
         models=tuple(sorted({line.model for line in lines}, key=astuple)),
         first_time=min(times),

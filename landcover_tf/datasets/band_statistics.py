@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -95,6 +95,16 @@ class BandStatistics:
             minimum=tuple(map(min, self.minimum, other.minimum)),
             maximum=tuple(map(max, self.maximum, other.maximum)),
             histogram=tuple(map(Histogram.merge, self.histogram, other.histogram)),
+        )
+
+    def repeated(self, times: int) -> "BandStatistics":
+        """Returns the statistics of every pixel `times` times, as if a sample were all pixels."""
+        return replace(
+            self,
+            count=times * self.count,
+            total=tuple(times * total for total in self.total),
+            total_square=tuple(times * square for square in self.total_square),
+            histogram=tuple(histogram.repeated(times) for histogram in self.histogram),
         )
 
     @property

@@ -66,6 +66,10 @@ class Histogram:
         numbers = np.concatenate([part.numbers for part in parts])
         return _fitted(width, *_summed(numbers, np.concatenate([part.counts for part in parts])))
 
+    def repeated(self, times: int) -> "Histogram":
+        """Returns the histogram of every value `times` times."""
+        return Histogram(width=self.width, bins=tuple((n, times * c) for n, c in self.bins))
+
     def widened(self, width: float) -> "Histogram":
         """Returns the same counts in bins of `width`, a power of two times this one's."""
         if width == self.width or not self.bins:

@@ -127,14 +127,16 @@ SCENES = itertools.count()
 UNKNOWN = {"sha256": "", "data_hash": "", "legend": LEGEND.name, "codes": LEGEND.codes}
 
 
-def log_map(path, shift=0.0, code=10, model="landcover/1", place=None, run="1", **told):
+def log_map(
+    path, shift=0.0, code=10, model="landcover/1", place=None, run="1", count=600, step=1, **told
+):
     """Appends the line of a map, of another scene than any before it unless a place is given."""
-    values = pixels(7, shift, 600)
+    values = pixels(7, shift, count)
     statistics = BandStatistics.from_pixels(values, BANDS)
     source, map_path = place or (f"scene {next(SCENES)}", "/maps/map.tif")
     append_map(
         path, model=LoggedModel(name=model, **(UNKNOWN | told)), windows=6,
-        class_pixels={code: 4000}, statistics=statistics, run=run, source=source,
+        class_pixels={code: 4000}, statistics=statistics, sample_step=step, run=run, source=source,
         map_path=map_path,
     )  # fmt: skip
     return values
@@ -149,6 +151,22 @@ def test_a_log_is_read_back_and_grows(tmp_path):
     assert served.class_pixels == {10: 8000, 20: 4000}
     np.testing.assert_allclose(served.statistics.mean, np.concatenate(values).mean(axis=0))
     assert path.stat().st_size < 40_000  # 3 maps, 2 bands, at most 512 bins.
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_every_map_counts_by_its_pixels_however_dense_its_sample_is(tmp_path, told):
+    """A map of 1400 px has twice as many sampled pixels as a whole tile, and counted twice."""
+    path = tmp_path / "requests.jsonl"
+    chip, tile = log_map(path, count=4000), log_map(path, shift=500, count=40, step=10)
+    if not told:  # As earlier versions wrote it.
+        path.write_text(re.sub(r'"sample_step": \d+, ', "", path.read_text()))
+    served = read_log(path)
+    assert (served.sampled_pixels, served.statistics.count) == (4040, 8000)
+    everything = np.concatenate([chip, np.repeat(tile, 100, axis=0)])
+    np.testing.assert_allclose(served.statistics.mean, everything.mean(axis=0))
+    np.testing.assert_allclose(served.statistics.std, everything.std(axis=0))
+    histograms = BandStatistics.from_pixels(everything, BANDS).histogram
+    assert served.statistics.histogram == histograms
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="limits of files are POSIX")
@@ -191,7 +209,7 @@ def test_of_a_map_made_again_the_last_line_counts(tmp_path, reference, capsys):
     served = read_log(path)
     assert (served.maps, served.superseded, served.windows) == (4, 1, 24)
     assert served.class_pixels == {10: 16000}
-    assert served.statistics.count == 4 * len(last)
+    assert served.sampled_pixels == 4 * len(last)
     run(path, reference)
     assert "maps: 4 (1 older ones were made again); highest" in capsys.readouterr().out
     assert json.loads((tmp_path / "monitor.json").read_text())["superseded_maps"] == 1
