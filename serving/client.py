@@ -14,8 +14,8 @@ import numpy as np
 from landcover_tf.errors import ServerError
 from landcover_tf.legend import IGNORED
 from landcover_tf.model_info import ModelInfo
-from serving.band_content import LEVELS
 from serving.protocol import Address, Retries, Signature, Transport, UnavailableError
+from serving.row_band_content import LEVELS
 
 OUTPUTS = ("classes", "confidence", "probabilities")
 FIRST_PATIENCE_S = 6.0

@@ -6,10 +6,10 @@ import numpy as np
 
 from landcover_tf.grid import PatchGrid
 from landcover_tf.model_info import ModelInfo
-from serving.band_content import BandContent
 from serving.engines import chosen_engine
 from serving.options import NetworkOptions
 from serving.raster_io import STRIP_ROWS
+from serving.row_band_content import BandContent
 from serving.source import Source
 from serving.windows import Layout, Mode, blend_layout, exact_layout
 

@@ -9,8 +9,8 @@ import numpy as np
 from landcover_tf.errors import ModelError
 from landcover_tf.model_info import ModelInfo
 from landcover_tf.system.quiet import start_tensorflow
-from serving.band_content import LEVELS
 from serving.config import Precision
+from serving.row_band_content import LEVELS
 
 KEPT_SHAPES = 2
 """A window and its quarter turn."""

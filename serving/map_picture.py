@@ -19,7 +19,7 @@ from landcover_tf.rasters.raster_legends import stated_legend, worldcover_by_nam
 from landcover_tf.rasters.raster_windows import opened
 from landcover_tf.sentinel2.label_rasters import open_codes
 from landcover_tf.sentinel2.reference_raster import on_grid_of
-from serving.band_content import LEVELS
+from serving.row_band_content import LEVELS
 from serving.source import Source
 
 PICTURE_PX = 900

@@ -16,10 +16,10 @@ from landcover_tf.system.files import beside, write_json
 from landcover_tf.system.provenance import VERSION
 from serving import outputs
 from serving.applicability import Applicability, alike_fractions, assess
-from serving.bands_on_disk import BandStore
 from serving.intents import discard
 from serving.postprocess import clean
 from serving.raster_io import BLOCK_PX
+from serving.row_bands import BandStore
 from serving.sampling import lattice_step
 from serving.scene_prediction import ScenePrediction
 from serving.targets import APPLICABILITY, CONFIDENCE, ENTROPY, RECORD, level_rasters

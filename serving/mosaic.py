@@ -17,14 +17,14 @@ from landcover_tf.rasters.raster_grid import RasterGrid
 from landcover_tf.rasters.raster_windows import opened, rasterio_window
 from landcover_tf.system.files import beside, bytes_in, require_space, write_json
 from serving import outputs
-from serving.band_content import BASE_LAYERS
-from serving.bands_on_disk import BandStore
 from serving.intents import discard, empty
 from serving.map_writing import Result
 from serving.objects import without_small_objects
 from serving.options import OutputOptions
 from serving.postprocess import Cleaning
 from serving.raster_io import BLOCK_PX
+from serving.row_band_content import BASE_LAYERS
+from serving.row_bands import BandStore
 from serving.source import Source
 from serving.targets import CONFIDENCE, RECORD, check_targets, work_folder
 

@@ -10,11 +10,11 @@ from landcover_tf.model_info import ModelInfo
 from landcover_tf.rasters.pixel_sizes import NO_AREA
 from landcover_tf.system.files import read_json
 from landcover_tf.upsampling import any_coarse
-from serving.bands_on_disk import SETTINGS_FILE
 from serving.config import PredictConfig
 from serving.layouts import follows_memory
 from serving.map_records import inputs_of
 from serving.map_writing import Result
+from serving.row_bands import SETTINGS_FILE
 from serving.scene_prediction import ScenePrediction
 from serving.source import Source
 from serving.targets import work_folder

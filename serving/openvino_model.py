@@ -10,9 +10,9 @@ import numpy as np
 
 from landcover_tf.errors import ModelError
 from landcover_tf.system.quiet import import_openvino
-from serving.band_content import LEVELS
 from serving.config import Precision
 from serving.local_model import KEPT_SHAPES
+from serving.row_band_content import LEVELS
 
 Answer = Literal["probabilities", "decision"]
 

@@ -11,10 +11,10 @@ from landcover_tf.model_info import ModelInfo
 from landcover_tf.rasters.raster_grid import RasterGrid
 from landcover_tf.system.files import beside, write_csv, write_text
 from landcover_tf.vectors.qgis_styles import raster_style
-from serving.band_content import LEVELS
-from serving.bands_on_disk import BandStore
 from serving.options import OutputOptions
 from serving.raster_io import BLOCK_PX, RasterStyle, write_cog
+from serving.row_band_content import LEVELS
+from serving.row_bands import BandStore
 from serving.source import Source
 from serving.targets import CONFIDENCE, RECORD, former_targets
 

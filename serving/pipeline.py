@@ -11,10 +11,10 @@ from typing import Protocol
 
 import numpy as np
 
-from serving.band_content import BandContent, encode_band
-from serving.bands_on_disk import BandStore
 from serving.blending import Merger, kept
 from serving.raster_io import WindowReader
+from serving.row_band_content import BandContent, encode_band
+from serving.row_bands import BandStore
 from serving.sampling import Checksums, Sampler
 from serving.threads import Consumer, prefetched
 from serving.windows import Layout

@@ -10,9 +10,9 @@ import numpy as np
 
 from landcover_tf.model_info import ModelInfo
 from serving import mosaic
-from serving.band_content import BandContent
 from serving.layouts import batch_size, memory_model
 from serving.pipeline import Backend, decides
+from serving.row_band_content import BandContent
 from serving.scene_prediction import ScenePrediction
 from serving.targets import CONFIDENCE, PROBABILITIES, level_rasters
 from serving.windows import Layout

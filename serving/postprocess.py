@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from landcover_tf.legend import IGNORED, LandCoverClass, Legend
-from serving.band_content import LEVELS
-from serving.bands_on_disk import BandStore
 from serving.config import Refinement
 from serving.halo import map_with_halo
 from serving.objects import without_small_objects
+from serving.row_band_content import LEVELS
+from serving.row_bands import BandStore
 
 UNCERTAIN_COLOR = "#9a9a9a"
 

@@ -22,7 +22,7 @@ from landcover_tf.rasters.raster_windows import RASTERIO_ERRORS, opened, rasteri
 from landcover_tf.upsampling import Upsampling
 from landcover_tf.validity import ValidityBit, has_bit
 from landcover_tf.visuals.pictures import picture_bands
-from serving.raster_bands import band_names, taken_bands
+from serving.band_names import band_names, taken_bands
 from serving.raster_io import BLOCK_PX, STRIP_ROWS
 from serving.raster_views import resampled
 from serving.source import SourceOptions

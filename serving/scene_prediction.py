@@ -13,8 +13,6 @@ from landcover_tf.errors import OutputError
 from landcover_tf.legend import Legend
 from landcover_tf.system.progress import progress
 from landcover_tf.validity import ValidityBit
-from serving.band_content import BandContent
-from serving.bands_on_disk import BandStore
 from serving.blending import BlendMerger, CropMerger, Merger, patch_weights
 from serving.engines import Engine, chosen_engine
 from serving.inputs import open_source
@@ -24,6 +22,8 @@ from serving.options import PredictionOptions
 from serving.pipeline import Backend, Predictor
 from serving.postprocess import Cleaning, with_uncertain
 from serving.raster_io import EXACT_CACHE_BYTES, WindowReader, bounded_cache
+from serving.row_band_content import BandContent
+from serving.row_bands import BandStore
 from serving.sampling import Checksums
 from serving.source import Source, stamp_of
 from serving.targets import alone, check_targets, work_folder

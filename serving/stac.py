@@ -12,8 +12,8 @@ from landcover_tf.legend import IGNORED, Legend
 from landcover_tf.rasters.pixel_sizes import on_earth
 from landcover_tf.rasters.raster_grid import RasterGrid
 from landcover_tf.system.files import write_json
-from serving.band_content import LEVELS
 from serving.footprint import footprint
+from serving.row_band_content import LEVELS
 
 PROJECTION = "https://stac-extensions.github.io/projection/v2.0.0/schema.json"
 RASTER = "https://stac-extensions.github.io/raster/v2.0.0/schema.json"

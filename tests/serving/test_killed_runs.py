@@ -125,7 +125,7 @@ def test_work_on_a_view_of_a_file_that_is_replaced_is_not_continued(
         # Of the map's two blocks the first has voted.
         pytest.param("postprocess.label_vote", 2, "voted/band_00000.npy", marks=pytest.mark.slow),
         # After the bands of 18 rows of patches and the two blocks that have voted.
-        pytest.param("bands_on_disk.BandStore.write", 22, "final/band_00000.npy",
+        pytest.param("row_bands.BandStore.write", 22, "final/band_00000.npy",
                      marks=pytest.mark.slow),
         pytest.param("outputs.write_levels", 1, "files/map.tif", marks=pytest.mark.slow),
         ("outputs.publish", 1, "files/map.gpkg"),

@@ -7,10 +7,10 @@ import numpy as np
 from local_export import STRIDE, SmallExport, prediction, write_raster
 
 from landcover_tf.grid import Window
-from serving.bands_on_disk import BandStore
 from serving.blending import CropMerger
 from serving.pipeline import Predictor
 from serving.raster_io import WindowReader
+from serving.row_bands import BandStore
 from serving.windows import exact_layout
 
 WAIT_S = 20.0

@@ -12,7 +12,6 @@ from scipy import ndimage
 
 from landcover_tf.errors import ConfigError
 from landcover_tf.legend import IGNORED, load_legend
-from serving.bands_on_disk import BandStore
 from serving.halo import map_with_halo
 from serving.objects import LEAST_FILL_ROUNDS, fill_removed, without_small_objects
 from serving.postprocess import (
@@ -24,6 +23,7 @@ from serving.postprocess import (
     probability_vote,
     refined,
 )
+from serving.row_bands import BandStore
 
 
 def _blocks(raster: np.ndarray, heights: list[int]) -> Iterator[np.ndarray]:

@@ -78,7 +78,7 @@ def test_a_killed_run_continues_to_the_same_bytes(
     whole, killed, marked = (tmp_path / n / "map.tif" for n in ("whole", "killed", "marked"))
     assert main(arguments(small_export, images, whole, *flags)) == 0
     command = arguments(small_export, images, killed, *flags)
-    run_killed("serving.predict", command, entering="serving.bands_on_disk.BandStore.write", call=3)
+    run_killed("serving.predict", command, entering="serving.row_bands.BandStore.write", call=3)
     work = killed.with_name(".map.tif.work") / "network"
     bands = sorted(path.name for path in work.glob("band_*"))
     assert [name[:10] for name in bands] == ["band_00000", "band_00001"]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from landcover_tf.errors import OutputError
-from serving.bands_on_disk import SETTINGS_FILE, BandStore
+from serving.row_bands import SETTINGS_FILE, BandStore
 
 SETTINGS = {"model": "a", "source": ["scene.tif", 1, 2]}
 

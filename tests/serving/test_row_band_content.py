@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import entropy
 
-from serving.band_content import BandContent, encode_band
+from serving.row_band_content import BandContent, encode_band
 
 
 @pytest.mark.parametrize("shape", [(700, 1024), (3, 300_000)])
