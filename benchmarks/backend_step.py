@@ -22,7 +22,7 @@ import numpy as np
 from landcover_tf.bands import BAND_NAMES
 from landcover_tf.datasets.normalizer import Normalizer
 from landcover_tf.losses import SegmentationLoss
-from landcover_tf.model_info import ModelSpec
+from landcover_tf.model_spec import ModelSpec
 from landcover_tf.models.unet import build_unet
 from landcover_tf.training.config import TrainConfig
 

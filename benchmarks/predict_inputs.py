@@ -101,7 +101,8 @@ def make_export(work_dir: Path, encoder: str, formats: Iterable[str]) -> Path:
     from landcover_tf.datasets.normalizer import Normalizer
     from landcover_tf.exporting.saved_model import write_export
     from landcover_tf.legend import load_legend
-    from landcover_tf.model_info import ModelInfo, ModelSpec
+    from landcover_tf.model_info import ModelInfo
+    from landcover_tf.model_spec import ModelSpec
     from landcover_tf.models.receptive_field import receptive_field
     from landcover_tf.models.unet import build_unet
 

@@ -143,7 +143,7 @@ def make_stepper(precision: str, jit: bool, encoder: str) -> Any:
     from landcover_tf.datasets.band_statistics import BandStatistics
     from landcover_tf.datasets.normalizer import Normalizer
     from landcover_tf.losses import SegmentationLoss
-    from landcover_tf.model_info import ModelSpec
+    from landcover_tf.model_spec import ModelSpec
     from landcover_tf.models.unet import build_unet
     from landcover_tf.optimizers import PartedOptimizer
     from landcover_tf.training.config import TrainConfig

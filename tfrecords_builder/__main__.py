@@ -5,7 +5,7 @@ from pathlib import Path
 
 from landcover_tf.configs import cli
 from landcover_tf.datasets.dataset_info import DatasetInfo
-from landcover_tf.model_info import SIZE_MULTIPLE
+from landcover_tf.model_spec import SIZE_MULTIPLE
 from landcover_tf.training.config import TrainConfig
 from landcover_tf.training.preflight import training_patches
 from tfrecords_builder.config import BuildConfig

@@ -17,7 +17,8 @@ from landcover_tf.datasets.patch_index import PatchEntry
 from landcover_tf.evaluation.regions import own_regions
 from landcover_tf.input_pipeline.dataset import evaluation_dataset
 from landcover_tf.legend import IGNORED
-from landcover_tf.model_info import SIZE_MULTIPLE, Calibration
+from landcover_tf.model_info import Calibration
+from landcover_tf.model_spec import SIZE_MULTIPLE
 from landcover_tf.orientations import mean_over_orientations
 from landcover_tf.system.progress import progress
 

@@ -20,7 +20,8 @@ from landcover_tf.exporting.model_item import CARD_NAME, write_model_item
 from landcover_tf.exporting.model_versions import remember, remove_unfinished
 from landcover_tf.exporting.served_model import ExportCheck, ServedModel, check_export
 from landcover_tf.exporting.warmup import write_warmup
-from landcover_tf.model_info import Calibration, ModelInfo, ModelSpec
+from landcover_tf.model_info import Calibration, ModelInfo
+from landcover_tf.model_spec import ModelSpec
 from landcover_tf.system.files import atomic_folder, full_disk_told, write_text
 
 if TYPE_CHECKING:

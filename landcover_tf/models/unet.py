@@ -6,7 +6,7 @@ import keras
 from keras import layers
 
 from landcover_tf.errors import ModelError
-from landcover_tf.model_info import DECODER_BLOCKS, MIN_DEPTH, SIZE_MULTIPLE, ModelSpec
+from landcover_tf.model_spec import DECODER_BLOCKS, MIN_DEPTH, SIZE_MULTIPLE, ModelSpec
 from landcover_tf.models import resnet
 from landcover_tf.models.layers import LocalStatistics, ReflectanceNormalizer, SizeMultiple
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from landcover_tf.bands import BAND_NAMES, sentinel2_names
 from landcover_tf.errors import ModelError
-from landcover_tf.model_info import ModelSpec
+from landcover_tf.model_spec import ModelSpec
 from landcover_tf.models import pretrained
 from landcover_tf.models.weight_files import SUFFIXES
 

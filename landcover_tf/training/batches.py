@@ -11,7 +11,7 @@ from landcover_tf.errors import ConfigError
 from landcover_tf.input_pipeline.augmentation_settings import load_augmentation
 from landcover_tf.input_pipeline.dataset import EpochPlan, evaluation_dataset, training_dataset
 from landcover_tf.legend import IGNORED
-from landcover_tf.model_info import SIZE_MULTIPLE
+from landcover_tf.model_spec import SIZE_MULTIPLE
 from landcover_tf.training.config import TrainConfig
 from landcover_tf.training.distributed import Devices
 

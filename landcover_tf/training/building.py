@@ -10,7 +10,7 @@ from landcover_tf.datasets.dataset_info import DatasetInfo
 from landcover_tf.datasets.normalizer import Normalizer
 from landcover_tf.errors import ConfigError
 from landcover_tf.losses import SegmentationLoss
-from landcover_tf.model_info import ModelSpec
+from landcover_tf.model_spec import ModelSpec
 from landcover_tf.models.unet import build_unet, encoder_stages, freeze_encoder
 from landcover_tf.models.weights import LoadedWeights, load_encoder_weights
 from landcover_tf.optimizers import PartedOptimizer

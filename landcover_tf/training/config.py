@@ -10,7 +10,7 @@ from landcover_tf.datasets.normalizer import NormalizerKind
 from landcover_tf.errors import ConfigError
 from landcover_tf.input_pipeline.augmentation_settings import check_name
 from landcover_tf.loss_settings import LOSS_KINDS, LossKind, LossSettings
-from landcover_tf.model_info import SIZE_MULTIPLE, check_unet
+from landcover_tf.model_spec import SIZE_MULTIPLE, check_unet
 from landcover_tf.training.schedules import ScheduleKind
 
 Precision = Literal["auto", "float32", "float16", "bfloat16"]

@@ -5,7 +5,7 @@ from typing import Any
 
 from landcover_tf.datasets.dataset_info import DatasetInfo, ProductInfo
 from landcover_tf.errors import listed
-from landcover_tf.model_info import SIZE_MULTIPLE, joined_skips
+from landcover_tf.model_spec import SIZE_MULTIPLE, joined_skips
 
 MOST_NAMES = 40
 """Products that are listed by name."""

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from landcover_tf.configs import config_files
 from landcover_tf.errors import OutputError, RunError
-from landcover_tf.model_info import ModelSpec, joined_skips
+from landcover_tf.model_spec import ModelSpec, joined_skips
 from landcover_tf.run_folder import FINISHED, RunFolder
 from landcover_tf.system import locks, provenance
 from landcover_tf.system.files import (

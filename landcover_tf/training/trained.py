@@ -4,7 +4,7 @@ import keras
 
 from landcover_tf.datasets.dataset_info import DatasetInfo
 from landcover_tf.errors import RunError
-from landcover_tf.model_info import ModelSpec
+from landcover_tf.model_spec import ModelSpec
 from landcover_tf.models.unet import build_unet
 from landcover_tf.run_folder import RunFolder
 from landcover_tf.training.precision import dtype_policy

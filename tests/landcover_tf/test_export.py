@@ -18,7 +18,8 @@ from landcover_tf.datasets.normalizer import Normalizer
 from landcover_tf.exporting.model_versions import next_version
 from landcover_tf.grid import PatchGrid
 from landcover_tf.legend import load_legend
-from landcover_tf.model_info import Calibration, ModelInfo, ModelSpec
+from landcover_tf.model_info import Calibration, ModelInfo
+from landcover_tf.model_spec import ModelSpec
 from landcover_tf.run_folder import RunFolder
 from landcover_tf.system.files import sha256_of, write_json
 from landcover_tf.system.locks import alone

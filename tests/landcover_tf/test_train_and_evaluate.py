@@ -15,7 +15,8 @@ from landcover_tf.errors import RunError
 from landcover_tf.evaluation.predictions import logits_of, predict_split
 from landcover_tf.input_pipeline.dataset import evaluation_dataset
 from landcover_tf.legend import IGNORED
-from landcover_tf.model_info import Calibration, ModelSpec
+from landcover_tf.model_info import Calibration
+from landcover_tf.model_spec import ModelSpec
 from landcover_tf.run_folder import RunFolder
 from landcover_tf.training.schedules import Schedule
 from landcover_tf.training.trained import load_trained

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from landcover_tf.errors import ConfigError
-from landcover_tf.model_info import joined_skips
+from landcover_tf.model_spec import joined_skips
 from tuning.space import PRESETS, load_space, space_of, train_config
 
 SPACE = {

@@ -11,7 +11,8 @@ from landcover_tf.datasets.normalizer import Normalizer
 from landcover_tf.errors import DatasetError, ModelError
 from landcover_tf.grid import PatchGrid
 from landcover_tf.legend import load_legend
-from landcover_tf.model_info import ModelInfo, ModelSpec, find_export
+from landcover_tf.model_info import ModelInfo, find_export
+from landcover_tf.model_spec import ModelSpec
 from landcover_tf.system.files import sha256_of
 from landcover_tf.upsampling import Upsampling
 

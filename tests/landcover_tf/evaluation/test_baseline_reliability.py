@@ -10,7 +10,8 @@ from landcover_tf import evaluate
 from landcover_tf.accuracy.baseline import fit_baseline
 from landcover_tf.evaluation.predictions import predict_split
 from landcover_tf.legend import IGNORED
-from landcover_tf.model_info import Calibration, ModelSpec
+from landcover_tf.model_info import Calibration
+from landcover_tf.model_spec import ModelSpec
 from landcover_tf.models.unet import build_unet
 from landcover_tf.report import sections
 from landcover_tf.run_folder import RunFolder

@@ -14,7 +14,8 @@ from landcover_tf.evaluation.other_dataset import require_alike
 from landcover_tf.evaluation.predictions import sample_logits
 from landcover_tf.evaluation.run_calibration import doubts, run_calibration
 from landcover_tf.legend import IGNORED
-from landcover_tf.model_info import Calibration, ModelSpec
+from landcover_tf.model_info import Calibration
+from landcover_tf.model_spec import ModelSpec
 from landcover_tf.models.unet import build_unet
 from landcover_tf.run_folder import RunFolder
 from landcover_tf.system.files import write_json

@@ -19,7 +19,7 @@ from landcover_tf.bands import BAND_NAMES
 from landcover_tf.loss_settings import LOSS_KINDS
 from landcover_tf.losses import SegmentationLoss
 from landcover_tf.metrics import confusion
-from landcover_tf.model_info import ModelSpec
+from landcover_tf.model_spec import ModelSpec
 from landcover_tf.models.receptive_field import receptive_field
 from landcover_tf.models.unet import build_unet
 from landcover_tf.models.weights import load_encoder_weights

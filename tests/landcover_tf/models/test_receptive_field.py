@@ -8,7 +8,7 @@ from keras import layers
 from landcover_tf.bands import BAND_NAMES
 from landcover_tf.datasets.normalizer import Normalizer
 from landcover_tf.errors import ModelError
-from landcover_tf.model_info import ModelSpec
+from landcover_tf.model_spec import ModelSpec
 from landcover_tf.models.layers import LocalStatistics
 from landcover_tf.models.receptive_field import receptive_field
 from landcover_tf.models.unet import build_unet

@@ -8,7 +8,7 @@ from fakes.default_loss import segmentation_loss
 from landcover_tf.bands import BAND_NAMES
 from landcover_tf.datasets.normalizer import Normalizer
 from landcover_tf.errors import ModelError
-from landcover_tf.model_info import ModelSpec, joined_skips
+from landcover_tf.model_spec import ModelSpec, joined_skips
 from landcover_tf.models.layers import LocalStatistics, ReflectanceNormalizer
 from landcover_tf.models.unet import (
     build_unet,

@@ -13,7 +13,7 @@ from safetensors.numpy import save_file
 from landcover_tf.bands import BAND_NAMES
 from landcover_tf.datasets.normalizer import Normalizer
 from landcover_tf.errors import ModelError
-from landcover_tf.model_info import ModelSpec
+from landcover_tf.model_spec import ModelSpec
 from landcover_tf.models import pretrained
 from landcover_tf.models.unet import build_unet
 from landcover_tf.models.weights import (

@@ -15,7 +15,7 @@ from fakes.small_loop import settings, small_loop
 
 from landcover_tf import evaluate, train
 from landcover_tf.errors import ConfigError, DatasetError, ModelError, OutputError, RunError
-from landcover_tf.model_info import ModelSpec
+from landcover_tf.model_spec import ModelSpec
 from landcover_tf.run_folder import FINISHED
 from landcover_tf.system.files import write_json
 from landcover_tf.system.locks import alone
