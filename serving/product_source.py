@@ -7,15 +7,12 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 import rasterio
-from rasterio.enums import Resampling
 
 from landcover_tf.bands import BAND_NAMES, counterparts, positions, same_name
 from landcover_tf.datasets.dataset_info import BandInfo
 from landcover_tf.errors import ProductError, RasterError
 from landcover_tf.grid import Window
 from landcover_tf.model_info import ModelInfo
-from landcover_tf.prepare import PrepareConfig
-from landcover_tf.sentinel2 import clouds
 from landcover_tf.sentinel2.band_reader import GDAL_CACHE_BYTES
 from landcover_tf.sentinel2.checks import check_product, checksum_findings
 from landcover_tf.sentinel2.product import SafeProduct
@@ -26,6 +23,7 @@ from landcover_tf.system.executors import usable_cores
 from landcover_tf.upsampling import Upsampling
 from landcover_tf.validity import ValidityBit, has_bit
 from landcover_tf.visuals.pictures import TRUE_COLOUR
+from serving.product_clouds import add_cloud_bits
 from serving.raster_io import STRIP_ROWS
 from serving.stored_values import Conversion, finish_pixels
 
@@ -172,7 +170,7 @@ class ProductSource:
             )
             bits = read_quality_bits(self._product, threads=usable_cores())
             if self._mask_clouds:
-                _add_cloud_bits(self._product, bits)
+                add_cloud_bits(self._scene, bits)
             self._validity = _PackedRows(bits)
         return self._scene, self._validity
 
@@ -232,31 +230,3 @@ class _PackedRows:
         content = b"".join(zlib.decompress(strip) for strip in self._strips[first:last])
         rows = np.frombuffer(content, np.uint8).reshape(-1, self._width)
         return rows[start - first * STRIP_ROWS : stop - first * STRIP_ROWS]
-
-
-def _add_cloud_bits(product: SafeProduct, validity: np.ndarray) -> None:
-    """Adds the bits of clouds and shadows as `landcover prepare` finds them by default."""
-    found = read_product_clouds(product)
-    if found is None:
-        raise RasterError(
-            f"{product.path} has no cloud mask; prepare it with --cloud-source s2cloudless and "
-            "predict on the prepared scene"
-        )
-    bits = clouds.cloud_bits(
-        found,
-        product,
-        green=_reflectance_60m(product, "B03"),
-        nir=_reflectance_60m(product, "B08"),
-        buffer_m=PrepareConfig.cloud_buffer_m,
-        shadows=PrepareConfig.cloud_shadows,
-        dark_reflectance=PrepareConfig.shadow_nir_reflectance,
-    )
-    clouds.add_coarse_bits(validity, bits)
-
-
-def _reflectance_60m(product: SafeProduct, name: str) -> np.ndarray:
-    """Returns one 10 m band at 60 m, from the JP2's overviews: enough to find dark shadows."""
-    shape = product.grids[60].shape
-    with product.opened_band(name) as dataset:
-        dn = dataset.read(1, out_shape=shape, resampling=Resampling.average).astype(np.float32)
-    return np.asarray((dn + product.offsets[name]) / product.quantification)

@@ -164,7 +164,7 @@ class Scene:
             ratio = band(name).resolution_m // 10
             if ratio == 1:
                 dn = fine[name][local.slices]
-                plane[...] = self._stored(dn, name)
+                plane[...] = self.stored(dn, name)
                 self._flag(dn, bits)
                 continue
             covering = resample.covering(window, ratio)
@@ -189,7 +189,7 @@ class Scene:
         shift = self.product.offsets[name] * scale - STORED_OFFSET / STORED_SCALE
         return scale, round(shift, 6)
 
-    def _stored(self, dn: np.ndarray, name: str) -> np.ndarray:
+    def stored(self, dn: np.ndarray, name: str) -> np.ndarray:
         """Returns stored values of 10 m digital numbers."""
         scale, shift = self.encoding(name)
         if scale == 1 and shift >= 0 and shift.is_integer():

@@ -24,6 +24,7 @@ from landcover_tf.sentinel2.preparation import prepare_product
 from landcover_tf.sentinel2.settings import Job, Settings
 from landcover_tf.sentinel2.simulation import Flaws, SimulatedProduct, simulate_product
 from landcover_tf.upsampling import Upsampling
+from landcover_tf.validity import ValidityBit, has_bit
 from serving.inputs import open_source
 from serving.notices import other_upsampling
 from serving.predict import main
@@ -237,8 +238,24 @@ def test_clouds_are_left_out_on_request(
         with rasterio.open(out) as dataset:
             maps[name] = dataset.read(1)
     np.testing.assert_array_equal(maps["scene"] == 0, (validity & (1 | 2 | 8 | 16 | 32 | 128)) > 0)
-    # A product's shadows are found on coarser overviews; all but a few pixels agree.
-    assert (maps["product"] != maps["scene"]).mean() < 0.02
+    np.testing.assert_array_equal(maps["product"], maps["scene"])
+
+
+def test_shadows_of_a_product_are_those_of_its_prepared_scene(tmp_path: Path) -> None:
+    flaws = Flaws(nodata_fraction=0.2)
+    product = simulate_product(
+        tmp_path / "raw", size_px=360, seed=5, cloud_fraction=0.3, flaws=flaws
+    )
+    job = Job(product=product.path, output_dir=tmp_path, settings=settings())
+    options = predict_options(mask_clouds=True).source
+    whole = Window(row_off=0, col_off=0, height=360, width=360)
+    validities = []
+    for path in (product.path, prepare_product(job)):
+        source = open_source(path, model_info(), options)
+        validities.append(source.read(whole)[1])
+        source.close()
+    np.testing.assert_array_equal(*validities)
+    assert has_bit(validities[0], ValidityBit.SHADOW).sum() > 1000
 
 
 def test_clouds_of_a_scene_that_has_none_marked_cannot_be_left_out(
