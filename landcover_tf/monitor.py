@@ -3,6 +3,7 @@
 import json
 import sys
 from dataclasses import asdict, dataclass
+from datetime import date
 from pathlib import Path
 
 from landcover_tf.accuracy.drift import Distribution, Drift, compare
@@ -10,7 +11,7 @@ from landcover_tf.accuracy.request_log import LoggedModel, Served, read_log
 from landcover_tf.configs import cli, config_files, flag_ranges
 from landcover_tf.datasets.band_statistics import BandStatistics
 from landcover_tf.datasets.dataset_info import DatasetInfo
-from landcover_tf.errors import DatasetError
+from landcover_tf.errors import ConfigError, DatasetError
 from landcover_tf.legend import Legend, code_fractions
 from landcover_tf.model_info import ModelInfo, find_export
 from landcover_tf.monitor_page import page
@@ -31,6 +32,11 @@ class MonitorConfig:
     with that training data, whose model.json holds the same."""
     output_dir: Path | None = None
     """Receives monitor.json and monitor.html; the log's folder by default."""
+    start: str | None = None
+    """First day of the images that count, YYYY-MM-DD, UTC: when they were sensed or, where they do
+    not tell, when their maps were made. By default all count."""
+    end: str | None = None
+    """Last day, included."""
     max_stability_index: float = 0.25
     """Highest population stability index of any band; 0.1 is the usual warning level."""
     max_class_shift: float = 0.2
@@ -38,6 +44,18 @@ class MonitorConfig:
 
     def __post_init__(self) -> None:
         flag_ranges.above_zero(self, "max_stability_index", "max_class_shift")
+        start, end = self.days
+        if start and end and end < start:
+            raise ConfigError(f"--end {end} lies before --start {start}")
+
+    @property
+    def days(self) -> tuple[date | None, date | None]:
+        """First and last day, None where not given."""
+        start, end = (
+            None if text is None else flag_ranges.day_of(flag, text)
+            for flag, text in (("--start", self.start), ("--end", self.end))
+        )
+        return start, end
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +121,7 @@ def monitor_maps(config: MonitorConfig) -> list[str]:
         LandCoverError: The log or the reference is unfit, or they do not belong together.
     """
     reference = load_reference(config.reference)
-    served = read_log(config.requests)
+    served = read_log(config.requests, *config.days)
     _require_same(served, reference, config.requests)
     observed = Distribution(
         statistics=served.statistics, class_fractions=code_fractions(served.class_pixels)

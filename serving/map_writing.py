@@ -175,6 +175,7 @@ def _log(scene: ScenePrediction, path: Path, counts: Mapping[int, int]) -> None:
         class_pixels={code: counts[code] for code in info.class_codes if counts[code]},
         run=scene.store.run,
         source=_identity(scene),
+        sensing_time=scene.source.tags.get("sensing_time"),
         map_path=str(scene.map_path.resolve()),
         statistics=BandStatistics.from_pixels(np.concatenate(samples), info.band_names),
         sample_step=lattice_step(scene.layout.height, scene.layout.width),

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import astuple, dataclass
+from datetime import date, datetime
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,7 @@ def append_map(
     sample_step: int,
     run: str,
     source: str,
+    sensing_time: str | None,
     map_path: str,
 ) -> None:
     """Appends one line about a finished map.
@@ -85,6 +87,7 @@ def append_map(
         run: What tells the run from others, so that one that was killed after it had written its
             line, and was continued, counts once.
         source: What the map was made of, by a name that no other image has.
+        sensing_time: When the source was sensed, ISO 8601, where it tells.
         map_path: Where the map is. One that is made again from the same source replaces the one
             before it.
 
@@ -99,6 +102,7 @@ def append_map(
         "legend": {"name": model.legend, "codes": model.codes},
         "run": run,
         "source": source,
+        "sensing_time": sensing_time,
         "map": map_path,
         "windows": windows,
         "class_pixels": {str(code): n for code, n in sorted(class_pixels.items())},
@@ -161,34 +165,56 @@ def logged_maps(path: Path) -> set[str]:
     return found
 
 
-def read_log(path: Path) -> Served:
+def read_log(path: Path, start: date | None = None, end: date | None = None) -> Served:
     """Returns the sum of a log's lines; a run counts once, and of a map made again the last.
 
+    Args:
+        path: Written by `append_map`.
+        start: First day wanted, UTC, on which the source was sensed; where the line does not tell,
+            on which the map was made.
+        end: Last day wanted.
+
     Raises:
-        DatasetError: It is missing, empty, or a line is not of this format; the line is named.
+        DatasetError: It is missing, holds no map of these days, or a line is not of this format;
+            the line is named.
     """
+    lines = _read_lines(path)
+    latest: dict[tuple[str, str], _Line] = {}
+    superseded = 0
+    for line in lines:
+        if (start or line.day) <= line.day <= (end or line.day):
+            before = latest.pop(line.place, None)
+            superseded += before is not None and before.run != line.run
+            latest[line.place] = line
+    if not latest:
+        days = [line.day for line in lines]
+        raise DatasetError(
+            f"the request log {path} has no map of {start or 'any day'} to {end or 'any day'}, but "
+            f"of {min(days)} to {max(days)}"
+        )
+    return _sum(list(latest.values()), superseded)
+
+
+def _read_lines(path: Path) -> "list[_Line]":
     try:
-        lines = path.read_text().splitlines()
+        texts = path.read_text().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DatasetError(f"cannot read the request log {path}: {error}") from error
-    latest: dict[tuple[str, str], _Line] = {}
-    superseded, merged = 0, None
-    for number, text in enumerate(lines, start=1):
+    if not texts:
+        raise DatasetError(f"the request log {path} is empty")
+    lines: list[_Line] = []
+    for number, text in enumerate(texts, start=1):
         try:
             line = _read_line(text)
-            # Of each line, so that one of other bands is named by its number.
-            merged = line.statistics if merged is None else merged.merge(line.statistics)
+            if lines:  # So that one of other bands is named by its number.
+                lines[0].statistics.merge(line.statistics)
         except MALFORMED as error:
             raise DatasetError(
                 f"line {number} of {path} is not of this request log: {error}; remove it if the "
                 "machine stopped while writing, and keep one log for each model"
             ) from error
-        before = latest.pop(line.place, None)
-        superseded += before is not None and before.run != line.run
-        latest[line.place] = line
-    if not latest:
-        raise DatasetError(f"the request log {path} is empty")
-    return _sum(list(latest.values()), superseded)
+        lines.append(line)
+    return lines
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,6 +225,7 @@ class _Line:
     """Source and map."""
     run: str
     time: str
+    day: date
     model: LoggedModel
     windows: int
     class_pixels: Mapping[int, int]
@@ -218,6 +245,7 @@ def _read_line(text: str) -> _Line:
         place=(str(entry["source"]), str(entry["map"])),
         run=str(entry["run"]),
         time=str(entry["time"]),
+        day=datetime.fromisoformat(str(entry.get("sensing_time") or entry["time"])).date(),
         model=_model(entry),
         windows=_count(entry["windows"]),
         class_pixels=class_pixels,

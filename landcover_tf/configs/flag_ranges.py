@@ -6,6 +6,7 @@ none.
 
 import math
 from collections.abc import Callable
+from datetime import date
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -78,6 +79,18 @@ def within(config: object, low: float, high: float, *names: str, ends: str = "[]
         return above and (value < high if ends[1] == ")" else value <= high)
 
     _require(config, names, allowed, f"be in {ends[0]}{low}, {high}{ends[1]}")
+
+
+def day_of(flag: str, text: str) -> date:
+    """Returns the day that a flag gives as YYYY-MM-DD.
+
+    Raises:
+        ConfigError: It is none.
+    """
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise ConfigError(f"{flag} must be a day as YYYY-MM-DD, got {text!r}") from error
 
 
 def _require(

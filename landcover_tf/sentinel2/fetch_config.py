@@ -1,7 +1,6 @@
 """What `landcover fetch` is told on the command line."""
 
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 
 from landcover_tf.configs import flag_ranges
@@ -63,16 +62,4 @@ class FetchConfig:
             raise ConfigError("--tile needs at least one MGRS tile, for example 34SEH")
         flag_ranges.at_least(self, 1, "jobs", "attempts")
         for flag, text in (("--start", self.start), ("--end", self.end)):
-            day_of(flag, text)
-
-
-def day_of(flag: str, text: str) -> date:
-    """Returns the day that a flag gives as YYYY-MM-DD.
-
-    Raises:
-        ConfigError: It is none.
-    """
-    try:
-        return date.fromisoformat(text)
-    except ValueError as error:
-        raise ConfigError(f"{flag} must be a day as YYYY-MM-DD, got {text!r}") from error
+            flag_ranges.day_of(flag, text)

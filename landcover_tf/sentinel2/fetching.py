@@ -5,8 +5,9 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from landcover_tf.configs import config_files
+from landcover_tf.configs.flag_ranges import day_of
 from landcover_tf.sentinel2.fetch_bucket import Bucket, RemoteProduct
-from landcover_tf.sentinel2.fetch_config import FetchConfig, day_of
+from landcover_tf.sentinel2.fetch_config import FetchConfig
 from landcover_tf.sentinel2.fetch_http import HttpClient
 from landcover_tf.sentinel2.fetch_search import Wanted, search_bucket, search_stac
 from landcover_tf.sentinel2.fetch_worldcover import WorldCover

@@ -128,7 +128,16 @@ UNKNOWN = {"sha256": "", "data_hash": "", "legend": LEGEND.name, "codes": LEGEND
 
 
 def log_map(
-    path, shift=0.0, code=10, model="landcover/1", place=None, run="1", count=600, step=1, **told
+    path,
+    shift=0.0,
+    code=10,
+    model="landcover/1",
+    place=None,
+    run="1",
+    count=600,
+    step=1,
+    sensed=None,
+    **told,
 ):
     """Appends the line of a map, of another scene than any before it unless a place is given."""
     values = pixels(7, shift, count)
@@ -137,7 +146,7 @@ def log_map(
     append_map(
         path, model=LoggedModel(name=model, **(UNKNOWN | told)), windows=6,
         class_pixels={code: 4000}, statistics=statistics, sample_step=step, run=run, source=source,
-        map_path=map_path,
+        sensing_time=sensed, map_path=map_path,
     )  # fmt: skip
     return values
 
@@ -151,6 +160,27 @@ def test_a_log_is_read_back_and_grows(tmp_path):
     assert served.class_pixels == {10: 8000, 20: 4000}
     np.testing.assert_allclose(served.statistics.mean, np.concatenate(values).mean(axis=0))
     assert path.stat().st_size < 40_000  # 3 maps, 2 bands, at most 512 bins.
+
+
+def test_the_years_before_do_not_hide_this_one_s_drift(tmp_path, reference, capsys):
+    log = tmp_path / "requests.jsonl"
+    for year in (2023, 2024, 2025):
+        for _ in range(3):
+            log_map(log, sensed=f"{year}-07-01T10:00:00+00:00")
+    log_map(log, shift=300, sensed="2026-01-01T00:10:00+00:00")
+    log_map(log, shift=300)  # A raster that does not tell, of today.
+    assert run(log, reference) == 0
+    assert run(log, reference, "--start", "2026-01-01") == 1
+    assert "maps: 2; highest" in capsys.readouterr().out
+    assert "Only images of 2026-01-01\nto any day" in (tmp_path / "monitor.html").read_text()
+    assert run(log, reference, "--start", "2024-07-01", "--end", "2025-07-01") == 0
+    assert "maps: 6; highest" in capsys.readouterr().out
+    assert run(log, reference, "--end", "2022-12-31") == 2
+    assert "has no map of any day to 2022-12-31, but of 2023-07-01 to" in capsys.readouterr().err
+    assert run(log, reference, "--start", "2026") == 2
+    assert "--start must be a day as YYYY-MM-DD, got '2026'" in capsys.readouterr().err
+    assert run(log, reference, "--start", "2026-02-01", "--end", "2026-01-01") == 2
+    assert "--end 2026-01-01 lies before --start 2026-02-01" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("told", [True, False])
