@@ -10,6 +10,12 @@ from typing import TYPE_CHECKING
 from landcover_tf.system.lazy_names import getter
 
 if TYPE_CHECKING:
+    from landcover_tf.assess.compare import CompareConfig as CompareConfig
+    from landcover_tf.assess.compare import compare_maps as compare_maps
+    from landcover_tf.assess.design import DesignConfig as DesignConfig
+    from landcover_tf.assess.design import draw_points as draw_points
+    from landcover_tf.assess.estimate import EstimateConfig as EstimateConfig
+    from landcover_tf.assess.estimate import estimate_accuracy as estimate_accuracy
     from landcover_tf.datasets.dataset_info import DatasetInfo as DatasetInfo
     from landcover_tf.errors import LandCoverError as LandCoverError
     from landcover_tf.evaluate import EvaluateConfig as EvaluateConfig
@@ -41,7 +47,10 @@ if TYPE_CHECKING:
 os.environ.setdefault("NUMPY_MADVISE_HUGEPAGE", "0")
 
 _MODULES = {
+    "CompareConfig": "assess.compare",
     "DatasetInfo": "datasets.dataset_info",
+    "DesignConfig": "assess.design",
+    "EstimateConfig": "assess.estimate",
     "EvaluateConfig": "evaluate",
     "ExportConfig": "export",
     "FetchConfig": "sentinel2.fetch_config",
@@ -54,6 +63,9 @@ _MODULES = {
     "RunFolder": "run_folder",
     "SimulateConfig": "simulate",
     "TrainConfig": "training.config",
+    "compare_maps": "assess.compare",
+    "draw_points": "assess.design",
+    "estimate_accuracy": "assess.estimate",
     "evaluate_model": "evaluate",
     "export_model": "export",
     "fetch_products": "sentinel2.fetching",

@@ -75,7 +75,7 @@ def test_the_documented_configs_have_these_fields():
     calls = [node for node in ast.walk(ast.parse(documented())) if isinstance(node, ast.Call)]
     configs = {ast.unparse(c.func).removeprefix("lc."): c for c in calls}
     configs = {name: call for name, call in configs.items() if name.endswith("Config")}
-    assert len(configs) == 7
+    assert len(configs) == 8
     for name, call in configs.items():
         fields = {field.name for field in dataclasses.fields(getattr(names[name], name))}
         assert {keyword.arg for keyword in call.keywords} - {None} <= fields

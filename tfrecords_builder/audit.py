@@ -82,7 +82,9 @@ def main(argv: list[str] | None = None) -> int:
     return cli.run(AuditConfig, _program, argv, prog="landcover audit")
 
 
-def audit(folder: Path, *, min_distance_px: float | None = None, jobs: int | None = 1) -> Audit:
+def audit_dataset(
+    folder: Path, *, min_distance_px: float | None = None, jobs: int | None = 1
+) -> Audit:
     """Returns what the splits of a dataset have in common.
 
     Args:
@@ -118,7 +120,7 @@ def audit(folder: Path, *, min_distance_px: float | None = None, jobs: int | Non
 
 def _program(config: AuditConfig) -> int:
     require_report(config.report, Audit)
-    found = audit(config.data_dir, min_distance_px=config.min_distance_px, jobs=config.jobs)
+    found = audit_dataset(config.data_dir, min_distance_px=config.min_distance_px, jobs=config.jobs)
     if config.report is not None:
         write_json(config.report, asdict(found))
     print(_text(found))

@@ -60,7 +60,7 @@ def main(argv: list[str] | None = None) -> int:
     return cli.run(ValidateConfig, _program, argv, prog="landcover validate")
 
 
-def validate(folder: Path, *, jobs: int | None = 1) -> Findings:
+def validate_dataset(folder: Path, *, jobs: int | None = 1) -> Findings:
     """Returns everything that is wrong or strange in a dataset; the same for any `jobs`.
 
     Args:
@@ -87,7 +87,7 @@ def validate(folder: Path, *, jobs: int | None = 1) -> Findings:
 
 def _program(config: ValidateConfig) -> int:
     require_report(config.report, Findings)
-    found = validate(config.data_dir, jobs=config.jobs)
+    found = validate_dataset(config.data_dir, jobs=config.jobs)
     if config.report is not None:
         write_json(config.report, asdict(found))
     for title, sentences in (("PROBLEM", found.problems), ("hint", found.hints)):

@@ -1,6 +1,7 @@
 """Entry of `landcover assess`: one of its three parts is run."""
 
 import sys
+from collections.abc import Callable
 
 from landcover_tf.assess.compare import CompareConfig, compare_maps
 from landcover_tf.assess.design import DesignConfig, draw_points
@@ -25,13 +26,22 @@ def main(argv: list[str] | None = None) -> int:
     name, flags = arguments[0], arguments[1:]
     prog = cli.command("landcover assess", argv)
     if name == "design":
-        return cli.run(DesignConfig, draw_points, flags, prog=f"{prog} design")
+        return cli.run(DesignConfig, _program(draw_points), flags, prog=f"{prog} design")
     if name == "estimate":
-        return cli.run(EstimateConfig, estimate_accuracy, flags, prog=f"{prog} estimate")
+        return cli.run(EstimateConfig, _program(estimate_accuracy), flags, prog=f"{prog} estimate")
     if name == "compare":
-        return cli.run(CompareConfig, compare_maps, flags, prog=f"{prog} compare")
+        return cli.run(CompareConfig, _program(compare_maps), flags, prog=f"{prog} compare")
     print(f"error: no part {name!r}\n\n{USAGE}", file=sys.stderr)
     return 2
+
+
+def _program(function: Callable[[cli.Config], object]) -> Callable[[cli.Config], None]:
+    """Returns a function whose result is no exit code."""
+
+    def run(config: cli.Config) -> None:
+        function(config)
+
+    return run
 
 
 if __name__ == "__main__":

@@ -71,8 +71,12 @@ class CompareConfig:
         flag_ranges.within(self, 0, 1, "confidence_level", ends="()")
 
 
-def compare_maps(config: CompareConfig) -> None:
-    """Writes the agreement of the two maps and prints it."""
+def compare_maps(config: CompareConfig) -> Path:
+    """Writes the agreement of the two maps, prints it, and returns compare.json.
+
+    Raises:
+        LandCoverError: Map or reference are unfit, or other results would be replaced.
+    """
     from landcover_tf.accuracy.agreement import compare
     from landcover_tf.accuracy.agreement_map import agreement_map
     from landcover_tf.accuracy.assessment_files import write_assessment
@@ -116,6 +120,7 @@ def compare_maps(config: CompareConfig) -> None:
     config_files.write_config(again, settings_file(folder, "compare"))
     print("\n".join(sentences(values)))
     print(f"comparison: {path.with_name('report.md')}")
+    return path
 
 
 def _block_px(config: CompareConfig, class_map: "ClassMap") -> int:

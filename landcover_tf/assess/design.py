@@ -58,8 +58,12 @@ class DesignConfig:
         flag_ranges.above_zero(self, "picture_m")
 
 
-def draw_points(config: DesignConfig) -> None:
-    """Draws the sample and writes its points and their record."""
+def draw_points(config: DesignConfig) -> Path:
+    """Draws the sample, writes its points and their record, and returns points.gpkg.
+
+    Raises:
+        LandCoverError: The map or the image is unfit, or the folder exists.
+    """
     from landcover_tf.accuracy.class_map import ClassMap
     from landcover_tf.accuracy.drawing import Request, draw_sample
 
@@ -79,15 +83,15 @@ def draw_points(config: DesignConfig) -> None:
         print(
             f"{stratum.code:4} {stratum.name:24} {stratum.pixels:12,} px {stratum.points:6} points"
         )
-    total = sum(s.points for s in design.strata)
+    total, points = sum(s.points for s in design.strata), config.output_dir / "points.gpkg"
     if config.samples is not None and total > config.samples:
         print(f"more than --samples {config.samples}, for --min-per-class {config.min_per_class}")
     if config.samples is None and design.expected_se > config.target_se * (1 + 1e-9):
         print(f"--target-se {config.target_se:g} is out of reach: these are all pixels of the map")
     print(
         f"{total} points, expected standard error of overall accuracy {design.expected_se:.4f}: "
-        f"{config.output_dir / 'points.gpkg'}; fill in its column `reference`"
+        f"{points}; fill in its column `reference`"
     )
-    points = config.output_dir / "points.gpkg"
     legend = {} if config.legend is None else {"legend": config.legend}
     cli.print_next("assess estimate", map=config.map, reference=points, **legend)
+    return points

@@ -81,8 +81,12 @@ class EstimateConfig:
         flag_ranges.at_least(self, 1, "rows_per_strip")
 
 
-def estimate_accuracy(config: EstimateConfig) -> None:
-    """Writes the estimates of accuracy and area and prints them."""
+def estimate_accuracy(config: EstimateConfig) -> Path:
+    """Writes the estimates of accuracy and area, prints them, and returns estimate.json.
+
+    Raises:
+        LandCoverError: Map, points or strata are unfit, or other results would be replaced.
+    """
     from landcover_tf.accuracy.assessment_files import write_assessment
     from landcover_tf.accuracy.assessment_folder import require_own, settings_file
     from landcover_tf.accuracy.assessment_sentences import sentences
@@ -104,3 +108,4 @@ def estimate_accuracy(config: EstimateConfig) -> None:
     config_files.write_config(again, settings_file(folder, "estimate"))
     print("\n".join(sentences(values)))
     print(f"assessment: {path.with_name('report.md')}")
+    return path

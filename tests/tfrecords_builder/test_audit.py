@@ -38,14 +38,14 @@ def test_a_report_replaces_a_report_and_nothing_else(built, tmp_path, capsys):
 
 
 def test_class_shares_are_those_of_the_records(built):
-    found = audit.audit(built)
+    found = audit.audit_dataset(built)
     info = DatasetInfo.load(built)
     assert found.records == {name: split.records for name, split in info.splits.items()}
     assert found.class_fractions["train"]["wetlands"] == 0
 
 
 def test_any_number_of_processes_finds_the_same(built):
-    one, two = (audit.audit(built, min_distance_px=1000, jobs=jobs) for jobs in (1, 2))
+    one, two = (audit.audit_dataset(built, min_distance_px=1000, jobs=jobs) for jobs in (1, 2))
     assert one == two
     assert one.leaks
 
@@ -79,7 +79,7 @@ def test_overlapping_images_without_crs_are_found_by_content(tmp_path, capsys):
     assert build(arguments(tmp_path, tmp_path / "o", *flags)) == 0
     assert audit.main([str(tmp_path / "o")]) == 1
     assert capsys.readouterr().out.count("LEAK") == 1
-    (leak,) = audit.audit(tmp_path / "o").leaks
+    (leak,) = audit.audit_dataset(tmp_path / "o").leaks
     assert leak.startswith("train and test share image content: 2 patches")
 
 

@@ -14,7 +14,7 @@ from landcover_tf.datasets.dataset_info import DatasetInfo
 from landcover_tf.datasets.patch_index import read_index
 from landcover_tf.errors import ConfigError
 from tfrecords_builder.__main__ import main
-from tfrecords_builder.audit import audit
+from tfrecords_builder.audit import audit_dataset
 from tfrecords_builder.config import BuildConfig
 from tfrecords_builder.planning import understand
 from tfrecords_builder.reading import stored_patches
@@ -77,7 +77,7 @@ def test_no_ground_changes_its_split_and_the_gap_holds_between_the_years(built, 
         if one != other:
             assert not (before[one] & after[other]).any()
             assert nearest(before[one], after[other]) >= GAP
-    assert not audit(rebuilt).leaks
+    assert not audit_dataset(rebuilt).leaks
 
 
 def test_patches_of_both_years_are_in_one_split_and_new_ground_is_split(built, rebuilt):

@@ -39,7 +39,7 @@ def rewrite(folder, change):
 
 
 def problems(folder):
-    return "\n".join(validate.validate(folder).problems)
+    return "\n".join(validate.validate_dataset(folder).problems)
 
 
 def test_a_built_dataset_is_sound(built, tmp_path, capsys):
@@ -67,14 +67,14 @@ def test_a_shard_cut_short_is_one_problem(writable):
     shard = DatasetInfo.load(writable).split("train").shards[0]
     path = writable / shard.file
     path.write_bytes(path.read_bytes()[:-100])
-    (problem,) = validate.validate(writable).problems
+    (problem,) = validate.validate_dataset(writable).problems
     assert f"{shard.file}, record {shard.records - 1}: truncated record" in problem
 
 
 def test_a_missing_shard_is_one_problem_and_a_warning_of_the_list(writable, capsys):
     shard = DatasetInfo.load(writable).split("train").shards[0]
     (writable / shard.file).unlink()
-    (problem,) = validate.validate(writable).problems
+    (problem,) = validate.validate_dataset(writable).problems
     assert problem.endswith(f"{shard.file} is missing; copy or build the dataset again")
     assert inspect.main([str(writable)]) == 0
     assert f"warning: dataset {writable} is damaged: {shard.file} is missing;" in (
@@ -89,7 +89,7 @@ def test_a_sound_shard_of_another_dataset_is_found(writable):
     before = (writable / "dataset.json").read_bytes()
     rewrite(writable, spoil)
     (writable / "dataset.json").write_bytes(before)
-    (problem,) = validate.validate(writable).problems
+    (problem,) = validate.validate_dataset(writable).problems
     assert "differs from its SHA-256" in problem
 
 
@@ -119,7 +119,7 @@ def test_any_number_of_processes_finds_the_same(writable):
     held_out = DatasetInfo.load(writable).split("test").shards[0]
     path = writable / held_out.file
     path.write_bytes(path.read_bytes()[:-100])
-    one, two = (validate.validate(writable, jobs=jobs) for jobs in (1, 2))
+    one, two = (validate.validate_dataset(writable, jobs=jobs) for jobs in (1, 2))
     assert one == two
     assert len(one.problems) > 4
     assert one.hints
@@ -131,9 +131,9 @@ def test_every_shard_is_read_once(built):
         return int(Path("/proc/self/io").read_text().split()[1])
 
     info = DatasetInfo.load(built)
-    validate.validate(built)
+    validate.validate_dataset(built)
     before = bytes_read()
-    validate.validate(built)
+    validate.validate_dataset(built)
     described = sum((built / name).stat().st_size for name in ("dataset.json", "patches.jsonl"))
     shards = sum(shard.bytes for split in info.splits.values() for shard in split.shards)
     assert shards <= bytes_read() - before < 1.2 * shards + described
@@ -153,7 +153,7 @@ def test_constant_bands_and_wild_values_are_hints(writable):
         patches[1].image[..., 0][patches[1].validity == 0] = 65535
 
     rewrite(writable, spoil)
-    found = validate.validate(writable)
+    found = validate.validate_dataset(writable)
     assert not found.problems
     assert any("band B04 is constant" in hint for hint in found.hints)
     assert any("reflectance reaches from" in hint for hint in found.hints)

@@ -19,6 +19,6 @@ def test_the_documented_map_of_change_has_the_four_classes_and_no_data(tmp_path,
         (tmp_path / f"maps/{year}").mkdir(parents=True)
         write(tmp_path / f"maps/{year}/map.tif", codes)
     monkeypatch.chdir(tmp_path)
-    exec(compile(code, PAGE, "exec"), {})  # noqa: S102
+    exec(compile(code, PAGE, "exec"), {})
     change = read(tmp_path / "change.tif")
     np.testing.assert_array_equal(change, np.array([[1, 2, 3, 4, 0, 0]]).repeat(600, 0))
