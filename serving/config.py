@@ -45,7 +45,8 @@ class PredictConfig:
     weighting: Weighting = "radial"
     """Weights of the average in blend mode."""
     batch_size: int = 8
-    """Patches per call of the network in blend mode."""
+    """Patches per call of the network in blend mode; with --server per request, at most 4, of which
+    4 are under way."""
     margin: int | None = None
     """Context in pixels cropped off in exact mode; the default is the model's own, which makes
     the result exact. Less is told in a warning."""

@@ -3,7 +3,7 @@
 import importlib.util
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from serving.config import Precision
 from serving.local_model import decide
 from serving.options import NetworkOptions, PredictionOptions
 from serving.pipeline import Backend
+
+if TYPE_CHECKING:
+    from serving.client import ClientSettings
 
 
 def chosen_engine(options: NetworkOptions) -> Literal["server", "openvino", "tensorflow"]:
@@ -40,6 +43,18 @@ def open_backend(folder: Path, info: ModelInfo, options: NetworkOptions) -> Back
     """
     backend = _open_engine(folder, info, options)
     return Augmented(backend) if options.tta else backend
+
+
+def client_settings(options: NetworkOptions) -> "ClientSettings":
+    """Returns the limits of the client of a server."""
+    from serving.client import ClientSettings
+    from serving.protocol import Retries
+
+    return ClientSettings(
+        timeout_s=options.server_timeout_s,
+        windows_per_request=min(options.batch_size, ClientSettings.windows_per_request),
+        retries=Retries(patience_s=options.server_timeout_s),
+    )
 
 
 class Engine:
@@ -102,12 +117,9 @@ class Augmented:
 def _open_engine(folder: Path, info: ModelInfo, options: NetworkOptions) -> Backend:
     engine = chosen_engine(options)
     if engine == "server":
-        from serving.client import ClientSettings, ServerBackend
-        from serving.protocol import Retries
+        from serving.client import ServerBackend
 
-        patience = Retries(patience_s=options.server_timeout_s)
-        settings = ClientSettings(timeout_s=options.server_timeout_s, retries=patience)
-        client = ServerBackend(str(options.server), info, settings=settings)
+        client = ServerBackend(str(options.server), info, settings=client_settings(options))
         client.check()
         return client
     if engine == "openvino":

@@ -6,7 +6,7 @@ import numpy as np
 
 from landcover_tf.grid import PatchGrid
 from landcover_tf.model_info import ModelInfo
-from serving.engines import chosen_engine
+from serving.engines import chosen_engine, client_settings
 from serving.options import NetworkOptions
 from serving.raster_io import STRIP_ROWS
 from serving.row_band_content import BandContent
@@ -132,5 +132,13 @@ def follows_memory(mode: Mode, info: ModelInfo, options: NetworkOptions) -> bool
 
 
 def batch_size(layout: Layout, options: NetworkOptions) -> int:
-    """Returns the windows per call of the network: large ones go one by one."""
-    return 1 if layout.mode == "exact" else options.batch_size
+    """Returns the windows per call of the network: large ones go one by one.
+
+    A call of a server is as many of its requests as may be under way.
+    """
+    if layout.mode == "exact":
+        return 1
+    if options.server is None:
+        return options.batch_size
+    client = client_settings(options)
+    return min(client.in_flight * client.windows_per_request, len(layout.cols))

@@ -1,6 +1,7 @@
 """`serving.predict --server` against the double, beside the local engine."""
 
 import re
+import threading
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -9,10 +10,12 @@ import pytest
 import rasterio
 from fakes.model_server import ModelServer
 from fakes.small_export import write_small_export
-from local_export import write_raster
+from local_export import predict_options, write_raster
 from real_server import RealServer
 
+from serving.engines import Engine
 from serving.predict import main
+from serving.scene_prediction import ScenePrediction
 
 FLAGS = ("--mode", "blend", "--patch-size", "64", "--patch-overlap", "32", "--batch-size", "3",
          "--min-object-size", "0", "--no-picture")  # fmt: skip
@@ -68,6 +71,27 @@ def test_each_window_is_sent_once(model: Path, tmp_path: Path, scheme: str) -> N
     # 4 rows of 3, a row at a time.
     assert len(server.predictions) == len(set(server.predictions)) == 12
     assert server.batches == ([1] * 12 if scheme == "http" else [3] * 4)
+
+
+@pytest.mark.parametrize("scheme", ["http", "grpc"])
+@pytest.mark.parametrize(("flags", "windows"), [({}, 4), ({"batch_size": 1}, 1)])
+def test_four_requests_are_under_way(
+    model: Path, tmp_path: Path, scheme: str, flags: dict[str, int], windows: int
+) -> None:
+    write_raster(tmp_path / "scene.tif", 64, 64 * 16)
+    with ModelServer(model) as server:
+        options = predict_options(
+            server=server.url(scheme), patch_size=64, patch_overlap=0, **flags
+        )
+        scene = ScenePrediction(
+            tmp_path / "scene.tif", tmp_path / "map.tif", Engine(model, options), options
+        )
+        predictor = scene.predictor(scene.engine.backend, all_probabilities=True)
+        # No request is answered before four have come.
+        server.behaviour.meeting = threading.Barrier(4, timeout=60)
+        ((_, band),) = predictor.region(range(1), range(16))
+    assert band.shape == (64, 64 * 16, len(scene.engine.info.class_codes))
+    assert server.batches == [windows] * (16 // windows)
 
 
 @pytest.mark.parametrize(
