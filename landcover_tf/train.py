@@ -19,17 +19,19 @@ def _program(config: TrainConfig) -> int:
     # Cheap mistakes are told before TensorFlow takes its seconds to load.
     from landcover_tf.models import pretrained
     from landcover_tf.system.files import no_empty_folder
-    from landcover_tf.training.preflight import check
+    from landcover_tf.training.preflight import check, tell_finished
 
     found = check(config)
-    begins = not (found.finished or found.run.state.is_file())
-    if begins and config.encoder_weights in pretrained.SOURCES:
-        with no_empty_folder(found.run.path):
+    if found.finished:
+        tell_finished(found.run)
+        return 0
+    with no_empty_folder(found.run.path):
+        if not found.run.state.is_file() and config.encoder_weights in pretrained.SOURCES:
             pretrained.fetch(pretrained.find(config.encoder_weights, config.model))
-    start_keras()
-    from landcover_tf.training.session import train
+        start_keras()
+        from landcover_tf.training.session import train
 
-    return train(config)
+        return train(config)
 
 
 def train_model(config: TrainConfig) -> RunFolder:

@@ -132,6 +132,12 @@ def loss_doubt(config: TrainConfig) -> str | None:
     )
 
 
+def tell_finished(run: RunFolder) -> None:
+    """Prints that a run is finished already, which is no error."""
+    best = run.read_summary().get("best_epoch")
+    print(f"the run in {run.path} is finished (best epoch {best}); nothing to do")
+
+
 def write_settings(config: TrainConfig, found: Preflight) -> None:
     """Writes what tells this run from another into its folder, for the next `check`."""
     write_config(config, found.run.config)

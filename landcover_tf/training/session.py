@@ -19,7 +19,6 @@ from landcover_tf.system import locks, provenance
 from landcover_tf.system.files import (
     KnownHashes,
     full_disk_told,
-    no_empty_folder,
     read_json,
     write_json,
     write_text,
@@ -39,6 +38,7 @@ from landcover_tf.training.preflight import (
     augmentation_doubt,
     check,
     loss_doubt,
+    tell_finished,
     write_settings,
 )
 from landcover_tf.training.state import Progress, best_row, remove_partial
@@ -60,32 +60,29 @@ def train(config: TrainConfig) -> int:
 
     0 when the training is complete, 143 or 130 when it was asked to stop.
 
+    Args:
+        config: Of the run; Keras has been started, and pretrained weights by name been fetched.
+
     Raises:
         LandCoverError: The input, the settings or the machine do not allow it.
     """
-    found = check(config)
-    if found.finished:
-        return _finished_before(found)
-    with no_empty_folder(found.run.path):
-        return _train(config, found)
-
-
-def _train(config: TrainConfig, found: Preflight) -> int:
+    run = RunFolder(config.output_dir)
     devices = choose_devices(config.strategy)
     told = explained(
         config.data_dir, splits=SPLITS, memory_advice=_MEMORY_ADVICE, workers=devices.workers
     )
-    with told, full_disk_told(found.run.path):
+    with told, full_disk_told(run.path):
         # Not 0: tf.data cannot combine a global seed of 0 with a seed computed in the graph.
         keras.utils.set_random_seed(1 + config.seed)
         if config.deterministic:
             tf.config.experimental.enable_op_determinism()
         settle_onednn()
-        with _alone(found.run, devices):
-            # What another process did before it let go.
+        with _alone(run, devices):
+            # Only now: another process may have done something before it let go.
             found = check(config)
             if devices.any_worker(found.finished):
-                return _finished_before(found)
+                tell_finished(found.run)
+                return 0
             resume = _resumes(found, devices)
             # Before the shards are read, which takes minutes where they are many.
             begun = ModelSpec.load(found.run.model_spec) if resume else None
@@ -288,15 +285,6 @@ class Session:
             pairs = zip(info.legend.names, built.class_weights, strict=True)
             lines.append("class weights: " + ", ".join(f"{n} {w:.2f}" for n, w in pairs))
         return "\n".join(lines)
-
-
-def _finished_before(found: Preflight) -> int:
-    summary = found.run.read_summary()
-    print(
-        f"the run in {found.run.path} is finished (best epoch {summary.get('best_epoch')}); "
-        "nothing to do"
-    )
-    return 0
 
 
 def _gpu_name(gpu: Any) -> str:

@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -21,6 +23,7 @@ from landcover_tf.system.files import write_json
 from landcover_tf.system.locks import alone
 from landcover_tf.training import session
 from landcover_tf.training.building import build, model_spec
+from landcover_tf.training.config import TrainConfig
 from landcover_tf.training.distributed import Devices
 from landcover_tf.training.interruption import StopRequest
 from landcover_tf.training.preflight import check, write_settings
@@ -140,7 +143,7 @@ def test_what_only_tensorflow_finds_is_told_before_the_shards_are_read(tmp_path)
     changed_shard(tmp_path / "data", how="flipped byte")
     config = settings(tmp_path / "data", tmp_path / "run", encoder_weights="absent.safetensors")
     with pytest.raises(ModelError, match=r"absent\.safetensors"):
-        session.train(config)
+        train.train_model(config)
     assert not (tmp_path / "run").exists()
 
 
@@ -156,13 +159,32 @@ def test_a_second_training_in_a_run_folder_is_refused(tmp_path):
     assert not list(run.path.iterdir())
 
 
+def test_a_finished_run_is_told_without_tensorflow(tmp_path):
+    write_small_dataset(tmp_path / "data", train=4, val=2)
+    folders = {"data_dir": tmp_path / "data", "output_dir": tmp_path / "run"}
+    config = TrainConfig(**folders, patch_size=32, batch_size=2)
+    found = check(config)
+    write_settings(config, found)
+    write_json(found.run.summary, {"status": FINISHED, "best_epoch": 2})
+    arguments = ["--config", str(found.run.config)]
+    code = (
+        "import sys; from landcover_tf.train import main; code = main(sys.argv[1:]); "
+        "assert 'tensorflow' not in sys.modules; sys.exit(code)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "is finished (best epoch 2); nothing to do" in done.stdout
+
+
 def test_a_run_that_another_process_finished_meanwhile_stays(tmp_path, capsys):
     write_small_dataset(tmp_path / "data", train=4, val=2)
     config = settings(tmp_path / "data", tmp_path / "run")
     found = check(config)
     write_settings(config, found)
     write_json(found.run.summary, {"status": FINISHED, "best_epoch": 2})
-    assert session._train(config, found) == 0
+    assert session.train(config) == 0
     assert "is finished (best epoch 2); nothing to do" in capsys.readouterr().out
     assert found.run.read_summary() == {"status": FINISHED, "best_epoch": 2}
 
