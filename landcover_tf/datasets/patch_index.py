@@ -4,13 +4,14 @@ Each line is a JSON object; the classes of a patch are legend codes with their u
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from landcover_tf.datasets.dataset_shards import ShardInfo
 from landcover_tf.errors import DatasetError
 from landcover_tf.legend import Legend
 from landcover_tf.system.files import atomic_path
@@ -80,6 +81,23 @@ def read_index(folder: str | Path, split: str | None = None) -> list[PatchEntry]
     return list(_entries(Path(folder) / FILE_NAME, split))
 
 
+def split_index(folder: str | Path, split: str, shards: Sequence[ShardInfo]) -> list[PatchEntry]:
+    """Returns the entries of a split, one for each record of its shards in their order.
+
+    Raises:
+        DatasetError: The index is missing, malformed or of other records.
+    """
+    entries = read_index(folder, split)
+    records = [(shard.file, place) for shard in shards for place in range(shard.records)]
+    if [(entry.shard, entry.position) for entry in entries] != records:
+        raise DatasetError(
+            f"{Path(folder) / FILE_NAME} lists {len(entries)} patches of split {split}, which are "
+            f"not the {len(records)} records of its shards in their order; copy or build the "
+            "dataset again"
+        )
+    return entries
+
+
 def class_matrix(entries: Iterable[PatchEntry], legend: Legend) -> np.ndarray:
     """Returns usable pixels, int64 [patches, classes], in the legend's dense order."""
     rows = [[entry.class_pixels.get(code, 0) for code in legend.codes] for entry in entries]
@@ -97,4 +115,6 @@ def _entries(path: Path, split: str | None) -> Iterator[PatchEntry]:
                 if split in (None, entry.split):
                     yield entry
     except OSError as error:
-        raise DatasetError(f"cannot read the patch index {path}: {error.strerror}") from error
+        raise DatasetError(
+            f"cannot read the patch index {path}: {error.strerror}; copy or build the dataset again"
+        ) from error

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import repeat
 from pathlib import Path
 
 import keras
@@ -148,7 +147,7 @@ def predict_split(
     batches: Iterator[tuple[np.ndarray, np.ndarray]],
     info: DatasetInfo,
     *,
-    entries: Sequence[PatchEntry] | None,
+    entries: Sequence[PatchEntry],
     calibration: Calibration,
     tta: bool = False,
     baseline: Baseline | None,
@@ -163,12 +162,13 @@ def predict_split(
     network, trees, shown = [], [], []
     before, after, of_trees = _Judgement(classes), _Judgement(classes), _Judgement(classes)
     size = info.patch_grid.patch_size
-    regions = repeat(None) if entries is None else own_regions(entries, size)
+    regions = own_regions(entries, size)
     for image, label in batches:
         outputs, calibrated = _outputs(logits, image, calibration, tta)
         predicted = calibrated.argmax(axis=-1).astype(np.uint8)
         for i in range(len(image)):
-            truth = _owned(label[i], next(regions))
+            # Each pixel counts in one of the patches that show it.
+            truth = np.where(next(regions), label[i], np.uint8(IGNORED))
             network.append(confusion_matrix(truth, predicted[i], classes))
             known = truth != IGNORED
             before.add(softmax(outputs[i][known]), truth[known])
@@ -191,11 +191,6 @@ def predict_split(
         baseline_by_class=of_trees.by_class if trees else None,
         shown=tuple(shown),
     )
-
-
-def _owned(label: np.ndarray, region: np.ndarray | None) -> np.ndarray:
-    """Returns the label where the patch is scored, IGNORED elsewhere."""
-    return label if region is None else np.where(region, label, np.uint8(IGNORED))
 
 
 def _outputs(

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from landcover_tf.datasets.dataset_info import DatasetInfo
-from landcover_tf.datasets.patch_index import FILE_NAME, PatchEntry, class_matrix, read_index
+from landcover_tf.datasets.patch_index import PatchEntry, class_matrix, split_index
 from landcover_tf.grid import PatchGrid
 
 FEW_GROUPS = 8
@@ -19,31 +19,21 @@ SQUARE_STRIDES = 3
 """Side of such a square in patch strides."""
 
 
-def split_entries(info: DatasetInfo, folder: Path, split: str) -> list[PatchEntry] | None:
-    """Returns the index entries of a split in record order, None for a dataset without index."""
-    if not (folder / FILE_NAME).is_file():
-        return None
-    entries = read_index(folder, split)
-    return entries if len(entries) == info.split(split).records else None
-
-
 def labelled_pixels(
     info: DatasetInfo, folder: Path, split: str, only: np.ndarray | None = None
 ) -> int:
     """Returns the usable, labelled pixels of a split's patches, those of overlaps in each.
-
-    A dataset without index knows only how many there are on the ground.
 
     Args:
         info: The dataset.
         folder: Where its index is.
         split: For example `val`.
         only: Numbers of the patches to count; None counts all.
+
+    Raises:
+        DatasetError: The index is missing or not of these shards.
     """
-    entries = split_entries(info, folder, split)
-    if entries is None:
-        records, pixels = info.split(split).records, info.split(split).labelled_pixels
-        return pixels if only is None else round(pixels * len(only) / max(records, 1))
+    entries = split_index(folder, split, info.split(split).shards)
     if only is not None:
         entries = [entries[number] for number in only]
     return int(class_matrix(entries, info.legend).sum())
@@ -100,9 +90,7 @@ def _region(patch_size: int, offsets: frozenset[tuple[int, int]]) -> np.ndarray:
     return own
 
 
-def block_names(
-    entries: Sequence[PatchEntry] | None, patches: int, grid: PatchGrid
-) -> tuple[list[str], str]:
+def block_names(entries: Sequence[PatchEntry], grid: PatchGrid) -> tuple[list[str], str]:
     """Returns the block of each patch for the bootstrap, and what a block is, for people.
 
     Blocks are the groups that the split kept whole, with all their images: two dates of one place
@@ -113,12 +101,9 @@ def block_names(
     CRS share known as such.
 
     Args:
-        entries: Patches in the order of the records, None without an index.
-        patches: Their number.
+        entries: Patches in the order of the records.
         grid: How they were cut.
     """
-    if entries is None:
-        return [str(i) for i in range(patches)], "patches"
     # Blocks are numbered in each CRS anew.
     groups = [f"{e.crs}/{e.group}" for e in entries]
     if len(set(groups)) >= FEW_GROUPS and not _share_places(entries):

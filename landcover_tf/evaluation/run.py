@@ -14,6 +14,7 @@ from landcover_tf.accuracy.baseline import (
     sample_pixels,
 )
 from landcover_tf.datasets.dataset_info import DatasetInfo
+from landcover_tf.datasets.patch_index import split_index
 from landcover_tf.errors import OutputError
 from landcover_tf.evaluation import report
 from landcover_tf.evaluation.comparison import Judged, difference, judge
@@ -26,7 +27,7 @@ from landcover_tf.evaluation.predictions import (
     patches,
     predict_split,
 )
-from landcover_tf.evaluation.regions import block_names, labelled_pixels, split_entries
+from landcover_tf.evaluation.regions import block_names, labelled_pixels
 from landcover_tf.evaluation.run_calibration import CalibrationMethod, doubts, run_calibration
 from landcover_tf.model_info import Calibration
 from landcover_tf.run_folder import RunFolder
@@ -63,11 +64,12 @@ def evaluate_run(run: RunFolder, folder: Path, settings: Settings) -> str:
 
     Raises:
         DatasetError: The dataset has other bands, classes or pixels, is damaged, or lacks the
-            split.
+            split or its index.
         RunError: The weights do not fit the run's specification.
     """
     trained_on = DatasetInfo.load(run.dataset)
     info = _dataset(run, folder, trained_on, settings)
+    entries = split_index(folder, settings.split, info.split(settings.split).shards)
     model, _, _ = load_trained(run)
     logits = logits_of(model)
     calibration = run_calibration(
@@ -75,7 +77,6 @@ def evaluate_run(run: RunFolder, folder: Path, settings: Settings) -> str:
         batch_size=settings.batch_size, seed=settings.seed,
     )  # fmt: skip
     baseline = _baseline(info, folder, settings)
-    entries = split_entries(info, folder, settings.split)
     found = predict_split(
         logits,
         patches(info, folder, settings.split, batch_size=settings.batch_size, label=settings.split),
@@ -86,7 +87,7 @@ def evaluate_run(run: RunFolder, folder: Path, settings: Settings) -> str:
         baseline=baseline,
         pictures=settings.pictures,
     )
-    blocks, unit = block_names(entries, len(found.network), info.patch_grid)
+    blocks, unit = block_names(entries, info.patch_grid)
     how = {"samples": settings.bootstrap_samples, "seed": settings.seed}
     judged = [judge("U-Net", found.network, blocks, **how)]
     differences = None

@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from landcover_tf.datasets.dataset_info import DatasetInfo
-from landcover_tf.datasets.patch_index import class_matrix, read_index
+from landcover_tf.datasets.patch_index import class_matrix, split_index
 from landcover_tf.errors import ConfigError
 
 
@@ -40,19 +40,11 @@ def training_factors(info: DatasetInfo, folder: str, threshold: float) -> np.nda
     None when every record is seen once, in which case the index is not read.
 
     Raises:
-        DatasetError: The index is missing.
-        ConfigError: The index is not of these shards.
+        DatasetError: The index is missing or not of these shards.
     """
     if threshold == 0:
         return None
-    entries = read_index(folder, "train")
-    expected = [(s.file, i) for s in info.split("train").shards for i in range(s.records)]
-    if [(entry.shard, entry.position) for entry in entries] != expected:
-        raise ConfigError(
-            f"the patch index of {folder} has {len(entries)} training patches in another order "
-            f"than the {len(expected)} records of its shards; build the dataset again or train "
-            "without oversampling"
-        )
+    entries = split_index(folder, "train", info.split("train").shards)
     return repeat_factors(class_matrix(entries, info.legend), threshold)
 
 

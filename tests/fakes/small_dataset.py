@@ -9,6 +9,7 @@ from landcover_tf.datasets.band_statistics import BandStatistics
 from landcover_tf.datasets.dataset_info import BandInfo, DatasetInfo
 from landcover_tf.datasets.dataset_shards import ShardInfo, SplitInfo
 from landcover_tf.datasets.normalizer import Normalizer
+from landcover_tf.datasets.patch_index import PatchEntry, write_index
 from landcover_tf.datasets.records import Patch, encode
 from landcover_tf.datasets.tfrecord import WrittenFile, frame, write_framed
 from landcover_tf.grid import PatchGrid, Window
@@ -52,12 +53,14 @@ def write_small_dataset(
         "train": [patches[: train // 2], patches[train // 2 : train]],
         "val": [patches[train:]],
     }
-    splits = {}
+    splits, entries = {}, []
     for split, groups in parts.items():
         shards = write_shards(folder, split, groups)
+        entries += index_entries(split, shards, groups)
         pixels = np.concatenate([p.label.ravel() for group in groups for p in group] or [[]])
         counts = {code: int((pixels == code).sum()) for code in codes if (pixels == code).any()}
         splits[split] = SplitInfo(shards=shards, class_pixels=counts)
+    write_index(folder, entries)
     stored = np.concatenate([p.image.reshape(-1, len(BANDS)) for p in patches])
     statistics = BandStatistics.from_pixels(stored, BANDS)
     info = DatasetInfo(
@@ -97,12 +100,45 @@ def write_shards(
     return tuple(shards)
 
 
+def index_entries(
+    split: str, shards: Sequence[ShardInfo], groups: Sequence[Sequence[Patch]]
+) -> list[PatchEntry]:
+    """Returns what the index tells of the patches in shards; each is of a raster of its own."""
+    return [
+        _entry(patch, split, shard.file, position)
+        for shard, group in zip(shards, groups, strict=True)
+        for position, patch in enumerate(group)
+    ]
+
+
 def write_shard(
     path: Path, serialized: Iterable[bytes], *, compression: str = "none"
 ) -> WrittenFile:
     """Writes records to a TFRecord file and returns what was written."""
     framed = (b"".join(frame([record])) for record in serialized)
     return write_framed(path, framed, compression=compression)
+
+
+def _entry(patch: Patch, split: str, shard: str, position: int) -> PatchEntry:
+    usable = (patch.validity & 0b10111111) == 0
+    codes, counts = np.unique(patch.label[usable], return_counts=True)
+    pixels = {int(c): int(n) for c, n in zip(codes, counts, strict=True) if c}
+    return PatchEntry(
+        key=patch.key,
+        split=split,
+        shard=shard,
+        position=position,
+        product=patch.product,
+        group=patch.key,
+        row_off=patch.window.row_off,
+        col_off=patch.window.col_off,
+        crs=patch.crs,
+        x=patch.transform[0] * (patch.window.col_off + patch.window.width / 2),
+        y=patch.transform[4] * patch.window.height / 2,
+        valid_fraction=float(usable.mean()),
+        labelled_fraction=sum(pixels.values()) / usable.size,
+        class_pixels=pixels,
+    )
 
 
 def _patch(number: int, size: int, codes: Sequence[int], rng: np.random.Generator):

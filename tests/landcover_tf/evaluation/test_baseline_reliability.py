@@ -8,6 +8,7 @@ from fakes.small_dataset import BANDS, LEGEND, write_small_dataset
 
 from landcover_tf import evaluate
 from landcover_tf.accuracy.baseline import fit_baseline
+from landcover_tf.datasets.patch_index import split_index
 from landcover_tf.evaluation.predictions import predict_split
 from landcover_tf.legend import IGNORED
 from landcover_tf.model_info import Calibration
@@ -43,7 +44,8 @@ def test_the_error_is_that_of_its_own_probabilities(tmp_path):
     found = predict_split(
         lambda image: np.zeros((*image.shape[:3], 3), np.float32),
         iter([(images[:2], label[:2]), (images[2:], label[2:])]),
-        info, entries=None, calibration=Calibration(), baseline=baseline, pictures=1,
+        info, entries=split_index(tmp_path, "val", info.split("val").shards),
+        calibration=Calibration(), baseline=baseline, pictures=1,
     )  # fmt: skip
     shares = baseline.classifier.predict_proba(images[known])
     correct = shares.argmax(axis=1) == label[known]
@@ -76,6 +78,14 @@ def test_the_program_and_the_report_show_both_errors(tmp_path, capsys):
     assert "has no split 'test'; it has train, val; score --split val, which is optimistic" in said
     assert not run.evaluation("test").parent.exists()
     quick = ["--run-dir", str(run.path), "--split", "val", "--bootstrap-samples", "5"]
+    # A shortened index would have pixels of overlaps scored twice.
+    index = tmp_path / "data" / "patches.jsonl"
+    whole = index.read_text()
+    index.write_text("".join(whole.splitlines(keepends=True)[:-1]))
+    assert evaluate.main(quick) == 2
+    assert "lists 2 patches of split val, which are not the 3 records" in capsys.readouterr().err
+    assert not run.evaluation("val").parent.exists() and not run.calibration.exists()
+    index.write_text(whole)
     assert evaluate.main(quick) == 0
     said = capsys.readouterr().out
     scores = json.loads((run.evaluation("val") / "scores.json").read_text())

@@ -28,7 +28,7 @@ def entry(raster, group, *, row_off=0, col_off=0, crs="", x=0.0, y=0.0, product=
 def test_images_of_a_group_are_one_block():
     # Eight places, each seen on two dates.
     entries = [entry(f"{date}-{place}", f"g{place}") for place in range(8) for date in "ab"]
-    names, unit = block_names(entries, 16, GRID)
+    names, unit = block_names(entries, GRID)
     assert unit == "groups"
     assert len(set(names)) == 8
     assert names[::2] == names[1::2]
@@ -38,7 +38,7 @@ def test_blocks_of_two_crs_are_two():
     entries = [
         entry("a", f"{i}_0", crs=f"EPSG:3263{zone}", x=i) for i in range(4) for zone in (2, 3)
     ]
-    names, _ = block_names(entries, 8, GRID)
+    names, _ = block_names(entries, GRID)
     assert len(set(names)) == 8
 
 
@@ -55,7 +55,7 @@ def dates(products, group, crs="EPSG:32633", unit=10.0):
 def test_few_groups_are_cut_into_squares_of_the_ground(crs, unit):
     # A stride is 160 px, so a square is 480 px and the row at 480 begins the second one.
     entries = dates("abc", lambda product: "g", crs, unit)
-    names, unit_name = block_names(entries, 9, GRID)
+    names, unit_name = block_names(entries, GRID)
     assert unit_name == "squares of 480 px"
     assert names[0] == names[1] != names[2]
     assert names[:3] == names[3:6] == names[6:]
@@ -63,19 +63,19 @@ def test_few_groups_are_cut_into_squares_of_the_ground(crs, unit):
 
 def test_scenes_of_one_place_are_no_groups():
     entries = dates("abcdefgh", lambda product: product)
-    names, unit = block_names(entries, 24, GRID)
+    names, unit = block_names(entries, GRID)
     assert unit == "squares of 480 px"
     assert len(set(names)) == 2
 
 
 def test_dates_of_images_of_one_patch_are_one_block():
     entries = [entry(f"{date}{x}", "g", crs="EPSG:32633", x=x) for x in (0.0, 9.0) for date in "ab"]
-    names, _ = block_names(entries, 4, GRID)
+    names, _ = block_names(entries, GRID)
     assert names[0] == names[1] != names[2] == names[3]
 
 
 def test_images_without_a_crs_have_squares_of_their_own():
-    names, _ = block_names(dates("ab", lambda product: "g", crs=""), 6, GRID)
+    names, _ = block_names(dates("ab", lambda product: "g", crs=""), GRID)
     assert names[0] == names[1] != names[2]
     assert len(set(names)) == 4
 
@@ -87,7 +87,7 @@ def test_rasters_of_one_product_keep_their_pixel_size_and_all_their_pixels():
         for row in (0, 320, 480)
         for name, x in (("a", 5e5), ("b", 5.5e5))
     ]
-    names, _ = block_names(entries, 6, GRID)
+    names, _ = block_names(entries, GRID)
     assert names[:2] == names[2:4]
     assert len(set(names)) == 4
     regions = list(own_regions(entries, 256))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes.small_dataset import BANDS, LEGEND, write_shards
+from fakes.small_dataset import BANDS, LEGEND, index_entries, write_shards
 
 from landcover_tf.datasets.band_statistics import BandStatistics
 from landcover_tf.datasets.dataset_info import BandInfo, DatasetInfo
@@ -65,8 +65,7 @@ def build(
         for split, ranges in parts.items():
             groups = [patches[start:stop] for start, stop in ranges]
             shards = write_shards(folder, split, groups, compression)
-            for shard, group in zip(shards, groups, strict=True):
-                entries += [_entry(p, split, shard.file, n) for n, p in enumerate(group)]
+            entries += index_entries(split, shards, groups)
             splits[split] = SplitInfo(shards=shards, class_pixels=_totals(entries, split))
         write_index(folder, entries)
         statistics = BandStatistics.empty(BANDS)
@@ -95,28 +94,6 @@ def build(
 def dataset(build: Callable[[str], tuple[DatasetInfo, Path]]) -> tuple[DatasetInfo, Path]:
     """The uncompressed dataset and its folder."""
     return build("none")
-
-
-def _entry(patch: Patch, split: str, shard: str, position: int) -> PatchEntry:
-    usable = (patch.validity & 0b10111111) == 0
-    codes, counts = np.unique(patch.label[usable], return_counts=True)
-    pixels = {int(c): int(n) for c, n in zip(codes, counts, strict=True) if c}
-    return PatchEntry(
-        key=patch.key,
-        split=split,
-        shard=shard,
-        position=position,
-        product=patch.product,
-        group="g",
-        row_off=patch.window.row_off,
-        col_off=patch.window.col_off,
-        crs=patch.crs,
-        x=0.0,
-        y=0.0,
-        valid_fraction=float(usable.mean()),
-        labelled_fraction=float((usable & (patch.label != 0)).mean()),
-        class_pixels=pixels,
-    )
 
 
 def _totals(entries: list[PatchEntry], split: str) -> dict[int, int]:

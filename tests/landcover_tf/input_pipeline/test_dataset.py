@@ -158,7 +158,7 @@ def test_oversampling_needs_the_index(dataset, tmp_path):
         train((info, tmp_path), oversampling=0.5)
     lines = (folder / "patches.jsonl").read_text().splitlines()
     (tmp_path / "patches.jsonl").write_text("\n".join(lines[1:]))
-    with pytest.raises(ConfigError, match="10 training patches"):
+    with pytest.raises(DatasetError, match="10 patches of split train, which are not the 11"):
         train((info, tmp_path), oversampling=0.5)
 
 
