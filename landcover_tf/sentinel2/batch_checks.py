@@ -1,12 +1,12 @@
 """The checks of many products, side by side, before any of them is prepared."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from landcover_tf.errors import LandCoverError, ProductError
 from landcover_tf.sentinel2 import prepared
-from landcover_tf.sentinel2.checks import Finding, check_cloud_mask, check_product
+from landcover_tf.sentinel2.checks import Finding, Severity, check_cloud_mask, check_product
 from landcover_tf.sentinel2.cloud_choice import projects_shadows
 from landcover_tf.sentinel2.cloud_rasters import parse_values
 from landcover_tf.sentinel2.discovery import left_out, open_products, superseded
@@ -54,6 +54,8 @@ def check_all(
 ) -> tuple[list[Candidate], list[Finding]]:
     """Returns the products to prepare and everything the checks found, in the order of products.
 
+    Of each sight that is the highest baseline, or where it is unfit, the next one that is there.
+
     Args:
         source: A product, or a folder of them.
         output_dir: Folder of the prepared scenes.
@@ -65,7 +67,70 @@ def check_all(
         ProductError: There is no product.
     """
     products, findings = _open_all(source)
-    candidates = [Candidate(product=p, labels=_labels_of(p, rasters)) for p in products]
+    found: dict[Path, list[Finding]] = {}
+    spares: dict[Path, set[str]] = {}
+    while True:
+        held = [product for product in products if product.path not in spares]
+        replaced = superseded(held)
+        candidates = [
+            Candidate(product=product, labels=_labels_of(product, rasters))
+            for product in held
+            if str(product.path) not in replaced
+        ]
+        new = [c for c in candidates if c.product.path not in found]
+        found |= _check(new, output_dir, settings, options)
+        unfit = {p.path for p in replaced.values() if _is_unfit(found[p.path])}
+        if not unfit:
+            break
+        for path in unfit:
+            spares[path] = {older for older, newer in replaced.items() if newer.path == path}
+    substitutes = {
+        path: c.product
+        for path, others in spares.items()
+        for c in candidates
+        if str(c.product.path) in others and not _is_unfit(found[c.product.path])
+    }
+    for path in substitutes:
+        # They refuse nothing: another copy takes the product's place.
+        found[path] = [replace(f, severity="warning") if _is_unfit([f]) else f for f in found[path]]
+    findings += _of_copies(products, substitutes, replaced)
+    for product in products:
+        findings += [f for f in found.get(product.path, ()) if f not in findings]
+    return candidates, findings
+
+
+def _is_unfit(findings: Iterable[Finding]) -> bool:
+    return any(finding.severity == "fatal" for finding in findings)
+
+
+def _of_copies(
+    products: Sequence[SafeProduct],
+    substitutes: Mapping[Path, SafeProduct],
+    replaced: Mapping[str, SafeProduct],
+) -> Iterator[Finding]:
+    """Yields which products are left out for others of the same sight.
+
+    Args:
+        products: All of them.
+        substitutes: By the paths of unfit products, what is used in their place.
+        replaced: By the paths of others, the newer ones that are used.
+    """
+    for product in products:
+        if (newer := replaced.get(str(product.path))) is not None:
+            yield _duplicate(product, "note", left_out(product, newer))
+        elif (other := substitutes.get(product.path)) is not None:
+            message = f"{product.path} is unfit, so {other.path} is used in its place"
+            yield _duplicate(product, "warning", message)
+
+
+def _duplicate(product: SafeProduct, severity: Severity, message: str) -> Finding:
+    return Finding(product=product.name, check="duplicate", severity=severity, message=message)
+
+
+def _check(
+    candidates: Sequence[Candidate], output_dir: Path, settings: Settings, options: Options
+) -> dict[Path, list[Finding]]:
+    """Returns what speaks against products, by their paths."""
     finished = {
         candidate.name: output_dir / candidate.name / prepared.DOCUMENT
         for candidate in candidates
@@ -84,16 +149,13 @@ def check_all(
         for candidate in candidates
         if candidate.name not in finished
     ]
-    found = dict(zip([job.name for job in jobs], _run(jobs, options), strict=True))
+    found = dict(zip([job.product for job in jobs], _run(jobs, options), strict=True))
     for candidate in candidates:
         if candidate.name in finished:
             # A finished scene keeps what was found before it was made.
             entries = read_json(finished[candidate.name]).get("checks", [])
-            kept = [Finding(**entry) for entry in entries]
-            findings += [finding for finding in kept if finding not in findings]
-        else:
-            findings += found[candidate.name]
-    return candidates, findings
+            found[candidate.product.path] = [Finding(**entry) for entry in entries]
+    return found
 
 
 def check(job: CheckJob) -> list[Finding]:
@@ -121,7 +183,7 @@ def check(job: CheckJob) -> list[Finding]:
 
 
 def _open_all(source: Path) -> tuple[list[SafeProduct], list[Finding]]:
-    """Returns the products without those that a newer baseline replaces, and what was found."""
+    """Returns the products, and what was found of what else looked like one."""
     products, unopened = open_products(source)
     findings = [
         Finding(product=u.path.name, check="open", severity=u.severity, message=str(u.error))
@@ -133,19 +195,7 @@ def _open_all(source: Path) -> tuple[list[SafeProduct], list[Finding]]:
             f"{source} holds no Sentinel-2 product, only "
             f"{'folders that may not be read' if locked else 'other .zip files'}{locked}"
         )
-    replaced = superseded(products)
-    for product in products:
-        newer = replaced.get(str(product.path))
-        if newer is not None:
-            findings.append(
-                Finding(
-                    product=product.name,
-                    check="duplicate",
-                    severity="note",
-                    message=left_out(product, newer),
-                )
-            )
-    return [p for p in products if str(p.path) not in replaced], findings
+    return products, findings
 
 
 def _labels_of(product: SafeProduct, rasters: Sequence[LabelRaster]) -> tuple[LabelRaster, ...]:

@@ -152,10 +152,13 @@ def _was_known(product: SafeProduct, sight: Sequence[SafeProduct]) -> bool:
 
 def left_out(product: SafeProduct, newer: SafeProduct) -> str:
     """Returns why a product is not used, for people."""
-    return (
-        f"{product.path} is left out: {newer.path} is the same sight, baseline "
-        f"{newer.baseline_text} against {product.baseline_text}"
-    )
+    if product.name == newer.name:
+        why = "another copy of it"
+    elif product.baseline == newer.baseline:
+        why = "the same sight, made later"
+    else:
+        why = f"the same sight, baseline {newer.baseline_text} against {product.baseline_text}"
+    return f"{product.path} is left out: {newer.path} is {why}"
 
 
 def _sight(product: SafeProduct) -> tuple[object, ...]:

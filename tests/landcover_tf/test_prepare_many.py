@@ -343,6 +343,34 @@ def test_a_damaged_zip_is_found_among_others(several, tmp_path):
     assert "MSK_CLOUDS_B00.gml in" in told and "cannot be read (Bad CRC-32" in told
 
 
+def test_a_whole_copy_takes_the_place_of_a_damaged_one(tmp_path, capsys):
+    source, out = tmp_path / "in", tmp_path / "out"
+    # A .zip beside its folder that was not unpacked to the end, and two baselines of another tile.
+    folder = product(source, manifest=True)
+    archive = zip_safe(folder, source / "whole.zip")
+    older = product(source, tile="34SFH", baseline="05.00", discriminator="20250925T100000")
+    newer = product(source, tile="34SFH")
+    for damaged in (folder, newer):
+        file = band_file(damaged, "B02")
+        file.write_bytes(file.read_bytes()[:3000])
+    for again in (False, True):
+        assert run(source, out) == 0
+        error = capsys.readouterr().err
+        for damaged, used in ((folder, archive), (newer, older)):
+            assert (f"{damaged} is unfit, so {used} is used" in error) or again
+            assert f"in {damaged} is cut off" in error
+        scenes = {scene.tile: scene for scene in find_prepared_scenes(out)}
+        assert scenes["34SEH"].name == folder.stem
+        assert scenes["34SFH"].name == older.stem
+    # Where no copy is whole, all of them are refused.
+    file = band_file(older, "B03")
+    file.write_bytes(file.read_bytes()[:3000])
+    assert run(source, tmp_path / "none", "--keep-going") == 2
+    error = capsys.readouterr().err.split("error: ")[1]
+    assert newer.stem in error and older.stem in error and folder.stem not in error
+    assert [s.tile for s in find_prepared_scenes(tmp_path / "none")] == ["34SEH"]
+
+
 def test_finished_scenes_keep_their_findings(tmp_path):
     root = product(tmp_path / "in")
     zip_safe(root, tmp_path / "in" / "copy.zip")

@@ -10,7 +10,7 @@ from fakes.tiny_safe import edit, write_safe, zip_safe
 
 from landcover_tf.errors import ProductError
 from landcover_tf.sentinel2.container import UnreadableError
-from landcover_tf.sentinel2.discovery import find_product_paths, open_products, superseded
+from landcover_tf.sentinel2.discovery import find_product_paths, left_out, open_products, superseded
 from landcover_tf.sentinel2.safe import open_product
 
 
@@ -133,6 +133,10 @@ class TestDiscovery:
         folder, archive = open_product(root), open_product(zip_safe(root, tmp_path / "z.zip"))
         assert superseded([folder, archive]) == {str(archive.path): folder}
         assert superseded([archive, folder]) == {str(archive.path): folder}
+        told = left_out(archive, folder)
+        assert told == f"{archive.path} is left out: {folder.path} is another copy of it"
+        again = open_product(write_safe(tmp_path, discriminator="20250926T000000"))
+        assert left_out(folder, again).endswith(f"{again.path} is the same sight, made later")
 
     def test_two_parts_of_one_data_take_are_both_kept(self, tmp_path):
         first = part_of_a_data_take(tmp_path, "20250925T092040", "05.11", "20250925T111407")
