@@ -169,7 +169,7 @@ def prediction(export: Path, case: str, scene: Path, memory_gb: float) -> Any:
     """Returns the `ScenePrediction` of a case, with windows laid and nothing run."""
     from serving.config import PredictConfig
     from serving.engines import Engine
-    from serving.options import options_of
+    from serving.options import network_options, options_of
     from serving.scene_prediction import ScenePrediction
 
     mode, engine, precision = case.split()
@@ -182,8 +182,9 @@ def prediction(export: Path, case: str, scene: Path, memory_gb: float) -> Any:
         precision=precision,
         memory_gb=memory_gb,
     )
-    options = options_of(config)
-    return ScenePrediction(scene, config.output_map, Engine(export, options), options)
+    engine = Engine(export, network_options(config))
+    options = options_of(config, engine.info)
+    return ScenePrediction(scene, config.output_map, engine, options)
 
 
 def network_alone(export: str, case: str, scene: str, memory_gb: str) -> Row:

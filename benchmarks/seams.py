@@ -26,7 +26,7 @@ from serving.blending import BlendMerger, patch_weights
 from serving.config import PredictConfig
 from serving.engines import Engine
 from serving.inputs import open_source
-from serving.options import options_of
+from serving.options import network_options, options_of
 from serving.raster_io import WindowReader
 from serving.source import Source
 from serving.windows import Layout, Span, blend_layout
@@ -80,8 +80,8 @@ def main() -> None:
         input_image=tuple(arguments.input_image),
         output_map=Path("none.tif"),
     )
-    options = options_of(config)
-    engine = Engine(config.model_path, options)
+    engine = Engine(config.model_path, network_options(config))
+    options = options_of(config, engine.info)
     totals: dict[str, Steps] = {}
     for path in arguments.input_image:
         measure(open_source(path, engine.info, options.source), engine, grid, totals)

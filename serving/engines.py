@@ -12,7 +12,7 @@ from landcover_tf.model_info import ModelInfo, find_export
 from landcover_tf.orientations import mean_over_orientations
 from serving.config import Precision
 from serving.local_model import decide
-from serving.options import NetworkOptions, PredictionOptions
+from serving.options import NetworkOptions
 from serving.pipeline import Backend
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def client_settings(options: NetworkOptions) -> "ClientSettings":
 class Engine:
     """An export and the engine that runs it, opened when first needed and used for all scenes."""
 
-    def __init__(self, model_path: str | Path, options: PredictionOptions) -> None:
+    def __init__(self, model_path: str | Path, network: NetworkOptions) -> None:
         """Reads the export's contract; the engine itself waits.
 
         Raises:
@@ -68,14 +68,14 @@ class Engine:
         """
         self.folder = find_export(model_path)
         self.info = ModelInfo.load(self.folder)
-        self._options = options
+        self._network = network
         self.runs_as: str | None = None
         """Name of the engine on the machines that compute in place of this one."""
 
     @cached_property
     def backend(self) -> Backend:
         """The engine; a server is asked what it serves."""
-        return open_backend(self.folder, self.info, self._options.network)
+        return open_backend(self.folder, self.info, self._network)
 
     @property
     def name(self) -> str:
@@ -88,7 +88,7 @@ class Engine:
 
         Only the engine can tell, which is not opened where float32 was asked for.
         """
-        asked = self._options.network.precision
+        asked = self._network.precision
         return "bf16" if asked == "bf16" and "bf16" in self.name else "float32"
 
 

@@ -28,7 +28,14 @@ from serving.intents import intend
 from serving.map_records import as_record, record_of
 from serving.map_writing import finish
 from serving.mosaic import check_mosaic, merge
-from serving.options import PredictionOptions, options_of, single_maps
+from serving.options import (
+    PredictionOptions,
+    cleaning_of,
+    network_options,
+    options_of,
+    output_options,
+    single_maps,
+)
 from serving.plan import print_plans, work_bytes
 from serving.postprocess import Cleaning
 from serving.raster_io import bounded_cache
@@ -58,21 +65,20 @@ def predict_all(config: PredictConfig) -> Path | None:
     if config.request_log is not None:
         require_log(config.request_log)
     inputs = find_inputs(config.input_image)
-    options = options_of(single_maps(config))
     single = is_single(config.input_image, inputs, config.output_map)
     targets = map_paths(inputs, config.output_map, mosaic=config.mosaic, single=single)
-    engine = Engine(config.model_path, options)
+    engine = Engine(config.model_path, network_options(config))
     if engine.folder != config.model_path:
         print(f"model: {engine.folder}, the highest version")
         # Later there may be a higher one, and the settings beside a map are to make it again.
         config = replace(config, model_path=engine.folder)
-    legend, class_codes = engine.info.legend, engine.info.class_codes
+    options = options_of(single_maps(config), engine.info)
     # Of a mosaic it is used at the end, and an error in it is told before any work.
-    cleaning = options_of(config).cleaning.cleaning(legend, class_codes)
+    cleaning = cleaning_of(config, engine.info)
     if config.reference_map is not None:
         from serving.map_picture import check_reference
 
-        check_reference(config.reference_map, legend)
+        check_reference(config.reference_map, engine.info.legend)
     failures = _Failures(total=len(inputs))
     scenes = _readable(inputs, targets, engine, options, failures)
     if config.plan:
@@ -160,7 +166,7 @@ def _make_maps(
         failures: The other inputs; those that cannot be read join them.
         several: Maps that are finished are skipped; that of a single input is refused.
     """
-    path, outputs = config.output_map, options_of(config).outputs
+    path, outputs = config.output_map, output_options(config)
     states = {scene: state_of(scene, config, several=several) for scene in scenes}
     mosaic = state_of_mosaic(targets, outputs, config) if config.mosaic else None
     finished = finished_scenes(states, mosaic, config)
@@ -243,12 +249,10 @@ def _begin(
     """
     begun: list[ScenePrediction] = []
     for scene, state in wanted.items():
-        notices.tell_of_input(scene)
-        if state.kind == "incomplete":
-            print(state.reason)
         with failures.noted():
-            for warning in scene.source.inspect():
-                print(f"warning: {warning}", file=sys.stderr)
+            notices.tell_of_input(scene)
+            if state.kind == "incomplete":
+                print(state.reason)
             record = record_of(scene, config)
             scene.prepare(record, replace=state.replaceable, began=state.began)
             begun.append(scene)

@@ -25,7 +25,11 @@ GROSS_FRACTION = 0.01
 
 
 def tell_of_input(scene: ScenePrediction) -> None:
-    """Tells what of an input, or of how it is read, makes its map another than one may expect."""
+    """Tells what of an input, or of how it is read, makes its map another than one may expect.
+
+    Raises:
+        ProductError: As `Source.inspect`.
+    """
     source, info = scene.source, scene.engine.info
     if source.grid.crs is None:
         _warn(f"{source.path} has no CRS, its map has none")
@@ -43,6 +47,8 @@ def tell_of_input(scene: ScenePrediction) -> None:
             f"of this model exact, so its {layout.count} windows may not fit together; leave "
             "--margin out"
         )
+    for warning in source.inspect():
+        _warn(warning)
 
 
 def other_upsampling(source: Source, info: ModelInfo) -> str | None:

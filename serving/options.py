@@ -8,13 +8,12 @@ from pathlib import Path
 
 from landcover_tf.configs.config_parts import part
 from landcover_tf.errors import ConfigError
-from landcover_tf.legend import Legend
+from landcover_tf.model_info import ModelInfo
 from serving.config import (
     EngineChoice,
     ModeChoice,
     Precision,
     PredictConfig,
-    Refinement,
     Weighting,
 )
 from serving.postprocess import Cleaning, with_uncertain
@@ -38,56 +37,6 @@ class NetworkOptions:
     server: str | None
     server_timeout_s: float
     memory_gb: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class CleaningOptions:
-    """Post-processing as the user names it; `cleaning` resolves class names."""
-
-    refine: Refinement
-    refine_window: int
-    majority: int
-    min_object_px: int
-    sieve: tuple[str, ...]
-    """NAME=PIXELS or CODE=PIXELS."""
-    uncertain_below: float
-
-    def cleaning(self, legend: Legend, class_codes: tuple[int, ...]) -> Cleaning:
-        """Returns the steps with dense class indices.
-
-        Args:
-            legend: Of the network.
-            class_codes: Its codes by dense class.
-
-        Raises:
-            ConfigError: A class is unknown or a number is out of range.
-        """
-        if self.uncertain_below > 0:
-            legend = with_uncertain(legend)
-            class_codes = (*class_codes, legend.codes[-1])
-        sieve = {}
-        for entry in self.sieve:
-            name, _, pixels = entry.rpartition("=")
-            codes = [c.code for c in legend.classes if name in (c.name, str(c.code))]
-            if not pixels.isdecimal() or len(codes) != 1 or codes[0] not in class_codes:
-                raise ConfigError(
-                    f"--sieve expects CLASS=PIXELS with a class of legend {legend.name!r} "
-                    f"({', '.join(legend.names)}), got {entry!r}"
-                )
-            sieve[class_codes.index(codes[0])] = int(pixels)
-        try:
-            known = {c.code: c for c in legend.classes}
-            return Cleaning(
-                classes=tuple(known[code] for code in class_codes),
-                refine=self.refine,
-                refine_window=self.refine_window,
-                majority=self.majority,
-                uncertain_below=self.uncertain_below,
-                min_object_px=self.min_object_px,
-                sieve=sieve,
-            )
-        except ValueError as error:
-            raise ConfigError(f"post-processing: {error}") from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +64,7 @@ class PredictionOptions:
 
     network: NetworkOptions
     source: SourceOptions
-    cleaning: CleaningOptions
+    cleaning: Cleaning
     outputs: OutputOptions
     overwrite: bool
 
@@ -131,18 +80,58 @@ def single_maps(config: PredictConfig) -> PredictConfig:
     return replace(config, mosaic=False, confidence=True, min_object_size=0, sieve=(), vector=False)
 
 
-def options_of(config: PredictConfig) -> PredictionOptions:
-    """Returns the options that the flags stand for."""
+def options_of(config: PredictConfig, info: ModelInfo) -> PredictionOptions:
+    """Returns the options that the flags stand for with a model.
+
+    Raises:
+        ConfigError: As `cleaning_of`.
+    """
     return PredictionOptions(
-        network=part(
-            NetworkOptions,
-            config,
-            margin_px=config.margin,
-            server_timeout_s=config.server_timeout,
-        ),
+        network=network_options(config),
         source=part(SourceOptions, config),
-        cleaning=part(CleaningOptions, config, min_object_px=config.min_object_size),
-        # A mosaic is decided by confidence.
-        outputs=part(OutputOptions, config, confidence=config.confidence or config.mosaic),
+        cleaning=cleaning_of(config, info),
+        outputs=output_options(config),
         overwrite=config.overwrite,
     )
+
+
+def network_options(config: PredictConfig) -> NetworkOptions:
+    """Returns how the network is to run."""
+    return part(
+        NetworkOptions, config, margin_px=config.margin, server_timeout_s=config.server_timeout
+    )
+
+
+def output_options(config: PredictConfig) -> OutputOptions:
+    """Returns which files are to be written."""
+    # A mosaic is decided by confidence.
+    return part(OutputOptions, config, confidence=config.confidence or config.mosaic)
+
+
+def cleaning_of(config: PredictConfig, info: ModelInfo) -> Cleaning:
+    """Returns the post-processing, with dense class indices for names of classes.
+
+    Raises:
+        ConfigError: A class is unknown or a number is out of range.
+    """
+    legend, class_codes = info.legend, info.class_codes
+    if config.uncertain_below > 0:
+        legend = with_uncertain(legend)
+        class_codes = (*class_codes, legend.codes[-1])
+    sieve = {}
+    for entry in config.sieve:
+        name, _, pixels = entry.rpartition("=")
+        codes = [c.code for c in legend.classes if name in (c.name, str(c.code))]
+        if not pixels.isdecimal() or len(codes) != 1 or codes[0] not in class_codes:
+            raise ConfigError(
+                f"--sieve expects CLASS=PIXELS with a class of legend {legend.name!r} "
+                f"({', '.join(legend.names)}), got {entry!r}"
+            )
+        sieve[class_codes.index(codes[0])] = int(pixels)
+    known = {c.code: c for c in legend.classes}
+    classes = tuple(known[code] for code in class_codes)
+    try:
+        size = config.min_object_size
+        return part(Cleaning, config, classes=classes, min_object_px=size, sieve=sieve)
+    except ValueError as error:
+        raise ConfigError(f"post-processing: {error}") from error

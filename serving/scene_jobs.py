@@ -62,7 +62,7 @@ def compute_rows(job: RowsJob) -> None:
         OutputError: The map would be made in another way here than where it was begun.
         LandCoverError: As `ScenePrediction`.
     """
-    engine = Engine(job.model_path, job.options)
+    engine = Engine(job.model_path, job.options.network)
     scene = ScenePrediction(job.path, job.map_path, engine, job.options)
     try:
         scene.store.require(scene.settings())
@@ -78,7 +78,7 @@ def engine_name(job: RowsJob) -> str:
 
     A login node may have another kind of processor than the workers.
     """
-    return Engine(job.model_path, job.options).backend.name
+    return Engine(job.model_path, job.options.network).backend.name
 
 
 def scenes_at_once(parts: int, scenes: int) -> int:

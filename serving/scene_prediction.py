@@ -52,7 +52,7 @@ class ScenePrediction:
         # Taken before any pixel is read: a file replaced meanwhile is another input afterwards.
         self.input_stamp = stamp_of(self.source.files)
         self.changed = datetime.fromtimestamp(self.source.path.stat().st_mtime, UTC)
-        self.cleaning: Cleaning = options.cleaning.cleaning(info.legend, info.class_codes)
+        self.cleaning: Cleaning = options.cleaning
         self.content = BandContent(
             classes=len(info.class_codes),
             entropy=options.outputs.entropy,

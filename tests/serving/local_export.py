@@ -89,8 +89,8 @@ def arguments(export: SmallExport, images: list[Path], out: Path, *flags: str) -
 
 def prediction(export: SmallExport, image: Path, out: Path) -> ScenePrediction:
     """Returns a prediction by the highest version beside the export's own."""
-    options = predict_options(engine="tensorflow")
-    return ScenePrediction(image, out, Engine(export.folder.parent, options), options)
+    options = predict_options(export.info, engine="tensorflow")
+    return ScenePrediction(image, out, Engine(export.folder.parent, options.network), options)
 
 
 def linked_export(export: SmallExport, info: ModelInfo, folder: Path) -> SmallExport:
@@ -191,14 +191,19 @@ def write_raster(
     return image
 
 
-def predict_options(**flags: Any) -> PredictionOptions:
-    """Returns the options of a command with these flags, and the defaults of all others."""
+def predict_options(info: ModelInfo | None = None, **flags: Any) -> PredictionOptions:
+    """Returns the options of a command with these flags and the defaults of all others.
+
+    Args:
+        info: Contract of the model, None for that of the small one.
+        **flags: Fields of `PredictConfig`.
+    """
     paths = {"model_path": Path(), "input_image": (), "output_map": Path()}
-    return options_of(PredictConfig(**paths, **flags))
+    return options_of(PredictConfig(**paths, **flags), info or model_info())
 
 
 def cleaning(sieve: Mapping[int, int] | None = None, **flags: Any) -> Cleaning:
     """Returns the cleaning of a command with these flags and a sieve by dense class."""
-    legend = load_legend("landcover9")
-    found = predict_options(**flags).cleaning.cleaning(legend, legend.codes)
+    info = model_info(class_codes=load_legend("landcover9").codes)
+    found = predict_options(info, **flags).cleaning
     return replace(found, sieve=sieve or {})

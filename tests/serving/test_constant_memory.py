@@ -43,7 +43,7 @@ def test_more_rows_take_the_same_memory(
         # It has a size of its own, which is more than all else of rasters as small as these.
         picture=False,
     )
-    engine = Engine(small_export.folder, options)
+    engine = Engine(small_export.folder, options.network)
 
     runs = count()
 

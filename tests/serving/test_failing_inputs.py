@@ -28,7 +28,7 @@ from serving.config import PredictConfig
 from serving.engines import Engine
 from serving.inputs import find_inputs, open_source
 from serving.map_writing import finish
-from serving.options import options_of
+from serving.options import network_options, options_of
 from serving.predict import main
 from serving.scene_jobs import compute_elsewhere
 from serving.scene_prediction import ScenePrediction
@@ -54,8 +54,8 @@ def damage(path: Path, *, overview: int | None = None) -> None:
 def begun(command: list[str], image: Path, map_path: Path) -> ScenePrediction:
     """Returns the prediction of an input at which a batch was interrupted: a band is there."""
     config = cli.parse(PredictConfig, command, prog="predict")
-    options = options_of(config)
-    scene = ScenePrediction(image, map_path, Engine(config.model_path, options), options)
+    engine = Engine(config.model_path, network_options(config))
+    scene = ScenePrediction(image, map_path, engine, options_of(config, engine.info))
     scene.prepare({})
     scene.compute([0])
     scene.source.close()
@@ -155,7 +155,7 @@ def test_several_workers_compute_nothing_of_a_damaged_product(
     file = next(path.rglob("IMG_DATA/*_B03.jp2"))
     file.write_bytes(file.read_bytes() + bytes(1))
     options = predict_options(engine="tensorflow", mode="blend", patch_size=64, patch_overlap=32)
-    engine = Engine(small_export.folder, options)
+    engine = Engine(small_export.folder, options.network)
     scene = ScenePrediction(path, tmp_path / "map.tif", engine, options)
     scene.prepare({})
     with closing(compute_elsewhere(InProcessExecutor(), [scene], 4)) as computed:

@@ -67,7 +67,7 @@ def test_a_map_that_was_made_of_an_input_alone_is_told_when_its_folder_is_given(
     given.mkdir()
     write_raster(given / "a.tif", 20, 20)
     options = predict_options(engine="tensorflow")
-    engine = Engine(small_export.folder, options)
+    engine = Engine(small_export.folder, options.network)
     begun = ScenePrediction(given / "a.tif", out / "map.tif", engine, options)
     begun.prepare({"input_image": [str(given / "a.tif")]})
     command = arguments(small_export, [given], out, *RAW)

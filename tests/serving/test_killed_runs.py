@@ -45,8 +45,8 @@ def test_an_overwriting_batch_that_was_killed_goes_on(
     # A batch that was killed when it had finished the first of three: work on the other two.
     for name in "bc":
         config = cli.parse(PredictConfig, command, prog="predict")
-        options = options_of(config)
-        engine = Engine(small_export.folder, options)
+        options = options_of(config, small_export.info)
+        engine = Engine(small_export.folder, options.network)
         map_path = maps / name / "map.tif"
         scene = ScenePrediction(tmp_path / f"{name}.tif", map_path, engine, options)
         scene.prepare(record_of(scene, config), replace=True)
@@ -165,9 +165,9 @@ def test_work_is_not_continued_on_pixels_that_no_sample_shows(
     image = tmp_path / "scene.tif"
     pixels = write_raster(image, 400, 64)
     command = arguments(small_export, [image], tmp_path / "map.tif", *RAW, *mode)
-    options = options_of(cli.parse(PredictConfig, command, prog="predict"))
+    options = options_of(cli.parse(PredictConfig, command, prog="predict"), small_export.info)
     scene = ScenePrediction(
-        image, tmp_path / "map.tif", Engine(small_export.folder, options), options
+        image, tmp_path / "map.tif", Engine(small_export.folder, options.network), options
     )
     scene.prepare({})
     scene.compute([0])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from local_export import cleaning, predict_options
+from local_export import cleaning, model_info, predict_options
 from scipy import ndimage
 
 from landcover_tf.errors import ConfigError
@@ -24,6 +24,8 @@ from serving.postprocess import (
     refined,
 )
 from serving.row_bands import BandStore
+
+NINE_CLASSES = model_info(class_codes=load_legend("landcover9").codes)
 
 
 def _blocks(raster: np.ndarray, heights: list[int]) -> Iterator[np.ndarray]:
@@ -293,30 +295,25 @@ def test_a_removed_object_leaves_its_confidence() -> None:
 
 @pytest.mark.parametrize("entry", ["urban areas", "nowhere=4", "urban areas=x", "60=²", "0=5"])
 def test_a_wrong_sieve_is_refused(entry: str) -> None:
-    legend = load_legend("landcover9")
     with pytest.raises(ConfigError, match="--sieve expects CLASS=PIXELS"):
-        predict_options(sieve=(entry,)).cleaning.cleaning(legend, legend.codes)
+        predict_options(NINE_CLASSES, sieve=(entry,))
 
 
 def test_sieve_accepts_names_and_codes() -> None:
-    legend = load_legend("landcover9")
-    found = predict_options(sieve=("urban areas=5", "60=9")).cleaning.cleaning(legend, legend.codes)
+    found = predict_options(NINE_CLASSES, sieve=("urban areas=5", "60=9")).cleaning
     assert found.sieve == {3: 5, 5: 9}
 
 
 def test_sieve_takes_the_uncertain_where_there_are_any() -> None:
-    legend = load_legend("landcover9")
-    flags = predict_options(sieve=("uncertain=0",), uncertain_below=0.5).cleaning
     # A model of five classes: the uncertain are the sixth.
-    found = flags.cleaning(legend, legend.codes[:5])
+    found = predict_options(sieve=("uncertain=0",), uncertain_below=0.5).cleaning
     assert found.sieve == {5: 0}
     assert found.least_sizes[:6].tolist() == [20] * 5 + [0]
     with pytest.raises(ConfigError, match="got 'uncertain=0'"):
-        predict_options(sieve=("uncertain=0",)).cleaning.cleaning(legend, legend.codes)
+        predict_options(NINE_CLASSES, sieve=("uncertain=0",))
 
 
 @pytest.mark.parametrize("side", [6, 0, -1])
 def test_windows_without_a_middle_are_refused(side: int) -> None:
-    legend = load_legend("landcover9")
     with pytest.raises(ConfigError, match=f"refine_window must be odd and positive, got {side}"):
-        predict_options(refine_window=side).cleaning.cleaning(legend, legend.codes)
+        predict_options(refine_window=side)

@@ -119,7 +119,7 @@ def test_a_run_is_not_continued_where_the_network_computes_in_another_precision(
     image, out = tmp_path / "scene.tif", tmp_path / "map.tif"
     write_raster(image, 100, 40)
     options = predict_options(engine="openvino", precision="bf16")
-    scene = ScenePrediction(image, out, Engine(small_export.folder, options), options)
+    scene = ScenePrediction(image, out, Engine(small_export.folder, options.network), options)
     scene.prepare({})
     scene.compute([0])
     scene.source.close()

@@ -119,7 +119,7 @@ def test_a_run_that_was_killed_after_its_line_counts_once(
     options = predict_options(engine="tensorflow", picture=False, stac=False, request_log=log)
 
     def scene() -> ScenePrediction:
-        engine = Engine(small_export.folder, options)
+        engine = Engine(small_export.folder, options.network)
         found = ScenePrediction(tmp_path / "scene.tif", out, engine, options)
         found.prepare({}, replace=True)
         found.compute(found.unfinished_rows())

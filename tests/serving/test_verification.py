@@ -112,7 +112,7 @@ def test_a_region_is_merged_from_its_own_columns_only(
         patch_overlap=32,
         memory_gb=(layouts.ENGINE_BYTES["tensorflow"] + 2 * room) / 2**30,
     )
-    engine = Engine(small_export.folder, options)
+    engine = Engine(small_export.folder, options.network)
     scene = ScenePrediction(tmp_path / "scene.tif", tmp_path / "map.tif", engine, options)
     assert len(scene.layout.cols) >= 3
     whole = windowed(scene, Window(row_off=0, col_off=0, height=120, width=700))
@@ -132,7 +132,7 @@ def test_verify_counts_labels_that_were_stored_wrongly(
 ) -> None:
     write_raster(tmp_path / "scene.tif", 100, 90)
     options = predict_options(engine="tensorflow", mode="exact")
-    engine = Engine(small_export.folder, options)
+    engine = Engine(small_export.folder, options.network)
     scene = ScenePrediction(tmp_path / "scene.tif", tmp_path / "map.tif", engine, options)
     scene.prepare({})
     scene.compute(scene.unfinished_rows())
