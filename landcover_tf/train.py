@@ -29,7 +29,7 @@ def _program(config: TrainConfig) -> int:
         if not found.run.state.is_file() and config.encoder_weights in pretrained.SOURCES:
             pretrained.fetch(pretrained.find(config.encoder_weights, config.model))
         start_keras()
-        from landcover_tf.training.session import train
+        from landcover_tf.training.startup import train
 
         return train(config)
 

@@ -1,34 +1,23 @@
-"""One training session: from the config to a finished (or interrupted) run folder."""
+"""One session of a training: from its first step to a finished (or interrupted) run folder."""
 
 import resource
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import keras
 import tensorflow as tf
 
 from landcover_tf.configs import config_files
-from landcover_tf.errors import OutputError, RunError
-from landcover_tf.model_spec import ModelSpec, joined_skips
-from landcover_tf.run_folder import FINISHED, RunFolder
-from landcover_tf.system import locks, provenance
-from landcover_tf.system.files import (
-    KnownHashes,
-    full_disk_told,
-    read_json,
-    write_json,
-    write_text,
-)
-from landcover_tf.system.quiet import settle_onednn
+from landcover_tf.errors import RunError
+from landcover_tf.model_spec import joined_skips
+from landcover_tf.run_folder import FINISHED
+from landcover_tf.system import provenance
+from landcover_tf.system.files import read_json, write_json, write_text
 from landcover_tf.training.batches import Batches
-from landcover_tf.training.building import Built, build
+from landcover_tf.training.building import Built
 from landcover_tf.training.config import TrainConfig
-from landcover_tf.training.distributed import Devices, choose_devices
-from landcover_tf.training.faults import explained
+from landcover_tf.training.distributed import Devices
 from landcover_tf.training.interruption import StopRequest
 from landcover_tf.training.learning_curves import learning_curves
 from landcover_tf.training.loop import Loop
@@ -36,112 +25,12 @@ from landcover_tf.training.model_card import model_card
 from landcover_tf.training.preflight import (
     Preflight,
     augmentation_doubt,
-    check,
     loss_doubt,
-    tell_finished,
     write_settings,
 )
 from landcover_tf.training.state import Progress, best_row, remove_partial
 from landcover_tf.training.training_log import TensorBoardLog
 from landcover_tf.visuals.figures import save_figure
-
-SPLITS = ("train", "val")
-"""What a training reads."""
-
-_MEMORY_ADVICE = (
-    "lower --batch-size (and raise --gradient-accumulation to keep the effective batch), "
-    "--patch-size or --model, or use --mixed-precision float16; where the dataset has patches far "
-    "larger than --patch-size, build it with smaller ones, for whole records wait in memory"
-)
-
-
-def train(config: TrainConfig) -> int:
-    """Trains, or continues the run that the folder holds, and returns the exit code.
-
-    0 when the training is complete, 143 or 130 when it was asked to stop.
-
-    Args:
-        config: Of the run; Keras has been started, and pretrained weights by name been fetched.
-
-    Raises:
-        LandCoverError: The input, the settings or the machine do not allow it.
-    """
-    run = RunFolder(config.output_dir)
-    devices = choose_devices(config.strategy)
-    told = explained(
-        config.data_dir, splits=SPLITS, memory_advice=_MEMORY_ADVICE, workers=devices.workers
-    )
-    with told, full_disk_told(run.path):
-        # Not 0: tf.data cannot combine a global seed of 0 with a seed computed in the graph.
-        keras.utils.set_random_seed(1 + config.seed)
-        if config.deterministic:
-            tf.config.experimental.enable_op_determinism()
-        settle_onednn()
-        with _alone(run, devices):
-            # Only now: another process may have done something before it let go.
-            found = check(config)
-            if devices.any_worker(found.finished):
-                tell_finished(found.run)
-                return 0
-            resume = _resumes(found, devices)
-            # Before the shards are read, which takes minutes where they are many.
-            begun = ModelSpec.load(found.run.model_spec) if resume else None
-            built = build(config, found.info, devices, begun=begun)
-            _verify(config, found, devices)
-            session = Session(
-                config=config,
-                found=found,
-                devices=devices,
-                resume=resume,
-                built=built,
-                batches=Batches(config, found.info, devices),
-            )
-            return session.run()
-
-
-@contextmanager
-def _alone(run: RunFolder, devices: Devices) -> Iterator[None]:
-    """Lets the chief hold the run folder; all workers are refused where it is.
-
-    Raises:
-        OutputError: Another process trains in the folder.
-    """
-    busy = f"another process trains in {run.path}; wait for its end, or choose another --output-dir"
-    refusal = None
-    with ExitStack() as stack:
-        if devices.chief:
-            try:
-                stack.enter_context(locks.alone(run.lock, busy))
-            except OutputError as error:
-                refusal = error
-        if devices.any_worker(refusal is not None):
-            raise refusal or OutputError(busy)
-        yield
-
-
-def _resumes(found: Preflight, devices: Devices) -> bool:
-    """Returns whether there is a state to go on from; all workers must see the same."""
-    resume = found.run.state.is_file()
-    if devices.any_worker(resume) and devices.any_worker(not resume):
-        raise RunError(
-            f"only some of the workers find {found.run.state}; --output-dir must be one folder "
-            "that all workers share"
-        )
-    return resume
-
-
-def _verify(config: TrainConfig, found: Preflight, devices: Devices) -> None:
-    """Refuses damaged shards; what was read of the others is known to the next start.
-
-    Raises:
-        DatasetError: There are some.
-    """
-    hashes = KnownHashes(found.run.shard_hashes)
-    try:
-        found.info.verify(config.data_dir, splits=SPLITS, hashes=hashes)
-    finally:
-        if devices.chief:
-            hashes.save()
 
 
 @dataclass(frozen=True, kw_only=True)

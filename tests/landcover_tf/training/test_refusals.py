@@ -21,7 +21,7 @@ from landcover_tf.model_spec import ModelSpec
 from landcover_tf.run_folder import FINISHED
 from landcover_tf.system.files import write_json
 from landcover_tf.system.locks import alone
-from landcover_tf.training import session
+from landcover_tf.training import startup
 from landcover_tf.training.building import build, model_spec
 from landcover_tf.training.config import TrainConfig
 from landcover_tf.training.distributed import Devices
@@ -155,7 +155,7 @@ def test_a_second_training_in_a_run_folder_is_refused(tmp_path):
         alone(run.lock, "the first"),
         pytest.raises(OutputError, match=f"another process trains in {run.path}; wait for its end"),
     ):
-        session.train(config)
+        startup.train(config)
     assert not list(run.path.iterdir())
 
 
@@ -184,7 +184,7 @@ def test_a_run_that_another_process_finished_meanwhile_stays(tmp_path, capsys):
     found = check(config)
     write_settings(config, found)
     write_json(found.run.summary, {"status": FINISHED, "best_epoch": 2})
-    assert session.train(config) == 0
+    assert startup.train(config) == 0
     assert "is finished (best epoch 2); nothing to do" in capsys.readouterr().out
     assert found.run.read_summary() == {"status": FINISHED, "best_epoch": 2}
 
@@ -238,12 +238,12 @@ def test_a_run_goes_on_with_a_normalizer_that_new_ones_are_refused(tmp_path):
     with pytest.raises(
         DatasetError, match=r"is no reflectance; build with a --scale .*--normalizer"
     ):
-        session.train(config)
+        startup.train(config)
     write_settings(config, found)
     spec.save(found.run.model_spec)
     found.run.state.parent.mkdir()
     found.run.state.write_bytes(b"half a file")
     # It comes as far as the state.
     with pytest.raises(RunError, match="is not a training state"):
-        session.train(config)
+        startup.train(config)
     assert ModelSpec.load(found.run.model_spec) == spec
