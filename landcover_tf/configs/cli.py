@@ -45,6 +45,8 @@ def run(
         # The name of a file must not end a batch where the terminal cannot show it.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
+        if sys.platform == "win32":
+            raise ConfigError(f"{prog} runs on Linux and macOS; on Windows, run it inside WSL2")
         with obeyed():
             config = parse(config_class, argv, prog=command(prog, argv))
             return program(config) or 0

@@ -1,7 +1,6 @@
 """Folders that one process at a time works in."""
 
 import errno
-import fcntl
 import os
 import sys
 from collections.abc import Iterator
@@ -61,6 +60,8 @@ def _locked(path: Path, busy: str, wait: bool) -> int:
 
 
 def _lock(file: int, path: Path, busy: str, wait: bool) -> None:
+    import fcntl  # Windows lacks it, which the programs tell once they are imported.
+
     try:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -131,6 +131,24 @@ def test_exit_codes(capsys):
     assert "Input folder." in capsys.readouterr().out
 
 
+def test_windows_is_refused_in_a_sentence(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "platform", "win32")
+    assert cli.run(Config, lambda config: None, ["--data-dir", "a"], prog="landcover x") == 2
+    said = capsys.readouterr().err
+    assert said == "error: landcover x runs on Linux and macOS; on Windows, run it inside WSL2\n"
+
+
+def test_programs_begin_without_the_modules_that_windows_lacks():
+    """Else a traceback would come before the sentence."""
+    modules = [module for module, _ in landcover.PROGRAMS.values()]
+    code = f"""import sys
+from importlib import import_module
+sys.modules |= {{"fcntl": None, "resource": None}}
+for name in {modules}: import_module(name)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_what_nobody_foresaw_is_no_finding(capsys, tmp_path):
     def ends_with(error):
         def program(config):
