@@ -88,9 +88,10 @@ def compare(
 
         compared = (truth != IGNORED) & (mapped != IGNORED)
         pair = truth[compared].astype(np.int64) * classes + mapped[compared]
-        rows, cols = np.nonzero(compared)
-        block = (rows + strip.row_off) // block_px * shape[1] + cols // block_px
-        blocks += np.bincount(block * classes**2 + pair, minlength=len(blocks))
+        # By rows and columns: dividing the place of every pixel takes many times as long.
+        block_row = (np.arange(strip.height) + strip.row_off) // block_px * shape[1]
+        block = block_row[:, None] + np.arange(strip.width) // block_px
+        blocks += np.bincount(block[compared] * classes**2 + pair, minlength=len(blocks))
         distance = boundary_distance(around)[first : first + strip.height][compared]
         ring = np.digitize(distance, RINGS_PX)
         rings += np.bincount(ring * classes**2 + pair, minlength=len(rings))
