@@ -84,9 +84,13 @@ class Container:
         """Returns the path that GDAL and rasterio open."""
         if not self.zipped:
             return str(self.path / name)
-        # The braces let GDAL take any file name for a .zip, whatever its suffix.
         inside = f"{self.root}/{name}" if self.root else name
-        return f"/vsizip/{{{self.path.resolve()}}}/{inside}"
+        archive = str(self.path.resolve())
+        # Braces let GDAL take any file name for a .zip, whatever its suffix, but they would end at
+        # those in a path.
+        if not _has_braces(archive):
+            archive = f"{{{archive}}}"
+        return f"/vsizip/{archive}/{inside}"
 
     @contextmanager
     def open(self, name: str) -> Iterator[IO[bytes]]:
@@ -190,6 +194,8 @@ def open_container(path: str | Path) -> Container:
         names = [file.name for file in path.iterdir() if file.is_file()]
         _require_level_1c(names, path)
         return Container(path=path)
+    if _has_braces(str(path.resolve())) and path.suffix.lower() != ".zip":
+        raise ProductError(f"{path} has a brace in its path, so its name must end in .zip")
     members = _safe_members(path)
     roots = sorted(
         str(PurePosixPath(name).parent)
@@ -203,6 +209,10 @@ def open_container(path: str | Path) -> Container:
     if not roots:
         _require_level_1c([PurePosixPath(name).name for name in members], path)
     return Container(path=path, root="" if roots[0] == "." else roots[0])
+
+
+def _has_braces(path: str) -> bool:
+    return "{" in path or "}" in path
 
 
 def _require_level_1c(names: list[str], path: Path) -> None:
@@ -276,8 +286,10 @@ def _open_zip(path: Path) -> zipfile.ZipFile:
             f"{path} is neither a SAFE folder nor a readable .zip ({error}); download it again"
         ) from error
     for member in archive.infolist():
-        # Some programs for Windows write its separator, which GDAL reads as the standard's.
-        member.filename = member.filename.replace("\\", "/")
+        # Some programs for Windows write its separator, and others begin with "./"; GDAL reads
+        # both as the standard's.
+        name = member.filename.replace("\\", "/")
+        member.filename = name.removeprefix("./") or name
         archive.NameToInfo.setdefault(member.filename, member)
     return archive
 

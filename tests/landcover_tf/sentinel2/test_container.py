@@ -28,21 +28,40 @@ class TestZip:
         assert product.container.root == "S2A_other_name.SAFE"
         assert product.name.startswith("S2A_MSIL1C_20250925")
 
-    def test_the_separator_of_windows_is_read_as_that_of_the_standard(self, tmp_path):
+    @pytest.mark.parametrize(("start", "separator"), [("", "\\"), ("./", "/")])
+    def test_names_of_other_programs_are_read_as_those_of_the_standard(
+        self, tmp_path, start, separator
+    ):
         root = write_safe(tmp_path)
         archive = tmp_path / "x.zip"
+        names = []
         with zipfile.ZipFile(archive, "w") as made:
+            if start:
+                made.writestr(start, "")  # The folder itself, as `tar` and others list it.
             for file in sorted(f for f in root.rglob("*") if f.is_file()):
-                name = str(file.relative_to(tmp_path)).replace("/", "\\")
-                made.write(file, name)
+                names.append(start + str(file.relative_to(tmp_path)).replace("/", separator))
+                made.writestr(names[-1], file.read_bytes())
         with zipfile.ZipFile(archive) as made:
-            assert all("\\" in name for name in made.namelist())
+            assert set(names) <= set(made.namelist())
         product, folder = open_product(archive), open_product(root)
         assert product.band_files == folder.band_files
         paths = product.band_path("B02"), folder.band_path("B02")
         with rasterio.open(paths[0]) as zipped, rasterio.open(paths[1]) as unpacked:
             assert (zipped.read(1) == unpacked.read(1)).all()
         assert not describe_damage(product.container, product.band_files["B02"])
+
+    @pytest.mark.parametrize("name", ["a}1", "a{1", "{a}", "{a}}"])
+    def test_braces_in_the_path_are_no_end_of_it(self, tmp_path, name):
+        root = write_safe(tmp_path)
+        archive = zip_safe(root, tmp_path / "x.zip")
+        (tmp_path / name).mkdir()
+        inside = shutil.copy(archive, tmp_path / name / "x.zip")
+        for path in (archive.rename(tmp_path / f"{name}.zip"), inside):
+            with rasterio.open(open_product(path).band_path("B02")) as band:
+                assert band.width == 120
+        other = shutil.copy(inside, tmp_path / f"{name}.SAFE")
+        with pytest.raises(ProductError, match=r"has a brace in its path, .* end in \.zip"):
+            open_product(other)
 
     def test_a_tar_archive_is_to_be_unpacked(self, tmp_path):
         root = write_safe(tmp_path)
