@@ -9,8 +9,9 @@ from pathlib import Path
 from landcover_tf.errors import ConfigError, ProductError, RasterError
 from landcover_tf.model_info import ModelInfo
 from landcover_tf.sentinel2 import prepared
-from landcover_tf.sentinel2.container import UnreadableError, may_read, names_tar
+from landcover_tf.sentinel2.container import UnreadableError, may_read
 from landcover_tf.sentinel2.discovery import left_out, open_products, superseded
+from landcover_tf.sentinel2.product_paths import names_tar, product_folder
 from serving.product_source import ProductSource
 from serving.raster_source import RasterSource
 from serving.source import Source, SourceOptions
@@ -62,7 +63,7 @@ def is_single(given: Sequence[Path], inputs: Sequence[Path], output_map: Path) -
     if len(inputs) != 1:
         return False
     # Programs unpack X.SAFE.zip into a folder of that name around the product's.
-    itself = inputs[0] == given[0] or given[0].suffix.upper() == ".SAFE"
+    itself = inputs[0] == product_folder(given[0]) or given[0].suffix.upper() == ".SAFE"
     return itself or _is_map(output_map)
 
 
@@ -194,6 +195,7 @@ def _is_map(output_map: Path) -> bool:
 
 def _meant_by(path: Path, within: frozenset[Path]) -> list[Path]:
     require_input(path)
+    path = product_folder(path)
     if path.suffix.lower() == ".txt":
         if path.resolve() in within:
             raise ConfigError(f"the list {path} names itself; remove that line")

@@ -2,12 +2,11 @@
 
 import lzma
 import os
-import re
 import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +17,7 @@ from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import ParseError, fromstring
 
 from landcover_tf.errors import ProductError
+from landcover_tf.sentinel2.product_paths import other_layout, product_folder
 
 LARGEST_XML_BYTES = 64 * 2**20
 """MTD_TL.xml is about 0.5 MB; anything near this limit is not product metadata."""
@@ -177,7 +177,8 @@ def open_container(path: str | Path) -> Container:
     """Returns the container of one Level-1C product.
 
     Args:
-        path: A SAFE folder, or a .zip with one product; the folder inside may have any name.
+        path: A SAFE folder, its MTD_MSIL1C.xml or manifest.safe, or a .zip with one product; the
+            folder inside may have any name.
 
     Raises:
         ForeignError: There is no product.
@@ -190,6 +191,7 @@ def open_container(path: str | Path) -> Container:
         raise ProductError(f"{path} does not exist; expected a SAFE folder or a .zip of one")
     if not may_read(path):
         raise UnreadableError(path)
+    path = product_folder(path)
     if path.is_dir():
         names = [file.name for file in path.iterdir() if file.is_file()]
         _require_level_1c(names, path)
@@ -226,27 +228,6 @@ def _require_level_1c(names: list[str], path: Path) -> None:
     if layout := other_layout(names):
         raise ProductError(f"{path} is {layout}")
     raise ForeignError(f"{path} is not a Sentinel-2 Level-1C product: it has no MTD_MSIL1C.xml")
-
-
-def other_layout(names: Collection[str]) -> str | None:
-    """Returns what else of Level-1C holds files of these names, and what to get instead."""
-    if any(name.startswith("S2") and "_MTD_SAFL1C" in name for name in names):
-        return (
-            "in the format used before 6 December 2016, which holds several tiles; download the "
-            "reprocessed (Collection 1) products of the same date instead"
-        )
-    if "B01.jp2" in names and {"metadata.xml", "tileInfo.json"} & {*names}:
-        return (
-            "a tile as the bucket sentinel-s2-l1c has it, without the product's metadata; download "
-            "the SAFE product instead"
-        )
-    return None
-
-
-def names_tar(name: str) -> str | None:
-    """Returns what is before .tar, .tar.gz or .tgz in the name of a Sentinel-2 file, or None."""
-    match = re.fullmatch(r"(S2[A-Z]_.+?)\.(?:tar|tar\.gz|tgz)", name, re.IGNORECASE)
-    return match[1] if match else None
 
 
 def _safe_members(path: Path) -> list[str]:

@@ -6,14 +6,9 @@ from pathlib import Path
 
 from landcover_tf.errors import LandCoverError, ProductError
 from landcover_tf.sentinel2.checks import Severity
-from landcover_tf.sentinel2.container import (
-    ForeignError,
-    UnreadableError,
-    may_read,
-    names_tar,
-    other_layout,
-)
+from landcover_tf.sentinel2.container import ForeignError, UnreadableError, may_read
 from landcover_tf.sentinel2.product import SafeProduct
+from landcover_tf.sentinel2.product_paths import names_tar, other_layout
 from landcover_tf.sentinel2.safe import open_product
 
 

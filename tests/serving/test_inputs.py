@@ -235,6 +235,17 @@ def test_a_list_that_cannot_be_followed_is_named(
     assert find_inputs([tmp_path / "once.txt"] * 2) == [tmp_path / "a.tif"]
 
 
+def test_metadata_files_stand_for_their_product(tmp_path: Path) -> None:
+    root = write_safe(tmp_path, manifest=True)
+    for name in ("MTD_MSIL1C.xml", "manifest.safe"):
+        given = [root / name]
+        assert find_inputs(given) == [root]
+        assert is_single(given, [root], tmp_path / "maps")
+    listed = tmp_path / "list.txt"
+    listed.write_text(f"{root.name}/MTD_MSIL1C.xml\n")
+    assert find_inputs([listed]) == [root]
+
+
 def test_an_input_that_is_named_twice_counts_once(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

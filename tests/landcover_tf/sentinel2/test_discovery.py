@@ -33,6 +33,14 @@ class TestDiscovery:
         assert find_product_paths(root) == [root]
         assert find_product_paths(archive) == [archive]
 
+    @pytest.mark.parametrize("name", ["MTD_MSIL1C.xml", "manifest.safe"])
+    def test_a_file_that_other_programs_open_stands_for_its_product(self, tmp_path, name):
+        root = write_safe(tmp_path, manifest=True)
+        [product], unopened = open_products(root / name)
+        assert product.path == root and not unopened
+        with rasterio.open(product.band_path("B02")) as band:
+            assert band.width == 120
+
     def test_products_at_any_depth(self, tmp_path):
         # As a mirror sorts them by date, and as some programs unpack a .zip.
         dated = write_safe(tmp_path / "2025" / "09", tile="34SEJ")
