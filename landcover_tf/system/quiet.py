@@ -31,13 +31,28 @@ def start_keras() -> None:
     """Starts TensorFlow and Keras as the code needs them, whatever the user's Keras settings say.
 
     Those, in the environment or `~/.keras/keras.json`, may name another backend, channels first
-    or another float type.
+    or another float type. `keras.wrappers` and `keras.visualization` are there only if Keras was
+    imported before: their packages are a third of the time that this takes.
     """
     os.environ["KERAS_BACKEND"] = "tensorflow"
-    start_tensorflow()
-    config = import_module("keras").config
+    # Keras 3.15 imports them where they are installed: 2.1 of 5.8 s of processor time.
+    with _without("sklearn", "matplotlib"):
+        start_tensorflow()
+        config = import_module("keras").config
     config.set_image_data_format("channels_last")
     config.set_floatx("float32")
+
+
+@contextmanager
+def _without(*names: str) -> Iterator[None]:
+    """Lets packages that are not imported yet look as if they were not installed."""
+    hidden = [name for name in names if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        for name in hidden:
+            del sys.modules[name]
 
 
 def settle_onednn() -> None:
