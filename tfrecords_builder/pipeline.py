@@ -8,7 +8,7 @@ import json
 import math
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,9 +31,8 @@ from tfrecords_builder.card import write_card
 from tfrecords_builder.checks import dataset_resolution_m, dataset_upsampling
 from tfrecords_builder.config import BuildConfig
 from tfrecords_builder.cutting import CutResult
-from tfrecords_builder.incomplete_bands import incomplete_bands
-from tfrecords_builder.nodata_notes import assumed, unassumed
 from tfrecords_builder.patches import SceneJob
+from tfrecords_builder.plan_summary import doubts, summary
 from tfrecords_builder.planning import BuildInput, Plan, cuts_of, make_plan, understand
 from tfrecords_builder.reflectance_checks import darkness, require_reflectance
 from tfrecords_builder.shards import PlannedRecord, ShardJob
@@ -95,31 +94,44 @@ def _make(config: BuildConfig, found: BuildInput, work: Path) -> _Made:
         _run(pool, patches.scan, jobs, [job.scan_path for job in jobs], "looking at scenes")
         plan = make_plan(jobs, found, config)
         print(summary(plan, found, config))
-        plan.warn_of_dropped_labels()
-        told = unassumed(found, plan.alike_px) + incomplete_bands(found.rasters, plan.lacking_px)
-        for sentence in told:
-            print(f"warning: {sentence}", file=sys.stderr)
-        if not plan.kept("val"):
-            print(
-                "warning: the dataset has no validation split, which landcover train needs; give a "
-                "--val-fraction above 0, or prescribe val where splits are prescribed",
-                file=sys.stderr,
-            )
+        _warn(doubts(plan, found))
         shard_jobs = _shard_jobs(plan, found, config, work)
         flat = [job for group in shard_jobs.values() for job in group]
         shards.reserve(flat)
         counted = _cut(pool, jobs, plan, flat)
-        bands = found.rasters[0].bands
-        units = [b.scale for b in bands], [b.offset for b in bands]
-        require_reflectance(found.rasters, counted.training_px, config.normalizer)
-        for sentence in darkness(counted.statistics, *units, config.normalizer):
-            print(f"warning: {sentence}", file=sys.stderr)
-        normalizer = Normalizer.fit(config.normalizer, counted.statistics, *units)
+        normalizer = _normalizer(config, found, counted)
         _run(pool, shards.finish, flat, [job.result_path for job in flat], "checking shards")
-    info = DatasetInfo(
+    info = _described(config, found, plan, counted, normalizer, _splits(shard_jobs, counted))
+    return _Made(info=info, jobs=flat, entries=_entries(shard_jobs, plan, found), plan=plan)
+
+
+def _warn(doubts: Iterable[str]) -> None:
+    for doubt in doubts:
+        print(f"warning: {doubt}", file=sys.stderr)
+
+
+def _normalizer(config: BuildConfig, found: BuildInput, counted: CutResult) -> Normalizer:
+    """Returns the normalizer of the training pixels, which must be what it is for."""
+    bands = found.rasters[0].bands
+    units = [band.scale for band in bands], [band.offset for band in bands]
+    require_reflectance(found.rasters, counted.training_px, config.normalizer)
+    _warn(darkness(counted.statistics, *units, config.normalizer))
+    return Normalizer.fit(config.normalizer, counted.statistics, *units)
+
+
+def _described(
+    config: BuildConfig,
+    found: BuildInput,
+    plan: Plan,
+    counted: CutResult,
+    normalizer: Normalizer,
+    splits: Mapping[str, SplitInfo],
+) -> DatasetInfo:
+    first = found.rasters[0]
+    return DatasetInfo(
         name=config.name or config.output_dir.resolve().name,
-        bands=bands,
-        dtype=found.rasters[0].dtype,
+        bands=first.bands,
+        dtype=first.dtype,
         nodata=found.fill,
         legend=found.legend,
         patch_grid=config.patch_grid,
@@ -127,18 +139,15 @@ def _make(config: BuildConfig, found: BuildInput, work: Path) -> _Made:
         invalid_bits=config.invalid_bits,
         statistics=counted.statistics,
         normalizer=normalizer,
-        splits=_splits(shard_jobs, counted),
+        splits=splits,
         products=tuple({r.source.product.id: r.source.product for r in found.rasters}.values()),
         compression=config.compression,
         upsampling=dataset_upsampling(found.rasters),
         build_config=config.build_settings() | {"dropped_patches": plan.dropped()},
         software=software_versions(),
-        features=features(
-            patch_size=config.patch_size, bands=len(bands), dtype=found.rasters[0].dtype
-        ),
+        features=features(patch_size=config.patch_size, bands=len(first.bands), dtype=first.dtype),
         validity_bits=bits_by_name(),
     )
-    return _Made(info=info, jobs=flat, entries=_entries(shard_jobs, plan, found), plan=plan)
 
 
 def _cut(
@@ -149,33 +158,6 @@ def _cut(
     cuts = cuts_of(jobs, plan, places)
     _run(pool, cutting.cut, cuts, [job.path for job in cuts], "cutting patches")
     return cutting.totals(cuts)
-
-
-def summary(plan: Plan, found: BuildInput, config: BuildConfig) -> str:
-    """Returns how many patches are kept and why others are dropped, for people."""
-    lines = [f"{len(plan.candidates)} possible patches"]
-    for split in config.fractions if config.split != "given" else ("train", "val", "test"):
-        numbers = plan.kept(split)
-        groups = len({plan.placements[number].group for number in numbers})
-        lines.append(f"  {split:5} {len(numbers):7} patches in {groups} {_groups_word(config)}")
-    shares = plan.dropped_label_fractions()
-    lines += [
-        f"  drop  {count:7} patches: {why} ({shares[why]:.0%} of the labelled pixels)"
-        for why, count in plan.dropped().items()
-    ]
-    lines += assumed(found, plan.nodata_px)
-    without = sum(not raster.crs for raster in found.rasters)
-    if without > 1:
-        lines.append(
-            f"{without} images have no CRS, so the gap between them is unknown; "
-            "landcover audit finds pixels that they share"
-        )
-    return "\n".join(lines)
-
-
-def _groups_word(config: BuildConfig) -> str:
-    words = {"given": "groups", "group": "groups", "random": "random patches"}
-    return words.get(config.split, config.split)
 
 
 def _run(

@@ -1,6 +1,5 @@
 """From the input to a plan: what every possible patch holds and what becomes of it."""
 
-import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -100,16 +99,15 @@ class Plan:
         total = max(pixels.total(), 1)
         return {reason: pixels[reason] / total for reason in self.dropped()}
 
-    def warn_of_dropped_labels(self) -> None:
-        """Warns where a threshold drops much of the labels, as of sparse polygons."""
+    def dropped_labels(self) -> list[str]:
+        """Returns what is said where a threshold drops much of the labels, as of polygons."""
         shares = self.dropped_label_fractions()
-        for reason, advice in _ADVICE.items():
-            if shares.get(reason, 0) > MOST_DROPPED:
-                print(
-                    f"warning: {shares[reason]:.0%} of the labelled pixels lie in patches that are "
-                    f"dropped for {reason}; {advice}",
-                    file=sys.stderr,
-                )
+        return [
+            f"{shares[reason]:.0%} of the labelled pixels lie in patches that are dropped for "
+            f"{reason}; {advice}"
+            for reason, advice in _ADVICE.items()
+            if shares.get(reason, 0) > MOST_DROPPED
+        ]
 
 
 def understand(config: BuildConfig) -> BuildInput:
