@@ -1,5 +1,7 @@
 # Everything a newcomer needs: `make demo`, `make test`, `make lint`.
 PYTHON ?= python3
+# Where none is named, uv looks for one that fits, and fetches it if there is none.
+UV_TAKES := $(if $(filter file,$(origin PYTHON)),$(shell sed -n 's/^python_requires = //p' setup.cfg),$(PYTHON))
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -8,16 +10,20 @@ STAMP := $(VENV)/.installed
 
 install: $(STAMP)
 
-# Reinstalls only when the requirements change.
+# Reinstalls only when the requirements change. A new environment that cannot be finished is removed,
+# because the next `make` would take it as it is.
 $(STAMP): setup.cfg pyproject.toml
-	@if command -v uv >/dev/null 2>&1; then \
-		{ test -d $(VENV) || uv venv --python $(PYTHON) $(VENV); } && \
+	@test -d $(VENV) || { trap 'test -e $@ || rm -rf $(VENV)' EXIT; trap 'exit 130' INT TERM; }; \
+	if command -v uv >/dev/null 2>&1; then \
+		{ test -d $(VENV) || uv venv --python '$(UV_TAKES)' $(VENV); } && \
 		uv pip install --python $(BIN)/python -e '.[test]'; \
 	else \
-		{ test -d $(VENV) || $(PYTHON) -m venv $(VENV); } && \
+		{ test -d $(VENV) || { $(PYTHON_FITS) && $(PYTHON) -m venv $(VENV); }; } && \
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'; \
-	fi
-	@touch $@
+	fi && touch $@
+
+PYTHON_FITS = { $(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+	{ echo "Python 3.11 to 3.13 is needed, $(PYTHON) is none; name one: make install PYTHON=python3.12" >&2; false; }; }
 
 demo: $(STAMP)
 	@$(BIN)/python -m examples.demo --output-dir demo
