@@ -191,6 +191,14 @@ def write_raster(
     return image
 
 
+def write_rasters(folder: Path, names: str, height: int = 40, width: int = 40) -> list[Path]:
+    """Writes a raster for each letter of `names`, all of the same ground, and returns them."""
+    paths = [folder / f"{name}.tif" for name in names]
+    for path in paths:
+        write_raster(path, height, width)
+    return paths
+
+
 def predict_options(info: ModelInfo | None = None, **flags: Any) -> PredictionOptions:
     """Returns the options of a command with these flags and the defaults of all others.
 

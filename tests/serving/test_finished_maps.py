@@ -15,6 +15,7 @@ from local_export import (
     linked_export,
     prediction,
     write_raster,
+    write_rasters,
 )
 
 from landcover_tf.errors import OutputError
@@ -26,9 +27,7 @@ from serving.predict import main
 def test_finished_maps_of_other_settings_are_not_taken_over(
     small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    images = [tmp_path / "a.tif", tmp_path / "b.tif"]
-    for image in images:
-        write_raster(image, 40, 40)
+    images = write_rasters(tmp_path, "ab")
     assert main(arguments(small_export, images, tmp_path / "maps", *PLAIN)) == 0
     command = arguments(small_export, images, tmp_path / "maps", *PLAIN, "--majority", "3")
     assert main(command) == 2
@@ -56,9 +55,7 @@ def test_finished_maps_stay_however_their_files_are_named(
     monkeypatch: pytest.MonkeyPatch,
     moved: bool,
 ) -> None:
-    images, maps = [tmp_path / "a.tif", tmp_path / "b.tif"], tmp_path / "maps"
-    for image in images:
-        write_raster(image, 40, 40)
+    images, maps = write_rasters(tmp_path, "ab"), tmp_path / "maps"
     (tmp_path / "export").symlink_to(small_export.folder)
     flags = (*PLAIN, "--mosaic")
     # Relative paths, then absolute ones from another folder; or maps on another disk.
@@ -86,9 +83,7 @@ def test_finished_maps_stay_however_their_files_are_named(
 def test_maps_of_a_server_that_has_moved_stay(
     small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    images, maps = [tmp_path / "a.tif", tmp_path / "b.tif"], tmp_path / "maps"
-    for image in images:
-        write_raster(image, 40, 40)
+    images, maps = write_rasters(tmp_path, "ab"), tmp_path / "maps"
     command = arguments(small_export, images, maps, *PLAIN)
     assert main(command) == 0
     for record in maps.glob("*/predict.json"):
@@ -103,9 +98,7 @@ def test_maps_of_a_server_that_has_moved_stay(
 def test_the_same_weights_calibrated_otherwise_are_another_model(
     small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    images = [tmp_path / "a.tif", tmp_path / "b.tif"]
-    for image in images:
-        write_raster(image, 40, 40)
+    images = write_rasters(tmp_path, "ab")
     export = linked_export(small_export, small_export.info, tmp_path / "export" / "1")
     assert main(arguments(export, images, tmp_path / "maps", *PLAIN)) == 0
     unfinished = prediction(export, tmp_path / "a.tif", tmp_path / "begun.tif")
@@ -124,9 +117,7 @@ def test_a_newer_version_beside_the_model_does_not_take_its_place(
     small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     export = linked_export(small_export, small_export.info, tmp_path / "export" / "small" / "1")
-    images, maps = [tmp_path / "a.tif", tmp_path / "b.tif"], tmp_path / "maps"
-    for image in images:
-        write_raster(image, 40, 40)
+    images, maps = write_rasters(tmp_path, "ab"), tmp_path / "maps"
     root = replace(export, folder=tmp_path / "export")
     command = arguments(root, images, maps, *PLAIN)
     assert main(command) == 0
@@ -156,9 +147,7 @@ def test_a_newer_version_beside_the_model_does_not_take_its_place(
 def test_a_finished_map_that_has_lost_a_file_is_made_again(
     small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    images = [tmp_path / "a.tif", tmp_path / "b.tif"]
-    for image in images:
-        write_raster(image, 40, 40)
+    images = write_rasters(tmp_path, "ab")
     mosaic = tmp_path / "both.tif"
     command = arguments(small_export, images, mosaic, *PLAIN, "--mosaic")
     assert main(command) == 0
@@ -178,9 +167,7 @@ def test_a_finished_map_that_has_lost_a_file_is_made_again(
 def test_maps_whose_log_could_not_be_written_are_not_finished(
     small_export: SmallExport, tmp_path: Path
 ) -> None:
-    images = [tmp_path / "a.tif", tmp_path / "b.tif"]
-    for image in images:
-        write_raster(image, 40, 40)
+    images = write_rasters(tmp_path, "ab")
     (tmp_path / "folder").mkdir()
     maps, log = tmp_path / "maps", tmp_path / "requests.jsonl"
     command = arguments(small_export, images, maps, *RAW, "--request-log")
@@ -194,9 +181,7 @@ def test_maps_whose_log_could_not_be_written_are_not_finished(
 def test_finished_maps_stay_when_an_input_joins_and_not_when_one_is_replaced(
     small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    images = [tmp_path / f"{name}.tif" for name in "abc"]
-    for image in images:
-        write_raster(image, 40, 40)
+    images = write_rasters(tmp_path, "abc")
     maps = tmp_path / "maps"
     assert main(arguments(small_export, images[:2], maps, *PLAIN)) == 0
     capsys.readouterr()

@@ -6,7 +6,7 @@ import pytest
 import rasterio
 import rasterio.shutil
 from fakes.killed_program import run_killed
-from local_export import BLEND, PLAIN, RAW, SmallExport, arguments, write_raster
+from local_export import BLEND, PLAIN, RAW, SmallExport, arguments, write_raster, write_rasters
 
 from landcover_tf.system.files import read_json
 from serving.predict import main
@@ -48,9 +48,7 @@ def test_leave_to_overwrite_is_that_of_one_command(
 def test_a_map_that_an_interrupted_run_would_replace_is_still_finished(
     small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    images, maps = [tmp_path / f"{name}.tif" for name in "ab"], tmp_path / "maps"
-    for image in images:
-        write_raster(image, 40, 40)
+    images, maps = write_rasters(tmp_path, "ab"), tmp_path / "maps"
     command = arguments(small_export, images, maps, *RAW)
     assert main(command) == 0
     before = (maps / "a" / "map.tif").read_bytes()
@@ -94,9 +92,7 @@ def test_an_interrupted_mosaic_is_replaced_by_its_own_command_only(
 def test_an_overwriting_batch_does_not_go_on_from_one_that_was_not(
     small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    images, maps = [tmp_path / f"{name}.tif" for name in "abc"], tmp_path / "maps"
-    for image in images:
-        write_raster(image, 40, 40)
+    images, maps = write_rasters(tmp_path, "abc"), tmp_path / "maps"
     rasterio.shutil.copy(images[0], images[2], driver="GTiff", compress="deflate")
     with rasterio.open(images[2]) as dataset:
         offset = int(dataset.get_tag_item("BLOCK_OFFSET_0_0", "TIFF", bidx=1))
@@ -114,9 +110,7 @@ def test_an_overwriting_batch_does_not_go_on_from_one_that_was_not(
 def test_an_overwriting_batch_that_was_killed_twice_goes_on_with_less_memory(
     small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    images, maps = [tmp_path / f"{name}.tif" for name in "abc"], tmp_path / "maps"
-    for image in images:
-        write_raster(image, 40, 40)
+    images, maps = write_rasters(tmp_path, "abc"), tmp_path / "maps"
     flags = (*RAW, *BLEND, "--overwrite")
     command = arguments(small_export, images, maps, *flags)
     assert main(command) == 0
@@ -176,9 +170,7 @@ def test_a_mosaic_tells_the_inputs_that_it_would_lose(
 def test_a_record_does_not_carry_on_how_its_run_went(
     small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    images = [tmp_path / "a.tif", tmp_path / "b.tif"]
-    for image in images:
-        write_raster(image, 40, 40)
+    images = write_rasters(tmp_path, "ab")
     log = ("--request-log", str(tmp_path / "log.jsonl"))
     unlike = ("--overwrite", "--verify", "--verify-regions", "1", "--seed", "1", "--jobs", "2")
     assert main(arguments(small_export, images, tmp_path / "maps", *RAW, *log, *unlike)) == 0
@@ -201,9 +193,7 @@ def test_a_record_does_not_carry_on_how_its_run_went(
 def test_a_batch_that_goes_on_tells_only_of_maps_that_the_log_lacks(
     small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    images, log = [tmp_path / "a.tif", tmp_path / "b.tif"], tmp_path / "log.jsonl"
-    for image in images:
-        write_raster(image, 40, 40)
+    images, log = write_rasters(tmp_path, "ab"), tmp_path / "log.jsonl"
     command = arguments(small_export, images, tmp_path / "maps", *RAW, "--request-log", str(log))
     assert main(command) == 0
     capsys.readouterr()
@@ -219,9 +209,7 @@ def test_a_batch_that_goes_on_tells_only_of_maps_that_the_log_lacks(
 def test_a_batch_goes_on_with_less_memory_where_that_changes_no_map(
     small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    images = [tmp_path / "a.tif", tmp_path / "b.tif"]
-    for image in images:
-        write_raster(image, 100, 100)
+    images = write_rasters(tmp_path, "ab", 100, 100)
     for mode, stays in (
         (BLEND, True),
         (("--mode", "exact"), True),

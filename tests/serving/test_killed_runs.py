@@ -18,6 +18,7 @@ from local_export import (
     arguments,
     prediction,
     write_raster,
+    write_rasters,
 )
 
 from landcover_tf.configs import cli
@@ -35,9 +36,7 @@ from serving.scene_prediction import ScenePrediction
 def test_an_overwriting_batch_that_was_killed_goes_on(
     small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    images = [tmp_path / f"{name}.tif" for name in "abc"]
-    for image in images:
-        write_raster(image, 40, 40)
+    images = write_rasters(tmp_path, "abc")
     maps = tmp_path / "maps"
     command = arguments(small_export, images, maps, *PLAIN, "--overwrite", "--engine", "tensorflow")
     assert main(command) == 0
@@ -64,9 +63,7 @@ def test_an_overwriting_batch_that_was_killed_goes_on(
 def test_a_run_killed_when_its_map_was_in_place_leaves_nothing_for_ever(
     small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    images = [tmp_path / "a.tif", tmp_path / "b.tif"]
-    for image in images:
-        write_raster(image, 40, 40)
+    images = write_rasters(tmp_path, "ab")
     maps, log = tmp_path / "maps", tmp_path / "requests.jsonl"
     command = arguments(small_export, images, maps, *OWN_ENGINE, "--request-log", str(log))
     run_killed("serving.predict", command, entering="serving.intents.discard")
@@ -87,9 +84,7 @@ def test_a_run_killed_when_its_map_was_in_place_leaves_nothing_for_ever(
 def test_a_map_older_than_its_record_is_not_finished(
     small_export: SmallExport, tmp_path: Path
 ) -> None:
-    images = [tmp_path / "a.tif", tmp_path / "b.tif"]
-    for image in images:
-        write_raster(image, 40, 40)
+    images = write_rasters(tmp_path, "ab")
     maps, whole = tmp_path / "maps", tmp_path / "whole"
     command = arguments(small_export, images, maps, *OWN_ENGINE)
     assert main(command) == 0

@@ -14,7 +14,15 @@ from typing import Any
 
 import pytest
 import rasterio
-from local_export import PLAIN, SmallExport, arguments, linked_export, prediction, write_raster
+from local_export import (
+    PLAIN,
+    SmallExport,
+    arguments,
+    linked_export,
+    prediction,
+    write_raster,
+    write_rasters,
+)
 
 from landcover_tf.errors import OutputError
 from landcover_tf.system.executors import InProcessExecutor
@@ -103,9 +111,7 @@ def test_an_input_that_cannot_be_opened_does_not_keep_the_others_from_their_maps
 def test_a_mosaic_stays_when_one_of_its_inputs_cannot_be_opened(
     small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    images = [tmp_path / f"{name}.tif" for name in "abc"]
-    for image in images:
-        write_raster(image, 40, 40)
+    images = write_rasters(tmp_path, "abc")
     out = tmp_path / "m.tif"
     assert main(arguments(small_export, images[:2], out, *PLAIN, "--mosaic")) == 0
     merged = out.read_bytes()
@@ -273,9 +279,7 @@ with alone(Path(sys.argv[1])):
 def test_a_map_that_another_process_makes_is_refused_before_any_work(
     small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str], held: str
 ) -> None:
-    images = [tmp_path / "a.tif", tmp_path / "b.tif"]
-    for image in images:
-        write_raster(image, 40, 40)
+    images = write_rasters(tmp_path, "ab")
     mosaic = held == "m.tif"
     out, flags = (tmp_path / held, ("--mosaic",)) if mosaic else (tmp_path / "maps", ())
     command = arguments(small_export, images, out, *PLAIN, *flags, "--overwrite")

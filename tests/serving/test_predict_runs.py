@@ -20,6 +20,7 @@ from local_export import (
     arguments,
     predict_options,
     write_raster,
+    write_rasters,
 )
 
 from landcover_tf.system import files
@@ -252,9 +253,7 @@ def test_a_run_that_the_disk_cannot_hold_is_refused(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    images = [tmp_path / "a.tif", tmp_path / "b.tif"]
-    for image in images:
-        write_raster(image, 60, 50)
+    images = write_rasters(tmp_path, "ab", 60, 50)
     command = arguments(small_export, images, tmp_path / "maps", *RAW)
     # Class and confidence of 60 x 50 pixels, of one scene at a time in one process; the raster of
     # the confidence, and the copy that it is made from.
