@@ -19,7 +19,6 @@ from landcover_tf.sentinel2.fetch_bucket import Bucket, RemoteProduct
 from landcover_tf.sentinel2.fetch_http import NotFoundError
 from landcover_tf.sentinel2.safe import open_product
 from landcover_tf.sentinel2.simulation import simulate_product
-from landcover_tf.system import files
 from landcover_tf.system.locks import alone
 
 FOLDER = "bucket/tiles/34/S/EH/"
@@ -279,9 +278,8 @@ def test_listing_cannot_write_outside_the_product(store, products, tmp_path, cap
     assert "does not lie in" in capsys.readouterr().err
 
 
-def test_full_disk_is_refused_before_the_download(store, products, tmp_path, monkeypatch):
-    usage = type("Usage", (), {"free": 10})
-    monkeypatch.setattr(files.shutil, "disk_usage", lambda path: usage)
+def test_full_disk_is_refused_before_the_download(store, products, tmp_path, free_space):
+    free_space(10)
     bucket = Bucket(
         client=quick_client(),
         listing_url=f"{store.url}/storage/v1/b/bucket/o",

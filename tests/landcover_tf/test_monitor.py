@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from fakes.small_export import small_info
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -27,7 +28,6 @@ from landcover_tf.datasets.normalizer import Normalizer
 from landcover_tf.errors import DatasetError, OutputError
 from landcover_tf.grid import PatchGrid
 from landcover_tf.legend import load_legend
-from landcover_tf.model_info import ModelInfo
 
 BANDS = ("B02", "B08")
 LEGEND = load_legend("landcover9")
@@ -404,19 +404,9 @@ def test_a_line_that_lacks_something_is_named(tmp_path, name):
 
 def test_an_export_is_a_reference_too(tmp_path, reference, capsys):
     dataset = DatasetInfo.load(reference)
-    info = ModelInfo(
-        name="landcover",
+    info = small_info(
         version=3,
         bands=dataset.bands,
-        dtype="uint16",
-        nodata=0,
-        resolution_m=10.0,
-        legend=LEGEND,
-        class_codes=LEGEND.codes,
-        patch_size=64,
-        size_multiple=32,
-        receptive_field_px=3,
-        margin_px=32,
         statistics=dataset.statistics.to_dict(),
         class_fractions={"10": 0.9, "20": 0.1},
         data_hash="abc",

@@ -14,7 +14,6 @@ from rasterio.transform import Affine
 
 from landcover_tf.bands import BAND_NAMES
 from landcover_tf.sentinel2.prepared import find_prepared_scenes
-from landcover_tf.system import files
 
 
 def error_of(capsys, source, output, *flags):
@@ -174,13 +173,12 @@ def test_output_folder_that_is_something_else(tmp_path, capsys):
     assert "is not a prepared scene" in error_of(capsys, root, tmp_path / "out")
 
 
-def test_output_that_cannot_be_written(tmp_path, capsys, monkeypatch):
+def test_output_that_cannot_be_written(tmp_path, capsys, free_space):
     root = product(tmp_path / "in")
     (tmp_path / "file").touch()
     assert run(root, tmp_path / "file") == 2
     assert run(root, tmp_path / "file" / "below") == 2
     assert capsys.readouterr().err.count("error: cannot write") == 2
-    usage = type("Usage", (), {"free": 100_000})
-    monkeypatch.setattr(files.shutil, "disk_usage", lambda path: usage)
+    free_space(100_000)
     error = error_of(capsys, root, tmp_path / "out")
     assert "0.0 GB free" in error

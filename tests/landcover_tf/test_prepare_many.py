@@ -22,7 +22,6 @@ from landcover_tf.sentinel2.label_rasters import find_label_rasters
 from landcover_tf.sentinel2.preparation import prepare_product
 from landcover_tf.sentinel2.prepared import PreparedScene, find_prepared_scenes
 from landcover_tf.sentinel2.settings import Job, Settings
-from landcover_tf.system import files
 from landcover_tf.system.files import atomic_folder
 from landcover_tf.system.locks import alone
 
@@ -167,12 +166,11 @@ def test_another_file_of_the_same_size_and_time_is_noticed(tmp_path, capsys):
     assert "the content of ground_truth all.vrt, a.tif" in capsys.readouterr().err
 
 
-def test_a_scene_stays_until_the_new_one_is_complete(several, tmp_path, monkeypatch):
+def test_a_scene_stays_until_the_new_one_is_complete(several, tmp_path, free_space):
     out = tmp_path / "out"
     assert run(several, out) == 0
     before = [(s.folder, s.folder.stat().st_ino) for s in find_prepared_scenes(out)]
-    usage = type("Usage", (), {"free": 100})
-    monkeypatch.setattr(files.shutil, "disk_usage", lambda path: usage)
+    free_space(100)
     assert run(several, out, "--overwrite") == 2
     assert [(s.folder, s.folder.stat().st_ino) for s in find_prepared_scenes(out)] == before
 
@@ -187,12 +185,11 @@ def test_two_runs_make_one_folder_of_scenes_but_never_one_scene(several, tmp_pat
     assert not list(out.glob(".*"))
 
 
-def test_room_for_all_scenes_that_are_made_side_by_side(several, tmp_path, monkeypatch, capsys):
+def test_room_for_all_scenes_that_are_made_side_by_side(several, tmp_path, free_space, capsys):
     from distributed import LocalCluster
 
     # One scene of 240 x 240 px and 17 bytes a pixel fits, and two do not.
-    usage = type("Usage", (), {"free": int(1.5 * SIZE * SIZE * 17)})
-    monkeypatch.setattr(files.shutil, "disk_usage", lambda path: usage)
+    free_space(int(1.5 * SIZE * SIZE * 17))
     assert run(several, tmp_path / "out", "--jobs", 2, "--keep-going") == 2
     assert "preparing 2 scenes side by side, which fewer --jobs lower" in capsys.readouterr().err
     with LocalCluster(

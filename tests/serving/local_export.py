@@ -12,18 +12,17 @@ from typing import Any
 
 import numpy as np
 import rasterio
+from fakes.small_export import BANDS, small_info
 from rasterio import Affine
 
-from landcover_tf.datasets.dataset_info import BandInfo
 from landcover_tf.legend import load_legend
-from landcover_tf.model_info import ModelInfo
+from landcover_tf.model_info import Calibration, ModelInfo
 from serving.config import PredictConfig
 from serving.engines import Engine
 from serving.options import PredictionOptions, options_of
 from serving.postprocess import Cleaning
 from serving.scene_prediction import ScenePrediction
 
-BANDS = ("B02", "B03", "B04", "B08")
 MARGIN_PX = 32
 STRIDE = 8
 RAW = ("--min-object-size", "0", "--engine", "tensorflow", "--no-picture", "--no-stac")
@@ -38,23 +37,17 @@ BLEND = ("--mode", "blend", "--patch-size", "64", "--patch-overlap", "32")
 
 def model_info(**changes: Any) -> ModelInfo:
     """Returns the contract of the small model."""
-    legend = load_legend("landcover9")
-    values: dict[str, Any] = {
+    own: dict[str, Any] = {
         "name": "small",
-        "version": 1,
-        "bands": tuple(BandInfo(name=b, scale=1e-4, offset=-0.1) for b in BANDS),
-        "dtype": "uint16",
-        "nodata": 0,
-        "resolution_m": 10.0,
-        "legend": legend,
-        "class_codes": legend.codes[:5],
-        "patch_size": 64,
+        "class_codes": load_legend("landcover9").codes[:5],
         "size_multiple": STRIDE,
         "receptive_field_px": 2 * MARGIN_PX,
         "margin_px": MARGIN_PX,
+        "calibration": Calibration(),
+        "encoder": "",
         "weights_sha256": "0" * 64,
     }
-    return ModelInfo(**values | changes)
+    return small_info(**own | changes)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,7 @@
 """Mosaics made again, of other inputs, after a kill, and refused."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,6 @@ import rasterio
 from fakes.killed_program import run_killed
 from local_export import PLAIN, SmallExport, arguments, write_raster, write_rasters
 
-from landcover_tf.system import files
 from serving.predict import main
 
 
@@ -134,7 +134,7 @@ def test_a_mosaic_that_the_disk_cannot_hold_is_refused_before_any_work(
     small_export: SmallExport,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    free_space: Callable[[float], None],
 ) -> None:
     images, out = [tmp_path / "a.tif", tmp_path / "b.tif"], tmp_path / "m.tif"
     write_raster(images[0], 40, 40)
@@ -142,8 +142,7 @@ def test_a_mosaic_that_the_disk_cannot_hold_is_refused_before_any_work(
     # the raster of each, and the copy that one is made from.
     write_raster(images[1], 40, 40, origin=(601_000.0, 4_199_500.0))
     command = arguments(small_export, images, out, *PLAIN, "--mosaic")
-    usage = type("Usage", (), {"free": 5 * 90 * 140 - 1})
-    monkeypatch.setattr(files.shutil, "disk_usage", lambda path: usage)
+    free_space(5 * 90 * 140 - 1)
     assert main(command) == 2
     assert "0.0 GB free, the work until the mosaic is written needs" in capsys.readouterr().err
     assert not (tmp_path / "m_scenes").exists()

@@ -6,6 +6,7 @@ import sqlite3
 import struct
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,6 @@ from local_export import (
     write_rasters,
 )
 
-from landcover_tf.system import files
 from landcover_tf.system.files import read_json, write_json
 from serving import layouts
 from serving.engines import Engine
@@ -251,31 +251,31 @@ def test_a_run_that_the_disk_cannot_hold_is_refused(
     small_export: SmallExport,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    free_space: Callable[[float], None],
 ) -> None:
     images = write_rasters(tmp_path, "ab", 60, 50)
     command = arguments(small_export, images, tmp_path / "maps", *RAW)
     # Class and confidence of 60 x 50 pixels, of one scene at a time in one process; the raster of
     # the confidence, and the copy that it is made from.
-    usage = type("Usage", (), {"free": 4 * 60 * 50 - 1})
-    monkeypatch.setattr(files.shutil, "disk_usage", lambda path: usage)
+    free_space(4 * 60 * 50 - 1)
     assert main(command) == 2
     assert "0.0 GB free, the work until the map is written needs" in capsys.readouterr().err
     assert not (tmp_path / "maps").exists()
-    usage.free += 1
+    free_space(4 * 60 * 50)
     assert main([*command, "--jobs", "2"]) == 2
     capsys.readouterr()
     # Further bands, their raster, and its copy, which is larger than that of the confidence.
-    usage.free = (3 + 3 * len(small_export.info.class_codes)) * 60 * 50 - 1
+    needed = (3 + 3 * len(small_export.info.class_codes)) * 60 * 50
+    free_space(needed - 1)
     assert main([*command, "--probabilities"]) == 2
     assert "0.0 GB free, the work until the map is written needs 0.0 GB" in capsys.readouterr().err
     assert not (tmp_path / "maps").exists()
-    usage.free += 1
+    free_space(needed)
     assert main([*command, "--probabilities"]) == 0
 
 
 def test_what_a_killed_run_left_makes_room_for_the_next(
-    small_export: SmallExport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_export: SmallExport, tmp_path: Path, free_space: Callable[[float], None]
 ) -> None:
     write_raster(tmp_path / "scene.tif", 60, 50)
     work = tmp_path / ".map.tif.work"
@@ -284,11 +284,10 @@ def test_what_a_killed_run_left_makes_room_for_the_next(
     for path in leftovers:
         path.parent.mkdir(parents=True)
         path.write_bytes(bytes(60 * 50))
-    usage = type("Usage", (), {"free": 2 * 60 * 50 - 1})
-    monkeypatch.setattr(files.shutil, "disk_usage", lambda path: usage)
+    free_space(2 * 60 * 50 - 1)
     command = arguments(small_export, [tmp_path / "scene.tif"], tmp_path / "map.tif", *RAW)
     assert main(command) == 2
-    usage.free += 1
+    free_space(2 * 60 * 50)
     assert main(command) == 0
 
 

@@ -14,7 +14,6 @@ from fakes.killed_program import run_killed
 from landcover_tf.datasets.dataset_info import DatasetInfo
 from landcover_tf.datasets.tfrecord import read_records
 from landcover_tf.errors import OutputError
-from landcover_tf.system import files
 from landcover_tf.system.locks import alone
 from tfrecords_builder.__main__ import main
 from tfrecords_builder.config import BuildConfig
@@ -58,32 +57,31 @@ def test_a_full_disk_loses_nothing(pairs, built, tmp_path, capsys):
 
 @pytest.mark.parametrize(("flags", "beside"), [((), 0), (("--compression", "gzip"), 1)])
 def test_a_dataset_that_the_disk_cannot_hold_is_refused_before_it_is_cut(
-    pairs, tmp_path, capsys, monkeypatch, flags, beside
+    pairs, tmp_path, capsys, free_space, flags, beside
 ):
     assert main(arguments(pairs, tmp_path / "whole")) == 0
     sizes = [path.stat().st_size for path in (tmp_path / "whole").glob("*.tfrecord")]
     # A compressed shard is written while its records are there.
-    usage = type("Usage", (), {"free": sum(sizes) + beside * max(sizes) - 1})
-    monkeypatch.setattr(files.shutil, "disk_usage", lambda path: usage)
+    needed = sum(sizes) + beside * max(sizes)
+    free_space(needed - 1)
     command = arguments(pairs, tmp_path / "o", *flags)
     assert main(command) == 2
     assert "0.0 GB free, the rest of the dataset needs" in capsys.readouterr().err
     work = tmp_path / "o" / ".build"
     assert not [*work.rglob("*.tfrecord*"), *work.rglob("cut-*")]
-    usage.free += 1
+    free_space(needed)
     assert main([*command, "--resume"]) == 0
 
 
-def test_what_is_written_needs_no_room_again(tmp_path, monkeypatch):
+def test_what_is_written_needs_no_room_again(tmp_path, free_space):
     records = tuple(PlannedRecord(key=key, length=1_000_000) for key in ("a", "b"))
     job = ShardJob(name="s.tfrecord", records=records, compression="none", folder=tmp_path)
     reserve([job])
     with ShardWriter() as writer:
         writer.put(job.places()["a"], [bytes(1_000_000)])
-    usage = type("Usage", (), {"free": 1_010_000})
-    monkeypatch.setattr(files.shutil, "disk_usage", lambda path: usage)
+    free_space(1_010_000)
     reserve([job])
-    usage.free = 900_000
+    free_space(900_000)
     with pytest.raises(OutputError, match="the rest of the dataset needs"):
         reserve([job])
 
