@@ -49,10 +49,11 @@ class BandReader:
             raise
 
     def close(self) -> None:
-        """Closes the files."""
+        """Closes the files and lets go of loaded bands."""
         for dataset in self._datasets.values():
             dataset.close()
         self._datasets.clear()
+        self._loaded.clear()
 
     def grid(self, name: str) -> RasterGrid:
         """Returns a band's native grid."""

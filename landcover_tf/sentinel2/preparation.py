@@ -234,7 +234,7 @@ class _Preparation:
             )
         self._write_raster(prepared.LABELS, warped.codes, nodata=crosswalk.target.nodata)
         self._write_colours(crosswalk.target.colormap())
-        counts = np.bincount(warped.codes.ravel(), minlength=256)
+        counts = self._count(warped.codes)
         part = {
             "sources": list(warped.sources),
             "methods": list(warped.methods),
@@ -247,6 +247,13 @@ class _Preparation:
             },
         }
         return warped.codes, part
+
+    def _count(self, codes: np.ndarray) -> np.ndarray:
+        """Returns the pixels of each uint8 code, int64 [256]."""
+        counts = np.zeros(256, np.int64)
+        for strip in self.grid.window.strips(STRIP_ROWS):  # NumPy makes int64 of what it counts.
+            counts += np.bincount(codes[strip.slices].ravel(), minlength=256)
+        return counts
 
     def _write_colours(self, colours: dict[int, tuple[int, int, int, int]]) -> None:
         with rasterio.open(self.folder / prepared.LABELS, "r+") as dataset:
@@ -283,7 +290,7 @@ class _Preparation:
                 "sun_zenith_deg": product.sun_zenith_deg,
                 "sun_azimuth_deg": product.sun_azimuth_deg,
                 "cloud_cover": self.cloud_cover,
-                "bit_fractions": fractions_of_counts(np.bincount(validity.ravel(), minlength=256)),
+                "bit_fractions": fractions_of_counts(self._count(validity)),
                 "legend": self.settings.legend if label_part else None,
                 "labels": label_part,
                 "checks": [f.to_dict() for f in self.job.findings],
