@@ -84,7 +84,7 @@ def test_four_requests_are_under_way(
             server=server.url(scheme), patch_size=64, patch_overlap=0, **flags
         )
         scene = ScenePrediction(
-            tmp_path / "scene.tif", tmp_path / "map.tif", Engine(model, options), options
+            tmp_path / "scene.tif", tmp_path / "map.tif", Engine(model, options.network), options
         )
         predictor = scene.predictor(scene.engine.backend, all_probabilities=True)
         # No request is answered before four have come.
