@@ -13,7 +13,7 @@ from landcover_tf.datasets.band_statistics import BandStatistics
 from landcover_tf.errors import OutputError
 from landcover_tf.legend import Legend
 from landcover_tf.system.files import beside, write_json
-from landcover_tf.system.provenance import VERSION
+from landcover_tf.system.provenance import VERSION, commit_tag
 from serving import outputs
 from serving.applicability import Applicability, alike_fractions, assess
 from serving.intents import discard
@@ -122,6 +122,7 @@ def _tags(scene: ScenePrediction) -> dict[str, str]:
         "prediction": f"{scene.layout.mode}, {scene.engine.name}",
         "post_processing": str(scene.cleaning),
         "software": f"landcover-tf {VERSION}",
+        **commit_tag(),
     }
 
 

@@ -44,7 +44,6 @@ def provenance(info: DatasetInfo, summary: Mapping[str, Any], config: Mapping[st
                 header=("item", "value"),
                 rows=[
                     ("dataset", f"{info.name}, hash {info.data_hash}"),
-                    ("commit", str(summary.get("git_commit") or summary.get("commit") or "-")),
                     *((key, str(value)) for key, value in software + hardware),
                 ],
                 caption="Software and machine",

@@ -25,7 +25,7 @@ from landcover_tf.sentinel2.settings import Job
 from landcover_tf.system import locks
 from landcover_tf.system.files import atomic_folder, require_space, write_json
 from landcover_tf.system.progress import progress
-from landcover_tf.system.provenance import git_commit, software_versions
+from landcover_tf.system.provenance import software_versions
 from landcover_tf.validity import ValidityBit, bits_by_name, fractions_of_counts, has_bit
 
 STRIP_ROWS = 1024
@@ -297,6 +297,5 @@ class _Preparation:
                 "settings": self.settings.to_dict(),
                 "inputs": inputs,
                 "software": software_versions(),
-                "commit": git_commit(),
             },
         )

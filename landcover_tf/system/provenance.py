@@ -3,6 +3,7 @@
 import os
 import platform
 import subprocess
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -10,8 +11,8 @@ VERSION = metadata.version("landcover-tf")
 
 
 def software_versions() -> dict[str, str]:
-    """Returns the versions of this project and of the libraries that shape its numbers."""
-    versions = {"landcover-tf": VERSION, "python": platform.python_version()}
+    """Returns version and commit of this project, and versions of what shapes its numbers."""
+    versions = {"landcover-tf": VERSION, **commit_tag(), "python": platform.python_version()}
     for name in ("tensorflow", "keras", "rasterio", "numpy", "scipy", "scikit-image"):
         try:
             versions[name] = metadata.version(name)
@@ -20,10 +21,21 @@ def software_versions() -> dict[str, str]:
     return versions
 
 
-def git_commit() -> str | None:
-    """Returns the commit of the source tree, with `+` when it has changes, None outside git."""
-    folder = Path(__file__).parent
+@cache
+def commit_tag() -> dict[str, str]:
+    """Returns `{"commit": …}` of this software, read once; nothing where it is not run from git."""
+    commit = commit_of(Path(__file__))
+    return {"commit": commit} if commit else {}
+
+
+def commit_of(file: Path) -> str | None:
+    """Returns the commit of the source tree of a file, with `+` when that has changes.
+
+    None where git does not know the file, as in an environment inside the repository of others.
+    """
+    folder = file.parent
     try:
+        _git(folder, "ls-files", "--error-unmatch", file.name)
         commit = _git(folder, "rev-parse", "--short=12", "HEAD")
         return commit + ("+" if _git(folder, "status", "--porcelain", "-uno") else "")
     except (OSError, subprocess.SubprocessError):

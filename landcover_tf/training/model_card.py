@@ -28,7 +28,7 @@ def model_card(summary: Mapping[str, Any], info: DatasetInfo) -> str:
         _table("Training", _training_rows(summary)),
         _table("Validation scores of the kept epoch", _score_rows(summary)),
         _limits(info),
-        _table("Made with", dict(summary["software"]) | {"commit": summary["git_commit"]}),
+        _table("Made with", summary["software"]),
     ]
     return "\n\n".join(sections) + "\n"
 

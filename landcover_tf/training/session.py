@@ -145,7 +145,6 @@ class Session:
             "scores": best_row(self.found.run.best_weights, progress),
             "session_seconds": round(seconds, 1),
             "peak_memory_bytes": _peak_memory_bytes(),
-            "git_commit": provenance.git_commit(),
             "software": provenance.software_versions(),
             "hardware": provenance.hardware() | {
                 "gpus": [_gpu_name(gpu) for gpu in tf.config.list_physical_devices("GPU")]

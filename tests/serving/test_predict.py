@@ -20,6 +20,7 @@ from rio_cogeo.cogeo import cog_validate
 from scipy import ndimage
 
 from landcover_tf.legend import load_legend
+from landcover_tf.system.provenance import commit_tag
 from serving import layouts
 from serving.predict import main
 
@@ -119,6 +120,7 @@ def test_the_map_is_a_cog_with_everything_in_it(small_export: SmallExport, tmp_p
         assert dataset.colormap(1)[40] == legend.colormap()[40]
         assert dataset.overviews(1) == [2]
         assert dataset.tags()["model_sha256"] == small_export.info.identity
+        assert dataset.tags().items() >= commit_tag().items()
         assert dataset.tags()["source"] == "scene"
         assert dataset.tags(1)["CLASS_60"] == "water bodies"
         classes = dataset.read(1)
