@@ -180,9 +180,7 @@ def _class_fractions(
     for number, name in enumerate(names):
         counts = facts.codes[number]
         total = max(int(sum(counts[code] for code in info.legend.codes)), 1)
-        fractions[name] = {
-            c.name: round(float(counts[c.code]) / total, 6) for c in info.legend.classes
-        }
+        fractions[name] = {c.name: float(counts[c.code]) / total for c in info.legend.classes}
     return fractions
 
 
@@ -222,7 +220,8 @@ def _text(found: Audit) -> str:
     splits = list(found.class_fractions)
     lines.append(f"\n{'class':<28}" + "".join(f"{split:>9}" for split in splits))
     for name in next(iter(found.class_fractions.values()), {}):
-        shares = "".join(f"{found.class_fractions[split][name]:>9.2%}" for split in splits)
+        of_splits = [found.class_fractions[split][name] for split in splits]
+        shares = "".join(f"{share:>9.2%}" if share else f"{'none':>9}" for share in of_splits)
         lines.append(f"{name:<28}{shares}")
     lines += ["", *(f"LEAK: {leak}" for leak in found.leaks)]
     return "\n".join(lines) if found.leaks else "\n".join([*lines, "no leak between the splits"])

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from landcover_tf.errors import DatasetError
 from tfrecords_builder.config import BuildConfig
 
+TOO_FEW_VALID = "too few usable pixels"
+TOO_FEW_LABELLED = "too few labelled pixels"
 IN_GAP = "within the gap to another split"
 NEAR_EARLIER = "within the gap to another split of --split-like"
 OUTSIDE_ZONES = "outside the zones"

@@ -2,6 +2,7 @@
 
 from tfrecords_builder.config import BuildConfig
 from tfrecords_builder.incomplete_bands import incomplete_bands
+from tfrecords_builder.lost_labels import dropped_fractions, label_warnings
 from tfrecords_builder.nodata_notes import assumed, unassumed
 from tfrecords_builder.planning import BuildInput, Plan
 
@@ -13,7 +14,7 @@ def summary(plan: Plan, found: BuildInput, config: BuildConfig) -> str:
         numbers = plan.kept(split)
         groups = len({plan.placements[number].group for number in numbers})
         lines.append(f"  {split:5} {len(numbers):7} patches in {groups} {_groups_word(config)}")
-    shares = plan.dropped_label_fractions()
+    shares = dropped_fractions(plan.candidates, plan.placements)
     lines += [
         f"  drop  {count:7} patches: {why} ({shares[why]:.0%} of the labelled pixels)"
         for why, count in plan.dropped().items()
@@ -30,7 +31,7 @@ def summary(plan: Plan, found: BuildInput, config: BuildConfig) -> str:
 
 def doubts(plan: Plan, found: BuildInput) -> list[str]:
     """Returns what is said of a plan that may not be what was meant."""
-    told = plan.dropped_labels()
+    told = label_warnings(plan.candidates, plan.placements, found.legend)
     told += unassumed(found, plan.alike_px) + incomplete_bands(found.rasters, plan.lacking_px)
     if not plan.kept("val"):
         told.append(

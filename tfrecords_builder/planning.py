@@ -16,21 +16,13 @@ from tfrecords_builder.cutting import ChosenPatch, CutJob, cut_jobs
 from tfrecords_builder.earlier_datasets import earlier_patches
 from tfrecords_builder.earlier_ground import EarlierPatch
 from tfrecords_builder.incomplete_bands import incomplete_bands
+from tfrecords_builder.lost_labels import ADVICE
 from tfrecords_builder.patches import Candidate, SceneJob, read_scans, scene_jobs
-from tfrecords_builder.placements import Placement
+from tfrecords_builder.placements import TOO_FEW_LABELLED, TOO_FEW_VALID, Placement
 from tfrecords_builder.rasters import BandChoice, SourceRaster, describe, warn_of_unknown_bands
 from tfrecords_builder.shards import RecordPlace
 from tfrecords_builder.sources import find_sources
 from tfrecords_builder.splits import patch_key, split_patches
-
-TOO_FEW_VALID = "too few usable pixels"
-TOO_FEW_LABELLED = "too few labelled pixels"
-_ADVICE = {
-    TOO_FEW_VALID: "lower --min-valid-fraction, or look at the images' no data and validity",
-    TOO_FEW_LABELLED: "lower --min-labelled-fraction, or look at the labels",
-}
-MOST_DROPPED = 1 / 3
-"""Share of the labels above which a warning names the flag that drops them."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -89,25 +81,6 @@ class Plan:
     def dropped(self) -> dict[str, int]:
         """Returns the number of dropped patches by reason."""
         return dict(sorted(Counter(p.reason for p in self.placements if not p.split).items()))
-
-    def dropped_label_fractions(self) -> dict[str, float]:
-        """Returns the share of the labelled pixels of all patches that each reason drops."""
-        pixels: Counter[str] = Counter()
-        for candidate, placement in zip(self.candidates, self.placements, strict=True):
-            reason = "" if placement.split else placement.reason
-            pixels[reason] += sum(candidate.class_pixels.values())
-        total = max(pixels.total(), 1)
-        return {reason: pixels[reason] / total for reason in self.dropped()}
-
-    def dropped_labels(self) -> list[str]:
-        """Returns what is said where a threshold drops much of the labels, as of polygons."""
-        shares = self.dropped_label_fractions()
-        return [
-            f"{shares[reason]:.0%} of the labelled pixels lie in patches that are dropped for "
-            f"{reason}; {advice}"
-            for reason, advice in _ADVICE.items()
-            if shares.get(reason, 0) > MOST_DROPPED
-        ]
 
 
 def understand(config: BuildConfig) -> BuildInput:
@@ -169,7 +142,7 @@ def make_plan(jobs: Sequence[SceneJob], found: BuildInput, config: BuildConfig) 
         told = incomplete_bands(found.rasters, seen.lacking_px)
         # Pixels that a band lacks are no usable ones, and say little of the labels.
         if main != TOO_FEW_VALID or not told:
-            told = [_ADVICE[main], *told]
+            told = [ADVICE[main], *told]
         raise LabelError(
             f"none of {len(seen.candidates)} patches is good enough: {reasons}; {'; '.join(told)}"
         )
