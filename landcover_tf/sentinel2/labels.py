@@ -273,26 +273,28 @@ def _remap(
     labels: np.ndarray, missing: np.ndarray, crosswalk: Crosswalk
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns target codes, and where there is none for a label; such pixels become no data."""
-    target = np.full(labels.shape, crosswalk.target.nodata, np.uint8)
-    unknown = np.zeros(labels.shape, bool)
-    codes = labels[~missing].astype(np.int64)
-    if not codes.size:
-        return target, unknown
-    low, high = int(codes.min()), int(codes.max())
-    if high - low > 2**20:  # A code far from the others, as a fill value has it.
-        present, places = np.unique(codes, return_inverse=True)
-        slots = np.arange(len(present))
-    else:
-        # A table over the occurring range is many times faster than sorting the pixels.
-        places = codes - low
-        slots = np.flatnonzero(np.bincount(places))
-        present = slots + low
-    table = np.full(slots[-1] + 1, crosswalk.target.nodata, np.uint8)
-    lacks_entry = np.zeros(len(table), bool)
-    for slot, code in zip(slots, present.tolist(), strict=True):
-        table[slot] = crosswalk.codes.get(code, crosswalk.target.nodata)
-        lacks_entry[slot] = code not in crosswalk.codes
-    target[~missing] = table[places]
-    if lacks_entry.any():
-        unknown[~missing] = lacks_entry[places]
+    nodata = crosswalk.target.nodata
+    if missing.all():
+        return np.full(labels.shape, nodata, np.uint8), np.zeros(labels.shape, bool)
+    numbered, places = _numbered(labels, missing)
+    entries = [crosswalk.codes.get(code) for code in numbered.tolist()]
+    target = np.array([nodata if e is None else e for e in entries], np.uint8)[places]
+    unknown = np.array([e is None for e in entries])[places] & ~missing
+    target[missing] = nodata
     return target, unknown
+
+
+def _numbered(labels: np.ndarray, missing: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns codes in order, all that occur among them, and the place of each pixel's there.
+
+    Missing pixels have any place.
+    """
+    if labels.dtype == np.uint8:
+        return np.arange(256), labels
+    valid = labels[~missing]
+    low, high = int(valid.min()), int(valid.max())
+    filled = np.where(missing, low, labels)
+    if high - low > 2**16:  # A code far from the others, as a fill value has it.
+        return np.unique(filled, return_inverse=True)
+    # A table over the occurring range is many times faster than sorting the pixels.
+    return np.arange(low, high + 1), filled.astype(np.int64) - low
