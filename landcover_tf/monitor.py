@@ -15,6 +15,7 @@ from landcover_tf.errors import ConfigError, DatasetError
 from landcover_tf.legend import Legend, code_fractions
 from landcover_tf.model_info import ModelInfo, find_export
 from landcover_tf.monitor_page import page
+from landcover_tf.system.earlier_reports import require_report
 from landcover_tf.system.files import read_json, write_json, write_text
 
 SCHEMA_VERSION = 1
@@ -118,8 +119,12 @@ def monitor_maps(config: MonitorConfig) -> list[str]:
     """Writes monitor.json and monitor.html and returns what is over a limit, a sentence each.
 
     Raises:
-        LandCoverError: The log or the reference is unfit, or they do not belong together.
+        LandCoverError: The log or the reference is unfit, they do not belong together, or other
+            files are in the place of what is written.
     """
+    folder = config.output_dir or config.requests.parent
+    require_report(folder / "monitor.json", ("schema_version", "findings", "class_shift"))
+    require_report(folder / "monitor.html")
     reference = load_reference(config.reference)
     served = read_log(config.requests, *config.days)
     _require_same(served, reference, config.requests)
@@ -128,7 +133,6 @@ def monitor_maps(config: MonitorConfig) -> list[str]:
     )
     drift = compare(reference.distribution, observed)
     findings = _findings(drift, config)
-    folder = config.output_dir or config.requests.parent
     result = _result(config, reference, served, drift, findings)
     write_json(folder / "monitor.json", result)
     write_text(folder / "monitor.html", page(result, drift, reference.legend))

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,7 +12,8 @@ import tyro
 
 from landcover_tf.configs import cli, flag_ranges
 from landcover_tf.datasets.dataset_info import DatasetInfo, ProductInfo
-from landcover_tf.system.files import require_report, write_json
+from landcover_tf.system.earlier_reports import require_report
+from landcover_tf.system.files import write_json
 
 if TYPE_CHECKING:
     from tfrecords_builder.shard_facts import Facts
@@ -119,7 +120,7 @@ def audit_dataset(
 
 
 def _program(config: AuditConfig) -> int:
-    require_report(config.report, Audit)
+    require_report(config.report, [f.name for f in fields(Audit)])
     found = audit_dataset(config.data_dir, min_distance_px=config.min_distance_px, jobs=config.jobs)
     if config.report is not None:
         write_json(config.report, asdict(found))

@@ -14,6 +14,7 @@ import tyro
 from landcover_tf.configs import cli
 from landcover_tf.datasets.dataset_info import FORMULAS, DatasetInfo
 from landcover_tf.datasets.patch_index import PatchEntry, read_index
+from landcover_tf.system.earlier_reports import require_report
 from landcover_tf.system.files import write_text
 from landcover_tf.validity import ValidityBit, has_bit
 from landcover_tf.visuals.html_pages import picture_url, render
@@ -91,6 +92,7 @@ def write_card(folder: Path, info: DatasetInfo, entries: Sequence[PatchEntry], p
 def _program(config: CardConfig) -> None:
     info = DatasetInfo.load(config.data_dir)
     path = config.output or config.data_dir / FILE_NAME
+    require_report(path)
     write_card(config.data_dir, info, read_index(config.data_dir), path)
     print(f"wrote {path}")
 

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Annotated
 
@@ -12,8 +12,9 @@ from landcover_tf.configs import cli, flag_ranges
 from landcover_tf.datasets.dataset_info import DatasetInfo
 from landcover_tf.datasets.patch_index import PatchEntry, read_index
 from landcover_tf.errors import DatasetError
+from landcover_tf.system.earlier_reports import require_report
 from landcover_tf.system.executors import executor, run_jobs
-from landcover_tf.system.files import require_report, write_json
+from landcover_tf.system.files import write_json
 from tfrecords_builder.mismatch import LabelShift, OddSpectra
 from tfrecords_builder.reading import StoredShard, processes, stored_shards
 from tfrecords_builder.shard_checks import (
@@ -86,7 +87,7 @@ def validate_dataset(folder: Path, *, jobs: int | None = 1) -> Findings:
 
 
 def _program(config: ValidateConfig) -> int:
-    require_report(config.report, Findings)
+    require_report(config.report, [f.name for f in fields(Findings)])
     found = validate_dataset(config.data_dir, jobs=config.jobs)
     if config.report is not None:
         write_json(config.report, asdict(found))

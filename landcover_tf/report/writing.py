@@ -16,6 +16,7 @@ from landcover_tf.report.map_section import map_provenance
 from landcover_tf.report.map_tiles import build_pyramid
 from landcover_tf.report.page import Card, Page, Section, viewer_data, write_page
 from landcover_tf.run_folder import RunFolder
+from landcover_tf.system.earlier_reports import require_report
 from landcover_tf.system.files import beside, read_json
 
 
@@ -23,13 +24,14 @@ def write_report(config: ReportConfig) -> Path:
     """Writes the page about a run, with a viewer if the config has a map, and returns its path.
 
     Raises:
-        LandCoverError: The run is unfinished or not evaluated, or a raster or an assessment is
-            unfit.
+        LandCoverError: The run is unfinished or not evaluated, a raster or an assessment is unfit,
+            or something else than a report is in its place.
     """
     run = RunFolder(config.run_dir)
     run.require_finished()
     info = DatasetInfo.load(run.dataset)
     output = config.output or run.path / "report.html"
+    require_report(output)
     for flag, path in (("--map", config.map), ("--reference-map", config.reference_map)):
         if path is not None:
             _check_legend(path, info, flag)

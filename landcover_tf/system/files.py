@@ -13,7 +13,6 @@ import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import fields
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -141,28 +140,6 @@ def require_new(paths: Iterable[Path], *, overwrite: bool) -> None:
     if there and not overwrite:
         verb, them = ("exists", "it") if len(there) == 1 else ("exist", "them")
         raise OutputError(f"{', '.join(there)} {verb} already; pass --overwrite to replace {them}")
-
-
-def require_report(path: Path | None, kind: type) -> None:
-    """Checks that a report in JSON would replace at most an earlier one.
-
-    Args:
-        path: Where it is to be written; None is nowhere.
-        kind: The dataclass whose fields it holds.
-
-    Raises:
-        OutputError: Something else is there.
-    """
-    if path is None or not path.exists():
-        return
-    try:
-        values = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        values = None
-    if not isinstance(values, dict) or values.keys() != {f.name for f in fields(kind)}:
-        raise OutputError(
-            f"--report {path} is there already and no report of this program; choose another file"
-        )
 
 
 @contextmanager

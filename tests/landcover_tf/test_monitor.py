@@ -341,6 +341,17 @@ def test_the_program_exits_1_over_a_limit(tmp_path, reference, capsys):
     assert run(log, reference, "--output-dir", out, *limits) == 0
 
 
+@pytest.mark.parametrize("name", ["monitor.json", "monitor.html"])
+def test_other_files_are_not_replaced(tmp_path, reference, name, capsys):
+    log = tmp_path / "requests.jsonl"
+    log_map(log)
+    (tmp_path / name).write_text('{"findings": "mine"}')
+    assert run(log, reference) == 2
+    assert f"{name} is there already and no report of this program" in capsys.readouterr().err
+    assert (tmp_path / name).read_text() == '{"findings": "mine"}'
+    assert len(list(tmp_path.glob("monitor.*"))) == 1
+
+
 def told(reference, **changes):
     """Returns what a log tells of a model that was trained on the reference."""
     data_hash = DatasetInfo.load(reference).data_hash

@@ -241,8 +241,17 @@ def test_the_card_shows_splits_classes_and_patches(built, tmp_path):
     drawn = sum(d.count("z") for d in re.findall(r'<path d="(M[^"]*)"', page))
     assert drawn == len(read_index(built)) + 4
     assert "http" not in page
-    assert card.main([str(built), "--output", str(tmp_path / "again.html")]) == 0
-    assert (tmp_path / "again.html").read_text() == page
+    for _ in range(2):
+        assert card.main([str(built), "--output", str(tmp_path / "again.html")]) == 0
+        assert (tmp_path / "again.html").read_text() == page
+
+
+def test_the_card_replaces_no_raster(built, tmp_path, capsys):
+    mine = tmp_path / "mine.tif"
+    mine.write_bytes(b"II*")
+    assert card.main([str(built), "--output", str(mine)]) == 2
+    assert "mine.tif is there already and no report" in capsys.readouterr().err
+    assert mine.read_bytes() == b"II*"
 
 
 def test_patches_in_degrees_are_drawn_in_their_size(tmp_path):

@@ -166,6 +166,16 @@ def test_a_run_without_evaluation_says_what_to_do(tiny_run, tmp_path, capsys):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_report_replaces_a_report_and_nothing_else(evaluated_run, tmp_path, capsys):
+    mine = tmp_path / "mine.tif"
+    mine.write_bytes(b"II*")
+    assert report.main([str(evaluated_run), "--output", str(mine)]) == 2
+    assert "mine.tif is there already and no report of this program" in capsys.readouterr().err
+    assert mine.read_bytes() == b"II*"
+    for _ in range(2):
+        assert report.main([str(evaluated_run), "--output", str(tmp_path / "r.html")]) == 0
+
+
 @pytest.mark.parametrize("text", ["{}", "[]", "null", '{"unet": 3}'])
 def test_another_file_is_no_evaluation(evaluated_run, text, capsys):
     path = evaluated_run / "evaluation" / "test" / "scores.json"
