@@ -12,6 +12,9 @@ from landcover_tf.sentinel2.label_rasters import LabelRaster, rasters_of
 from landcover_tf.sentinel2.labels import warp_labels
 from landcover_tf.sentinel2.product import SafeProduct
 
+SHIFT_REACH_PX = 3
+"""Pixels of 60 m by which labels are moved, at most, to see whether they fit the image better."""
+
 
 def check_labels(
     product: SafeProduct,
@@ -91,8 +94,9 @@ def _coarse_nir(product: SafeProduct) -> np.ndarray:
 def label_shift_hint(nir: np.ndarray, codes: np.ndarray) -> str | None:
     """Returns a warning if the labels' edges fit the image better after a shift.
 
-    Edges of near infrared and edges of labels are correlated at 60 m for shifts of up to three
-    pixels; a better fit elsewhere than in place hints at a wrong CRS or transform of the labels.
+    Edges of near infrared and edges of labels are correlated at 60 m for shifts of up to
+    `SHIFT_REACH_PX`; a better fit elsewhere than in place hints at a wrong CRS or transform of
+    the labels.
 
     Args:
         nir: B08 at 60 m, float32 [height, width].
@@ -101,17 +105,10 @@ def label_shift_hint(nir: np.ndarray, codes: np.ndarray) -> str | None:
     edges = np.hypot(ndimage.sobel(nir, 0), ndimage.sobel(nir, 1))
     # Cloud edges and other extremes would outweigh the fields.
     edges = np.minimum(edges, np.percentile(edges, 95))
-    borders = (ndimage.maximum_filter(codes, 3) != ndimage.minimum_filter(codes, 3)) * 1.0
-    reach = 3
-    if min(edges.shape) <= 8 * reach or not borders.any() or not edges.any():
+    borders = ndimage.maximum_filter(codes, 3) != ndimage.minimum_filter(codes, 3)
+    if min(edges.shape) <= 8 * SHIFT_REACH_PX or not borders.any() or not edges.any():
         return None
-    core = edges[reach:-reach, reach:-reach]
-    scores = {}
-    for rows in range(-reach, reach + 1):
-        for cols in range(-reach, reach + 1):
-            moved = np.roll(borders, (rows, cols), (0, 1))[reach:-reach, reach:-reach]
-            if moved.std() > 0:
-                scores[rows, cols] = float(np.corrcoef(core.ravel(), moved.ravel())[0, 1])
+    scores = shift_scores(edges, borders)
     if (0, 0) not in scores:
         return None  # Labels without borders inside fit everywhere alike.
     best = max(scores, key=scores.__getitem__)
@@ -122,3 +119,32 @@ def label_shift_hint(nir: np.ndarray, codes: np.ndarray) -> str | None:
         f"{-best[0] * 60} m north (correlation {scores[best]:.2f} against {scores[0, 0]:.2f}); "
         "check the CRS and transform of the label raster"
     )
+
+
+def shift_scores(edges: np.ndarray, borders: np.ndarray) -> dict[tuple[int, int], float]:
+    """Returns the correlation of two images inside for each shift of the second, (rows, columns).
+
+    Of a shift that moves no or only borders inside there is none. For edges e with mean m and
+    standard deviation s, and a share f of borders among n pixels, it is
+    sum over borders (e - m) / (n s sqrt(f (1 - f))).
+
+    Args:
+        edges: Strength of edges, float [height, width].
+        borders: Where the labels have borders, bool [height, width].
+    """
+    reach = SHIFT_REACH_PX
+    height, width = borders.shape
+    core = edges[reach:-reach, reach:-reach].astype(np.float64)
+    core -= core.mean()
+    deviation = core.std()
+    scores = {}
+    for rows in range(-reach, reach + 1):
+        for cols in range(-reach, reach + 1):
+            moved = borders[
+                reach - rows : height - reach - rows, reach - cols : width - reach - cols
+            ]
+            share = moved.mean()
+            if 0 < share < 1:
+                spread = core.size * deviation * np.sqrt(share * (1 - share))
+                scores[rows, cols] = float(core[moved].sum() / spread)
+    return scores

@@ -1,5 +1,6 @@
 """Checks list every problem of a product together."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ from landcover_tf.prepare import PrepareConfig
 from landcover_tf.sentinel2.checks import check_cloud_mask, check_product
 from landcover_tf.sentinel2.cloud_choice import projects_shadows
 from landcover_tf.sentinel2.codestream import describe_damage
-from landcover_tf.sentinel2.label_checks import check_labels, label_shift_hint
+from landcover_tf.sentinel2.label_checks import check_labels, label_shift_hint, shift_scores
 from landcover_tf.sentinel2.label_rasters import find_label_rasters
 from landcover_tf.sentinel2.safe import open_product
 from landcover_tf.sentinel2.settings import Settings
@@ -266,6 +267,22 @@ def test_label_shift_is_hinted_with_its_direction():
     # Labels moved 2 px down and 1 px left fit again when moved 120 m north, 60 m east.
     hint = label_shift_hint(nir, np.roll(codes, (2, -1), (0, 1)))
     assert "moved 60 m east and 120 m north" in hint
+
+
+def test_scores_of_shifts_are_correlations():
+    codes, nir = fields(side=61)
+    borders = ndimage.maximum_filter(codes, 3) != ndimage.minimum_filter(codes, 3)
+    scores = shift_scores(nir[:, :50], borders[:, :50])
+    inside = (slice(3, -3), slice(3, -3))
+    for shift in itertools.product(range(-3, 4), repeat=2):
+        moved = np.roll(borders[:, :50], shift, (0, 1))[inside]
+        expected = np.corrcoef(nir[:, :50][inside].ravel().astype(float), moved.ravel())[0, 1]
+        assert scores[shift] == pytest.approx(expected, abs=1e-9)
+    assert len(scores) == 49
+    # A border in the corner leaves the inside, and takes its score with it.
+    corner = np.zeros((50, 50), bool)
+    corner[:4, :4] = True
+    assert set(shift_scores(nir[:50, :50], corner)) == set(itertools.product(range(4), repeat=2))
 
 
 def test_no_shift_is_hinted_without_structure():
