@@ -7,6 +7,8 @@ import numpy as np
 import tensorflow as tf
 
 from landcover_tf.errors import ModelError
+from landcover_tf.exporting.comparison import differences, saved_model_answers
+from landcover_tf.model_info import ModelInfo
 from landcover_tf.system.quiet import import_openvino
 
 TOLERANCE = 1e-3
@@ -111,21 +113,13 @@ WRITERS: dict[str, Callable[[Path, Path, np.ndarray], None]] = {
 
 def _compare(engine: str, saved_model: Path, run: Run, images: np.ndarray) -> None:
     """Checks that `run` answers what the SavedModel answers, class by class."""
-    module = tf.saved_model.load(str(saved_model))
-    expected = {
-        name: value.numpy()
-        for name, value in module.signatures["serving_default"](image=tf.constant(images)).items()
-    }
-    got = run(images)
-    difference = float(np.abs(got["probabilities"] - expected["probabilities"]).max())
-    ranked = np.sort(expected["probabilities"], axis=-1)
-    clear = ranked[..., -1] - ranked[..., -2 if ranked.shape[-1] > 1 else -1] > TOLERANCE
-    different = (got["classes"] != expected["classes"]) & clear
-    if not difference <= TOLERANCE or different.any():
-        raise ModelError(
-            f"the {engine} model differs from the SavedModel by {difference:.2g} in probability "
-            f"and in {int(different.sum())} of {different.size} classes; nothing was written"
-        )
+    differences(
+        run(images),
+        saved_model_answers(saved_model, images),
+        models=(f"{engine} model", "SavedModel"),
+        tolerance=TOLERANCE,
+        calibration=ModelInfo.load(saved_model).calibration,
+    )
 
 
 def _signature_name(name: str) -> str:

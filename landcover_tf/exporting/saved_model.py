@@ -15,10 +15,11 @@ import tensorflow as tf
 from landcover_tf.datasets.dataset_info import DatasetInfo
 from landcover_tf.datasets.records import decode
 from landcover_tf.datasets.tfrecord import compression_type
+from landcover_tf.exporting.comparison import ExportCheck, check_export
 from landcover_tf.exporting.model_formats import WRITERS
 from landcover_tf.exporting.model_item import CARD_NAME, write_model_item
 from landcover_tf.exporting.model_versions import remember, remove_unfinished
-from landcover_tf.exporting.served_model import ExportCheck, ServedModel, check_export
+from landcover_tf.exporting.served_model import ServedModel
 from landcover_tf.exporting.warmup import write_warmup
 from landcover_tf.model_info import Calibration, ModelInfo
 from landcover_tf.model_spec import ModelSpec

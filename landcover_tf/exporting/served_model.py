@@ -5,11 +5,7 @@ offset, normalizer, network, calibration. A caller cannot normalise differently 
 """
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -18,11 +14,6 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 
 from landcover_tf.errors import ModelError
 from landcover_tf.model_info import ModelInfo
-
-TOLERANCE = 1e-5
-"""Largest difference in probability between the export and the Keras model, times the factor by
-which a calibration stretches the logits and so their rounding. It is 2e-7 to 2e-6 as a rule; of a
-model that oneDNN runs with a temperature of 0.59 it was 1.1e-5."""
 
 DTYPES = ("uint8", "int16", "uint16", "float32")
 """Stored types whose values float32 holds exactly."""
@@ -133,84 +124,6 @@ class _Constants:
         message = f"image height and width must be multiples of {self.multiple}, got"
         with tf.control_dependencies([tf.debugging.Assert(fits, [message, size])]):
             return tf.identity(image)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExportCheck:
-    """How an export differs from the Keras model on the check images."""
-
-    pixels: int
-    max_probability_difference: float
-    different_classes: int
-
-
-def check_export(
-    folder: Path, network: keras.Model, info: ModelInfo, images: np.ndarray
-) -> ExportCheck:
-    """Returns the differences between a written SavedModel and the Keras model.
-
-    Raises:
-        ModelError: A probability differs by more than `TOLERANCE`, or a class where the
-            probabilities are not tied to within it.
-    """
-    with _full_float32():
-        outputs = tf.saved_model.load(str(folder)).signatures["serving_default"](
-            image=tf.constant(images)
-        )
-        expected = keras_probabilities(network, info, images)
-    limit = TOLERANCE * max(1.0, *map(abs, info.calibration.scale))
-    got = outputs["probabilities"].numpy()
-    difference = float(np.abs(got - expected).max())
-    codes = np.array(info.class_codes, np.uint8)[expected.argmax(axis=-1)]
-    codes[(images == images.dtype.type(info.nodata)).all(axis=-1)] = info.legend.nodata
-    different = codes != outputs["classes"].numpy()
-    ranked = np.sort(expected, axis=-1)
-    # One may be lower and the other higher.
-    tied = ranked[..., -1] - ranked[..., -2] <= 2 * limit if ranked.shape[-1] > 1 else different
-    if not difference <= limit or (different & ~tied).any():
-        raise ModelError(
-            f"the exported model differs from the Keras model: probabilities by {difference:.2g}, "
-            f"{int(different.sum())} of {different.size} classes; nothing was written"
-        )
-    return ExportCheck(
-        pixels=different.size,
-        max_probability_difference=difference,
-        different_classes=int(different.sum()),
-    )
-
-
-@contextmanager
-def _full_float32() -> Iterator[None]:
-    """Keeps a GPU from the shortened float32 (TF32) of its tensor cores.
-
-    Its 10 bits would hide a wrong export, and make a right one look wrong.
-    """
-    shortened = tf.config.experimental.tensor_float_32_execution_enabled()
-    tf.config.experimental.enable_tensor_float_32_execution(False)
-    try:
-        yield
-    finally:
-        tf.config.experimental.enable_tensor_float_32_execution(shortened)
-
-
-def keras_probabilities(network: keras.Model, info: ModelInfo, images: np.ndarray) -> np.ndarray:
-    """Returns class probabilities of stored values, computed outside the export's graph.
-
-    Args:
-        network: Reflectance to logits.
-        info: Scale, offset, no-data value and calibration.
-        images: Stored values, [batch, height, width, bands].
-
-    Returns:
-        Probabilities, float32 [batch, height, width, classes].
-    """
-    scale = np.array([band.scale for band in info.bands], np.float32)
-    offset = np.array([band.offset for band in info.bands], np.float32)
-    reflectance = images.astype(np.float32) * scale + offset
-    reflectance[(images == images.dtype.type(info.nodata)).all(axis=-1)] = 0
-    logits = info.calibration.apply(np.asarray(network(reflectance, training=False)))
-    exponent = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return exponent / exponent.sum(axis=-1, keepdims=True)
 
 
 def _frozen(network: keras.Model) -> "tf.types.experimental.ConcreteFunction":

@@ -13,8 +13,8 @@ from tensorflow.core.protobuf import saved_model_pb2
 from landcover_tf.datasets.records import decode
 from landcover_tf.datasets.tfrecord import read_records
 from landcover_tf.errors import ModelError, OutputError
+from landcover_tf.exporting.comparison import check_export
 from landcover_tf.exporting.saved_model import sample_images, write_export
-from landcover_tf.exporting.served_model import check_export
 from landcover_tf.model_info import Calibration, ModelInfo, find_export
 
 
