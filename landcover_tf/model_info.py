@@ -121,7 +121,7 @@ class ModelInfo:
     baseline with their intervals; empty where nothing was."""
     pretrained: Mapping[str, str] | None = None
     """Name, url, sha256 and license of the weights that the encoder began with; None for random
-    ones, and in exports that do not say it yet."""
+    ones."""
     data_hash: str = ""
     weights_sha256: str = ""
     signatures: tuple[str, ...] = ("serving_default", "classify", "predict_bytes", "describe")
@@ -148,9 +148,8 @@ class ModelInfo:
 
         Weights alone do not: the same ones give other confidences with another calibration.
         """
-        values = self.to_dict()
-        if self.weights_sha256:
-            values = {name: values[name] for name in DECIDING_FIELDS}
+        known = self.to_dict()
+        values = {name: known[name] for name in DECIDING_FIELDS}
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
     @property
@@ -186,7 +185,7 @@ class ModelInfo:
             values["legend"] = Legend.from_dict(values["legend"])
             values["calibration"] = Calibration.from_dict(values["calibration"])
             values["calibration"].check_classes(len(values["class_codes"]))
-            values["upsampling"] = Upsampling.from_dict(values.get("upsampling"))
+            values["upsampling"] = Upsampling.from_dict(values["upsampling"])
             values["bands"] = tuple(BandInfo(**band) for band in values["bands"])
             for name in ("class_codes", "signatures"):
                 values[name] = tuple(values[name])

@@ -62,13 +62,13 @@ class ModelSpec:
             values = read_json(path)
             return ModelSpec(
                 encoder=values["encoder"],
-                encoder_depth=values.get("encoder_depth", 5),
+                encoder_depth=values["encoder_depth"],
                 band_names=tuple(values["band_names"]),
                 class_codes=tuple(values["class_codes"]),
                 normalizer=Normalizer.from_dict(values["normalizer"]),
                 skip_connections=values["skip_connections"],
                 decoder_filters=tuple(values["decoder_filters"]),
-                local_statistics=tuple(values.get("local_statistics", ())),
+                local_statistics=tuple(values["local_statistics"]),
             )
         except (KeyError, TypeError, ValueError, ConfigError) as error:
             raise ModelError(f"{path} is not a model specification: {error}") from error

@@ -6,9 +6,6 @@ from typing import Any
 
 from landcover_tf.model_info import ModelInfo, find_export
 
-NO_SCORES = ("train_loss", "learning_rate", "seconds", "patches_per_second")
-"""What the row of an epoch tells of the training itself."""
-
 
 def listing(path: Path) -> str:
     """Returns a description of the export in `path`, several lines.
@@ -18,8 +15,6 @@ def listing(path: Path) -> str:
     """
     folder = find_export(path)
     info = ModelInfo.load(folder)
-    # Exports of earlier versions have all of the epoch's row.
-    scores = {k: v for k, v in info.metrics.items() if k not in NO_SCORES}
     rows = {
         "model": f"{info.name}, version {info.version}, encoder {info.encoder_title or 'unknown'}",
         "signatures": ", ".join(info.signatures),
@@ -34,7 +29,7 @@ def listing(path: Path) -> str:
         f"trained on {info.patch_size} px patches",
         "calibration": str(info.calibration),
         "pretrained": _origin(info),
-        "validation": ", ".join(_score(k, v) for k, v in scores.items()) or "none recorded",
+        "validation": ", ".join(_score(k, v) for k, v in info.metrics.items()) or "none recorded",
         "test": _test(info.test_scores),
         "data hash": info.data_hash or "unknown",
         "weights": f"SHA-256 {info.weights_sha256}",
@@ -58,8 +53,7 @@ def _test(scores: Mapping[str, Any]) -> str:
     if not scores:
         return "not evaluated before the export"
     text = f"{_totals(scores)}; {scores['patches']} patches"
-    # Exports of earlier versions do not tell.
-    if (orientations := scores.get("orientations", 1)) > 1:
+    if (orientations := scores["orientations"]) > 1:
         text += f"; mean probability of {orientations} orientations"
     baseline = scores["baseline"]
     return f"{text}; {baseline['kind']} {_totals(baseline)}" if baseline else text

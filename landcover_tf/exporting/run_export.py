@@ -5,14 +5,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import keras
+
 from landcover_tf.accuracy.calibration import at_limit
+from landcover_tf.datasets.dataset_info import DatasetInfo
 from landcover_tf.evaluation.kept_scores import totals
 from landcover_tf.exporting import saved_model
-from landcover_tf.exporting.export_listing import NO_SCORES
+from landcover_tf.model_info import ModelInfo
+from landcover_tf.model_spec import ModelSpec
 from landcover_tf.models.receptive_field import receptive_field
 from landcover_tf.run_folder import RunFolder
 from landcover_tf.system.provenance import software_versions
 from landcover_tf.training.trained import load_trained
+
+NO_SCORES = ("train_loss", "learning_rate", "seconds", "patches_per_second")
+"""What the row of an epoch tells of the training itself."""
 
 
 def export_run(
@@ -32,30 +39,15 @@ def export_run(
         OutputError: The folder exists or cannot be written.
     """
     network, spec, dataset = load_trained(run)
-    settings, summary = run.read_config(), run.read_summary()
-    calibration = run.read_calibration(len(spec.class_codes), dataset.data_hash)
-    if calibration.method != "none" and at_limit(calibration.scale):
+    info = _contract(run, network, spec, dataset, name=model_folder.name, version=version)
+    if info.calibration.method != "none" and at_limit(info.calibration.scale):
         print(
-            f"warning: the probabilities are calibrated with {calibration}, the limit of its "
+            f"warning: the probabilities are calibrated with {info.calibration}, the limit of its "
             "range, because the validation split does not determine it; `landcover evaluate "
             "--calibration none` takes it out",
             file=sys.stderr,
         )
-    info = saved_model.describe(
-        spec,
-        dataset,
-        receptive_field(network),
-        name=model_folder.name,
-        version=version,
-        patch_size=settings["patch_size"],
-        calibration=calibration,
-        metrics={k: v for k, v in (summary.get("scores") or {}).items() if k not in NO_SCORES},
-        test_scores=totals(scores) if (scores := run.read_scores("test")) else {},
-        pretrained=_pretrained(summary, settings),
-        weights_sha256=saved_model.weights_hash(network),
-        software=software_versions(),
-    )
-    data_dir = Path(settings["data_dir"]) if settings.get("data_dir") else None
+    data_dir = Path(run.read_config()["data_dir"])
     images = saved_model.sample_images(dataset, data_dir, info.patch_size)
     folder = model_folder / str(version)
     check = saved_model.write_export(
@@ -80,16 +72,51 @@ def export_run(
     return folder
 
 
-def _pretrained(
-    summary: Mapping[str, Any], settings: Mapping[str, Any]
-) -> Mapping[str, str] | None:
+def _contract(
+    run: RunFolder,
+    network: keras.Model,
+    spec: ModelSpec,
+    dataset: DatasetInfo,
+    *,
+    name: str,
+    version: int,
+) -> ModelInfo:
+    summary, scores = run.read_summary(), run.read_scores("test")
+    field = receptive_field(network)
+    fractions = dataset.splits["train"].class_fractions if "train" in dataset.splits else {}
+    return ModelInfo(
+        name=name,
+        version=version,
+        bands=dataset.bands,
+        dtype=dataset.dtype,
+        nodata=dataset.nodata,
+        resolution_m=dataset.resolution_m,
+        upsampling=dataset.upsampling,
+        legend=dataset.legend,
+        class_codes=spec.class_codes,
+        patch_size=run.read_config()["patch_size"],
+        size_multiple=field.stride_px,
+        receptive_field_px=field.field_px,
+        margin_px=field.margin_px,
+        calibration=run.read_calibration(len(spec.class_codes), dataset.data_hash),
+        encoder=spec.encoder,
+        encoder_depth=spec.encoder_depth,
+        normalizer=spec.normalizer.to_dict(),
+        statistics=dataset.statistics.to_dict(),
+        class_fractions={str(code): fraction for code, fraction in fractions.items()},
+        metrics={k: v for k, v in summary["scores"].items() if k not in NO_SCORES},
+        test_scores=totals(scores) if scores else {},
+        pretrained=_pretrained(summary["pretrained"]),
+        data_hash=dataset.data_hash,
+        weights_sha256=saved_model.weights_hash(network),
+        software=software_versions(),
+    )
+
+
+def _pretrained(found: Mapping[str, Any] | None) -> Mapping[str, str] | None:
     """Returns what the encoder began with, as `ModelInfo.pretrained`."""
-    if found := summary.get("pretrained"):
-        # Of an own file, where it was is nobody's business.
-        name = found["source"] if found["url"] else found["file"]
-        return {"name": name} | {key: found[key] for key in ("url", "sha256", "license")}
-    name = settings.get("encoder_weights", "none")
-    if "pretrained" in summary or name == "none":
+    if found is None:
         return None
-    # Runs of earlier versions do not tell more.
-    return {"name": Path(name).name, "url": "", "sha256": "", "license": ""}
+    # Of an own file, where it was is nobody's business.
+    name = found["source"] if found["url"] else found["file"]
+    return {"name": name} | {key: found[key] for key in ("url", "sha256", "license")}

@@ -3,10 +3,9 @@
 import hashlib
 import itertools
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -21,12 +20,8 @@ from landcover_tf.exporting.model_item import CARD_NAME, write_model_item
 from landcover_tf.exporting.model_versions import remember, remove_unfinished
 from landcover_tf.exporting.served_model import ServedModel
 from landcover_tf.exporting.warmup import write_warmup
-from landcover_tf.model_info import Calibration, ModelInfo
-from landcover_tf.model_spec import ModelSpec
+from landcover_tf.model_info import ModelInfo
 from landcover_tf.system.files import atomic_folder, full_disk_told, write_text
-
-if TYPE_CHECKING:
-    from landcover_tf.models.receptive_field import ReceptiveField
 
 CHECK_PATCHES = 4
 
@@ -42,52 +37,6 @@ class CheckImages:
 
     def __str__(self) -> str:
         return "random images" if self.lacking else "patches of the dataset"
-
-
-def describe(
-    spec: ModelSpec,
-    dataset: DatasetInfo,
-    field: "ReceptiveField",
-    *,
-    name: str,
-    version: int,
-    patch_size: int,
-    calibration: Calibration,
-    metrics: Mapping[str, Any],
-    test_scores: Mapping[str, Any],
-    pretrained: Mapping[str, str] | None,
-    weights_sha256: str,
-    software: Mapping[str, str],
-) -> ModelInfo:
-    """Returns the contract of the export of one trained network."""
-    fractions = dataset.splits["train"].class_fractions if "train" in dataset.splits else {}
-    return ModelInfo(
-        name=name,
-        version=version,
-        bands=dataset.bands,
-        dtype=dataset.dtype,
-        nodata=dataset.nodata,
-        resolution_m=dataset.resolution_m,
-        upsampling=dataset.upsampling,
-        legend=dataset.legend,
-        class_codes=spec.class_codes,
-        patch_size=patch_size,
-        size_multiple=field.stride_px,
-        receptive_field_px=field.field_px,
-        margin_px=field.margin_px,
-        calibration=calibration,
-        encoder=spec.encoder,
-        encoder_depth=spec.encoder_depth,
-        normalizer=spec.normalizer.to_dict(),
-        statistics=dataset.statistics.to_dict(),
-        class_fractions={str(code): fraction for code, fraction in fractions.items()},
-        metrics=metrics,
-        test_scores=test_scores,
-        pretrained=pretrained,
-        data_hash=dataset.data_hash,
-        weights_sha256=weights_sha256,
-        software=software,
-    )
 
 
 def write_export(
@@ -134,7 +83,7 @@ def write_export(
     return check
 
 
-def sample_images(dataset: DatasetInfo, data_dir: Path | None, patch_size: int) -> CheckImages:
+def sample_images(dataset: DatasetInfo, data_dir: Path, patch_size: int) -> CheckImages:
     """Returns images to check an export on.
 
     They are real patches where the dataset is still in `data_dir`; otherwise each band is drawn
@@ -164,10 +113,8 @@ def weights_hash(network: keras.Model) -> str:
     return digest.hexdigest()
 
 
-def _shards(dataset: DatasetInfo, data_dir: Path | None, patch_size: int) -> tuple[list[Path], str]:
+def _shards(dataset: DatasetInfo, data_dir: Path, patch_size: int) -> tuple[list[Path], str]:
     """Returns the shards of a split that is complete in `data_dir`, or none and the reason."""
-    if data_dir is None:
-        return [], "the run does not tell where its dataset is"
     grid_size = dataset.patch_grid.patch_size
     if grid_size < patch_size:
         return [], f"patches of the dataset have {grid_size} px, those of the run {patch_size} px"

@@ -271,7 +271,6 @@ def test_random_images_say_why_they_are_none_of_the_dataset(tmp_path):
         (tmp_path / "data", 32, f"{tmp_path / 'data'} holds no split with all its shards"),
         (tmp_path / "moved", 32, f"{tmp_path / 'moved'} holds no split with all its shards"),
         (tmp_path / "data", 64, "patches of the dataset have 32 px, those of the run 64 px"),
-        (None, 32, "the run does not tell where its dataset is"),
     ):
         found = sample_images(dataset, folder, size)
         assert (str(found), found.lacking) == ("random images", why)
