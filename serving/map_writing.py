@@ -12,6 +12,7 @@ from landcover_tf.accuracy.request_log import LoggedModel, append_map
 from landcover_tf.datasets.band_statistics import BandStatistics
 from landcover_tf.errors import OutputError
 from landcover_tf.legend import Legend
+from landcover_tf.sentinel2.product import attribution
 from landcover_tf.system.files import beside, write_json
 from landcover_tf.system.provenance import VERSION, commit_tag
 from serving import outputs
@@ -113,9 +114,11 @@ def _write_files(scene: ScenePrediction, path: Path) -> Result:
 
 def _tags(scene: ScenePrediction) -> dict[str, str]:
     """Returns the provenance written into every raster; it holds no time of day."""
-    info = scene.engine.info
+    info, source = scene.engine.info, scene.source.tags
+    seen = source.get("sensing_time")  # Of products and what is prepared of them.
     return {
-        **scene.source.tags,
+        **source,
+        **({"attribution": attribution([seen])} if seen else {}),
         "model": f"{info.name} {info.version}",
         "model_sha256": info.identity,
         "legend": info.legend.name,

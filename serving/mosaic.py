@@ -15,6 +15,7 @@ from landcover_tf.grid import Window
 from landcover_tf.legend import IGNORED, Legend
 from landcover_tf.rasters.raster_grid import RasterGrid
 from landcover_tf.rasters.raster_windows import opened, rasterio_window
+from landcover_tf.sentinel2.product import attribution
 from landcover_tf.system.files import beside, bytes_in, require_space, write_json
 from serving import outputs
 from serving.intents import discard, empty
@@ -223,6 +224,8 @@ def _shared_tags(found: Sequence[dict[str, str]], parts: Sequence[Path]) -> dict
     if len(times) == len(found) and "sensing_time" not in shared:
         times.sort(key=datetime.fromisoformat)
         shared |= {"first_sensing_time": times[0], "last_sensing_time": times[-1]}
+    if times:
+        shared["attribution"] = attribution(times)
     # Names have commas, too.
     names = [part.parent.name for part in parts]
     return shared | {"source": json.dumps(names, ensure_ascii=False)}

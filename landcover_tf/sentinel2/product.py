@@ -1,5 +1,6 @@
 """What the XML of a Level-1C product says, ready for use."""
 
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,6 +14,17 @@ from landcover_tf.errors import ProductError
 from landcover_tf.rasters.raster_grid import RasterGrid
 from landcover_tf.rasters.raster_windows import opened
 from landcover_tf.sentinel2.container import Container
+
+
+def attribution(sensing_times: Iterable[str]) -> str:
+    """Returns the notice that the terms of Sentinel data ask of what is made of them.
+
+    Args:
+        sensing_times: Of the images, ISO 8601; their years are named.
+    """
+    # The wording of the Legal Notice on the use of Copernicus Sentinel Data, of adapted data.
+    years = ", ".join(sorted({time[:4] for time in sensing_times}))
+    return f"Contains modified Copernicus Sentinel data {years}"
 
 
 @dataclass(frozen=True, kw_only=True)

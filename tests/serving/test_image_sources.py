@@ -106,6 +106,9 @@ def test_a_product_and_its_prepared_scene_give_one_map(
         with rasterio.open(out) as dataset:
             maps.append(dataset.read(1))
             assert dataset.tags()["product"].startswith("S2A_MSIL1C")
+            year = dataset.tags()["sensing_time"][:4]
+            notice = f"Contains modified Copernicus Sentinel data {year}"
+            assert dataset.tags()["attribution"] == notice
     np.testing.assert_array_equal(*maps)
     with rasterio.open(prepared / "validity.tif") as dataset:
         validity = dataset.read(1)

@@ -221,7 +221,11 @@ def test_the_item_of_a_mosaic_has_the_times_of_its_parts(
     properties = item["properties"]
     assert {k: v for k, v in properties.items() if "datetime" in k} == dated
     own = {k: v for k, v in properties.items() if k.startswith("landcover:")}
-    assert own == {"landcover:tile": "T34TFN", "landcover:source": "a, b, c"}
+    assert own == {
+        "landcover:tile": "T34TFN",
+        "landcover:source": "a, b, c",
+        "landcover:attribution": "Contains modified Copernicus Sentinel data 2024",
+    }
     with rasterio.open(tmp_path / "june.tif") as dataset:
         assert ("first_sensing_time" in dataset.tags()) == (times == TIMES)
 
