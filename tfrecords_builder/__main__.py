@@ -10,6 +10,9 @@ from landcover_tf.training.config import TrainConfig
 from landcover_tf.training.preflight import training_patches
 from tfrecords_builder.config import BuildConfig
 
+LEAST_STEPS = 10
+"""Steps that an epoch has at the proposed batch size, where that is above 2."""
+
 
 def main(argv: list[str] | None = None) -> int:
     """Returns the exit code of a build."""
@@ -34,7 +37,9 @@ def _print_training(folder: Path, info: DatasetInfo) -> None:
     size = min(TrainConfig.patch_size, stored - stored % SIZE_MULTIPLE)
     if not size:
         return
-    batch = min(TrainConfig.batch_size, training_patches(info, size, TrainConfig.patch_overlap))
+    patches = training_patches(info, size, TrainConfig.patch_overlap)
+    # Large batches of few patches make few steps.
+    batch = min(TrainConfig.batch_size, max(patches // LEAST_STEPS, 2), patches)
     own = {"patch_size": size, "batch_size": batch}
     flags = {name: str(v) for name, v in own.items() if v != getattr(TrainConfig, name)}
     cli.print_next("train", data_dir=folder, output_dir="run", **flags)

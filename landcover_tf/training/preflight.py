@@ -7,15 +7,12 @@ from pathlib import Path
 from landcover_tf.configs.config_files import config_dict, default_dict, write_config
 from landcover_tf.configs.settings_changes import changes
 from landcover_tf.datasets.dataset_info import DatasetInfo
-from landcover_tf.datasets.normalizer import MOST_OUTSIDE, REFLECTANCE_RANGE, outside_reflectance
 from landcover_tf.errors import ConfigError, DatasetError, OutputError, RunError
 from landcover_tf.input_pipeline.augmentation_settings import (
-    OF_REFLECTANCE,
     AugmentationSettings,
     load_augmentation,
 )
 from landcover_tf.input_pipeline.cuts import cut_origins
-from landcover_tf.loss_settings import LOSS_KINDS
 from landcover_tf.run_folder import RunFolder
 from landcover_tf.system.files import write_json
 from landcover_tf.training.config import FREE_FIELDS, TrainConfig
@@ -94,42 +91,6 @@ def dataset_changes(info: DatasetInfo, run: RunFolder) -> list[str]:
         return []
     own = run.read_config().get("normalizer") is not None
     return info.changes_since(DatasetInfo.load(run.dataset), own_normalizer=own)
-
-
-def augmentation_doubt(found: Preflight) -> str | None:
-    """Returns a warning where the augmentation is meant for reflectance and the data are none."""
-    info = found.info
-    named = [name for name in OF_REFLECTANCE if getattr(found.augmentation, name)]
-    outside = outside_reflectance(info.statistics, info.scale, info.offset)
-    if not named or outside.max() <= MOST_OUTSIDE * info.statistics.count:
-        return None
-    band, (low, high) = int(outside.argmax()), REFLECTANCE_RANGE
-    return (
-        f"{', '.join(named)} of the augmentation are meant for reflectance, and "
-        f"{outside[band] / info.statistics.count:.0%} of band {info.band_names[band]} are below "
-        f"{low:g} or above {high:g}: haze then darkens, and noise and the offsets of jitter are "
-        "nothing; give --augmentation light, or build the dataset with a --scale"
-    )
-
-
-def loss_doubt(config: TrainConfig) -> str | None:
-    """Returns a warning where settings of a pixel term are given to a loss without one.
-
-    They are no mistake of a search over several losses, which gives the same to all.
-    """
-    acting = {
-        "--class-weights": config.class_weights not in ("auto", "none"),
-        "--boundary-weight": config.boundary_weight > 0,
-        "--label-smoothing": config.label_smoothing > 0,
-    }
-    idle = [flag for flag, given in acting.items() if given]
-    if config.pixel_term or not idle:
-        return None
-    having = ", ".join(kind for kind, (term, _) in LOSS_KINDS.items() if term)
-    return (
-        f"the training is the same without {', '.join(idle)}, for --loss {config.loss} has no term "
-        f"per pixel; the losses {having} have one"
-    )
 
 
 def tell_finished(run: RunFolder) -> None:

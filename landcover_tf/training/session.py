@@ -18,16 +18,12 @@ from landcover_tf.training.batches import Batches
 from landcover_tf.training.building import Built
 from landcover_tf.training.config import TrainConfig
 from landcover_tf.training.distributed import Devices
+from landcover_tf.training.doubts import doubts
 from landcover_tf.training.interruption import StopRequest
 from landcover_tf.training.learning_curves import learning_curves
 from landcover_tf.training.loop import Loop
 from landcover_tf.training.model_card import model_card
-from landcover_tf.training.preflight import (
-    Preflight,
-    augmentation_doubt,
-    loss_doubt,
-    write_settings,
-)
+from landcover_tf.training.preflight import Preflight, write_settings
 from landcover_tf.training.state import Progress, best_row, remove_partial
 from landcover_tf.training.training_log import TensorBoardLog
 from landcover_tf.visuals.figures import save_figure
@@ -76,9 +72,15 @@ class Session:
         if self.built.pretrained is not None:
             write_json(self.found.run.pretrained, asdict(self.built.pretrained))
         print(self._announcement(), flush=True)
-        for doubt in (augmentation_doubt(self.found), loss_doubt(self.config)):
-            if doubt is not None:
-                print(f"warning: {doubt}", file=sys.stderr, flush=True)
+        found, batches = self.found, self.batches
+        for doubt in doubts(
+            self.config,
+            found.info,
+            found.augmentation,
+            patches=batches.plan.patches,
+            steps=batches.steps,
+        ):
+            print(f"warning: {doubt}", file=sys.stderr, flush=True)
 
     def _open_log(self) -> TensorBoardLog | None:
         if not (self.config.tensorboard and self.devices.chief):
@@ -166,7 +168,8 @@ class Session:
             f"{len(info.bands)} bands, {len(info.legend.classes)} classes; encoder "
             f"{built.encoder_weights}, learning-rate factor {config.encoder_factor:g}",
             f"{info.split('train').records} training and {info.split('val').records} validation "
-            f"patches; {self.batches.steps} steps per epoch on {self.devices.replicas} device(s), "
+            f"patches; {self.batches.steps} steps in each of {config.epochs} epochs, "
+            f"{config.epochs * self.batches.steps} in all, on {self.devices.replicas} device(s), "
             f"{built.precision}{', XLA' if built.jit else ''}",
         ]
         if built.class_weights is not None:

@@ -245,7 +245,7 @@ def test_black_pixels_of_images_without_nodata_value_are_told_and_kept_on_reques
         # 2 of 4 patches.
         (64, 128, ["--patch-size", "64", "--batch-size", "2"]),
         # 2 of 4, with 4 cuts each.
-        (512, 1024, []),
+        (512, 1024, ["--batch-size", "2"]),
         (24, 200, None),
     ],
 )

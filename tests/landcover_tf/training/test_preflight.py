@@ -12,7 +12,7 @@ from landcover_tf import train
 from landcover_tf.datasets.normalizer import Normalizer
 from landcover_tf.errors import ConfigError, OutputError, RunError
 from landcover_tf.training.config import TrainConfig
-from landcover_tf.training.preflight import augmentation_doubt, check, loss_doubt, write_settings
+from landcover_tf.training.preflight import check, write_settings
 
 
 @pytest.fixture
@@ -128,30 +128,6 @@ def test_a_run_with_its_own_normalizer_goes_on_where_the_dataset_gets_another(be
         check(config)
 
 
-@pytest.mark.parametrize(
-    ("augmentation", "scale", "named"),
-    [
-        ("standard", 1.0, "jitter, haze, noise of the augmentation"),
-        ("standard", 1e-4, None),
-        ("light", 1.0, None),
-    ],
-)
-def test_augmentation_for_reflectance_doubts_data_that_are_none(
-    begun, tmp_path, augmentation, scale, named
-):
-    """Haze of reflectance 0.45 made 8-bit images of 0 to 255 darker, without a word."""
-    config = begun(augmentation)
-    info = check(config).info
-    bands = tuple(replace(band, scale=scale, offset=0.0) for band in info.bands)
-    replace(info, bands=bands).save(tmp_path / "data")
-    doubt = augmentation_doubt(check(config))
-    if named is None:
-        assert doubt is None
-    else:
-        assert doubt.startswith(named) and "100% of band B02 are below -0.1 or above 1.5" in doubt
-        assert "give --augmentation light" in doubt
-
-
 def test_a_wrong_augmentation_file_leaves_no_run(begun, tmp_path, capsys):
     path = tmp_path / "a.json"
     path.write_text(json.dumps({"paste_blend": "soft"}))
@@ -180,21 +156,3 @@ def test_weights_that_cannot_be_had_are_told_before_tensorflow_starts(tmp_path):
     assert "cannot download resnet50_sentinel2_all_moco-df8b932e.pth" in done.stderr
     assert f"put it into {tmp_path / 'cache' / 'weights'}" in done.stderr
     assert "--encoder-weights none and without --encoder-lr-factor 0" in done.stderr
-
-
-@pytest.mark.parametrize(
-    ("given", "flags"),
-    [
-        ({"class_weights": (1.0, 50.0, 50.0)}, "--class-weights"),
-        ({"class_weights": "effective-number"}, "--class-weights"),
-        ({"boundary_weight": 5.0, "label_smoothing": 0.3}, "--boundary-weight, --label-smoothing"),
-        ({"class_weights": "auto"}, None),
-    ],
-)
-def test_settings_of_a_pixel_term_that_the_loss_lacks_are_doubted(begun, given, flags):
-    """Refused, an interrupted run that has them could not go on, nor a search over losses."""
-    for loss in ("dice", "tversky", "focal_tversky", "lovasz"):
-        config = replace(begun("light"), loss=loss, **given)
-        expected = f"the training is the same without {flags}, for --loss {loss} has no term"
-        assert (loss_doubt(config) or "").partition(" per")[0] == (expected if flags else "")
-        assert loss_doubt(replace(config, loss="ce_lovasz")) is None
