@@ -12,6 +12,16 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from landcover_tf.errors import ConfigError
 
+_WORDS = {tuple: "numbers", float: "a number"}
+"""What a field takes beside the words that it may be."""
+
+
+def lists_to_tuples(config: object) -> None:
+    """Makes tuples of the lists that a Python program gives to a config, which is frozen."""
+    for name, value in list(vars(config).items()):
+        if isinstance(value, list):
+            object.__setattr__(config, name, tuple(value))
+
 
 def chosen(config: object) -> None:
     """Refuses values of `Literal` fields that are none of their choices.
@@ -25,10 +35,13 @@ def chosen(config: object) -> None:
         kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
         choices = [c for kind in kinds if get_origin(kind) is Literal for c in get_args(kind)]
         others = tuple(get_origin(k) or k for k in kinds if get_origin(k) is not Literal)
+        others += (int,) if float in others else ()
         value = getattr(config, name)
         if choices and value not in choices and not isinstance(value, others):
-            words = ", ".join(map(str, choices))
-            raise ConfigError(f"--{name.replace('_', '-')} must be one of {words}, got {value}")
+            words = [*map(str, choices), *(word for kind, word in _WORDS.items() if kind in others)]
+            raise ConfigError(
+                f"--{name.replace('_', '-')} must be one of {', '.join(words)}, got {value}"
+            )
 
 
 def at_least(config: object, least: int, *names: str) -> None:

@@ -1,6 +1,8 @@
 """How much a pixel of each class counts in the loss, from how often the class occurs."""
 
+import math
 from collections.abc import Sequence
+from numbers import Real
 
 import numpy as np
 
@@ -53,12 +55,25 @@ def class_weights(
     return tuple(np.where(counts > 0, weights, 0.0).tolist())
 
 
-def _given_weights(weights: Sequence[float], classes: int) -> tuple[float, ...]:
-    values = tuple(float(w) for w in weights)
-    if len(values) != classes or not all(np.isfinite(w) and w >= 0 for w in values):
+def check_given(weights: Sequence[float]) -> None:
+    """Checks weights that are given as numbers, as far as that needs no legend.
+
+    Raises:
+        ConfigError: One is no finite number >= 0, or none is above 0.
+    """
+    sound = all(isinstance(w, Real) and 0 <= w < math.inf for w in weights)
+    if not sound or not any(weights):
         raise ConfigError(
-            f"expected {classes} class weights that are finite and >= 0, got {values}"
+            "--class-weights expects finite numbers >= 0, at least one of them above 0, got "
+            f"{' '.join(map(str, weights)) or 'none'}"
         )
-    if not any(values):
-        raise ConfigError("at least one class weight must be above 0")
-    return values
+
+
+def _given_weights(weights: Sequence[float], classes: int) -> tuple[float, ...]:
+    check_given(weights)
+    if len(weights) != classes:
+        raise ConfigError(
+            f"--class-weights expects {classes} numbers, one for each class of the legend, got "
+            f"{len(weights)}"
+        )
+    return tuple(float(w) for w in weights)

@@ -11,6 +11,7 @@ from landcover_tf.errors import ConfigError
 from landcover_tf.input_pipeline.augmentation_settings import check_name
 from landcover_tf.loss_settings import LOSS_KINDS, LossKind, LossSettings
 from landcover_tf.model_spec import SIZE_MULTIPLE, check_unet
+from landcover_tf.training.class_weights import check_given
 from landcover_tf.training.schedules import ScheduleKind
 
 Precision = Literal["auto", "float32", "float16", "bfloat16"]
@@ -163,7 +164,10 @@ class TrainConfig:
     """Draw learning_curves.png after the training."""
 
     def __post_init__(self) -> None:
+        flag_ranges.lists_to_tuples(self)
         flag_ranges.chosen(self)
+        if not isinstance(self.class_weights, str):
+            check_given(self.class_weights)
         flag_ranges.at_least(
             self, 1, "batch_size", "epochs", "gradient_accumulation", "plateau_patience"
         )

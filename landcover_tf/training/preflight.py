@@ -15,6 +15,7 @@ from landcover_tf.input_pipeline.augmentation_settings import (
 from landcover_tf.input_pipeline.cuts import cut_origins
 from landcover_tf.run_folder import RunFolder
 from landcover_tf.system.files import write_json
+from landcover_tf.training.class_weights import class_weights
 from landcover_tf.training.config import FREE_FIELDS, TrainConfig
 
 
@@ -34,13 +35,15 @@ def check(config: TrainConfig) -> Preflight:
 
     Raises:
         DatasetError: The dataset is missing, damaged, empty, or has one class only.
-        ConfigError: The batch or the patches are too large for it, or the augmentation's file is
-            wrong.
+        ConfigError: The batch or the patches are too large for it, its legend has another number of
+            classes than --class-weights, or the augmentation's file is wrong.
         RunError: The run folder holds a run of another config or dataset.
         OutputError: The run folder cannot be written.
     """
     info = check_dataset(config.data_dir)
     check_batch(config, info)
+    if config.pixel_term:
+        class_weights(config.class_weights, info.class_counts("train").tolist())
     augmentation = load_augmentation(config.augmentation)
     run = RunFolder(config.output_dir)
     _check_run_folder(config, info, augmentation, run)

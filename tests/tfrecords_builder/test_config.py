@@ -22,3 +22,9 @@ def test_an_offset_is_finite(value):
     with pytest.raises(ConfigError, match=f"--offset must be finite, got {value}"):
         config(offset=value)
     assert config(offset=-0.1).offset == -0.1
+
+
+def test_no_data_may_be_a_whole_number():
+    assert config(nodata=0).nodata == 0
+    with pytest.raises(ConfigError, match="--nodata must be one of none, a number, got zero"):
+        config(nodata="zero")

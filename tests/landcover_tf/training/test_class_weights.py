@@ -1,10 +1,13 @@
 """Class weights by hand."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from landcover_tf.errors import ConfigError
 from landcover_tf.training.class_weights import MAX_CLASS_WEIGHT, class_weights
+from landcover_tf.training.config import TrainConfig
 
 
 def test_auto_class_weights_by_hand():
@@ -37,8 +40,8 @@ def test_class_weights_given_or_none():
 @pytest.mark.parametrize(
     ("kind", "pixels", "message"),
     [
-        ([1, 2, 3], [1, 1], "expected 2 class weights"),
-        ([1, -1], [1, 1], "finite and >= 0"),
+        ([1, 2, 3], [1, 1], "expects 2 numbers, one for each class of the legend, got 3"),
+        ([1, -1], [1, 1], "expects finite numbers >= 0, at least one of them above 0, got 1 -1"),
         ([0, 0], [1, 1], "above 0"),
         ("sqrt", [1, 1], "expected class weights auto, none"),
         ("auto", [0, 0], "the dataset has none"),
@@ -47,3 +50,25 @@ def test_class_weights_given_or_none():
 def test_bad_class_weights_are_refused(kind, pixels, message):
     with pytest.raises(ConfigError, match=message):
         class_weights(kind, pixels)
+
+
+def config(weights):
+    return TrainConfig(data_dir=Path("d"), output_dir=Path("o"), class_weights=weights)
+
+
+def test_a_config_takes_a_list_of_numbers():
+    """A Python program that gave [1.0, 2] read that it must be auto, none or effective-number."""
+    assert config([1.0, 2]).class_weights == (1.0, 2)
+
+
+@pytest.mark.parametrize("weights", [(), [], (1.0, -2.0), (0.0, 0.0), (1.0, np.nan), ("a", 1.0)])
+def test_a_config_refuses_weights_that_are_none(weights):
+    with pytest.raises(ConfigError, match="--class-weights expects finite numbers >= 0"):
+        config(weights)
+
+
+@pytest.mark.parametrize("weights", [2.0, "sqrt"])
+def test_a_config_tells_all_that_the_weights_may_be(weights):
+    told = rf"--class-weights must be one of auto, none, effective-number, numbers, got {weights}"
+    with pytest.raises(ConfigError, match=told):
+        config(weights)

@@ -128,6 +128,14 @@ def test_a_run_with_its_own_normalizer_goes_on_where_the_dataset_gets_another(be
         check(config)
 
 
+def test_class_weights_of_another_number_are_refused_before_the_download(begun, tmp_path):
+    config = replace(begun("light"), class_weights=(1.0, 2.0))
+    with pytest.raises(ConfigError, match="expects 3 numbers, one for each class of the legend"):
+        check(config)
+    assert not (tmp_path / "run").exists()
+    check(replace(config, loss="dice"))  # It has no use for them.
+
+
 def test_a_wrong_augmentation_file_leaves_no_run(begun, tmp_path, capsys):
     path = tmp_path / "a.json"
     path.write_text(json.dumps({"paste_blend": "soft"}))
