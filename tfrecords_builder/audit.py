@@ -26,7 +26,8 @@ BENT_EDGE_PX = 0.1
 class AuditConfig:
     """Reads every record of a dataset and proves that its splits share nothing.
 
-    Exit code 1 when two splits share ground or image content, or come nearer than the gap.
+    Exit code 1 when two splits share ground, image content or a group of the list of pairs, or come
+    nearer than the gap.
     """
 
     data_dir: Annotated[Path, tyro.conf.Positional]
@@ -115,7 +116,10 @@ def audit_dataset(
         pairs=pairs,
         class_fractions=_class_fractions(facts, info, names),
         required_distance_px=required,
-        leaks=tuple(sentence for pair in pairs for sentence in _leaks(pair, required)),
+        leaks=(
+            *(sentence for pair in pairs for sentence in _leaks(pair, required)),
+            *_divided_groups(info),
+        ),
     )
 
 
@@ -203,6 +207,14 @@ def _leaks(pair: PairFinding, required_px: float) -> list[str]:
             f"{pair.content_example}"
         )
     return leaks
+
+
+def _divided_groups(info: DatasetInfo) -> list[str]:
+    """Returns a sentence where the build found groups, which belong together, in several splits."""
+    divided = info.build_config.get("divided_groups", ())
+    if not divided:
+        return []
+    return [f"splits share groups: {len(divided)} of the input, for example {divided[0]}"]
 
 
 def _text(found: Audit) -> str:

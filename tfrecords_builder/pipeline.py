@@ -32,7 +32,7 @@ from tfrecords_builder.checks import dataset_resolution_m, dataset_upsampling
 from tfrecords_builder.config import BuildConfig
 from tfrecords_builder.cutting import CutResult
 from tfrecords_builder.patches import SceneJob
-from tfrecords_builder.plan_summary import doubts, summary
+from tfrecords_builder.plan_summary import divided_groups, doubts, summary
 from tfrecords_builder.planning import BuildInput, Plan, cuts_of, make_plan, understand
 from tfrecords_builder.reflectance_checks import darkness, require_reflectance
 from tfrecords_builder.shards import PlannedRecord, ShardJob
@@ -143,7 +143,12 @@ def _described(
         products=tuple({r.source.product.id: r.source.product for r in found.rasters}.values()),
         compression=config.compression,
         upsampling=dataset_upsampling(found.rasters),
-        build_config=config.build_settings() | {"dropped_patches": plan.dropped()},
+        build_config={
+            **config.build_settings(),
+            "dropped_patches": plan.dropped(),
+            # What the records do not tell, and the audit says.
+            "divided_groups": divided_groups(plan, found),
+        },
         software=software_versions(),
         features=features(patch_size=config.patch_size, bands=len(first.bands), dtype=first.dtype),
         validity_bits=bits_by_name(),

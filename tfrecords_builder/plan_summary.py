@@ -1,5 +1,7 @@
 """What a build says of its plan: how many patches each split gets, and what looks amiss."""
 
+from collections import defaultdict
+
 from tfrecords_builder.config import BuildConfig
 from tfrecords_builder.incomplete_bands import incomplete_bands
 from tfrecords_builder.lost_labels import dropped_fractions, label_warnings
@@ -33,12 +35,26 @@ def doubts(plan: Plan, found: BuildInput) -> list[str]:
     """Returns what is said of a plan that may not be what was meant."""
     told = label_warnings(plan.candidates, plan.placements, found.legend)
     told += unassumed(found, plan.alike_px) + incomplete_bands(found.rasters, plan.lacking_px)
+    divided = divided_groups(plan, found)
+    if divided:
+        told.append(
+            f"{len(divided)} groups of the input have patches in more than one split, for example "
+            f"{divided[0]}; --split group keeps them whole, or prescribe one split for each"
+        )
     if not plan.kept("val"):
         told.append(
             "the dataset has no validation split, which landcover train needs; give a "
             "--val-fraction above 0, or prescribe val where splits are prescribed"
         )
     return told
+
+
+def divided_groups(plan: Plan, found: BuildInput) -> list[str]:
+    """Returns the groups of the list of pairs that have patches in more than one split."""
+    splits = defaultdict(set)
+    for candidate, placement in zip(plan.candidates, plan.placements, strict=True):
+        splits[found.rasters[candidate.source].source.group].add(placement.split)
+    return sorted(group for group, held in splits.items() if group and len(held - {None}) > 1)
 
 
 def _groups_word(config: BuildConfig) -> str:

@@ -2,7 +2,7 @@ import json
 
 import numpy as np
 import pytest
-from builder_inputs import arguments, write_raster
+from builder_inputs import arguments, write_pairs, write_raster
 from fakes.traced_memory import peak_bytes
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -62,6 +62,26 @@ def test_a_random_split_leaks_ground_and_content(pairs, tmp_path, capsys):
     text = capsys.readouterr().out
     assert "LEAK: train and val share ground" in text
     assert "LEAK: train and val share image content" in text
+
+
+@pytest.mark.parametrize("split", ["blocks", "given", "group"])
+def test_groups_in_several_splits_are_told_and_leak(tmp_path, capsys, split):
+    """A group column counted for --split group alone, and the audit called the rest clean."""
+    write_pairs(tmp_path)
+    rows = ["image,label,group,split"]
+    for number, (group, given_split) in enumerate([("a", "train"), ("a", "val"), ("b", "test")]):
+        rows.append(f"images/s{number}.tif,labels/s{number}.tif,{group},{given_split}")
+    (tmp_path / "pairs.csv").write_text("\n".join(rows))
+    held_out = ("--test-fraction", "0") if split == "group" else ()
+    assert build(arguments(tmp_path, tmp_path / "o", "--split", split, *held_out)) == 0
+    told = capsys.readouterr().err
+    leaks = audit.audit_dataset(tmp_path / "o").leaks
+    if split == "group":
+        assert "groups" not in told and leaks == ()
+    else:
+        count = {"given": 1, "blocks": 2}[split]
+        assert f"warning: {count} groups of the input have patches in more than one split" in told
+        assert leaks == (f"splits share groups: {count} of the input, for example a",)
 
 
 def test_overlapping_images_without_crs_are_found_by_content(tmp_path, capsys):

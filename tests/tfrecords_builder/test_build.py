@@ -214,9 +214,8 @@ def test_black_pixels_of_images_without_nodata_value_are_told_and_kept_on_reques
     flags = ("--scale", 1 / 255)
     assert main(arguments(data, tmp_path / "a", *flags)) == 0
     said = capsys.readouterr().out
-    assert said.endswith(
-        f"next: landcover train --data-dir {tmp_path / 'a'} --output-dir run --patch-size 32\n"
-    )
+    command = f"next: landcover train --data-dir {tmp_path / 'a'} --output-dir run"
+    assert said.endswith(f"{command} --patch-size 32 --batch-size 5\n")  # A tenth of 56 patches.
     share = np.mean([(label_of(data, n) == 10).mean() for n in range(2)])
     assert (
         f"2 images declare no no-data value, so 0 is taken for it; {share:.2%} of their pixels "
