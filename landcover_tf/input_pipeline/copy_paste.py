@@ -5,11 +5,13 @@ of it runs in graph; the objects come from the patches of the same batch.
 """
 
 from collections.abc import Sequence
+from functools import reduce
 
 import tensorflow as tf
 
+from landcover_tf.input_pipeline.components import connected_components
 from landcover_tf.input_pipeline.geometric import Batch, choose, on_chosen
-from landcover_tf.input_pipeline.pixels import crop_each, for_each_band, missing_pixels
+from landcover_tf.input_pipeline.pixels import for_each_band, gather_pixels, missing_pixels
 
 # Width of the soft border, in pixels: about the point spread of a 20 m band on the 10 m grid.
 FEATHER_PX = 2
@@ -58,9 +60,7 @@ def copy_paste(
             source_label, tf.gather(rare, source), keys[2], objects=objects, smallest_px=smallest_px
         )
         donor, donor_label, donor_wanted, donor_usable = shift_at_random(
-            [tf.gather(image, source), source_label, wanted, tf.gather(usable, source)],
-            keys[3],
-            tf.shape(image)[1],
+            tf.gather(image, source), source_label, wanted, tf.gather(usable, source), keys[3]
         )
         both_usable = tf.boolean_mask(usable, chosen) & donor_usable
         return paste(*targets, donor, donor_label, donor_wanted, both_usable, blend=blend)
@@ -124,52 +124,26 @@ def choose_objects(
     return tf.reshape(wanted, shape)
 
 
-def connected_components(label: tf.Tensor, member: tf.Tensor) -> tf.Tensor:
-    """Returns the number of each pixel's 4-connected component of equal label.
-
-    Every sweep spreads the largest pixel number along whole runs of equal label, first in rows,
-    then in columns; a compact object is done after two sweeps, and the last one changes nothing.
-
-    Args:
-        label: uint8 [batch, height, width].
-        member: Pixels that take part, bool [batch, height, width].
-
-    Returns:
-        The largest pixel number (counted through the batch) of the component, int32 [batch,
-        height, width]; -1 where `member` is False.
-    """
-    shape = tf.shape(label)
-    code = tf.where(member, tf.cast(label, tf.int32), -1)
-    in_rows, in_cols = _runs(code), _runs(tf.transpose(code, [0, 2, 1]))
-    number = tf.where(member, tf.reshape(tf.range(tf.size(label)), shape), -1)
-
-    def sweep(number: tf.Tensor, _: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        along_rows = _largest_of_run(number, in_rows)
-        along_cols = _largest_of_run(tf.transpose(along_rows, [0, 2, 1]), in_cols)
-        spread = tf.transpose(along_cols, [0, 2, 1])
-        return spread, tf.reduce_any(spread != number)
-
-    number, _ = tf.while_loop(
-        lambda _, changed: changed,
-        sweep,
-        (number, tf.constant(True)),
-        shape_invariants=(tf.TensorShape([None] * 3), tf.TensorShape([])),
-    )
-    return tf.ensure_shape(number, label.shape)
-
-
 def shift_at_random(
-    rasters: Sequence[tf.Tensor], key: tf.Tensor, size: tf.Tensor
-) -> list[tf.Tensor]:
-    """Returns all rasters moved by the same up to a quarter of their size, zero-filled."""
+    image: tf.Tensor, label: tf.Tensor, wanted: tf.Tensor, usable: tf.Tensor, key: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Returns all four moved by the same up to a quarter of their size.
+
+    Where a pixel comes from beyond the edge, it is neither wanted nor usable; image and label
+    repeat the edge there, which costs less than to clear it.
+    """
+    size = tf.shape(image)[1]
     reach = size // 4
-    batch = tf.shape(rasters[0])[0]
-    origins = tf.random.stateless_uniform([batch, 2], key, 0, 2 * reach + 1, tf.int32)
-    moved = []
-    for raster in rasters:
-        border = [[0, 0], [reach, reach], [reach, reach]] + [[0, 0]] * (len(raster.shape) - 3)
-        moved.append(crop_each(tf.pad(raster, border), origins, size))
-    return moved
+    origins = tf.random.stateless_uniform([tf.shape(image)[0], 2], key, 0, 2 * reach + 1, tf.int32)
+    places = origins[:, :, None] - reach + tf.range(size)
+    nearest = tf.clip_by_value(places, 0, size - 1)
+    index = nearest[:, 0, :, None] * size + nearest[:, 1, None, :]
+    known = places == nearest
+    inside = known[:, 0, :, None] & known[:, 1, None, :]
+    image, label, wanted, usable = (
+        gather_pixels(raster, index) for raster in (image, label, wanted, usable)
+    )
+    return image, label, wanted & inside, usable & inside
 
 
 def paste(
@@ -222,9 +196,24 @@ def box_mean(raster: tf.Tensor, radius: int) -> tf.Tensor:
         raster: float32 [batch, height, width, channels].
         radius: Pixels on each side of the centre.
     """
-    width = 2 * radius + 1
-    rows = tf.nn.avg_pool2d(raster, [width, 1], 1, "SAME")
-    return tf.nn.avg_pool2d(rows, [1, width], 1, "SAME")
+    if raster.shape[-1] > 1:
+        width = 2 * radius + 1
+        rows = tf.nn.avg_pool2d(raster, [width, 1], 1, "SAME")
+        return tf.nn.avg_pool2d(rows, [1, width], 1, "SAME")
+    # Pooling runs over channels; of one channel, sums of whole images are many times as fast.
+    rows = _mean_of_rows(raster[..., 0], radius)
+    return tf.transpose(_mean_of_rows(tf.transpose(rows, [0, 2, 1]), radius), [0, 2, 1])[..., None]
+
+
+def _mean_of_rows(raster: tf.Tensor, radius: int) -> tf.Tensor:
+    """Returns the mean of up to `radius` rows on each side, float32 [batch, height, width]."""
+    height = tf.shape(raster)[1]
+
+    def total(rows: tf.Tensor) -> tf.Tensor:
+        padded = tf.pad(rows, [[0, 0], [radius, radius], [0, 0]])
+        return reduce(tf.add, [padded[:, i : i + height] for i in range(2 * radius + 1)])
+
+    return total(raster) / total(tf.ones([1, height, 1]))
 
 
 def _membrane(difference: tf.Tensor, inside: tf.Tensor, usable: tf.Tensor) -> tf.Tensor:
@@ -245,15 +234,3 @@ def _membrane(difference: tf.Tensor, inside: tf.Tensor, usable: tf.Tensor) -> tf
     mean = spread[..., :-1] / tf.maximum(spread[..., -1:], 1e-6)
     depth = box_mean(inside, MEMBRANE_PX)
     return mean * tf.clip_by_value(1 - depth, 0.0, 0.5)
-
-
-def _runs(code: tf.Tensor) -> tf.Tensor:
-    """Returns the number of each pixel's run of equal code along the last axis, int32 [pixels]."""
-    differs = code[:, :, 1:] != code[:, :, :-1]
-    starts = tf.concat([tf.ones_like(differs[:, :, :1]), differs], axis=2)
-    return tf.cumsum(tf.cast(tf.reshape(starts, [-1]), tf.int32)) - 1
-
-
-def _largest_of_run(number: tf.Tensor, runs: tf.Tensor) -> tf.Tensor:
-    largest = tf.math.segment_max(tf.reshape(number, [-1]), runs)
-    return tf.reshape(tf.gather(largest, runs), tf.shape(number))

@@ -1,11 +1,8 @@
-"""Objects are the connected components that scipy finds, and keep their class where pasted."""
+"""Objects keep their class where pasted, and their surroundings are what they were."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 
 from landcover_tf.input_pipeline import copy_paste as module
@@ -14,42 +11,6 @@ from landcover_tf.legend import IGNORED
 
 KEY = tf.constant([3, 4], tf.int64)
 RARE = 2
-
-
-def same_partition(a: np.ndarray, b: np.ndarray) -> bool:
-    """Returns whether two numberings group the pixels alike."""
-    pairs = {(x, y) for x, y in zip(a.ravel().tolist(), b.ravel().tolist(), strict=True)}
-    return len(pairs) == len({x for x, _ in pairs}) == len({y for _, y in pairs})
-
-
-@settings(max_examples=25)
-@given(arrays(np.uint8, (2, 9, 7), elements=st.integers(0, 3)))
-def test_components_are_those_of_scipy(label):
-    component = module.connected_components(tf.constant(label), tf.constant(label > 0)).numpy()
-    assert ((component == -1) == (label == 0)).all()
-    for example in range(2):
-        expected = np.zeros_like(label[example], np.int32)
-        for code in (1, 2, 3):
-            found, _ = ndimage.label(label[example] == code)
-            expected += np.where(found > 0, found + expected.max(), 0)
-        assert same_partition(component[example], expected)
-    assert not set(component[0].ravel()) & set(component[1].ravel()) - {-1}
-
-
-def test_components_of_a_spiral():
-    spiral = np.zeros((1, 21, 21), np.uint8)
-    row, col, step = 0, 0, 20
-    for turn in range(20):
-        d_row, d_col = ((0, 1), (1, 0), (0, -1), (-1, 0))[turn % 4]
-        for _ in range(step):
-            spiral[0, row, col] = 1
-            row, col = row + d_row, col + d_col
-        step -= 2 if turn % 2 and turn > 1 else 0
-        if step <= 0:
-            break
-    found, _ = ndimage.label(spiral[0])
-    component = module.connected_components(tf.constant(spiral), tf.constant(spiral > 0)).numpy()
-    assert same_partition(component[0], found)
 
 
 def scene(batch: int = 4, size: int = 32) -> tuple[np.ndarray, np.ndarray]:
@@ -205,6 +166,45 @@ def test_box_mean_is_that_of_scipy_inside():
     expected = ndimage.uniform_filter(raster[0], (5, 5, 0))
     got = module.box_mean(tf.constant(raster), 2).numpy()[0]
     np.testing.assert_allclose(got[2:-2, 2:-2], expected[2:-2, 2:-2], atol=1e-6)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("radius", [2, 8])
+def test_box_mean_at_edges_is_that_of_the_pixels_there_are(channels, radius):
+    raster = np.random.default_rng(1).random((2, 11, 14, channels), np.float32)
+    expected = np.empty_like(raster)
+    for row, col in np.ndindex(11, 14):
+        rows = slice(max(row - radius, 0), row + radius + 1)
+        cols = slice(max(col - radius, 0), col + radius + 1)
+        expected[:, row, col] = raster[:, rows, cols].mean(axis=(1, 2))
+    for mean in (module.box_mean, tf.function(module.box_mean)):
+        np.testing.assert_allclose(mean(tf.constant(raster), radius), expected, atol=1e-6)
+
+
+def test_what_comes_from_beyond_the_edge_is_neither_wanted_nor_usable():
+    rng = np.random.default_rng(2)
+    image = rng.random((40, 12, 12, 3), np.float32)
+    label = rng.integers(0, 9, (40, 12, 12), np.uint8)
+    masks = rng.random((2, 40, 12, 12)) < 0.5
+    moved = module.shift_at_random(*(tf.constant(v) for v in (image, label, *masks)), KEY)
+    moved = [values.numpy() for values in moved]
+    shifts = set()
+    for example in range(40):
+        fitting = []
+        for shift in np.ndindex(7, 7):  # A quarter of 12 to each side.
+            padded = [np.pad(v[example], 3) for v in (label, *masks)]
+            label_, wanted, usable = (v[shift[0] :, shift[1] :][:12, :12] for v in padded)
+            inside = np.pad(np.ones((12, 12), bool), 3)[shift[0] :, shift[1] :][:12, :12]
+            if not (moved[1][example] != label_)[inside].any():
+                fitting.append(shift)
+                np.testing.assert_array_equal(moved[2][example], wanted)
+                np.testing.assert_array_equal(moved[3][example], usable)
+                source = np.pad(image[example], ((3, 3), (3, 3), (0, 0)))
+                source = source[shift[0] :, shift[1] :][:12, :12]
+                np.testing.assert_array_equal(moved[0][example][inside], source[inside])
+        assert len(fitting) == 1
+        shifts.update(fitting)
+    assert len(shifts) > 20
 
 
 def test_rectangles_have_areas_up_to_the_limit():
