@@ -50,6 +50,7 @@ from benchmarks.records_work import (
     training_reader,
     write_files,
 )
+from landcover_tf.datasets.tfrecord import GZIP_LEVEL
 from landcover_tf.system.files import write_json
 from landcover_tf.system.provenance import hardware, software_versions
 from landcover_tf.system.quiet import start_tensorflow
@@ -187,7 +188,7 @@ def gzip_rows(folder: Path, scene: Path, rounds: int = 3) -> tuple[list[dict[str
         info = DatasetInfo.load(dataset)
         spent["build"].append(whole / sum(split.records for split in info.splits.values()))
         payload = payloads(info, dataset, "train")[:48]
-        packed = (gzip.compress(one, 6) for one in payload)
+        packed = (gzip.compress(one, GZIP_LEVEL) for one in payload)
         spent["write"].append(timed(lambda p=packed: write_files(plain, p), len(payload)))
         if not number:
             evaluate = evaluation_reader(info, dataset)
