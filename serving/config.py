@@ -12,6 +12,7 @@ ModeChoice = Literal["auto", "exact", "blend"]
 Weighting = Literal["radial", "cosine", "uniform"]
 EngineChoice = Literal["auto", "tensorflow", "openvino"]
 Precision = Literal["float32", "bf16"]
+PrecisionChoice = Literal["float32", "bfloat16", "bf16"]
 Refinement = Literal["none", "probabilities", "labels"]
 
 
@@ -55,10 +56,10 @@ class PredictConfig:
 
     engine: EngineChoice = "auto"
     """What runs the network; auto takes OpenVINO on a CPU if it is installed."""
-    precision: Precision = "float32"
-    """bf16 is faster on processors that have it and changes few pixels; --verify counts them.
-    Where a processor has it not, TensorFlow emulates it and OpenVINO computes in float32, which a
-    warning tells."""
+    precision: PrecisionChoice = "float32"
+    """bfloat16, also called bf16, is faster on processors that have it and changes few pixels;
+    --verify counts them. Where a processor has it not, TensorFlow emulates it and OpenVINO computes
+    in float32, which a warning tells."""
     server: str | None = None
     """URL of a TensorFlow Serving model instead of a local engine: http(s)://HOST:PORT for REST,
     grpc(s)://HOST:PORT for gRPC. A token in the environment variable LANDCOVER_SERVER_TOKEN is sent
@@ -148,6 +149,9 @@ class PredictConfig:
 
     def __post_init__(self) -> None:
         flag_ranges.chosen(self)
+        if self.precision == "bfloat16":
+            # Beside maps stands the short name, by which they are known to have it.
+            object.__setattr__(self, "precision", "bf16")
         flag_ranges.within(self, 0, 1, "uncertain_below")
         flag_ranges.above_zero(self, "memory_gb", "server_timeout")
         flag_ranges.at_least(self, 1, "batch_size", "verify_regions", "jobs")

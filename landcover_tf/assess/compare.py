@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -47,7 +47,7 @@ class CompareConfig:
     unknown_labels: Literal["error", "ignore"] = "error"
     """What to do with reference codes that the crosswalk does not know: refuse them or read them
     as no data."""
-    block_m: float = 5000.0
+    block_size_m: float = field(default=5000.0, metadata={"formerly": "block_m"})
     """Side of the squares that are resampled for the intervals; it should exceed the distance
     over which errors resemble each other. Without a projected CRS, a pixel counts as 10 m."""
     bootstrap_samples: int = 1000
@@ -67,7 +67,7 @@ class CompareConfig:
     def __post_init__(self) -> None:
         flag_ranges.at_least(self, 0, "seed")
         flag_ranges.at_least(self, 1, "bootstrap_samples", "rows_per_strip")
-        flag_ranges.above_zero(self, "block_m")
+        flag_ranges.above_zero(self, "block_size_m")
         flag_ranges.within(self, 0, 1, "confidence_level", ends="()")
 
 
@@ -125,12 +125,12 @@ def compare_maps(config: CompareConfig) -> Path:
 
 def _block_px(config: CompareConfig, class_map: "ClassMap") -> int:
     """Returns the side of a resampled square in pixels."""
-    side = max(round(config.block_m / (class_map.grid.pixel_side_m or 10.0)), 1)
+    side = max(round(config.block_size_m / (class_map.grid.pixel_side_m or 10.0)), 1)
     squares = math.prod(-(-length // side) for length in class_map.grid.shape)
     if squares > MOST_SQUARES:
         raise ConfigError(
-            f"--block-m {config.block_m:g} cuts the map into {squares:,} squares, more than the "
-            f"{MOST_SQUARES:,} that are resampled; take larger ones"
+            f"--block-size-m {config.block_size_m:g} cuts the map into {squares:,} squares, more "
+            f"than the {MOST_SQUARES:,} that are resampled; take larger ones"
         )
     return side
 

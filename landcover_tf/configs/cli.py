@@ -20,7 +20,12 @@ from typing import Any, TypeVar, get_type_hints
 
 import tyro
 
-from landcover_tf.configs.config_files import flag_of, flags_of_file, flags_of_values
+from landcover_tf.configs.config_files import (
+    flag_of,
+    flags_of_file,
+    flags_of_values,
+    former_names,
+)
 from landcover_tf.errors import ConfigError, LandCoverError
 from landcover_tf.system.signals import INTERRUPTED, obeyed
 
@@ -185,11 +190,12 @@ def from_file(config_class: type[Config], path: Path) -> Config:
 
 
 def _without_flags(config_class: type[Any], flags: list[str]) -> list[str]:
-    """Returns flags where those of positional fields, `--data-dir X`, are positions: `X`.
+    """Returns flags by their present names, those of positional fields, `--data-dir X`, as `X`.
 
-    They come first: behind a flag of several values they would count among those.
+    These come first: behind a flag of several values they would count among those.
     """
     named = _positional_flags(config_class)
+    former = {flag_of(old): flag_of(new) for old, new in former_names(config_class).items()}
     first: list[str] = []
     others: list[str] = []
     rest = iter(flags)
@@ -198,7 +204,7 @@ def _without_flags(config_class: type[Any], flags: list[str]) -> list[str]:
         if name in named:
             first += [value] if equals else islice(rest, 1)
         else:
-            others.append(flag)
+            others.append(former.get(name, name) + equals + value)
     return first + others
 
 

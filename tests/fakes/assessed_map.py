@@ -80,8 +80,9 @@ def change(path, sql, *values):
 
 def compare(world, *arguments):
     out = world / "comparison"
-    code = run("compare", "--map", world / "map.tif", "--block-m", 300, "--bootstrap-samples", 200,
-               "--output-dir", out, "--overwrite", "--reference-map", *arguments)  # fmt: skip
+    code = run("compare", "--map", world / "map.tif", "--block-size-m", 300,
+               "--bootstrap-samples", 200, "--output-dir", out,
+               "--overwrite", "--reference-map", *arguments)  # fmt: skip
     return code, json.loads((out / "compare.json").read_text()) if code == 0 else None
 
 

@@ -24,8 +24,10 @@ from local_export import (
     write_rasters,
 )
 
+from landcover_tf.configs.config_files import config_dict
 from landcover_tf.system.files import read_json, write_json
 from serving import layouts
+from serving.config import PredictConfig
 from serving.engines import Engine
 from serving.predict import main
 from serving.scene_prediction import ScenePrediction
@@ -111,6 +113,17 @@ def test_an_unfinished_run_of_other_settings_is_not_mixed_in(
     assert main(arguments(small_export, [tmp_path / "scene.tif"], out, *RAW)) == 2
     assert "unfinished run with other settings" in capsys.readouterr().err
     assert main(arguments(small_export, [tmp_path / "scene.tif"], out, *RAW, "--overwrite")) == 0
+
+
+def test_bfloat16_has_two_names_and_one_stands_beside_maps() -> None:
+    long, short = (
+        PredictConfig(
+            model_path=Path("e"), input_image=(Path("i"),), output_map=Path("m.tif"), precision=name
+        )
+        for name in ("bfloat16", "bf16")
+    )
+    assert long == short
+    assert config_dict(long)["precision"] == "bf16"
 
 
 def test_a_run_is_not_continued_where_the_network_computes_in_another_precision(

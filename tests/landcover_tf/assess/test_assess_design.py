@@ -186,7 +186,7 @@ def test_flags_that_make_no_sense(world, capsys):
         (["design", *base, "--output-dir", world / "s", "--target-se", 0], "--target-se"),
         (["design", *base, "--output-dir", world / "s", "--min-per-class", 1], "--min-per-class"),
         (["design", *base, "--output-dir", world / "s", "--seed", -1], "--seed"),
-        (["compare", *base, "--reference-map", "x.tif", "--block-m", 0], "--block-m"),
+        (["compare", *base, "--reference-map", "x.tif", "--block-size-m", 0], "--block-size-m"),
         (["compare", *base, "--reference-map", "x.tif", "--seed", -1], "--seed must not be"),
         (["estimate", *base, "--reference", "x.gpkg", "--confidence-level", 1],
          "--confidence-level must be in"),

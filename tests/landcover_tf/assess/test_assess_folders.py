@@ -51,7 +51,7 @@ def test_an_estimate_of_another_map_or_sample_is_not_replaced(world, capsys):
 def test_a_comparison_with_another_reference_is_not_replaced(world, capsys):
     def compare(reference, *flags):
         return run("compare", "--map", world / "map.tif", "--reference-map", world / reference,
-                   "--block-m", 300, "--bootstrap-samples", 50, *flags)  # fmt: skip
+                   "--block-size-m", 300, "--bootstrap-samples", 50, *flags)  # fmt: skip
 
     write(world / "other.tif", np.full_like(read(world / "truth.tif"), 10))
     assert compare("truth.tif") == compare("truth.tif", "--seed", 1) == 0
@@ -68,7 +68,7 @@ def test_files_of_no_assessment_are_not_replaced(world, capsys):
     notes.parent.mkdir()
     notes.write_text("mine")
     maps = ["--map", world / "map.tif", "--reference-map", world / "truth.tif"]
-    flags = ["--block-m", 300, "--bootstrap-samples", 50, "--output-dir", notes.parent]
+    flags = ["--block-size-m", 300, "--bootstrap-samples", 50, "--output-dir", notes.parent]
     command = ["compare", *maps, *flags]
     assert run(*command) == 2
     error = capsys.readouterr().err
