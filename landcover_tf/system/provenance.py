@@ -1,8 +1,11 @@
-"""What made a file: versions, commit, machine."""
+"""What made a file: versions, commit, machine, and the memory it took."""
 
 import os
 import platform
+import re
+import resource
 import subprocess
+import sys
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -51,6 +54,18 @@ def hardware() -> dict[str, str | int]:
         if hasattr(os, "sched_getaffinity")
         else os.cpu_count() or 1,
     }
+
+
+def peak_memory_bytes() -> int:
+    """Returns the most memory that this process has had."""
+    status = Path("/proc/self/status")
+    # ru_maxrss begins at the peak of the process that started this one, where Linux counts it.
+    own = re.search(r"VmHWM:\s*(\d+) kB", status.read_text()) if status.is_file() else None
+    if own is not None:
+        return 1024 * int(own[1])
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # Linux counts in KiB, macOS in bytes.
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def _git(folder: Path, *arguments: str) -> str:

@@ -1,6 +1,5 @@
 """One session of a training: from its first step to a finished (or interrupted) run folder."""
 
-import resource
 import sys
 import time
 from dataclasses import asdict, dataclass
@@ -146,7 +145,7 @@ class Session:
             "best_epoch": progress.best_epoch,
             "scores": best_row(self.found.run.best_weights, progress),
             "session_seconds": round(seconds, 1),
-            "peak_memory_bytes": _peak_memory_bytes(),
+            "peak_memory_bytes": provenance.peak_memory_bytes(),
             "software": provenance.software_versions(),
             "hardware": provenance.hardware() | {
                 "gpus": [_gpu_name(gpu) for gpu in tf.config.list_physical_devices("GPU")]
@@ -180,9 +179,3 @@ class Session:
 
 def _gpu_name(gpu: Any) -> str:
     return str(tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name))
-
-
-def _peak_memory_bytes() -> int:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    # Linux counts in KiB, macOS in bytes.
-    return peak if sys.platform == "darwin" else peak * 1024

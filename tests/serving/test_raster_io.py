@@ -16,18 +16,18 @@ from serving.inputs import open_source
 from serving.raster_io import RasterStyle, WindowReader, bounded_cache, write_cog
 
 READ_ALL = """
-import resource, sys
+import sys
 import rasterio
+from landcover_tf.system.provenance import peak_memory_bytes
 from serving.raster_io import bounded_cache
 with bounded_cache(), rasterio.open(sys.argv[1]) as dataset:
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_memory_bytes()
     for _, window in dataset.block_windows(1):
         dataset.read(window=window)
-    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+    print((peak_memory_bytes() - before) // 2**20)
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in kB on Linux")
 def test_the_cache_of_read_blocks_is_bounded(tmp_path: Path) -> None:
     path = tmp_path / "sparse.tif"
     profile = {"driver": "GTiff", "count": 4, "dtype": "uint16", "sparse_ok": True}

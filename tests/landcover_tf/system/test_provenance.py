@@ -1,12 +1,16 @@
-"""The commit that files name is that of this software, and of nothing around it."""
+"""The commit and the memory that files name are those of this software and of their process."""
 
 import re
 import shutil
 import subprocess
+import sys
 
+import numpy as np
 import pytest
 
-from landcover_tf.system.provenance import commit_of
+from landcover_tf.system.provenance import commit_of, peak_memory_bytes
+
+PEAK = "from landcover_tf.system import provenance; print(provenance.peak_memory_bytes())"
 
 
 def git(folder, *arguments):
@@ -32,3 +36,10 @@ def test_a_file_has_the_commit_of_its_tree(tmp_path):
     foreign.parent.mkdir()
     foreign.write_text("1")
     assert commit_of(foreign) is None
+
+
+def test_the_peak_is_that_of_the_process_and_not_of_its_parent():
+    held = np.ones(400 * 2**17)  # 400 MiB.
+    assert peak_memory_bytes() > held.nbytes
+    child = subprocess.run([sys.executable, "-c", PEAK], capture_output=True, text=True, check=True)
+    assert 2**20 < int(child.stdout) < 200 * 2**20
