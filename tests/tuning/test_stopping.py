@@ -8,9 +8,12 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from fakes.heeded_signals import heeded, send
 from fakes.small_dataset import write_small_dataset
 
 from landcover_tf.system.signals import INTERRUPTED, STOPPED, obeyed
@@ -18,82 +21,105 @@ from tuning import __main__ as tune
 from tuning import experiments
 from tuning.stopping import run_training
 
-# As a training: it saves for longer than the 0.25 s that Python's own functions wait.
+# As a training, it saves before it ends: until it is told to, which is after the 0.25 s that
+# Python's own functions wait.
 SAVING = """
-import signal, sys, time
+import signal, sys
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])  # One before sigwait is not lost.
 print("begun", flush=True)
 signal.sigwait([signal.SIGTERM])
 print("saving", flush=True)
-time.sleep(float(sys.argv[1]))
+sys.stdin.readline()
 print("saved")
 """
 
 
-def saving(seconds: float) -> subprocess.Popen:
+@pytest.fixture(autouse=True)
+def _interruptible():
+    """Ctrl-C counts, also where the tests run in the background of a shell, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    with heeded():
+        yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
+def training():
+    """A training that has begun."""
     # In a session of its own, it is not interrupted as one in a terminal would be.
-    training = subprocess.Popen([sys.executable, "-c", SAVING, str(seconds)],
-                                stdout=subprocess.PIPE, start_new_session=True)  # fmt: skip
-    assert training.stdout.readline() == b"begun\n"
-    return training
+    process = subprocess.Popen([sys.executable, "-c", SAVING], stdin=subprocess.PIPE,
+                               stdout=subprocess.PIPE, start_new_session=True)  # fmt: skip
+    with process:
+        try:
+            assert process.stdout.readline() == b"begun\n"
+            yield process
+        finally:
+            process.kill()
 
 
-def interrupt(number: int = signal.SIGINT) -> None:
-    os.kill(os.getpid(), number)
+def run_while(training: subprocess.Popen, act: Callable[[], None]) -> int:
+    """Returns what `run_training` does, with `act` in another thread from its start on."""
+    thread = threading.Thread(target=act)
+
+    def start() -> subprocess.Popen:
+        thread.start()
+        return training
+
+    try:
+        return run_training(start)
+    finally:
+        thread.join()
 
 
-def test_an_interrupted_training_may_save():
-    with saving(0.8) as training:
-        threading.Timer(0.1, interrupt).start()
-        assert run_training(lambda: training) == INTERRUPTED
-        assert training.stdout.read() == b"saving\nsaved\n"
-
-
-def test_a_second_interrupt_kills_the_training():
-    def interrupt_again() -> None:
-        interrupt()
-        training.stdout.readline()
-        interrupt()
-
-    with saving(60) as training:
-        threading.Timer(0.1, interrupt_again).start()
-        with pytest.raises(KeyboardInterrupt):
-            run_training(lambda: training)
-        assert training.returncode == -signal.SIGKILL
-
-
-def test_sigterm_lets_a_training_save_however_often_it_comes():
-    def terminate() -> None:
-        interrupt(signal.SIGTERM)
+def test_an_interrupted_training_may_save(training):
+    def act() -> None:
+        send(signal.SIGINT)
         assert training.stdout.readline() == b"saving\n"
-        interrupt(signal.SIGTERM)
+        training.stdin.close()
+
+    assert run_while(training, act) == INTERRUPTED
+    assert training.stdout.read() == b"saved\n"
+
+
+def test_a_second_interrupt_kills_the_training(training):
+    def interrupt_again() -> None:
+        send(signal.SIGINT)
+        training.stdout.readline()
+        send(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        run_while(training, interrupt_again)
+    assert training.returncode == -signal.SIGKILL
+
+
+def test_sigterm_lets_a_training_save_however_often_it_comes(training):
+    def terminate() -> None:
+        send(signal.SIGTERM)
+        assert training.stdout.readline() == b"saving\n"
+        send(signal.SIGTERM)
+        training.stdin.close()
 
     before = signal.getsignal(signal.SIGTERM)
-    with saving(0.8) as training, obeyed():
-        threading.Timer(0.1, terminate).start()
-        assert run_training(lambda: training) == STOPPED
-        assert training.stdout.read() == b"saved\n"
+    with obeyed():
+        assert run_while(training, terminate) == STOPPED
+    assert training.stdout.read() == b"saved\n"
     assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_sigterm_between_two_trainings_ends_the_program():
     with pytest.raises(SystemExit, match="143"), obeyed():
-        interrupt(signal.SIGTERM)
-        signal.pause()
+        send(signal.SIGTERM)
 
 
-def test_a_signal_at_the_start_of_a_training_does_not_leave_it_behind():
-    started = []
-
+def test_a_signal_at_the_start_of_a_training_does_not_leave_it_behind(training):
     def start() -> subprocess.Popen:
-        interrupt(signal.SIGTERM)
-        started.append(saving(0))
-        return started[0]
+        send(signal.SIGTERM)
+        training.stdin.close()
+        return training
 
     with obeyed():
         assert run_training(start) == STOPPED
-    assert started[0].returncode == 0
-    started[0].stdout.close()
+    assert training.returncode == 0
 
 
 TRAINING = """#!{python}
@@ -116,7 +142,8 @@ def stub(tmp_path, monkeypatch):
     path = tmp_path / "python"
     path.write_text(TRAINING.format(python=sys.executable))
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
-    monkeypatch.setattr(sys, "executable", str(path))
+    # Here only: multiprocessing keeps what it finds in sys at its first import.
+    monkeypatch.setattr("tuning.trials.sys", SimpleNamespace(executable=str(path)))
 
 
 def interrupt_when_begun(number: int, *folders: Path) -> None:
@@ -126,7 +153,7 @@ def interrupt_when_begun(number: int, *folders: Path) -> None:
         end = time.monotonic() + 100
         while time.monotonic() < end:
             if all((folder / "begun").exists() for folder in folders):
-                return interrupt(number)
+                return send(number)
             time.sleep(0.05)
 
     threading.Thread(target=wait, daemon=True).start()

@@ -7,7 +7,7 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import pytest
-from fakes.killed_worker import killing
+from fakes.heeded_signals import heeded, send
 
 from landcover_tf.errors import ConfigError, LandCoverError, OutputError
 from landcover_tf.system.executors import (
@@ -98,12 +98,14 @@ def test_a_lost_process_is_explained():
 
 def test_processes_clear_away_what_they_have_begun_where_the_program_is_ended(tmp_path):
     def end_when_both_have_begun() -> None:
-        while len(list(tmp_path.glob("begun.*"))) < 2:
+        deadline = time.monotonic() + 50
+        while len(list(tmp_path.glob("begun.*"))) < 2 and time.monotonic() < deadline:
             time.sleep(0.05)
-        os.kill(os.getpid(), signal.SIGTERM)  # To this process alone, as `kill` and Docker do.
+        # To this process alone, as `kill` and Docker do.
+        send(signal.SIGTERM)
 
-    with pytest.raises(SystemExit, match="143"), obeyed(), executor(2) as pool:
-        threading.Thread(target=end_when_both_have_begun).start()
+    with heeded(), pytest.raises(SystemExit, match="143"), obeyed(), executor(2) as pool:
+        threading.Thread(target=end_when_both_have_begun, daemon=True).start()
         run_jobs(pool, linger, [str(tmp_path)] * 6, label="lingering")
     # No third job has begun.
     assert sorted(path.stem for path in tmp_path.iterdir()) == ["cleared", "cleared"]
@@ -119,36 +121,30 @@ def test_settings_that_cannot_be_are_refused(monkeypatch):
         pass
 
 
-def sleep_once(path: str) -> int:
-    """Takes long on its first run only, so that the worker can be killed meanwhile."""
+def die_once(path: str) -> int:
+    """Kills the process of its first run."""
     from pathlib import Path
 
-    started = Path(path)
-    if not started.exists():
-        started.write_text(str(os.getpid()))
-        time.sleep(60)
+    killed = Path(path)
+    if not killed.exists():
+        killed.write_text(str(os.getpid()))
+        os.kill(os.getpid(), signal.SIGKILL)
     return os.getpid()
 
 
 def test_dask_runs_a_job_again_when_its_worker_is_killed(tmp_path):
     from distributed import LocalCluster
 
-    mark = tmp_path / "started"
-
-    def sleeper() -> int | None:
-        return int(mark.read_text()) if mark.exists() and mark.read_text() else None
-
     with (
         LocalCluster(
             n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
         ) as cluster,
-        killing(sleeper) as killed,
         executor(scheduler=cluster.scheduler_address) as pool,
     ):
         assert places(pool) == 2
         assert run_jobs(pool, square, [4, 5], label="squares") == [16, 25]
-        (survivor,) = run_jobs(pool, sleep_once, [str(mark)], label="sleeping")
-    assert killed == [int(mark.read_text())] != [survivor]
+        (survivor,) = run_jobs(pool, die_once, [str(tmp_path / "killed")], label="dying")
+    assert int((tmp_path / "killed").read_text()) != survivor
 
 
 def test_a_job_that_kills_its_dask_workers_is_explained():
