@@ -15,6 +15,7 @@ from pathlib import Path
 import grpc
 import numpy as np
 import tensorflow as tf
+from fakes.free_ports import free_ports
 from fakes.rest_api import FULL, QuietServer, Relay, RestHandler
 from fakes.servable import Refused, Servable
 from tensorflow_serving.apis import (
@@ -82,7 +83,9 @@ class ModelServer:
         self._lock = threading.Lock()
         self._max_message_bytes = max_message_bytes
         self._servables: dict[int, Servable] = {}
-        self._start(rest_port=0, grpc_port=0)
+        # Nobody else is given them while it is away.
+        self._ports = free_ports(2)
+        self._start(*self._ports)
         self.load(folder)
 
     def load(self, folder: Path, *, anew: bool = False) -> None:
@@ -106,7 +109,7 @@ class ModelServer:
     def url(self, scheme: str) -> str:
         return self.grpc_url if scheme == "grpc" else self.rest_url
 
-    def _start(self, *, rest_port: int, grpc_port: int) -> None:
+    def _start(self, rest_port: int, grpc_port: int) -> None:
         handler = type("Handler", (RestHandler,), {"model_server": self})
         self._rest = QuietServer(("127.0.0.1", rest_port), handler)
         threading.Thread(target=self._rest.serve_forever, daemon=True).start()
@@ -136,7 +139,7 @@ class ModelServer:
 
     def start_again(self) -> None:
         """Comes back on the same ports."""
-        self._start(rest_port=self._rest.server_port, grpc_port=self._relay.server_port)
+        self._start(*self._ports)
 
     def __enter__(self) -> "ModelServer":
         return self

@@ -8,7 +8,6 @@ export in `TF_SERVING_MODEL_DIR`.
 import json
 import os
 import shutil
-import socket
 import subprocess
 import time
 import urllib.request
@@ -18,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from fakes.free_ports import free_ports
 from fakes.small_export import write_small_export
 
 import serving
@@ -76,7 +76,7 @@ def started(program: str, folder: Path) -> Iterator[dict[str, str]]:
     models = (CONFIGURATION / "models.config").read_text()
     own = folder / "models.config"
     own.write_text(models.replace("/models/landcover", str(folder / "landcover")))
-    rpc, rest = free_port(), free_port()
+    rpc, rest = free_ports(2)
     command = [
         program, f"--port={rpc}", f"--rest_api_port={rest}", f"--model_config_file={own}",
         "--allow_version_labels_for_unavailable_models=true",
@@ -108,9 +108,3 @@ def wait_until_available(process: subprocess.Popen, url: str) -> None:
             return
         time.sleep(0.2)
     raise TimeoutError(f"{url} is not available after {SECONDS_TO_START} s")
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]

@@ -1,13 +1,14 @@
 """Searches in one process and in several, with KerasTuner's own chief and without trainings."""
 
 import json
-import socket
 import threading
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import grpc
 import pytest
+from fakes.free_ports import free_ports
 
 from landcover_tf.errors import RunError
 from tuning import distributed
@@ -17,8 +18,18 @@ from tuning.trials import read_records
 
 
 @pytest.fixture(autouse=True)
-def _short_farewell(monkeypatch):
-    monkeypatch.setattr(distributed, "FAREWELL_SECONDS", 1.0)
+def heard(monkeypatch):
+    """What the chief waits for in place of some seconds: its workers have heard of the end."""
+    event = threading.Event()
+
+    def sleep(seconds):
+        if seconds == distributed.FAREWELL_SECONDS:
+            assert event.wait(60)
+        else:
+            time.sleep(0.05)
+
+    monkeypatch.setattr(distributed, "time", SimpleNamespace(sleep=sleep))
+    return event
 
 
 @pytest.fixture
@@ -33,9 +44,8 @@ def search(tmp_path):
 @pytest.fixture
 def become(monkeypatch):
     """Returns what makes this process a chief, a worker, or one that searches alone."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = str(free.getsockname()[1])
-    own = {"TUNER_ID": "", "ORACLE_IP": "127.0.0.1", "ORACLE_PORT": port}
+    (port,) = free_ports(1)
+    own = {"TUNER_ID": "", "ORACLE_IP": "127.0.0.1", "ORACLE_PORT": str(port)}
 
     def change(role):
         for name, value in own.items():
@@ -53,20 +63,31 @@ def end(oracle, trial, status):
     oracle.end_trial(trial)
 
 
-def with_a_worker(search, work):
-    """Runs the search as a chief, and `work` with a client of it."""
+@pytest.fixture
+def with_a_worker(heard):
+    """Returns what runs a search as a chief, and some work with a client of it."""
     from keras_tuner.src.distribute.oracle_client import OracleClient
 
-    worker = threading.Thread(target=lambda: work(OracleClient(None)), daemon=True)
-    worker.start()
-    try:
-        run_search(search)
-    finally:
-        worker.join(60)
+    def run(search, work):
+        def work_and_hear():
+            try:
+                work(OracleClient(None))
+            finally:
+                heard.set()
+
+        heard.clear()
+        worker = threading.Thread(target=work_and_hear, daemon=True)
+        worker.start()
+        try:
+            run_search(search)
+        finally:
+            worker.join(60)
+
+    return run
 
 
 @pytest.mark.parametrize("roles", [("alone", "chief"), ("chief", "alone")])
-def test_a_search_goes_on_in_one_process_or_several(search, become, roles):
+def test_a_search_goes_on_in_one_process_or_several(search, become, with_a_worker, roles):
     become(roles[0])
     before = _tuner(search, echo=False).oracle
     for _ in range(search.max_trials):
@@ -81,7 +102,7 @@ def test_a_search_goes_on_in_one_process_or_several(search, become, roles):
         with_a_worker(search, lambda chief: told.append(chief.create_trial("worker0").status))
     else:
         run_search(search)
-    assert told == ["STOPPED"] * len(told)
+    assert told == ["STOPPED"] * (roles[1] == "chief")
     assert json.loads(state.read_text())["end_order"] == ["0", "1", "2", "3"]
     longer = _tuner(replace(search, max_trials=20), echo=False).oracle
     assert {t.trial_id: t.hyperparameters.values for t in longer.trials.values()} == tried
@@ -106,7 +127,7 @@ def test_hyperband_tells_what_it_will_train(search, become, capsys):
     assert said in capsys.readouterr().out
 
 
-def test_a_chief_gives_up_with_its_workers(search, become):
+def test_a_chief_gives_up_with_its_workers(search, become, with_a_worker):
     become("chief")
     said = []
 
@@ -143,7 +164,7 @@ def test_a_chief_gives_up_with_its_workers(search, become):
     }  # fmt: skip
 
 
-def test_a_worker_hears_of_a_chief_that_gave_up_while_it_trained(search, become, capsys):
+def test_a_worker_hears_of_a_chief_that_gave_up_while_it_trained(search, become, heard, capsys):
     become("chief")
     oracle = _tuner(search, echo=False).oracle
     gave_up = search.output_dir / "oracle" / "gave_up"
@@ -152,19 +173,22 @@ def test_a_worker_hears_of_a_chief_that_gave_up_while_it_trained(search, become,
         with pytest.raises(RuntimeError, match="for its end"):
             distributed.serve(oracle, gave_up)
 
-    def give_up():
-        while not oracle.ongoing_trials:
-            time.sleep(0.01)
-        gave_up.touch()
+    create_trial = oracle.create_trial
 
+    def create_and_give_up(worker):
+        trial = create_trial(worker)
+        gave_up.touch()
+        return trial
+
+    oracle.create_trial = create_and_give_up
     become("worker0")
     chief = threading.Thread(target=serve, daemon=True)
     chief.start()
-    threading.Thread(target=give_up, daemon=True).start()
     # Its training fails within a second, and alone that would not end the search.
     with pytest.raises(RunError, match=r"3 trials failed in a row, the last with: .*dataset\.json"):
         run_search(search)
     assert capsys.readouterr().out.count("trial 0") == 1
     assert oracle.end_order == []
+    heard.set()
     oracle.failure = RuntimeError("for its end")
     chief.join(60)

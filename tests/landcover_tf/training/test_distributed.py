@@ -11,6 +11,7 @@ import sys
 
 import pytest
 from fakes.distributed_training import train
+from fakes.free_ports import free_ports
 from fakes.small_dataset import write_small_dataset
 
 from landcover_tf.errors import ConfigError
@@ -52,14 +53,6 @@ def data_dir(tmp_path_factory):
 @pytest.fixture(scope="module")
 def alone(data_dir, tmp_path_factory) -> dict:
     return train(data_dir, tmp_path_factory.mktemp("runs") / "alone", "single")
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
-    return ports
 
 
 def test_two_workers_train_as_one_process(data_dir, tmp_path, alone):
