@@ -36,7 +36,7 @@ test: $(STAMP)
 	$(PYTEST)
 
 test-all: $(STAMP)
-	$(PYTEST) -m "slow or not slow"
+	$(PYTEST) -m "slow or not slow" --hypothesis-profile others
 
 # The notebook of the examples, from its first cell to its last.
 notebook: $(STAMP)

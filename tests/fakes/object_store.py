@@ -48,7 +48,7 @@ class ObjectStore:
             *("--listing-url", f"{self.url}/storage/v1/b/bucket/o"),
             *("--download-url", f"{self.url}/bucket"),
             *("--worldcover-url", f"{self.url}/worldcover"),
-            *("--retry-wait-s", "0.01", "--timeout-s", "2"),
+            *("--retry-wait-s", "0.01", "--timeout-s", "20"),
         ]
 
     def gets(self, path: str) -> list[str]:
@@ -62,7 +62,7 @@ def quick_client() -> "HttpClient":
     """Returns a client that does not wait long."""
     from landcover_tf.sentinel2.fetch_http import HttpClient
 
-    return HttpClient(attempts=4, first_wait_s=0.01, timeout_s=2.0)
+    return HttpClient(attempts=4, first_wait_s=0.01, timeout_s=20.0)
 
 
 @contextmanager

@@ -7,9 +7,9 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from fakes.small_dataset import write_small_dataset
@@ -166,16 +166,19 @@ def test_a_search_that_runs_keeps_its_config(small_dataset, tmp_path, capsys, wo
     assert json.loads(written.read_text())["max_trials"] == 2
 
 
-def test_a_search_that_another_process_is_just_beginning_is_taken_part_in(small_dataset, tmp_path):
+def test_a_search_that_another_process_is_just_beginning_is_taken_part_in(
+    small_dataset, tmp_path, monkeypatch
+):
     arguments = flags(small_dataset, tmp_path / "out", tmp_path)
     search = tune.make_search(cli.parse(tune.TuneConfig, arguments, prog="tuning"))
     half = search.output_dir / ".search.0a1b.part.json"
     write_json(half, search.identity())
-    other = threading.Timer(0.2, half.rename, [search.output_dir / "search.json"])
-    other.start()
-    assert open_search(search)
-    other.join()
-    (search.output_dir / "search.json").rename(half)
+    begun = search.output_dir / "search.json"
+    with monkeypatch.context() as waiting:
+        clock = SimpleNamespace(monotonic=time.monotonic, sleep=lambda _: half.rename(begun))
+        waiting.setattr("tuning.search.time", clock)
+        assert open_search(search)
+    begun.rename(half)
     with pytest.raises(OutputError, match="is not empty and holds no search"):
         open_search(search)
 

@@ -1,5 +1,6 @@
 """The sheet shows every augmentation that there is."""
 
+import importlib
 import subprocess
 import sys
 
@@ -16,6 +17,8 @@ def test_the_program_writes_the_sheet_and_says_where_it_is_and_nothing_else(data
     output = tmp_path / "sheet.png"
     flags = ["--data-dir", folder, "--output", output, "--split", "val"]
     command = [sys.executable, "-m", "landcover_tf", "sheet", *flags]
+    # On a machine where it is new, matplotlib tells that it looks for fonts.
+    importlib.import_module("matplotlib.font_manager")
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, f"{output}\n", "")
     with Image.open(output) as picture:

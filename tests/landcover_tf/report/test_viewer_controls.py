@@ -156,11 +156,19 @@ def test_the_wheel_scrolls_the_page_until_someone_works_with_the_map(opaque_laye
     tab.mouse.move(x, y)
     tab.mouse.move(x + 5, y)
     assert tab.locator("#viewer-hint").is_hidden()
+    # It is shown for a moment only.
+    tab.evaluate(
+        """() => {
+        window.hints = [];
+        const hint = document.getElementById("viewer-hint");
+        const observer = new MutationObserver(() => hints.push(hint.hidden ? "hidden" : "shown"));
+        observer.observe(hint, { attributeFilter: ["hidden"] });
+        }"""
+    )
     tab.mouse.wheel(0, 40)
     tab.wait_for_function(f"scrollY > {top}")
     assert tab.evaluate("landcoverViewer.view.getResolution()") == before
-    assert tab.locator("#viewer-hint").is_visible()
-    tab.locator("#viewer-hint").wait_for(state="hidden")
+    tab.wait_for_function("hints.join() === 'shown,hidden'")
     tab.keyboard.down("Control")
     tab.mouse.wheel(0, -100)
     tab.keyboard.up("Control")

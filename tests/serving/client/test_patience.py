@@ -89,7 +89,7 @@ def test_what_nobody_waits_for_any_more_is_given_up():
         threading.Timer(0.1, unwanted.set).start()
         away()
 
-    with pytest.raises(ServerError, match=r"away; gave up after [12] attempts? in 0 s"):
+    with pytest.raises(ServerError, match=r"away; gave up after [12] attempts? in \d+ s"):
         Retries(first_pause_s=600, longest_pause_s=600).run(leave, unwanted=unwanted)
 
 
@@ -147,7 +147,9 @@ def test_the_first_check_is_less_patient(info, monkeypatch):
     monkeypatch.setattr(client_module, "FIRST_PATIENCE_S", 0.1)
     with (
         ServerBackend("http://127.0.0.1:1", info, settings=QUICK) as client,
-        pytest.raises(ServerError, match=r"no model server at .*gave up after \d+ attempts in 0 s"),
+        pytest.raises(
+            ServerError, match=r"no model server at .*gave up after \d+ attempts in \d+ s"
+        ),
     ):
         client.check()
 

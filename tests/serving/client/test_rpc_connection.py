@@ -2,8 +2,11 @@
 
 import math
 import shutil
+import socket
 import subprocess
+import threading
 from concurrent import futures
+from contextlib import suppress
 
 import grpc
 import pytest
@@ -22,6 +25,28 @@ def test_pings_come_no_more_often_than_a_server_allows():
     assert dict(OPTIONS).get("grpc.keepalive_time_ms", math.inf) >= 300_000
 
 
+@pytest.fixture
+def _no_such_host(monkeypatch):
+    """A name server that knows no host, and is the one that gRPC asks."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as names:
+        names.bind(("127.0.0.1", 0))
+
+        def answer() -> None:
+            with suppress(OSError):  # The socket is closed.
+                while True:
+                    question, client = names.recvfrom(512)
+                    # RFC 1035, 4.1.1: an answer, of code 3, to the same question.
+                    names.sendto(question[:2] + b"\x81\x83" + question[4:], client)
+
+        threading.Thread(target=answer, daemon=True).start()
+        channel, server = grpc.insecure_channel, f"dns://127.0.0.1:{names.getsockname()[1]}"
+        monkeypatch.setattr(
+            grpc, "insecure_channel", lambda host, options: channel(f"{server}/{host}", options)
+        )
+        yield
+
+
+@pytest.mark.usefixtures("_no_such_host")
 def test_an_unknown_host_is_asked_once(info):
     with (
         ServerBackend("grpc://no.such.host.invalid", info, settings=QUICK) as client,
