@@ -167,21 +167,22 @@ def _missing_letters_told(drawn_in: str | Path) -> Iterator[None]:
 
 
 def _scale_bar(axis: "Axes", width_px: int, metres_per_pixel: float) -> None:
+    from matplotlib.patheffects import withStroke
+
     reach = width_px * metres_per_pixel / 4
     magnitude = 10 ** np.floor(np.log10(reach))
     length_m = magnitude * max(step for step in (1, 2, 5) if step * magnitude <= reach)
     text = f"{length_m / 1000:g} km" if length_m >= 1000 else f"{length_m:g} m"
     start, end = 0.04, 0.04 + length_m / metres_per_pixel / width_px
-    axis.plot([start, end], [0.04, 0.04], color="white", lw=3, transform=axis.transAxes)
-    axis.text(
-        (start + end) / 2,
-        0.06,
-        text,
-        color="white",
-        fontsize=8,
-        ha="center",
-        transform=axis.transAxes,
-    )
+    # White with a dark edge is seen on water as on the light grey of no data.
+    style: dict[str, Any] = {
+        "color": "white",
+        "transform": axis.transAxes,
+        "path_effects": [withStroke(linewidth=5, foreground="0.2")],
+    }
+    axis.plot([start, end], [0.04, 0.04], lw=3, **style)
+    style["path_effects"] = [withStroke(linewidth=2, foreground="0.2")]
+    axis.text((start + end) / 2, 0.06, text, fontsize=8, ha="center", **style)
 
 
 def _swatches(below: "Axes | Figure", colours: Mapping[str, Colour], width_inches: float) -> None:

@@ -61,3 +61,15 @@ def test_a_long_strip_does_not_make_a_picture_of_its_own_proportions(tmp_path):
         assert file.height < 2 * file.width
         drawn = (np.asarray(file.convert("RGB")) == (200, 30, 30)).all(axis=-1)
     assert drawn.any(axis=1).sum() > 900
+
+
+def test_the_scale_bar_is_seen_on_light_and_dark_ground(tmp_path):
+    for level in (0, 240):
+        panel = np.full((40, 60, 3), level, np.uint8)
+        save_panels(tmp_path / "p.png", [("", panel)], metres_per_pixel=10.0)
+        picture = np.asarray(Image.open(tmp_path / "p.png").convert("L")).astype(int)
+        below = picture[picture.shape[0] // 2 :]
+        ground = (below == level).sum(axis=1).argmax()
+        assert abs(below[ground:] - level).max() > 150
+        bar = (below < 80) & (level == 240) | (below > 250) & (level == 0)
+        assert bar.any(axis=1).sum() >= 3
