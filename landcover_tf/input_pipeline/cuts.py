@@ -18,9 +18,10 @@ def cut_origins(
             whole records and no overlap for smaller patches.
 
     Returns:
-        The size in pixels and the (row, column) of each patch, int32 [cuts, 2]. The last patch
-        of a row or column is moved back to end with the record, so every pixel is seen and
-        nothing is padded.
+        The size in pixels and the (row, column) of each patch, int32 [cuts, 2]. Nothing is
+        padded: the last patch of a row or column is moved back to end with the record. Where it
+        would show less than half a stride of new pixels it is left out, and the others are
+        centred; `free_shift` tells how far they may be moved.
 
     Raises:
         ConfigError: More is wanted than the records hold.
@@ -38,7 +39,21 @@ def cut_origins(
             f"{stored.patch_size} px with {stored.patch_overlap} px; ask for at most that or "
             "build the dataset again"
         )
-    starts = [
-        min(i * grid.stride, stored.patch_size - size) for i in range(grid.count(stored.patch_size))
-    ]
+    fitting, rest = divmod(stored.patch_size - size, grid.stride)
+    starts = [i * grid.stride for i in range(fitting + 1)]
+    if 2 * rest >= grid.stride:
+        starts.append(stored.patch_size - size)
+    else:
+        starts = [start + rest // 2 for start in starts]
     return size, np.array([(row, col) for row in starts for col in starts], np.int32)
+
+
+def free_shift(stored: PatchGrid, size: int, origins: np.ndarray) -> tuple[int, int]:
+    """Returns the least and the greatest shift in pixels that keep all patches in their record.
+
+    Args:
+        stored: The grid that the records were cut on.
+        size: Patch height and width in pixels.
+        origins: What `cut_origins` gives.
+    """
+    return -int(origins.min()), stored.patch_size - size - int(origins.max())

@@ -18,7 +18,7 @@ from landcover_tf.datasets.dataset_info import DatasetInfo
 from landcover_tf.datasets.tfrecord import compression_type
 from landcover_tf.input_pipeline.augment import augment
 from landcover_tf.input_pipeline.augmentation_settings import AugmentationSettings
-from landcover_tf.input_pipeline.cuts import cut_origins
+from landcover_tf.input_pipeline.cuts import cut_origins, free_shift
 from landcover_tf.input_pipeline.decoding import decode_batch, stored_rasters
 from landcover_tf.input_pipeline.sampling import rare_classes, times_seen, training_factors
 
@@ -118,13 +118,20 @@ def training_dataset(
     info, factors, (size, origins) = plan.info, plan.factors, plan.cuts
     rare = rare_classes(info)
     held = shuffled_patches(info, size)
+    least, greatest = free_shift(info.patch_grid, size, origins)
 
     def batches_of(epoch: tf.Tensor) -> tf.data.Dataset:
         numbered = _shuffled_records(plan, _key(seed, epoch, 0))
         if factors is not None:
             offset = tf.random.stateless_uniform([], _key(seed, epoch, 1), dtype=tf.float64)
             numbered = numbered.flat_map(_repeated(times_seen(factors, offset)))
-        dataset = _patches(numbered.map(lambda _, record: record), info, size, origins)
+        shifted = origins
+        if least < greatest:
+            # So that the margin that the cuts leave out is another one in each epoch.
+            shifted = origins + tf.random.stateless_uniform(
+                [2], _key(seed, epoch, 4), least, greatest + 1, tf.int32
+            )
+        dataset = _patches(numbered.map(lambda _, record: record), info, size, shifted)
         # Stored values are half the size of decoded ones, and shuffling within the epoch shows
         # every patch before any is shown again.
         # The cuts of a record follow each other: a buffer of as many cuts as records would hold
@@ -266,14 +273,14 @@ def _repeated(times: tf.Tensor):
 
 
 def _patches(
-    records: tf.data.Dataset, info: DatasetInfo, size: int, origins: np.ndarray
+    records: tf.data.Dataset, info: DatasetInfo, size: int, origins: np.ndarray | tf.Tensor
 ) -> tf.data.Dataset:
     """Returns (record) of serialised records as they are, or (values, label, validity) of each cut.
 
     A cut has bytes of its own: were they the record's, all of a record would stay in the memory of
     the shuffle for its last cut, and every batch would copy it for each of them.
     """
-    if len(origins) == 1:
+    if size == info.patch_grid.patch_size:
         return records.map(lambda record: (record,))
 
     def cuts(record: tf.Tensor) -> tf.data.Dataset:

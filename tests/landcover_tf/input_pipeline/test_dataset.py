@@ -171,17 +171,59 @@ def test_fewer_patches_than_a_batch_fill_one(dataset):
 
 def test_smaller_patches_are_cut(dataset, patches):
     info, folder = dataset
-    # Stride 6: rows 0, 6 and the last one moved back to 16 - 8 = 8.
-    size, origins = cut_origins(info.patch_grid, 8, 2)
+    # Stride 5: rows 0, 5 and the last one moved back to 16 - 8 = 8.
+    size, origins = cut_origins(info.patch_grid, 8, 3)
     assert size == 8
-    assert origins.tolist() == [[r, c] for r in (0, 6, 8) for c in (0, 6, 8)]
+    assert origins.tolist() == [[r, c] for r in (0, 5, 8) for c in (0, 5, 8)]
     got = batches(
-        evaluation_dataset(info, folder, "val", batch_size=5, patch_size=8, patch_overlap=2), 99
+        evaluation_dataset(info, folder, "val", batch_size=5, patch_size=8, patch_overlap=3), 99
     )
     assert [len(image) for image, _ in got] == [5, 5, 5, 5, 5, 2]
     image = np.concatenate([image for image, _ in got])
-    cut = patches[1].image[6:14, 8:16] * 1e-4 - 0.1
+    cut = patches[1].image[5:13, 8:16] * 1e-4 - 0.1
     np.testing.assert_allclose(image[9 + 5], cut, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("stored", "size", "overlap", "starts"),
+    [
+        (100, 96, 0, [2]),  # Four cuts had 92 % of their pixels in common.
+        (100, 64, 0, [0, 36]),
+        (96, 64, 0, [0, 32]),  # Just half a stride.
+        (95, 64, 0, [15]),
+        (512, 96, 0, [16, 112, 208, 304, 400]),
+        (256, 96, 0, [0, 96, 160]),
+        (256, 64, 16, [0, 48, 96, 144, 192]),
+    ],
+)
+def test_a_last_cut_of_few_new_pixels_is_left_out(stored, size, overlap, starts):
+    _, origins = cut_origins(PatchGrid(patch_size=stored, patch_overlap=0), size, overlap)
+    assert origins.tolist() == [[row, col] for row in starts for col in starts]
+
+
+def test_single_cuts_lie_elsewhere_in_each_epoch_and_the_same_after_a_restart(dataset, patches):
+    """Of records of 16 px, one cut of 12 px: the margin of 4 px is seen in some epochs."""
+    settings = {"patch_size": 12, "batch_size": 11}
+    assert plan(dataset, **settings).steps == 1
+    got = batches(train(dataset, **settings), 12)
+    places = []
+    for image, _ in got:
+        stored = np.rint((image[0, ..., 1:] + 0.1) * 1e4).astype(int)
+        found = {
+            (row, col) for patch in patches[:11] for row in range(5) for col in range(5)
+            # Pixels without data are 0 in the batch.
+            if (patch.image[row : row + 12, col : col + 12, 1:] == stored).mean() > 0.5
+        }  # fmt: skip
+        assert len(found) == 1
+        places += found
+    assert len(set(places)) > 6 and {max(p) for p in places} | {min(p) for p in places} >= {0, 4}
+    again, _ = batches(train(dataset, **settings, start_epoch=5), 1)[0]
+    np.testing.assert_array_equal(again, got[5][0])
+    info, folder = dataset
+    (image, _), *_ = batches(
+        evaluation_dataset(info, folder, "val", batch_size=5, patch_size=12), 99
+    )
+    np.testing.assert_allclose(image[1], patches[1].image[2:14, 2:14] * 1e-4 - 0.1, atol=1e-6)
 
 
 def test_training_on_cuts_shows_each_once(dataset):
