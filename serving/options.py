@@ -98,7 +98,11 @@ def options_of(config: PredictConfig, info: ModelInfo) -> PredictionOptions:
 def network_options(config: PredictConfig) -> NetworkOptions:
     """Returns how the network is to run."""
     return part(
-        NetworkOptions, config, margin_px=config.margin, server_timeout_s=config.server_timeout
+        NetworkOptions,
+        config,
+        precision="float32" if config.precision == "float32" else "bf16",
+        margin_px=config.margin,
+        server_timeout_s=config.server_timeout,
     )
 
 

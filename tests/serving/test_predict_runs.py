@@ -29,6 +29,7 @@ from landcover_tf.system.files import read_json, write_json
 from serving import layouts
 from serving.config import PredictConfig
 from serving.engines import Engine
+from serving.options import network_options
 from serving.predict import main
 from serving.scene_prediction import ScenePrediction
 
@@ -124,6 +125,7 @@ def test_bfloat16_has_two_names_and_one_stands_beside_maps() -> None:
     )
     assert long == short
     assert config_dict(long)["precision"] == "bf16"
+    assert network_options(long).precision == "bf16"
 
 
 def test_a_run_is_not_continued_where_the_network_computes_in_another_precision(
