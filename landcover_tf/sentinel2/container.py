@@ -223,7 +223,8 @@ def _require_level_1c(names: list[str], path: Path) -> None:
     if "MTD_MSIL2A.xml" in names:
         raise ProductError(
             f"{path} is a Level-2A product (surface reflectance, no B10); "
-            "expected Level-1C, download the product named MSIL1C"
+            "expected Level-1C, download the product named MSIL1C, or take it as plain rasters "
+            "(docs/prepare.md, Level-2A)"
         )
     if layout := other_layout(names):
         raise ProductError(f"{path} is {layout}")
