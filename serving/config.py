@@ -29,8 +29,9 @@ class PredictConfig:
     """Folder written by landcover export; the highest version in it is used, and stands in
     predict.json, so that `--config` on that takes it again."""
     input_image: tuple[Path, ...]
-    """SAFE folder or zip, prepared scene, or raster with the model's bands; several of them, a
-    folder of them with products at any depth, or a .txt file with one path a line."""
+    """SAFE folder, its MTD_MSIL1C.xml or manifest.safe, or zip; prepared scene, or raster with the
+    model's bands; several of them, a folder of them with products at any depth, or a .txt file with
+    one path a line."""
     output_map: Path
     """The map, a .tif file; for several inputs, a folder of them or a list, a folder with one
     folder per input."""

@@ -195,7 +195,9 @@ def _is_map(output_map: Path) -> bool:
 
 def _meant_by(path: Path, within: frozenset[Path]) -> list[Path]:
     require_input(path)
-    path = product_folder(path)
+    if (folder := product_folder(path)) != path:
+        path = folder
+        require_input(path)
     if path.suffix.lower() == ".txt":
         if path.resolve() in within:
             raise ConfigError(f"the list {path} names itself; remove that line")

@@ -189,16 +189,16 @@ def open_container(path: str | Path) -> Container:
     path = Path(path)
     if not path.exists():
         raise ProductError(f"{path} does not exist; expected a SAFE folder or a .zip of one")
+    path = product_folder(path)
     if not may_read(path):
         raise UnreadableError(path)
-    path = product_folder(path)
     if path.is_dir():
         names = [file.name for file in path.iterdir() if file.is_file()]
         _require_level_1c(names, path)
         return Container(path=path)
+    members = _safe_members(path)
     if _has_braces(str(path.resolve())) and path.suffix.lower() != ".zip":
         raise ProductError(f"{path} has a brace in its path, so its name must end in .zip")
-    members = _safe_members(path)
     roots = sorted(
         str(PurePosixPath(name).parent)
         for name in members

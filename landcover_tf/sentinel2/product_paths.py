@@ -7,9 +7,10 @@ from pathlib import Path
 
 def product_folder(path: Path) -> Path:
     """Returns the SAFE folder of a file that GDAL or SNAP open a product by, else the path."""
-    if path.name == "manifest.safe" or re.fullmatch(r"MTD_MSIL[12][AC]\.xml", path.name):
-        return path.parent
-    return path
+    if path.name != "manifest.safe" and not re.fullmatch(r"MTD_MSIL[12][AC]\.xml", path.name):
+        return path
+    # Scenes and maps take the folder's name, which "." and ".." are not.
+    return path.parent if path.parent.name not in ("", "..") else path.parent.resolve()
 
 
 def other_layout(names: Collection[str]) -> str | None:

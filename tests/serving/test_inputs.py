@@ -12,6 +12,7 @@ from local_export import RAW, SmallExport, arguments, predict_options, write_ras
 
 from landcover_tf.assess import __main__ as assess
 from landcover_tf.errors import ConfigError, RasterError
+from landcover_tf.sentinel2.container import UnreadableError
 from serving.engines import Engine
 from serving.inputs import find_inputs, is_single, map_paths
 from serving.map_writing import finish
@@ -235,7 +236,9 @@ def test_a_list_that_cannot_be_followed_is_named(
     assert find_inputs([tmp_path / "once.txt"] * 2) == [tmp_path / "a.tif"]
 
 
-def test_metadata_files_stand_for_their_product(tmp_path: Path) -> None:
+def test_metadata_files_stand_for_their_product(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     root = write_safe(tmp_path, manifest=True)
     for name in ("MTD_MSIL1C.xml", "manifest.safe"):
         given = [root / name]
@@ -244,6 +247,18 @@ def test_metadata_files_stand_for_their_product(tmp_path: Path) -> None:
     listed = tmp_path / "list.txt"
     listed.write_text(f"{root.name}/MTD_MSIL1C.xml\n")
     assert find_inputs([listed]) == [root]
+    monkeypatch.chdir(root)
+    bare = [Path("MTD_MSIL1C.xml")]
+    assert find_inputs(bare) == [root]
+    assert is_single(bare, [root], tmp_path / "maps")
+
+
+def test_a_metadata_file_in_a_folder_that_cannot_be_listed_is_told(as_nobody: Path) -> None:
+    root = write_safe(as_nobody)
+    root.chmod(0o111)
+    with pytest.raises(UnreadableError, match=f"{root} may not be read"):
+        find_inputs([root / "MTD_MSIL1C.xml"])
+    root.chmod(0o755)
 
 
 def test_an_input_that_is_named_twice_counts_once(

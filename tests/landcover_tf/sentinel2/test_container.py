@@ -63,9 +63,11 @@ class TestZip:
         with pytest.raises(ProductError, match=r"has a brace in its path, .* end in \.zip"):
             open_product(other)
 
-    def test_a_tar_archive_is_to_be_unpacked(self, tmp_path):
+    @pytest.mark.parametrize("name", ["a", "{a}"])
+    def test_a_tar_archive_is_to_be_unpacked(self, tmp_path, name):
         root = write_safe(tmp_path)
-        made = shutil.make_archive(str(tmp_path / "x"), "gztar", tmp_path, root.name)
+        (tmp_path / name).mkdir()
+        made = shutil.make_archive(str(tmp_path / name / "x"), "gztar", tmp_path, root.name)
         with pytest.raises(ProductError, match=r"x\.tar\.gz is a tar archive; unpack it"):
             open_product(made)
 

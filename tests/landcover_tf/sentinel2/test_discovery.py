@@ -41,6 +41,14 @@ class TestDiscovery:
         with rasterio.open(product.band_path("B02")) as band:
             assert band.width == 120
 
+    @pytest.mark.parametrize("name", ["MTD_MSIL1C.xml", "../MTD_MSIL1C.xml"])
+    def test_its_product_has_the_folder_s_name_wherever_one_stands(
+        self, tmp_path, name, monkeypatch
+    ):
+        root = write_safe(tmp_path)
+        monkeypatch.chdir(root / "GRANULE" if ".." in name else root)
+        assert open_product(name).path == root
+
     def test_products_at_any_depth(self, tmp_path):
         # As a mirror sorts them by date, and as some programs unpack a .zip.
         dated = write_safe(tmp_path / "2025" / "09", tile="34SEJ")
@@ -100,6 +108,10 @@ class TestDiscovery:
                     open_product(root)
         with locked(as_nobody), pytest.raises(UnreadableError, match=f"{as_nobody} may not be"):
             find_product_paths(root)
+        root.chmod(0o111)  # Its files can be opened, but not listed.
+        with pytest.raises(UnreadableError, match=f"{root} may not be read"):
+            open_product(root / "MTD_MSIL1C.xml")
+        root.chmod(0o755)
 
     def test_symbolic_links_are_followed_once(self, tmp_path):
         root = write_safe(tmp_path / "kept")
