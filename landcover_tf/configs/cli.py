@@ -20,6 +20,7 @@ from typing import Any, TypeVar, get_type_hints
 
 import tyro
 
+from landcover_tf.configs import help_texts
 from landcover_tf.configs.config_files import (
     flag_of,
     flags_of_file,
@@ -121,6 +122,8 @@ def parse(config_class: type[Config], argv: list[str] | None = None, *, prog: st
     description = (
         f"{(config_class.__doc__ or '').strip()}\n\n--config FILE reads flags from TOML or JSON."
     )
+    if {"-h", "--help"} & set(flags):
+        help_texts.show(config_class, prog=prog, description=description)
     try:
         return tyro.cli(
             config_class,

@@ -1,6 +1,7 @@
 import io
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from landcover_tf import __main__ as landcover
 from landcover_tf.configs import cli, config_files
 from landcover_tf.errors import ConfigError, LandCoverError
 from landcover_tf.system.files import atomic_folder, atomic_path, read_json
+from serving.config import PredictConfig
 from tfrecords_builder.inspect import InspectConfig
 
 
@@ -238,6 +240,18 @@ def test_usage_and_errors_name_the_command(name, capsys):
     assert capsys.readouterr().out.startswith(f"usage: {named} ")
     assert landcover.main([*parts, "--no-such-flag", "1"]) == 2
     assert f"{named} --help" in " ".join(capsys.readouterr().err.replace("│", " ").split())
+
+
+def test_help_joins_the_lines_of_a_text_and_names_what_is_not_set(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "300")
+    with pytest.raises(SystemExit):
+        cli.parse(PredictConfig, ["--help"], prog="landcover predict")
+    shown = capsys.readouterr().out
+    # The source breaks the line after "a".
+    assert "several of them, a folder of them with products" in shown
+    assert re.search(r"--margin INT +Context in pixels .* warning\. \(default: not set\)", shown)
+    assert re.search(r"Names of the bands .* \(default: none\)", shown)
+    assert "(default: )" not in shown and "None" not in shown
 
 
 @pytest.mark.parametrize(
