@@ -7,11 +7,10 @@ from typing import Any
 
 from landcover_tf.configs.config_files import INPUT_STAMP, config_dict, default_dict
 from landcover_tf.configs.settings_changes import changes
-from landcover_tf.system.files import beside
 from serving.config import PredictConfig
 from serving.options import single_maps
 from serving.scene_prediction import ScenePrediction
-from serving.targets import RECORD, read_record
+from serving.targets import read_record
 
 OF_ITS_RUN = (
     "overwrite",
@@ -67,9 +66,6 @@ def differences(
     """
     now, folder = config_dict(config), _folder_of_run(record, map_path)
     same = [name for name in PATHS if _files(record.get(name), folder) == _files(now[name])]
-    if set(_files(record.get("model_path"), folder)) & set(config.model_path.resolve().parents):
-        # Of an earlier version, which kept the folder of all versions: the model itself decides.
-        same.append("model_path")
     if record.get("server") and config.server:
         same.append("server")  # It may move; the model that it serves is the same, or refused.
     # The record lies beside the map, wherever that was moved.
@@ -78,11 +74,7 @@ def differences(
 
 def is_of_this_input(record: Mapping[str, Any], scene: ScenePrediction) -> bool:
     """Returns whether the scene's files are still those that the map of a record was made of."""
-    known = record.get(INPUT_STAMP)
-    if known is None:  # Of an earlier version: what is younger than the map was changed.
-        written = beside(scene.map_path, RECORD).stat().st_mtime
-        return scene.source.path.stat().st_mtime <= written
-    return bool(known == scene.input_stamp)
+    return bool(record.get(INPUT_STAMP) == scene.input_stamp)
 
 
 def inputs_of(map_path: Path) -> list[Path]:

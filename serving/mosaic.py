@@ -104,16 +104,12 @@ def place(grids: Sequence[RasterGrid], names: Sequence[str]) -> tuple[RasterGrid
 
 
 def scenes_of(path: Path) -> list[str]:
-    """Returns the names of the scenes that a mosaic was merged from; none of an unreadable one."""
+    """Returns the names of the scenes that a mosaic was merged from; none of another file."""
     try:
         with rasterio.open(path) as dataset:
-            tag = str(dataset.tags().get("source", ""))
-    except RasterioIOError:
+            return [str(name) for name in json.loads(dataset.tags().get("source", ""))]
+    except (RasterioIOError, TypeError, ValueError):  # The last two of a map that is no mosaic.
         return []
-    try:
-        return [str(name) for name in json.loads(tag)]
-    except (TypeError, ValueError):  # Of an earlier version.
-        return tag.split(", ")
 
 
 def merge(

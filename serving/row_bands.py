@@ -144,7 +144,7 @@ class BandStore:
         return self._load(band, "sample")
 
     def checksums(self, band: int) -> list[int] | None:
-        """Returns the stored checksums of a band; None if an earlier version left none."""
+        """Returns the stored checksums of a band, or None."""
         found = self._load(band, "checksums")
         return None if found is None else [int(checksum) for checksum in found]
 

@@ -62,7 +62,7 @@ def _point_sentences(points: Mapping[str, Any]) -> list[str]:
     ]
     if points["reprojected_from"]:
         found.append(f"The points were reprojected from {points['reprojected_from']}.")
-    if points.get("assumed_crs"):  # Older files do not tell.
+    if points["assumed_crs"]:
         found.append(
             "Nothing in their file names the reference system of their x and y, which were read in "
             f"{points['assumed_crs']}."
@@ -191,7 +191,7 @@ def _compare_sentences(values: Mapping[str, Any]) -> list[str]:
         )
     for code, count in values["excluded_map_pixels"].items():
         found.append(f"Map code {code} ({count:,} px) was read as no data by request.")
-    unknown = values.get("unknown_reference_codes") or {}
+    unknown = values["unknown_reference_codes"]
     if unknown:
         counts = ", ".join(f"{code} ({n:,} px)" for code, n in unknown.items())
         found.append(
@@ -207,7 +207,7 @@ def _compare_sentences(values: Mapping[str, Any]) -> list[str]:
 def _calibration_sentences(found: Mapping[str, Any] | None) -> list[str]:
     if found is None:
         return []
-    without = found.get("points_without_probabilities", [])  # Older files do not tell.
+    without = found["points_without_probabilities"]
     if not found["points"]:
         return ["The probabilities have no data at all points."]
     sentences = [

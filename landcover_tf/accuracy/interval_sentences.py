@@ -6,7 +6,7 @@ from typing import Any
 from landcover_tf.accuracy.summaries import FEW_BLOCKS
 
 Figure = Mapping[str, Any]
-"""What `Interval.to_dict` gives; files of older versions lack the newer keys."""
+"""What `Interval.to_dict` gives."""
 _MEANS = {"mean_iou": "mean IoU", "mean_f1": "mean F1"}
 _SCORES = {
     "users_accuracy": "user's accuracy",

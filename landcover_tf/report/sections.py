@@ -25,8 +25,7 @@ def provenance(info: DatasetInfo, summary: Mapping[str, Any], config: Mapping[st
     caption = f"Products ({len(products)}" + (
         f", the first {len(shown)})" if len(products) > 40 else ")"
     )
-    software = [*dict(summary.get("software", info.software)).items()]
-    hardware = [*dict(summary.get("hardware", {})).items()]
+    machine = summary["software"] | summary["hardware"]
     return Section(
         id="provenance",
         title="Provenance",
@@ -44,7 +43,7 @@ def provenance(info: DatasetInfo, summary: Mapping[str, Any], config: Mapping[st
                 header=("item", "value"),
                 rows=[
                     ("dataset", f"{info.name}, hash {info.data_hash}"),
-                    *((key, str(value)) for key, value in software + hardware),
+                    *((key, str(value)) for key, value in machine.items()),
                 ],
                 caption="Software and machine",
             ),
@@ -91,8 +90,8 @@ def dataset(info: DatasetInfo) -> Section:
 
 def another_dataset(scores: Mapping[str, Any], info: DatasetInfo) -> str:
     """Returns the name of the evaluated dataset where it is not the run's own, else nothing."""
-    data_hash = scores.get("data_hash", info.data_hash)
-    return "" if data_hash == info.data_hash else f"{scores.get('dataset', '')} {data_hash}".strip()
+    own = scores["data_hash"] == info.data_hash
+    return "" if own else f"{scores['dataset']} {scores['data_hash']}"
 
 
 def accuracy(scores: Mapping[str, Any], legend: Legend, *, another: str = "") -> Section:

@@ -36,16 +36,14 @@ class Built:
     """The same for the run's record; None for random weights and those about to be restored."""
 
 
-def build(
-    config: TrainConfig, info: DatasetInfo, devices: Devices, *, begun: ModelSpec | None
-) -> Built:
+def build(config: TrainConfig, info: DatasetInfo, devices: Devices, *, resume: bool) -> Built:
     """Returns the network, with pretrained encoder weights unless it is about to be restored.
 
     Args:
         config: Settings of the run.
         info: Its dataset.
         devices: What trains together.
-        begun: The network that is about to be restored; None where the run begins.
+        resume: Whether the network is about to be restored.
 
     Raises:
         ConfigError: Settings exclude each other.
@@ -59,15 +57,14 @@ def build(
             f"--batch-size {config.batch_size} must be a multiple of the {devices.replicas} "
             "devices that train together"
         )
-    # A network that was begun stays what it is, whatever is asked of new ones since.
-    spec = begun or model_spec(config, info)
+    spec = model_spec(config, info)
     weights = _class_weights(config, info)
     loaded = "random"
     found: LoadedWeights | None = None
     with devices.strategy.scope():
         with dtype_policy(precision):
             model = build_unet(spec, synchronized=devices.replicas > 1)
-        if config.pretrained and begun is None:
+        if config.pretrained and not resume:
             found = load_encoder_weights(model, config.encoder_weights, spec.band_names)
             loaded = found.summary if found else "random"
         elif config.pretrained:

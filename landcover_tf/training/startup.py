@@ -7,7 +7,6 @@ import keras
 import tensorflow as tf
 
 from landcover_tf.errors import OutputError, RunError
-from landcover_tf.model_spec import ModelSpec
 from landcover_tf.run_folder import RunFolder
 from landcover_tf.system import locks
 from landcover_tf.system.files import KnownHashes, full_disk_told
@@ -60,8 +59,7 @@ def train(config: TrainConfig) -> int:
                 return 0
             resume = _resumes(found, devices)
             # Before the shards are read, which takes minutes where they are many.
-            begun = ModelSpec.load(found.run.model_spec) if resume else None
-            built = build(config, found.info, devices, begun=begun)
+            built = build(config, found.info, devices, resume=resume)
             _verify(config, found, devices)
             session = Session(
                 config=config,

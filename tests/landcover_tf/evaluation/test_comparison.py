@@ -58,7 +58,7 @@ def test_samples_without_a_rare_class_do_not_hide_that_one_classifier_finds_it()
     share = f"{100 * found.dropped_fraction:.3g} %"
     assert sentence.endswith(f"left out of these intervals: {share} for mean IoU, mean F1, urban.")
     assert sentence in sections.accuracy(values, LEGEND).paragraphs
-    # Where nothing is left out, nothing is told; older files do not know.
+    # Where nothing is left out, nothing is told.
     for j in judged:
         for figure in (
             *j["intervals"].values(),

@@ -13,11 +13,11 @@ from fakes.small_dataset import LEGEND, write_small_dataset
 def evaluated_run(tmp_path) -> Path:
     """A run folder with the files that a report reads, of legend `three`."""
     folder = tmp_path / "run"
-    write_small_dataset(folder, train=2, val=1)
+    info = write_small_dataset(folder, train=2, val=1)
     for name in ("model_spec.json", "best.weights.h5"):
         (folder / name).touch()
     (folder / "config.json").write_text('{"epochs": 3}')
-    (folder / "run.json").write_text('{"status": "finished"}')
+    (folder / "run.json").write_text('{"status": "finished", "software": {}, "hardware": {}}')
     interval = {"value": 0.5, "low": None, "high": None}
     figures = {"precision": 0.5, "recall": 0.5, "f1": 0.5, "iou": 0.5}
     unet = {
@@ -27,8 +27,8 @@ def evaluated_run(tmp_path) -> Path:
         "classes": {n: {"support": 9, "iou_interval": interval} | figures for n in LEGEND.names},
     }
     scores = {
-        "unet": unet, "dataset": "small", "patches": 1, "split": "test", "bootstrap_samples": 0,
-        "blocks": 1, "block_unit": "patches", "pixels": 27,
+        "unet": unet, "dataset": "small", "data_hash": info.data_hash, "patches": 1,
+        "split": "test", "bootstrap_samples": 0, "blocks": 1, "block_unit": "patches", "pixels": 27,
         "calibration": {"method": "none", "ece": 0.1},
     }  # fmt: skip
     (folder / "evaluation" / "test").mkdir(parents=True)

@@ -21,7 +21,7 @@ def test_every_setting_arrives_where_it_acts(tmp_path):
         optimizer="lion", weight_decay=0.03, encoder_lr_factor=0.25, clip_norm=0.7, ema_decay=0.8,
         gradient_accumulation=3, jit="on", mixed_precision="float32", **LOSS,
     )  # fmt: skip
-    built = build(config, info, choose_devices("single"), begun=None)
+    built = build(config, info, choose_devices("single"), resume=False)
     stepper = built.stepper
     loss = stepper.loss.get_config()
     assert {name: loss[name] for name in LOSS} == LOSS | {"class_weights": [1.0, 2.0, 4.0]}
@@ -45,5 +45,5 @@ def test_a_loss_without_pixel_term_gets_no_class_weights(tmp_path, weights):
         tmp_path / "data", tmp_path / "run", decoder_filters=(4,) * 5, loss="dice", jit="off",
         class_weights=weights,
     )  # fmt: skip
-    built = build(config, info, choose_devices("single"), begun=None)
+    built = build(config, info, choose_devices("single"), resume=False)
     assert built.class_weights is None and built.stepper.loss.settings.class_weights is None

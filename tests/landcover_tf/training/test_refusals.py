@@ -6,7 +6,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -16,13 +15,12 @@ from fakes.small_dataset import write_small_dataset
 from fakes.small_loop import settings, small_loop
 
 from landcover_tf import evaluate, train
-from landcover_tf.errors import ConfigError, DatasetError, ModelError, OutputError, RunError
-from landcover_tf.model_spec import ModelSpec
+from landcover_tf.errors import ConfigError, DatasetError, ModelError, OutputError
 from landcover_tf.run_folder import FINISHED
 from landcover_tf.system.files import write_json
 from landcover_tf.system.locks import alone
 from landcover_tf.training import startup
-from landcover_tf.training.building import build, model_spec
+from landcover_tf.training.building import build
 from landcover_tf.training.config import TrainConfig
 from landcover_tf.training.distributed import Devices
 from landcover_tf.training.interruption import StopRequest
@@ -207,7 +205,7 @@ def test_settings_that_several_devices_cannot_have(tmp_path, changes, message):
     config = settings(tmp_path / "data", tmp_path / "run", **changes)
     devices = TwoDevices(tf.distribute.get_strategy())
     with pytest.raises(ConfigError, match=message):
-        build(config, info, devices, begun=None)
+        build(config, info, devices, resume=False)
 
 
 def test_a_seed_that_numpy_does_not_take_is_refused(tmp_path):
@@ -222,28 +220,3 @@ def test_the_largest_seed_trains(tmp_path):
         tmp_path / "data", tmp_path / "run", seed=2**32 - 2, epochs=1, gradient_accumulation=1
     )
     assert small_loop(config).train(StopRequest())
-
-
-def test_a_run_goes_on_with_a_normalizer_that_new_ones_are_refused(tmp_path):
-    """Runs of earlier versions have taken the logarithm of decibels."""
-    info = write_small_dataset(tmp_path / "data", train=4, val=2)
-    config = settings(
-        tmp_path / "data", tmp_path / "run", normalizer="log", decoder_filters=(4,) * 5
-    )
-    spec = model_spec(config, info)
-    replace(info, bands=tuple(replace(band, scale=1.0) for band in info.bands)).save(
-        tmp_path / "data"
-    )
-    found = check(config)
-    with pytest.raises(
-        DatasetError, match=r"is no reflectance; build with a --scale .*--normalizer"
-    ):
-        startup.train(config)
-    write_settings(config, found)
-    spec.save(found.run.model_spec)
-    found.run.state.parent.mkdir()
-    found.run.state.write_bytes(b"half a file")
-    # It comes as far as the state.
-    with pytest.raises(RunError, match="is not a training state"):
-        startup.train(config)
-    assert ModelSpec.load(found.run.model_spec) == spec

@@ -32,7 +32,7 @@ def made(config: TrainConfig) -> Loop:
     found = check(config)
     devices = choose_devices("single")
     keras.utils.set_random_seed(1)
-    built = build(config, found.info, devices, begun=None)
+    built = build(config, found.info, devices, resume=False)
     batches = Batches(config, found.info, devices)
     return Loop(config, built.stepper, batches, devices, found.run)
 
