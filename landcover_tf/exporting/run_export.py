@@ -18,7 +18,7 @@ from landcover_tf.run_folder import RunFolder
 from landcover_tf.system.provenance import software_versions
 from landcover_tf.training.trained import load_trained
 
-NO_SCORES = ("train_loss", "learning_rate", "seconds", "patches_per_second")
+NO_SCORES = ("train_loss", "learning_rate", "seconds", "patches_per_second", "input_wait_fraction")
 """What the row of an epoch tells of the training itself."""
 
 

@@ -69,8 +69,8 @@ class EpochPlan:
     patch_overlap: int | None = None
     """Pixels that patches cut from one record share."""
     oversampling: float = 0.0
-    """Patches with classes that fewer than this share of the patches have are repeated, see
-    `sampling.repeat_factors`; 0 shows every patch once."""
+    """Records with classes that fewer than this share of the records have are repeated, with all
+    their cuts, see `sampling.repeat_factors`; 0 shows every record once."""
 
     @cached_property
     def cuts(self) -> tuple[int, np.ndarray]:

@@ -73,7 +73,8 @@ class TrainConfig:
     """How training patches are varied: none, light, standard, strong, or a .toml or .json file of
     single settings, see docs/training.md."""
     oversampling: float = 0.0
-    """Repeat patches with classes that fewer than this share of the patches have; 0 is off."""
+    """Repeat records, the dataset's patches, with classes that fewer than this share of them have;
+    0 is off. All cuts of a record are repeated, also those without the class."""
 
     lr: float = 5e-4
     """Peak learning rate."""

@@ -131,7 +131,10 @@ class Loop:
             bar.leave = False
             bar.update(state.step)
             while state.step < total:
-                self._step(next(data))
+                asked = time.monotonic()
+                batches = next(data)
+                state.waiting_seconds += time.monotonic() - asked
+                self._step(batches)
                 bar.update()
                 state.train_seconds = time.monotonic() - start
                 # Asked before the save, because all workers must ask at the same step.
@@ -219,7 +222,7 @@ class Loop:
         patience = self.config.early_stopping
         state.stopped = bool(patience) and state.waited >= patience
         state.epoch, state.step = state.epoch + 1, 0
-        state.loss_sum, state.train_seconds = 0.0, 0.0
+        state.loss_sum, state.train_seconds, state.waiting_seconds = 0.0, 0.0, 0.0
         self._free_stages(state.epoch)
         self.save()
         if self.devices.chief:
@@ -240,6 +243,7 @@ class Loop:
             "learning_rate": rate,
             "seconds": state.train_seconds,
             "patches_per_second": patches / max(state.train_seconds, 1e-9),
+            "input_wait_fraction": state.waiting_seconds / max(state.train_seconds, 1e-9),
         }
 
     def _watch(self, row: Row, found: Scores) -> None:

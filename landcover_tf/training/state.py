@@ -38,6 +38,8 @@ class Progress:
     """Sum of the losses of those steps."""
     train_seconds: float = 0.0
     """Seconds spent on those steps."""
+    waiting_seconds: float = 0.0
+    """Those of them in which the next batch was not ready."""
     best: float | None = None
     """Best monitored score (higher is better)."""
     best_epoch: int | None = None

@@ -137,5 +137,6 @@ def epoch_line(row: Row, epochs: int, *, improved: bool) -> str:
         f"val loss {shown('val_loss', 4)}  mean IoU {shown('val_mean_iou')}  "
         f"mean F1 {shown('val_mean_f1')}  accuracy {shown('val_overall_accuracy')}  "
         f"lr {row['learning_rate']:.1e}  {shown('patches_per_second', 1)} patches/s  "
-        f"{row['seconds']:.0f} s{'  best' if improved else ''}"
+        f"{row['seconds']:.0f} s, {row['input_wait_fraction']:.0%} waiting for data"
+        f"{'  best' if improved else ''}"
     )

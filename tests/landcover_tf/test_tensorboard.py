@@ -43,7 +43,7 @@ def test_the_log_has_every_kind_of_summary_and_no_other(logged, tiny_run):
     # Weights are logged on demand only.
     assert set(logged) == {"scalars", "images", "hparams"}
     names = ("val_loss", "val_mean_iou", "val_mean_f1", "val_overall_accuracy", "train_loss",
-             "learning_rate", "seconds", "patches_per_second")  # fmt: skip
+             "learning_rate", "seconds", "patches_per_second", "input_wait_fraction")  # fmt: skip
     steps = ("loss", "gradient_norm", "loss_scale", "learning_rate/decoder",
              "learning_rate/encoder")  # fmt: skip
     info = DatasetInfo.load(run.dataset)
@@ -65,7 +65,7 @@ def test_the_log_has_every_kind_of_summary_and_no_other(logged, tiny_run):
 def test_the_scalars_are_those_of_the_history(logged, tiny_run):
     with RunFolder(tiny_run).history.open(newline="") as file:
         rows = list(csv.DictReader(file))
-    for name in ("train_loss", "val_mean_iou", "learning_rate", "patches_per_second"):
+    for name in ("train_loss", "val_mean_iou", "learning_rate", "input_wait_fraction"):
         found = [(step, float(value)) for step, value in logged["scalars"][f"epoch/{name}"]]
         # The table has six digits.
         assert found == [

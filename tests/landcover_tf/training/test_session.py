@@ -10,6 +10,7 @@ from fakes.small_dataset import write_small_dataset
 from fakes.small_loop import settings, small_loop
 
 from landcover_tf.models.weights import LoadedWeights
+from landcover_tf.run_folder import RunFolder
 from landcover_tf.training.building import Built, model_spec
 from landcover_tf.training.preflight import check
 from landcover_tf.training.session import Session
@@ -118,3 +119,11 @@ def test_what_kills_during_a_save_left_goes_when_the_run_goes_on(tmp_path):
     run.summary.unlink()
     assert session(config, resume=True).run() == 0
     assert {path for path in run.path.rglob("*") if path != run.summary} == whole
+
+
+def test_an_epoch_tells_how_long_it_waited_for_data(tmp_path, capsys):
+    config = plain(tmp_path)
+    assert session(config).run() == 0
+    (row,) = RunFolder(config.output_dir).read_history()
+    assert 0 < row["input_wait_fraction"] < 1
+    assert f" s, {row['input_wait_fraction']:.0%} waiting for data" in capsys.readouterr().out

@@ -31,7 +31,7 @@ from landcover_tf.training.state import (
     save_state,
 )
 
-CLOCKS = ("seconds", "patches_per_second")
+CLOCKS = ("seconds", "patches_per_second", "input_wait_fraction")
 
 
 @pytest.fixture(scope="module")
