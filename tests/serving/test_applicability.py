@@ -109,6 +109,8 @@ def test_a_full_tile_gives_about_a_million_pixels() -> None:
     step = lattice_step(10980, 10980)
     assert 10980**2 / step**2 == pytest.approx(1e6, rel=0.1)
     assert lattice_step(100, 100) == 1
+    # Most are where the step just stays 1.
+    assert (lattice_step(1500, 1499), lattice_step(1501, 1500)) == (1, 2)
 
 
 def test_prediction_writes_the_flag_and_warns(
