@@ -170,8 +170,8 @@ def read_log(path: Path, start: date | None = None, end: date | None = None) -> 
 
     Args:
         path: Written by `append_map`.
-        start: First day wanted, UTC, on which the source was sensed; where the line does not tell,
-            on which the map was made.
+        start: First day wanted, UTC, on which the source was sensed; where no line of it tells, on
+            which the map was made last.
         end: Last day wanted.
 
     Raises:
@@ -180,19 +180,21 @@ def read_log(path: Path, start: date | None = None, end: date | None = None) -> 
     """
     lines = _read_lines(path)
     latest: dict[tuple[str, str], _Line] = {}
-    superseded = 0
+    superseded: Counter[tuple[str, str]] = Counter()
     for line in lines:
-        if (start or line.day) <= line.day <= (end or line.day):
-            before = latest.pop(line.place, None)
-            superseded += before is not None and before.run != line.run
-            latest[line.place] = line
-    if not latest:
-        days = [line.day for line in lines]
+        before = latest.pop(line.place, None)
+        superseded[line.place] += before is not None and before.run != line.run
+        latest[line.place] = line
+    # Lines of earlier versions do not tell.
+    sensed = {line.place[0]: line.sensed for line in lines if line.sensed}
+    days = {place: sensed.get(place[0], line.made) for place, line in latest.items()}
+    wanted = [place for place, day in days.items() if (start or day) <= day <= (end or day)]
+    if not wanted:
         raise DatasetError(
             f"the request log {path} has no map of {start or 'any day'} to {end or 'any day'}, but "
-            f"of {min(days)} to {max(days)}"
+            f"of {min(days.values())} to {max(days.values())}"
         )
-    return _sum(list(latest.values()), superseded)
+    return _sum([latest[place] for place in wanted], sum(superseded[place] for place in wanted))
 
 
 def _read_lines(path: Path) -> "list[_Line]":
@@ -225,7 +227,9 @@ class _Line:
     """Source and map."""
     run: str
     time: str
-    day: date
+    made: date
+    sensed: date | None
+    """None where the line does not tell."""
     model: LoggedModel
     windows: int
     class_pixels: Mapping[int, int]
@@ -245,7 +249,8 @@ def _read_line(text: str) -> _Line:
         place=(str(entry["source"]), str(entry["map"])),
         run=str(entry["run"]),
         time=str(entry["time"]),
-        day=datetime.fromisoformat(str(entry.get("sensing_time") or entry["time"])).date(),
+        made=_day(entry["time"]),
+        sensed=_day(entry["sensing_time"]) if entry.get("sensing_time") else None,
         model=_model(entry),
         windows=_count(entry["windows"]),
         class_pixels=class_pixels,
@@ -273,6 +278,10 @@ def _sum(lines: list[_Line], superseded: int) -> Served:
         first_time=min(times),
         last_time=max(times),
     )
+
+
+def _day(time: object) -> date:
+    return datetime.fromisoformat(str(time)).date()
 
 
 def _count(value: object) -> int:

@@ -6,6 +6,7 @@ import math
 import re
 import sys
 from dataclasses import replace
+from datetime import date
 
 import numpy as np
 import pytest
@@ -244,6 +245,35 @@ def test_of_a_map_made_again_the_last_line_counts(tmp_path, reference, capsys):
     assert "maps: 4 (1 older ones were made again); highest" in capsys.readouterr().out
     assert json.loads((tmp_path / "monitor.json").read_text())["superseded_maps"] == 1
     assert "1 older ones were made again" in (tmp_path / "monitor.html").read_text()
+
+
+def test_of_a_map_made_again_the_last_line_counts_whatever_the_days(tmp_path):
+    """Days were chosen line by line, so that an older line outside the last one's days counted."""
+    path = tmp_path / "requests.jsonl"
+    place, sensed = ("scene a", "/maps/a.tif"), "2025-07-01T10:00:00+00:00"
+    # As an earlier version wrote it, without the time of sensing: its day is that of its making.
+    log_map(path, place=place, run="1", code=20)
+    log_map(path, place=place, run="2", sensed=sensed)
+    log_map(path, sensed="2026-07-01T10:00:00+00:00")
+    with pytest.raises(DatasetError, match="but of 2025-07-01 to 2026-07-01"):
+        read_log(path, date(2026, 7, 2))
+    served = read_log(path, date(2025, 7, 1), date(2025, 7, 1))
+    assert (served.maps, served.superseded, served.class_pixels) == (1, 1, {10: 4000})
+    assert read_log(path, date(2026, 1, 1)).superseded == 0
+    # The other way round: the last line does not tell, an older one of the source does.
+    log_map(path, place=place, run="3", code=30)
+    served = read_log(path, end=date(2025, 12, 31))
+    assert (served.maps, served.superseded, served.class_pixels) == (1, 2, {30: 4000})
+    # A source that never tells counts by the day on which its map was made last.
+    place = ("raster", "/maps/raster.tif")
+    log_map(path, place=place, code=20)
+    lines = path.read_text().splitlines()
+    lines[-1] = re.sub(r'"time": "[^"]+"', '"time": "2024-05-05T00:00:00Z"', lines[-1])
+    path.write_text("\n".join(lines) + "\n")
+    assert read_log(path, end=date(2024, 12, 31)).class_pixels == {20: 4000}
+    log_map(path, place=place, run="2", code=20)
+    with pytest.raises(DatasetError, match="has no map of any day to 2024-12-31"):
+        read_log(path, end=date(2024, 12, 31))
 
 
 @pytest.mark.parametrize(
