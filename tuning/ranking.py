@@ -79,7 +79,7 @@ class Importance:
     """By how much R2 drops when a setting's values are shuffled, the most first."""
 
 
-def importance(records: Sequence[TrialRecord], seed: int = 0) -> Importance | None:
+def importance(records: Sequence[TrialRecord]) -> Importance | None:
     """Returns the permutation importance (Breiman 2001) of the settings, out of bag.
 
     On the trials that it was fitted to, a forest explains noise, too. With few trials it is a
@@ -97,9 +97,9 @@ def importance(records: Sequence[TrialRecord], seed: int = 0) -> Importance | No
 
     columns = np.stack([positions([r.settings.get(n) for r in done])[0] for n in names], axis=1)
     scores = np.array([r.score for r in done], float)
-    forest = RandomForestRegressor(n_estimators=200, random_state=seed).fit(columns, scores)
+    forest = RandomForestRegressor(n_estimators=200, random_state=0).fit(columns, scores)
     r2 = float(_r2_out_of_bag(forest, columns[None], scores)[0])
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     drops = {}
     for place, name in enumerate(names):
         shuffled = np.repeat(columns[None], 20, axis=0)

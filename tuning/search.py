@@ -138,8 +138,8 @@ def open_search(search: Search) -> bool:
     return True
 
 
-def _appears(path: Path, within_s: float = 2.0) -> bool:
-    end = time.monotonic() + within_s
+def _appears(path: Path) -> bool:
+    end = time.monotonic() + 2
     while not path.is_file():
         if time.monotonic() > end:
             return False

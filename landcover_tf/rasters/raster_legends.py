@@ -13,6 +13,8 @@ from landcover_tf.legend import legend_names, load_legend
 from landcover_tf.rasters.raster_windows import opened
 
 TAG = "legend"
+_LONGEST = 40
+"""Characters of a tag that are shown."""
 _WORLDCOVER_NAME = re.compile(r"ESA_WorldCover_10m_\d{4}_v\d{3}_\w+_Map\.tiff?", re.IGNORECASE)
 
 
@@ -140,10 +142,10 @@ def worldcover_by_name(path: Path) -> str | None:
     return "worldcover" if _WORLDCOVER_NAME.fullmatch(path.name) else None
 
 
-def shortened(tag: str, limit: int = 40) -> str:
+def shortened(tag: str) -> str:
     """Returns a tag on one line, cut when it is long."""
     text = " ".join(tag.split())
-    return text if len(text) <= limit else f"{text[:limit]}..."
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 def _plain(text: str) -> str:

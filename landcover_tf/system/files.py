@@ -19,6 +19,9 @@ from typing import Any
 
 from landcover_tf.errors import ConfigError, LandCoverError, OutputError
 
+_IDLE_S = 900.0
+"""Time without a change after which nobody writes to a temporary folder any more."""
+
 # What the system says of it (ENOSPC, EDQUOT, EFBIG), inside errors of TensorFlow and others.
 _FULL_DISK = re.compile("no space left on device|disk quota exceeded|file too large", re.IGNORECASE)
 
@@ -162,20 +165,15 @@ def full_disk_told(where: str | Path) -> Iterator[None]:
         ) from error
 
 
-def remove_leftovers(path: str | Path, *, idle_s: float = 900.0) -> None:
-    """Removes what interrupted `atomic_folder(path)` left behind.
-
-    Args:
-        path: The folder that was to be made.
-        idle_s: Seconds without a change after which nobody writes to a temporary folder any more.
-    """
+def remove_leftovers(path: str | Path) -> None:
+    """Removes what interrupted `atomic_folder(path)`, whose folder was to be made, left behind."""
     path = Path(path)
     for folder in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
         try:
             newest = max(entry.stat().st_mtime for entry in (folder, *folder.rglob("*")))
         except FileNotFoundError:
             continue  # Its owner is at work.
-        if time.time() - newest > idle_s:
+        if time.time() - newest > _IDLE_S:
             shutil.rmtree(folder, ignore_errors=True)
 
 
