@@ -78,7 +78,8 @@ class _Preparation:
 
     def run(self) -> None:
         # Before they are read: a file that is changed meanwhile is another afterwards.
-        inputs = self._inputs()
+        files = scene_inputs.files_of(self.product, self.settings, self.job.labels)
+        inputs = scene_inputs.describe(files, self.settings)
         product_clouds = read_product_clouds(self.product)
         validity = read_quality_bits(self.product, threads=self.job.threads)
         with Scene(
@@ -91,26 +92,28 @@ class _Preparation:
             scene.load()
             self._write_image(scene, validity)
             self._add_coarse_means(scene)
+        with ThreadPoolExecutor(1) as reader:
+            # image.tif takes longest by far, and most of what follows keeps one core busy.
+            image_kept = reader.submit(self._read_back, prepared.IMAGE)
+            label_part = self._write_others(validity, product_clouds)
+            image_kept.result()
+        self._write_document(validity, label_part, inputs)
+
+    def _write_others(self, validity: np.ndarray, own: CloudMask | None) -> dict[str, Any] | None:
+        """Writes the other rasters and the quicklook; returns scene.json's part of the labels."""
         chosen, self.cloud_cover = choose_clouds(
-            self.product,
-            self.settings,
-            own=product_clouds,
-            validity=validity,
-            means=self.means,
+            self.product, self.settings, own=own, validity=validity, means=self.means
         )
         self._add_cloud_bits(validity, chosen)
         self._write_raster(prepared.VALIDITY, validity, nodata=None)
         codes, label_part = self._write_labels()
+        legend = None if codes is None else self.settings.legend
         save_quicklook(
-            self.folder,
-            self.means,
-            validity,
-            codes,
-            legend=None if codes is None else self.settings.legend,
-            title=self.product.name,
+            self.folder, self.means, validity, codes, legend=legend, title=self.product.name
         )
-        self._read_back()
-        self._write_document(validity, label_part, inputs)
+        for name in [name for name in self.checksums if name != prepared.IMAGE]:
+            self._read_back(name)
+        return label_part
 
     def _write_image(self, scene: Scene, validity: np.ndarray) -> None:
         """Writes image.tif and adds NODATA and SATURATED bits; keeps 60 m means of 10 m bands."""
@@ -204,11 +207,11 @@ class _Preparation:
                 dataset.update_tags(**{name: str(bit) for name, bit in bits_by_name().items()})
         self.checksums[name] = add_rows((0,), pixels[np.newaxis])
 
-    def _read_back(self) -> None:
-        """Refuses rasters that a full disk has damaged, before the scene counts as finished."""
-        for name, checksums in self.checksums.items():
-            target = self.job.output_dir / self.product.name / name
-            require_kept(self.folder / name, checksums, name=target, threads=self.job.threads)
+    def _read_back(self, name: str) -> None:
+        """Refuses a raster that a full disk has damaged, before the scene counts as finished."""
+        target = self.job.output_dir / self.product.name / name
+        kept = self.checksums[name]
+        require_kept(self.folder / name, kept, name=target, threads=self.job.threads)
 
     def _write_labels(self) -> tuple[np.ndarray | None, dict[str, Any] | None]:
         settings = self.settings
@@ -233,7 +236,8 @@ class _Preparation:
                 "class; labels finer than 10 m must cover half of a pixel"
             )
         self._write_raster(prepared.LABELS, warped.codes, nodata=crosswalk.target.nodata)
-        self._write_colours(crosswalk.target.colormap())
+        with rasterio.open(self.folder / prepared.LABELS, "r+") as dataset:
+            dataset.write_colormap(1, crosswalk.target.colormap())
         counts = self._count(warped.codes)
         part = {
             "sources": list(warped.sources),
@@ -254,14 +258,6 @@ class _Preparation:
         for strip in self.grid.window.strips(STRIP_ROWS):  # NumPy makes int64 of what it counts.
             counts += np.bincount(codes[strip.slices].ravel(), minlength=256)
         return counts
-
-    def _write_colours(self, colours: dict[int, tuple[int, int, int, int]]) -> None:
-        with rasterio.open(self.folder / prepared.LABELS, "r+") as dataset:
-            dataset.write_colormap(1, colours)
-
-    def _inputs(self) -> dict[str, Any]:
-        files = scene_inputs.files_of(self.product, self.settings, self.job.labels)
-        return scene_inputs.describe(files, self.settings)
 
     def _write_document(
         self, validity: np.ndarray, label_part: dict[str, Any] | None, inputs: dict[str, Any]
