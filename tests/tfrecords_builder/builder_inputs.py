@@ -9,6 +9,7 @@ import rasterio
 from rasterio.transform import from_origin
 
 from landcover_tf.datasets.dataset_info import ProductInfo
+from tfrecords_builder.__main__ import main
 from tfrecords_builder.sources import Source
 
 CODES = np.array([10, 20, 30, 40, 60], np.uint8)
@@ -118,3 +119,10 @@ def label_of(folder, number):
     """Returns the label codes of a scene of `write_pairs`, [height, width]."""
     with rasterio.open(folder / "labels" / f"s{number}.tif") as raster:
         return raster.read(1)
+
+
+def fails(folder, tmp_path, capsys, *more):
+    """Returns the one error message of a build that must fail and leave nothing finished."""
+    assert main(arguments(folder, tmp_path / "o", *more)) == 2
+    assert not (tmp_path / "o").exists()
+    return capsys.readouterr().err

@@ -37,3 +37,9 @@ def small_source(tmp_path_factory):
     return write_source(
         tmp_path_factory.mktemp("small"), image, np.full((5, 7), 10, np.uint8)
     ), image
+
+
+@pytest.fixture
+def broken(tmp_path):
+    """Copies of the pairs to spoil."""
+    return write_pairs(tmp_path / "data")

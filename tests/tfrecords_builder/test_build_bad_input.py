@@ -1,20 +1,19 @@
 """Rasters and flags that do not fit are refused or told."""
 
 import dataclasses
-import json
 import re
 from functools import partial
 
 import numpy as np
 import pytest
 import rasterio
-from builder_inputs import arguments, contents, rewrite, write_pairs
+from builder_inputs import arguments, contents, fails, rewrite, write_pairs
 from fakes.prepare_program import product as safe_product
 from fakes.prepare_program import run as prepare
 from fakes.prepare_program import write_labels
 
 from landcover_tf.datasets.dataset_info import DatasetInfo
-from landcover_tf.errors import DatasetError, LegendError
+from landcover_tf.errors import DatasetError
 from landcover_tf.training.config import TrainConfig
 from landcover_tf.training.preflight import check
 from landcover_tf.upsampling import Upsampling
@@ -24,22 +23,9 @@ from tfrecords_builder.config import BuildConfig
 from tfrecords_builder.planning import understand
 
 
-@pytest.fixture
-def broken(tmp_path):
-    """Copies of the pairs to spoil."""
-    return write_pairs(tmp_path / "data")
-
-
 def swapped(values, code):
     """Gives the pixels of class 10 another code."""
     return np.where(values == 10, code, values).astype(np.uint8)
-
-
-def fails(folder, tmp_path, capsys, *more):
-    """Returns the one error message of a build that must fail and leave nothing finished."""
-    assert main(arguments(folder, tmp_path / "o", *more)) == 2
-    assert not (tmp_path / "o").exists()
-    return capsys.readouterr().err
 
 
 def test_unknown_label_codes_name_every_file(broken, tmp_path, capsys):
@@ -165,66 +151,6 @@ def test_a_dataset_that_cannot_be_trained_is_told(pairs, tmp_path, capsys):
         check(TrainConfig(data_dir=tmp_path / "o", output_dir=tmp_path / "run"))
 
 
-def test_a_prescribed_split_without_labels_is_refused(broken, tmp_path, capsys):
-    rewrite(broken / "labels" / "s2.tif", lambda v: v * 0)
-    rows = [
-        f"images/s{number}.tif,labels/s{number}.tif,{name}"
-        for number, name in enumerate(("train", "val", "test"))
-    ]
-    (broken / "pairs.csv").write_text("\n".join(["image,label,split", *rows, ""]))
-    message = fails(broken, tmp_path, capsys, "--split", "given")
-    # Strides of 24 px: 8 x 8 patches of an image of 200 px.
-    assert "no patch is left for test: there are 128 patches in 2 images" in message
-    assert "dropped were 64 too few labelled pixels, " in message
-
-
-def zone_file(path, columns, rows=(4_990_000, 5_010_000)):
-    """Writes zones from x to x of each split, by default higher than all images."""
-    south, north = rows
-
-    def feature(split, west, east):
-        ring = [[west, south], [east, south], [east, north], [west, north]]
-        geometry = {"type": "Polygon", "coordinates": [[*ring, ring[0]]]}
-        return {"properties": {"split": split}, "geometry": geometry}
-
-    crs = {"properties": {"name": "EPSG:32633"}}
-    features = [feature(split, *column) for split, column in columns.items()]
-    path.write_text(json.dumps({"crs": crs, "features": features}))
-    return path
-
-
-def test_a_prescribed_split_without_a_patch_in_its_zones_is_refused(broken, tmp_path, capsys):
-    # No patch has its centre in the outermost 100 m of the last image.
-    columns = {"train": (600_000, 602_000), "val": (602_000, 604_000), "test": (605_900, 606_000)}
-    zones = zone_file(tmp_path / "zones.geojson", columns)
-    message = fails(broken, tmp_path, capsys, "--split", "zones", "--zones", zones)
-    assert "no patch is left for test: there are 192 patches in 2 zones" in message
-    assert "64 outside the zones" in message
-
-
-def test_zones_outside_all_images_prescribe_nothing(broken, tmp_path, capsys):
-    # One file for several builds: those of `test` belong to another one, 90 km away.
-    columns = {"train": (600_000, 602_000), "val": (602_000, 606_000), "test": (696_000, 698_000)}
-    zones = zone_file(tmp_path / "zones.geojson", columns)
-    assert main(arguments(broken, tmp_path / "o", "--split", "zones", "--zones", zones)) == 0
-    told = f"note: all zones of {zones} for test lie outside the images; the dataset gets no split"
-    assert told in capsys.readouterr().err
-    assert {*DatasetInfo.load(tmp_path / "o").splits} == {"train", "val"}
-
-
-def test_zones_meet_images_whose_rows_run_north(tmp_path, capsys):
-    data = write_pairs(tmp_path / "data")
-    for path in data.rglob("*.tif"):
-        with rasterio.open(path, "r+") as raster:
-            a, b, c, d, e, f, *_ = raster.transform
-            raster.transform = rasterio.Affine(a, b, c, d, -e, f + e * raster.height)
-    columns = {"train": (600_000, 602_000), "val": (602_000, 604_000), "test": (604_000, 606_000)}
-    zones = zone_file(tmp_path / "zones.geojson", columns, rows=(4_998_400, 4_999_600))
-    assert main(arguments(data, tmp_path / "o", "--split", "zones", "--zones", zones)) == 0
-    assert "outside" not in capsys.readouterr().err
-    assert {*DatasetInfo.load(tmp_path / "o").splits} == {*columns}
-
-
 def test_stored_values_taken_for_reflectance_are_refused(broken, tmp_path, capsys):
     message = fails(broken, tmp_path, capsys, "--scale", 1, "--offset", 0)
     assert "which is no reflectance; give --scale" in message
@@ -288,54 +214,6 @@ def test_data_that_are_darker_than_land_are_warned_of(tmp_path, capsys):
     assert "have a reflectance of 0.0031 at most, as hardly" in capsys.readouterr().err
 
 
-def test_prepared_labels_are_not_remapped_again(tmp_path, capsys):
-    # 10 is tree cover in WorldCover, and so 20 in the scene; read as WorldCover it is shrubland.
-    root = safe_product(tmp_path / "in")
-    truth = write_labels(tmp_path / "truth.tif", np.full((240, 240), 10))
-    worldcover = ("--source-legend", "worldcover")
-    assert prepare(root, tmp_path / "scenes", "--ground-truth", truth, *worldcover) == 0
-    message = fails(tmp_path / "scenes", tmp_path, capsys, *worldcover)
-    assert f"scene {root.stem}'s labels are already in landcover9" in message
-    assert "leave it out" in message
-    missing = fails(tmp_path / "scenes", tmp_path, capsys, "--legend", "esri")
-    assert "no crosswalk to 'esri'; give --legend landcover9 if esri is not" in missing
-    same = BuildConfig(
-        data_dir=tmp_path / "scenes", output_dir=tmp_path / "o", source_legend="landcover9"
-    )
-    assert understand(same).crosswalks[0].codes[20] == 20
-
-
-def test_scenes_in_a_legend_of_ones_own_keep_its_classes(tmp_path, capsys):
-    own, moved = tmp_path / "own.toml", tmp_path / "moved.toml"
-    own.write_text(
-        'name = "own"\n[[classes]]\ncode = 10\nname = "maize"\ncolor = "#e6c229"\n'
-        '[[classes]]\ncode = 20\nname = "wheat"\ncolor = "#8c5a2b"\n'
-        "[crosswalks.landcover9]\n10 = 10\n20 = 10\n"
-    )
-    codes = np.full((240, 240), 10)
-    codes[100:] = 20
-    truth = write_labels(tmp_path / "truth.tif", codes)
-    root = safe_product(tmp_path / "in")
-    scenes = tmp_path / "scenes"
-    labels = ("--ground-truth", truth, "--source-legend", own, "--legend", own)
-    assert prepare(root, scenes, *labels) == 0
-    told = capsys.readouterr().out
-    assert "merges" not in told
-    assert told.endswith(f"build --data-dir {scenes} --output-dir dataset --legend {own}\n")
-    assert main(arguments(scenes, tmp_path / "d", "--split", "random", "--i-know-it-leaks")) == 0
-    info = DatasetInfo.load(tmp_path / "d")
-    assert info.legend.name == "own" and {*info.split("train").class_pixels} == {10, 20}
-    assert info.build_config["legend"] == str(own)
-    assert f"is in legend {own}, as the scenes are" in capsys.readouterr().out
-    config = BuildConfig(data_dir=scenes, output_dir=tmp_path / "o")
-    understand(dataclasses.replace(config, legend="landcover9"))
-    assert "merges 2 codes into 1 class: 2 to agricultural areas" in capsys.readouterr().out
-    own.rename(moved)
-    with pytest.raises(LegendError, match=r"own\.toml; where that file lies elsewhere now, say so"):
-        understand(config)
-    assert understand(dataclasses.replace(config, source_legend=str(moved))).legend.name == "own"
-
-
 def test_scenes_of_another_sharpening_do_not_mix(tmp_path, capsys):
     truth = write_labels(tmp_path / "truth.tif", np.full((240, 240), 10))
     for satellite, flags in (("2A", ("--sharpening", "glp")), ("2B", ())):
@@ -350,42 +228,6 @@ def test_scenes_of_another_sharpening_do_not_mix(tmp_path, capsys):
     (scene,) = (tmp_path / "scenes").glob("S2A*")
     alone = dataclasses.replace(config, data_dir=scene)
     assert dataset_upsampling(understand(alone).rasters) == Upsampling(sharpening="glp")
-
-
-def test_labels_of_another_legend_are_not_taken_for_the_usual_one(tmp_path, capsys):
-    data = write_pairs(tmp_path / "data", scenes=2)
-    for number, tag in enumerate(("worldcover", "landcover9")):
-        with rasterio.open(data / "labels" / f"s{number}.tif", "r+") as raster:
-            raster.update_tags(legend=tag)
-    config = BuildConfig(data_dir=data, output_dir=tmp_path / "o")
-    crosswalks = understand(config).crosswalks
-    assert [c.source for c in crosswalks] == ["worldcover", "landcover9"]
-    assert "s0.tif is read in legend worldcover, as the tag" in capsys.readouterr().out
-    for flags in ({"source_legend": "landcover9"}, {"legend": "esri", "source_legend": "esri"}):
-        (source,) = {c.source for c in understand(dataclasses.replace(config, **flags)).crosswalks}
-        assert source == flags["source_legend"]
-    assert "is read in" not in capsys.readouterr().out
-
-
-def test_a_class_that_labels_declare_no_data_is_told(tmp_path, capsys):
-    data = write_pairs(tmp_path / "data", scenes=1)
-    config = BuildConfig(data_dir=data, output_dir=tmp_path / "o", source_legend="dynamicworld")
-    understand(config)
-    assert "declare code 0 no data, which is a class of dynamicworld" in capsys.readouterr().err
-    understand(BuildConfig(data_dir=data, output_dir=tmp_path / "o"))
-    assert capsys.readouterr().err == ""
-
-
-def test_float_labels_are_refused_where_they_are_no_codes(broken, tmp_path, capsys):
-    with rasterio.open(broken / "labels" / "s1.tif") as raster:
-        profile, codes = raster.profile | {"dtype": "float32", "nodata": np.nan}, raster.read()
-    with rasterio.open(broken / "labels" / "s1.tif", "w", **profile) as raster:
-        raster.write(codes.astype(np.float32))
-    assert main(arguments(broken, tmp_path / "p")) == 0
-    with rasterio.open(broken / "labels" / "s1.tif", "w", **profile) as raster:
-        raster.write(codes + np.float32(0.5))
-    message = fails(broken, tmp_path, capsys)
-    assert re.search(r"s1\.tif holds \d+\.5 at rows .*; class codes are whole numbers", message)
 
 
 def test_a_taken_output_folder_is_left_alone(pairs, built, tmp_path, capsys):
