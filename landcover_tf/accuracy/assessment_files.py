@@ -25,8 +25,8 @@ _FIGURES = (
 _PARTS = ("value", "standard_error", "low", "high")
 
 
-def write_assessment(folder: Path, values: Mapping[str, Any]) -> Path:
-    """Writes all files of an assessment and returns the JSON, which is written last.
+def write_assessment(folder: Path, values: Mapping[str, Any]) -> None:
+    """Writes all files of an assessment.
 
     Args:
         folder: Where to write; created if absent.
@@ -38,9 +38,7 @@ def write_assessment(folder: Path, values: Mapping[str, Any]) -> Path:
             _write_matrix(folder / f"{key}.csv", values, key)
     _draw(folder / PICTURE, values)
     write_text(folder / REPORT, markdown(values))
-    path = folder / f"{values['kind']}.json"
-    write_json(path, values)
-    return path
+    write_json(folder / f"{values['kind']}.json", values)
 
 
 def markdown(values: Mapping[str, Any]) -> str:

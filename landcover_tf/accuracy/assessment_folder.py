@@ -61,10 +61,11 @@ def require_own(
 
 def _is_same(found: dict[str, Any], settings: dict[str, Any], reference: Path) -> bool:
     """Returns whether an assessment is with this reference, as far as can be told."""
-    given = Path(str(settings.get("reference") or settings.get("reference_map") or ""))
-    # A relative path holds in the folder of its run only.
-    elsewhere = given.exists() and reference.exists() and not given.samefile(reference)
-    return found.get("reference") == reference.name and not elsewhere
+    given = settings.get("reference") or settings.get("reference_map")
+    if given and Path(str(given)).exists() and reference.exists():
+        # A relative path holds in the folder of its run only.
+        return found.get("reference") == reference.name and Path(str(given)).samefile(reference)
+    return found.get("reference") == reference.name
 
 
 def _values(path: Path) -> dict[str, Any]:

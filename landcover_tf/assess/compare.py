@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from landcover_tf.configs import config_files, flag_ranges
 from landcover_tf.errors import ConfigError
+from landcover_tf.system.files import atomic_files
 
 if TYPE_CHECKING:
     import numpy as np
@@ -79,7 +80,7 @@ def compare_maps(config: CompareConfig) -> Path:
     """
     from landcover_tf.accuracy.agreement import compare
     from landcover_tf.accuracy.agreement_map import agreement_map
-    from landcover_tf.accuracy.assessment_files import write_assessment
+    from landcover_tf.accuracy.assessment_files import REPORT, write_assessment
     from landcover_tf.accuracy.assessment_folder import AGREEMENT, require_own, settings_file
     from landcover_tf.accuracy.assessment_sentences import sentences
     from landcover_tf.accuracy.class_map import ClassMap
@@ -96,31 +97,31 @@ def compare_maps(config: CompareConfig) -> Path:
     chosen = _reference_legend(config, class_map)
     crosswalk = load_crosswalk(chosen.source, class_map.legend_source)
     reference = _reference_reader(config, crosswalk, class_map, unknown)
-    with agreement_map(folder / AGREEMENT, class_map) as write:
-        found = compare(
-            class_map, reference, block_px=block_px, rows_per_strip=config.rows_per_strip,
-            write=write,
-        )  # fmt: skip
+    with atomic_files(folder, first="compare.json") as new:
+        with agreement_map(new / AGREEMENT, class_map) as write:
+            found = compare(
+                class_map, reference, block_px=block_px, rows_per_strip=config.rows_per_strip,
+                write=write,
+            )  # fmt: skip
         if not found.matrix.any():
             raise ConfigError(
                 f"{config.map} and {config.reference_map} have no pixel with a class in both"
             )
-        # Before the raster is in its place, which is then followed by all other files at once.
         values = compare_values(
             class_map, found, excluded=pixels.excluded, block_px=block_px,
             samples=config.bootstrap_samples, seed=config.seed, confidence=config.confidence_level,
         )  # fmt: skip
-    values["reference"] = config.reference_map.name
-    values["reference_legend"] = crosswalk.source
-    values["reference_legend_assumed"] = chosen.assumed
-    values["unknown_reference_codes"] = {str(c): n for c, n in sorted(unknown.items())}
-    path = write_assessment(folder, values)
-    # Who repeats the run by its settings need not mean to overwrite.
-    again = replace(config, overwrite=False)
-    config_files.write_config(again, settings_file(folder, "compare"))
+        values["reference"] = config.reference_map.name
+        values["reference_legend"] = crosswalk.source
+        values["reference_legend_assumed"] = chosen.assumed
+        values["unknown_reference_codes"] = {str(c): n for c, n in sorted(unknown.items())}
+        write_assessment(new, values)
+        # Who repeats the run by its settings need not mean to overwrite.
+        again = replace(config, overwrite=False)
+        config_files.write_config(again, settings_file(new, "compare"))
     print("\n".join(sentences(values)))
-    print(f"comparison: {path.with_name('report.md')}")
-    return path
+    print(f"comparison: {folder / REPORT}")
+    return folder / "compare.json"
 
 
 def _block_px(config: CompareConfig, class_map: "ClassMap") -> int:

@@ -7,6 +7,7 @@ from typing import Literal
 from landcover_tf.configs import config_files, flag_ranges
 from landcover_tf.configs.config_parts import part
 from landcover_tf.errors import ConfigError
+from landcover_tf.system.files import atomic_files
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +88,7 @@ def estimate_accuracy(config: EstimateConfig) -> Path:
     Raises:
         LandCoverError: Map, points or strata are unfit, or other results would be replaced.
     """
-    from landcover_tf.accuracy.assessment_files import write_assessment
+    from landcover_tf.accuracy.assessment_files import REPORT, write_assessment
     from landcover_tf.accuracy.assessment_folder import require_own, settings_file
     from landcover_tf.accuracy.assessment_sentences import sentences
     from landcover_tf.accuracy.estimation import Survey, estimate_survey
@@ -102,10 +103,11 @@ def estimate_accuracy(config: EstimateConfig) -> Path:
             confidence=config.confidence_level,
         )
     )
-    path = write_assessment(folder, values)
-    # Who repeats the run by its settings need not mean to overwrite.
-    again = replace(config, overwrite=False)
-    config_files.write_config(again, settings_file(folder, "estimate"))
+    with atomic_files(folder, first="estimate.json") as new:
+        write_assessment(new, values)
+        # Who repeats the run by its settings need not mean to overwrite.
+        again = replace(config, overwrite=False)
+        config_files.write_config(again, settings_file(new, "estimate"))
     print("\n".join(sentences(values)))
-    print(f"assessment: {path.with_name('report.md')}")
-    return path
+    print(f"assessment: {folder / REPORT}")
+    return folder / "estimate.json"

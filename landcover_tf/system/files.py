@@ -79,6 +79,34 @@ def atomic_folder(path: str | Path, *, replace: bool = False) -> Iterator[Path]:
 
 
 @contextmanager
+def atomic_files(folder: str | Path, first: str) -> Iterator[Path]:
+    """Yields a temporary folder whose files move into `folder` when the block succeeds.
+
+    Args:
+        folder: Made if absent; its other files stay.
+        first: Name of the file that tells whose the others are. It moves before them, so that no
+            interruption leaves some without it.
+
+    Raises:
+        OutputError: The disk refuses.
+    """
+    folder, stem = Path(folder), Path(first).stem
+    temporary = folder / f".{stem}.{_token()}.part"
+    missing = _missing_parents(temporary)
+    try:
+        remove_leftovers(folder / stem)
+        temporary.mkdir(parents=True)
+        yield temporary
+        for path in sorted(temporary.iterdir(), key=lambda path: path.name != first):
+            path.replace(folder / path.name)
+    except OSError as error:
+        raise OutputError(f"cannot write into {folder}: {error}") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        _remove_empty(missing)
+
+
+@contextmanager
 def no_empty_folder(path: str | Path) -> Iterator[None]:
     """Removes the folder `path` if the block fails before anything is written into it."""
     try:
@@ -166,7 +194,11 @@ def full_disk_told(where: str | Path) -> Iterator[None]:
 
 
 def remove_leftovers(path: str | Path) -> None:
-    """Removes what interrupted `atomic_folder(path)`, whose folder was to be made, left behind."""
+    """Removes what interrupted `atomic_folder(path)`, or `atomic_files` in its place, left behind.
+
+    Args:
+        path: The folder that was to be made.
+    """
     path = Path(path)
     for folder in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
         try:

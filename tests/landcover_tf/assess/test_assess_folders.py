@@ -1,6 +1,7 @@
 """What `landcover assess estimate` and `compare` replace, and what they leave alone."""
 
 import shutil
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -61,6 +62,46 @@ def test_a_comparison_with_another_reference_is_not_replaced(world, capsys):
     assert contents(world / "comparison") == before
     assert compare("other.tif", "--overwrite") == 0
     assert contents(world / "comparison")["agreement.tif"] != before["agreement.tif"]
+
+
+@contextmanager
+def full_disk(room_bytes):
+    """Lets no file grow over a size, as a full disk does."""
+    resource = pytest.importorskip("resource")  # POSIX.
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("kind", ["estimate", "compare"])
+def test_an_assessment_that_was_interrupted_begins_anew(world, capsys, kind):
+    """Tables, report and raster without the JSON passed for files of somebody else."""
+    out = world / "out"
+    if kind == "estimate":
+        points = label(design(world, "--samples", 300), world / "truth.tif")
+        flags = ["--reference", points]
+    else:
+        flags = ["--reference-map", world / "truth.tif", "--block-size-m", 300]
+        flags += ["--bootstrap-samples", 50]
+    command = [kind, "--map", world / "map.tif", "--output-dir", out, *flags]
+    with full_disk(20_000):  # Holds the tables and the raster, not the picture.
+        assert run(*command) == 2
+    assert "cannot write" in capsys.readouterr().err
+    assert not out.exists()
+    assert run(*command) == 0
+    finished = contents(out)
+    with full_disk(20_000):
+        assert run(*command, "--confidence-level", 0.9) == 2
+    assert contents(out) == finished
+    # A machine that goes down between two files leaves the JSON, which comes first.
+    for path in out.iterdir():
+        if path.name != f"{kind}.json":
+            path.unlink()
+    assert run(*command) == 0
+    assert contents(out).keys() == finished.keys()
 
 
 def test_files_of_no_assessment_are_not_replaced(world, capsys):

@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from landcover_tf.errors import OutputError
 from landcover_tf.system.files import (
     KnownHashes,
+    atomic_files,
     json_number,
     no_empty_folder,
     read_json,
@@ -43,6 +45,28 @@ def test_a_failure_leaves_no_empty_folder_but_what_was_written(tmp_path):
                 write_json(tmp_path / name / "config.json", {})
             raise KeyError(name)
     assert [p.name for p in tmp_path.iterdir()] == ["written"]
+
+
+def test_files_come_together_the_first_before_the_others(tmp_path):
+    folder = tmp_path / "new" / "out"
+    with pytest.raises(ValueError, match="no result"), atomic_files(folder, "b.json") as new:
+        (new / "a.csv").write_text("1")
+        raise ValueError("no result")
+    assert [*tmp_path.iterdir()] == []
+    (folder / "a.csv" / "theirs").mkdir(parents=True)  # In the way of the second.
+    refused = pytest.raises(OutputError, match=r"cannot write into .*out")
+    with refused, atomic_files(folder, "b.json") as new:
+        for name in ("a.csv", "b.json"):
+            (new / name).write_text(name)
+    assert sorted(path.name for path in folder.iterdir()) == ["a.csv", "b.json"]
+    assert (folder / "b.json").read_text() == "b.json"
+    (folder / "a.csv" / "theirs").rmdir()
+    (folder / "a.csv").rmdir()
+    with atomic_files(folder, "b.json") as new:
+        (new / "a.csv").write_text("2")
+    assert {path.name: path.read_text() for path in folder.iterdir()} == {
+        "a.csv": "2", "b.json": "b.json",
+    }  # fmt: skip
 
 
 def test_a_table_has_its_head_and_empty_cells_for_none(tmp_path):
