@@ -1,14 +1,15 @@
 """Shards of patches whose classes a small network learns in a few steps."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from landcover_tf.datasets.band_statistics import BandStatistics
 from landcover_tf.datasets.dataset_info import BandInfo, DatasetInfo
 from landcover_tf.datasets.dataset_shards import ShardInfo, SplitInfo
-from landcover_tf.datasets.normalizer import Normalizer
+from landcover_tf.datasets.normalizer import Normalizer, NormalizerKind
 from landcover_tf.datasets.patch_index import PatchEntry, write_index
 from landcover_tf.datasets.records import Patch, encode
 from landcover_tf.datasets.tfrecord import WrittenFile, frame, write_framed
@@ -62,23 +63,39 @@ def write_small_dataset(
         splits[split] = SplitInfo(shards=shards, class_pixels=counts)
     write_index(folder, entries)
     stored = np.concatenate([p.image.reshape(-1, len(BANDS)) for p in patches])
-    statistics = BandStatistics.from_pixels(stored, BANDS)
-    info = DatasetInfo(
-        name="small",
-        bands=tuple(BandInfo(name=name, scale=1e-4, offset=-0.1) for name in BANDS),
-        dtype="uint16",
-        nodata=0,
-        legend=LEGEND,
+    info = dataset_info(
+        BandStatistics.from_pixels(stored, BANDS),
+        splits,
         patch_grid=PatchGrid(patch_size=size, patch_overlap=0),
-        resolution_m=10.0,
-        invalid_bits=0b10111111,
-        statistics=statistics,
-        normalizer=Normalizer.fit("standardize", statistics, [1e-4] * 4, [-0.1] * 4),
-        splits=splits,
-        products=(),
     )
     info.save(folder)
     return info
+
+
+def dataset_info(
+    statistics: BandStatistics,
+    splits: Mapping[str, SplitInfo],
+    *,
+    normalizer: NormalizerKind = "standardize",
+    **changes: Any,
+) -> DatasetInfo:
+    """Returns the description of a dataset of Sentinel-2's stored values, or one that differs."""
+    count = len(statistics.names)
+    values = dict(
+        name="small",
+        bands=tuple(BandInfo(name=name, scale=1e-4, offset=-0.1) for name in statistics.names),
+        dtype="uint16",
+        nodata=0,
+        legend=LEGEND,
+        patch_grid=PatchGrid(patch_size=64, patch_overlap=0),
+        resolution_m=10.0,
+        invalid_bits=0b10111111,
+        statistics=statistics,
+        normalizer=Normalizer.fit(normalizer, statistics, [1e-4] * count, [-0.1] * count),
+        splits=splits,
+        products=(),
+    )
+    return DatasetInfo(**(values | changes))
 
 
 def write_shards(

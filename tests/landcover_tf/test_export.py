@@ -9,15 +9,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import tensorflow as tf
+from fakes.small_dataset import dataset_info
 
 from landcover_tf import export
 from landcover_tf.bands import BAND_NAMES
 from landcover_tf.datasets.band_statistics import BandStatistics
-from landcover_tf.datasets.dataset_info import BandInfo, DatasetInfo
 from landcover_tf.datasets.dataset_shards import SplitInfo
-from landcover_tf.datasets.normalizer import Normalizer
 from landcover_tf.exporting.model_versions import next_version
-from landcover_tf.grid import PatchGrid
 from landcover_tf.legend import load_legend
 from landcover_tf.model_info import Calibration, ModelInfo
 from landcover_tf.model_spec import ModelSpec
@@ -42,22 +40,10 @@ def run(tmp_path_factory):
     folder.mkdir()
     rng = np.random.default_rng(0)
     pixels = rng.integers(1000, 6000, (500, 13)).astype(np.uint16)
-    statistics = BandStatistics.from_pixels(pixels, BAND_NAMES)
-    bands = tuple(BandInfo(name=name, scale=1e-4, offset=-0.1) for name in BAND_NAMES)
-    normalizer = Normalizer.fit("standardize", statistics, [1e-4] * 13, [-0.1] * 13)
-    dataset = DatasetInfo(
-        name="tiny",
-        bands=bands,
-        dtype="uint16",
-        nodata=0,
+    dataset = dataset_info(
+        BandStatistics.from_pixels(pixels, BAND_NAMES),
+        {"train": SplitInfo(shards=(), class_pixels={10: 300, 20: 100})},
         legend=LEGEND,
-        patch_grid=PatchGrid(patch_size=64, patch_overlap=0),
-        resolution_m=10.0,
-        invalid_bits=191,
-        statistics=statistics,
-        normalizer=normalizer,
-        splits={"train": SplitInfo(shards=(), class_pixels={10: 300, 20: 100})},
-        products=(),
         upsampling=Upsampling(sharpening="glp"),
     )
     dataset.save(folder)
@@ -65,7 +51,7 @@ def run(tmp_path_factory):
         encoder="resnet18",
         band_names=BAND_NAMES,
         class_codes=LEGEND.codes,
-        normalizer=normalizer,
+        normalizer=dataset.normalizer,
         decoder_filters=(16, 16, 16, 8, 8),
     )
     spec.save(folder / "model_spec.json")

@@ -10,6 +10,7 @@ from datetime import date
 
 import numpy as np
 import pytest
+from fakes.small_dataset import dataset_info
 from fakes.small_export import small_info
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,11 +24,9 @@ from landcover_tf.accuracy.drift import (
 )
 from landcover_tf.accuracy.request_log import LoggedModel, append_map, read_log
 from landcover_tf.datasets.band_statistics import BandStatistics
-from landcover_tf.datasets.dataset_info import BandInfo, DatasetInfo
+from landcover_tf.datasets.dataset_info import DatasetInfo
 from landcover_tf.datasets.dataset_shards import ShardInfo, SplitInfo
-from landcover_tf.datasets.normalizer import Normalizer
 from landcover_tf.errors import DatasetError, OutputError
-from landcover_tf.grid import PatchGrid
 from landcover_tf.legend import load_legend
 
 BANDS = ("B02", "B08")
@@ -319,21 +318,13 @@ def test_a_line_that_does_not_belong_is_named(tmp_path, old, new, reason):
 
 @pytest.fixture
 def reference(tmp_path):
-    statistics = BandStatistics.from_pixels(pixels(0), BANDS)
     shard = ShardInfo(file="train-0", records=1, bytes=1, sha256="0")
-    dataset = DatasetInfo(
+    dataset = dataset_info(
+        BandStatistics.from_pixels(pixels(0), BANDS),
+        {"train": SplitInfo(shards=(shard,), class_pixels={10: 90, 20: 10})},
+        normalizer="reflectance",
         name="fields",
-        bands=tuple(BandInfo(name=name, scale=1e-4, offset=-0.1) for name in BANDS),
-        dtype="uint16",
-        nodata=0,
         legend=LEGEND,
-        patch_grid=PatchGrid(patch_size=64, patch_overlap=0),
-        resolution_m=10.0,
-        invalid_bits=191,
-        statistics=statistics,
-        normalizer=Normalizer.fit("reflectance", statistics, [1e-4] * 2, [-0.1] * 2),
-        splits={"train": SplitInfo(shards=(shard,), class_pixels={10: 90, 20: 10})},
-        products=(),
     )
     dataset.save(tmp_path / "data")
     return tmp_path / "data" / "dataset.json"

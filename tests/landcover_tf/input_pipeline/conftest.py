@@ -5,12 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes.small_dataset import BANDS, LEGEND, index_entries, write_shards
+from fakes.small_dataset import BANDS, dataset_info, index_entries, write_shards
 
 from landcover_tf.datasets.band_statistics import BandStatistics
-from landcover_tf.datasets.dataset_info import BandInfo, DatasetInfo
+from landcover_tf.datasets.dataset_info import DatasetInfo
 from landcover_tf.datasets.dataset_shards import SplitInfo
-from landcover_tf.datasets.normalizer import Normalizer
 from landcover_tf.datasets.patch_index import PatchEntry, write_index
 from landcover_tf.datasets.records import Patch
 from landcover_tf.grid import PatchGrid, Window
@@ -68,20 +67,11 @@ def build(
             entries += index_entries(split, shards, groups)
             splits[split] = SplitInfo(shards=shards, class_pixels=_totals(entries, split))
         write_index(folder, entries)
-        statistics = BandStatistics.empty(BANDS)
-        info = DatasetInfo(
-            name="tiny",
-            bands=tuple(BandInfo(name=b, scale=1e-4, offset=-0.1) for b in BANDS),
-            dtype="uint16",
-            nodata=0,
-            legend=LEGEND,
+        info = dataset_info(
+            BandStatistics.empty(BANDS),
+            splits,
+            normalizer="reflectance",
             patch_grid=PatchGrid(patch_size=SIZE, patch_overlap=4),
-            resolution_m=10.0,
-            invalid_bits=0b10111111,
-            statistics=statistics,
-            normalizer=Normalizer.fit("reflectance", statistics, [1e-4] * 4, [-0.1] * 4),
-            splits=splits,
-            products=(),
             compression=compression,
         )
         info.save(folder)
