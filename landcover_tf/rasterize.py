@@ -14,7 +14,8 @@ from landcover_tf.configs import cli, flag_ranges
 from landcover_tf.crosswalk import source_codes
 from landcover_tf.errors import ConfigError, LabelError, OutputError, listed
 from landcover_tf.legend import Legend, legend_names, load_legend, some_codes
-from landcover_tf.system.files import read_csv, require_new
+from landcover_tf.system.files import require_new
+from landcover_tf.system.tables import read_csv
 
 if TYPE_CHECKING:
     from landcover_tf.vectors.label_burning import Burnt
@@ -194,12 +195,13 @@ def _own_words(legend: Legend, source: str) -> dict[Any, int]:
 
 def _class_table(path: Path, legend: Legend, allowed: Sequence[int]) -> dict[Any, int]:
     try:
-        columns, rows, _ = read_csv(path)
-        if not {"value", "code"} <= {*columns}:
+        table = read_csv(path)
+        if not {"value", "code"} <= {*table.columns}:
             raise LabelError(
-                f"{path} needs the columns value and code; it has {', '.join(columns) or 'none'}"
+                f"{path} needs the columns value and code; it has "
+                f"{', '.join(table.columns) or 'none'}"
             )
-        table = {_word(row["value"]): int(_word(row["code"])) for row in rows}
+        codes = {_word(row["value"]): int(_word(row["code"])) for row in table.rows}
     except UnicodeDecodeError as error:
         raise LabelError(
             f"{path} is not a table in UTF-8 ({error}); save it as CSV UTF-8, as spreadsheets offer"
@@ -208,10 +210,10 @@ def _class_table(path: Path, legend: Legend, allowed: Sequence[int]) -> dict[Any
         raise LabelError(
             f"{path} is no table of values and whole numbers as codes: {error}"
         ) from error
-    wrong = sorted({code for code in table.values() if code not in allowed})
+    wrong = sorted({code for code in codes.values() if code not in allowed})
     if wrong:
         raise LabelError(f"{path} has codes that legend {legend.name} does not know: {wrong}")
-    return table
+    return codes
 
 
 def _word(value: Any) -> Any:

@@ -10,7 +10,8 @@ from typing import Any
 from landcover_tf.datasets.dataset_info import DatasetInfo
 from landcover_tf.errors import ConfigError, RunError
 from landcover_tf.model_info import Calibration
-from landcover_tf.system.files import read_json, sha256_of, write_csv
+from landcover_tf.system.files import read_json, sha256_of
+from landcover_tf.system.tables import write_csv
 
 FINISHED = "finished"
 

@@ -9,7 +9,8 @@ import numpy as np
 from landcover_tf.legend import IGNORED, Legend
 from landcover_tf.model_info import ModelInfo
 from landcover_tf.rasters.raster_grid import RasterGrid
-from landcover_tf.system.files import beside, write_csv, write_text
+from landcover_tf.system.files import beside, write_text
+from landcover_tf.system.tables import write_csv
 from landcover_tf.vectors.qgis_styles import raster_style
 from serving.options import OutputOptions
 from serving.raster_io import BLOCK_PX, RasterStyle, write_cog

@@ -19,7 +19,7 @@ from landcover_tf.sentinel2.prepared import (
     find_prepared_scenes,
     upsampling_of,
 )
-from landcover_tf.system.files import read_csv
+from landcover_tf.system.tables import read_csv
 from landcover_tf.upsampling import Upsampling
 
 RASTER_SUFFIXES = (".tif", ".tiff", ".vrt", ".jp2", ".img", ".png")
@@ -151,16 +151,16 @@ def _by_name(folder: Path) -> dict[Path, Path]:
 
 def _listed_pairs(path: Path) -> list[Source]:
     try:
-        columns, rows, _ = read_csv(path)
+        table = read_csv(path)
     except (UnicodeDecodeError, csv.Error) as error:
         raise DatasetError(f"{path} is no CSV in UTF-8: {error}") from error
-    names = [name.lower() for name in columns]
+    names = [name.lower() for name in table.columns]
     if not {"image", "label"} <= set(names) <= set(PAIR_COLUMNS):
         raise DatasetError(
-            f"{path} has the columns {', '.join(columns) or 'none'}; expected image, label "
+            f"{path} has the columns {', '.join(table.columns) or 'none'}; expected image, label "
             "and, as needed, group, split, validity, product"
         )
-    lines = [_values(path, number, row) for number, row in enumerate(rows, start=2)]
+    lines = [_values(path, *row) for row in zip(table.lines, table.rows, strict=True)]
     ids = _ids_of([values["image"] for values in lines], path.parent)
     return [_listed_pair(path.parent, *pair) for pair in zip(ids, lines, strict=True)]
 

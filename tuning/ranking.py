@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from landcover_tf.system.files import write_csv, write_text
+from landcover_tf.system.files import write_text
+from landcover_tf.system.tables import write_csv
 from landcover_tf.visuals.html_pages import figure_url, render
 from tuning.columns import positions, text_of
 from tuning.trials import TrialRecord

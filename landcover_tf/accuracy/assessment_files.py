@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 
 from landcover_tf.accuracy.assessment_sentences import sentences
 from landcover_tf.accuracy.assessment_tables import TextTable, tables, title
-from landcover_tf.system.files import write_csv, write_json, write_text
+from landcover_tf.system.files import write_json, write_text
+from landcover_tf.system.tables import write_csv
 from landcover_tf.visuals.figures import save_figure
 
 PICTURE = "assessment.png"

@@ -16,8 +16,9 @@ from landcover_tf.errors import RasterError
 from landcover_tf.grid import Window
 from landcover_tf.rasters.pixel_sizes import on_earth, pixel_sides_m
 from landcover_tf.rasters.raster_windows import opened, read_window
-from landcover_tf.system.files import write_csv, write_text
+from landcover_tf.system.files import write_text
 from landcover_tf.system.progress import progress
+from landcover_tf.system.tables import write_csv
 from landcover_tf.vectors.geopackage import Layer, point_blob, write_layer
 from landcover_tf.vectors.qgis_styles import point_style
 from landcover_tf.visuals.image_colours import ImageColours

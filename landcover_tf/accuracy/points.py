@@ -12,7 +12,7 @@ from rasterio.errors import CRSError
 
 from landcover_tf.errors import SampleError, listed
 from landcover_tf.legend import Legend
-from landcover_tf.system.files import read_csv
+from landcover_tf.system.tables import Table, read_csv
 from landcover_tf.vectors.geopackage import read_points
 
 UNLABELLED = -1
@@ -28,6 +28,7 @@ class ReferencePoints:
     """Points and what the reference says there, nothing left out yet."""
 
     ids: tuple[str, ...]
+    """Of a table without ids the lines of the points, counted from 1."""
     x: np.ndarray
     """float64 [points], NaN without a position"""
     y: np.ndarray
@@ -76,10 +77,12 @@ def load_points(
         if layer is not None:
             raise SampleError(f"--layer {layer} is that of a GeoPackage, {path} is a table")
         table, x, y, system, assumed = _read_csv(path, crs, crs_of_x_y)
-        rows: Sequence[Mapping[str, Any]] = table
+        rows: Sequence[Mapping[str, Any]] = table.rows
+        numbers: Sequence[int] = table.lines
     elif path.suffix.lower() == ".gpkg":
         points = read_points(path, layer)
-        rows, system = points.rows, _layer_system(points.crs, crs, path)
+        rows, numbers = points.rows, range(1, len(points.rows) + 1)
+        system = _layer_system(points.crs, crs, path)
         assumed = system is None
         x, y = np.array(points.x, float), np.array(points.y, float)
     else:
@@ -94,7 +97,7 @@ def load_points(
             "reference class with --reference-column"
         )
     identify = next((names[name] for name in ("id", "fid") if name in names), None)
-    ids = tuple(str(row[identify]) if identify else str(i) for i, row in enumerate(rows, 1))
+    ids = tuple(str(row[identify]) for row in rows) if identify else tuple(map(str, numbers))
     stratum = names.get("stratum") if with_stratum else None
     return ReferencePoints(
         ids=ids,
@@ -109,53 +112,51 @@ def load_points(
 
 def _read_csv(
     path: Path, crs: str | None, crs_of_x_y: str | None
-) -> tuple[list[dict[str, Any]], np.ndarray, np.ndarray, CRS | None, bool]:
-    """Returns rows, x, y, their reference system and whether nothing in the table names it."""
+) -> tuple[Table, np.ndarray, np.ndarray, CRS | None, bool]:
+    """Returns the table, x, y, their reference system and whether nothing in the table names it."""
     try:
-        _, table, separator = read_csv(path)
+        table = read_csv(path)
     except UnicodeDecodeError as error:
         raise SampleError(
             f"{path} is not a table in UTF-8 ({error}); save it as CSV UTF-8, as spreadsheets offer"
         ) from error
     except (OSError, csv.Error) as error:
         raise SampleError(f"cannot read {path}: {error}") from error
-    rows: list[dict[str, Any]] = list(table)
-    if not rows:
-        return [], np.zeros(0), np.zeros(0), None, True
-    ragged = [str(i) for i, row in enumerate(rows, 1) if None in row or None in row.values()]
+    if not table.rows:
+        return table, np.zeros(0), np.zeros(0), None, True
+    lines = zip(table.lines, table.rows, strict=True)
+    ragged = [str(line) for line, row in lines if None in row or None in row.values()]
     if ragged:
-        raise SampleError(
-            f"{path}: points {listed(ragged)} (counted from 1) have not as many cells as the header"
-        )
-    columns = {name.strip().lower(): name for name in rows[0]}
+        raise SampleError(f"{path}: lines {listed(ragged)} have not as many cells as the header")
+    columns = {name.lower(): name for name in table.columns}
     pair = next((p for p in _PAIRS if set(p) <= set(columns)), None)
     if pair is None:
-        raise SampleError(f"{path} needs columns x and y, or lon and lat; it has {[*rows[0]]}")
-    x, y = (_numbers(rows, columns[name], separator, path) for name in pair)
+        raise SampleError(
+            f"{path} needs columns x and y, or lon and lat; it has {[*table.columns]}"
+        )
+    x, y = (_numbers(table, columns[name], path) for name in pair)
     assumed = crs is None and pair == _PAIRS[0]
     wanted = crs_of_x_y if assumed else crs or GEOGRAPHIC
-    return rows, x, y, _system(wanted) if wanted else None, assumed
+    return table, x, y, _system(wanted) if wanted else None, assumed
 
 
-def _numbers(
-    rows: Sequence[Mapping[str, Any]], column: str, separator: str, path: Path
-) -> np.ndarray:
+def _numbers(table: Table, column: str, path: Path) -> np.ndarray:
     """Returns a column of coordinates, float64 [points], NaN where there is none.
 
     Decimal commas occur only where commas separate nothing.
     """
-    values = np.full(len(rows), np.nan)
-    for i, row in enumerate(rows):
-        text = row[column].strip()
-        text = text.replace(",", ".") if separator == ";" else text
+    values = np.full(len(table.rows), np.nan)
+    for i, row in enumerate(table.rows):
+        text = (row[column] or "").strip()
+        text = text.replace(",", ".") if table.separator == ";" else text
         if text.lower() in _EMPTY:
             continue
         try:
             values[i] = float(text)
         except ValueError as error:
             raise SampleError(
-                f"{path}: point {i + 1} (counted from 1) has {column} {row[column]!r}, which is "
-                "not a number"
+                f"{path}, line {table.lines[i]}, has {column} {row[column]!r}, which is not a "
+                "number"
             ) from error
     return values
 

@@ -12,7 +12,7 @@ from landcover_tf.datasets.dataset_info import DatasetInfo
 from landcover_tf.evaluation.comparison import Judged
 from landcover_tf.evaluation.predictions import Shown
 from landcover_tf.legend import IGNORED, Legend
-from landcover_tf.system.files import write_csv
+from landcover_tf.system.tables import write_csv
 from landcover_tf.visuals.figures import save_figure, save_panels
 from landcover_tf.visuals.pictures import class_picture, composite
 

@@ -1,9 +1,7 @@
 """Files written whole or not at all, their checksums, and the names of a map's companions."""
 
-import csv
 import glob
 import hashlib
-import io
 import json
 import math
 import os
@@ -11,9 +9,8 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -218,41 +215,6 @@ def write_text(path: str | Path, text: str) -> None:
 def write_json(path: str | Path, value: Any) -> None:
     """Writes `value` as indented JSON, atomically; NaN and the infinities are refused."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
-
-
-def write_csv(path: str | Path, head: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Writes a table under its column names as UTF-8, atomically; None is an empty cell."""
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(head)
-    writer.writerows(rows)
-    write_text(path, table.getvalue())
-
-
-def read_csv(path: Path) -> tuple[list[str], list[dict[str, str | None]], str]:
-    """Returns the columns, the rows and the separator of a table in UTF-8.
-
-    Spreadsheets of countries with a decimal comma separate by semicolons, and write rows without
-    any value, which are left out. A row that is too short holds None, one that is too long has a
-    key None.
-
-    Raises:
-        UnicodeDecodeError, csv.Error, OSError: It is no such table.
-    """
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        first = file.readline()
-        file.seek(0)
-        separator = ";" if first.count(";") > first.count(",") else ","
-        reader = csv.DictReader(file, delimiter=separator, skipinitialspace=True)
-        columns = [name.strip() for name in reader.fieldnames or ()]
-        reader.fieldnames = columns
-        rows = [row for row in reader if not _is_blank(row)]
-        return columns, rows, separator
-
-
-def _is_blank(row: Mapping[Any, Any]) -> bool:
-    cells = chain.from_iterable(c if isinstance(c, list) else [c] for c in row.values())
-    return not any(cell and cell.strip() for cell in cells)
 
 
 def json_number(value: float) -> float | None:

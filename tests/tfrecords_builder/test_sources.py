@@ -47,6 +47,12 @@ def test_a_list_in_another_encoding_is_refused(rasters):
         find_sources(rasters)
 
 
+def test_a_line_that_lacks_something_is_named(rasters):
+    lines = ["image,label", "images/a.tif,labels/a.tif", "", ",", "images/b.tif,"]
+    with pytest.raises(DatasetError, match=r"pairs\.csv, line 5, lacks an image or a label"):
+        listed(rasters, "\n".join(lines))
+
+
 def test_a_list_gives_group_split_and_product(rasters):
     sources = listed(
         rasters,

@@ -94,9 +94,10 @@ def test_a_table_that_a_spreadsheet_saved(world, capsys):
     assert "is not a table in UTF-8" in capsys.readouterr().err
     lines[3] += ";10;20"
     lines[7] = lines[7].rsplit(";", 1)[0]
+    lines.insert(5, ";;;;")
     (folder / "points.csv").write_text("\n".join(lines))
     assert estimate(world, folder / "points.csv")[0] == 2
-    assert "points 3, 7 (counted from 1) have not as many cells" in capsys.readouterr().err
+    assert "points.csv: lines 4, 9 have not as many cells" in capsys.readouterr().err
 
 
 def test_a_column_stratum_that_is_not_needed_may_hold_anything(world, capsys):
@@ -111,7 +112,7 @@ def test_a_column_stratum_that_is_not_needed_may_hold_anything(world, capsys):
     assert values["points"]["used"] == 300
     assert estimate(world, path, "--not-a-probability-sample")[0] == 0
     assert estimate(world, path, "--design", world / "sample" / "design.json")[0] == 2
-    assert "point 1 has stratum 'dark wood'" in capsys.readouterr().err
+    assert "point 2 has stratum 'dark wood'" in capsys.readouterr().err
     assert estimate(world, path, "--not-a-probability-sample", "--layer", "points")[0] == 2
     assert "--layer points is that of a GeoPackage" in capsys.readouterr().err
 
@@ -170,7 +171,14 @@ def test_cells_that_programs_write_for_nothing_are_empty(world, capsys):
     assert matrix.sum(axis=0)[[1, 5]].tolist() == [1, 1]
     path.write_text(table.replace("500455", "here"))
     assert estimate(world, path, "--not-a-probability-sample")[0] == 2
-    assert "point 3 (counted from 1) has X 'here', which is not a" in capsys.readouterr().err
+    assert "points.csv, line 4, has X 'here', which is not a" in capsys.readouterr().err
+    # Points without ids have those of their lines, also below a row without any value.
+    path.write_text(table.replace("ID,", "name,").replace("p2", ",,,\np2"))
+    _, values = estimate(world, path, "--not-a-probability-sample")
+    assert values["points"]["excluded"] == {
+        "without a position": ["2", "3"],
+        "without a reference class": ["5", "6", "9"],
+    }
 
 
 def test_contradicting_labels_of_one_pixel_are_refused(world, capsys):

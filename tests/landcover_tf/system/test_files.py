@@ -17,7 +17,6 @@ from landcover_tf.system.files import (
     json_number,
     no_empty_folder,
     read_json,
-    write_csv,
     write_json,
 )
 
@@ -69,14 +68,10 @@ def test_files_come_together_the_first_before_the_others(tmp_path):
     }  # fmt: skip
 
 
-def test_a_table_has_its_head_and_empty_cells_for_none(tmp_path):
-    write_csv(tmp_path / "t.csv", ["name", "iou"], [["water, deep", 0.5], ["forest", None]])
-    assert (tmp_path / "t.csv").read_bytes() == b'name,iou\n"water, deep",0.5\nforest,\n'
-
-
 def test_names_of_any_letters_are_written_in_any_locale(tmp_path):
     program = (
-        "from landcover_tf.system.files import write_csv, write_text\n"
+        "from landcover_tf.system.files import write_text\n"
+        "from landcover_tf.system.tables import write_csv\n"
         "write_csv('a.csv', ['name'], [['forêt']])\n"
         "write_text('a.txt', 'forêt')\n"
     )
