@@ -64,7 +64,7 @@ class AugmentationSettings:
     max_darkening: float = 0.5
     """Largest share of the light that a shadow takes."""
     noise: float = 0.0
-    """Probability of Gaussian noise."""
+    """Probability of nearly normal noise."""
     noise_std: float = 0.01
     """Largest standard deviation of the noise, in reflectance."""
     band_drop: float = 0.0
