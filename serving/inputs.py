@@ -2,15 +2,18 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from landcover_tf.errors import ConfigError, ProductError, RasterError
 from landcover_tf.model_info import ModelInfo
 from landcover_tf.sentinel2 import prepared
+from landcover_tf.sentinel2.checks import check_product
 from landcover_tf.sentinel2.container import UnreadableError, may_read
-from landcover_tf.sentinel2.discovery import left_out, open_products, superseded
+from landcover_tf.sentinel2.discovery import left_out, open_products, taken_instead
+from landcover_tf.sentinel2.product import SafeProduct
+from landcover_tf.sentinel2.product_choice import choose
 from landcover_tf.sentinel2.product_paths import names_tar, product_folder
 from serving.product_source import ProductSource
 from serving.raster_source import RasterSource
@@ -25,8 +28,9 @@ def find_inputs(paths: Sequence[Path], *, within: frozenset[Path] = frozenset())
 
     A .txt file lists one path a line, relative to itself. A folder that is no product or scene
     holds prepared scenes and GeoTIFFs, and products at any depth, of which those of a lower
-    baseline are left out, as `landcover prepare` does; so are maps of this program. An input that
-    is named several times counts once, which is told on stderr.
+    baseline and those that another copy replaces are left out, as `landcover prepare` does, but
+    for damage that only checksums tell; so are maps of this program. An input that is named
+    several times counts once, which is told on stderr.
 
     Args:
         paths: What was given.
@@ -243,18 +247,36 @@ def _products_in(folder: Path) -> list[Path]:
         raise
     except ProductError:
         return []
-    found = [u.path for u in unopened if u.severity == "fatal"]  # Their prediction says why.
-    for other in unopened:
-        if other.severity != "fatal":
-            print(f"{other.severity}: {other.error}", file=sys.stderr)
-    replaced = superseded(products)
-    for product in products:
-        newer = replaced.get(str(product.path))
-        if newer is None:
-            found.append(product.path)
+    damage: dict[Path, str] = {}
+
+    def damaged(used: Sequence[SafeProduct], doubtful: Collection[Path]) -> list[Path]:
+        for product in used:
+            if product.path in doubtful and product.path not in damage:
+                damage[product.path] = _damage_of(product)
+        return [path for path in doubtful if damage[path]]
+
+    choice = choose(products, unopened, damaged)
+    found = [product.path for product in choice.used]
+    for one in unopened:
+        if one.severity == "fatal" and one.path not in choice.substitutes:
+            found.append(one.path)  # Its prediction says why.
         else:
+            severity = "warning" if one.severity == "fatal" else one.severity
+            print(f"{severity}: {one.error}", file=sys.stderr)
+    for product in products:
+        if (newer := choice.replaced.get(str(product.path))) is not None:
             print(f"note: {left_out(product, newer)}", file=sys.stderr)
+        elif product.path not in found:
+            print(f"warning: {damage[product.path]}", file=sys.stderr)
+    for path, other in choice.substitutes.items():
+        print(f"warning: {taken_instead(path, other)}", file=sys.stderr)
     return found
+
+
+def _damage_of(product: SafeProduct) -> str:
+    """Returns the first damage of a product's files that is seen without reading all of them."""
+    found = check_product(product, checksums=False, needs_cloud_mask=False, needs_sun=False)
+    return next((finding.message for finding in found if finding.is_damage), "")
 
 
 def _is_scene(path: Path) -> bool:

@@ -1,18 +1,20 @@
 """The checks of many products, side by side, before any of them is prepared."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from landcover_tf.errors import LandCoverError, ProductError
 from landcover_tf.sentinel2 import prepared
 from landcover_tf.sentinel2.checks import Finding, Severity, check_cloud_mask, check_product
 from landcover_tf.sentinel2.cloud_choice import projects_shadows
 from landcover_tf.sentinel2.cloud_rasters import parse_values
-from landcover_tf.sentinel2.discovery import left_out, open_products, superseded
+from landcover_tf.sentinel2.discovery import Unopened, left_out, open_products, taken_instead
 from landcover_tf.sentinel2.label_checks import check_labels
 from landcover_tf.sentinel2.label_rasters import LabelRaster, rasters_of
 from landcover_tf.sentinel2.product import SafeProduct
+from landcover_tf.sentinel2.product_choice import Choice, choose
 from landcover_tf.sentinel2.safe import open_product
 from landcover_tf.sentinel2.settings import Options, Settings
 from landcover_tf.system.executors import executor, run_jobs, usable_cores
@@ -54,7 +56,8 @@ def check_all(
 ) -> tuple[list[Candidate], list[Finding]]:
     """Returns the products to prepare and everything the checks found, in the order of products.
 
-    Of each sight that is the highest baseline, or where it is unfit, the next one that is there.
+    Of each sight that is the highest baseline, or where it is damaged, the next one that is there;
+    where a scene is finished, the copy that it was made of.
 
     Args:
         source: A product, or a folder of them.
@@ -66,77 +69,100 @@ def check_all(
     Raises:
         ProductError: There is no product.
     """
-    products, findings = _open_all(source)
+    products, unopened = _open_all(source)
+    finished = _finished(products, output_dir, options)
+    candidates: dict[Path, Candidate] = {}
     found: dict[Path, list[Finding]] = {}
-    spares: dict[Path, set[str]] = {}
-    while True:
-        held = [product for product in products if product.path not in spares]
-        replaced = superseded(held)
-        candidates = [
-            Candidate(product=product, labels=_labels_of(product, rasters))
-            for product in held
-            if str(product.path) not in replaced
-        ]
-        new = [c for c in candidates if c.product.path not in found]
-        found |= _check(new, output_dir, settings, options)
-        unfit = {p.path for p in replaced.values() if _is_unfit(found[p.path])}
-        if not unfit:
-            break
-        for path in unfit:
-            spares[path] = {older for older, newer in replaced.items() if newer.path == path}
-    substitutes = {
-        path: c.product
-        for path, others in spares.items()
-        for c in candidates
-        if str(c.product.path) in others and not _is_unfit(found[c.product.path])
-    }
-    for path in substitutes:
+
+    def damaged(used: Sequence[SafeProduct], doubtful: Collection[Path]) -> list[Path]:
+        new = [p for p in used if p.path not in candidates]
+        candidates.update(
+            {p.path: Candidate(product=p, labels=_labels_of(p, rasters)) for p in new}
+        )
+        found.update(_check([candidates[p.path] for p in new], finished, settings, options))
+        return [path for path in doubtful if any(f.is_damage for f in found[path])]
+
+    choice = choose(products, unopened, damaged, copies=_other_copies(products, finished))
+    for path in choice.substitutes.keys() & found.keys():
         # They refuse nothing: another copy takes the product's place.
-        found[path] = [replace(f, severity="warning") if _is_unfit([f]) else f for f in found[path]]
-    findings += _of_copies(products, substitutes, replaced)
+        found[path] = [_lowered(finding) for finding in found[path]]
+    findings = [*_of_unopened(unopened, choice), *_of_copies(products, found, choice)]
     for product in products:
         findings += [f for f in found.get(product.path, ()) if f not in findings]
-    return candidates, findings
+    return [candidates[product.path] for product in choice.used], findings
 
 
-def _is_unfit(findings: Iterable[Finding]) -> bool:
-    return any(finding.severity == "fatal" for finding in findings)
+def _lowered(finding: Finding) -> Finding:
+    return replace(finding, severity="warning") if finding.severity == "fatal" else finding
+
+
+def _of_unopened(unopened: Sequence[Unopened], choice: Choice) -> Iterator[Finding]:
+    """Yields why what looked like a product is none."""
+    for one in unopened:
+        other = choice.substitutes.get(one.path)
+        if other is None:
+            finding = Finding(
+                product=one.path.name, check="open", severity=one.severity, message=str(one.error)
+            )
+            yield finding
+            continue
+        # Under the name of the product that is used, whose scene keeps them.
+        message = str(one.error)
+        yield Finding(product=other.name, check="open", severity="warning", message=message)
+        yield _duplicate(other, "warning", taken_instead(one.path, other))
 
 
 def _of_copies(
-    products: Sequence[SafeProduct],
-    substitutes: Mapping[Path, SafeProduct],
-    replaced: Mapping[str, SafeProduct],
+    products: Sequence[SafeProduct], found: Mapping[Path, Sequence[Finding]], choice: Choice
 ) -> Iterator[Finding]:
-    """Yields which products are left out for others of the same sight.
-
-    Args:
-        products: All of them.
-        substitutes: By the paths of unfit products, what is used in their place.
-        replaced: By the paths of others, the newer ones that are used.
-    """
+    """Yields which products are left out for others of the same sight."""
     for product in products:
-        if (newer := replaced.get(str(product.path))) is not None:
-            yield _duplicate(product, "note", left_out(product, newer))
-        elif (other := substitutes.get(product.path)) is not None:
-            message = f"{product.path} is unfit, so {other.path} is used in its place"
-            yield _duplicate(product, "warning", message)
+        if (newer := choice.replaced.get(str(product.path))) is not None:
+            # A finished scene that was made in place of this product says so itself.
+            told = taken_instead(product.path, newer)
+            if all(finding.message != told for finding in found[newer.path]):
+                yield _duplicate(product, "note", left_out(product, newer))
+        elif (other := choice.substitutes.get(product.path)) is not None:
+            yield _duplicate(product, "warning", taken_instead(product.path, other))
 
 
 def _duplicate(product: SafeProduct, severity: Severity, message: str) -> Finding:
     return Finding(product=product.name, check="duplicate", severity=severity, message=message)
 
 
+def _finished(
+    products: Sequence[SafeProduct], output_dir: Path, options: Options
+) -> dict[str, dict[str, Any]]:
+    """Returns what finished scenes that are to be kept say of themselves, by the product's name."""
+    if options.overwrite or options.check_only:
+        return {}
+    paths = {product.name: output_dir / product.name / prepared.DOCUMENT for product in products}
+    return {name: read_json(path) for name, path in paths.items() if path.is_file()}
+
+
+def _other_copies(
+    products: Sequence[SafeProduct], finished: Mapping[str, Mapping[str, Any]]
+) -> dict[Path, SafeProduct]:
+    """Returns the copies that finished scenes were not made of, with the one that each was."""
+    sources = {
+        product.name: product
+        for product in products
+        if product.path.name == finished.get(product.name, {}).get("source")
+    }
+    return {
+        product.path: sources[product.name]
+        for product in products
+        if product.name in sources and product is not sources[product.name]
+    }
+
+
 def _check(
-    candidates: Sequence[Candidate], output_dir: Path, settings: Settings, options: Options
+    candidates: Sequence[Candidate],
+    finished: Mapping[str, Mapping[str, Any]],
+    settings: Settings,
+    options: Options,
 ) -> dict[Path, list[Finding]]:
     """Returns what speaks against products, by their paths."""
-    finished = {
-        candidate.name: output_dir / candidate.name / prepared.DOCUMENT
-        for candidate in candidates
-        if not (options.overwrite or options.check_only)
-    }
-    finished = {name: path for name, path in finished.items() if path.is_file()}
     jobs = [
         CheckJob(
             product=candidate.product.path,
@@ -153,7 +179,7 @@ def _check(
     for candidate in candidates:
         if candidate.name in finished:
             # A finished scene keeps what was found before it was made.
-            entries = read_json(finished[candidate.name]).get("checks", [])
+            entries = finished[candidate.name].get("checks", [])
             found[candidate.product.path] = [Finding(**entry) for entry in entries]
     return found
 
@@ -182,20 +208,16 @@ def check(job: CheckJob) -> list[Finding]:
     return found
 
 
-def _open_all(source: Path) -> tuple[list[SafeProduct], list[Finding]]:
-    """Returns the products, and what was found of what else looked like one."""
+def _open_all(source: Path) -> tuple[list[SafeProduct], list[Unopened]]:
+    """Returns the products, and what else looked like one."""
     products, unopened = open_products(source)
-    findings = [
-        Finding(product=u.path.name, check="open", severity=u.severity, message=str(u.error))
-        for u in unopened
-    ]
-    if not products and not any(f.severity == "fatal" for f in findings):
-        locked = "".join(f"; {f.message}" for f in findings if f.severity == "warning")
+    if not products and all(one.severity != "fatal" for one in unopened):
+        locked = "".join(f"; {one.error}" for one in unopened if one.severity == "warning")
         raise ProductError(
             f"{source} holds no Sentinel-2 product, only "
             f"{'folders that may not be read' if locked else 'other .zip files'}{locked}"
         )
-    return products, findings
+    return products, unopened
 
 
 def _labels_of(product: SafeProduct, rasters: Sequence[LabelRaster]) -> tuple[LabelRaster, ...]:

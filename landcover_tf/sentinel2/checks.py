@@ -42,6 +42,11 @@ class Finding:
     problem: str = ""
     """What is wrong with that file, without its name."""
 
+    @property
+    def is_damage(self) -> bool:
+        """Whether a file of the product is broken or not there, which no setting can mend."""
+        return self.severity == "fatal" and (bool(self.file) or self.check == "missing-band")
+
     def to_dict(self) -> dict[str, Any]:
         """Returns plain values for JSON, without those that are empty."""
         return {name: value for name, value in asdict(self).items() if value}

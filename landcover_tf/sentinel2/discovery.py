@@ -156,6 +156,11 @@ def left_out(product: SafeProduct, newer: SafeProduct) -> str:
     return f"{product.path} is left out: {newer.path} is {why}"
 
 
+def taken_instead(path: Path, other: SafeProduct) -> str:
+    """Returns why a damaged product does no harm, for people."""
+    return f"{path} is unfit, so {other.path} is used in its place"
+
+
 def _sight(product: SafeProduct) -> tuple[object, ...]:
     return product.satellite, product.tile, product.datatake_start.replace(microsecond=0)
 

@@ -350,12 +350,13 @@ def test_a_whole_copy_takes_the_place_of_a_damaged_one(tmp_path, capsys):
     for damaged in (folder, newer):
         file = band_file(damaged, "B02")
         file.write_bytes(file.read_bytes()[:3000])
-    for again in (False, True):
+    for _ in range(2):
         assert run(source, out) == 0
         error = capsys.readouterr().err
         for damaged, used in ((folder, archive), (newer, older)):
-            assert (f"{damaged} is unfit, so {used} is used" in error) or again
+            assert error.count(f"{damaged} is unfit, so {used} is used") == 1
             assert f"in {damaged} is cut off" in error
+            assert f"{used} is left out" not in error and f"{damaged} is left out" not in error
         scenes = {scene.tile: scene for scene in find_prepared_scenes(out)}
         assert scenes["34SEH"].name == folder.stem
         assert scenes["34SFH"].name == older.stem
@@ -366,6 +367,67 @@ def test_a_whole_copy_takes_the_place_of_a_damaged_one(tmp_path, capsys):
     error = capsys.readouterr().err.split("error: ")[1]
     assert newer.stem in error and older.stem in error and folder.stem not in error
     assert [s.tile for s in find_prepared_scenes(tmp_path / "none")] == ["34SEH"]
+
+
+@pytest.mark.parametrize("broken", ["folder", "folder not named .SAFE", "archive"])
+def test_a_whole_copy_takes_the_place_of_one_that_cannot_be_opened(tmp_path, capsys, broken):
+    source, out = tmp_path / "in", tmp_path / "out"
+    folder = product(source, tile="34SEH")
+    archive = zip_safe(folder, source / f"{folder.stem}.zip")
+    product(source, tile="34SFH")
+    if broken == "archive":
+        archive.write_bytes(archive.read_bytes()[:3000])
+        lost, used = archive, folder
+    else:
+        lost, used = folder, archive
+        next(folder.rglob("MTD_TL.xml")).unlink()
+        if broken == "folder not named .SAFE":
+            lost = folder.rename(folder.with_suffix(""))
+    for _ in range(2):
+        assert run(source, out, "--keep-going") == 0
+        error = capsys.readouterr().err
+        assert error.count(f"{lost} is unfit, so {used} is used in its place") == 1
+        assert ("neither a SAFE" if broken == "archive" else "0 GRANULE/*/MTD_TL.xml") in error
+        scenes = find_prepared_scenes(out)
+        assert [scene.tile for scene in scenes] == ["34SEH", "34SFH"]
+        assert scenes[0].document["source"] == used.name
+
+
+def test_a_copy_that_is_damaged_as_well_takes_no_place(tmp_path, capsys):
+    folder = product(tmp_path / "in")
+    zip_safe(folder, tmp_path / "in" / f"{folder.stem}.zip")
+    next(folder.rglob("MTD_TL.xml")).unlink()
+    copy = product(tmp_path / "in" / "again")
+    (tmp_path / "in" / f"{folder.stem}.zip").write_bytes(b"PK")
+    band_file(copy, "B02").write_bytes(b"")
+    assert run(tmp_path / "in", tmp_path / "out") == 2
+    error = capsys.readouterr().err
+    assert "3 problems in 3 product(s)" in error and "in its place" not in error
+
+
+def test_a_folder_that_was_unpacked_since_is_another_copy(tmp_path, capsys):
+    source, out = tmp_path / "in", tmp_path / "out"
+    folder = product(tmp_path / "x")
+    source.mkdir()
+    archive = zip_safe(folder, source / "whole.zip")
+    assert run(source, out) == 0
+    unpacked = folder.rename(source / folder.name)
+    capsys.readouterr()
+    assert run(source, out) == 0
+    said = capsys.readouterr()
+    assert f"{unpacked} is left out: {archive} is another copy of it" in said.err
+    assert "finished before, skipped" in said.out
+
+
+def test_what_settings_refuse_is_no_reason_for_an_older_product(tmp_path, capsys):
+    source = tmp_path / "in"
+    product(source, baseline="05.00", discriminator="20250925T100000")
+    newer = product(source)
+    far = Affine(10, 0, ULX + 500_000, 0, -10, ULY)
+    labels = write_labels(tmp_path / "far.tif", np.full((SIZE, SIZE), 10), transform=far)
+    assert run(source, tmp_path / "out", "--ground-truth", labels) == 2
+    error = capsys.readouterr().err.split("error: ")[1]
+    assert error.startswith(f"no label raster overlaps {newer.stem}") and error.count("\n") == 1
 
 
 def test_finished_scenes_keep_their_findings(tmp_path):

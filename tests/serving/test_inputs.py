@@ -7,7 +7,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from fakes.tiny_safe import write_safe, zip_safe
+from fakes.tiny_safe import band_file, write_safe, zip_safe
 from local_export import RAW, SmallExport, arguments, predict_options, write_raster
 
 from landcover_tf.assess import __main__ as assess
@@ -177,6 +177,26 @@ def test_products_in_a_folder_are_those_that_prepare_takes(
         map_paths(both, tmp_path / "maps", mosaic=False, single=False)
     doubled = write_safe(tmp_path / "double.SAFE")
     assert find_inputs([tmp_path / "double.SAFE", new]) == [doubled, new]
+
+
+def test_a_whole_copy_takes_the_place_of_a_damaged_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cut, lost = (write_safe(tmp_path, tile=tile) for tile in ("34SEH", "34SEJ"))
+    archives = [zip_safe(root, tmp_path / f"{root.stem}.zip") for root in (cut, lost)]
+    older = write_safe(tmp_path, tile="34SFH", baseline="05.10", discriminator="20250925T100000")
+    newer = write_safe(tmp_path, tile="34SFH")
+    for damaged in (cut, newer, older):
+        band_file(damaged, "B02").write_bytes(b"")
+    next(lost.rglob("MTD_TL.xml")).unlink()
+    # Where no copy is whole, the prediction says why.
+    assert find_inputs([tmp_path]) == sorted([*archives, older])
+    said = capsys.readouterr().err
+    assert f"B02.jp2 in {newer} is empty" in said and f"B02.jp2 in {cut} is empty" in said
+    for damaged, used in zip((cut, lost), archives, strict=True):
+        assert f"warning: {damaged} is unfit, so {used} is used in its place\n" in said
+    assert f"{lost} has 0 GRANULE/*/MTD_TL.xml" in said
+    assert said.count("\n") == 5 and said.count("warning: ") == 5
 
 
 @pytest.mark.parametrize(
