@@ -186,8 +186,10 @@ def _or_polygons(product: SafeProduct, mask: MaskFile, grid: RasterGrid, bits: n
             marked.setdefault(bit, []).append(polygon)
     # Saturated clouds may be thousands of polygons; each burning goes over the whole tile.
     for bit, found in marked.items():
-        # A dead detector column is narrower than a pixel of 60 m, so few centres lie in it.
-        set_bit(bits, _burn(found, grid, all_touched=True), bit)
+        # A dead detector column is narrower than a pixel of 60 m, so few centres lie in it. A pixel
+        # that no data touches has some, as at a footprint's edge.
+        touched = bit != ValidityBit.NODATA
+        set_bit(bits, _burn(found, grid, all_touched=touched), bit)
 
 
 def _or_outside_footprints(

@@ -169,6 +169,15 @@ def test_gml_slivers_mark_every_pixel_that_they_touch(tmp_path):
         assert np.flatnonzero(bits[6 * row, ::6]).tolist() == expected
 
 
+def test_pixels_that_no_data_only_touches_have_data(tmp_path):
+    """No data over 80 m from the left edge: one pixel of 60 m, and a third of the next."""
+    masks = {"MSK_NODATA_B10.gml": gml([("QT_NODATA_PIXELS", square(0, 0, 80))])}
+    root = write_safe(tmp_path, size_px=SIZE, baseline="03.01", masks=masks)
+    bits = read_quality_bits(open_product(root))
+    assert (bits[:6, :6] == ValidityBit.NODATA).all()
+    assert np.count_nonzero(bits) == 36
+
+
 def test_many_polygons_are_burnt_together(tmp_path, monkeypatch):
     """A tile with saturated clouds has thousands; going over the tile for each takes minutes."""
     corners = [(60 * col, 60 * row) for row in range(0, 20, 2) for col in range(0, 20, 2)]
