@@ -27,20 +27,6 @@ def gather_pixels(raster: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
     return tf.ensure_shape(gathered, [*index.shape, *raster.shape[3:]])
 
 
-def crop_each(raster: tf.Tensor, origins: tf.Tensor, size: int | tf.Tensor) -> tf.Tensor:
-    """Returns a square of each example, from its own place.
-
-    Args:
-        raster: [batch, height, width] or [batch, height, width, bands].
-        origins: First row and column, int32 [batch, 2]; the square lies inside the raster.
-        size: Height and width of the square.
-    """
-    width, steps = tf.shape(raster)[2], tf.range(size)
-    rows = (origins[:, :1] + steps) * width
-    cols = origins[:, 1:] + steps
-    return gather_pixels(raster, rows[:, :, None] + cols[:, None, :])
-
-
 def affine_bands(
     image: tf.Tensor, gain: tf.Tensor | None = None, offset: tf.Tensor | None = None
 ) -> tf.Tensor:

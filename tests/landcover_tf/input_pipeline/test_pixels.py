@@ -9,14 +9,13 @@ from landcover_tf.input_pipeline import pixels
 RNG = np.random.default_rng(0)
 
 
-def test_crop_each():
+def test_gather_pixels():
     raster = RNG.integers(0, 60000, (3, 9, 7, 2)).astype(np.uint16)
-    origins = np.array([[0, 0], [4, 2], [5, 3]], np.int32)
-    got = pixels.crop_each(tf.constant(raster), tf.constant(origins), 4)
-    expected = [one[r : r + 4, c : c + 4] for one, (r, c) in zip(raster, origins, strict=True)]
-    np.testing.assert_array_equal(got, expected)
-    flat = pixels.crop_each(tf.constant(raster[..., 0]), tf.constant(origins), 4)
-    np.testing.assert_array_equal(flat, np.array(expected)[..., 0])
+    index = RNG.integers(0, 63, (3, 4, 5)).astype(np.int32)
+    expected = np.array([one.reshape(63, 2)[i] for one, i in zip(raster, index, strict=True)])
+    np.testing.assert_array_equal(pixels.gather_pixels(tf.constant(raster), index), expected)
+    flat = pixels.gather_pixels(tf.constant(raster[..., 0]), index)
+    np.testing.assert_array_equal(flat, expected[..., 0])
 
 
 @pytest.mark.parametrize("shape", [(1,), (3,), (2, 3)])
