@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from rasterio.crs import CRS
+from rasterio.errors import CRSError
 from rasterio.transform import Affine
 
 from landcover_tf.accuracy.class_map import SampledPixels
@@ -64,13 +65,20 @@ class Design:
     drawn: DrawnPoints = field(compare=False)
     """The drawn pixels in the order of the points' ids."""
 
+    def __post_init__(self) -> None:
+        _ = self.system
+
+    @property
+    def system(self) -> CRS | None:
+        """Reference system of the points' x and y."""
+        return _system(self.crs)
+
     @property
     def sampled(self) -> SampledPixels:
         """The pixels that were drawn from."""
-        crs = None if self.crs is None else CRS.from_wkt(self.crs)
         return SampledPixels(
             name=f"{self.map} of the sampling design",
-            crs=crs,
+            crs=self.system,
             transform=Affine(*self.transform),
             pixel_area_m2=self.pixel_area_m2,
         )
@@ -153,13 +161,30 @@ class Design:
             raise SampleError(f"{path} is not a complete sampling design: {error}") from error
 
 
-def recorded_crs(folder: Path) -> str | None:
-    """Returns the reference system that the record in a folder names, complete or not, if any."""
-    if not (folder / FILE_NAME).is_file():
+def recorded_crs(folder: Path) -> CRS | None:
+    """Returns the reference system that the record in a folder names, complete or not, if any.
+
+    Raises:
+        SampleError: It names something else.
+        ConfigError: The file is not JSON.
+    """
+    path = folder / FILE_NAME
+    values = read_json(path) if path.is_file() else None
+    if not isinstance(values, dict) or values.get("schema_version") != SCHEMA_VERSION:
         return None
-    values = read_json(folder / FILE_NAME)
-    ours = isinstance(values, dict) and values.get("schema_version") == SCHEMA_VERSION
-    return values.get("crs") if ours else None
+    try:
+        return _system(values.get("crs"))
+    except ValueError as error:
+        raise SampleError(
+            f"{path} is unfit: {error}; name the reference system of the points with --points-crs"
+        ) from error
+
+
+def _system(name: str | None) -> CRS | None:
+    try:
+        return None if name is None else CRS.from_user_input(name)
+    except CRSError as error:
+        raise ValueError(f"crs {name!r} is no reference system: {error}") from error
 
 
 def _drawn_pixels(values: Mapping[str, Any]) -> DrawnPoints:

@@ -71,7 +71,7 @@ def estimate_survey(survey: Survey) -> dict[str, Any]:
         layer=survey.layer,
         column=survey.reference_column,
         crs=survey.points_crs,
-        crs_of_x_y=design.crs if design else recorded_crs(survey.reference.parent),
+        crs_of_x_y=lambda: design.system if design else recorded_crs(survey.reference.parent),
         # Only a record's strata are found by it; elsewhere it may hold what it likes.
         with_stratum=design is not None,
     )

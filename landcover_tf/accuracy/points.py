@@ -1,7 +1,7 @@
 """Reference points from a GeoPackage or a CSV file."""
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,7 @@ def load_points(
     *,
     column: str = "reference",
     crs: str | None = None,
-    crs_of_x_y: str | None = None,
+    crs_of_x_y: Callable[[], CRS | None] = lambda: None,
     layer: str | None = None,
     with_stratum: bool = True,
 ) -> ReferencePoints:
@@ -63,7 +63,7 @@ def load_points(
         reference_legend: Whose class names may stand for codes of the reference.
         column: Column of the reference class, in any letters.
         crs: Reference system of a CSV file's positions, or of a GeoPackage that names none.
-        crs_of_x_y: That of columns x and y when `crs` is None.
+        crs_of_x_y: Gives that of columns x and y; called where a table has these and `crs` is None.
         layer: Layer of a GeoPackage that has several of points.
         with_stratum: Read the column `stratum`, if there is one.
 
@@ -111,7 +111,7 @@ def load_points(
 
 
 def _read_csv(
-    path: Path, crs: str | None, crs_of_x_y: str | None
+    path: Path, crs: str | None, crs_of_x_y: Callable[[], CRS | None]
 ) -> tuple[Table, np.ndarray, np.ndarray, CRS | None, bool]:
     """Returns the table, x, y, their reference system and whether nothing in the table names it."""
     try:
@@ -136,8 +136,8 @@ def _read_csv(
         )
     x, y = (_numbers(table, columns[name], path) for name in pair)
     assumed = crs is None and pair == _PAIRS[0]
-    wanted = crs_of_x_y if assumed else crs or GEOGRAPHIC
-    return table, x, y, _system(wanted) if wanted else None, assumed
+    system = crs_of_x_y() if assumed else _system(crs or GEOGRAPHIC)
+    return table, x, y, system, assumed
 
 
 def _numbers(table: Table, column: str, path: Path) -> np.ndarray:

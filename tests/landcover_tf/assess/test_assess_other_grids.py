@@ -1,6 +1,8 @@
 """`landcover assess estimate` when the sample was drawn from a map of another grid."""
 
 import csv
+import json
+import re
 import shutil
 
 import numpy as np
@@ -302,3 +304,39 @@ def test_a_map_elsewhere_is_named(world, capsys):
     write(world / "map.tif", read(world / "map.tif"), grid=elsewhere)
     assert estimate(world, path)[0] == 2
     assert "none of 300 reference points lies where" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        ("no JSON", "design.json is not valid JSON"),
+        (
+            '{"schema_version": 1, "crs": "EPSG:99"}',
+            "design.json is unfit: crs 'EPSG:99' is no reference .* --points-crs",
+        ),
+    ],
+)
+def test_a_design_that_is_not_needed_may_hold_anything(world, capsys, record, message):
+    folder = design(world, "--samples", 300)
+    path = label(folder, world / "truth.tif")
+    points = read_points(path)
+    table = ["x,y,reference"]
+    for row, x, y in zip(points.rows, points.x, points.y, strict=True):
+        table.append(f"{x},{y},{row['reference']}")
+    (folder / "points.csv").write_text("\n".join(table))
+    whole = json.loads((folder / "design.json").read_text())
+    (folder / "design.json").write_text(record)
+    arguments = ("--strata-map", world / "map.tif")
+    code, expected = estimate(world, path, *arguments)
+    assert code == 0
+    assert estimate(world, folder / "points.csv", *arguments)[0] == 2
+    error = capsys.readouterr().err
+    assert re.search(message, error), error
+    arguments += ("--points-crs", "EPSG:32634")
+    code, values = estimate(world, folder / "points.csv", *arguments)
+    assert (code, values["classes"]) == (0, expected["classes"])
+    # As the strata's record it is needed.
+    (folder / "design.json").write_text(json.dumps(whole | {"crs": "EPSG:99"}))
+    assert estimate(world, path)[0] == 2
+    error = capsys.readouterr().err
+    assert "design.json is not a complete sampling design: crs 'EPSG:99' is no ref" in error
