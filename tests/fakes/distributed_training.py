@@ -39,7 +39,7 @@ def train(data_dir: Path, output_dir: Path, kind: str) -> dict[str, Any]:
     config = TrainConfig(
         data_dir=data_dir, output_dir=output_dir, model="resnet18", encoder_weights="none",
         patch_size=32, batch_size=4, epochs=2, lr=0.1, gradient_accumulation=2, ema_decay=0.9,
-        clip_norm=0.5, augmentation="none",
+        clip_norm=0.5, augmentation="none", pictures=0,
     )  # fmt: skip
     found = check(config)
     if kind == "mirrored":

@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 from fakes.free_ports import free_ports
 from fakes.rest_api import FULL, QuietServer, Relay, RestHandler
-from fakes.servable import Refused, Servable
+from fakes.servable import Refused, Servable, loaded
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
     get_model_status_pb2,
@@ -94,7 +94,8 @@ class ModelServer:
             self._servables = {}
         versions = {int(p.name): p for p in folder.iterdir() if p.name.isdigit()}
         self._servables = {
-            number: self._servables.get(number) or Servable(path)
+            number: self._servables.get(number)
+            or loaded(path, (path / "saved_model.pb").stat().st_mtime_ns)
             for number, path in versions.items()
         }
 

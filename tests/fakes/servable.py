@@ -1,5 +1,6 @@
 """A loaded SavedModel and the error replies of TensorFlow Serving, in gRPC's terms."""
 
+from functools import cache
 from pathlib import Path
 
 import grpc
@@ -24,6 +25,17 @@ class Refused(Exception):  # noqa: N818 - an answer rather than an error
     def __init__(self, code: grpc.StatusCode, message: str) -> None:
         super().__init__(message)
         self.code = code
+
+
+@cache
+def loaded(folder: Path, written_ns: int) -> "Servable":
+    """Returns the version in `folder`, which servers of one session share.
+
+    Args:
+        folder: Of a SavedModel.
+        written_ns: When it was written.
+    """
+    return Servable(folder)
 
 
 class Servable:

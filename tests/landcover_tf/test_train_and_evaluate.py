@@ -121,7 +121,7 @@ def test_tta_scores_the_mean_of_eight_orientations(tiny_run, tiny_dataset):
 def test_vector_calibration_under_tta_is_kept_for_the_export(tiny_run, tmp_path, capsys):
     run = RunFolder(tmp_path / "run")
     shutil.copytree(tiny_run, run.path)
-    flags = ["--split", "val", "--calibration", "vector", "--tta"]
+    flags = ["--split", "val", "--calibration", "vector", "--tta", "--pictures", "0"]
     quick = ["--bootstrap-samples", "20", "--baseline", "none"]
     assert evaluate.main(["--run-dir", str(run.path), *flags, *quick]) == 0
     said = capsys.readouterr().out

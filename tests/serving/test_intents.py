@@ -6,7 +6,15 @@ import pytest
 import rasterio
 import rasterio.shutil
 from fakes.killed_program import run_killed
-from local_export import BLEND, PLAIN, RAW, SmallExport, arguments, write_raster, write_rasters
+from local_export import (
+    BLEND,
+    OWN_ENGINE,
+    PLAIN,
+    SmallExport,
+    arguments,
+    write_raster,
+    write_rasters,
+)
 
 from landcover_tf.system.files import read_json
 from serving.predict import main
@@ -31,7 +39,7 @@ def test_leave_to_overwrite_is_that_of_one_command(
 ) -> None:
     image, out = tmp_path / "a.tif", tmp_path / "map.tif"
     write_raster(image, 60, 60)
-    command = arguments(small_export, [image], out, *RAW)
+    command = arguments(small_export, [image], out, *OWN_ENGINE)
     assert main(command) == 0
     before = out.read_bytes()
     overwriting = [*command, *interrupted, "--overwrite"]
@@ -49,7 +57,7 @@ def test_a_map_that_an_interrupted_run_would_replace_is_still_finished(
     small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     images, maps = write_rasters(tmp_path, "ab"), tmp_path / "maps"
-    command = arguments(small_export, images, maps, *RAW)
+    command = arguments(small_export, images, maps, *OWN_ENGINE)
     assert main(command) == 0
     before = (maps / "a" / "map.tif").read_bytes()
     other = [*command, "--majority", "3", "--overwrite"]
@@ -73,7 +81,7 @@ def test_an_interrupted_mosaic_is_replaced_by_its_own_command_only(
     images, out = [tmp_path / f"{name}.tif" for name in "abc"], tmp_path / "m.tif"
     for place, image in enumerate(images):
         write_raster(image, 40, 40, seed=place, origin=(600_000.0 + 200 * place, 4_200_000.0))
-    flags = (*RAW, "--mosaic")
+    flags = (*OWN_ENGINE, "--mosaic")
     assert main(arguments(small_export, images[:2], out, *flags)) == 0
     before = out.read_bytes()
     three = arguments(small_export, images, out, *flags)
@@ -98,7 +106,7 @@ def test_an_overwriting_batch_does_not_go_on_from_one_that_was_not(
         offset = int(dataset.get_tag_item("BLOCK_OFFSET_0_0", "TIFF", bidx=1))
     whole = images[2].read_bytes()
     images[2].write_bytes(whole[:offset] + bytes(100) + whole[offset + 100 :])
-    command = arguments(small_export, images, maps, *RAW)
+    command = arguments(small_export, images, maps, *OWN_ENGINE)
     assert main(command) == 2
     assert (maps / "c" / ".map.tif.work").exists()
     images[2].write_bytes(whole)
@@ -111,7 +119,7 @@ def test_an_overwriting_batch_that_was_killed_twice_goes_on_with_less_memory(
     small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     images, maps = write_rasters(tmp_path, "abc"), tmp_path / "maps"
-    flags = (*RAW, *BLEND, "--overwrite")
+    flags = (*OWN_ENGINE, *BLEND, "--overwrite")
     command = arguments(small_export, images, maps, *flags)
     assert main(command) == 0
     run_killed("serving.predict", command, entering="serving.outputs.publish", call=2)
@@ -133,7 +141,7 @@ def test_an_overwriting_mosaic_that_was_killed_while_it_was_merged_goes_on(
 ) -> None:
     image, out = tmp_path / "Athens, north.tif", tmp_path / "m.tif"
     write_raster(image, 40, 40)
-    command = arguments(small_export, [image], out, *RAW, "--mosaic", "--overwrite")
+    command = arguments(small_export, [image], out, *OWN_ENGINE, "--mosaic", "--overwrite")
     run_killed("serving.predict", command, entering="serving.outputs.publish", call=2)
     assert main(command) == 0
     assert capsys.readouterr().out.count(FINISHED) == 1
@@ -169,7 +177,7 @@ def test_a_record_does_not_carry_on_how_its_run_went(
     images = write_rasters(tmp_path, "ab")
     log = ("--request-log", str(tmp_path / "log.jsonl"))
     unlike = ("--overwrite", "--verify", "--verify-regions", "1", "--seed", "1", "--jobs", "2")
-    assert main(arguments(small_export, images, tmp_path / "maps", *RAW, *log, *unlike)) == 0
+    assert main(arguments(small_export, images, tmp_path / "maps", *OWN_ENGINE, *log, *unlike)) == 0
     record = tmp_path / "maps" / "a" / "predict.json"
     found = read_json(record)
     assert not (found["overwrite"] or found["verify"] or found["seed"])
@@ -190,7 +198,9 @@ def test_a_batch_that_goes_on_tells_only_of_maps_that_the_log_lacks(
     small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     images, log = write_rasters(tmp_path, "ab"), tmp_path / "log.jsonl"
-    command = arguments(small_export, images, tmp_path / "maps", *RAW, "--request-log", str(log))
+    command = arguments(
+        small_export, images, tmp_path / "maps", *OWN_ENGINE, "--request-log", str(log)
+    )
     assert main(command) == 0
     capsys.readouterr()
     assert main(command) == 0
@@ -211,7 +221,7 @@ def test_a_batch_goes_on_with_less_memory_where_that_changes_no_map(
         (("--mode", "exact"), True),
         (("--mode", "exact", "--margin", "8"), False),
     ):
-        command = arguments(small_export, images, tmp_path / "".join(mode), *RAW, *mode)
+        command = arguments(small_export, images, tmp_path / "".join(mode), *OWN_ENGINE, *mode)
         assert main(command) == 0
         capsys.readouterr()
         assert main([*command, "--memory-gb", "3"]) == (0 if stays else 2)

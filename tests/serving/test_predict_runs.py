@@ -184,12 +184,12 @@ def test_one_raster_is_shared_by_the_workers_of_a_cluster(
     write_raster(tmp_path / "scene.tif", 300, 200)
     command = (small_export, [tmp_path / "scene.tif"])
     here, there = tmp_path / "here" / "map.tif", tmp_path / "there" / "map.tif"
-    assert main(arguments(*command, here, *RAW, *BLEND)) == 0
+    assert main(arguments(*command, here, *OWN_ENGINE, *BLEND)) == 0
     with LocalCluster(
         n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
     ) as cluster:
         address = ("--scheduler", cluster.scheduler_address)
-        assert main(arguments(*command, there, *RAW, *BLEND, *address)) == 0
+        assert main(arguments(*command, there, *OWN_ENGINE, *BLEND, *address)) == 0
         log = cluster.scheduler.transition_log
         jobs = {entry[0] for entry in log if entry[0].startswith("compute_rows")}
     assert len(jobs) == 2

@@ -65,7 +65,7 @@ def test_the_program_and_the_report_show_both_errors(tmp_path, capsys):
     run = RunFolder(tmp_path / "run")
     run.path.mkdir()
     write_json(run.dataset, info.to_dict())
-    spec = ModelSpec(encoder="resnet18", band_names=info.band_names,
+    spec = ModelSpec(encoder="resnet18", encoder_depth=2, band_names=info.band_names,
                      class_codes=info.legend.codes, normalizer=info.normalizer,
                      decoder_filters=(8, 8, 8, 8, 8))  # fmt: skip
     spec.save(run.model_spec)

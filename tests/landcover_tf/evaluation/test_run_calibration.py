@@ -104,7 +104,7 @@ def test_sparse_labels_give_as_many_pixels():
 def evaluable(run, info, folder):
     """Makes a finished run of random weights."""
     write_json(run.dataset, info.to_dict())
-    spec = ModelSpec(encoder="resnet18", band_names=info.band_names,
+    spec = ModelSpec(encoder="resnet18", encoder_depth=2, band_names=info.band_names,
                      class_codes=info.legend.codes, normalizer=info.normalizer,
                      decoder_filters=(8, 8, 8, 8, 8))  # fmt: skip
     spec.save(run.model_spec)

@@ -190,7 +190,7 @@ def test_training_learns_and_leaves_the_frozen_encoder_alone():
     labels = np.kron(rng.integers(0, 2, (2, 2, 2)), np.ones((1, 32, 32))).astype(np.uint8)
     image = np.repeat(labels[..., None], 4, axis=-1) * 0.5 + rng.random((2, 64, 64, 4)) * 0.1
     keras.utils.set_random_seed(0)
-    unet = build_unet(spec(class_codes=(1, 2), encoder_depth=3))
+    unet = build_unet(spec(class_codes=(1, 2), encoder_depth=2))
     freeze_encoder(unet, trainable_stages=1)
     accuracy = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
     # Compiling with XLA would take longer than the training.
@@ -202,7 +202,7 @@ def test_training_learns_and_leaves_the_frozen_encoder_alone():
     assert history["loss"][-1] < 0.5 * history["loss"][0]
     assert history["accuracy"][-1] > 0.95
     for variable in unet.variables:
-        frozen = variable.path.startswith("encoder_") and "layer2" not in variable.path
+        frozen = variable.path.startswith("encoder_") and "layer1" not in variable.path
         same = np.array_equal(before[variable.path], keras.ops.convert_to_numpy(variable))
         assert same == frozen, variable.path
 
