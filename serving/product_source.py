@@ -28,6 +28,10 @@ from serving.raster_io import STRIP_ROWS
 from serving.stored_values import Conversion, finish_pixels
 
 _METADATA = ("MTD_MSIL1C.xml", "MTD_TL.xml")
+_OTHER_CLOUDS = (
+    "prepare it with --cloud-source s2cloudless or with --cloud-mask and predict on the prepared "
+    "scene"
+)
 
 
 class ProductSource:
@@ -117,7 +121,11 @@ class ProductSource:
         """
         needed = self._mask_clouds
         found = check_product(
-            self._product, checksums=False, needs_cloud_mask=needed, needs_sun=needed
+            self._product,
+            checksums=False,
+            needs_cloud_mask=needed,
+            other_clouds=_OTHER_CLOUDS,
+            needs_sun=needed,
         )
         fatal = [finding.message for finding in found if finding.severity == "fatal"]
         if fatal:

@@ -22,7 +22,8 @@ from landcover_tf.system.executors import usable_cores
 
 Severity = Literal["fatal", "warning", "note"]
 
-_OTHER_CLOUDS = "prepare it with --cloud-source s2cloudless or none, or with --cloud-mask"
+OTHER_CLOUDS = "prepare it with --cloud-source s2cloudless or none, or with --cloud-mask"
+"""What to do about a product that has no cloud mask, where its scene is to be prepared."""
 _RASTER_KINDS = ("QUALIT", "DETFOO")
 _GML_KINDS = ("NODATA", "DEFECT", "SATURA", "TECQUA", "DETFOO")
 
@@ -57,6 +58,7 @@ def check_product(
     *,
     checksums: bool = True,
     needs_cloud_mask: bool = True,
+    other_clouds: str = OTHER_CLOUDS,
     needs_sun: bool = True,
     threads: int | None = None,
 ) -> list[Finding]:
@@ -66,12 +68,13 @@ def check_product(
         product: Its metadata has been read.
         checksums: Whether to compare files with the manifest.
         needs_cloud_mask: Whether clouds are to come from the product's own mask.
+        other_clouds: What to do where it has none.
         needs_sun: Whether shadows are to be projected.
         threads: Files hashed at the same time; None is one per usable core.
     """
     found = [
         *_band_findings(product),
-        *_cloud_mask_findings(product, needed=needs_cloud_mask),
+        *_cloud_mask_findings(product, advice=other_clouds if needs_cloud_mask else ""),
         *_mask_findings(product),
         *_quality_findings(product),
         *_metadata_findings(product, needs_sun=needs_sun),
@@ -164,14 +167,15 @@ def _band_findings(product: SafeProduct) -> Iterator[Finding]:
             yield _file_finding(product, check, file, message)
 
 
-def _cloud_mask_findings(product: SafeProduct, *, needed: bool) -> Iterator[Finding]:
+def _cloud_mask_findings(product: SafeProduct, *, advice: str) -> Iterator[Finding]:
+    """Yields that there is no cloud mask, which is fatal where `advice` says what to do."""
     if product.mask_files("CLASSI") or product.mask_files("CLOUDS"):
         return
     yield _finding(
         product,
         "missing-mask",
-        "fatal" if needed else "warning",
-        f"{product.path} has no cloud mask of its own" + (f"; {_OTHER_CLOUDS}" if needed else ""),
+        "fatal" if advice else "warning",
+        f"{product.path} has no cloud mask of its own" + (f"; {advice}" if advice else ""),
     )
 
 
