@@ -67,7 +67,9 @@ def differences(
     now, folder = config_dict(config), _folder_of_run(record, map_path)
     same = [name for name in PATHS if _files(record.get(name), folder) == _files(now[name])]
     if record.get("server") and config.server:
-        same.append("server")  # It may move; the model that it serves is the same, or refused.
+        # It may move; the model that it serves is the same, or refused. It may ask for smaller
+        # requests.
+        same += ["server", "batch_size"]
     # The record lies beside the map, wherever that was moved.
     return changes(record, now, free=(*NOT_IN_THE_MAP, "output_map", *same, *free))
 

@@ -138,6 +138,28 @@ def test_a_broken_answer_leaves_no_map_and_another_server_continues(
     assert (tmp_path / "map.tif").exists()
 
 
+def test_smaller_requests_continue_a_run_and_leave_its_map(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As the client advises where an answer takes too long."""
+    (tmp_path / "in").mkdir()
+    write_raster(tmp_path / "in" / "scene.tif", 150, 110)
+    paths = ("--input-image", str(tmp_path / "in"), "--output-map", str(tmp_path / "maps"))
+    command = ["--model-path", str(model), *paths, *FLAGS]
+    with ModelServer(model) as server:
+        # One request asks what the model is, some rows of windows pass, then an answer is cut.
+        server.behaviour.failures += ["none"] * 4 + ["cut"]
+        assert main([*command, "--server", server.grpc_url]) == 2
+    assert list(tmp_path.rglob("network/band_*.npy"))
+    with ModelServer(model) as server:
+        smaller = [*command, "--server", server.grpc_url, "--batch-size", "1"]
+        assert main(smaller) == 0
+        assert server.batches and len(server.batches) < 12 and {*server.batches} == {1}
+        capsys.readouterr()
+        assert main([*command, "--server", server.grpc_url]) == 0
+        assert "map.tif (finished by an earlier run)" in capsys.readouterr().out
+
+
 def test_a_busy_server_is_asked_for_as_long_as_the_time_out(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
