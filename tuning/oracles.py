@@ -6,6 +6,7 @@ two writes would leave half a file, or a trial that counts but never runs.
 
 import itertools
 import math
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,18 @@ from tuning.trials import TunerKind
 
 _ENDED = ("COMPLETED", "FAILED")
 """Status of a trial that is over."""
+COLLISIONS = 1000
+"""Settings in a row that were tried or are refused, after which the space counts as exhausted."""
+DRAWN = 30
+"""Settings at random among which the Gaussian process chooses, 0.02 s each."""
 
 
 class _Durable:
-    """Mixed into an oracle: files are replaced as a whole, and no started trial is forgotten."""
+    """Mixed into an oracle: files are replaced as a whole, no started trial is forgotten, and no
+    combination that the training refuses is handed out."""
 
+    allows: Callable[[Mapping[str, Any]], bool]
+    """Whether the training accepts values."""
     failure: RuntimeError | None = None
     """Too many trials failed in a row: no further one is handed out, and workers are told so."""
 
@@ -55,6 +63,15 @@ class _Durable:
         # chief saves nothing later, so its last trials would run again at every start.
         self.save()
 
+    def _duplicate(self: Any, values: Mapping[str, Any]) -> bool:
+        if super()._duplicate(values):  # type: ignore[misc]
+            return True
+        if self.allows(values):
+            return False
+        # As if it had been tried, so that it is not checked, 0.02 s, at every draw.
+        self._tried_so_far.add(self._compute_values_hash(values))
+        return True
+
     def reload(self: Any) -> None:
         super().reload()  # type: ignore[misc]
         # KerasTuner 1.4.8 takes a `[` or `*` in the folder's own path for a pattern.
@@ -83,25 +100,36 @@ class BayesianOracle(_Durable, oracles.BayesianOptimizationOracle):  # type: ign
     """Settings where a Gaussian process expects the most, each tried once.
 
     KerasTuner 1.4.8 leaves failed trials out of the process and lets it propose a point again, so
-    that one setting which always fails would fail until the search gives up.
+    that one setting which always fails would fail until the search gives up. Where its proposal
+    was tried or is refused, the process chooses among random settings that are neither.
     """
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         found: dict[str, Any] = super().populate_space(trial_id)
         if found["values"] and self._duplicate(found["values"]):
-            found = self._random_populate_space()
+            found = self._best_drawn()
         return found
+
+    def _best_drawn(self) -> dict[str, Any]:
+        drawn = list(itertools.takewhile(bool, (self._random_values() for _ in range(DRAWN))))
+        if not drawn:
+            return {"status": "STOPPED", "values": None}
+        # The bound that KerasTuner minimizes.
+        mean, deviation = self.gpr.predict(self._points(drawn), return_std=True)
+        return {"status": "RUNNING", "values": drawn[np.argmin(mean - self.beta * deviation)]}
+
+    def _points(self, values: list[dict[str, Any]]) -> list[list[float]]:
+        space = self._nonfixed_space()
+        return [[hp.value_to_prob(one[hp.name]) for hp in space] for one in values]
 
     def _vectorize_trials(self) -> tuple[np.ndarray, np.ndarray]:
         x, y = super()._vectorize_trials()
         failed = [t.hyperparameters.values for t in self.trials.values() if t.status == "FAILED"]
         if not failed:
             return x, y
-        space = self._nonfixed_space()
-        points = [[hp.value_to_prob(values[hp.name]) for hp in space] for values in failed]
         # As bad as the worst that completed: far worse would flatten all else. Scores are negated.
         worst = -min(t.score for t in self.trials.values() if t.status == "COMPLETED")
-        return np.concatenate([x, points]), np.append(y, [worst] * len(failed))
+        return np.concatenate([x, self._points(failed)]), np.append(y, [worst] * len(failed))
 
     def set_state(self, state: dict[str, Any]) -> None:
         # Of earlier versions it holds none.
@@ -201,29 +229,12 @@ class HyperbandOracle(_Durable, oracles.HyperbandOracle):  # type: ignore[misc]
         return None
 
 
-def hyperband_plan(oracle: HyperbandOracle, combinations: float) -> tuple[int, int]:
-    """Returns the most trials of a whole Hyperband search, and the sum of their epochs.
-
-    Args:
-        oracle: Of the search.
-        combinations: Different settings that its space holds.
-    """
-    trials = epochs = 0
-    for number in reversed(range(oracle._get_num_brackets())):
-        drawn = int(min(oracle._get_size(number, 0), combinations))
-        combinations -= drawn
-        for place in range(number + 1):
-            size = oracle.round_size(drawn, place)
-            trials += size
-            epochs += size * oracle._get_epochs(number, place)
-    return trials, epochs
-
-
 def oracle_of(
     kind: TunerKind,
     *,
     objective: str,
     hyperparameters: Any,
+    allows: Callable[[Mapping[str, Any]], bool],
     max_trials: int,
     max_epochs: int,
     max_failures: int,
@@ -235,6 +246,7 @@ def oracle_of(
         kind: Who proposes.
         objective: Name of the score to raise.
         hyperparameters: The space, `keras_tuner.HyperParameters`.
+        allows: Returns whether the training accepts values by name, KerasTuner's own left out.
         max_trials: Trials of the random and Bayesian oracle.
         max_epochs: Hyperband's largest number of epochs.
         max_failures: Failed trials in a row that end the search.
@@ -255,7 +267,8 @@ def oracle_of(
         oracle = BayesianOracle(max_trials=max_trials, num_initial_points=points, **common)
     else:
         oracle = RandomOracle(max_trials=max_trials, **common)
-    # Of a space with choices only, KerasTuner's 20 draws often miss the few that are untried.
-    oracle._max_collisions = 200
+    oracle.allows = allows
+    # KerasTuner's 20 draws often miss the few combinations that are untried and allowed.
+    oracle._max_collisions = COLLISIONS
     oracle.verbose = 0
     return oracle

@@ -6,7 +6,6 @@ kill at any moment, and the same command goes on.
 
 import contextlib
 import io
-import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -76,6 +75,14 @@ class Search:
         if EPOCHS_KEY in chosen:
             settings["epochs"] = int(chosen[EPOCHS_KEY])
         return train_config(settings, self.data_dir, run_dir)
+
+    def allows(self, chosen: Mapping[str, Any]) -> bool:
+        """Returns whether the training accepts what KerasTuner chose."""
+        try:
+            self.config_of(chosen, self.trials)
+        except ConfigError:
+            return False
+        return True
 
     def identity(self) -> dict[str, Any]:
         """Returns what a continued search must have in common with the interrupted one."""
@@ -178,7 +185,7 @@ def run_search(search: Search, *, echo: bool = False) -> None:
     import keras_tuner
     from keras_tuner.src import config as keras_tuner_config
 
-    from tuning.oracles import hyperband_plan
+    from tuning.plan import tell_end, tell_plan
 
     # KerasTuner 1.4.8 would print a traceback for each failed trial.
     keras_tuner_config.DEBUG = False
@@ -195,14 +202,7 @@ def run_search(search: Search, *, echo: bool = False) -> None:
         where = distributed.chief_address()
         print(f"asking the chief at {where} for trials, waiting until it answers", flush=True)
     elif search.tuner == "hyperband":
-        trials, epochs = hyperband_plan(tuner.oracle, search.space.combinations)
-        most, _ = hyperband_plan(tuner.oracle, math.inf)
-        few = f" instead of {most}, as the space has {search.space.combinations:.0f} combinations"
-        print(
-            f"Hyperband trains {trials} trials{few if trials < most else ''}, {epochs} epochs in "
-            "all, whatever --max-trials says",
-            flush=True,
-        )
+        tell_plan(tuner.oracle, search.space)
     try:
         tuner.search()
     except keras_tuner.errors.FatalError as error:
@@ -215,6 +215,8 @@ def run_search(search: Search, *, echo: bool = False) -> None:
                 raise
             raise told from error
         raise _gave_up(search) from error
+    if not distributed.is_worker():
+        tell_end(tuner.oracle)
 
 
 def _gave_up(search: Search) -> RunError:
@@ -245,6 +247,7 @@ def _tuner(search: Search, echo: bool) -> Any:
         search.tuner,
         objective=search.objective,
         hyperparameters=search.space.hyperparameters(),
+        allows=search.allows,
         max_trials=search.max_trials,
         max_epochs=int(search.base["epochs"]),
         max_failures=search.max_failures,
@@ -270,7 +273,7 @@ def _run(search: Search, echo: bool, trial_id: str, chosen: Mapping[str, Any]) -
     try:
         config = search.config_of(chosen, folder / "run")
     except ConfigError as error:
-        # Each value is allowed; together they are not.
+        # Begun by a version that handed out combinations which the training refuses.
         record = TrialRecord(id=trial_id, settings=settings, status="failed", error=str(error))
         folder.mkdir(parents=True, exist_ok=True)
         record.save(folder)

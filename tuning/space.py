@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations, islice, product
 from pathlib import Path
@@ -108,6 +108,13 @@ class Range:
             return math.inf
         return (self.maximum - self.minimum) // step + 1
 
+    def chosen(self) -> Iterable[Any]:
+        """Returns all that KerasTuner may choose; `count` of them must be finite."""
+        if self.choices:
+            return dict.fromkeys(json.dumps(choice) for choice in self.choices)
+        low, step = self.minimum or 0, self.step or 1
+        return (low + i * step for i in range(int(self.count())))
+
     def extremes(self) -> tuple[Any, ...]:
         """Returns values that a config must accept if it accepts the range."""
         return self.choices or (self.minimum, self.maximum)
@@ -136,6 +143,11 @@ class SearchSpace:
     def combinations(self) -> float:
         """How many settings differ; infinity where a field takes any number between limits."""
         return math.prod(one.count() for one in self.search.values())
+
+    def chosen(self) -> Iterator[dict[str, Any]]:
+        """Yields all `combinations`, a finite number of them, as KerasTuner would choose them."""
+        for values in product(*(one.chosen() for one in self.search.values())):
+            yield dict(zip(self.search, values, strict=True))
 
     def hyperparameters(self) -> Any:
         """Returns the space as `keras_tuner.HyperParameters`."""

@@ -8,16 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from tuning.oracles import hyperband_plan, oracle_of
+from tuning.oracles import oracle_of
+from tuning.plan import hyperband_plan
 from tuning.space import load_space, space_of
 
 LR = {"min": 1e-4, "max": 1e-2, "scale": "log"}
 
 
-def oracle(folder, kind="random", seed=0, search=None, trials=12):
+def oracle(folder, kind="random", seed=0, search=None, trials=12, allows=lambda values: True):
     space = space_of({"search": search}, Path("space.json")) if search else load_space("quick")
     found = oracle_of(
-        kind, objective="mean_f1", hyperparameters=space.hyperparameters(),
+        kind, objective="mean_f1", hyperparameters=space.hyperparameters(), allows=allows,
         max_trials=trials, max_epochs=9, max_failures=3, seed=seed,
     )  # fmt: skip
     found._set_project_dir(str(folder), "oracle")
