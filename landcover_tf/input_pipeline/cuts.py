@@ -7,7 +7,11 @@ from landcover_tf.grid import PatchGrid
 
 
 def cut_origins(
-    stored: PatchGrid, patch_size: int | None, patch_overlap: int | None
+    stored: PatchGrid,
+    patch_size: int | None,
+    patch_overlap: int | None,
+    *,
+    every_pixel: bool = True,
 ) -> tuple[int, np.ndarray]:
     """Returns the patch size and where in each stored record the patches begin.
 
@@ -16,12 +20,12 @@ def cut_origins(
         patch_size: Wanted height and width in pixels; None or the stored size changes nothing.
         patch_overlap: Wanted overlap of neighbours in pixels; None is the stored overlap for
             whole records and no overlap for smaller patches.
+        every_pixel: Keep a last patch that shows less than half a stride of new pixels. Without
+            it the others are centred, and `free_shift` tells how far they may be moved.
 
     Returns:
         The size in pixels and the (row, column) of each patch, int32 [cuts, 2]. Nothing is
-        padded: the last patch of a row or column is moved back to end with the record. Where it
-        would show less than half a stride of new pixels it is left out, and the others are
-        centred; `free_shift` tells how far they may be moved.
+        padded: the last patch of a row or column is moved back to end with the record.
 
     Raises:
         ConfigError: More is wanted than the records hold.
@@ -41,7 +45,7 @@ def cut_origins(
         )
     fitting, rest = divmod(stored.patch_size - size, grid.stride)
     starts = [i * grid.stride for i in range(fitting + 1)]
-    if 2 * rest >= grid.stride:
+    if 2 * rest >= grid.stride or (rest and every_pixel):
         starts.append(stored.patch_size - size)
     else:
         starts = [start + rest // 2 for start in starts]

@@ -7,6 +7,7 @@ set, so training that resumes at a step sees the very batches that it would have
 interruption.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -76,7 +77,9 @@ class EpochPlan:
     def cuts(self) -> tuple[int, np.ndarray]:
         """Patch height and width in pixels, and where in a record each patch begins, as
         `cut_origins` gives them."""
-        return cut_origins(self.info.patch_grid, self.patch_size, self.patch_overlap)
+        return cut_origins(
+            self.info.patch_grid, self.patch_size, self.patch_overlap, every_pixel=False
+        )
 
     @cached_property
     def factors(self) -> np.ndarray | None:
@@ -125,13 +128,19 @@ def training_dataset(
         if factors is not None:
             offset = tf.random.stateless_uniform([], _key(seed, epoch, 1), dtype=tf.float64)
             numbered = numbered.flat_map(_repeated(times_seen(factors, offset)))
-        shifted = origins
-        if least < greatest:
-            # So that the margin that the cuts leave out is another one in each epoch.
-            shifted = origins + tf.random.stateless_uniform(
-                [2], _key(seed, epoch, 4), least, greatest + 1, tf.int32
+
+        def shifted(place: tf.Tensor) -> tf.Tensor:
+            # What cuts leave out differs between records and epochs. Shifts beyond the record are
+            # clipped: at its edge lie pixels that else hardly any shift would show.
+            key = tf.random.fold_in(_key(seed, epoch, 4), place)
+            reach = (greatest - least) // 2
+            shift = tf.random.stateless_uniform(
+                [2], key, least - reach, greatest + reach + 1, tf.int32
             )
-        dataset = _patches(numbered.map(lambda _, record: record), info, size, shifted)
+            return origins + tf.clip_by_value(shift, least, greatest)
+
+        records = numbered.map(lambda _, record: record)
+        dataset = _patches(records, info, size, shifted if least < greatest else origins)
         # Stored values are half the size of decoded ones, and shuffling within the epoch shows
         # every patch before any is shown again.
         # The cuts of a record follow each other: a buffer of as many cuts as records would hold
@@ -273,9 +282,14 @@ def _repeated(times: tf.Tensor):
 
 
 def _patches(
-    records: tf.data.Dataset, info: DatasetInfo, size: int, origins: np.ndarray | tf.Tensor
+    records: tf.data.Dataset,
+    info: DatasetInfo,
+    size: int,
+    origins: np.ndarray | Callable[[tf.Tensor], tf.Tensor],
 ) -> tf.data.Dataset:
     """Returns (record) of serialised records as they are, or (values, label, validity) of each cut.
+
+    Where the cuts begin may depend on the place of the record among `records`.
 
     A cut has bytes of its own: were they the record's, all of a record would stay in the memory of
     the shuffle for its last cut, and every batch would copy it for each of them.
@@ -283,7 +297,7 @@ def _patches(
     if size == info.patch_grid.patch_size:
         return records.map(lambda record: (record,))
 
-    def cuts(record: tf.Tensor) -> tf.data.Dataset:
+    def cuts(place: tf.Tensor, record: tf.Tensor) -> tf.data.Dataset:
         rasters = stored_rasters(record, info)
 
         def cut(origin: tf.Tensor) -> Stored:
@@ -293,9 +307,10 @@ def _patches(
 
             return tuple(of(raster) for raster in rasters)
 
-        return tf.data.Dataset.from_tensor_slices(origins).map(cut)
+        here = origins(place) if callable(origins) else origins
+        return tf.data.Dataset.from_tensor_slices(here).map(cut)
 
-    return records.flat_map(cuts)
+    return records.enumerate().flat_map(cuts)
 
 
 def _decoded(batch: Stored, info: DatasetInfo) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:

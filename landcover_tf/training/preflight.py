@@ -84,7 +84,7 @@ def check_batch(config: TrainConfig, info: DatasetInfo) -> None:
 
 def training_patches(info: DatasetInfo, patch_size: int, patch_overlap: int | None) -> int:
     """Returns how many patches an epoch has of a size and overlap in pixels."""
-    _, origins = cut_origins(info.patch_grid, patch_size, patch_overlap)
+    _, origins = cut_origins(info.patch_grid, patch_size, patch_overlap, every_pixel=False)
     return info.split("train").records * len(origins)
 
 
