@@ -4,6 +4,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -133,7 +134,12 @@ def add_rows(checksums: tuple[int, ...], rows: np.ndarray) -> tuple[int, ...]:
 
 
 def require_kept(
-    path: Path, checksums: tuple[int, ...], *, name: Path, threads: int | str = "all_cpus"
+    path: Path,
+    checksums: tuple[int, ...],
+    *,
+    name: Path,
+    threads: int | str = "all_cpus",
+    unneeded: Event | None = None,
 ) -> None:
     """Reads a finished raster back, because GDAL's threads do not report a full disk.
 
@@ -142,6 +148,7 @@ def require_kept(
         checksums: What `add_rows` gave for all its rows.
         name: What the file is going to be called.
         threads: That decode it.
+        unneeded: Once set, the rest is not read and nothing is refused; None never is.
 
     Raises:
         OutputError: It cannot be read or is not what was written.
@@ -151,6 +158,8 @@ def require_kept(
         with rasterio.open(path, num_threads=threads) as raster:
             whole = Window(row_off=0, col_off=0, height=raster.height, width=raster.width)
             for strip in whole.strips(_KEPT_ROWS):
+                if unneeded is not None and unneeded.is_set():
+                    return
                 kept = add_rows(kept, raster.read(window=rasterio_window(strip)))
     except RASTERIO_ERRORS as error:
         raise OutputError(

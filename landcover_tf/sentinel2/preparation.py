@@ -3,6 +3,7 @@
 import math
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -75,6 +76,8 @@ class _Preparation:
         self.cloud_cover: dict[str, float | None] = {}
         self.checksums: dict[str, tuple[int, ...]] = {}
         """Of the pixels of each written raster."""
+        self.failed = Event()
+        """Set once the scene will not be finished, so that no more of it is read back."""
 
     def run(self) -> None:
         # Before they are read: a file that is changed meanwhile is another afterwards.
@@ -95,8 +98,12 @@ class _Preparation:
         with ThreadPoolExecutor(1) as reader:
             # image.tif takes longest by far, and most of what follows keeps one core busy.
             image_kept = reader.submit(self._read_back, prepared.IMAGE)
-            label_part = self._write_others(validity, product_clouds)
-            image_kept.result()
+            try:
+                label_part = self._write_others(validity, product_clouds)
+                image_kept.result()
+            except BaseException:
+                self.failed.set()
+                raise
         self._write_document(validity, label_part, inputs)
 
     def _write_others(self, validity: np.ndarray, own: CloudMask | None) -> dict[str, Any] | None:
@@ -211,7 +218,9 @@ class _Preparation:
         """Refuses a raster that a full disk has damaged, before the scene counts as finished."""
         target = self.job.output_dir / self.product.name / name
         kept = self.checksums[name]
-        require_kept(self.folder / name, kept, name=target, threads=self.job.threads)
+        require_kept(
+            self.folder / name, kept, name=target, threads=self.job.threads, unneeded=self.failed
+        )
 
     def _write_labels(self) -> tuple[np.ndarray | None, dict[str, Any] | None]:
         settings = self.settings

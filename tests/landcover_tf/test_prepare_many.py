@@ -17,10 +17,12 @@ from fakes.tiny_safe import ULX, ULY, band_file, gml, square, zip_safe
 from rasterio.transform import Affine
 
 from landcover_tf.configs.config_parts import part
+from landcover_tf.errors import LabelError
 from landcover_tf.prepare import PrepareConfig, prepare_scenes
 from landcover_tf.sentinel2.label_rasters import find_label_rasters
-from landcover_tf.sentinel2.preparation import prepare_product
+from landcover_tf.sentinel2.preparation import _Preparation, prepare_product
 from landcover_tf.sentinel2.prepared import PreparedScene, find_prepared_scenes
+from landcover_tf.sentinel2.safe import open_product
 from landcover_tf.sentinel2.settings import Job, Settings
 from landcover_tf.system.files import atomic_folder
 from landcover_tf.system.locks import alone
@@ -288,6 +290,20 @@ def test_a_cluster_checks_too(several, tmp_path):
         assert len({entry[0] for entry in log if entry[0].startswith("check-")}) == 3
     reports = [(tmp_path / name / "checks.json").read_text() for name in ("here", "there")]
     assert reports[0] == reports[1]
+
+
+def test_a_failure_ends_the_reading_back_of_the_image(tmp_path):
+    """What failed after image.tif was told only when the whole of it had been read back."""
+    path = product(tmp_path / "in")
+    settings = part(
+        Settings, PrepareConfig(sentinel2_dir=path, output_dir=tmp_path, ground_truth=tmp_path)
+    )
+    job = Job(product=path, output_dir=tmp_path, settings=settings)
+    preparation = _Preparation(open_product(path), job, tmp_path)
+    with pytest.raises(LabelError, match="no label raster"):
+        preparation.run()
+    assert (tmp_path / "image.tif").exists()
+    assert preparation.failed.is_set()
 
 
 def test_a_job_brings_its_own_label_rasters(tmp_path):

@@ -1,6 +1,7 @@
 """Rasters and windows read by rasterio, of whole files and of damaged ones."""
 
 import os
+from threading import Event
 
 import numpy as np
 import pytest
@@ -8,9 +9,9 @@ import rasterio
 from fakes.assessed_map import make_world, run
 
 from landcover_tf.accuracy.class_map import ClassMap
-from landcover_tf.errors import LabelError, RasterError
+from landcover_tf.errors import LabelError, OutputError, RasterError
 from landcover_tf.grid import Window
-from landcover_tf.rasters.raster_windows import opened, read_window
+from landcover_tf.rasters.raster_windows import add_rows, opened, read_window, require_kept
 
 
 def write(path, values):
@@ -55,6 +56,28 @@ def test_damage_is_told_with_file_and_rows(tmp_path, values):
     rows, cols = (index.ravel() for index in np.indices((256, 256))[:, ::64, ::64])
     with pytest.raises(RasterError, match="is damaged at rows"):
         ClassMap.open(damage(write(tmp_path / "map.tif", values[:1])), "landcover9").at(rows, cols)
+
+
+def test_a_raster_is_read_back_whole_unless_that_is_unneeded(tmp_path, values):
+    """Of 2048 rows, the lower half is another than what was meant to be written."""
+    meant = np.tile(values, (1, 8, 1))
+    checksums = add_rows((0, 0), meant)
+    path = write(tmp_path / "x.tif", meant)
+    require_kept(path, checksums, name=path, unneeded=Event())
+    write(path, np.concatenate([meant[:, :1024], meant[:, 1024:] + 1], axis=1))
+    with pytest.raises(OutputError, match="is not what was written"):
+        require_kept(path, checksums, name=path, unneeded=Event())
+
+    class InSecondStrip(Event):
+        asked = 0
+
+        def is_set(self):
+            self.asked += 1
+            return self.asked > 2
+
+    unneeded = InSecondStrip()
+    require_kept(path, checksums, name=path, unneeded=unneeded)
+    assert unneeded.asked == 3  # Of four strips.
 
 
 def test_what_cannot_be_opened_or_read_is_told_of_its_file(tmp_path, values):
