@@ -277,9 +277,15 @@ def _remap(
     if missing.all():
         return np.full(labels.shape, nodata, np.uint8), np.zeros(labels.shape, bool)
     numbered, places = _numbered(labels, missing)
-    entries = [crosswalk.codes.get(code) for code in numbered.tolist()]
-    target = np.array([nodata if e is None else e for e in entries], np.uint8)[places]
-    unknown = np.array([e is None for e in entries])[places] & ~missing
+    table = np.full(len(numbered), nodata, np.uint8)
+    lacks_entry = np.ones(len(numbered), bool)
+    _, slots, entries = np.intersect1d(
+        numbered, np.array(list(crosswalk.codes)), assume_unique=True, return_indices=True
+    )
+    table[slots] = np.array(list(crosswalk.codes.values()))[entries]
+    lacks_entry[slots] = False
+    target = table[places]
+    unknown = lacks_entry[places] & ~missing
     target[missing] = nodata
     return target, unknown
 
@@ -294,7 +300,7 @@ def _numbered(labels: np.ndarray, missing: np.ndarray) -> tuple[np.ndarray, np.n
     valid = labels[~missing]
     low, high = int(valid.min()), int(valid.max())
     filled = np.where(missing, low, labels)
-    if high - low > 2**16:  # A code far from the others, as a fill value has it.
+    if high - low > 2**20:  # A code far from the others, as a fill value has it.
         return np.unique(filled, return_inverse=True)
     # A table over the occurring range is many times faster than sorting the pixels.
     return np.arange(low, high + 1), filled.astype(np.int64) - low

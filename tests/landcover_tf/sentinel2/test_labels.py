@@ -177,14 +177,15 @@ def test_floats_of_whole_codes_are_codes(tmp_path):
     assert (warp(path).codes == np.where(np.arange(SIDE) < 20, 0, 20)[:, None]).all()
 
 
-def test_an_unknown_code_may_be_far_from_the_others(tmp_path):
+@pytest.mark.parametrize("code", [-2147483648, 2**19])
+def test_an_unknown_code_may_be_far_from_the_others(tmp_path, code):
     codes = np.full((SIDE, SIDE), 20)
-    codes[0, :7] = -2147483648
+    codes[0, :7] = code
     path = write(tmp_path / "l.tif", codes, GRID, dtype=np.int32)
-    with pytest.raises(LabelError, match=r"l\.tif has codes .* know: -2147483648 \(7 px\); name"):
+    with pytest.raises(LabelError, match=rf"l\.tif has codes .* know: {code} \(7 px\); name"):
         warp(path)
     found = warp(path, unknown="ignore")
-    assert found.unknown == {-2147483648: 7}
+    assert found.unknown == {code: 7}
     assert (found.codes == np.where(codes == 20, 20, 0)).all()
 
 
