@@ -25,8 +25,8 @@ def require_report(path: Path | None, keys: Collection[str] = ()) -> None:
         return
     if not (_has_keys(path, keys) if keys else _is_page(path)):
         raise OutputError(
-            f"{path} is there already and no report of this program; choose another place, or "
-            "remove it"
+            f"{path} is there already and no report of this program, or one that an earlier "
+            "version made; choose another place, or remove it"
         )
 
 
