@@ -161,10 +161,13 @@ class RunFolder:
         return self._read(self.config)
 
     def write_history(self, history: Sequence[Row]) -> None:
-        """Writes `history.csv`, one row per epoch; nothing without any."""
+        """Writes `history.csv`, one row per epoch; nothing without any.
+
+        It has the columns of all epochs: an older version may have begun the run without some.
+        """
         if not history:
             return
-        names = list(history[0])
+        names = list(dict.fromkeys(name for row in history for name in row))
         values = ([row.get(name) for name in names] for row in history)
         rows = ([f"{v:.6g}" if isinstance(v, float) else v for v in row] for row in values)
         write_csv(self.history, names, rows)

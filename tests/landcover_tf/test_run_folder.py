@@ -58,6 +58,12 @@ def test_the_history_comes_back_as_it_was_written(tmp_path):
     assert run.read_history() == history
 
 
+def test_a_column_that_the_first_epoch_lacks_is_in_the_history(tmp_path):
+    run = RunFolder(tmp_path)
+    run.write_history([{"epoch": 1.0}, {"epoch": 2.0, "input_wait_fraction": 0.25}])
+    assert run.history.read_text() == "epoch,input_wait_fraction\n1,\n2,0.25\n"
+
+
 @pytest.mark.parametrize("text", [None, "epoch\nfirst\n", "epoch\n1,2\n"])
 def test_a_history_that_is_none_is_named(tmp_path, text):
     run = RunFolder(tmp_path)
