@@ -8,6 +8,7 @@ from pathlib import Path
 
 from landcover_tf.configs.settings_changes import changes
 from landcover_tf.datasets.dataset_info import FILE_NAME
+from landcover_tf.datasets.tfrecord import GZIP_LEVEL
 from landcover_tf.errors import DatasetError, OutputError
 from landcover_tf.system import locks
 from landcover_tf.system.files import read_json, sha256_of, write_json
@@ -69,6 +70,8 @@ def open_work_folder(config: BuildConfig, found: BuildInput) -> Path:
     settings = config.build_settings() | {"input": _fingerprint(found)}
     if config.zones is not None:
         settings["content of --zones"] = _digest_of_zones(config.zones)
+    if config.compression == "gzip":
+        settings["gzip level"] = GZIP_LEVEL  # Of this version; another one's shards stay apart.
     path = work / "build.json"
     if path.is_file():
         before = read_json(path)

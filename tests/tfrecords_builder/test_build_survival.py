@@ -98,6 +98,22 @@ def test_a_second_build_into_a_folder_is_refused(pairs, built, tmp_path, capsys)
     assert not (output / LOCK).exists()
 
 
+def test_a_build_of_another_gzip_level_does_not_go_on(pairs, tmp_path, capsys):
+    flags = arguments(pairs, tmp_path / "o", "--compression", "gzip")
+    with limited_file_size(20_000):
+        assert main(flags) == 2
+    settings = tmp_path / "o" / ".build" / "build.json"
+    begun = json.loads(settings.read_text())
+    for level, was in (({"gzip level": 6}, "6"), ({}, "not set")):
+        other = {k: v for k, v in begun.items() if k != "gzip level"} | level
+        settings.write_text(json.dumps(other))
+        capsys.readouterr()
+        assert main([*flags, "--resume"]) == 2
+        assert f"other settings or input (gzip level (was {was}, now 3))" in capsys.readouterr().err
+    settings.write_text(json.dumps(begun))
+    assert main([*flags, "--resume"]) == 0
+
+
 def write_zones(path, *splits):
     """Writes bands of ground 2 km wide, as wide as the scenes of `pairs`, each of one split."""
     features = []
