@@ -84,10 +84,16 @@ class Loop:
         """Goes on from the state in the run folder.
 
         Raises:
-            RunError: The state is damaged or of another model, or the best weights are lost and
-                no epoch is left to make new ones.
+            RunError: The state is damaged, of another model or of longer epochs, or the best
+                weights are lost and no epoch is left to make new ones.
         """
         arrays, self.progress = load_state(self.run.state)
+        step, steps = self.progress.step, self.batches.steps
+        if step > steps:  # Settings and data are those of the run; `check` has seen to that.
+            raise RunError(
+                f"{self.run.state} is behind step {step} of an epoch, which has {steps} now: a "
+                "version with other cuts began it; go on with that or choose another --output-dir"
+            )
         self._free_stages(self.progress.epoch)
         try:
             self.stepper.restore(arrays)

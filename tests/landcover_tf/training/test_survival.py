@@ -282,6 +282,16 @@ def test_a_damaged_state_is_told(data_dir, tmp_path):
         loop.restore()
 
 
+def test_a_state_behind_the_end_of_its_epoch_is_refused(data_dir, tmp_path):
+    """The epoch passed for trained, and the run ended as finished."""
+    loop = small_loop(settings(data_dir, tmp_path / "run"))
+    loop.progress.step = 4  # The epoch that began the run had more than the three of now.
+    loop.save()
+    again = small_loop(loop.config)
+    with pytest.raises(RunError, match=r"is behind step 4 of an epoch, which has 3 now: .* choose"):
+        again.restore()
+
+
 def test_kill_minus_nine_of_a_small_network_changes_nothing(data_dir, tmp_path, uninterrupted):
     config = settings(data_dir, tmp_path / "run", checkpoint_minutes=0)
     run_killed("fakes.small_loop", [str(data_dir), str(tmp_path / "run")],
