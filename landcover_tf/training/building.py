@@ -14,6 +14,7 @@ from landcover_tf.model_spec import ModelSpec
 from landcover_tf.models.unet import build_unet, encoder_stages, freeze_encoder
 from landcover_tf.models.weights import LoadedWeights, load_encoder_weights
 from landcover_tf.optimizers import PartedOptimizer
+from landcover_tf.run_folder import RunFolder
 from landcover_tf.training.class_weights import class_weights
 from landcover_tf.training.config import TrainConfig
 from landcover_tf.training.distributed import Devices
@@ -43,12 +44,14 @@ def build(config: TrainConfig, info: DatasetInfo, devices: Devices, *, resume: b
         config: Settings of the run.
         info: Its dataset.
         devices: What trains together.
-        resume: Whether the network is about to be restored.
+        resume: Whether the network is about to be restored; it is then the one that the run folder
+            describes.
 
     Raises:
         ConfigError: Settings exclude each other.
         DatasetError: The dataset is not what the normalizer is for.
-        ModelError: The pretrained weights are absent or do not fit.
+        ModelError: The pretrained weights are absent or do not fit, or the run's `model_spec.json`
+            cannot be read.
     """
     precision = choose_precision(config.mixed_precision)
     jit = _jit(config, devices)
@@ -57,7 +60,10 @@ def build(config: TrainConfig, info: DatasetInfo, devices: Devices, *, resume: b
             f"--batch-size {config.batch_size} must be a multiple of the {devices.replicas} "
             "devices that train together"
         )
-    spec = model_spec(config, info)
+    # A dataset whose statistics were computed anew has the same hash, and would give the normalizer
+    # other values than those that the weights were trained with.
+    begun = RunFolder(config.output_dir).model_spec
+    spec = ModelSpec.load(begun) if resume else model_spec(config, info)
     weights = _class_weights(config, info)
     loaded = "random"
     found: LoadedWeights | None = None

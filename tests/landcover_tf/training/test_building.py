@@ -1,9 +1,13 @@
 """What is set is what trains."""
 
+from dataclasses import replace
+
 import pytest
 from fakes.small_dataset import write_small_dataset
 from fakes.small_loop import settings
 
+from landcover_tf.datasets.normalizer import Normalizer
+from landcover_tf.run_folder import RunFolder
 from landcover_tf.training.building import build
 from landcover_tf.training.distributed import choose_devices
 
@@ -47,3 +51,22 @@ def test_a_loss_without_pixel_term_gets_no_class_weights(tmp_path, weights):
     )  # fmt: skip
     built = build(config, info, choose_devices("single"), resume=False)
     assert built.class_weights is None and built.stepper.loss.settings.class_weights is None
+
+
+@pytest.mark.parametrize("kind", ["minmax", "log"])
+def test_a_run_with_its_own_normalizer_keeps_its_values(tmp_path, kind):
+    """A dataset that got the kind, or other statistics, gave the network other inputs midway."""
+    info = write_small_dataset(tmp_path / "data", train=4, val=1)
+    config = settings(
+        tmp_path / "data", tmp_path / "run", decoder_filters=(4,) * 5, jit="off", normalizer="log"
+    )
+    begun = build(config, info, choose_devices("single"), resume=False).spec
+    begun.save(RunFolder(config.output_dir).model_spec)
+    fitted = Normalizer.fit(kind, info.statistics, info.scale, info.offset)
+    brighter = replace(
+        info,
+        normalizer=replace(fitted, shift=(0.0,) * 4),
+        statistics=replace(info.statistics, histogram=info.statistics.histogram[::-1]),
+    )
+    assert brighter.data_hash == info.data_hash
+    assert build(config, brighter, choose_devices("single"), resume=True).spec == begun
