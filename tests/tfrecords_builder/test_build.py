@@ -240,7 +240,8 @@ def test_black_pixels_of_images_without_nodata_value_are_told_and_kept_on_reques
 @pytest.mark.parametrize(
     ("stored", "size", "trained"),
     [
-        (40, 200, ["--patch-size", "32"]),
+        # A tenth of some fifty patches, of one cut each.
+        (40, 200, ["--patch-size", "32", "--batch-size", "5"]),
         # 2 of 4 patches.
         (64, 128, ["--patch-size", "64", "--batch-size", "2"]),
         # 2 of 4, with 4 cuts each.

@@ -29,7 +29,8 @@ def built_with(tmp_path, capsys):
             path = data / "images" / f"s{number}.tif"
             rewrite(path, change, nodata=nodata)
         scale = scale or (1e-2 if dtype == "uint8" else 1e-4)
-        wanted = arguments(data, tmp_path / "o", "--scale", scale, "--offset", 0, *flags)
+        flags = ("--scale", scale, "--offset", 0, "--gap-px", 0, *flags)
+        wanted = arguments(data, tmp_path / "o", *flags)
         assert main(wanted) == 0
         said = capsys.readouterr().err
         return [line for line in re.split(r"[\r\n]", said) if line.startswith("warning: ")]
