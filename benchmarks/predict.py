@@ -38,7 +38,7 @@ from landcover_tf.system.files import write_json
 from landcover_tf.system.provenance import hardware, software_versions
 
 KM2_PER_PX = 1e-4
-TIMED_BATCHES = 12
+TIMED_BATCHES = 8
 """Batches of the network alone that are timed at most."""
 
 MAX_PROGRAM_RATIO = 1.15
