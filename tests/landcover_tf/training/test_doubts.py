@@ -3,9 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from fakes.small_dataset import write_small_dataset
 
-from landcover_tf.training.config import TrainConfig
 from landcover_tf.training.doubts import (
     augmentation_doubt,
     class_doubts,
@@ -14,20 +12,6 @@ from landcover_tf.training.doubts import (
     steps_doubt,
 )
 from landcover_tf.training.preflight import check
-
-
-@pytest.fixture
-def begun(tmp_path):
-    """Returns a function that gives the config of a run with some augmentation."""
-    write_small_dataset(tmp_path / "data")
-
-    def config(augmentation: str) -> TrainConfig:
-        return TrainConfig(
-            data_dir=tmp_path / "data", output_dir=tmp_path / "run", model="resnet18",
-            encoder_weights="none", patch_size=32, batch_size=2, augmentation=str(augmentation),
-        )  # fmt: skip
-
-    return config
 
 
 def test_classes_that_only_some_splits_have_are_told(begun):

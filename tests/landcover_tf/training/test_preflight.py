@@ -11,22 +11,7 @@ from fakes.small_dataset import write_small_dataset
 from landcover_tf import train
 from landcover_tf.datasets.normalizer import Normalizer
 from landcover_tf.errors import ConfigError, OutputError, RunError
-from landcover_tf.training.config import TrainConfig
 from landcover_tf.training.preflight import check, write_settings
-
-
-@pytest.fixture
-def begun(tmp_path):
-    """Returns a function that gives the config of a run with some augmentation."""
-    write_small_dataset(tmp_path / "data")
-
-    def config(augmentation: str) -> TrainConfig:
-        return TrainConfig(
-            data_dir=tmp_path / "data", output_dir=tmp_path / "run", model="resnet18",
-            encoder_weights="none", patch_size=32, batch_size=2, augmentation=str(augmentation),
-        )  # fmt: skip
-
-    return config
 
 
 def test_the_content_of_the_augmentation_file_decides_not_its_name(begun, tmp_path):
