@@ -70,6 +70,8 @@ def fill_removed(classes: np.ndarray, removed: np.ndarray, rounds: int) -> np.nd
         removed: True where the class is to be replaced, bool [rows, width].
         rounds: Pixels that the fill advances inwards at most.
     """
+    if not removed.any():
+        return classes
     # A frame of IGNORED spares the border cases; IGNORED never votes.
     known = np.pad(np.where(removed, IGNORED, classes), 1, constant_values=IGNORED)
     width = known.shape[1]

@@ -104,8 +104,11 @@ class WindowReader:
 
 @contextmanager
 def bounded_cache(limit_bytes: int = GDAL_CACHE_BYTES) -> Iterator[None]:
-    """Bounds GDAL's cache of blocks, which else grows with the rows to 5 % of the machine."""
-    with rasterio.Env(GDAL_CACHEMAX=limit_bytes):
+    """Lets GDAL decode blocks side by side, and bounds its cache of them.
+
+    The cache would else grow with the rows to 5 % of the machine.
+    """
+    with rasterio.Env(GDAL_CACHEMAX=limit_bytes, GDAL_NUM_THREADS="ALL_CPUS"):
         yield
 
 
