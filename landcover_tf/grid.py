@@ -65,9 +65,18 @@ class Window:
 
     def strips(self, rows: int) -> Iterator["Window"]:
         """Yields the window from top to bottom in strips of `rows` rows; the last has the rest."""
-        for row_off in range(self.row_off, self.row_end, rows):
-            height = min(rows, self.row_end - row_off)
-            yield Window(row_off=row_off, col_off=self.col_off, height=height, width=self.width)
+        return self.blocks(rows, self.width)
+
+    def blocks(self, height: int, width: int) -> Iterator["Window"]:
+        """Yields the window row by row in blocks; those at its end have the rest."""
+        for row_off in range(self.row_off, self.row_end, height):
+            for col_off in range(self.col_off, self.col_end, width):
+                yield Window(
+                    row_off=row_off,
+                    col_off=col_off,
+                    height=min(height, self.row_end - row_off),
+                    width=min(width, self.col_end - col_off),
+                )
 
     def padding_inside(self, height: int, width: int) -> tuple[tuple[int, int], tuple[int, int]]:
         """Returns the pixels that `clip` cuts off: ((top, bottom), (left, right))."""

@@ -1,14 +1,13 @@
 """Ground truth on the image's grid: warped, remapped and mosaicked, never the other way round."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
 from rasterio.enums import Resampling
 from rasterio.features import geometry_mask
-from rasterio.transform import Affine
 from rasterio.warp import reproject, transform
 
 from landcover_tf.crosswalk import Crosswalk
@@ -25,7 +24,9 @@ from landcover_tf.sentinel2.majority import largest_class
 _FINER = 0.98
 """A label pixel is finer than the image's if its side is below this share of it."""
 _PIXELS_AT_ONCE = 2**25
-"""Label pixels read for one strip, about; labels of 1 m have a hundred under each image pixel."""
+"""Label pixels under one block of the image; labels of 1 m have a hundred under each pixel."""
+_STEP = 16
+"""Columns of blocks are multiples of it, on which `majority` has exact positions."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,8 +51,8 @@ class WarpedLabels:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _Strip:
-    """Rows of the image."""
+class _Block:
+    """A part of the image."""
 
     grid: RasterGrid
     outline: np.ndarray
@@ -65,7 +66,7 @@ def warp_labels(
     grid: RasterGrid,
     unknown: str = "error",
     min_labelled_fraction: float = 0.5,
-    rows_per_strip: int = 1024,
+    rows_at_once: int = 1024,
     threads: int = 1,
     edges: tuple[bool, bool] = (True, True),
 ) -> WarpedLabels:
@@ -84,7 +85,7 @@ def warp_labels(
             and makes them no data. What lies outside the image is neither refused nor counted.
         min_labelled_fraction: Least part of a pixel with a class for it to get one, where labels
             are finer.
-        rows_per_strip: Image rows warped at once, fewer where labels are much finer.
+        rows_at_once: Most image rows of a block that is warped at once.
         threads: Threads of the warper.
         edges: Whether the first and the last row are the image's. A label pixel across another
             border counts where its centre is.
@@ -101,23 +102,14 @@ def warp_labels(
         side = _relative_side(raster.grid, grid)
         method = "mode" if side < _FINER else "nearest"
         methods.append(method)
-        rows = max(1, min(rows_per_strip, int(_PIXELS_AT_ONCE * side**2 / grid.width)))
-        for window in grid.window.strips(rows):
-            # A label pixel meets the image if its centre is less than half its side away.
-            strip = _Strip(
+        for window in _blocks(grid.window, side, rows_at_once):
+            block = _Block(
                 grid=grid.part(window),
-                outline=_outline(
-                    grid.transform,
-                    window,
-                    0.495 * side,
-                    edges=(
-                        edges[0] and window.row_off == 0,
-                        edges[1] and window.row_end == grid.height,
-                    ),
-                ),
+                # A label pixel meets the image if its centre is less than half its side away.
+                outline=_outline(grid, window, 0.495 * side, edges=edges),
             )
             least = min_labelled_fraction if method == "mode" else 0.0
-            warped = _warp_strip(raster, crosswalk, strip, method, least, counts, threads)
+            warped = _warp_block(raster, crosswalk, block, method, least, counts, threads)
             if warped is not None:
                 target = codes[window.slices]
                 np.copyto(target, warped, where=target == crosswalk.target.nodata)
@@ -148,80 +140,91 @@ def _relative_side(raster: RasterGrid, image: RasterGrid) -> float:
     return float(np.sqrt(area / abs(image.transform.determinant)))
 
 
-def _outline(
-    image: Affine, window: Window, margin_px: float, *, edges: tuple[bool, bool]
-) -> np.ndarray:
-    """Returns a closed ring around rows of an image, float64 [points, 2].
+def _blocks(image: Window, side: float, rows_at_once: int) -> Iterator[Window]:
+    """Returns the blocks of an image that are warped one by one.
 
-    It reaches `margin_px` beyond the image, but not into other rows of it.
+    They are no wider than labels of that side allow a square to be: of labels that are turned
+    against the image the box around a block is read, which is large around a long block.
     """
-    top = window.row_off - (margin_px if edges[0] else 0)
-    bottom = window.row_end + (margin_px if edges[1] else 0)
-    left, right = -margin_px, window.width + margin_px
+    square = max(1, int(np.sqrt(_PIXELS_AT_ONCE) * side))
+    return image.blocks(min(rows_at_once, square), -(-square // _STEP) * _STEP)
+
+
+def _outline(
+    image: RasterGrid, block: Window, margin_px: float, *, edges: tuple[bool, bool]
+) -> np.ndarray:
+    """Returns a closed ring around a block of an image, float64 [points, 2].
+
+    It reaches `margin_px` beyond the image, but not into other blocks of it.
+    """
+    top = block.row_off - (margin_px if edges[0] and block.row_off == 0 else 0)
+    bottom = block.row_end + (margin_px if edges[1] and block.row_end == image.height else 0)
+    left = block.col_off - (margin_px if block.col_off == 0 else 0)
+    right = block.col_end + (margin_px if block.col_end == image.width else 0)
     # Points along the sides follow their curve in another CRS.
     along = np.linspace(0, 1, 65)
     cols, rows = left + (right - left) * along, top + (bottom - top) * along
     ring = [(col, top) for col in cols] + [(right, row) for row in rows]
     ring += [(col, bottom) for col in cols[::-1]] + [(left, row) for row in rows[::-1]]
-    return np.array([image @ place for place in ring])
+    return np.array([image.transform @ place for place in ring])
 
 
-def _warp_strip(
+def _warp_block(
     raster: LabelRaster,
     crosswalk: Crosswalk,
-    strip: _Strip,
+    block: _Block,
     method: str,
     min_labelled_fraction: float,
     counts: Counter[int],
     threads: int,
 ) -> np.ndarray | None:
-    """Returns target codes of an image strip, or None where the raster does not reach it."""
+    """Returns target codes of a block of the image, or None where the raster does not reach it."""
     nodata = crosswalk.target.nodata
-    strip_codes = None
-    for window in source_windows(raster.grid, strip.grid, margin=8):
+    block_codes = None
+    for window in source_windows(raster.grid, block.grid, margin=8):
         source = raster.grid.part(window)
         labels, missing = read_window(raster, window)
         codes, unknown = _remap(labels, missing, crosswalk)
         if unknown.any():
-            unknown &= _inside(source, strip)
+            unknown &= _inside(source, block)
             found, pixels = np.unique(labels[unknown], return_counts=True)
             counts.update(dict(zip(found.tolist(), pixels.tolist(), strict=True)))
         if method == "mode":
             warped = largest_class(
                 codes,
-                partial(_positions, source, strip.grid),
+                partial(_positions, source, block.grid),
                 nodata=nodata,
-                place=strip.grid.transform,
-                shape=strip.grid.shape,
+                place=block.grid.transform,
+                shape=block.grid.shape,
                 min_labelled_fraction=min_labelled_fraction,
             )
         else:
-            warped = _nearest(codes, source, strip.grid, nodata=nodata, threads=threads)
-        if strip_codes is None:
-            strip_codes = warped
+            warped = _nearest(codes, source, block.grid, nodata=nodata, threads=threads)
+        if block_codes is None:
+            block_codes = warped
         else:
-            np.copyto(strip_codes, warped, where=strip_codes == nodata)
-    return strip_codes
+            np.copyto(block_codes, warped, where=block_codes == nodata)
+    return block_codes
 
 
 def _nearest(
     codes: np.ndarray,
     source: RasterGrid,
-    strip: RasterGrid,
+    block: RasterGrid,
     *,
     nodata: int,
     threads: int,
 ) -> np.ndarray:
-    """Returns the codes of a raster's window in the pixels of a strip, uint8 [height, width]."""
-    warped = np.full(strip.shape, nodata, np.uint8)
+    """Returns the codes of a raster's window in the pixels of a block, uint8 [height, width]."""
+    warped = np.full(block.shape, nodata, np.uint8)
     reproject(
         codes,
         warped,
         src_transform=source.transform,
         src_crs=source.crs,
         src_nodata=nodata,
-        dst_transform=strip.transform,
-        dst_crs=strip.crs,
+        dst_transform=block.transform,
+        dst_crs=block.crs,
         dst_nodata=nodata,
         resampling=Resampling.nearest,
         num_threads=threads,
@@ -231,12 +234,12 @@ def _nearest(
 
 
 def _positions(
-    source: RasterGrid, strip: RasterGrid, cols: np.ndarray, rows: np.ndarray
+    source: RasterGrid, block: RasterGrid, cols: np.ndarray, rows: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns columns and rows in a raster's window of places in a strip, float64 [places]."""
-    x, y = strip.transform @ (cols, rows)
-    if strip.crs != source.crs:
-        x, y = (np.array(v) for v in transform(strip.crs, source.crs, x.tolist(), y.tolist()))
+    """Returns columns and rows in a raster's window of places in a block, float64 [places]."""
+    x, y = block.transform @ (cols, rows)
+    if block.crs != source.crs:
+        x, y = (np.array(v) for v in transform(block.crs, source.crs, x.tolist(), y.tolist()))
     x = _beside(source, x)
     cols, rows = ~source.transform @ (x, y)
     return cols, rows
@@ -251,12 +254,12 @@ def _beside(source: RasterGrid, x: np.ndarray) -> np.ndarray:
     return x - 360 * np.round((x - middle) / 360)
 
 
-def _inside(source: RasterGrid, strip: _Strip) -> np.ndarray:
-    """Returns the pixels of a raster's window with their centre in a strip, bool [height, width].
+def _inside(source: RasterGrid, block: _Block) -> np.ndarray:
+    """Returns the pixels of a raster's window with their centre in a block, bool [height, width].
 
-    Each label pixel lies in one strip at most.
+    Each label pixel lies in one block at most.
     """
-    x, y = (np.array(v) for v in transform(strip.grid.crs, source.crs, *strip.outline.T.tolist()))
+    x, y = (np.array(v) for v in transform(block.grid.crs, source.crs, *block.outline.T.tolist()))
     # Of a ring across the antimeridian, the part at the window counts.
     x = _beside(source, x)
     ring = {"type": "Polygon", "coordinates": [np.stack([x, y], axis=1).tolist()]}

@@ -1,7 +1,7 @@
 """Polygons burnt into a raster of class codes, block by block."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,6 @@ from rasterio.features import rasterize
 from rasterio.transform import from_origin
 
 from landcover_tf.errors import ConfigError, LabelError, OutputError
-from landcover_tf.grid import Window
 from landcover_tf.legend import Legend, legend_names
 from landcover_tf.rasters.raster_grid import RasterGrid
 from landcover_tf.rasters.raster_legends import TAG
@@ -98,7 +97,7 @@ def write_labels(
         LabelError: The file is damaged or holds other geometries, or no polygon meets the grid.
         OutputError: The disk refuses.
     """
-    blocks = list(_blocks(grid))
+    blocks = list(grid.window.blocks(BLOCK_PX, BLOCK_PX))
     dtype = "uint8" if max(codes.values()) < 256 else "uint16"
     profile = {
         "driver": "GTiff", "count": 1, "dtype": dtype, "nodata": legend.nodata, **grid.profile,
@@ -178,17 +177,6 @@ def _burnt(
         dtype="int32",
     )
     return found, numbers
-
-
-def _blocks(grid: RasterGrid) -> Iterator[Window]:
-    for row in range(0, grid.height, BLOCK_PX):
-        for col in range(0, grid.width, BLOCK_PX):
-            yield Window(
-                row_off=row,
-                col_off=col,
-                height=min(BLOCK_PX, grid.height - row),
-                width=min(BLOCK_PX, grid.width - col),
-            )
 
 
 def _projected(layer: PolygonLayer) -> CRS:

@@ -70,3 +70,12 @@ def test_strips_cover_a_window_from_top_to_bottom(height, row_off, rows):
     )
     assert all(s.height == rows for s in strips[:-1])
     assert {(s.col_off, s.width) for s in strips} == {(3, 5)}
+
+
+@given(sizes, sizes, st.integers(1, 800), st.integers(1, 800))
+def test_blocks_cover_a_window_once(height, width, rows, cols):
+    covered = np.zeros((height, width), int)
+    for block in Window(row_off=0, col_off=0, height=height, width=width).blocks(rows, cols):
+        assert block.height <= rows and block.width <= cols
+        covered[block.slices] += 1
+    assert (covered == 1).all()

@@ -78,22 +78,28 @@ def test_labels_in_degrees_across_the_antimeridian(tmp_path, left, share):
     assert found.labelled_fraction == pytest.approx(share, abs=0.005)
 
 
-def test_labels_of_a_metre_are_read_in_small_strips(tmp_path, monkeypatch):
-    codes = np.random.default_rng(3).choice([10, 20, 60], (2 * SIDE, 2 * SIDE)).repeat(5, 0)
-    path = write(tmp_path / "f.tif", codes.repeat(5, 1), Affine(1, 0, 499980, 0, -1, 4200000))
+@pytest.mark.parametrize("degrees", [0, 30])
+def test_labels_of_a_metre_are_read_in_small_parts(tmp_path, monkeypatch, degrees):
+    codes = np.random.default_rng(3).choice([10, 20, 60], (2 * SIDE, 2 * SIDE)).repeat(10, 0)
+    grid = Affine.translation(500280, 4199700) @ Affine.rotation(degrees)
+    grid @= Affine.scale(1, -1) @ Affine.translation(-600, -600)
+    path = write(tmp_path / "f.tif", codes.repeat(10, 1), grid)
     whole = warp(path)
-    monkeypatch.setattr(labels, "_PIXELS_AT_ONCE", 50_000)  # 8 of the 60 rows.
-    strips = []
+    monkeypatch.setattr(labels, "_PIXELS_AT_ONCE", 20_000)  # Of 360,000 under the image.
+    parts = []
     read = labels.read_window
-    monkeypatch.setattr(labels, "read_window", lambda r, w: strips.append(w.height) or read(r, w))
+    monkeypatch.setattr(
+        labels, "read_window", lambda r, w: parts.append(w.height * w.width) or read(r, w)
+    )
     assert np.array_equal(warp(path).codes, whole.codes)
-    assert max(strips) <= 8 * 10 + 2 * 8
+    # The box around a square that is turned by 30 degrees is (cos 30 + sin 30)^2 = 1.87 as large.
+    assert len(parts) > 10 and max(parts) < 3 * 20_000
 
 
 def test_strips_do_not_show(tmp_path):
     codes = np.random.default_rng(2).choice([10, 20, 60], (200, 200))
     path = write(tmp_path / "f.tif", codes, Affine(7, 0, 499900, 0, -7, 4200100))
-    whole, strips = warp(path), warp(path, rows_per_strip=7)
+    whole, strips = warp(path), warp(path, rows_at_once=7)
     assert np.array_equal(whole.codes, strips.codes)
 
 
@@ -129,7 +135,9 @@ def test_a_coarse_unknown_pixel_that_meets_the_image_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(("step", "rows"), [(1 / 12000, 7), (1 / 2000, 7), (1 / 12000, 1024)])
-def test_unknown_pixels_count_once_whatever_the_strips(tmp_path, step, rows):
+def test_unknown_pixels_count_once_whatever_the_blocks(tmp_path, monkeypatch, step, rows):
+    if rows < SIDE:
+        monkeypatch.setattr(labels, "_PIXELS_AT_ONCE", 16)  # Blocks of 16 or 32 of 60 columns.
     west, south, east, north = transform_bounds(
         CRS, "EPSG:4326", 499980, 4200000 - 600, 499980 + 600, 4200000
     )
@@ -141,7 +149,7 @@ def test_unknown_pixels_count_once_whatever_the_strips(tmp_path, step, rows):
     side = labels._relative_side(find_label_rasters(path)[0].grid, IMAGE)
     half = 0.495 * side * 10
     beyond = np.maximum(np.abs(np.array(x) - 500280), np.abs(np.array(y) - 4199700)) - 300
-    found = warp(path, unknown="ignore", rows_per_strip=rows)
+    found = warp(path, unknown="ignore", rows_at_once=rows)
     assert found.unknown == {33: (beyond <= half).sum()}
 
 

@@ -104,7 +104,7 @@ def test_a_turned_map_gets_the_classes_of_its_pixels(tmp_path, side):
     path = write(tmp_path / "l.tif", codes, Affine(side, 0, 499980, 0, -side, 4200000))
     turned = warp_labels(
         find_label_rasters(path), load_crosswalk("landcover9", "landcover9"),
-        grid=replace(IMAGE, transform=Affine(0, 10, 499980, -10, 0, 4200000)), rows_per_strip=25,
+        grid=replace(IMAGE, transform=Affine(0, 10, 499980, -10, 0, 4200000)), rows_at_once=25,
     )  # fmt: skip
     upright = warp(path)
     assert turned.methods == upright.methods
