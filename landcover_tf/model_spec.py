@@ -31,7 +31,7 @@ class ModelSpec:
     """Legend code of each output channel, in order."""
     normalizer: Normalizer
     skip_connections: int = 4
-    """Of the five of a full encoder, from coarse to fine; `joined_skips` counts those there are."""
+    """Skips wanted of the five of a full encoder, from coarse to fine; `joined_skips` are there."""
     decoder_filters: tuple[int, ...] = (256, 128, 64, 32, 16)
     local_statistics: tuple[int, ...] = ()
     """Widths in pixels of the windows whose means and standard deviations join the input's

@@ -108,7 +108,7 @@ def prepare_scenes(config: PrepareConfig) -> "Batch":
     from landcover_tf.sentinel2.batch import run
     from landcover_tf.sentinel2.settings import Options, Settings
 
-    # To make scenes again was asked for once, not of every run of the file.
+    # A request for one run: not stored in the settings, which may be used again.
     repeated = replace(config, overwrite=False)
     return run(
         config.sentinel2_dir,

@@ -214,7 +214,7 @@ class RunFolder:
 
         Args:
             classes: Channels of the network.
-            data_hash: Of the dataset of the training.
+            data_hash: Hash of the training's dataset.
 
         Raises:
             RunError: `calibration.json` is malformed, or was fitted for other classes, weights or

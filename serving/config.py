@@ -1,4 +1,4 @@
-"""What `landcover predict` is told on the command line."""
+"""Settings of `landcover predict`."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,7 +51,7 @@ class PredictConfig:
     4 are under way."""
     margin: int | None = None
     """Context in pixels cropped off in exact mode; the default is the model's own, which makes
-    the result exact. Less is told in a warning."""
+    the result exact. A smaller one gives a warning."""
     tta: bool = False
     """Average over the eight flips and quarter turns of every window; eight times the work."""
 
@@ -59,8 +59,8 @@ class PredictConfig:
     """What runs the network; auto takes OpenVINO on a CPU if it is installed."""
     precision: PrecisionChoice = "float32"
     """bfloat16, also called bf16, is faster on processors that have it and changes few pixels;
-    --verify counts them. Where a processor has it not, TensorFlow emulates it and OpenVINO computes
-    in float32, which a warning tells."""
+    --verify counts them. On processors without it TensorFlow emulates it, and OpenVINO computes in
+    float32 with a warning."""
     server: str | None = None
     """URL of a TensorFlow Serving model instead of a local engine: http(s)://HOST:PORT for REST,
     grpc(s)://HOST:PORT for gRPC. A token in the environment variable LANDCOVER_SERVER_TOKEN is sent
@@ -72,15 +72,15 @@ class PredictConfig:
     windows need was measured on processors; on a GPU give what the GPU has, not the machine."""
 
     assume_bands: tuple[str, ...] = ()
-    """Names of the bands of rasters in order, also where they have others; `model` takes the
-    model's where the rasters do not name all of its bands."""
+    """Band names of the rasters, in order, in place of names that they carry; `model` uses the
+    model's names for rasters that do not name all of its bands."""
     resample: bool = False
     """Resample rasters of another resolution to the model's."""
     resampling: Resampling | None = None
-    """How the 20 m and 60 m bands of a SAFE product come to 10 m, as in `landcover prepare`; by
-    default as in the scenes that the model was trained on."""
+    """How the 20 m and 60 m bands of a SAFE product are resampled to 10 m, as in `landcover
+    prepare`; by default as in the scenes that the model was trained on."""
     sharpening: Sharpening | None = None
-    """Their detail from the 10 m bands; the same default."""
+    """How they are sharpened with the 10 m bands; the same default."""
     mask_clouds: bool = False
     """Leave clouds, cirrus, shadows and the rim around them without class; needs a product or a
     prepared scene."""
@@ -113,8 +113,8 @@ class PredictConfig:
     entropy: bool = False
     """Write the entropy relative to its maximum, entropy.tif."""
     vector: bool = False
-    """Write class polygons, a GeoPackage. All are in memory at once, about 0.8 kB each; a larger
-    --min-object-size leaves fewer. With --mosaic of the mosaic only."""
+    """Write class polygons, a GeoPackage. All polygons are held in memory, about 0.8 kB each; a
+    larger --min-object-size leaves fewer. With --mosaic, for the mosaic only."""
     stac: bool = True
     """Write a STAC item that describes the map."""
     picture: bool = True

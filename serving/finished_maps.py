@@ -28,9 +28,9 @@ class MapState:
     """What is there of a map that is asked for, read once, before anything is written."""
 
     kind: Kind
-    """unfinished: no map that its settings stand beside, or one of which a killed run had moved
-    only a part. finished: of this command, input and model, with all files. incomplete: of this
-    command, and to be made anew. other: any other map."""
+    """unfinished: there is no map with its settings, or a killed run moved only some of its files.
+    finished: this command's map of this input and model, complete. incomplete: this command's map,
+    to be made anew. other: somebody else's map."""
     reason: str = ""
     """Why the map is made anew, or refused."""
     replaceable: bool
@@ -39,7 +39,7 @@ class MapState:
     made: float
     """When the record beside the map was written, in seconds since the epoch; 0 without one."""
     began: float | None
-    """When the run of this command began that left the map unfinished and had --overwrite."""
+    """Start of the interrupted --overwrite run of this command; None if there is none."""
 
     def require_replaceable(self) -> None:
         """Refuses another map that is there.

@@ -22,7 +22,7 @@ def footprint(crs: CRS, bounds: Bounds) -> tuple[dict[str, Any], list[float]]:
     the box.
 
     Args:
-        crs: Of the raster.
+        crs: CRS of the raster.
         bounds: Least x and y, greatest x and y.
 
     Returns:

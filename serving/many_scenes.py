@@ -70,10 +70,10 @@ def predict_all(config: PredictConfig) -> Path | None:
     engine = Engine(config.model_path, network_options(config))
     if engine.folder != config.model_path:
         print(f"model: {engine.folder}, the highest version")
-        # Later there may be a higher one, and the settings beside a map are to make it again.
+        # Pinned: a higher one may come later, and predict.json is to make this very map again.
         config = replace(config, model_path=engine.folder)
     options = options_of(single_maps(config), engine.info)
-    # Of a mosaic it is used at the end, and an error in it is told before any work.
+    # A mosaic is cleaned at the end; an error in these flags is to stop the run before any work.
     cleaning = cleaning_of(config, engine.info)
     if config.reference_map is not None:
         from serving.map_picture import check_reference
@@ -236,7 +236,7 @@ def _require_start(
     _require_room(scenes, at_once)
     for scene in scenes:
         if lock_file(scene.map_path).exists():
-            with alone(scene.map_path):  # Before another's batch is touched at any other map.
+            with alone(scene.map_path):  # Raises before any file of this batch is written.
                 pass
 
 

@@ -70,7 +70,7 @@ def tell_of_map(result: Result, name: str) -> None:
 
     Args:
         result: The map.
-        name: Of what it was made of, for warnings.
+        name: Name of what it was made of, for warnings.
     """
     total = sum(n for code, n in result.counts.items() if code != result.legend.nodata)
     print(f"map: {result.map_path}")

@@ -181,7 +181,7 @@ def write_companions(
         info: The model that made it, for the picture of the image.
         wanted: What to write.
         tags: Provenance, for the item.
-        title: Of the picture, and the item's name.
+        title: Title of the picture, and the item's name.
     """
     path, written = files[0], list[Path]()
     if wanted.picture:

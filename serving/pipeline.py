@@ -34,7 +34,7 @@ class Backend(Protocol):
         """Loads and compiles what the first batch would else wait for.
 
         Args:
-            shape: Of the batches to come, [batch, height, width, bands].
+            shape: Shape of the batches to come, [batch, height, width, bands].
             deciding: Whether they are given to `decide` rather than to `probabilities`.
 
         Raises:
@@ -75,7 +75,7 @@ class RowEnd:
     sample: np.ndarray
     """Stored values of some pixels of the band that get a class, [pixels, raster bands]."""
     checksums: list[int]
-    """Of all pixels that the band is made of."""
+    """Checksums of all pixels that the band is made of."""
 
 
 class Predictor:

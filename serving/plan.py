@@ -136,7 +136,7 @@ def _disk(work: int, pixels: int, levels: Mapping[str, int]) -> list[tuple[str, 
 
     Args:
         work: Bytes of all that is in the making.
-        pixels: Of the map.
+        pixels: Number of pixels of the map.
         levels: Layers of each raster beside the map.
     """
     lines = [

@@ -165,7 +165,7 @@ class Transport(Protocol):
 
         Args:
             images: Stored values, [batch, height, width, bands], the model's dtype.
-            outputs: Of `classes`, `confidence`, `probabilities`.
+            outputs: Some of `classes`, `confidence`, `probabilities`.
 
         Raises:
             UnavailableError: The server is away or overloaded; the request may be repeated.

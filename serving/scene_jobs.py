@@ -36,7 +36,7 @@ def rows_job(scene: ScenePrediction, rows: tuple[int, ...], *, checksums: bool =
     """Returns the job of some rows, with all that a worker might choose otherwise decided.
 
     Args:
-        scene: Of which input.
+        scene: The input, with its windows laid.
         rows: Window rows.
         checksums: Whether the worker compares the input with its checksums, if that is wanted.
     """

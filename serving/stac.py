@@ -55,7 +55,7 @@ def write_item(
         files: Assets, the map among them.
         map_path: The map, whose grid the item takes.
         legend: Classes of the map.
-        name: Of what is mapped, for the item's id.
+        name: Name of what is mapped, for the item's id.
         tags: Provenance; `sensing_time` becomes the item's time, and `first_sensing_time` and
             `last_sensing_time` its range.
     """

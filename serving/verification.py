@@ -27,7 +27,7 @@ class Agreement:
     pixels: int
     """Compared pixels, all of which get a class."""
     largest_difference: float
-    """Of any class probability at any pixel."""
+    """Largest difference of any class probability at any pixel."""
     mean_difference: float
     flips: int
     """Pixels whose class as it was stored differs from the most probable one."""

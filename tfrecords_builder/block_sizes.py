@@ -31,8 +31,8 @@ def largest_block(
 
     Args:
         split: Splits the patches, or raises TooFewError.
-        config: Of the build, with a block size that is too large.
-        footprints: Of the patches.
+        config: Settings of the build, with a block size that is too large.
+        footprints: Ground of the patches.
     """
     for smaller in _smaller(config, footprints):
         try:

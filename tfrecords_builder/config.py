@@ -61,8 +61,8 @@ class BuildConfig:
     """Reflectance of stored value 0; from the raster's tags by default."""
     nodata: float | Literal["none"] | None = None
     """Stored value of pixels without data; from the raster's tags by default, or else 0 in all
-    bands of unsigned integers. none: no value is; what padding holds is moved by 1. Masks, alpha
-    bands and NaN hold in any case."""
+    bands of unsigned integers. none: no value marks missing data, and data that equals the padding
+    value is moved by 1. Masks, alpha bands and NaN always count as no data."""
 
     legend: str | None = None
     """Legend of the dataset, a name or a .toml file; by default the one that all prepared scenes

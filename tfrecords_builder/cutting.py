@@ -63,7 +63,7 @@ class CutResult:
     class_pixels: dict[str, dict[int, int]]
     """Usable, labelled pixels of each code in each split, each counted once."""
     training_px: Mapping[int, Sequence[int]] = field(default_factory=dict)
-    """Of each source: the pixels in `statistics`, and how many of them each band has outside the
+    """For each source the pixels in `statistics`, and how many of them each band has outside the
     range of reflectance."""
 
 

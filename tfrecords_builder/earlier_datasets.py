@@ -19,7 +19,7 @@ def earlier_patches(config: BuildConfig, new: Collection[str]) -> tuple[EarlierP
     Tells of datasets whose blocks are not those of the new one.
 
     Args:
-        config: Of the new dataset.
+        config: Settings of the new dataset.
         new: CRSs of its rasters.
 
     Raises:

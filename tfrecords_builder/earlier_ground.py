@@ -39,9 +39,9 @@ def near_other_split(
     """Returns the new patches that come within the gap of an earlier one of another split.
 
     Args:
-        splits: Of each new patch; None has none.
+        splits: Split of each new patch; None has none.
         earlier: Earlier patches.
-        footprints: Of the new patches, then of the earlier ones.
+        footprints: Ground of the new patches, then of the earlier ones.
         gap_px: Least distance in pixels.
     """
     near: set[int] = set()

@@ -260,7 +260,7 @@ def _finish(made: _Made, config: BuildConfig) -> None:
     write_index(output, made.entries)
     write_card(output, made.info, made.entries, output / CARD_NAME)
     _write_dropped(made.plan, output / DROPPED_NAME)
-    # A build of the file begins one; to continue another is asked for by the flag alone.
+    # A request for one run: not stored in the settings, which may be used again.
     write_config(replace(config, resume=False), output / CONFIG_NAME)
     made.info.save(output)
     remove_work_folder(config)

@@ -32,9 +32,9 @@ class Pixels:
     unknown_codes: frozenset[int]
     """Label codes that the crosswalk does not know; their pixels are unlabelled."""
     alike: Mapping[float, np.ndarray] = field(default_factory=dict)
-    """Of a look without image: `nodata.undeclared`, inside the raster."""
+    """In a look without image, `nodata.undeclared` inside the raster."""
     lacking: Mapping[int, np.ndarray] = field(default_factory=dict)
-    """Of a look without image: `nodata.lacking`, inside the raster, where pixels have no data."""
+    """In a look without image, `nodata.lacking` inside the raster, where pixels have no data."""
 
 
 class RasterReader:

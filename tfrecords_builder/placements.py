@@ -59,11 +59,11 @@ def require_filled(
     """Refuses a split without patches.
 
     Args:
-        placements: Of all candidates.
+        placements: Places of all candidates.
         prescribed: Splits that the input prescribes; empty where the config's shares hold.
         units: Units that were kept whole; 0 where there are none.
         dropped: Patches that never became candidates, by reason.
-        config: Of the build.
+        config: Settings of the build.
 
     Raises:
         TooFewError: There is one.

@@ -20,7 +20,7 @@ def require_reflectance(
 
     Args:
         rasters: The images.
-        training_px: Of each image by its position: the usable training pixels, and how many of
+        training_px: For each image by its position, the usable training pixels, and how many of
             them each band has outside the range of reflectance.
         normalizer: Its kind.
 

@@ -134,7 +134,7 @@ class _ZoneFile(NamedTuple):
 
     zones: list[Zone]
     rings: list[list[np.ndarray]]
-    """Of each zone."""
+    """Rings of each zone."""
     crs: str
     empty: int
     """Features without geometry, which are no zones."""

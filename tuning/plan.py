@@ -39,7 +39,7 @@ def allowed_combinations(oracle: Any, space: SearchSpace, enough: int) -> float:
     """Returns how many combinations the training allows; of a large space, how many there are.
 
     Args:
-        oracle: Of the search.
+        oracle: The oracle of the search.
         space: Its space.
         enough: Number at which the count may end.
     """
@@ -52,7 +52,7 @@ def hyperband_plan(oracle: HyperbandOracle, combinations: float) -> tuple[int, i
     """Returns the most trials of a whole Hyperband search, and the sum of their epochs.
 
     Args:
-        oracle: Of the search.
+        oracle: The oracle of the search.
         combinations: Different settings that its space allows.
     """
     trials = epochs = 0

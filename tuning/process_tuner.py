@@ -23,7 +23,7 @@ class ProcessTuner(keras_tuner.engine.base_tuner.BaseTuner):  # type: ignore[mis
 
     Args:
         oracle: One of `oracles`.
-        folder: Of the oracle's state, which is read where there is one.
+        folder: Where the oracle's state is kept, which is read where there is one.
         objective: What the oracle optimizes.
         train: Trains the trial of an id with the values that the oracle chose.
         error: Returns what to raise when the chief has given up.

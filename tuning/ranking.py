@@ -115,7 +115,7 @@ def _r2_out_of_bag(forest: Any, columns: np.ndarray, scores: np.ndarray) -> np.n
     Args:
         forest: Fitted, of scikit-learn.
         columns: Settings as numbers, n versions of them, float [n, trials, settings].
-        scores: Of the trials, float [trials].
+        scores: Scores of the trials, float [trials].
     """
     versions, trials, settings = columns.shape
     total, trees = np.zeros((versions, trials)), np.zeros(trials)

@@ -75,8 +75,8 @@ class StopRequestedError(Exception):
     """The training was asked to stop and has saved its state.
 
     Args:
-        name: Of the run.
-        exit_code: Of the program that ends because of it.
+        name: Name of the run.
+        exit_code: Exit code of the program that ends because of it.
     """
 
     def __init__(self, name: str, exit_code: int = STOPPED) -> None:
@@ -120,7 +120,7 @@ def check_run(config: TrainConfig, advice: str) -> None:
     """Checks that a run may begin or go on; makes nothing.
 
     Args:
-        config: Of the run.
+        config: Settings of the run.
         advice: What to do about a run of other settings or data, in place of what train advises.
 
     Raises:

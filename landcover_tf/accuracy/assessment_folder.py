@@ -30,7 +30,7 @@ def require_own(
 
     Args:
         folder: Where to write; it may not exist.
-        kind: Of the assessment.
+        kind: Kind of the assessment.
         map_path: The map; one that cannot be read is left for its reader to tell.
         reference: Points, raster or folder that it is assessed with.
         overwrite: Whatever is there may be replaced.

@@ -94,7 +94,7 @@ def class_interval(
     Args:
         matrices: Those of the blocks, int [blocks, classes, classes].
         score: A score by class, float [n, classes].
-        number: Of the class.
+        number: Dense number of the class.
         sums: What `resampled_sums` gave.
         counted: Which pixels of the class a sample needs: true ones, or for precision, which is a
             share of these, predicted ones.

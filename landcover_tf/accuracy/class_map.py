@@ -41,7 +41,7 @@ class SampledPixels:
     """The pixels that points were drawn from; a record of them says where, but not how many."""
 
     name: str = field(compare=False)
-    """Of the map, for messages."""
+    """Path of the map, for messages."""
     crs: CRS | None
     transform: Affine
     pixel_area_m2: float | None = field(compare=False)
@@ -114,7 +114,7 @@ class ClassMap:
         """Returns windows of full rows that cover the map from top to bottom.
 
         Args:
-            rows: Of each window; fewer where these would be more than `STRIP_PX` pixels.
+            rows: Height of each window; fewer where these would be more than `STRIP_PX` pixels.
         """
         # A power of two, so that windows keep within the rows of a COG's blocks.
         fitting = 1 << (max(STRIP_PX // self.grid.width, 1).bit_length() - 1)

@@ -54,7 +54,7 @@ def of_own_strata(pixels: MapPixels, strata: Collection[int]) -> MappedInStrata:
     """Returns the pixels of each class of a map whose classes are the strata.
 
     Args:
-        pixels: Of the map.
+        pixels: What the map consists of.
         strata: Codes of the strata that the sample covers.
     """
     return MappedInStrata(
@@ -72,7 +72,7 @@ def in_strata_of_record(
 
     Args:
         class_map: The assessed map.
-        pixels: Of that map.
+        pixels: What that map consists of.
         design: The record.
         strata: Codes of the strata that the sample covers.
     """
@@ -91,7 +91,7 @@ def in_strata_of(
 
     Args:
         class_map: The assessed map.
-        strata_map: Of any grid.
+        strata_map: Map of the strata, on any grid.
         strata: Codes of the strata that the sample covers.
         rows_per_strip: Rows held at once.
     """

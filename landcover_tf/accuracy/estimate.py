@@ -104,9 +104,9 @@ class Accuracy:
     mapped_pixels: list[Estimate]
     """Pixels of the strata that the map gives the class."""
     mean_f1: Estimate
-    """Of the classes that the reference has at some point, as in `landcover_tf.accuracy.scores`."""
+    """Mean over classes that some reference point has, as in `landcover_tf.accuracy.scores`."""
     mean_iou: Estimate
-    """Of the same classes."""
+    """Mean over the same classes."""
 
 
 def assess(sample: Sample, classes: int, *, confidence: float = 0.95) -> Accuracy:
@@ -120,7 +120,7 @@ def assess(sample: Sample, classes: int, *, confidence: float = 0.95) -> Accurac
     Args:
         sample: The points; each stratum with pixels has at least one.
         classes: Number of classes.
-        confidence: Of the intervals.
+        confidence: Confidence level of the intervals.
     """
     inside = sample.mapped >= 0
     every = np.arange(classes)

@@ -162,8 +162,8 @@ def _picture(
     Args:
         raster: The image.
         colours: How it is shown.
-        row: Of the pixel.
-        col: Of the pixel.
+        row: Row of the pixel.
+        col: Column of the pixel.
         radius: Pixels on each side of it.
         outline: Corners of what is to be labelled, as `_outlines` gives them, [4, 2].
     """

@@ -28,7 +28,7 @@ class ReferencePoints:
     """Points and what the reference says there, nothing left out yet."""
 
     ids: tuple[str, ...]
-    """Of a table without ids the lines of the points, counted from 1."""
+    """Identifiers; in a table without them the line of each point, counted from 1."""
     x: np.ndarray
     """float64 [points], NaN without a position"""
     y: np.ndarray
@@ -59,7 +59,7 @@ def load_points(
 
     Args:
         path: GeoPackage, or CSV with columns x and y, or lon and lat.
-        legend: Of the map; its class names may stand for codes of strata.
+        legend: Legend of the map; its class names may stand for codes of strata.
         reference_legend: Whose class names may stand for codes of the reference.
         column: Column of the reference class, in any letters.
         crs: Reference system of a CSV file's positions, or of a GeoPackage that names none.

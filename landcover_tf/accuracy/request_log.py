@@ -34,7 +34,7 @@ class LoggedModel:
     sha256: str
     """SHA-256 of all that decides its maps, as in their tag `model_sha256`."""
     data_hash: str
-    """Of the training data; empty where the model does not know it."""
+    """Hash of the training data; empty where the model does not know it."""
     legend: str
     """Name of the legend."""
     codes: tuple[int, ...]

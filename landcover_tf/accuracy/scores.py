@@ -77,7 +77,7 @@ def total_scores(matrix: np.ndarray) -> dict[str, Callable[[np.ndarray], np.ndar
     of them: where bootstrap samples lose a rare class, the mean of the others is another score.
 
     Args:
-        matrix: Of all pixels, [c, c].
+        matrix: Confusion matrix of all pixels, [c, c].
     """
     classes = matrix.sum(axis=-1) > 0
 

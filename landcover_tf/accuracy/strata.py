@@ -69,7 +69,7 @@ def from_map(points: MatchedPoints, strata_map: ClassMap) -> np.ndarray:
 
     Args:
         points: Matched with that map's pixels as units.
-        strata_map: Of any grid and legend.
+        strata_map: Map of the strata, of any grid and legend.
 
     Raises:
         SampleError: A point lies outside that map or on its no data.

@@ -51,12 +51,12 @@ def estimate_values(
         class_map: The assessed map.
         pixels: What it consists of.
         points: The usable points, of which `strata.used` are taken.
-        strata: Of the sample.
+        strata: Strata of the sample.
         mapped_in_strata: What the map classifies within `strata`.
         same_map: Whether the strata are the classes of the assessed map.
         strata_source: Where the strata come from, for people.
         unit_area_m2: Area of a pixel of the strata, None where unknown.
-        confidence: Of the intervals.
+        confidence: Confidence level of the intervals.
     """
     legend = class_map.legend
     sample = Sample(
@@ -154,8 +154,8 @@ def compare_values(
         excluded: Map pixels of each code that were left out by request.
         block_px: Side of the resampled blocks.
         samples: Bootstrap samples.
-        seed: Of the bootstrap.
-        confidence: Of the intervals.
+        seed: Random seed of the bootstrap.
+        confidence: Confidence level of the intervals.
     """
     pixel_m = class_map.grid.pixel_side_m
     counts = bootstrap.resample(len(found.blocks), samples=samples, seed=seed)

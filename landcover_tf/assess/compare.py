@@ -52,16 +52,16 @@ class CompareConfig:
     """Side of the squares that are resampled for the intervals; it should exceed the distance
     over which errors resemble each other. Without a projected CRS, a pixel counts as 10 m."""
     bootstrap_samples: int = 1000
-    """How often they are resampled."""
+    """Number of resamples."""
     seed: int = 0
-    """Of the resampling."""
+    """Random seed of the resampling."""
     legend: str | None = None
     """Name or TOML file of the map's legend; by default the one that its tags name, or else
     landcover9."""
     exclude_codes: tuple[int, ...] = ()
     """Map codes to treat as no data, such as that of uncertain pixels."""
     confidence_level: float = 0.95
-    """Of the intervals."""
+    """Confidence level of the intervals."""
     rows_per_strip: int = 512
     """Most map rows in memory, at most 16.8 million pixels; the result does not depend on it."""
 
@@ -116,7 +116,7 @@ def compare_maps(config: CompareConfig) -> Path:
         values["reference_legend_assumed"] = chosen.assumed
         values["unknown_reference_codes"] = {str(c): n for c, n in sorted(unknown.items())}
         write_assessment(new, values)
-        # Who repeats the run by its settings need not mean to overwrite.
+        # A request for one run: not stored in the settings, which may be used again.
         again = replace(config, overwrite=False)
         config_files.write_config(again, settings_file(new, "compare"))
     print("\n".join(sentences(values)))

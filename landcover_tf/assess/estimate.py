@@ -63,7 +63,7 @@ class EstimateConfig:
     exclude_codes: tuple[int, ...] = ()
     """Map codes to treat as no data; those of the design by default."""
     confidence_level: float = 0.95
-    """Of the intervals."""
+    """Confidence level of the intervals."""
     rows_per_strip: int = 512
     """Most map rows in memory, at most 16.8 million pixels."""
 
@@ -105,7 +105,7 @@ def estimate_accuracy(config: EstimateConfig) -> Path:
     )
     with atomic_files(folder, first="estimate.json") as new:
         write_assessment(new, values)
-        # Who repeats the run by its settings need not mean to overwrite.
+        # A request for one run: not stored in the settings, which may be used again.
         again = replace(config, overwrite=False)
         config_files.write_config(again, settings_file(new, "estimate"))
     print("\n".join(sentences(values)))

@@ -21,7 +21,7 @@ def changes(
 
     Args:
         before: As read from JSON.
-        now: Of the work to be done; tuples equal the lists that JSON makes of them.
+        now: Settings of the work to be done; tuples equal the lists that JSON makes of them.
         free: Settings that may change.
         unshown: Settings whose values tell a reader nothing, such as digests; also within others.
     """

@@ -147,7 +147,7 @@ def outside_reflectance(
     To within a bin of the histograms, which are looked at only where some pixel is outside.
 
     Args:
-        statistics: Of pixels, stored units.
+        statistics: Statistics of the pixels, in stored units.
         scale: Reflectance per stored unit, per band.
         offset: Reflectance of stored value 0, per band.
     """

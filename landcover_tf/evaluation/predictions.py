@@ -75,7 +75,7 @@ def patches(
         folder: Where its shards are.
         split: For example `val`.
         batch_size: Patches in a batch.
-        label: Of the progress bar.
+        label: What the progress bar is called.
         only: Numbers of the patches to take, as of `drawn_patches`; None takes all.
     """
     dataset = evaluation_dataset(info, folder, split, batch_size=batch_size, only=only)

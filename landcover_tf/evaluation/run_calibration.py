@@ -82,7 +82,7 @@ def doubts(values: Mapping[str, Any], split: str, *, own_dataset: bool) -> str |
     """Returns why a calibration had better not be exported, None without a reason.
 
     Args:
-        values: Of the calibration, with its errors on the evaluated split.
+        values: The calibration as JSON, with its errors on the evaluated split.
         split: That was evaluated.
         own_dataset: Whether it is that of the training, which alone decides what is exported.
     """

@@ -61,12 +61,12 @@ def differences(
     """Returns how the answers of a model differ from those of its original.
 
     Args:
-        got: Of the model.
-        expected: Of the original.
+        got: The model's answers.
+        expected: The original's answers.
         models: What both are called.
         tolerance: Largest difference in probability without a calibration; one that stretches the
             logits stretches their rounding too.
-        calibration: Of both.
+        calibration: What both apply to their logits.
 
     Raises:
         ModelError: A probability differs by more, or a class where the original's probabilities

@@ -67,7 +67,7 @@ def _runs(code: tf.Tensor, place: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
     """Returns the number of each member's run of adjacent equal codes in a line, int32 [members].
 
     Args:
-        code: Of each member, int32 [members].
+        code: Class of each member, int32 [members].
         place: Its number among all pixels, rising, int32 [members].
         length: Pixels of a line.
     """

@@ -41,7 +41,7 @@ def opened(
         path: Raster.
         what: It is for the reader of the message.
         error: What to raise.
-        options: Of `rasterio.open`.
+        options: Keywords of `rasterio.open`.
 
     Raises:
         LandCoverError: Of the type `error`; the file cannot be opened or read.
@@ -124,7 +124,7 @@ def add_rows(checksums: tuple[int, ...], rows: np.ndarray) -> tuple[int, ...]:
     """Returns the CRC-32 of each band's pixels with more rows, in whatever blocks they come.
 
     Args:
-        checksums: Of the rows above, 0 for each band where there are none.
+        checksums: Checksums of the rows above, 0 for each band where there are none.
         rows: Whole rows, [bands, rows, width].
     """
     return tuple(

@@ -1,4 +1,4 @@
-"""What `landcover report` is told on the command line."""
+"""Settings of `landcover report`."""
 
 from dataclasses import dataclass
 from pathlib import Path

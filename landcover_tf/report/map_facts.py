@@ -26,13 +26,13 @@ class MapFacts:
 
     path: Path
     pixels: Mapping[int, int]
-    """Of each code that occurs."""
+    """Number of pixels by code, of codes that occur."""
     pixel_m2: float | None
     """Area of a pixel; None where pixels have no common one."""
     named: Sequence[LandCoverClass]
     """Classes that tags CLASS_code of the band name, grey where it has no colour table."""
     tags: Mapping[str, str]
-    """Of the file: how the map was made."""
+    """The file's tags: how the map was made."""
 
     @staticmethod
     def read(path: Path, legend: Legend) -> "MapFacts":
@@ -60,7 +60,7 @@ class MapFacts:
 
     @cached_property
     def sha256(self) -> str:
-        """Of the file, read when it is first asked for: only assessments name it."""
+        """The file's hash, taken when first asked for: only assessments name it."""
         return sha256_of(self.path)
 
 

@@ -130,15 +130,15 @@ class Shares:
     scale: float
     nodata: float | None
     description: str
-    """Of the first band."""
+    """Description of the first band."""
 
     def require_probabilities(self, stored: np.ndarray, mapped: np.ndarray, window: Window) -> None:
         """Refuses a window in which the shares of some pixel do not make one.
 
         Args:
-            stored: Of all bands [bands, height, width].
+            stored: Stored values of all bands, [bands, height, width].
             mapped: Where the map has a class, bool [height, width].
-            window: Of the map, where the pixels lie.
+            window: Where in the map the pixels lie.
 
         Raises:
             RasterError: They are no probabilities, where there are any.

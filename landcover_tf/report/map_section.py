@@ -18,7 +18,7 @@ def map_provenance(facts: MapFacts, legend: Legend) -> Section:
     """Returns the provenance tags of a map, its share of no data and how far the model applies.
 
     Args:
-        facts: Of a class map; the tags are those that `landcover predict` writes, or others'.
+        facts: Facts of a class map; the tags are those that `landcover predict` writes, or others'.
         legend: Classes of the map.
 
     Raises:

@@ -100,7 +100,7 @@ def accuracy(scores: Mapping[str, Any], legend: Legend, *, another: str = "") ->
     Args:
         scores: Contents of `scores.json`.
         legend: The run's.
-        another: Of `another_dataset`.
+        another: What `another_dataset` returned.
     """
     judged = [scores["unet"], *([scores["baseline"]] if scores.get("baseline") else [])]
     totals = [

@@ -89,7 +89,7 @@ def cloud_bits(
     """Returns CLOUD, CIRRUS, SHADOW, SNOW and BUFFER bits on the 60 m grid.
 
     Args:
-        clouds: Of the chosen source.
+        clouds: Clouds by the chosen source.
         product: For the sun's position.
         green: B03 reflectance at 60 m, float32 [height, width].
         nir: B08 reflectance at 60 m, float32 [height, width].

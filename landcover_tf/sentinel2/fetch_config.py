@@ -1,4 +1,4 @@
-"""What `landcover fetch` is told on the command line."""
+"""Settings of `landcover fetch`."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -80,7 +80,7 @@ def warp_labels(
     Args:
         rasters: Label rasters that overlap the image.
         crosswalk: From source codes to the target legend.
-        grid: Of the image.
+        grid: Grid of the image.
         unknown: "error" refuses codes that the crosswalk does not know; "ignore" counts them
             and makes them no data. What lies outside the image is neither refused nor counted.
         min_labelled_fraction: Least part of a pixel with a class for it to get one, where labels

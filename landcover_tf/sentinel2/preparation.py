@@ -75,7 +75,7 @@ class _Preparation:
         self.means: dict[str, np.ndarray] = {}
         self.cloud_cover: dict[str, float | None] = {}
         self.checksums: dict[str, tuple[int, ...]] = {}
-        """Of the pixels of each written raster."""
+        """Checksums of the pixels of each written raster."""
         self.failed = Event()
         """Set once the scene will not be finished, so that no more of it is read back."""
 

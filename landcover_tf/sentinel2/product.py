@@ -20,7 +20,7 @@ def attribution(sensing_times: Iterable[str]) -> str:
     """Returns the notice that the terms of Sentinel data ask of what is made of them.
 
     Args:
-        sensing_times: Of the images, ISO 8601; their years are named.
+        sensing_times: Sensing times of the images, ISO 8601; their years are named.
     """
     # The wording of the Legal Notice on the use of Copernicus Sentinel Data, of adapted data.
     years = ", ".join(sorted({time[:4] for time in sensing_times}))
@@ -95,7 +95,7 @@ class SafeProduct:
 
     @property
     def crs(self) -> CRS:
-        """Of the tile: a UTM zone."""
+        """CRS of the tile: a UTM zone."""
         return self.grids[10].crs
 
     @property

@@ -32,7 +32,7 @@ def on_grid_of(
     because the warp of a window would be repeated at each zoom, and only some rows are in memory.
 
     Args:
-        grid: Of the map.
+        grid: Grid of the map.
         path: Raster or folder of rasters.
         crosswalk: From its codes to the target legend.
         found_unknown: Receives the codes that the crosswalk does not know, which become no data.
@@ -69,7 +69,7 @@ def reader(
     Args:
         path: Raster or folder of rasters.
         crosswalk: From its codes to the target legend.
-        grid: Of the map.
+        grid: Grid of the map.
         unknown: "error" refuses codes that the crosswalk does not know, "ignore" makes them no
             data.
         found_unknown: Receives those codes with their source pixels, once from windows of whole

@@ -1,4 +1,4 @@
-"""What a preparation is told; plain values that travel to worker processes."""
+"""Settings of a preparation: plain values that travel to worker processes."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path

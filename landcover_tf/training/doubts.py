@@ -61,8 +61,8 @@ def steps_doubt(config: TrainConfig, *, patches: int, steps: int) -> str | None:
     """Returns a warning where a training has few steps, as a network needs them, not epochs.
 
     Args:
-        config: Of the training.
-        patches: Of an epoch.
+        config: Settings of the training.
+        patches: Number of patches in an epoch.
         steps: Optimizer steps of an epoch.
     """
     total = config.epochs * steps

@@ -11,7 +11,7 @@ class Profiler:
 
     Args:
         steps: First and last step; empty for no profile.
-        folder: Of the TensorBoard log.
+        folder: The TensorBoard log's.
     """
 
     def __init__(self, steps: Sequence[int], folder: Path) -> None:

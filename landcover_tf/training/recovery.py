@@ -13,7 +13,7 @@ def trust_best_on_disk(state: Progress, run: RunFolder, *, epochs: int, tell: bo
     Args:
         state: Restored; changed in place.
         run: Holds the best weights.
-        epochs: Of the whole training.
+        epochs: Number of epochs of the whole training.
         tell: Whether to print a warning where the weights are lost.
 
     Raises:

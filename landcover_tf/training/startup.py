@@ -35,7 +35,7 @@ def train(config: TrainConfig) -> int:
     0 when the training is complete, 143 or 130 when it was asked to stop.
 
     Args:
-        config: Of the run; Keras has been started, and pretrained weights by name been fetched.
+        config: Settings of the run; Keras is started, and pretrained weights by name are fetched.
 
     Raises:
         LandCoverError: The input, the settings or the machine do not allow it.

@@ -142,8 +142,8 @@ class _Tally:
 
         Args:
             numbers: What each pixel shows, int32 [height, width].
-            codes: Of each number; the first is that of no polygon.
-            ids: Of the polygons, [len(codes) - 1].
+            codes: Legend code of each number; the first stands for no polygon.
+            ids: Number of each polygon, [len(codes) - 1].
         """
         counts = np.bincount(numbers.ravel(), minlength=len(codes))
         for code, count in zip(codes, counts.tolist(), strict=True):

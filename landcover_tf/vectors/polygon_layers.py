@@ -124,7 +124,7 @@ class PolygonLayer:
 
         Args:
             bounds: West, south, east, north.
-            crs: Of the bounds and of the answer.
+            crs: CRS of the bounds and of the answer.
 
         Raises:
             LabelError: A feature is a point or a line, has coordinates that its CRS does not, or
@@ -237,7 +237,7 @@ class PolygonLayer:
 
         Args:
             areas: Only features whose boxes meet one of them.
-            options: Of pyogrio.
+            options: pyogrio's reading options.
         """
         parts = [
             self._ask(

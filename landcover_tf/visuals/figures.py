@@ -49,7 +49,7 @@ def save_panels(
         title: Heading of the whole picture.
         metres_per_pixel: Draws a scale bar into the first panel when given.
         panel_inches: Width of a panel.
-        colour_names: Of a panel with this title, the colour of each name, drawn below it.
+        colour_names: By the title of a panel, colours and their names, drawn below it.
     """
     from matplotlib.figure import Figure
 

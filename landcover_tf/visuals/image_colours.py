@@ -46,7 +46,7 @@ class ImageColours:
         """Returns where there is data, bool [height, width].
 
         Args:
-            values: Of `bands`, any number [3, height, width].
+            values: Pixels of `bands`, of any type, [3, height, width].
         """
         return ~without_data(values, [self.nodata])
 
@@ -60,7 +60,7 @@ def _clear(raster: DatasetReader | WarpedVRT, shape: tuple[int, int]) -> np.ndar
 
     Args:
         raster: Also one on another grid than its file's.
-        shape: Of the overview.
+        shape: Rows and columns of the overview.
 
     Returns:
         True everywhere where there is no such file of the image's grid.

@@ -52,7 +52,7 @@ def picture_bands(
     """Returns the bands to draw in red, green and blue, counted from 1 as rasterio does.
 
     Args:
-        names: Of all bands of the raster: those of Sentinel-2 (also as GDAL describes them), or
+        names: All bands of the raster: those of Sentinel-2 (also as GDAL describes them), or
             others that stand for them, such as blue, green, red and nir, or b, g and r. Without the
             wanted ones its first three are drawn, or of fewer the first.
         wanted: Sentinel-2 names for red, green and blue.
