@@ -58,13 +58,18 @@ def _maps(draw: st.DrawFn) -> tuple[np.ndarray, list[int]]:
     return np.concatenate([labels[None], levels]), _cuts(draw, height)
 
 
-@given(_maps(), st.sampled_from([3, 5, 7]), st.sampled_from(["probabilities", "labels", "none"]))
+@given(
+    _maps(),
+    st.sampled_from([3, 5, 7]),
+    st.sampled_from(["probabilities", "labels", "none"]),
+    st.sampled_from([3, 9]),
+)
 @settings(max_examples=60)
 def test_votes_streamed_equal_votes_on_the_whole(
-    case: tuple[np.ndarray, list[int]], window: int, refine: str
+    case: tuple[np.ndarray, list[int]], window: int, refine: str, majority: int
 ) -> None:
     raster, heights = case
-    wanted = cleaning(refine=refine, refine_window=window, majority=3)
+    wanted = cleaning(refine=refine, refine_window=window, majority=majority)
     whole = np.concatenate(list(refined([raster], wanted)), axis=1)
     parts = list(refined(_blocks(raster, heights), wanted))
     assert [p.shape[1] for p in parts] == heights
@@ -129,6 +134,12 @@ def test_probability_vote_by_hand() -> None:
     assert voted[1].tolist() == [[50, 53, 50]]
 
 
+def test_the_mean_of_a_vote_rounds_half_up_and_is_of_pixels_with_data() -> None:
+    block = np.array([[[0, 255, 0, 0]], [[9, 255, 9, 9]], [[60, 255, 60, 91]]], np.uint8)
+    # The first pixel has no neighbour with data; the last two have each other: 151 / 2 = 75.5.
+    assert probability_vote(block, 3).tolist() == [[[0, 255, 0, 0]], [[60, 255, 76, 76]]]
+
+
 def test_probability_vote_takes_the_lowest_class_at_a_tie() -> None:
     block = np.array([[[1]], [[9]], [[50]], [[50]]], np.uint8)
     assert probability_vote(block, 3).tolist() == [[[0]], [[50]]]
@@ -173,6 +184,14 @@ def test_fill_keeps_what_it_cannot_reach() -> None:
     removed = classes == 4
     assert fill_removed(classes, removed, 3).tolist() == [[7, 7, 7, 7, 4, 4, 4, 4, 4, 4]]
     assert (fill_removed(classes, np.ones_like(removed), 3) == classes).all()
+
+
+def test_an_object_of_any_size_is_filled_to_its_middle() -> None:
+    raster = np.zeros((2, 110, 110), np.uint8)
+    raster[0, 20:90, 20:90] = 1  # The middle is 35 px from the edge.
+    wanted = cleaning(min_object_size=70 * 70 + 1)
+    (block,) = without_small_objects(lambda: [raster], wanted.least_sizes)
+    assert not block[0].any()
 
 
 def test_sieve_per_class_overrides_the_common_size() -> None:
@@ -220,6 +239,8 @@ def test_cleaning_a_store_equals_cleaning_the_raster(
     if least:
         (whole,) = without_small_objects(lambda: [whole], wanted.least_sizes)
     np.testing.assert_array_equal(cleaned.rows(0, 50, (0, 1)), whole)
+    left = "final" if least or uncertain_below else "voted"
+    assert {path.name for path in tmp_path.iterdir()} == {"network", left}
 
 
 @given(_maps(), st.integers(2, 60), st.sampled_from([0.2, 0.6]))
@@ -268,7 +289,10 @@ def test_the_steps_are_told_in_their_order_by_the_names_of_classes(
     [
         (cleaning(min_object_size=0), "probability of the network's class"),
         (cleaning(min_object_size=4), "probability of the network's class, before post-processing"),
-        (cleaning(sieve={2: 4}), "probability of the network's class, before post-processing"),
+        (
+            cleaning(min_object_size=0, sieve={2: 4}),
+            "probability of the network's class, before post-processing",
+        ),
         (cleaning(refine="labels"), "probability of the network's class, before post-processing"),
         (
             cleaning(refine="probabilities", min_object_size=0),
