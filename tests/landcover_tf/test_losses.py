@@ -168,6 +168,8 @@ def test_ignored_pixels_change_neither_loss_nor_gradient(kind):
     other[labels == IGNORED] = np.inf
     loss = segmentation_loss(kind=kind, boundary_weight=0.5)
     assert value(loss, labels, other) == value(loss, labels, logits)
+    negative = np.where(labels == IGNORED, -1, labels.astype(int))
+    assert value(loss, negative, logits) == value(loss, labels, logits)
     slope = gradient(loss, labels, logits)
     assert np.isfinite(slope).all()
     assert slope[labels == IGNORED].any() == np.False_
@@ -189,10 +191,12 @@ def test_gradient_equals_finite_differences(kind):
 
 
 @pytest.mark.parametrize("kind", LOSS_KINDS)
-def test_perfect_predictions_cost_next_to_nothing(kind):
+def test_perfect_predictions_cost_next_to_nothing_and_have_a_slope(kind):
     labels, _ = batch()
     logits = 40 * np.eye(CLASSES, dtype=np.float32)[np.where(labels == IGNORED, 0, labels)]
-    assert 0 <= value(segmentation_loss(kind=kind), labels, logits) < 1e-4
+    loss = segmentation_loss(kind=kind, focal_gamma=0.5)
+    assert 0 <= value(loss, labels, logits) < 1e-4
+    assert np.isfinite(gradient(loss, labels, logits)).all()
 
 
 @settings(max_examples=15)
@@ -263,9 +267,13 @@ def test_a_serialized_loss_of_earlier_versions_loads():
 
 
 def test_replicas_joined_by_sums_get_the_loss_of_the_whole_batch():
-    """Two parts of unequal validity; a replica alone would weigh its pixels too high."""
+    """Two parts of unequal validity; a replica alone would weigh its pixels too high.
+
+    The own part lacks class 2, which the other one has.
+    """
     labels, logits = batch()
     labels[0, :6] = IGNORED
+    labels[0][labels[0] == 2] = 1
     for kind in ("ce", "dice", "ce_dice", "focal_tversky"):
         loss = segmentation_loss(kind=kind, class_weights=(1, 5, 2, 1))
         whole = value(loss, labels, logits)
@@ -333,12 +341,12 @@ def test_lovasz_of_a_replica_leaves_out_classes_of_the_others():
     assert value(joined, labels[:1], logits[:1]) == alone
 
 
-def test_boundary_pixels_weigh_more():
+@pytest.mark.parametrize(("reach", "weights"), [(1, [1, 1, 3, 3]), (2, [1, 3, 3, 3])])
+def test_boundary_pixels_weigh_more(reach, weights):
     labels = np.array([[[0, 0, 0, 1]]])
     logits = np.log([[[[0.5, 0.5], [0.5, 0.5], [0.25, 0.75], [0.5, 0.5]]]])
-    # Pixels 2 and 3 lie at the boundary and weigh 3.
-    expected = (2 * np.log(2) + 3 * np.log(4) + 3 * np.log(2)) / 8
-    loss = segmentation_loss(kind="ce", boundary_weight=2, boundary_px=1)
+    expected = np.average(np.log([2, 2, 4, 2]), weights=weights)
+    loss = segmentation_loss(kind="ce", boundary_weight=2, boundary_px=reach)
     assert value(loss, labels, logits) == pytest.approx(expected)
 
 
