@@ -25,9 +25,33 @@ def test_each_kind_by_hand():
     assert normalized("reflectance", 1.4) == 1
     # Mean 0.1, population standard deviation sqrt(2/3) * 0.1 = 0.0816497.
     assert normalized("standardize", 0.2) == pytest.approx(0.1 / 0.0816497, rel=1e-5)
+    assert normalized("standardize", 9.0) == pytest.approx(10)  # Clipped at ten deviations.
     assert normalized("minmax", 0.05) == pytest.approx(0.25, rel=1e-5)
     assert normalized("minmax", 9.0) == pytest.approx(1)
     assert normalized("percentile", 0.1) == pytest.approx(0.5, abs=0.02)
+
+
+def test_percentiles_are_the_1st_and_the_99th():
+    stats = BandStatistics.from_pixels(np.arange(1001, dtype=np.uint16)[:, None], ("a",))
+    normalizer = Normalizer.fit("percentile", stats, [1e-3], [0])
+    limits = (*normalizer.clip_min, *normalizer.clip_max)
+    assert limits == pytest.approx((0.01, 0.99), abs=0.001)
+
+
+@pytest.mark.parametrize("kind", ["standardize", "log", "minmax", "percentile"])
+def test_a_band_of_one_value_stays_finite(kind):
+    stats = BandStatistics.from_pixels(np.full((2, 1), 7, np.uint16), ("a",))
+    normalizer = Normalizer.fit(kind, stats, [1e-4], [0])
+    assert np.isfinite(normalizer.apply(np.array([[0], [7e-4], [0.5]]))).all()
+
+
+def test_logarithms_are_of_clipped_reflectance():
+    # Reflectance -0.05, 0.1 and 3.9, of which 0.02, 0.12 and 2.02 is taken the logarithm.
+    stats = BandStatistics.from_pixels(np.array([[500], [2000], [40000]], np.uint16), ("a",))
+    normalizer = Normalizer.fit("log", stats, [1e-4], [-0.1])
+    expected = np.log([0.02, 0.12, 2.02])
+    assert normalizer.shift[0] == pytest.approx(expected.mean())
+    assert 1 / normalizer.factor[0] == pytest.approx(expected.std())
 
 
 def test_logarithms_of_training_pixels_have_mean_0_and_deviation_1():
@@ -65,6 +89,12 @@ def test_kinds_that_clip_reflectance_refuse_bands_below_it():
     assert outside_reflectance(stats, [1, 0.005], [0, 0]).tolist() == [0, 0]
     # -0.12, -0.15 and -0.09: two of them below -0.1.
     assert outside_reflectance(stats, [1, 0.01], [0, 0]).tolist() == [0, 2]
+
+
+def test_two_fifths_of_the_pixels_outside_of_reflectance_are_too_many():
+    pixels = np.array([[0.1], [0.2], [-12.0], [0.3], [-9.0]], np.float32)
+    with pytest.raises(DatasetError, match="and 40% of its training pixels"):
+        Normalizer.fit("reflectance", BandStatistics.from_pixels(pixels, ("VV",)), [1], [0])
 
 
 def test_a_fitted_kind_needs_pixels():
