@@ -212,10 +212,32 @@ def test_the_area_of_a_class_that_no_point_has_is_bounded():
     assert (area["value"], area["low"]) == (0, 0)
     assert area["high"] == pytest.approx(expected, rel=1e-4)
     assert found.area[0].bound is None
+    # A pixel is 0.01 ha.
+    for areas in (found.area_pixels, found.mapped_pixels):
+        assert areas[2].to_dict(0.01, 13.0)["high"] == pytest.approx(1.498, rel=1e-3)
     # If that much of the stratum had it, 20 points would miss it one time in twenty at most.
     assert (1 - expected * 1300 / 1000) ** 20 <= 0.05
     complete = assess(sample_of(counts, [20, 12, 0]), 3)
     assert complete.area[2].to_dict()["high"] == 0
+
+
+def test_classes_of_the_map_and_of_the_reference_are_bounded_each_by_its_own_points():
+    mapped, reference = np.array([[0, 1, 0, 0], [0, 0, 2, 0]])
+    points = {"stratum": np.zeros(4, int), "pixels": np.array([100])}
+    found = assess(Sample(mapped=mapped, reference=reference, **points), 3)
+    for estimates, bounded in (
+        (found.mapped, 2), (found.mapped_pixels, 2), (found.area, 1), (found.area_pixels, 1),
+    ):  # fmt: skip
+        assert [c for c, e in enumerate(estimates) if e.bound is not None] == [bounded]
+
+
+def test_points_outside_the_map_count_in_no_figure():
+    mapped, reference = np.array([[0, 0, 1, -1, 1, 1], [0, 1, 1, 0, 1, 1]])
+    stratum = np.array([0, 0, 0, 0, 1, 1])
+    pixels = np.array([100, 40])
+    found = assess(Sample(mapped=mapped, reference=reference, stratum=stratum, pixels=pixels), 2)
+    # Points of the first stratum stand for 25 px, of the second for 20: 115 px are mapped.
+    np.testing.assert_allclose(found.proportions * 115, [[25, 25], [0, 65]])
 
 
 def test_a_stratum_labelled_completely_has_no_sampling_error():
