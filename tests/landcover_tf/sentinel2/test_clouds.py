@@ -259,22 +259,38 @@ def test_s2cloudless_with_and_without_the_offset():
     assert wrong.cloudy.mean() > 0.9
 
 
-def test_s2cloudless_gets_reflectance_without_the_offset_in_its_order(tmp_path, monkeypatch):
-    """A double of the package, which keeps what it is given and finds a cloud in a corner."""
-    given = []
+def double_s2cloudless(monkeypatch, find):
+    """Puts a double of the package in place, which finds the probabilities `find(pixels)`."""
 
     class Detector:
         def __init__(self, *, all_bands, **_):
             assert not all_bands  # Of ten bands, not of all thirteen.
 
         def get_cloud_probability_maps(self, pixels):
-            given.append(pixels)
-            probability = np.zeros(pixels.shape[:-1], np.float32)
-            probability[:, :5, :5] = 1
-            return probability
+            return find(pixels)
 
     double = SimpleNamespace(S2PixelCloudDetector=Detector)
     monkeypatch.setitem(sys.modules, "s2cloudless", double)
+
+
+def test_s2cloudless_finds_clouds_from_two_fifths_on_where_there_is_data(monkeypatch):
+    double_s2cloudless(monkeypatch, lambda _: np.array([[[0.39, 0.41, 0.6, 0.6]]]))
+    reflectance = dict.fromkeys(clouds.S2CLOUDLESS_BANDS, np.zeros((1, 4), np.float32))
+    valid = np.array([[True, True, True, False]])
+    found = clouds.detect_s2cloudless(reflectance, valid, resolution_m=60)
+    assert found.opaque.tolist() == [[False, True, True, False]]
+
+
+def test_s2cloudless_gets_reflectance_without_the_offset_in_its_order(tmp_path, monkeypatch):
+    given = []
+
+    def find(pixels):
+        given.append(pixels)
+        probability = np.zeros(pixels.shape[:-1], np.float32)
+        probability[:, :5, :5] = 1
+        return probability
+
+    double_s2cloudless(monkeypatch, find)
     dn = {n: np.full(band_shape(n, 240), 1300 + 100 * i, np.uint16) for i, n in enumerate(BANDS)}
     root = write_safe(tmp_path, size_px=240, dn=dn, offsets=(-1000,) * 13)
     flags = ("--cloud-source", "s2cloudless", "--cloud-buffer-m", "0", "--no-cloud-shadows")
