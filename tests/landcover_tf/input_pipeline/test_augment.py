@@ -63,6 +63,13 @@ def test_each_changes_something_and_keeps_the_contract(name):
     assert set(np.unique(new_label)) <= {0, 1, 2, IGNORED}
 
 
+@pytest.mark.parametrize("name", ["jitter", "haze", "cloud_shadow", "noise"])
+def test_pixels_without_data_are_not_relit(name):
+    image, label = batch()
+    new_image = run(image, label, only(name))[0].numpy()
+    assert not new_image[:, :2].any() and new_image[:, 2:].all()
+
+
 def test_none_changes_nothing():
     image, label = batch()
     for new, old in zip(run(image, label, PRESETS["none"]), (image, label), strict=True):
