@@ -33,7 +33,8 @@ class PrepareConfig:
     others are mosaicked."""
     source_legend: str | None = None
     """Legend of the label rasters: a shipped one (worldcover, corine, ...) or a .toml file; by
-    default the shipped one that their tag `legend` names, or else landcover9."""
+    default the shipped one that their tag `legend` or their colours name, or else landcover9; one
+    that contradicts them is refused."""
     legend: str = DEFAULT_LEGEND
     """Legend of the prepared labels: a shipped one or a .toml file."""
     unknown_labels: Literal["error", "ignore"] = "error"

@@ -172,8 +172,8 @@ def _crosswalk_of(labels: rasterio.DatasetReader, legend: Legend) -> Crosswalk:
         return load_crosswalk(source, legend.name)
     except LegendError as error:
         raise LabelError(
-            f"{labels.name} has codes of legend {source}, as its tag or name says, the model of "
-            f"{legend.name}; remap the labels first"
+            f"{labels.name} has codes of legend {source}, as its tag, colours or name say, the "
+            f"model of {legend.name}; remap the labels first"
         ) from error
 
 

@@ -69,8 +69,8 @@ class BuildConfig:
     are in, or else landcover9."""
     source_legend: str | None = None
     """Legend of the label rasters, a name or a .toml file; by default what the scene says, or
-    the shipped one that the raster's tag `legend` names, or the dataset's legend. Another one than
-    a scene says is refused."""
+    the shipped one that the raster's tag `legend` or colours name, or the dataset's legend.
+    Another one than a scene or a raster says is refused."""
     unknown_labels: Literal["error", "ignore"] = "error"
     """Refuse label codes that the legend or crosswalk does not know, or make them no data."""
 

@@ -42,17 +42,18 @@ def crosswalks_of(
     """Returns the crosswalk of each source's labels to the dataset's legend; tells of merged codes.
 
     Without a source legend, labels are in that of their scene, or else in the one that their tag
-    names, or else in the dataset's.
+    or colours name, or else in the dataset's.
 
     Raises:
-        LegendError: There is no such legend or no crosswalk, or labels of ESA's WorldCover name
-            no legend.
+        LegendError: There is no such legend or no crosswalk, labels name another legend than the
+            source legend, or labels of ESA's WorldCover name none.
     """
-    names: list[str | Path] = [str(source_legend)] * len(rasters)
-    if source_legend is None:
-        tags = {r.source.label: r.label_legend for r in rasters if not r.source.legend}
-        of_label = source_legends(tags, legend, legend)
-        names = [raster.source.legend or of_label[raster.source.label] for raster in rasters]
+    tags = {r.source.label: r.label_legend for r in rasters if not r.source.legend}
+    of_label = source_legends(tags, legend, legend, given=source_legend)
+    names: list[str | Path] = [
+        str(source_legend or raster.source.legend or of_label[raster.source.label])
+        for raster in rasters
+    ]
     of_name = {name: load_crosswalk(name, legend) for name in sorted(set(names), key=str)}
     for crosswalk in of_name.values():
         if merged := crosswalk.merged:

@@ -1,4 +1,4 @@
-"""The legend that a raster's tags name, beside the one that a flag names."""
+"""The legend that a raster's tags or colours name, beside the one that a flag names."""
 
 import re
 import sys
@@ -69,21 +69,29 @@ def choose_legend(
 
 
 def source_legends(
-    tags: Mapping[Path, str | None], target: str | Path, default: str | Path
+    tags: Mapping[Path, str | None],
+    target: str | Path,
+    default: str | Path,
+    given: str | Path | None = None,
 ) -> dict[Path, str | Path]:
-    """Returns the legend of each label raster where no flag names one, and tells what decided.
+    """Returns the legend of each label raster, and tells what decided where no flag did.
 
-    It is the one that the raster's tag names, or the default, with a warning where the tag names
-    no known one.
+    It is the given one, or the one that the raster states, or the default, with a warning where its
+    tag names no known one.
 
     Args:
         tags: What `stated_legend` returns, of each raster.
         target: Name or TOML file of the legend that the labels come to.
-        default: Name or TOML file of the legend of rasters that name none.
+        default: Name or TOML file of the legend of rasters that state none.
+        given: Name or TOML file by `--source-legend`, None if there is none.
 
     Raises:
-        LegendError: A raster that names none has the file name of an ESA WorldCover map.
+        LegendError: A raster states another shipped legend than the given one, or it states none
+            and has the file name of an ESA WorldCover map.
     """
+    if given is not None:
+        _require_no_other(tags, given)
+        return dict.fromkeys(tags, given)
     own, shipped = load_legend(target).name, legend_names()
     usual = load_legend(default).name
     found: dict[Path, str | Path] = {}
@@ -96,17 +104,21 @@ def source_legends(
                 f"worldcover, or --source-legend {default} if its codes are of that"
             )
     for legend in sorted({tag for tag in tags.values() if tag and tag not in (own, usual)}):
-        paths = [path for path, tag in tags.items() if tag == legend]
-        which = f"{len(paths)} label rasters, {paths[0]} first," if paths[1:] else str(paths[0])
-        says = f"as the tag {TAG} says"
+        which = _counted([path for path, tag in tags.items() if tag == legend])
         if legend in shipped:
-            print(f"note: {which} is read in legend {legend}, {says}; --source-legend overrules it")
+            print(f"note: codes of {which} are read in {legend}, which its tag or colours name")
         else:
             print(
-                f"warning: {which} is read in legend {usual}, though the tag {TAG} says "
+                f"warning: codes of {which} are read in {usual}, though the tag {TAG} says "
                 f"{shortened(legend)!r}; --source-legend names another",
                 file=sys.stderr,
             )
+    if silent := [path for path, tag in tags.items() if tag is None]:
+        classes = ", ".join(f"{c.code} {c.name}" for c in load_legend(default).classes[:2])
+        print(
+            f"note: codes of {_counted(silent)} are read in {usual} ({classes}, ...), because no "
+            "tag or colours name their legend; --source-legend names another"
+        )
     return found
 
 
@@ -124,10 +136,13 @@ def legend_tag(path: Path) -> str | None:
 def stated_legend(raster: rasterio.DatasetReader) -> str | None:
     """Returns the tag `legend` of open labels; a list of a shipped legend's classes, as its name.
 
-    ESA's WorldCover has such a list, in which not every name is written as in the legend here.
+    ESA's WorldCover has such a list, in which not every name is written as in the legend here. What
+    Earth Engine, a .vrt or a merge made of it has the colours only, which name a legend too.
     """
     tag: str | None = raster.tags().get(TAG)
-    if tag is None or len(tag.split()) < 2:
+    if tag is None:
+        return _legend_by_colours(raster)
+    if len(tag.split()) < 2:
         return tag
     text = _plain(tag)
     for name in legend_names():
@@ -146,6 +161,33 @@ def shortened(tag: str) -> str:
     """Returns a tag on one line, cut when it is long."""
     text = " ".join(tag.split())
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+
+
+def _require_no_other(tags: Mapping[Path, str | None], given: str | Path) -> None:
+    """Refuses rasters that state another shipped legend than a given shipped one."""
+    name, shipped = load_legend(given).name, legend_names()
+    for path, tag in tags.items():
+        if name in shipped and tag in shipped and tag != name:
+            raise LegendError(
+                f"tag or colours of {path} name legend {tag}, --source-legend says {given}; "
+                f"drop the flag, or correct the tag (gdal_edit.py -mo {TAG}={name})"
+            )
+
+
+def _legend_by_colours(raster: rasterio.DatasetReader) -> str | None:
+    """Returns the shipped legend all of whose codes have its colours in a raster's table."""
+    try:
+        table = raster.colormap(1)
+    except ValueError:  # It has none.
+        return None
+    for name in legend_names():
+        if all(table.get(c.code, ())[:3] == c.rgb for c in load_legend(name).classes):
+            return name
+    return None
+
+
+def _counted(paths: Sequence[Path]) -> str:
+    return f"{len(paths)} label rasters, {paths[0]} first," if paths[1:] else str(paths[0])
 
 
 def _plain(text: str) -> str:

@@ -98,10 +98,8 @@ def run(
 
 def _source_legend(rasters: Sequence[LabelRaster], settings: Settings) -> str:
     """Returns the legend of the label rasters: the setting's, or else what they name."""
-    if settings.source_legend is not None:
-        return settings.source_legend
     tags = {raster.path: raster.legend for raster in rasters}
-    found = source_legends(tags, settings.legend, DEFAULT_LEGEND)
+    found = source_legends(tags, settings.legend, DEFAULT_LEGEND, given=settings.source_legend)
     several = {str(legend): path for path, legend in found.items()}
     if len(several) > 1:
         listed = ", ".join(f"{path} of {name}" for name, path in sorted(several.items()))
@@ -109,7 +107,7 @@ def _source_legend(rasters: Sequence[LabelRaster], settings: Settings) -> str:
             f"{settings.ground_truth} holds labels of several legends, {listed}; name that of all "
             "with --source-legend, or prepare with one after the other"
         )
-    return next(iter(several), DEFAULT_LEGEND)
+    return next(iter(several), settings.source_legend or DEFAULT_LEGEND)
 
 
 def _jobs(

@@ -31,7 +31,7 @@ class LabelRaster:
     grid: RasterGrid
     nodata: float | None
     legend: str | None = None
-    """What its tag says of its legend, as `raster_legends.stated_legend` returns it."""
+    """What it says of its legend, as `raster_legends.stated_legend` returns it."""
 
 
 def open_codes(path: Path) -> rasterio.DatasetReader:

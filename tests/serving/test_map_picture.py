@@ -194,7 +194,7 @@ def test_truth_of_another_legend_is_remapped(
         assert "drawn by the crosswalk worldcover -> landcover9" in capsys.readouterr().out
         found = read_reference(truth, scene, (40, 40), LEGEND)
         assert found is not None and (found == 10).all()
-        with pytest.raises(RasterError, match="has codes of legend worldcover, as its tag or"):
+        with pytest.raises(RasterError, match="has codes of legend worldcover, as its tag, "):
             check_reference(truth, load_legend("esri"))
     with rasterio.open(named, "r+") as raster:
         raster.update_tags(legend="landcover9")

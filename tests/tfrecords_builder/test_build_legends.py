@@ -74,11 +74,9 @@ def test_labels_of_another_legend_are_not_taken_for_the_usual_one(tmp_path, caps
     config = BuildConfig(data_dir=data, output_dir=tmp_path / "o")
     crosswalks = understand(config).crosswalks
     assert [c.source for c in crosswalks] == ["worldcover", "landcover9"]
-    assert "s0.tif is read in legend worldcover, as the tag" in capsys.readouterr().out
-    for flags in ({"source_legend": "landcover9"}, {"legend": "esri", "source_legend": "esri"}):
-        (source,) = {c.source for c in understand(dataclasses.replace(config, **flags)).crosswalks}
-        assert source == flags["source_legend"]
-    assert "is read in" not in capsys.readouterr().out
+    assert "s0.tif are read in worldcover, which its tag or" in capsys.readouterr().out
+    with pytest.raises(LegendError, match=r"s0.tif name legend worldcover, --source-legend says l"):
+        understand(dataclasses.replace(config, source_legend="landcover9"))
 
 
 def test_a_class_that_labels_declare_no_data_is_told(tmp_path, capsys):

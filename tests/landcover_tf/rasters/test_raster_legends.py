@@ -83,12 +83,41 @@ def test_labels_without_a_flag_are_read_in_the_legend_that_they_state(tmp_path, 
 
     assert chosen("worldcover", None, "landcover9") == ["worldcover", "landcover9", "landcover9"]
     told = capsys.readouterr()
-    assert "a.tif is read in legend worldcover, as the tag legend says; --source-leg" in told.out
+    assert "a.tif are read in worldcover, which its tag or colours name\n" in told.out
+    silent = "b.tif are read in landcover9 (10 agricultural areas, 20 forests, ...), because no"
+    assert silent in told.out
     assert chosen("worldcover", target="worldcover") == ["worldcover"]
     assert capsys.readouterr() == ("", "")
     assert chosen("crops\nof 2021", "crops\nof 2021") == ["landcover9", "landcover9"]
-    assert "warning: 2 label rasters, " in (error := capsys.readouterr().err)
-    assert "read in legend landcover9, though the tag legend says 'crops of 2021'" in error
+    assert "warning: codes of 2 label rasters, " in (error := capsys.readouterr().err)
+    assert "read in landcover9, though the tag legend says 'crops of 2021'" in error
+
+
+def test_a_flag_that_labels_contradict_is_refused(tmp_path):
+    path, own = tmp_path / "a.tif", tmp_path / "own.toml"
+    own.write_text(OWN)
+    with pytest.raises(LegendError, match=r"a.tif name legend landcover9, --source-legend says wo"):
+        source_legends({path: "landcover9"}, "landcover9", "landcover9", "worldcover")
+    # Own words are no legend's name, and who writes a legend knows the labels.
+    for tag, given in ((None, "esri"), ("crops", "esri"), ("esri", "esri"), ("esri", own)):
+        assert source_legends({path: tag}, "landcover9", "landcover9", given) == {path: given}
+
+
+def test_the_colours_of_a_legend_state_it_where_no_tag_does(tmp_path):
+    colours = {  # As gdalinfo shows them of ESA_WorldCover_10m_2021_v200_N36E021_Map.tif.
+        10: (0, 100, 0), 20: (255, 187, 34), 30: (255, 255, 76), 40: (240, 150, 255),
+        50: (250, 0, 0), 60: (180, 180, 180), 70: (240, 240, 240), 80: (0, 100, 200),
+        90: (0, 150, 160), 95: (0, 207, 117), 100: (250, 230, 160),
+    }  # fmt: skip
+    path = raster(tmp_path / "export.tif")
+    for table, legend in ((colours, "worldcover"), (colours | {95: (0, 0, 0)}, None)):
+        with rasterio.open(path, "r+") as dataset:
+            dataset.write_colormap(1, table)
+        assert stated(path) == legend
+    with rasterio.open(path, "r+") as dataset:
+        dataset.write_colormap(1, colours)
+        dataset.update_tags(legend="landcover9")
+    assert stated(path) == "landcover9"
 
 
 def test_labels_named_as_worldcover_need_a_flag_unless_they_state_their_legend(tmp_path):
