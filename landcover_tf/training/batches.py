@@ -81,10 +81,11 @@ class Batches:
         dataset = self._validation(batch_size).map(partial(fill, batch_size=batch_size))
         return self.devices.strategy.experimental_distribute_dataset(dataset)
 
-    def examples(self, count: int) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns the first validation patches, on this process alone, and their labels."""
+    def examples(self, count: int) -> tf.data.Dataset:
+        """Returns the first validation patches with their labels, in batches of one that fit where
+        those of the validation do."""
         # A distributed dataset would wait here for the other workers, which want no pictures.
-        return next(iter(self._validation(count)))
+        return self._validation(1).take(count)
 
     def _validation(self, batch_size: int) -> tf.data.Dataset:
         return evaluation_dataset(

@@ -264,13 +264,13 @@ class Loop:
             self.log.histograms(number, self.stepper.model)
 
     def _examples(self) -> list[Example]:
-        images, labels = self.batches.examples(self.config.pictures)
-        predicted = np.argmax(self.stepper.model(images, training=False), axis=-1)
         return [
-            Example(image=image, label=label, predicted=classes)
-            for image, label, classes in zip(
-                images.numpy(), labels.numpy(), predicted.astype(np.uint8), strict=True
+            Example(
+                image=image[0].numpy(),
+                label=label[0].numpy(),
+                predicted=self.stepper.predict(image)[0].numpy(),
             )
+            for image, label in self.batches.examples(self.config.pictures)
         ]
 
     def _learning_rate(self, number: int) -> float:

@@ -66,6 +66,8 @@ class Stepper:
                 for v in (self.averaged if ema_decay else [])
             ]
         self._validate = _graph(self._validate_everywhere, reduce_retracing=True)
+        # Run eagerly, a network keeps what every layer gave until its last one is done.
+        self._predict = _graph(self._classes_of, reduce_retracing=True)
         self.retrace()
 
     def retrace(self) -> None:
@@ -106,6 +108,10 @@ class Stepper:
             float32 scalar, float32 scalar, int64 [classes, classes] with the truth in rows.
         """
         return self._validate(batch)
+
+    def predict(self, image: tf.Tensor) -> tf.Tensor:
+        """Returns the classes of a batch, uint8 [batch, height, width], on this process alone."""
+        return self._predict(image)
 
     @contextmanager
     def average_weights(self) -> Iterator[None]:
@@ -213,6 +219,9 @@ class Stepper:
         loss = self._loss_of(label, logits)
         matrix = confusion(label, logits, self.classes)
         return loss, tf.cast(tf.reduce_sum(matrix), tf.float32), matrix
+
+    def _classes_of(self, image: tf.Tensor) -> tf.Tensor:
+        return tf.cast(tf.argmax(self.model(image, training=False), axis=-1), tf.uint8)
 
     def _loss_of(self, label: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
         # Keras divides by the number of replicas, for gradients that are summed over them; here
