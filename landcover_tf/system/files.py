@@ -103,6 +103,11 @@ def atomic_files(folder: str | Path, first: str) -> Iterator[Path]:
         _remove_empty(missing)
 
 
+def is_partial(path: Path) -> bool:
+    """Returns whether a path has a temporary name of this module, as what a kill left behind."""
+    return re.fullmatch(r"\..+\.[0-9a-f]+\.part(\..+)?", path.name) is not None
+
+
 @contextmanager
 def no_empty_folder(path: str | Path) -> Iterator[None]:
     """Removes the folder `path` if the block fails before anything is written into it."""

@@ -14,7 +14,7 @@ from landcover_tf.input_pipeline.augmentation_settings import (
 )
 from landcover_tf.input_pipeline.cuts import cut_origins
 from landcover_tf.run_folder import RunFolder
-from landcover_tf.system.files import write_json
+from landcover_tf.system.files import is_partial, write_json
 from landcover_tf.training.class_weights import class_weights
 from landcover_tf.training.config import FREE_FIELDS, TrainConfig
 
@@ -133,7 +133,7 @@ def _check_run_folder(
 ) -> None:
     if run.config.is_file():
         _check_same_run(config, info, augmentation, run)
-    elif run.path.is_dir() and not set(run.path.iterdir()) <= {run.lock, run.shard_hashes}:
+    elif run.path.is_dir() and any(_is_foreign(path, run) for path in run.path.iterdir()):
         raise OutputError(
             f"--output-dir {run.path} holds other files and no run; choose a new folder"
         )
@@ -143,6 +143,11 @@ def _check_run_folder(
         raise OutputError(f"cannot create --output-dir {run.path}: {error.strerror}") from error
     if not os.access(run.path, os.W_OK):
         raise OutputError(f"no permission to write into --output-dir {run.path}")
+
+
+def _is_foreign(path: Path, run: RunFolder) -> bool:
+    """Returns whether a file in a folder without a config is none that a run begins with."""
+    return path not in (run.lock, run.shard_hashes) and not is_partial(path)
 
 
 def _check_same_run(

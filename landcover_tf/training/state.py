@@ -20,7 +20,7 @@ from safetensors.numpy import save_file
 
 from landcover_tf.errors import OutputError, RunError
 from landcover_tf.run_folder import Row
-from landcover_tf.system.files import atomic_path
+from landcover_tf.system.files import atomic_path, is_partial
 
 VERSION = 1
 _BEST = "landcover_best"
@@ -156,14 +156,15 @@ def save_best(path: Path, model: Any, best: Best) -> None:
 
 
 def remove_partial(state: Path, best: Path) -> None:
-    """Removes what kills during `save_state` and `save_best` left beside these files.
+    """Removes what kills during a save left beside these files, whatever was to be saved there.
 
     Only for the process that holds the run's lock: it takes away what another one is writing.
     """
     # safetensors writes a file of such a name beside the one that it is given.
     own = ".tmp" + 6 * "[0-9A-Za-z]"
-    found = [*state.parent.glob(f".{state.stem}.*.part*"), *state.parent.glob(own)]
-    for path in (*found, *best.parent.glob(f".{best.stem}.*.part*")):
+    folders = {state.parent, best.parent}
+    found = [path for folder in folders for path in folder.glob(".*") if is_partial(path)]
+    for path in (*found, *state.parent.glob(own)):
         # What is left costs space only.
         with suppress(OSError):
             if path.is_file():

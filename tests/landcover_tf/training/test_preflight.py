@@ -11,7 +11,9 @@ from fakes.small_dataset import write_small_dataset
 from landcover_tf import train
 from landcover_tf.datasets.normalizer import Normalizer
 from landcover_tf.errors import ConfigError, OutputError, RunError
+from landcover_tf.system.files import atomic_path
 from landcover_tf.training.preflight import check, write_settings
+from landcover_tf.training.state import remove_partial
 
 
 def test_the_content_of_the_augmentation_file_decides_not_its_name(begun, tmp_path):
@@ -43,6 +45,23 @@ def test_hashes_that_an_earlier_run_handed_on_are_no_foreign_files(begun, tmp_pa
     (tmp_path / "run" / "notes.txt").write_text("")
     with pytest.raises(OutputError, match="holds other files and no run"):
         check(begun("light"))
+
+
+def test_what_a_kill_in_the_first_write_left_is_no_foreign_file(begun, tmp_path):
+    """A kill before the first rename left a folder that the same command refused for ever."""
+    config = begun("light")
+    (tmp_path / "run").mkdir()
+    killed = [atomic_path(tmp_path / "run" / name) for name in ("shard_hashes.json", "config.json")]
+    for write in killed:
+        write.__enter__().write_text("{")  # And never left.
+    assert len(list((tmp_path / "run").iterdir())) == 2
+    found = check(config)
+    assert not found.finished
+    remove_partial(found.run.state, found.run.best_weights)
+    assert not list((tmp_path / "run").iterdir())
+    (tmp_path / "run" / ".part").write_text("")  # A name of somebody else.
+    with pytest.raises(OutputError, match="holds other files and no run"):
+        check(config)
 
 
 def test_a_download_that_fails_leaves_no_empty_run_folder(tmp_path, monkeypatch, capsys):
