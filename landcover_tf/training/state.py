@@ -61,7 +61,8 @@ class Progress:
         if not math.isnan(score) and (self.best is None or score > self.best or again):
             self.best, self.best_epoch, self.waited = score, epoch, 0
             return True
-        self.waited += 1
+        # Not counted up: the state may be older than the best, which then is this very epoch.
+        self.waited = epoch - (self.best_epoch or 0)
         return False
 
 

@@ -44,6 +44,15 @@ def test_waiting_counts_epochs_since_the_best():
     assert (progress.best, progress.best_epoch) == (0.6, 6)
 
 
+def test_a_best_epoch_that_scores_a_little_less_when_trained_again_is_no_waiting():
+    """The state is older than the best weights after a crash between the two files."""
+    progress = Progress(epoch=9, best=0.6, best_epoch=10, waited=4)  # Of the epochs 6 to 9.
+    assert not progress.improve(0.5999999, 10)
+    assert progress.waited == 0
+    assert not progress.improve(0.5, 11)
+    assert progress.waited == 1
+
+
 def test_a_training_stops_when_its_patience_ends_and_stays_stopped(data_dir, tmp_path):
     config = patient(data_dir, tmp_path / "run")
     loop = stopping_loop(config)
