@@ -55,6 +55,9 @@ def test_rare_classes_get_the_minimum_and_the_rest_goes_to_area():
     points = allocate(641, WEIGHTS, pixels, minimum=75)
     # 491 points for .32 and .645: 491 * .32 / .965 = 162.8.
     np.testing.assert_array_equal(points, [75, 75, 163, 328])
+    # Halves remain in both: the larger takes the odd point.
+    points = allocate(3, np.array([0.5, 0.5]), np.array([10, 90]), minimum=0)
+    np.testing.assert_array_equal(points, [1, 2])
 
 
 def test_a_class_smaller_than_its_minimum_is_taken_whole():
@@ -155,6 +158,17 @@ def test_a_draw_depends_on_map_and_seed_alone(tmp_path, codes):
     places = {*zip(more.row[more.stratum == 10], more.col[more.stratum == 10], strict=True)}
     own = first.stratum == 10
     assert places == {*zip(first.row[own], first.col[own], strict=True)}
+
+
+def test_classes_of_one_size_are_drawn_at_other_places(tmp_path):
+    codes = np.repeat(np.array([10, 20], np.uint8), 200).reshape(20, 20)
+    class_map = ClassMap.open(write_map(tmp_path / "map.tif", codes))
+    drawn = draw(class_map, {10: 200, 20: 200}, {10: 20, 20: 20}, seed=3, rows_per_strip=7)
+    one, other = (
+        {*zip(drawn.row[own] % 10, drawn.col[own], strict=True)}
+        for own in (drawn.stratum == 10, drawn.stratum == 20)
+    )
+    assert len(one) == len(other) == 20 and one != other
 
 
 def test_every_pixel_of_a_class_is_drawn_equally_often(tmp_path, codes):

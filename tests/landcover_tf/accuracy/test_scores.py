@@ -38,6 +38,8 @@ def test_an_absent_class_is_in_no_mean_even_where_it_is_predicted():
     assert found.mean_f1 == pytest.approx(6 / 7)
     assert found.predicted_absent == 1
     assert scores(MATRIX).predicted_absent == 0
+    # Two pixels were called class 1, which one has, and one pixel class 2.
+    assert scores(np.array([[3, 1, 1], [0, 1, 0], [0, 0, 0]])).predicted_absent == 1
 
 
 def test_never_predicted_class_counts_as_zero_in_weighted_means():
@@ -81,7 +83,8 @@ def test_equal_to_scikit_learn():
 def test_ignored_pixels_do_not_count():
     truth = np.array([[0, 255], [1, 255]], np.uint8)
     predicted = np.array([[0, 9], [0, 200]], np.uint8)  # Anything may stand at ignored pixels.
-    assert confusion_matrix(truth, predicted, 2).tolist() == [[1, 0], [1, 0]]
+    for labels in (truth, truth.astype(np.int8)):  # 255, and -1.
+        assert confusion_matrix(labels, predicted, 2).tolist() == [[1, 0], [1, 0]]
 
 
 counts = st_numpy.arrays(np.int64, (4, 4), elements=st.integers(0, 1000))
