@@ -10,6 +10,7 @@ from scipy.special import log_softmax
 from landcover_tf.accuracy.calibration import (
     CLASS_PIXELS,
     Reliability,
+    at_limit,
     fit_temperature,
     fit_vector,
     negative_log_likelihood,
@@ -103,3 +104,24 @@ def test_a_rare_class_keeps_the_temperature():
     scale, bias = fit_vector(logits, label)
     assert scale[3] == pytest.approx(1 / fit_temperature(logits, label)) and bias[3] == 0
     assert abs(scale[:3] - scale[3]).max() > 0
+
+
+@pytest.mark.parametrize("fitted", [True, False])
+def test_offsets_need_two_classes_of_enough_pixels(fitted):
+    label = np.repeat([0, 1], [CLASS_PIXELS, CLASS_PIXELS - (not fitted)])
+    logits = np.random.default_rng(0).normal(0, 2, (len(label), 2)) + np.array([0, 1])
+    scale, bias = fit_vector(logits, label)
+    assert bias.any() == fitted
+    assert (scale != 1 / fit_temperature(logits, label)).any() == fitted
+
+
+def test_a_factor_that_the_pixels_say_nothing_of_is_the_temperature():
+    logits, label = drawn(classes=2, pixels=5000)
+    label[:200] = 2
+    logits = np.pad(logits * 3, ((0, 0), (0, 1)))  # Of class 2 always 0.
+    scale, _ = fit_vector(logits, label)
+    assert scale[2] == pytest.approx(1 / fit_temperature(logits, label)) != scale[1]
+
+
+def test_factors_within_a_hundredth_of_a_limit_are_at_it():
+    assert at_limit([1, 0.0502]) and at_limit([19.9]) and not at_limit([0.06, 19])
