@@ -52,7 +52,16 @@ def test_clip_expand_and_padding():
     assert window == Window(row_off=-2, col_off=-1, height=12, width=13)
     assert window.clip(8, 10) == Window(row_off=0, col_off=0, height=8, width=10)
     assert window.padding_inside(8, 10) == ((2, 2), (1, 2))
-    assert Window(row_off=10, col_off=0, height=1, width=1).clip(10, 10) is None
+    for row_off, col_off in ((10, 0), (0, 10)):
+        assert Window(row_off=row_off, col_off=col_off, height=1, width=1).clip(10, 10) is None
+
+
+@pytest.mark.parametrize(("height", "width"), [(0, 5), (5, 0)])
+def test_nothing_is_no_raster_and_no_window(height, width):
+    with pytest.raises(ValueError, match=f"a raster has at least one pixel, got {height}x{width}"):
+        next(PatchGrid().windows(height, width))
+    with pytest.raises(ValueError, match=f"at least one pixel, got {height}x{width}"):
+        Window(row_off=0, col_off=0, height=height, width=width)
 
 
 def test_a_window_counted_from_another():

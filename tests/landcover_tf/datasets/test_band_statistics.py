@@ -34,7 +34,7 @@ def test_moments_agree_with_numpy(values):
 def test_percentiles_are_within_a_bin_of_numpys():
     values = np.random.default_rng(0).integers(500, 9000, (20000, 2)).astype(np.uint16)
     stats = BandStatistics.from_pixels(values, ("a", "b"))
-    for q in (1, 50, 99):
+    for q in (0, 1, 50, 99, 100):
         np.testing.assert_allclose(
             stats.percentile(q), np.percentile(values, q, axis=0), atol=stats.histogram[0].width
         )

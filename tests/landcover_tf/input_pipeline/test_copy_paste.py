@@ -140,12 +140,12 @@ def test_nothing_is_pasted_onto_missing_pixels_or_without_rare_objects():
     np.testing.assert_array_equal(same_label, label)
 
 
-def test_objects_larger_than_a_quarter_stay():
+def test_objects_larger_than_a_quarter_stay_and_those_of_the_least_size_go():
     label = np.zeros((1, 10, 10), np.uint8)
     label[0, :3] = RARE
     label[0, 6:9, 6:9] = RARE
     wanted = module.choose_objects(
-        tf.constant(label), tf.constant(label == RARE), KEY, objects=5, smallest_px=1
+        tf.constant(label), tf.constant(label == RARE), KEY, objects=5, smallest_px=9
     ).numpy()
     assert wanted.sum() == 9 and wanted[0, 6:9, 6:9].all()
 

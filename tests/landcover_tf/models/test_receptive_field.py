@@ -80,6 +80,14 @@ def test_local_statistics_reach_as_far_as_their_widest_window():
     assert (found.field_px, found.stride_px, found.margin_px) == (11, 1, 5)
 
 
+@pytest.mark.parametrize("kernel", [(1, 5), (5, 1)])
+def test_the_axis_that_reaches_farther_decides(kernel):
+    image = keras.Input((None, None, 1))
+    model = keras.Model(image, layers.Conv2D(1, kernel, padding="same")(image))
+    found = receptive_field(model)
+    assert (found.field_px, found.margin_px) == (5, 2)
+
+
 def pair_unet(image):
     """Returns two levels with a skip, the shape of a U-Net."""
     fine = layers.Conv2D(1, 3, padding="same")(image)

@@ -53,6 +53,16 @@ def test_gml_polygons_of_fewer_than_three_points_enclose_nothing(tmp_path, posit
     assert np.argwhere(clouds.opaque).tolist() == [[2, 1]]
 
 
+def test_gml_polygons_have_holes(tmp_path):
+    ring = f"<gml:LinearRing><gml:posList>{square(600, 600, 600)}</gml:posList></gml:LinearRing>"
+    hole = f"<gml:interior>{ring}</gml:interior>"
+    text = gml([("OPAQUE", square(0, 0, 2400))]).replace("</gml:Polygon>", f"{hole}</gml:Polygon>")
+    root = write_safe(tmp_path, size_px=SIZE, baseline="03.01", masks={"MSK_CLOUDS_B00.gml": text})
+    opaque = read_product_clouds(open_product(root)).opaque
+    # Of 40 x 40 pixels of 60 m, 10 x 10 are clear.
+    assert not opaque[10:20, 10:20].any() and opaque.sum() == 1500
+
+
 def test_gml_without_members_means_none_and_not_an_error(tmp_path):
     empty = '<eop:Mask xmlns:eop="http://www.opengis.net/eop/2.0"><eop:maskMembers/></eop:Mask>'
     root = write_safe(tmp_path, baseline="03.01", masks={"MSK_CLOUDS_B00.gml": empty})
