@@ -163,6 +163,12 @@ def test_shared_fractions_are_those_of_sets(samples, split, at_once):
             assert share[number, other] == len(sample & known) / max(len(sample), 1)
 
 
+@pytest.mark.parametrize(("common", "told"), [(3, False), (4, True)])
+def test_three_fingerprints_in_common_may_be_chance(common, told):
+    samples = [np.arange(100, dtype=np.uint64) + np.uint64(i * (100 - common)) for i in (0, 1)]
+    assert shared_fractions(samples, np.array([0, 1]), 2)[1].any() == told
+
+
 def test_fingerprints_are_compared_without_two_more_copies_of_them(monkeypatch):
     random = np.random.default_rng(0)
     samples = [np.sort(random.integers(0, 2**62, 512)).astype(np.uint64) for _ in range(1000)]

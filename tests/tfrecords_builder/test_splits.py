@@ -267,9 +267,14 @@ def test_scenes_of_one_place_say_what_to_do():
 def test_random_splits_need_a_confession():
     with pytest.raises(ConfigError, match="choose --split blocks, or add --i-know-it-leaks"):
         config(split="random")
-    placed = split([raster("a")], split="random", i_know_it_leaks=True)
+    leaks = {"split": "random", "i_know_it_leaks": True}
+    placed = split([raster("a")], **leaks)
     counts = [sum(p.split == name for p in placed) for name in ("train", "val", "test")]
     assert counts == [119, 25, 25]  # 13 x 13 patches; 0.15 * 169 = 25.35.
+    assert placed != split([raster("a")], seed=1, **leaks)
+    few = candidates_of([raster("a")])[:4]
+    placed = split([raster("a")], few, val_fraction=0.1, test_fraction=0.1, **leaks)
+    assert sorted(p.split for p in placed) == ["test", "train", "train", "val"]
 
 
 def test_too_large_blocks_name_the_largest_that_fills_every_split():
