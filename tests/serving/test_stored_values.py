@@ -6,7 +6,7 @@ from fakes.traced_memory import peak_bytes
 from local_export import BANDS, model_info
 
 from landcover_tf.datasets.dataset_info import BandInfo
-from serving.stored_values import Conversion, finish_pixels
+from serving.stored_values import CONVERTED_ROWS, Conversion, finish_pixels
 
 SCALES = (1e-4, 2e-4, 1.0, 1 / 3)
 
@@ -23,7 +23,8 @@ def test_every_row_is_converted_alike(dtype: str) -> None:
     info = model_info(dtype=dtype)
     conversion = Conversion.between(scaled_bands(*SCALES, offset=-0.05), info.bands)
     assert conversion is not None
-    planes = np.random.default_rng(0).uniform(-1e3, 1e4, (4, 75, 9)).astype(np.float32)
+    height = 2 * CONVERTED_ROWS + 1
+    planes = np.random.default_rng(0).uniform(-1e3, 1e4, (4, height, 9)).astype(np.float32)
     planes[:, 40] = np.nan
     # The whole image at once, in the same order.
     expected = np.moveaxis(planes, 0, -1).astype(np.float64) * conversion.factor + conversion.term
@@ -33,7 +34,7 @@ def test_every_row_is_converted_alike(dtype: str) -> None:
     expected[(expected == 0).all(axis=-1), 0] = 1  # No pixel with data looks like none.
     expected[40] = 0
     image = np.moveaxis(planes, 0, -1)
-    found, validity = finish_pixels(image, np.zeros((75, 9), np.uint8), None, info, conversion)
+    found, validity = finish_pixels(image, np.zeros((height, 9), np.uint8), None, info, conversion)
     assert found.dtype == dtype and found.flags.c_contiguous
     np.testing.assert_array_equal(found, expected)
     np.testing.assert_array_equal(np.flatnonzero(validity.any(axis=1)), [40])
