@@ -5,7 +5,9 @@ import shutil
 from collections import Counter
 from math import log10
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from tuning.oracles import oracle_of
@@ -248,6 +250,25 @@ def test_hyperband_promotes_the_best_whatever_fails(tmp_path, failing, rounds):
             best = sorted(before, key=lambda t: -t.score)[: len(there)]
             promoted = [t.hyperparameters.values["tuner/trial_id"] for t in there]
             assert promoted == [t.trial_id for t in best]
+
+
+def test_a_failed_trial_counts_as_the_worst_that_completed(tmp_path):
+    found = oracle(tmp_path, "bayesian", trials=4)
+    trials_of(found, lambda _, number: [0.2, 0.5, None, 0.9][number])
+    # The process sees scores with their sign turned.
+    assert sorted(found._vectorize_trials()[1]) == [-0.9, -0.5, -0.2, -0.2]
+
+
+def test_of_equal_means_the_most_uncertain_is_tried(tmp_path):
+    found, points = oracle(tmp_path, "bayesian"), []
+
+    def predict(drawn, return_std):
+        points.extend(drawn)
+        return np.zeros(len(drawn)), np.eye(len(drawn))[3]
+
+    found.gpr = SimpleNamespace(predict=predict)
+    chosen = found._best_drawn()["values"]
+    assert found._points([chosen]) == [points[3]]
 
 
 def test_most_of_a_bayesian_search_is_bayesian(tmp_path):
