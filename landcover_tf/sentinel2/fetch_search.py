@@ -65,7 +65,9 @@ def search_stac(
         ServerError: The endpoint or the bucket does not answer as it should.
     """
     try:
+        from pystac import STACError
         from pystac_client import Client
+        from pystac_client.errors import ClientTypeError
         from pystac_client.exceptions import APIError
     except ImportError as error:
         raise ConfigError(
@@ -79,9 +81,15 @@ def search_stac(
             intersects=tile.outline_degrees,
         )
         items = list(search.items_as_dicts())
+        found = [product for item in items if (product := _product_of(item, tile)) is not None]
     except (APIError, OSError, ValueError, NotImplementedError) as error:
         raise ServerError(f"STAC endpoint {endpoint} failed: {error}") from error
-    found = [product for item in items if (product := _product_of(item, tile)) is not None]
+    # What pystac raises of any other JSON.
+    except (ClientTypeError, STACError, LookupError, TypeError, AttributeError) as error:
+        raise ServerError(
+            f"{endpoint} does not answer as the root of a STAC API does ({error!r}); check "
+            "--stac-url"
+        ) from error
     days = [p for p in found if p.tile == tile.name and wanted.on_day(p)]
     return _choose_complete(days, wanted, bucket)
 

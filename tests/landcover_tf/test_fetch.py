@@ -219,6 +219,30 @@ def test_stac_search_filters_here(store, products, tmp_path):
     assert sum(method == "POST" for method, _, _ in store.requests) == 3
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"type": "Collection", "id": "sentinel-2-l1c", "stac_version": "1.0.0", "links": []},
+        {"type": "Catalog", "stac_version": "1.0.0", "links": []},
+        {"foo": 1},
+        [1, 2],
+    ],
+)
+def test_what_is_no_stac_api_is_told(store, tmp_path, capsys, answer):
+    pytest.importorskip("pystac_client")
+    store.objects["other.json"] = json.dumps(answer).encode()
+    assert run(store, tmp_path, "--stac-url", f"{store.url}/other.json") == 2
+    assert f"error: {store.url}/other.json does not answer as" in capsys.readouterr().err
+
+
+def test_clouds_of_stac_that_are_no_number_are_told(store, products, tmp_path, capsys):
+    pytest.importorskip("pystac_client")
+    properties = {"datetime": "2021-06-22T09:26:40Z", "eo:cloud_cover": "many"}
+    store.items = [stac_item(products[0].stem, TILE, **properties)]
+    assert run(store, tmp_path, "--stac-url", f"{store.url}/stac/") == 2
+    assert "failed: could not convert string to float: 'many'" in capsys.readouterr().err
+
+
 def test_stac_search_finds_what_covers_a_rim_of_the_tile(store, products, tmp_path):
     pytest.importorskip("pystac_client")
     time = {"datetime": "2021-06-22T09:26:40Z"}
