@@ -246,6 +246,11 @@ def _safe_members(path: Path) -> list[str]:
             raise ProductError(f"{path} has a symbolic link, {member.filename!r}; unpack it first")
         if member.flag_bits & 1:
             raise ProductError(f"{path} is encrypted; unpack it first")
+        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise ProductError(
+                f"{path} is packed by a method other than deflate, which GDAL does not read; "
+                "unpack it first"
+            )
     total = sum(member.file_size for member in members)
     if total > LARGEST_ZIP_BYTES:
         raise ProductError(

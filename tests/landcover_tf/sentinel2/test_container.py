@@ -115,7 +115,7 @@ class TestZip:
         with pytest.raises(ProductError, match=r"has no MTD_MSIL1C\.xml"):
             open_product(path)
 
-    @pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA, zipfile.ZIP_STORED])
+    @pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED])
     def test_damaged_members_are_named(self, tmp_path, method):
         path = tmp_path / "bad.zip"
         with zipfile.ZipFile(path, "w", method) as archive:
@@ -129,7 +129,8 @@ class TestZip:
     @pytest.mark.parametrize(
         ("offset", "value", "message"),
         [
-            (10, 99, "cannot read MTD_MSIL1C.xml in .*compression method"),
+            (10, 99, "is packed by a method other than deflate.* unpack it first"),
+            (10, zipfile.ZIP_LZMA, "is packed by a method other than deflate.* unpack it first"),
             (6, 99, "nor a readable .zip .*zip file version"),
         ],
     )
