@@ -212,10 +212,11 @@ def _open_all(source: Path) -> tuple[list[SafeProduct], list[Unopened]]:
     """Returns the products, and what else looked like one."""
     products, unopened = open_products(source)
     if not products and all(one.severity != "fatal" for one in unopened):
+        foreign = "other .zip files or SAFE folders"
         locked = "".join(f"; {one.error}" for one in unopened if one.severity == "warning")
         raise ProductError(
             f"{source} holds no Sentinel-2 product, only "
-            f"{'folders that may not be read' if locked else 'other .zip files'}{locked}"
+            f"{'folders that may not be read' if locked else foreign}{locked}"
         )
     return products, unopened
 

@@ -47,8 +47,8 @@ class Unopened:
     path: Path
     error: LandCoverError
     severity: Severity
-    """`note`: a .zip of something else among products; `warning`: a folder that may not be read
-    and may hold products; `fatal`: everything else."""
+    """`note`: a .zip or SAFE folder of something else among products; `warning`: a folder that may
+    not be read and may hold products; `fatal`: everything else."""
 
 
 def open_products(source: Path) -> tuple[list[SafeProduct], list[Unopened]]:
@@ -69,7 +69,8 @@ def open_products(source: Path) -> tuple[list[SafeProduct], list[Unopened]]:
 
 
 def _severity(path: Path, error: LandCoverError) -> Severity:
-    if isinstance(error, ForeignError) and path.is_file():
+    # What is left of a damaged product may be foreign, too, but its name is not.
+    if isinstance(error, ForeignError) and (path.is_file() or "_MSIL1C_" not in path.name):
         return "note"
     if isinstance(error, UnreadableError) and path.is_dir() and path.suffix.upper() != ".SAFE":
         return "warning"

@@ -460,8 +460,15 @@ def test_finished_scenes_keep_their_findings(tmp_path):
 def test_zips_of_other_things_are_told_and_left(several, tmp_path, capsys):
     with zipfile.ZipFile(several / "photos.zip", "w") as archive:
         archive.writestr("a.jpg", "x")
+    radar = several / "S1A_IW_GRDH_1SDV_20250925T043015_20250925T043040_061150_079F3C_1A2B.SAFE"
+    radar.mkdir()
+    (radar / "manifest.safe").write_text("<x/>")
     assert run(several, tmp_path / "out", "--check-only") == 0
-    assert "note: photos.zip: " in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "note: photos.zip: " in error and f"note: {radar.name}: " in error
+    radar.rename(several / "S2A_MSIL1C_20250925T092031_N0511_R093_T34SEH_20250925T111407.SAFE")
+    assert run(several, tmp_path / "out", "--check-only") == 2
+    assert "has no MTD_MSIL1C.xml" in capsys.readouterr().err
     assert run(several / "photos.zip", tmp_path / "out") == 2
     (tmp_path / "alone").mkdir()
     (several / "photos.zip").rename(tmp_path / "alone" / "photos.zip")
