@@ -250,7 +250,7 @@ def test_help_joins_the_lines_of_a_text_and_names_what_is_not_set(capsys, monkey
     # The source breaks the line after "a".
     assert "several of them, a folder of them with products" in shown
     assert re.search(r"--margin INT +Context in pixels .* warning\. \(default: not set\)", shown)
-    assert re.search(r"Names of the bands .* \(default: none\)", shown)
+    assert re.search(r"Band names of the rasters, .* \(default: none\)", shown)
     assert "(default: )" not in shown and "None" not in shown
 
 
