@@ -60,6 +60,17 @@ class Search:
         """Folder of the trials."""
         return self.output_dir / "trials"
 
+    def settings_of(self, chosen: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns the settings of a trial that are not those of every trial.
+
+        Args:
+            chosen: What KerasTuner chose.
+        """
+        settings = self.space.settings(chosen)
+        if EPOCHS_KEY in chosen:
+            settings["epochs"] = int(chosen[EPOCHS_KEY])
+        return settings
+
     def config_of(self, chosen: Mapping[str, Any], run_dir: Path) -> Any:
         """Returns the training config of a trial.
 
@@ -70,10 +81,7 @@ class Search:
         Raises:
             ConfigError: The combination is refused.
         """
-        settings = {**self.base, **self.space.settings(chosen)}
-        settings["monitor"] = self.objective
-        if EPOCHS_KEY in chosen:
-            settings["epochs"] = int(chosen[EPOCHS_KEY])
+        settings = {**self.base, **self.settings_of(chosen), "monitor": self.objective}
         return train_config(settings, self.data_dir, run_dir)
 
     def allows(self, chosen: Mapping[str, Any]) -> bool:
@@ -264,9 +272,7 @@ def _tuner(search: Search, echo: bool) -> Any:
 
 def _run(search: Search, echo: bool, trial_id: str, chosen: Mapping[str, Any]) -> TrialRecord:
     folder = search.trials / trial_id
-    settings = search.space.settings(chosen)
-    if EPOCHS_KEY in chosen:
-        settings["epochs"] = int(chosen[EPOCHS_KEY])
+    settings = search.settings_of(chosen)
     varied = [name for name in settings if name in search.space.search or name == "epochs"]
     shown = ", ".join(f"{name} {_short(settings[name])}" for name in varied)
     print(f"trial {trial_id}: {shown}", flush=True)
