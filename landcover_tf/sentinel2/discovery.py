@@ -4,12 +4,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from landcover_tf.errors import LandCoverError, ProductError
 from landcover_tf.sentinel2.checks import Severity
 from landcover_tf.sentinel2.container import ForeignError, UnreadableError, may_read
 from landcover_tf.sentinel2.product import SafeProduct
 from landcover_tf.sentinel2.product_paths import names_tar, other_layout
 from landcover_tf.sentinel2.safe import open_product
+from landcover_tf.sentinel2.tiles import footprint_of, parse_tile
+
+_SAME_GROUND = 0.05
+"""Share of a product's ground that one which replaces it may lack."""
 
 
 def find_product_paths(path: str | Path) -> list[Path]:
@@ -115,7 +121,7 @@ def superseded(products: Sequence[SafeProduct]) -> dict[str, SafeProduct]:
     Products of one satellite, tile and data take are one sight, whatever their names say; the
     highest baseline is kept, and of equal ones the later name (its discriminator). Different parts
     of the data take complete each other: a part is replaced by a newer one of the same part, or by
-    a newer one that is no part known from older baselines.
+    one of a higher baseline whose footprint covers its own.
 
     Returns:
         For the path of each replaced product, the product that replaces it.
@@ -128,22 +134,22 @@ def superseded(products: Sequence[SafeProduct]) -> dict[str, SafeProduct]:
         for number, product in enumerate(sight):
             better = sight[:number]
             same = [other for other in better if other.datastrip_start == product.datastrip_start]
-            recut = [
-                other
-                for other in better
-                if other.baseline > product.baseline and not _was_known(other, sight)
-            ]
-            for newer in (same + recut)[:1]:
+            recut = [other for other in better if _covers(other, product)]
+            for newer in (same or recut)[:1]:
                 replaced[str(product.path)] = replaced.get(str(newer.path), newer)
     return replaced
 
 
-def _was_known(product: SafeProduct, sight: Sequence[SafeProduct]) -> bool:
-    """Returns whether an older baseline has the same part of the data take."""
-    return any(
-        o.baseline < product.baseline and o.datastrip_start == product.datastrip_start
-        for o in sight
-    )
+def _covers(newer: SafeProduct, older: SafeProduct) -> bool:
+    """Returns whether a product of a higher baseline is known to have the ground of another."""
+    if newer.baseline == older.baseline:
+        return False
+    tile = parse_tile(older.tile)
+    new, old = (tile.covered(footprint_of(product.footprint)) for product in (newer, older))
+    if new is None or old is None:
+        return False
+    # Footprints of two baselines differ by some cells along their edges.
+    return float((old & ~new).sum()) <= _SAME_GROUND * float(old.sum())
 
 
 def left_out(product: SafeProduct, newer: SafeProduct) -> str:

@@ -12,7 +12,7 @@ from defusedxml.ElementTree import ParseError, fromstring
 
 from landcover_tf.errors import ServerError
 from landcover_tf.sentinel2.fetch_http import HttpClient, NotFoundError, md5_of_base64
-from landcover_tf.sentinel2.tiles import Tile, parse_tile
+from landcover_tf.sentinel2.tiles import Tile, footprint_of, parse_tile
 from landcover_tf.system.files import bytes_in, require_space
 from landcover_tf.system.progress import progress
 
@@ -142,7 +142,7 @@ class Bucket:
         clouds = metadata.findtext(".//Cloud_Coverage_Assessment")
         if clouds is None:
             raise ServerError(f"{url} has no Cloud_Coverage_Assessment")
-        footprint = _footprint(metadata.findtext(".//EXT_POS_LIST") or "")
+        footprint = footprint_of(metadata.findtext(".//EXT_POS_LIST") or "")
         return replace(
             product,
             cloud_percentage=float(clouds),
@@ -226,16 +226,6 @@ def _tile_prefix(tile: str) -> str:
 
 def _product_prefix(product: RemoteProduct) -> str:
     return f"{_tile_prefix(product.tile)}{product.name}.SAFE/"
-
-
-def _footprint(positions: str) -> dict[str, Any]:
-    """Returns the polygon of an EXT_POS_LIST, latitudes first; {} where it is no closed ring."""
-    try:
-        values = [float(value) for value in positions.split()]
-    except ValueError:
-        return {}
-    ring = [list(pair) for pair in zip(values[1::2], values[::2], strict=False)]
-    return {"type": "Polygon", "coordinates": [ring]} if ring and ring[0] == ring[-1] else {}
 
 
 def _inside(name: str, prefix: str) -> str:

@@ -85,6 +85,8 @@ class SafeProduct:
     """Central wavelength of this satellite's bands."""
     failed_quality_checks: tuple[str, ...]
     """Names of quality inspections that did not pass."""
+    footprint: str = ""
+    """Ring around its pixels, latitude and longitude in turn; empty where the XML has none."""
     lacking: tuple[str, ...] = ()
     """What the XML should say and does not, of what an image can be made without."""
 

@@ -53,6 +53,7 @@ def open_product(path: str | Path) -> SafeProduct:
         baseline=_baseline(product),
         datatake_start=product.time("DATATAKE_SENSING_START"),
         datastrip_start=_datastrip_start(tile),
+        footprint=product.optional_text("EXT_POS_LIST") or "",
         sensing_time=tile.time("SENSING_TIME"),
         tile=_tile_name(tile),
         orbit=int(product.number("SENSING_ORBIT_NUMBER")),

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from rasterio.features import geometry_mask, is_valid_geom
 from rasterio.transform import Affine
 from rasterio.warp import transform, transform_bounds, transform_geom
@@ -63,7 +64,12 @@ class Tile:
         return {"type": "MultiPolygon", "coordinates": boxes}
 
     def covered_fraction(self, footprint: Mapping[str, Any]) -> float | None:
-        """Returns the share of the tile that a footprint covers, to about 1 %.
+        """Returns the share of the tile that `covered` finds, to about 1 %."""
+        covered = self.covered(footprint)
+        return None if covered is None else float(covered.mean())
+
+    def covered(self, footprint: Mapping[str, Any]) -> np.ndarray | None:
+        """Returns which cells of 600 m of the tile a footprint covers, bool [183, 183].
 
         Args:
             footprint: GeoJSON polygons in WGS 84 degrees; None comes back for anything else.
@@ -72,14 +78,25 @@ class Tile:
             return None
         side = TILE_PX // 60
         try:
-            outside = geometry_mask(
+            covered: np.ndarray = geometry_mask(
                 [transform_geom("EPSG:4326", self.crs, footprint)],
                 out_shape=(side, side),
                 transform=Affine(600, 0, self.ulx, 0, -600, self.uly),
+                invert=True,
             )
         except RASTERIO_ERRORS:  # Its coordinates are no places on earth.
             return None
-        return 1 - float(outside.mean())
+        return covered
+
+
+def footprint_of(positions: str) -> dict[str, Any]:
+    """Returns the polygon of an EXT_POS_LIST, latitudes first; {} where it is no closed ring."""
+    try:
+        values = [float(value) for value in positions.split()]
+    except ValueError:
+        return {}
+    ring = [list(pair) for pair in zip(values[1::2], values[::2], strict=False)]
+    return {"type": "Polygon", "coordinates": [ring]} if ring and ring[0] == ring[-1] else {}
 
 
 def parse_tile(name: str) -> Tile:

@@ -170,20 +170,37 @@ class TestDiscovery:
         }
 
     def test_a_part_that_was_not_reprocessed_is_kept(self, tmp_path):
-        first = part_of_a_data_take(tmp_path, "20170226T102458", "02.04", "20170226T102458")
-        second = part_of_a_data_take(tmp_path, "20170226T102511", "02.04", "20170226T102511")
-        newer = part_of_a_data_take(tmp_path, "20170226T102458", "05.00", "20230902T000000")
+        north, south = ring(38.4, 38.9), ring(37.8, 38.4)
+        first = part_of_a_data_take(tmp_path, "20170226T102458", "02.04", "20170226T102458", north)
+        second = part_of_a_data_take(tmp_path, "20170226T102511", "02.04", "20170226T102511", south)
+        newer = part_of_a_data_take(tmp_path, "20170226T102458", "05.00", "20230902T000000", north)
         assert superseded([first, second, newer]) == {str(first.path): newer}
-        # Cut anew, it is known to be no part of the older ones, and replaces all.
-        whole = part_of_a_data_take(tmp_path, "20170226T102455", "05.10", "20240101T000000")
+        # Also where nothing else tells that the newer one is a part.
+        assert superseded([second, newer]) == {}
+        # Cut anew, it has the ground of the older ones, and replaces all.
+        whole = part_of_a_data_take(
+            tmp_path, "20170226T102455", "05.10", "20240101T000000", ring(37.8, 38.9)
+        )
         assert superseded([newer, first, whole, second]) == {
             str(first.path): whole,
             str(second.path): whole,
             str(newer.path): whole,
         }
 
+    def test_a_part_of_unknown_ground_is_kept(self, tmp_path):
+        first = part_of_a_data_take(tmp_path, "20170226T102458", "02.04", "20170226T102458")
+        newer = part_of_a_data_take(
+            tmp_path, "20170226T102511", "05.00", "20230902T000000", ring(37.8, 38.9)
+        )
+        assert superseded([first, newer]) == {}
 
-def part_of_a_data_take(folder, start, baseline, discriminator):
+
+def ring(south, north):
+    """Tile 34SEH reaches from 37.85 to 38.85 N, 21.0 to 22.3 E."""
+    return f"{south} 20.9 {south} 22.4 {north} 22.4 {north} 20.9 {south} 20.9"
+
+
+def part_of_a_data_take(folder, start, baseline, discriminator, footprint=None):
     root = write_safe(folder, baseline=baseline, discriminator=discriminator)
     strip = f"S2A_OPER_MSI_L1C_DS_2APS_20250925T111407_S{start}_N05.11"
     edit(
@@ -191,4 +208,8 @@ def part_of_a_data_take(folder, start, baseline, discriminator):
         "<SENSING_TIME>",
         f"<DATASTRIP_ID>{strip}</DATASTRIP_ID><SENSING_TIME>",
     )
+    if footprint:
+        end = "</n1:General_Info>"
+        position = f"<EXT_POS_LIST>{footprint}</EXT_POS_LIST>"
+        edit(root / "MTD_MSIL1C.xml", end, end + position)
     return open_product(root)
