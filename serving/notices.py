@@ -72,7 +72,8 @@ def tell_of_map(result: Result, name: str) -> None:
         result: The map.
         name: Name of what it was made of, for warnings.
     """
-    total = sum(n for code, n in result.counts.items() if code != result.legend.nodata)
+    missing = result.counts[result.legend.nodata]
+    total = sum(result.counts.values()) - missing
     print(f"map: {result.map_path}")
     for land_cover in result.legend.classes:
         pixels = result.counts[land_cover.code]
@@ -80,6 +81,8 @@ def tell_of_map(result: Result, name: str) -> None:
             print(f"  {100 * pixels / total:6.2f} %  {land_cover.code:3d} {land_cover.name}")
     if not total:
         print("  no pixel has data")
+    elif missing:
+        print(f"  {100 * missing / (total + missing):6.2f} % of all pixels have no class")
     if result.applicability is not None and not result.applicability.applicable:
         _warn(result.applicability.warning(name))
     for value, share in result.alike.items():

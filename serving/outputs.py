@@ -148,17 +148,20 @@ def write_areas_and_style(
 def _write_areas(path: Path, counts: Mapping[int, int], legend: Legend, grid: RasterGrid) -> None:
     """Writes pixels, hectares and share of the classified area per class as CSV.
 
+    The last row is of the pixels without class, which are in no share.
+
     Hectares are pixels times pixel area; they stay empty where pixels have no common one. They
     are counts of a map, not estimates of area: the classifier's errors bias them.
     """
     pixel_ha = None if grid.pixel_area_m2 is None else grid.pixel_area_m2 / 10_000
     total = sum(n for code, n in counts.items() if code != legend.nodata)
     rows = []
-    for land_cover in legend.classes:
-        pixels = counts[land_cover.code]
+    names = {c.code: c.name for c in legend.classes} | {legend.nodata: "no class"}
+    for code, name in names.items():
+        pixels = counts[code]
         area = None if pixel_ha is None else f"{pixels * pixel_ha:.4f}"
         share = 100 * pixels / total if total else 0.0
-        rows.append([land_cover.code, land_cover.name, pixels, area, f"{share:.4f}"])
+        rows.append([code, name, pixels, area, None if code == legend.nodata else f"{share:.4f}"])
     write_csv(path, ["code", "name", "pixels", "area_ha", "percent"], rows)
 
 

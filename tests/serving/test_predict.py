@@ -104,11 +104,14 @@ def test_blend_mode_equals_a_plain_weighted_mean(
     assert np.abs(levels - expected * 254).max() < 0.5 + 1e-3
 
 
-def test_the_map_is_a_cog_with_everything_in_it(small_export: SmallExport, tmp_path: Path) -> None:
+def test_the_map_is_a_cog_with_everything_in_it(
+    small_export: SmallExport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     write_raster(tmp_path / "scene.tif", 700, 600, nodata_columns=40)
     out = tmp_path / "result" / "map.tif"
     flags = ("--entropy", "--probabilities", "--vector", "--engine", "tensorflow")
     assert predict(small_export, tmp_path / "scene.tif", out, *flags) == 0
+    assert "6.67 % of all pixels have no class" in capsys.readouterr().out  # 40 of 600 columns.
     for name in ("map", "confidence", "entropy", "probabilities"):
         valid, errors, warnings = cog_validate(out.with_name(f"{name}.tif"), quiet=True)
         assert (valid, errors, warnings) == (True, [], [])
@@ -133,6 +136,9 @@ def test_the_map_is_a_cog_with_everything_in_it(small_export: SmallExport, tmp_p
     categories = ElementTree.parse(out.with_name("map.tif.aux.xml")).iter("Category")  # noqa: S314
     assert [c.text for c in categories][60] == "water bodies"
     rows = list(csv.DictReader(out.with_name("areas.csv").open()))
+    missing = rows.pop()
+    assert (missing["code"], missing["name"], missing["percent"]) == ("0", "no class", "")
+    assert int(missing["pixels"]) == 700 * 40
     assert sum(int(r["pixels"]) for r in rows) == 700 * 560
     assert sum(float(r["area_ha"]) for r in rows) == pytest.approx(700 * 560 / 100)  # 10 m pixels
     assert sum(float(r["percent"]) for r in rows) == pytest.approx(100, abs=0.01)
