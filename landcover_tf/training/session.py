@@ -3,6 +3,7 @@
 import sys
 import time
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
@@ -168,13 +169,22 @@ class Session:
             f"{built.encoder_weights}, learning-rate factor {config.encoder_factor:g}",
             f"{info.split('train').records} training and {info.split('val').records} validation "
             f"patches; {self.batches.steps} steps in each of {config.epochs} epochs, "
-            f"{config.epochs * self.batches.steps} in all, on {self.devices.replicas} device(s), "
-            f"{built.precision}{', XLA' if built.jit else ''}",
+            f"{config.epochs * self.batches.steps} in all, on {self.devices.replicas} device(s) "
+            f"({_device_name()}), {built.precision}{', XLA' if built.jit else ''}",
         ]
         if built.class_weights is not None:
             pairs = zip(info.legend.names, built.class_weights, strict=True)
             lines.append("class weights: " + ", ".join(f"{n} {w:.2f}" for n, w in pairs))
         return "\n".join(lines)
+
+
+def _device_name(nvidia: str | Path = "/dev/nvidia0") -> str:
+    """Returns what trains: without CUDA's libraries it is the processor, where a GPU is, too."""
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        return _gpu_name(gpus[0])
+    unseen = "; TensorFlow does not see the NVIDIA GPU, docs/training.md tells what it needs"
+    return f"processor{unseen if Path(nvidia).exists() else ''}"
 
 
 def _gpu_name(gpu: Any) -> str:

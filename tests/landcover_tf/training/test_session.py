@@ -6,6 +6,8 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import pytest
+import tensorflow as tf
 from fakes.small_dataset import write_small_dataset
 from fakes.small_loop import settings, small_loop
 
@@ -13,7 +15,7 @@ from landcover_tf.models.weights import LoadedWeights
 from landcover_tf.run_folder import RunFolder
 from landcover_tf.training.building import Built, model_spec
 from landcover_tf.training.preflight import check
-from landcover_tf.training.session import Session
+from landcover_tf.training.session import Session, _device_name
 
 LOADED = LoadedWeights(
     source="sentinel2-moco", file="moco.pth", sha256="ab" * 32, url="https://host/moco.pth",
@@ -86,9 +88,18 @@ def test_a_run_whose_loss_has_no_pixel_term_is_warned_of_settings_of_one_and_goe
 def test_the_skips_of_a_shallow_encoder_are_told_as_they_are(tmp_path, capsys):
     config = replace(plain(tmp_path), encoder_depth=2, skip_connections=4)
     assert session(config).run() == 0
-    assert "resnet18 U-Net of 2 stages with 1 skip(s), 0.0 million" in capsys.readouterr().out
+    first = capsys.readouterr().out
+    assert "resnet18 U-Net of 2 stages with 1 skip(s), 0.0 million" in first
+    if not tf.config.list_physical_devices("GPU"):
+        assert "on 1 device(s) (processor" in first
     card = (tmp_path / "run" / "MODEL_CARD.md").read_text()
     assert "| decoder | skip connections: 1, channels: 32, 16 |" in card
+
+
+@pytest.mark.skipif(bool(tf.config.list_physical_devices("GPU")), reason="there is a GPU in use")
+def test_a_gpu_that_is_not_seen_is_told(tmp_path):
+    assert _device_name(tmp_path / "nvidia0") == "processor"
+    assert "does not see the NVIDIA GPU" in _device_name(tmp_path)
 
 
 # Dies while the file under the temporary name is whole and the old one not yet replaced.
