@@ -30,7 +30,7 @@ class TuneConfig:
     interrupted search. best.json is a --config file for landcover train."""
 
     data_dir: Path
-    """Output folder of tfrecords_builder."""
+    """Dataset: the output folder of `landcover build`."""
     output_dir: Path
     """Folder of the search, new or to be continued."""
     space: str = "quick"

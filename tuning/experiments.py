@@ -45,7 +45,7 @@ class ExperimentsConfig:
     experiments: Path
     """JSON file: {"common": {field: value}, "experiments": [{"name": …, field: value}, …]}."""
     data_dir: Path
-    """Output folder of tfrecords_builder."""
+    """Dataset: the output folder of `landcover build`."""
     output_dir: Path
     """Folder of the experiments, new or to be continued."""
     only: tuple[str, ...] = ()

@@ -53,7 +53,7 @@ def _worse(differences: Mapping[str, Figure], blocks: int, unit: str) -> list[st
         return []
     few = f", from {blocks} {unit} only" if blocks < FEW_BLOCKS else ""
     return [
-        f"Warning: the network is worse than the per-pixel baseline in {', '.join(worse)} (the "
+        f"warning: the network is worse than the per-pixel baseline in {', '.join(worse)} (the "
         f"interval of the difference ends below 0{few}), so do not map with it before it was "
         "trained longer or otherwise; docs/training.md says which settings to turn first."
     ]

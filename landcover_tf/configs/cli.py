@@ -7,6 +7,7 @@ share one parser, one set of types and one set of messages.
 import argparse
 import contextlib
 import dataclasses
+import inspect
 import io
 import os
 import shlex
@@ -120,7 +121,8 @@ def parse(config_class: type[Config], argv: list[str] | None = None, *, prog: st
     if known.config:
         flags = _after(flags_of_file(known.config, config_class), flags, config_class)
     description = (
-        f"{(config_class.__doc__ or '').strip()}\n\n--config FILE reads flags from TOML or JSON."
+        f"{inspect.cleandoc(config_class.__doc__ or '')}\n\n"
+        "--config FILE reads flags from TOML or JSON."
     )
     if {"-h", "--help"} & set(flags):
         help_texts.show(config_class, prog=prog, description=description)

@@ -31,7 +31,7 @@ class SheetConfig:
     """Draw one training patch under every augmentation, each done for certain."""
 
     data_dir: Path
-    """Output folder of tfrecords_builder."""
+    """Dataset: the output folder of `landcover build`."""
     output: Path = Path("sheet.png")
     """PNG to write."""
     split: str = "train"

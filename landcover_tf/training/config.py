@@ -34,7 +34,7 @@ class TrainConfig:
     only makes sense with pretrained weights."""
 
     data_dir: Path
-    """Output folder of tfrecords_builder."""
+    """Dataset: the output folder of `landcover build`."""
     output_dir: Path
     """Run folder to write or to continue."""
 

@@ -35,6 +35,24 @@ class Config:
     """Rate."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Long:
+    """Does nothing.
+
+    Of two paragraphs.
+    """
+
+    keep: bool = True
+    """Keep."""
+
+
+def test_help_has_the_indentation_of_no_source(capsys):
+    with pytest.raises(SystemExit):
+        cli.parse(Long, ["--help"], prog="x")
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    assert "Of two paragraphs." in lines
+
+
 def test_a_written_config_repeats_the_run(tmp_path):
     config = Config(data_dir=Path("a b"), sizes=(), keep=False, rate=3e-5)
     config_files.write_config(config, tmp_path / "config.json")

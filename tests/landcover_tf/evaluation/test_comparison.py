@@ -95,7 +95,7 @@ def test_a_network_below_the_baseline_is_warned_of(high, warned):
     differences["mean_iou"]["high"] = high
     values = {"unet": found.to_dict(LEGEND.names), "difference": differences, "blocks": 20}
     sentences = interval_sentences.of_evaluation(values | {"block_unit": "groups"}, LEGEND.names)
-    expected = "Warning: the network is worse than the per-pixel baseline in mean IoU"
+    expected = "warning: the network is worse than the per-pixel baseline in mean IoU"
     assert [s.partition(" (")[0] for s in sentences] == [expected] * warned
     assert not any("only" in sentence for sentence in sentences)
     few = interval_sentences.of_evaluation(
