@@ -71,8 +71,8 @@ def test_a_documented_command_is_understood(module, arguments):
     cli.parse(config, flags if named else arguments, prog=module)
 
 
-def test_the_legend_in_the_readme_is_one(tmp_path):
-    text = (ROOT / "README.md").read_text()
+def test_the_legend_in_the_page_on_legends_is_one(tmp_path):
+    text = (ROOT / "docs/legends.md").read_text()
     start = text.index('    name = "crops"')
     path = tmp_path / "crops.toml"
     path.write_text(textwrap.dedent(text[start : text.index("\n\n", start)]))
@@ -80,6 +80,23 @@ def test_the_legend_in_the_readme_is_one(tmp_path):
     assert load_crosswalk(path, "landcover9").codes == {1: 10, 2: 10}
     with pytest.raises(LegendError, match=r"add a \[crosswalks\.crops\] table"):
         load_crosswalk("worldcover", path)
+
+
+def anchors(page: Path) -> set[str]:
+    """Returns the names that GitHub gives to a page's headings."""
+    titles = re.findall(r"^#+ (.*)$", page.read_text(), flags=re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_between_pages_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        name, _, anchor = target.partition("#")
+        if name.startswith("http"):
+            continue
+        path = (page.parent / name) if name else page
+        assert path.exists(), target
+        assert not anchor or anchor in anchors(path), target
 
 
 def test_the_page_on_training_lists_the_published_weights():

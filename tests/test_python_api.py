@@ -18,9 +18,8 @@ PACKAGES = ("landcover_tf", "serving", "tfrecords_builder")
 
 
 def documented() -> str:
-    """Returns the code of the README's section on Python."""
-    section = (Path(__file__).parents[1] / "README.md").read_text().split("### From Python\n")[1]
-    lines = section.split("\n### ")[0].splitlines()
+    """Returns the code of the page on Python."""
+    lines = (Path(__file__).parents[1] / "docs/python.md").read_text().splitlines()
     return textwrap.dedent("\n".join(line for line in lines if line[:4] in ("", "    ")))
 
 

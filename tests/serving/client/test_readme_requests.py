@@ -5,6 +5,7 @@ import contextlib
 import io
 import json
 import re
+import textwrap
 from pathlib import Path
 
 import grpc
@@ -46,15 +47,19 @@ def expected(canary, two_versions):
     return found
 
 
+ASKING, READING = (
+    textwrap.dedent(text) for text in re.findall(r"<<'END'\n(.*?)\n    END\n", README, re.DOTALL)
+)
+"""The README's programs: what writes a request, and what reads its answer."""
+
+
 @pytest.fixture(scope="module")
 def body() -> str:
     """What the README's program writes into request.json, for four bands instead of 13."""
-    (program,) = re.findall(r"<<'END'\n(.*?)\n    END\n", README, re.DOTALL)
-    program = "\n".join(line.removeprefix("    ") for line in program.splitlines())
-    assert "(64, 64, 13)" in program
+    assert "(64, 64, 13)" in ASKING
     written = io.StringIO()
     with contextlib.redirect_stdout(written):
-        exec(program.replace("13)", "4)"), {})
+        exec(ASKING.replace("13)", "4)"), {})
     return written.getvalue()
 
 
@@ -73,6 +78,19 @@ def test_a_window_in_the_row_format_is_answered(canary, body, expected, asked, v
     (answer,) = requests.post(url, data=body, timeout=20).json()["predictions"]
     packed = base64.b64decode(answer["probabilities_bytes"]["b64"])
     np.testing.assert_allclose(parse_tensor(packed), expected[version], atol=1e-6)
+
+
+def test_an_answer_is_read_without_tensorflow(canary, body, tmp_path, monkeypatch):
+    url = f"{canary.rest_url}/v1/models/landcover:predict"
+    answer = requests.post(url, data=body, timeout=20)
+    (tmp_path / "answer.json").write_text(answer.text)
+    monkeypatch.chdir(tmp_path)
+    exec(READING, found := {})
+    (packed,) = answer.json()["predictions"]
+    for name in ("classes", "confidence"):
+        message = base64.b64decode(packed[f"{name}_bytes"]["b64"])
+        array = found["codes" if name == "classes" else name]
+        np.testing.assert_array_equal(array, tf.io.parse_tensor(message, array.dtype))
 
 
 def test_the_model_describes_itself_to_curl(canary):
