@@ -34,6 +34,8 @@ in the processor's cache from one operation to the next. Smaller ones cost more 
 SHUFFLED_RECORDS, LEAST_SHUFFLED = 512, 64
 SHUFFLED_BYTES = 2**30
 """Larger records are shuffled among fewer, as many as fit, so that memory does not follow size."""
+# One for each kind of draw: two with the same number would not be independent.
+_SHARD_ORDER, _REPEATS, _SHUFFLE, _AUGMENTATION, _CUT_SHIFT = range(5)
 
 
 def shuffled_patches(info: DatasetInfo, size: int) -> int:
@@ -118,34 +120,24 @@ def training_dataset(
         start_step: Batch of that epoch to begin with, at most `plan.steps`; patches before it are
             read and cut, not decoded.
     """
-    info, factors, (size, origins) = plan.info, plan.factors, plan.cuts
+    info, factors, (size, _) = plan.info, plan.factors, plan.cuts
     rare = rare_classes(info)
     held = shuffled_patches(info, size)
-    least, greatest = free_shift(info.patch_grid, size, origins)
 
     def batches_of(epoch: tf.Tensor) -> tf.data.Dataset:
-        numbered = _shuffled_records(plan, _key(seed, epoch, 0))
+        numbered = _shuffled_records(plan, _key(seed, epoch, _SHARD_ORDER))
         if factors is not None:
-            offset = tf.random.stateless_uniform([], _key(seed, epoch, 1), dtype=tf.float64)
+            key = _key(seed, epoch, _REPEATS)
+            offset = tf.random.stateless_uniform([], key, dtype=tf.float64)
             numbered = numbered.flat_map(_repeated(times_seen(factors, offset)))
-
-        def shifted(place: tf.Tensor) -> tf.Tensor:
-            # What cuts leave out differs between records and epochs. Shifts beyond the record are
-            # clipped: at its edge lie pixels that else hardly any shift would show.
-            key = tf.random.fold_in(_key(seed, epoch, 4), place)
-            reach = (greatest - least) // 2
-            shift = tf.random.stateless_uniform(
-                [2], key, least - reach, greatest + reach + 1, tf.int32
-            )
-            return origins + tf.clip_by_value(shift, least, greatest)
-
         records = numbered.map(lambda _, record: record)
-        dataset = _patches(records, info, size, shifted if least < greatest else origins)
+        shifted = _shifted_origins(plan, _key(seed, epoch, _CUT_SHIFT))
+        dataset = _patches(records, info, size, shifted)
         # Stored values are half the size of decoded ones, and shuffling within the epoch shows
         # every patch before any is shown again.
         # The cuts of a record follow each other: a buffer of as many cuts as records would hold
         # few records, and batches of few records make noisy steps.
-        dataset = dataset.shuffle(held, seed=_key(seed, epoch, 2)[0])
+        dataset = dataset.shuffle(held, seed=_key(seed, epoch, _SHUFFLE)[0])
         if plan.patches < plan.batch_size:
             dataset = dataset.repeat()
         # Before the batch, which copies what it takes.
@@ -156,7 +148,7 @@ def training_dataset(
 
     def finish(epoch: tf.Tensor, step: tf.Tensor, batch: Stored) -> tuple[tf.Tensor, tf.Tensor]:
         image, label, usable = _decoded(batch, info)
-        batch_key = tf.random.fold_in(_key(seed, epoch, 3), step)
+        batch_key = tf.random.fold_in(_key(seed, epoch, _AUGMENTATION), step)
         return augment(
             image,
             label,
@@ -279,6 +271,28 @@ def _repeated(times: tf.Tensor):
         return tf.data.Dataset.from_tensors((number, record)).repeat(tf.gather(times, number))
 
     return repeated
+
+
+def _shifted_origins(
+    plan: EpochPlan, key: tf.Tensor
+) -> np.ndarray | Callable[[tf.Tensor], tf.Tensor]:
+    """Returns where cuts begin, for `_patches`: shifted together where they leave pixels out.
+
+    What they leave out differs between records, and with the key between epochs.
+    """
+    size, origins = plan.cuts
+    least, greatest = free_shift(plan.info.patch_grid, size, origins)
+    # Shifts beyond the record are clipped: at its edge lie pixels that else hardly any shift would
+    # show.
+    reach = (greatest - least) // 2
+
+    def shifted(place: tf.Tensor) -> tf.Tensor:
+        shift = tf.random.stateless_uniform(
+            [2], tf.random.fold_in(key, place), least - reach, greatest + reach + 1, tf.int32
+        )
+        return origins + tf.clip_by_value(shift, least, greatest)
+
+    return shifted if least < greatest else origins
 
 
 def _patches(
