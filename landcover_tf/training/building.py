@@ -75,7 +75,7 @@ def build(config: TrainConfig, info: DatasetInfo, devices: Devices, *, resume: b
             loaded = found.summary if found else "random"
         elif config.pretrained:
             loaded = config.encoder_weights
-        freeze_encoder(model, trainable_stages=trainable_stages(config, 0))
+        freeze_encoder(model, trainable_stages=config.trainable_stages(0))
         optimizer = build_optimizer(config, model, scale_loss=precision == "float16")
         stepper = Stepper(
             model,
@@ -111,14 +111,6 @@ def model_spec(config: TrainConfig, info: DatasetInfo) -> ModelSpec:
         class_codes=info.legend.codes,
         normalizer=normalizer,
     )
-
-
-def trainable_stages(config: TrainConfig, epoch: int) -> int:
-    """Returns how many stages of the encoder, from the deepest, train in an epoch (from 0)."""
-    if config.encoder_factor == 0:
-        return 0
-    stages = config.encoder_depth
-    return min(epoch // config.unfreeze_every, stages) if config.unfreeze_every else stages
 
 
 def build_optimizer(

@@ -209,14 +209,22 @@ class TrainConfig:
             return self.encoder_lr_factor
         return 0.1 if self.pretrained else 1.0
 
+    def trainable_stages(self, epoch: int) -> int:
+        """Returns how many stages of the encoder, from the deepest, train in an epoch (from 0)."""
+        if self.encoder_factor == 0:
+            return 0
+        stages = self.encoder_depth
+        return min(epoch // self.unfreeze_every, stages) if self.unfreeze_every else stages
+
     def loss_settings(self, class_weights: tuple[float, ...] | None) -> LossSettings:
         """Returns what the loss is made of, with the weight of each class."""
         return part(LossSettings, self, kind=self.loss, class_weights=class_weights)
 
     @property
     def pixel_term(self) -> bool:
-        """Whether the loss has a term per pixel, which class weights act on."""
-        return LOSS_KINDS[self.loss][0] is not None
+        """Whether the loss has a term per pixel that counts, which class weights act on."""
+        term, region_term = LOSS_KINDS[self.loss]
+        return term is not None and (region_term is None or self.ce_weight > 0)
 
     def _check_encoder(self) -> None:
         frozen = self.encoder_factor == 0

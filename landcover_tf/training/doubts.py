@@ -25,6 +25,7 @@ def doubts(
     single = (
         augmentation_doubt(info, augmentation),
         loss_doubt(config),
+        unfreezing_doubt(config),
         steps_doubt(config, patches=patches, steps=steps),
     )
     return [doubt for doubt in single if doubt is not None] + class_doubts(info)
@@ -93,6 +94,19 @@ def augmentation_doubt(info: DatasetInfo, augmentation: AugmentationSettings) ->
     )
 
 
+def unfreezing_doubt(config: TrainConfig) -> str | None:
+    """Returns a warning where some stages of the encoder are never freed."""
+    freed, stages = config.trainable_stages(config.epochs - 1), config.encoder_depth
+    if not config.unfreeze_every or freed == stages:
+        return None
+    kept = "pretrained" if config.pretrained else "random"
+    return (
+        f"--unfreeze-every {config.unfreeze_every} frees {freed} of {stages} stages of the encoder "
+        f"in {config.epochs} epochs, and the weights of the others stay {kept}; lower it, or raise "
+        "--epochs"
+    )
+
+
 def loss_doubt(config: TrainConfig) -> str | None:
     """Returns a warning where settings of a pixel term are given to a loss without one.
 
@@ -106,8 +120,9 @@ def loss_doubt(config: TrainConfig) -> str | None:
     idle = [flag for flag, given in acting.items() if given]
     if config.pixel_term or not idle:
         return None
+    zero = " --ce-weight 0" if LOSS_KINDS[config.loss][0] else ""
     having = ", ".join(kind for kind, (term, _) in LOSS_KINDS.items() if term)
     return (
-        f"the training is the same without {', '.join(idle)}, for --loss {config.loss} has no term "
-        f"per pixel; the losses {having} have one"
+        f"the training is the same without {', '.join(idle)}, for --loss {config.loss}{zero} has "
+        f"no term per pixel; the losses {having} have one"
     )

@@ -16,7 +16,6 @@ from landcover_tf.run_folder import Row, RunFolder
 from landcover_tf.system.files import atomic_path, json_number
 from landcover_tf.system.progress import progress as progress_bar
 from landcover_tf.training.batches import Batches
-from landcover_tf.training.building import trainable_stages
 from landcover_tf.training.config import TrainConfig
 from landcover_tf.training.distributed import Devices
 from landcover_tf.training.interruption import StopRequest
@@ -75,7 +74,7 @@ class Loop:
             final_factor=config.final_lr_factor,
         )
         self._validation = batches.validation()
-        self._stages = trainable_stages(config, 0)
+        self._stages = config.trainable_stages(0)
         self._unread: tuple[tf.Tensor, tf.Tensor, list[Any]] | None = None
         self._saved_at = time.monotonic()
         self._profiler = Profiler(config.profile_steps if devices.chief else (), run.tensorboard)
@@ -277,7 +276,7 @@ class Loop:
         return self.config.lr * self.plateau.factor * self.schedule.factor(number)
 
     def _free_stages(self, epoch: int) -> None:
-        stages = trainable_stages(self.config, epoch)
+        stages = self.config.trainable_stages(epoch)
         if stages != self._stages:
             freeze_encoder(self.stepper.model, trainable_stages=stages)
             self.stepper.retrace()

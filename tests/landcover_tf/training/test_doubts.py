@@ -10,6 +10,7 @@ from landcover_tf.training.doubts import (
     doubts,
     loss_doubt,
     steps_doubt,
+    unfreezing_doubt,
 )
 from landcover_tf.training.preflight import check
 
@@ -93,4 +94,27 @@ def test_settings_of_a_pixel_term_that_the_loss_lacks_are_doubted(begun, given, 
         config = replace(begun("light"), loss=loss, **given)
         expected = f"the training is the same without {flags}, for --loss {loss} has no term"
         assert (loss_doubt(config) or "").partition(" per")[0] == (expected if flags else "")
-        assert loss_doubt(replace(config, loss="ce_lovasz")) is None
+        both = replace(config, loss="ce_lovasz")
+        assert loss_doubt(both) is None
+        if flags:
+            told = loss_doubt(replace(both, ce_weight=0))
+            assert f"without {flags}, for --loss ce_lovasz --ce-weight 0 has no term" in told
+
+
+@pytest.mark.parametrize(
+    ("every", "epochs", "told"),
+    [
+        (10, 50, "frees 4 of 5 stages of the encoder in 50 epochs, and the weights of the others "
+                 "stay random"),
+        (1000, 10, "frees 0 of 5"),
+        (10, 51, None),  # In the 51st the fifth is freed.
+        (0, 10, None),
+    ],
+)  # fmt: skip
+def test_stages_that_are_never_freed_are_told(begun, every, epochs, told):
+    config = replace(begun("light"), unfreeze_every=every, epochs=epochs)
+    found = check(config)
+    doubt = unfreezing_doubt(config)
+    assert (doubt is None) if told is None else (told in doubt)
+    given = doubts(config, found.info, found.augmentation, patches=1000, steps=1000)
+    assert (doubt in given) == (told is not None)

@@ -10,7 +10,7 @@ from fakes.small_loop import after_epochs
 
 from landcover_tf.models.unet import encoder_stages
 from landcover_tf.training.batches import Batches
-from landcover_tf.training.building import build, trainable_stages
+from landcover_tf.training.building import build
 from landcover_tf.training.config import TrainConfig
 from landcover_tf.training.distributed import choose_devices
 from landcover_tf.training.interruption import StopRequest
@@ -49,7 +49,7 @@ def moved(before: dict[str, np.ndarray], after: dict[str, np.ndarray], model) ->
 
 def test_shallow_encoder_is_freed_within_its_stages(config):
     shallow = replace(config, encoder_depth=2)
-    assert [trainable_stages(shallow, epoch) for epoch in range(4)] == [0, 1, 2, 2]
+    assert [shallow.trainable_stages(epoch) for epoch in range(4)] == [0, 1, 2, 2]
 
 
 def test_stages_are_freed_from_the_deepest_on(config):
