@@ -64,6 +64,11 @@ class LossSettings:
         for name in ("ce_weight", "dice_weight", "focal_gamma", "boundary_weight"):
             if not getattr(self, name) >= 0:
                 raise ConfigError(f"{name} must not be negative, got {getattr(self, name)}")
+        if all(LOSS_KINDS[self.kind]) and not self.ce_weight + self.dice_weight:
+            raise ConfigError(
+                f"ce_weight or dice_weight must be positive for the loss {self.kind}, which is 0 "
+                "otherwise"
+            )
         for name in ("tversky_alpha", "tversky_beta", "tversky_gamma", "boundary_px"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"{name} must be positive, got {getattr(self, name)}")

@@ -356,6 +356,10 @@ def test_boundary_pixels_weigh_more(reach, weights):
         ({"kind": "mse"}, "--loss must be one of ce, focal"),
         ({"label_smoothing": 1.0}, r"label_smoothing must be in \[0, 1\)"),
         ({"ce_weight": -1.0}, "ce_weight must not be negative"),
+        (
+            {"kind": "ce_tversky", "ce_weight": 0.0, "dice_weight": 0.0},
+            "ce_weight or dice_weight must be positive for the loss ce_tversky",
+        ),
         ({"tversky_beta": 0.0}, "tversky_beta must be positive"),
         ({"class_weights": (1, -2)}, "must not be negative"),
         ({"focal_gamma": float("nan")}, "focal_gamma must not be negative"),
