@@ -38,7 +38,8 @@ def zones_of(places: Sequence[PatchPlace], path: Path) -> list[Zone | None]:
     Args:
         places: Patches; every raster needs a CRS.
         path: GeoJSON (.geojson, .json) whose features have the property `split` (train, val,
-            test) or `zone`, or a raster of zone numbers where 0 and no data are outside.
+            test) or `zone`, of which the first counts where they overlap, or a raster of zone
+            numbers where 0 and no data are outside.
 
     Raises:
         DatasetError: The file is unreadable or malformed, or a raster has no CRS.

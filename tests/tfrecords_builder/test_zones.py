@@ -49,12 +49,16 @@ def test_edges_are_compared_with_points_of_their_height_only():
     assert np.diff(spans).sum() == 2 * np.count_nonzero(np.abs(y) < 1)
 
 
-def test_features_without_geometry_are_left_out(tmp_path, capsys):
+def test_the_first_zone_with_a_geometry_counts(tmp_path, capsys):
     ring = [[0, 0], [400, 0], [400, 400], [0, 400], [0, 0]]
     features = [
         {"properties": {"zone": "lost", "split": "val"}, "geometry": None},
         {
             "properties": {"zone": "land"},
+            "geometry": {"type": "Polygon", "coordinates": [ring]},
+        },
+        {
+            "properties": {"zone": "also here"},
             "geometry": {"type": "Polygon", "coordinates": [ring]},
         },
     ]
