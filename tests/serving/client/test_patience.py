@@ -108,14 +108,16 @@ def test_an_interrupted_stream_leaves_nothing_waiting(server, info, images):
     assert 1000 - len(server.behaviour.failures) < 10
 
 
-@pytest.mark.parametrize(("failure", "asked"), [("busy", False), ("drop", True)])
+@pytest.mark.parametrize(
+    ("failures", "asked"), [(["busy"], False), (["drop"], True), (["drop", "busy"], True)]
+)
 def test_a_server_is_asked_again_what_it_serves_where_it_was_away_and_not_where_it_was_busy(
-    connect, info, images, server, failure, asked
+    connect, info, images, server, failures, asked
 ):
     client = connect(info, QUICK)
     client.check()
     # What it serves would be asked for after the window, and take the last.
-    server.behaviour.failures += [failure, "none", "none"]
+    server.behaviour.failures += [*failures, "none", "none"]
     assert len(client.classes(images[:1])) == 1
     assert server.behaviour.failures == ["none"] * (not asked)
 
