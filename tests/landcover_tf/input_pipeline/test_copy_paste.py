@@ -232,14 +232,16 @@ def test_cutout_is_missing_and_ignored():
     np.testing.assert_array_equal(cut_label[~hole], label[~hole])
 
 
-def test_cutmix_takes_pixels_and_classes_from_one_other_patch():
+@pytest.mark.parametrize("number", range(5))
+def test_cutmix_takes_pixels_and_classes_from_one_other_patch(number):
+    key = tf.constant([number, 4], tf.int64)
     image, _ = scene(batch=5)
     label = np.broadcast_to(np.arange(5, dtype=np.uint8)[:, None, None], image.shape[:3]).copy()
     image[...] = (label + 1)[..., None]
     mixed, mixed_label = (
         t.numpy()
         for t in cutmix(
-            tf.constant(image), tf.constant(label), KEY, probability=1.0, max_fraction=0.5
+            tf.constant(image), tf.constant(label), key, probability=1.0, max_fraction=0.5
         )
     )
     np.testing.assert_array_equal(mixed, (mixed_label + 1.0)[..., None].repeat(3, axis=-1))
