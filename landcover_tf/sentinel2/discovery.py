@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from landcover_tf.errors import LandCoverError, ProductError
 from landcover_tf.sentinel2.checks import Severity
 from landcover_tf.sentinel2.container import ForeignError, UnreadableError, may_read
