@@ -99,13 +99,17 @@ def overlapping(rasters: Sequence[LabelRaster], image: RasterGrid) -> list[Label
 def source_windows(raster: RasterGrid, image: RasterGrid, margin: int = 0) -> list[Window]:
     """Returns the pixels of a raster that an image needs, with a margin.
 
-    There are two windows where the image lies across the antimeridian, which cuts rasters in
-    degrees; none where the raster does not reach the image.
+    There are several windows where the image lies across a meridian that cuts the raster, which is
+    in degrees; none where the raster does not reach the image.
     """
     try:
         boxes = reprojected(image.bounds, image.crs, raster.crs)
     except (CRSError, *RASTERIO_ERRORS):
         return []  # What the raster's projection cannot express is far away.
+    if (
+        raster.crs is not None and raster.crs.is_geographic
+    ):  # Its longitudes may reach over 180, or count to 360.
+        boxes = [(w + turn, s, e + turn, n) for turn in (0, -360, 360) for w, s, e, n in boxes]
     pixels = ~raster.transform
     found = []
     for west, south, east, north in boxes:

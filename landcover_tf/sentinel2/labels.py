@@ -6,9 +6,8 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
-from rasterio.enums import Resampling
 from rasterio.features import geometry_mask
-from rasterio.warp import reproject, transform
+from rasterio.warp import transform
 
 from landcover_tf.crosswalk import Crosswalk
 from landcover_tf.errors import LabelError
@@ -19,7 +18,7 @@ from landcover_tf.sentinel2.label_rasters import (
     read_window,
     source_windows,
 )
-from landcover_tf.sentinel2.majority import largest_class
+from landcover_tf.sentinel2.majority import largest_class, nearest_class
 
 _FINER = 0.98
 """A label pixel is finer than the image's if its side is below this share of it."""
@@ -67,7 +66,6 @@ def warp_labels(
     unknown: str = "error",
     min_labelled_fraction: float = 0.5,
     rows_at_once: int = 1024,
-    threads: int = 1,
     edges: tuple[bool, bool] = (True, True),
 ) -> WarpedLabels:
     """Returns the label codes of an image grid.
@@ -86,7 +84,6 @@ def warp_labels(
         min_labelled_fraction: Least part of a pixel with a class for it to get one, where labels
             are finer.
         rows_at_once: Most image rows of a block that is warped at once.
-        threads: Threads of the warper.
         edges: Whether the first and the last row are the image's. A label pixel across another
             border counts where its centre is.
 
@@ -109,7 +106,7 @@ def warp_labels(
                 outline=_outline(grid, window, 0.495 * side, edges=edges),
             )
             least = min_labelled_fraction if method == "mode" else 0.0
-            warped = _warp_block(raster, crosswalk, block, method, least, counts, threads)
+            warped = _warp_block(raster, crosswalk, block, method, least, counts)
             if warped is not None:
                 target = codes[window.slices]
                 np.copyto(target, warped, where=target == crosswalk.target.nodata)
@@ -176,7 +173,6 @@ def _warp_block(
     method: str,
     min_labelled_fraction: float,
     counts: Counter[int],
-    threads: int,
 ) -> np.ndarray | None:
     """Returns target codes of a block of the image, or None where the raster does not reach it."""
     nodata = crosswalk.target.nodata
@@ -189,48 +185,23 @@ def _warp_block(
             unknown &= _inside(source, block)
             found, pixels = np.unique(labels[unknown], return_counts=True)
             counts.update(dict(zip(found.tolist(), pixels.tolist(), strict=True)))
+        positions = partial(_positions, source, block.grid)
         if method == "mode":
             warped = largest_class(
                 codes,
-                partial(_positions, source, block.grid),
+                positions,
                 nodata=nodata,
                 place=block.grid.transform,
                 shape=block.grid.shape,
                 min_labelled_fraction=min_labelled_fraction,
             )
         else:
-            warped = _nearest(codes, source, block.grid, nodata=nodata, threads=threads)
+            warped = nearest_class(codes, positions, nodata=nodata, shape=block.grid.shape)
         if block_codes is None:
             block_codes = warped
         else:
             np.copyto(block_codes, warped, where=block_codes == nodata)
     return block_codes
-
-
-def _nearest(
-    codes: np.ndarray,
-    source: RasterGrid,
-    block: RasterGrid,
-    *,
-    nodata: int,
-    threads: int,
-) -> np.ndarray:
-    """Returns the codes of a raster's window in the pixels of a block, uint8 [height, width]."""
-    warped = np.full(block.shape, nodata, np.uint8)
-    reproject(
-        codes,
-        warped,
-        src_transform=source.transform,
-        src_crs=source.crs,
-        src_nodata=nodata,
-        dst_transform=block.transform,
-        dst_crs=block.crs,
-        dst_nodata=nodata,
-        resampling=Resampling.nearest,
-        num_threads=threads,
-        tolerance=0.0,  # The default approximates positions to an eighth of a pixel.
-    )
-    return warped
 
 
 def _positions(

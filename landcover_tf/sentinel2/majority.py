@@ -1,4 +1,4 @@
-"""The class with the largest area in each pixel of a coarser grid.
+"""The class with the largest area in each pixel of a coarser grid, and the one at its centre.
 
 Most pixels lie within one class, which a filter of the finer raster tells. In the others the areas
 of the classes are summed.
@@ -57,9 +57,7 @@ def largest_class(
     for start in range(0, shape[0], rows_at_once):
         rows = np.arange(start, min(start + rows_at_once, shape[0]))
         x, y = lattice.centres(rows, shape[1])
-        inside = (x >= 0) & (y >= 0) & (x < codes.shape[1]) & (y < codes.shape[0])
-        at = np.where(inside, y, 0).astype(np.intp) * codes.shape[1]
-        at += np.where(inside, x, 0).astype(np.intp)
+        inside, at = _pixels_at(x, y, codes.shape)
         known = inside & uniform.take(at)
         part = found[rows[0] : rows[-1] + 1]
         np.copyto(part, codes.take(at), where=known)
@@ -70,6 +68,41 @@ def largest_class(
         odd = _chessboard(place, row, col)
         part[mixed] = _largest(areas, present, nodata, odd, min_labelled_fraction)
     return found
+
+
+def nearest_class(
+    codes: np.ndarray, positions: Positions, *, nodata: int, shape: tuple[int, int]
+) -> np.ndarray:
+    """Returns the class at the centre of each pixel of a grid, uint8 [height, width].
+
+    GDAL's warp may be off by an eighth of a pixel of the raster: rasterio 1.4 passes no tolerance.
+
+    Args:
+        codes: Codes of the raster, uint8 [rows, cols].
+        positions: From the grid to the raster.
+        nodata: The code of no class.
+        shape: Height and width of the grid.
+    """
+    lattice = _lattice(positions, shape)
+    found = np.full(shape, nodata, np.uint8)
+    rows_at_once = max(1, _PIXELS_AT_ONCE // shape[1])
+    for start in range(0, shape[0], rows_at_once):
+        rows = np.arange(start, min(start + rows_at_once, shape[0]))
+        # Of a centre on a border, the pixel to the right and below, however it was rounded.
+        x, y = (place + 1e-6 for place in lattice.centres(rows, shape[1]))
+        inside, at = _pixels_at(x, y, codes.shape)
+        np.copyto(found[rows[0] : rows[-1] + 1], codes.take(at), where=inside)
+    return found
+
+
+def _pixels_at(
+    x: np.ndarray, y: np.ndarray, shape: tuple[int, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns which places lie in a raster, and the number of the pixel there; 0 for others."""
+    inside = (x >= 0) & (y >= 0) & (x < shape[1]) & (y < shape[0])
+    at = np.where(inside, y, 0).astype(np.intp) * shape[1]
+    at += np.where(inside, x, 0).astype(np.intp)
+    return inside, at
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

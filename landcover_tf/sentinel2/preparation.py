@@ -237,7 +237,6 @@ class _Preparation:
             crosswalk,
             grid=self.grid,
             unknown=settings.unknown_labels,
-            threads=self.job.threads,
         )
         if not warped.labelled_fraction:
             raise LabelError(

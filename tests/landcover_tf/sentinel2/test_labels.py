@@ -1,5 +1,7 @@
 """Ground truth is warped onto the image's grid and remapped, with every code accounted for."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import rasterio
@@ -76,6 +78,48 @@ def test_labels_in_degrees_across_the_antimeridian(tmp_path, left, share):
     rasters = overlapping(find_label_rasters(path), image)
     found = warp_labels(rasters, load_crosswalk("landcover9", "landcover9"), grid=image)
     assert found.labelled_fraction == pytest.approx(share, abs=0.005)
+
+
+@pytest.mark.parametrize(
+    ("west", "step"), [(177, 0.01), (177, 1 / 400), (-183, 0.01), (-183, 1 / 400)]
+)
+def test_a_raster_that_reaches_over_the_antimeridian_labels_both_sides(tmp_path, west, step):
+    codes = np.full((round(3 / step), round(6 / step)), 20)
+    path = write(tmp_path / "l.tif", codes, Affine(step, 0, west, 0, -step, -15), "EPSG:4326")
+    crs, grid = rasterio.CRS.from_epsg(32701), Affine(300, 0, 99960, 0, -300, 8300020)
+    image = RasterGrid(height=366, width=366, crs=crs, transform=grid)
+    rasters = overlapping(find_label_rasters(path), image)
+    found = warp_labels(rasters, load_crosswalk("landcover9", "landcover9"), grid=image)
+    assert found.methods == ("nearest" if step == 0.01 else "mode",)
+    assert found.labelled_fraction == 1
+
+
+def test_longitudes_may_count_to_360(tmp_path):
+    (west,), (north,) = transform("EPSG:32618", "EPSG:4326", [5e5], [44.1e5])
+    grid = Affine(0.001, 0, west + 359.9, 0, -0.001, north + 0.1)
+    path = write(tmp_path / "l.tif", np.full((400, 400), 20), grid, "EPSG:4326")
+    zone, place = rasterio.CRS.from_epsg(32618), Affine(10, 0, 5e5, 0, -10, 44.1e5)
+    image = replace(IMAGE, crs=zone, transform=place)
+    (raster,) = overlapping(find_label_rasters(path), image)
+    found = warp_labels([raster], load_crosswalk("landcover9", "landcover9"), grid=image)
+    assert found.labelled_fraction == 1
+
+
+def test_turned_labels_of_10_m_are_those_at_the_centres(tmp_path):
+    # As wide as a tile, over which GDAL's warp interpolates positions.
+    image = replace(IMAGE, width=6000, height=20)
+    x, y = transform(CRS, "EPSG:3035", [529980], [4199900])
+    codes = np.random.default_rng(4).choice([10, 20, 60], (4000, 6400)).astype(np.uint8)
+    grid = Affine(10, 0, x[0] - 32000, 0, -10, y[0] + 20000)
+    path = write(tmp_path / "l.tif", codes, grid, "EPSG:3035")
+    found = warp_labels(
+        find_label_rasters(path), load_crosswalk("landcover9", "landcover9"), grid=image
+    )
+    cols, rows = np.meshgrid(np.arange(6000) + 0.5, np.arange(20) + 0.5)
+    x, y = transform(CRS, "EPSG:3035", *(v.ravel() for v in image.transform @ (cols, rows)))
+    cols, rows = (np.floor(v).astype(int) for v in ~grid @ (np.array(x), np.array(y)))
+    assert found.methods == ("nearest",)
+    assert (found.codes.ravel() == codes[rows, cols]).mean() > 0.998
 
 
 @pytest.mark.parametrize("degrees", [0, 30])
