@@ -67,8 +67,11 @@ def detect_s2cloudless(
         threshold=CLOUD_PROBABILITY, average_over=1, dilation_size=1, all_bands=False
     )
     factor = resolution_m // 60
-    pixels = np.stack([_shrink(reflectance[n], factor) for n in S2CLOUDLESS_BANDS], axis=-1)
-    has_data = _shrink(valid.astype(np.float32), factor) > 0
+    share = _shrink(valid.astype(np.float32), factor)
+    has_data = share > 0
+    # Means of the pixels with data: the others, at the swath's edge, are darker than black.
+    bands = [_shrink(reflectance[n] * valid, factor) for n in S2CLOUDLESS_BANDS]
+    pixels = np.stack([band / np.where(has_data, share, 1) for band in bands], axis=-1)
     cloudy = detector.get_cloud_probability_maps(pixels[None])[0] >= CLOUD_PROBABILITY
     height, width = valid.shape
     opaque = (cloudy & has_data).repeat(factor, axis=0).repeat(factor, axis=1)[:height, :width]

@@ -281,6 +281,18 @@ def test_s2cloudless_finds_clouds_from_two_fifths_on_where_there_is_data(monkeyp
     assert found.opaque.tolist() == [[False, True, True, False]]
 
 
+def test_s2cloudless_sees_only_pixels_with_data(monkeypatch):
+    given = []
+    double_s2cloudless(monkeypatch, lambda p: given.append(p) or np.zeros(p.shape[:-1]))
+    # One pixel of four has data, DN 1500; the others have DN 0. The offset is -1000.
+    reflectance = dict.fromkeys(
+        clouds.S2CLOUDLESS_BANDS, np.array([[0.05, -0.1], [-0.1, -0.1]], np.float32)
+    )
+    valid = np.array([[True, False], [False, False]])
+    clouds.detect_s2cloudless(reflectance, valid, resolution_m=120)
+    assert given[0] == pytest.approx(np.full((1, 1, 1, 10), 0.05))
+
+
 def test_s2cloudless_gets_reflectance_without_the_offset_in_its_order(tmp_path, monkeypatch):
     given = []
 
