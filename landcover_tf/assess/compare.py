@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -48,7 +48,7 @@ class CompareConfig:
     unknown_labels: Literal["error", "ignore"] = "error"
     """What to do with reference codes that the crosswalk does not know: refuse them or read them
     as no data."""
-    block_size_m: float = field(default=5000.0, metadata={"formerly": "block_m"})
+    block_size_m: float = 5000.0
     """Side of the squares that are resampled for the intervals; it should exceed the distance
     over which errors resemble each other. Without a projected CRS, a pixel counts as 10 m."""
     bootstrap_samples: int = 1000

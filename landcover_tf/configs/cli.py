@@ -26,7 +26,6 @@ from landcover_tf.configs.config_files import (
     flag_of,
     flags_of_file,
     flags_of_values,
-    former_names,
 )
 from landcover_tf.errors import ConfigError, LandCoverError
 from landcover_tf.system.signals import INTERRUPTED, obeyed
@@ -195,12 +194,11 @@ def from_file(config_class: type[Config], path: Path) -> Config:
 
 
 def _without_flags(config_class: type[Any], flags: list[str]) -> list[str]:
-    """Returns flags by their present names, those of positional fields, `--data-dir X`, as `X`.
+    """Returns flags with those of positional fields, `--data-dir X`, as `X`.
 
     These come first: behind a flag of several values they would count among those.
     """
     named = _positional_flags(config_class)
-    former = {flag_of(old): flag_of(new) for old, new in former_names(config_class).items()}
     first: list[str] = []
     others: list[str] = []
     rest = iter(flags)
@@ -209,7 +207,7 @@ def _without_flags(config_class: type[Any], flags: list[str]) -> list[str]:
         if name in named:
             first += [value] if equals else islice(rest, 1)
         else:
-            others.append(former.get(name, name) + equals + value)
+            others.append(flag)
     return first + others
 
 

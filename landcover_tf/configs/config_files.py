@@ -42,13 +42,11 @@ def flags_of_file(path: Path, config_class: type[Any]) -> list[str]:
     if not isinstance(table, dict):
         raise ConfigError(f"config {path} is malformed: expected keys with values at its top level")
     fields = {f.name: f for f in dataclasses.fields(config_class)}
-    former = former_names(config_class)
     values: dict[str, Any] = {}
     for key, value in _flat(table).items():
         if key == INPUT_STAMP:
             continue
         name = key.replace("-", "_")
-        name = former.get(name, name)
         if name not in fields and path.name in SETTINGS_BESIDE:
             raise ConfigError(
                 f"{path} holds results and no settings; give --config "
@@ -84,15 +82,6 @@ def flags_of_values(config_class: type[Any], values: Mapping[str, Any], where: s
 def flag_of(name: str) -> str:
     """Returns the flag of a field: --data-dir of data_dir."""
     return f"--{name.replace('_', '-')}"
-
-
-def former_names(config_class: type[Any]) -> dict[str, str]:
-    """Returns the fields of a config by the names that they had in earlier versions.
-
-    Those stand in a field's metadata as `formerly`; files and command lines may still have them.
-    """
-    fields = dataclasses.fields(config_class)
-    return {f.metadata["formerly"]: f.name for f in fields if "formerly" in f.metadata}
 
 
 def config_dict(config: Any) -> dict[str, Any]:

@@ -227,8 +227,7 @@ def test_small_squares_are_refused_before_the_map_is_counted(world, capsys):
     write(world / "map.tif", codes)
     assert compare(world, world / "truth.tif")[0] == 2
     assert "has codes that legend landcover9 does not know" in capsys.readouterr().err
-    # The name that the flag had in earlier versions.
-    assert compare(world, world / "truth.tif", "--block-m", 10)[0] == 2
+    assert compare(world, world / "truth.tif", "--block-size-m", 10)[0] == 2
     assert "into 14,400 squares, more than the 10,000" in capsys.readouterr().err
 
 

@@ -6,7 +6,7 @@ import shlex
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -72,22 +72,6 @@ def test_flags_win_over_the_file_and_toml_sections_only_group(tmp_path):
 def test_a_file_may_begin_with_a_byte_order_mark(tmp_path, name, text):
     (tmp_path / name).write_bytes(text.encode("utf-8-sig"))
     assert cli.parse(Config, ["--config", str(tmp_path / name)], prog="x").data_dir == Path("ä")
-
-
-@dataclass(frozen=True, kw_only=True)
-class RenamedConfig:
-    """A program with a flag that had another name once."""
-
-    size_m: float = field(default=5.0, metadata={"formerly": "side_m"})
-    """A number."""
-
-
-@pytest.mark.parametrize("words", [["--side-m", "3"], ["--side-m=3"], ["--size-m", "3"], []])
-def test_a_former_name_still_counts_in_files_and_on_the_command_line(words, tmp_path):
-    path = tmp_path / "config.json"
-    path.write_text('{"side_m": 4.0}')
-    expected = RenamedConfig(size_m=3 if words else 4)
-    assert cli.parse(RenamedConfig, ["--config", str(path), *words], prog="x") == expected
 
 
 def test_an_unknown_key_names_file_and_key(tmp_path):
