@@ -2,7 +2,6 @@
 
 import errno
 import json
-import math
 import os
 import time
 from collections import Counter
@@ -170,7 +169,7 @@ def read_log(path: Path, start: date | None = None, end: date | None = None) -> 
 
     Args:
         path: Written by `append_map`.
-        start: First day wanted, UTC, on which the source was sensed; where no line of it tells, on
+        start: First day wanted, UTC, on which the source was sensed; where that is unknown, on
             which the map was made last.
         end: Last day wanted.
 
@@ -185,9 +184,7 @@ def read_log(path: Path, start: date | None = None, end: date | None = None) -> 
         before = latest.pop(line.place, None)
         superseded[line.place] += before is not None and before.run != line.run
         latest[line.place] = line
-    # Lines of earlier versions do not tell.
-    sensed = {line.place[0]: line.sensed for line in lines if line.sensed}
-    days = {place: sensed.get(place[0], line.made) for place, line in latest.items()}
+    days = {place: line.sensed or line.made for place, line in latest.items()}
     wanted = [place for place, day in days.items() if (start or day) <= day <= (end or day)]
     if not wanted:
         raise DatasetError(
@@ -229,7 +226,7 @@ class _Line:
     time: str
     made: date
     sensed: date | None
-    """None where the line does not tell."""
+    """None where the source does not tell."""
     model: LoggedModel
     windows: int
     class_pixels: Mapping[int, int]
@@ -242,20 +239,17 @@ def _read_line(text: str) -> _Line:
     statistics = BandStatistics.from_dict(entry["statistics"])
     if not np.isfinite(statistics.std).all():
         raise ValueError("no pixels")
-    class_pixels = {int(c): _count(n) for c, n in entry["class_pixels"].items()}
-    # Lines of earlier versions do not tell how dense the sample is.
-    step = math.sqrt(sum(class_pixels.values()) / statistics.count)
     return _Line(
         place=(str(entry["source"]), str(entry["map"])),
         run=str(entry["run"]),
         time=str(entry["time"]),
         made=_day(entry["time"]),
-        sensed=_day(entry["sensing_time"]) if entry.get("sensing_time") else None,
+        sensed=None if entry["sensing_time"] is None else _day(entry["sensing_time"]),
         model=_model(entry),
         windows=_count(entry["windows"]),
-        class_pixels=class_pixels,
+        class_pixels={int(c): _count(n) for c, n in entry["class_pixels"].items()},
         statistics=statistics,
-        sample_step=max(_count(entry.get("sample_step", round(step))), 1),
+        sample_step=_count(entry["sample_step"], least=1),
     )
 
 
@@ -284,9 +278,9 @@ def _day(time: object) -> date:
     return datetime.fromisoformat(str(time)).date()
 
 
-def _count(value: object) -> int:
-    if not isinstance(value, int) or value < 0:
-        raise ValueError(f"expected a count of 0 or more, got {value!r}")
+def _count(value: object, least: int = 0) -> int:
+    if not isinstance(value, int) or value < least:
+        raise ValueError(f"expected a count of {least} or more, got {value!r}")
     return value
 
 
