@@ -34,7 +34,7 @@ from tfrecords_builder.cutting import CutResult
 from tfrecords_builder.patches import SceneJob
 from tfrecords_builder.plan_summary import divided_groups, doubts, summary
 from tfrecords_builder.planning import BuildInput, Plan, cuts_of, make_plan, understand
-from tfrecords_builder.reflectance_checks import darkness, require_reflectance
+from tfrecords_builder.reflectance_checks import darkness, look_ahead, require_reflectance
 from tfrecords_builder.shards import PlannedRecord, ShardJob
 from tfrecords_builder.splits import salted_hash
 from tfrecords_builder.work_folder import (
@@ -97,6 +97,7 @@ def _make(config: BuildConfig, found: BuildInput, work: Path) -> _Made:
         _warn(doubts(plan, found))
         shard_jobs = _shard_jobs(plan, found, config, work)
         flat = [job for group in shard_jobs.values() for job in group]
+        look_ahead(jobs, [plan.candidates[n] for n in plan.kept("train")], config.normalizer)
         shards.reserve(flat)
         counted = _cut(pool, jobs, plan, flat)
         normalizer = _normalizer(config, found, counted)

@@ -1,16 +1,67 @@
 """Whether training pixels are reflectance, where the normalizer clips to the range of it."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 from landcover_tf.datasets.band_statistics import BandStatistics
-from landcover_tf.datasets.normalizer import MOST_OUTSIDE, REFLECTANCE_RANGE
+from landcover_tf.datasets.normalizer import (
+    MOST_OUTSIDE,
+    REFLECTANCE_RANGE,
+    outside_reflectance,
+)
+from landcover_tf.validity import usable
 from tfrecords_builder.checks import raise_problems
+from tfrecords_builder.patches import Candidate, SceneJob
+from tfrecords_builder.pixels import open_raster
 from tfrecords_builder.rasters import SourceRaster
 
 CLIPPING = ("reflectance", "log")
 """Kinds of normalizer that clip to the range of reflectance, whatever the data are."""
 DARK = 0.03
 """Reflectance below which nearly all pixels of all bands lie over deep water at most."""
+LOOKED_AT = 12
+"""Images that are looked at before any is cut, at most."""
+PLAINLY_OUTSIDE = 0.9
+"""Share of a patch that is no reflectance where an image is of other units, and not only bright."""
+
+
+def look_ahead(jobs: Sequence[SceneJob], training: Sequence[Candidate], normalizer: str) -> None:
+    """Refuses images of other units by one training patch each, before hours of cutting.
+
+    Args:
+        jobs: All scenes.
+        training: The training patches.
+        normalizer: Its kind.
+
+    Raises:
+        DatasetError: There are such images among those looked at; `require_reflectance` judges all.
+    """
+    if normalizer not in CLIPPING:
+        return
+    first = {patch.source: patch for patch in reversed(training)}
+    wanted = sorted(first)[:: max(math.ceil(len(first) / LOOKED_AT), 1)]
+    looked_at: dict[int, list[int]] = {}
+    for job in jobs:
+        for number in range(len(job.rasters)):
+            if job.first + number in wanted:
+                patch = first[job.first + number]
+                looked_at[patch.source] = _training_px(job, number, patch)
+    if any(max(outside) > PLAINLY_OUTSIDE * pixels for pixels, *outside in looked_at.values()):
+        rasters = [raster for job in jobs for raster in job.rasters]
+        require_reflectance(rasters, looked_at, normalizer)
+
+
+def _training_px(job: SceneJob, number: int, patch: Candidate) -> list[int]:
+    """Returns the usable pixels of a patch, and how many each band has outside of reflectance."""
+    bands = job.rasters[number].bands
+    with open_raster(job.rasters[number], job.crosswalks[number], job.fill) as reader:
+        pixels = reader.read(patch.window)
+    if pixels.image is None:
+        raise ValueError("reading a patch must give its image")
+    chosen = pixels.image[usable(pixels.validity, job.invalid_bits)]
+    found = BandStatistics.from_pixels(chosen, [band.name for band in bands])
+    outside = outside_reflectance(found, [b.scale for b in bands], [b.offset for b in bands])
+    return [found.count, *outside.tolist()]
 
 
 def require_reflectance(

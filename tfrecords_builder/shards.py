@@ -178,6 +178,8 @@ def finish(job: ShardJob) -> None:
     Raises:
         OutputError: The disk refuses, or did not keep what was written.
     """
+    if job.result_path.is_file():
+        return  # A cluster may run a job again.
     try:
         if job.compression == "none":
             written = describe(job.raw_path)
@@ -192,7 +194,7 @@ def finish(job: ShardJob) -> None:
         ) from error
     write_json(job.result_path, {"file": job.name, **asdict(written)})
     if job.raw_path != job.path:
-        job.raw_path.unlink()
+        job.raw_path.unlink(missing_ok=True)
 
 
 def read_result(job: ShardJob) -> ShardInfo:

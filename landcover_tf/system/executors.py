@@ -85,7 +85,8 @@ def executor(jobs: int | None = None, scheduler: str | None = None) -> Iterator[
     except BaseException as error:
         inner: Any = pool  # The processes are told by no public name, and forgotten by `shutdown`.
         processes = list(inner._processes.values())
-        pool.shutdown(wait=False, cancel_futures=True)
+        # After an error jobs come to their ends, for the caller may clear away what they work on.
+        pool.shutdown(wait=isinstance(error, Exception), cancel_futures=True)
         if not isinstance(error, Exception):
             _end(processes)
         raise

@@ -235,3 +235,19 @@ def test_what_the_disk_lost_is_noticed_and_named(tmp_path):
     finish(job)
     assert list(read_records(path, "none")) == [b"first", b"other", b"third"]
     assert read_result(job).records == 3
+
+
+@pytest.mark.parametrize("compression", ["none", "gzip"])
+def test_a_shard_may_be_finished_twice(compression, tmp_path):
+    """As a cluster does that loses a worker before it has told that it is done."""
+    records = (PlannedRecord(key="a", length=5),)
+    name = "train-00000-of-00001.tfrecord"
+    job = ShardJob(name=name, records=records, compression=compression, folder=tmp_path)
+    reserve([job])
+    with ShardWriter() as writer:
+        writer.put(job.places()["a"], [b"first"])
+    finish(job)
+    before = read_result(job)
+    finish(job)
+    assert read_result(job) == before
+    assert list(read_records(job.path, compression)) == [b"first"]

@@ -51,6 +51,20 @@ def linger(folder: str) -> None:
         (Path(folder) / f"cleared.{os.getpid()}").touch()
 
 
+def work_or_refuse(folder: str | None) -> None:
+    """Makes a file some time after the next job has been refused."""
+    if folder is None:
+        raise OutputError("the disk is full")
+    time.sleep(0.5)
+    (Path(folder) / "made").touch()
+
+
+def test_jobs_at_work_have_ended_where_an_error_of_another_arrives(tmp_path):
+    with pytest.raises(OutputError), executor(2) as pool:
+        run_jobs(pool, work_or_refuse, [str(tmp_path), None], label="refused")
+    assert (tmp_path / "made").exists()
+
+
 def test_one_job_runs_here_and_stops_at_the_first_error():
     with executor(1) as pool:
         assert isinstance(pool, InProcessExecutor)
