@@ -169,7 +169,8 @@ def _missing_letters_told(drawn_in: str | Path) -> Iterator[None]:
 def _scale_bar(axis: "Axes", width_px: int, metres_per_pixel: float) -> None:
     from matplotlib.patheffects import withStroke
 
-    reach = width_px * metres_per_pixel / 4
+    # A hair more, or a round quarter that rounding left below itself would reach no length at all.
+    reach = width_px * metres_per_pixel / 4 * (1 + 1e-9)
     magnitude = 10 ** np.floor(np.log10(reach))
     length_m = magnitude * max(step for step in (1, 2, 5) if step * magnitude <= reach)
     text = f"{length_m / 1000:g} km" if length_m >= 1000 else f"{length_m:g} m"

@@ -1,11 +1,14 @@
+import math
 import re
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from landcover_tf.legend import load_legend
 from landcover_tf.visuals.figures import (
+    _scale_bar,
     _swatch_columns,
     confusion_matrix_figure,
     save_figure,
@@ -51,6 +54,13 @@ def test_pictures_are_files_of_sensible_size(tmp_path):
     width, height = Image.open(tmp_path / "p.png").size
     assert width > 2 * height
     assert min(Image.open(tmp_path / "m.png").size) > 400
+
+
+@pytest.mark.parametrize(("metres", "length"), [(math.nextafter(10, 0), "1 km"), (9.9, "500 m")])
+def test_a_scale_bar_of_the_largest_round_length_in_a_quarter_of_the_width(metres, length):
+    axis = Figure().subplots()
+    _scale_bar(axis, 400, metres)
+    assert [text.get_text() for text in axis.texts] == [length]
 
 
 def test_a_long_strip_does_not_make_a_picture_of_its_own_proportions(tmp_path):
