@@ -138,15 +138,17 @@ def require_kept(
     checksums: tuple[int, ...],
     *,
     name: Path,
+    part: Window | None = None,
     threads: int | str = "all_cpus",
     unneeded: Event | None = None,
 ) -> None:
-    """Reads a finished raster back, because GDAL's threads do not report a full disk.
+    """Reads a finished raster back: GDAL's threads do not report a full disk, nor does its closing.
 
     Args:
         path: The raster.
         checksums: What `add_rows` gave for all its rows.
         name: What the file is going to be called.
+        part: What the checksums are of; None is the whole raster.
         threads: That decode it.
         unneeded: Once set, the rest is not read and nothing is refused; None never is.
 
@@ -157,7 +159,7 @@ def require_kept(
     try:
         with rasterio.open(path, num_threads=threads) as raster:
             whole = Window(row_off=0, col_off=0, height=raster.height, width=raster.width)
-            for strip in whole.strips(_KEPT_ROWS):
+            for strip in (part or whole).strips(_KEPT_ROWS):
                 if unneeded is not None and unneeded.is_set():
                     return
                 kept = add_rows(kept, raster.read(window=rasterio_window(strip)))

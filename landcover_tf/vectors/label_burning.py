@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,17 @@ from rasterio.features import rasterize
 from rasterio.transform import from_origin
 
 from landcover_tf.errors import ConfigError, LabelError, OutputError
+from landcover_tf.grid import Window
 from landcover_tf.legend import Legend, legend_names
 from landcover_tf.rasters.raster_grid import RasterGrid
 from landcover_tf.rasters.raster_legends import TAG
-from landcover_tf.rasters.raster_windows import RASTERIO_ERRORS, opened, rasterio_window
+from landcover_tf.rasters.raster_windows import (
+    RASTERIO_ERRORS,
+    add_rows,
+    opened,
+    rasterio_window,
+    require_kept,
+)
 from landcover_tf.system.files import atomic_path
 from landcover_tf.system.progress import progress
 from landcover_tf.vectors.polygon_layers import PolygonLayer, Polygons, plain
@@ -97,36 +104,54 @@ def write_labels(
         LabelError: The file is damaged or holds other geometries, or no polygon meets the grid.
         OutputError: The disk refuses.
     """
-    blocks = list(grid.window.blocks(BLOCK_PX, BLOCK_PX))
     dtype = "uint8" if max(codes.values()) < 256 else "uint16"
     profile = {
         "driver": "GTiff", "count": 1, "dtype": dtype, "nodata": legend.nodata, **grid.profile,
         "tiled": True, "blockxsize": 512, "blockysize": 512, "compress": "zstd",
         "bigtiff": "if_safer",
     }  # fmt: skip
-    tally = _Tally()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_path(path) as temporary, rasterio.open(temporary, "w", **profile) as raster:
-            if legend.name in legend_names():
-                raster.update_tags(**{TAG: legend.name})
-            if dtype == "uint8":
-                raster.write_colormap(1, legend.colormap())
-            for block in progress(blocks, label="rasterize", unit="block"):
-                found, numbers = _burnt(layer, codes, grid.part(block))
-                of_number = [legend.nodata, *(codes[plain(v)] for v in found.values.tolist())]
-                labels = np.array(of_number, dtype)[numbers]
-                raster.write(labels, 1, window=rasterio_window(block))
-                tally.add(numbers, of_number, found.ids)
+        with atomic_path(path) as temporary:
+            with rasterio.open(temporary, "w", **profile) as raster:
+                if legend.name in legend_names():
+                    raster.update_tags(**{TAG: legend.name})
+                if dtype == "uint8":
+                    raster.write_colormap(1, legend.colormap())
+                tally, checksums = _write_blocks(raster, layer, codes, grid, legend.nodata)
             burnt = tally.burnt(legend.nodata)
             if not burnt.pixels:
                 raise LabelError(
                     f"no pixel's centre lies in a polygon of {layer.path} that has a class; give "
                     "a --like that the polygons meet, or a smaller --pixel-size"
                 )
+            for part, checksum in checksums.items():
+                require_kept(temporary, (checksum,), name=path, part=part)
     except (*RASTERIO_ERRORS, OSError) as error:
         raise OutputError(f"cannot write {path}: {error}") from error
     return burnt
+
+
+def _write_blocks(
+    raster: rasterio.io.DatasetWriter,
+    layer: PolygonLayer,
+    codes: Mapping[Any, int],
+    grid: RasterGrid,
+    nodata: int,
+) -> tuple["_Tally", dict[Window, int]]:
+    """Returns what the blocks hold, and the checksum of each column of blocks."""
+    tally, checksums = _Tally(), Counter[Window]()
+    for block in progress(
+        list(grid.window.blocks(BLOCK_PX, BLOCK_PX)), label="rasterize", unit="block"
+    ):
+        found, numbers = _burnt(layer, codes, grid.part(block))
+        of_number = [nodata, *(codes[plain(v)] for v in found.values.tolist())]
+        labels = np.array(of_number, raster.dtypes[0])[numbers]
+        raster.write(labels, 1, window=rasterio_window(block))
+        tally.add(numbers, of_number, found.ids)
+        column = replace(block, row_off=0, height=grid.height)
+        (checksums[column],) = add_rows((checksums[column],), labels[np.newaxis])
+    return tally, checksums
 
 
 class _Tally:

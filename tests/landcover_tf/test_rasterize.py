@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+from fakes.full_disks import full_disk
 from fakes.polygon_files import ISLAND, RING, SQUARE, TRIANGLE, UTM, run_rasterize, write_polygons
 from rasterio.transform import from_origin
 from rasterio.warp import transform, transform_geom
@@ -57,6 +58,29 @@ def test_the_last_of_many_polygons_counts_whatever_the_index_of_the_file_says(
         rows = slice(round((grid.f - top) / 5), round((grid.f - bottom) / 5))
         expected[rows, round((left - grid.c) / 5) : round((right - grid.c) / 5)] = value
     np.testing.assert_array_equal(labels, expected)
+
+
+def test_a_disk_that_fills_at_the_end_keeps_the_raster_that_was_there(
+    tmp_path, monkeypatch, capsys
+):
+    """GDAL reports no error of the blocks that it writes as it closes the file."""
+    monkeypatch.setattr(label_burning, "BLOCK_PX", 512)  # Of 2000 px, 4 x 4 blocks.
+    rng = np.random.default_rng(0)
+    west, south = rng.integers(0, 9900, (2, 3000))
+    boxes = shapely.box(west, south, west + 100, south + 100)
+    path = write_polygons(
+        tmp_path / "a.gpkg", [(b, 10 + 10 * (i % 6)) for i, b in enumerate(boxes)]
+    )
+    code, output = run_rasterize(path)
+    assert code == 0
+    before = output.read_bytes()
+    capsys.readouterr()
+    with full_disk(len(before) * 9 // 10):
+        code, _ = run_rasterize(path, "--overwrite")
+    assert code == 2
+    assert "is the disk full?" in capsys.readouterr().err
+    assert output.read_bytes() == before
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.gpkg", "a.tif"]
 
 
 def test_an_open_ring_is_closed_and_areas_are_those_on_the_ground(tmp_path, capsys):

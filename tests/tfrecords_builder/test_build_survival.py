@@ -1,14 +1,13 @@
 """Builds that a full disk, a kill or a lost block interrupts."""
 
 import json
-import resource
 import shutil
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from builder_inputs import arguments, described, write_pairs
+from fakes.full_disks import full_disk
 from fakes.killed_program import run_killed
 
 from landcover_tf.datasets.dataset_info import DatasetInfo
@@ -30,19 +29,8 @@ from tfrecords_builder.shards import (
 from tfrecords_builder.work_folder import LOCK, open_work_folder
 
 
-@contextmanager
-def limited_file_size(size_bytes):
-    """A limit on file size stands for a full disk: both make a write fail half-way."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
 def test_a_full_disk_loses_nothing(pairs, built, tmp_path, capsys):
-    with limited_file_size(100_000):
+    with full_disk(100_000):
         assert main(arguments(pairs, tmp_path / "o")) == 2
     assert "cannot write" in capsys.readouterr().err
     assert not (tmp_path / "o" / "dataset.json").exists()
@@ -100,7 +88,7 @@ def test_a_second_build_into_a_folder_is_refused(pairs, built, tmp_path, capsys)
 
 def test_a_build_of_another_gzip_level_does_not_go_on(pairs, tmp_path, capsys):
     flags = arguments(pairs, tmp_path / "o", "--compression", "gzip")
-    with limited_file_size(20_000):
+    with full_disk(20_000):
         assert main(flags) == 2
     settings = tmp_path / "o" / ".build" / "build.json"
     begun = json.loads(settings.read_text())
@@ -134,7 +122,7 @@ def test_zones_drawn_anew_do_not_go_with_an_unfinished_build(pairs, tmp_path, ca
     assert main(flags) == 2
     assert f"cannot read --zones {zones}: No such file" in capsys.readouterr().err
     write_zones(zones, "train", "val", "test")
-    with limited_file_size(100_000):
+    with full_disk(100_000):
         assert main(flags) == 2
     capsys.readouterr()
     write_zones(zones, "val", "train", "test")
@@ -146,7 +134,7 @@ def test_zones_drawn_anew_do_not_go_with_an_unfinished_build(pairs, tmp_path, ca
 
 def test_an_error_in_the_last_step_keeps_the_work(pairs, tmp_path, capsys):
     output = tmp_path / "o"
-    with limited_file_size(100_000):
+    with full_disk(100_000):
         assert main(arguments(pairs, output)) == 2
     (output / "patches.jsonl").mkdir()
     assert main(arguments(pairs, output, "--resume")) == 2

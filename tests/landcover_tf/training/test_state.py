@@ -2,11 +2,11 @@
 
 import math
 import os
-import resource
 import stat
 
 import numpy as np
 import pytest
+from fakes.full_disks import full_disk
 
 from landcover_tf.errors import OutputError, RunError
 from landcover_tf.training.state import (
@@ -21,13 +21,11 @@ from landcover_tf.training.state import (
 def test_a_disk_that_refuses_is_told_and_the_old_state_stays(tmp_path):
     path = tmp_path / "state.safetensors"
     save_state(path, {"w": np.ones(2)}, Progress(step=1))
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
-    try:
-        with pytest.raises(OutputError, match=r"cannot write .*state\.safetensors: "):
-            save_state(path, {"w": np.ones(10_000)}, Progress(step=2))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with (
+        full_disk(10_000),
+        pytest.raises(OutputError, match=r"cannot write .*state\.safetensors: "),
+    ):
+        save_state(path, {"w": np.ones(10_000)}, Progress(step=2))
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
     arrays, progress = load_state(path)
     assert progress.step == 1

@@ -1,11 +1,11 @@
 """GeoPackages against the standard's own rules and against GDAL-like variants of geometries."""
 
-import resource
 import sqlite3
 import struct
 
 import numpy as np
 import pytest
+from fakes.full_disks import full_disk
 from rasterio.crs import CRS
 
 from landcover_tf.errors import OutputError, SampleError
@@ -59,14 +59,12 @@ def test_equal_layers_are_equal_files(tmp_path):
 
 
 def test_a_full_disk_is_told_and_leaves_nothing(tmp_path):
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     # No file may grow beyond 8 kB: SQLite is told that the disk is full.
-    resource.setrlimit(resource.RLIMIT_FSIZE, (8192, hard))
-    try:
-        with pytest.raises(OutputError, match=r"cannot write .*a\.gpkg: "):
-            write(tmp_path / "a.gpkg", CRS.from_epsg(32634))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with (
+        full_disk(8192),
+        pytest.raises(OutputError, match=r"cannot write .*a\.gpkg: "),
+    ):
+        write(tmp_path / "a.gpkg", CRS.from_epsg(32634))
     assert not list(tmp_path.iterdir())
 
 
