@@ -64,7 +64,9 @@ def serve(oracle: Any, gave_up: Path) -> None:
     from keras_tuner.src.distribute.oracle_chief import OracleServicer, exit_chief
 
     gave_up.unlink(missing_ok=True)
-    server = grpc.server(ThreadPoolExecutor(max_workers=1))
+    # By default two chiefs may listen on one port, and each gets some of the other's workers.
+    alone = (("grpc.so_reuseport", 0),)
+    server = grpc.server(ThreadPoolExecutor(max_workers=1), options=alone)
     servicer = OracleServicer(oracle)
     protos.get_service_grpc().add_OracleServicer_to_server(servicer, server)
     server.add_insecure_port(chief_address())

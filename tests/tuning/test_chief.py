@@ -3,6 +3,7 @@
 import json
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -162,6 +163,20 @@ def test_a_chief_gives_up_with_its_workers(search, become, with_a_worker):
     assert {i: t.status for i, t in _tuner(search, echo=False).oracle.trials.items()} == {
         "0": "FAILED", "1": "FAILED", "2": "COMPLETED", "3": "COMPLETED"
     }  # fmt: skip
+
+
+def test_a_second_chief_on_one_port_is_refused(search, become):
+    become("chief")
+    first = grpc.server(ThreadPoolExecutor(max_workers=1))
+    first.add_insecure_port(distributed.chief_address())
+    first.start()
+    oracle = SimpleNamespace(failure=RuntimeError("it listens, too"))
+    try:
+        with pytest.raises(RuntimeError, match="Failed to bind to address") as refused:
+            distributed.serve(oracle, search.output_dir)
+    finally:
+        first.stop(grace=None)
+    assert "to a free port" in str(distributed.explained(refused.value))
 
 
 def test_a_worker_hears_of_a_chief_that_gave_up_while_it_trained(search, become, heard, capsys):
