@@ -1,21 +1,19 @@
 """One or many inputs: found, checked, predicted side by side, and merged where asked."""
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
-from heapq import nlargest
+from contextlib import AbstractContextManager, closing, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from threading import Thread
 
 from landcover_tf.accuracy.request_log import require_log
-from landcover_tf.errors import ProductError, RasterError
 from landcover_tf.system.executors import executor, places, result_of, submit
-from landcover_tf.system.files import bytes_in, require_space
 from serving import notices, objects
 from serving.config import PredictConfig
 from serving.engines import Engine
+from serving.failures import Failures
 from serving.finished_maps import (
     MapState,
     finished_scenes,
@@ -36,7 +34,7 @@ from serving.options import (
     output_options,
     single_maps,
 )
-from serving.plan import print_plans, work_bytes
+from serving.plan import print_plans, require_room
 from serving.postprocess import Cleaning
 from serving.raster_io import bounded_cache
 from serving.scene_jobs import (
@@ -79,7 +77,7 @@ def predict_all(config: PredictConfig) -> Path | None:
         from serving.map_picture import check_reference
 
         check_reference(config.reference_map, engine.info.legend)
-    failures = _Failures(total=len(inputs))
+    failures = Failures(total=len(inputs))
     scenes = _readable(inputs, targets, engine, options, failures)
     if config.plan:
         print_plans(scenes, config.output_map if config.mosaic else None)
@@ -92,44 +90,12 @@ def predict_all(config: PredictConfig) -> Path | None:
     return targets[0] if len(targets) == 1 else None
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Failures:
-    """Inputs that cannot be read, which do not keep the others from their maps."""
-
-    total: int
-    """Inputs of the command; the only one's error ends it."""
-    told: list[str] = field(default_factory=list)
-
-    @contextmanager
-    def noted(self) -> Iterator[None]:
-        """Tells and keeps the error of an input."""
-        try:
-            yield
-        except (ProductError, RasterError) as error:
-            if self.total == 1:
-                raise
-            print(f"failed: {error}", file=sys.stderr)
-            self.told.append(str(error))
-
-    def report(self) -> None:
-        """Ends the program if an input failed.
-
-        Raises:
-            RasterError: How many failed.
-        """
-        if self.told:
-            raise RasterError(
-                f"{len(self.told)} of {self.total} inputs failed, see above; the same command "
-                f"tries them again. The first: {self.told[0]}"
-            )
-
-
 def _readable(
     inputs: Sequence[Path],
     targets: Sequence[Path],
     engine: Engine,
     options: PredictionOptions,
-    failures: _Failures,
+    failures: Failures,
 ) -> list[ScenePrediction]:
     """Returns the predictions of the inputs that can be opened.
 
@@ -151,7 +117,7 @@ def _make_maps(
     engine: Engine,
     config: PredictConfig,
     cleaning: Cleaning,
-    failures: _Failures,
+    failures: Failures,
     *,
     several: bool,
 ) -> None:
@@ -201,7 +167,7 @@ def _predict(
     wanted: Mapping[ScenePrediction, MapState],
     engine: Engine,
     config: PredictConfig,
-    failures: _Failures,
+    failures: Failures,
 ) -> None:
     """Makes the maps of scenes, side by side where that is asked for."""
     scenes = list(wanted)
@@ -233,7 +199,7 @@ def _require_start(
             f"{engine.name}",
             file=sys.stderr,
         )
-    _require_room(scenes, at_once)
+    require_room(scenes, at_once)
     for scene in scenes:
         if lock_file(scene.map_path).exists():
             with alone(scene.map_path):  # Raises before any file of this batch is written.
@@ -241,7 +207,7 @@ def _require_start(
 
 
 def _begin(
-    wanted: Mapping[ScenePrediction, MapState], config: PredictConfig, failures: _Failures
+    wanted: Mapping[ScenePrediction, MapState], config: PredictConfig, failures: Failures
 ) -> list[ScenePrediction]:
     """Prepares the scenes, tells what the user should know of each, and returns the readable.
 
@@ -259,22 +225,6 @@ def _begin(
     return begun
 
 
-def _require_room(scenes: Sequence[ScenePrediction], at_once: int) -> None:
-    """Refuses a run if the disk cannot hold what is in the making of the scenes at once.
-
-    What finished maps of a batch keep beside them is not foreseen: it may be far smaller than its
-    pixels, and a batch that fills the disk goes on when there is room again.
-    """
-    # What a killed run left, half-written rasters as well, is read on, replaced or deleted.
-    missing = [max(work_bytes(scene) - bytes_in(scene.work), 0) for scene in scenes]
-    if missing:
-        # A finished map's bands are deleted before the next scene begins; those of an unreadable
-        # input stay for the next run, and are not foreseen.
-        together = sum(nlargest(at_once, missing))
-        folder = next(parent for parent in scenes[0].map_path.parents if parent.exists())
-        require_space(folder, together, "the work until the map is written")
-
-
 def _pool(config: PredictConfig) -> AbstractContextManager[Executor | None]:
     """Returns a context with the processes to compute in, None for this one."""
     if config.jobs > 1 or config.scheduler is not None:
@@ -282,7 +232,7 @@ def _pool(config: PredictConfig) -> AbstractContextManager[Executor | None]:
     return nullcontext()
 
 
-def _finish_all(computed: Iterable[Computed], config: PredictConfig, failures: _Failures) -> None:
+def _finish_all(computed: Iterable[Computed], config: PredictConfig, failures: Failures) -> None:
     """Finishes scene after scene; an unreadable one does not keep the others from it."""
     for scene, unreadable in computed:
         try:

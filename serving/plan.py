@@ -4,11 +4,13 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from heapq import nlargest
 from pathlib import Path
 
 import numpy as np
 
 from landcover_tf.model_info import ModelInfo
+from landcover_tf.system.files import bytes_in, require_space
 from serving import mosaic
 from serving.layouts import batch_size, memory_model
 from serving.pipeline import Backend, decides
@@ -103,6 +105,22 @@ def work_bytes(scene: ScenePrediction) -> int:
     written = sum(levels) + max(levels, default=0)
     pixels = scene.layout.height * scene.layout.width
     return pixels * (len(scene.content.layers) + cleaned + written)
+
+
+def require_room(scenes: Sequence[ScenePrediction], at_once: int) -> None:
+    """Refuses a run if the disk cannot hold what is in the making of the scenes at once.
+
+    What finished maps of a batch keep beside them is not foreseen: it may be far smaller than its
+    pixels, and a batch that fills the disk goes on when there is room again.
+    """
+    # What a killed run left, half-written rasters as well, is read on, replaced or deleted.
+    missing = [max(work_bytes(scene) - bytes_in(scene.work), 0) for scene in scenes]
+    if missing:
+        # A finished map's bands are deleted before the next scene begins; those of an unreadable
+        # input stay for the next run, and are not foreseen.
+        together = sum(nlargest(at_once, missing))
+        folder = next(parent for parent in scenes[0].map_path.parents if parent.exists())
+        require_space(folder, together, "the work until the map is written")
 
 
 def _level_layers(scene: ScenePrediction) -> dict[str, int]:
