@@ -3,7 +3,7 @@
 from collections.abc import Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
@@ -112,42 +112,63 @@ def compute_elsewhere(
     """
     share, at_once = _parts_of_scene(parts, len(scenes)), scenes_at_once(parts, len(scenes))
     work = {scene: _shares(scene.unfinished_rows(), share) for scene in scenes}
-    coming, left = iter(scenes), dict[ScenePrediction, int]()
-    futures: dict[Future[None], ScenePrediction] = {}
-    errors: dict[ScenePrediction, LandCoverError] = {}
-    held: dict[ScenePrediction, ExitStack] = {}
+    coming = iter(scenes)
+    begun: list[_Begun] = []
+    futures: dict[Future[None], _Begun] = {}
     with progress(label="predict", total=sum(map(len, work.values())), unit="part") as bar:
         try:
             while True:
-                for scene in islice(coming, at_once - len(left)):
-                    held[scene] = ExitStack()
-                    held[scene].enter_context(scene.alone())
-                    try:
-                        jobs = _jobs_of(scene, work[scene])
-                    except ProductError as damaged:
-                        errors[scene], jobs = damaged, []
-                    left[scene] = len(jobs)
-                    for job in jobs:
-                        futures[submit(pool, compute_rows, job)] = scene
-                if not left:
+                for scene in islice(coming, at_once - len(begun)):
+                    one = _Begun(scene=scene)
+                    begun.append(one)
+                    for job in one.take(work[scene]):
+                        futures[submit(pool, compute_rows, job)] = one
+                if not begun:
                     return
-                ready = next((scene for scene, count in left.items() if not count), None)
+                ready = next((one for one in begun if not one.jobs_left), None)
                 if ready is not None:
-                    yield ready, errors.pop(ready, None)
-                    del left[ready]
-                    held.pop(ready).close()
+                    yield ready.scene, ready.error
+                    begun.remove(ready)
+                    ready.lock.close()
                     continue
                 for future in wait(futures, return_when=FIRST_COMPLETED).done:
-                    scene = futures.pop(future)
-                    left[scene] -= 1
                     bar.update()
-                    if (error := _reading_error(future)) is not None:
-                        errors.setdefault(scene, error)
+                    futures.pop(future).end(future)
         finally:
             for future in futures:
                 future.cancel()
-            for lock in held.values():
-                lock.close()
+            for one in begun:
+                one.lock.close()
+
+
+@dataclass(kw_only=True, eq=False)
+class _Begun:
+    """A scene that is in the pool's hands, or waits for the caller to finish it."""
+
+    scene: ScenePrediction
+    lock: ExitStack = field(default_factory=ExitStack)
+    """Holds the scene's map."""
+    jobs_left: int = 0
+    """Jobs that have not ended."""
+    error: LandCoverError | None = None
+    """Why the scene cannot be read: the first such error."""
+
+    def take(self, parts: Sequence[tuple[int, ...]]) -> list[RowsJob]:
+        """Locks the map and returns the jobs of the parts, none of a damaged scene."""
+        self.lock.enter_context(self.scene.alone())
+        try:
+            jobs = _jobs_of(self.scene, parts)
+        except ProductError as damaged:
+            self.error = damaged
+            return []
+        self.jobs_left = len(jobs)
+        return jobs
+
+    def end(self, future: "Future[None]") -> None:
+        """Counts a job that has ended, and keeps its error if the input could not be read."""
+        self.jobs_left -= 1
+        error = _reading_error(future)
+        self.error = self.error or error
 
 
 def _jobs_of(scene: ScenePrediction, parts: Sequence[tuple[int, ...]]) -> list[RowsJob]:
