@@ -162,7 +162,8 @@ def _open_prepared(folder: Path, info: ModelInfo, options: SourceOptions) -> Ras
     scene = prepared.read_document(folder)
     wanted = ("product", "baseline", "sensing_time", "tile", "orbit")
     tags = {key: str(scene[key]) for key in wanted if scene.get(key) is not None}
-    if options.mask_clouds and scene.get("settings", {}).get("cloud_source") == "none":
+    cloud_source = scene.get("settings", {}).get("cloud_source")
+    if options.mask_clouds and cloud_source == "none":
         raise RasterError(
             f"{folder} was prepared with --cloud-source none, so --mask-clouds would find no "
             "clouds in it; prepare it again with another source"
@@ -177,6 +178,7 @@ def _open_prepared(folder: Path, info: ModelInfo, options: SourceOptions) -> Ras
         name=str(scene.get("product") or folder.name).removesuffix(".SAFE"),
         tags=tags,
         upsampling=prepared.upsampling_of(scene, folder),
+        cloudy_fraction=scene.get("cloud_cover", {}).get(cloud_source),
     )
 
 

@@ -20,6 +20,8 @@ from serving.source import Source
 from serving.targets import work_folder
 from serving.verification import Agreement
 
+LEAST_CLOUDS = 0.01
+"""Share of an input under clouds from which on it is told that they get classes."""
 GROSS_FRACTION = 0.01
 """Share of differing labels above which a warning tells that exact mode was not exact."""
 
@@ -46,6 +48,12 @@ def tell_of_input(scene: ScenePrediction) -> None:
             f"--margin {network.margin_px} is less than the {info.margin_px} px that make the map "
             f"of this model exact, so its {layout.count} windows may not fit together; leave "
             "--margin out"
+        )
+    clouds = source.cloudy_fraction or 0
+    if clouds >= LEAST_CLOUDS and not scene.options.source.mask_clouds:
+        _warn(
+            f"{clouds:.0%} of {source.name} is under clouds, which get classes as if they were "
+            "ground; --mask-clouds leaves them and their shadows out"
         )
     for warning in source.inspect():
         _warn(warning)

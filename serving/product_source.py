@@ -93,6 +93,8 @@ class ProductSource:
         ]
         self._conversion = Conversion.between(stored, info.bands)
         self.upsampling: Upsampling | None = upsampling
+        percentage = product.cloud_percentage
+        self.cloudy_fraction = None if percentage is None else percentage / 100
         self.files: Collection[Path] = _files_of(product)
         self._method = upsampling
         self._mask_clouds = mask_clouds

@@ -46,6 +46,7 @@ class RasterSource:
         name: str | None = None,
         tags: Mapping[str, str] | None = None,
         upsampling: Upsampling | None = None,
+        cloudy_fraction: float | None = None,
     ) -> None:
         if options.mask_clouds and validity_path is None:
             raise RasterError(
@@ -56,6 +57,7 @@ class RasterSource:
         self.name = name or path.stem
         self.tags: Mapping[str, str] = dict(tags or {}) | {"source": self.name}
         self.upsampling: Upsampling | None = upsampling
+        self.cloudy_fraction = cloudy_fraction
         self._info, self._resample = info, options.resample
         self._validity_path = validity_path
         self._rasters: _OpenRasters | None = None

@@ -72,6 +72,8 @@ class Source(Protocol):
     """Bands of other names that are read for bands of the model, by the model's names."""
     upsampling: Upsampling | None
     """How its 20 m and 60 m bands came to 10 m; None where nothing tells."""
+    cloudy_fraction: float | None
+    """Share of its pixels under clouds; None where nothing tells."""
     files: Collection[Path]
     """All that pixels and georeference are read from; names that are no local files among them."""
 

@@ -95,6 +95,7 @@ def test_a_product_and_its_prepared_scene_give_one_map(
     products: dict[str, SimulatedProduct],
     prepared: Path,
     tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
     kind: str,
 ) -> None:
     flags = (*RAW, "--mode", "exact", "--model-path", str(small_export.folder))
@@ -103,6 +104,9 @@ def test_a_product_and_its_prepared_scene_give_one_map(
         out = tmp_path / name / "map.tif"
         paths = ("--input-image", str(path), "--output-map", str(out))
         assert main([*flags, *paths]) == 0
+        assert (
+            "is under clouds, which get classes as if they were ground" in capsys.readouterr().err
+        )
         with rasterio.open(out) as dataset:
             maps.append(dataset.read(1))
             assert dataset.tags()["product"].startswith("S2A_MSIL1C")
