@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from landcover_tf.accuracy.matching import MatchedPoints
+from landcover_tf.accuracy.strata import Strata
 from landcover_tf.system.files import json_number
 
 
@@ -35,9 +37,24 @@ class Sample:
         return np.bincount(self.stratum, minlength=len(self.pixels))
 
     @property
+    def stands_for(self) -> np.ndarray:
+        """Pixels N_h / n_h that a point of each stratum stands for, float64 [strata]."""
+        return np.asarray(self.pixels / np.maximum(self.points, 1))
+
+    @property
     def weight(self) -> np.ndarray:
-        """Pixels N_h / n_h that each point stands for, float64 [points]."""
-        return np.asarray((self.pixels / np.maximum(self.points, 1))[self.stratum])
+        """Pixels that each point stands for, float64 [points]."""
+        return np.asarray(self.stands_for[self.stratum])
+
+    @staticmethod
+    def of(points: MatchedPoints, strata: Strata) -> "Sample":
+        """Returns the points of the strata that are not left out."""
+        return Sample(
+            mapped=points.mapped[strata.used],
+            reference=points.reference[strata.used],
+            stratum=strata.of_point,
+            pixels=strata.pixels,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,8 +189,7 @@ def _unmet_pixels(sample: Sample, confidence: float) -> float:
     American Medical Association 249, page 1743). Of several strata, the class has most pixels if it
     lies in the one whose points stand for most. Strata labelled completely have none of it.
     """
-    stands_for = sample.pixels / np.maximum(sample.points, 1)
-    unknown = stands_for[sample.points < sample.pixels]
+    unknown = sample.stands_for[sample.points < sample.pixels]
     return float(-np.log(1 - confidence) * unknown.max(initial=0.0))
 
 

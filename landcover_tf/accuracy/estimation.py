@@ -10,6 +10,7 @@ from landcover_tf.accuracy import coverage, probabilities
 from landcover_tf.accuracy.class_map import ClassMap, MapPixels
 from landcover_tf.accuracy.coverage import MappedInStrata
 from landcover_tf.accuracy.design import FILE_NAME, Design, recorded_crs
+from landcover_tf.accuracy.estimate import Sample
 from landcover_tf.accuracy.matching import MatchedPoints, match
 from landcover_tf.accuracy.points import load_points
 from landcover_tf.accuracy.strata import Strata, arrange, from_map, from_record
@@ -94,16 +95,16 @@ def estimate_survey(survey: Survey) -> dict[str, Any]:
         # The map's own classes given as a strata map are the published case as well.
         own = same_map or basis is class_map
         strata, source = _strata(survey, basis, class_map, matched)
+        sample = Sample.of(matched, strata)
         values = estimate_values(
-            class_map, pixels, matched, strata,
+            class_map, pixels, matched, strata, sample,
             mapped_in_strata=_mapped_in_strata(survey, basis, class_map, pixels, strata, own),
             same_map=own,
             strata_source="the map itself" if own else source,
             unit_area_m2=units.pixel_area_m2, confidence=survey.confidence,
         )  # fmt: skip
-        numbers = np.bincount(strata.of_point, minlength=len(strata.pixels))
         weight = np.zeros(len(matched.ids))
-        weight[strata.used] = (strata.pixels / np.maximum(numbers, 1))[strata.of_point]
+        weight[strata.used] = sample.weight
     values["reference"] = survey.reference.name
     values["design"] = None if design is None else design.to_dict()
     if survey.probabilities is not None:

@@ -38,6 +38,7 @@ def estimate_values(
     pixels: MapPixels,
     points: MatchedPoints,
     strata: Strata,
+    sample: Sample,
     *,
     mapped_in_strata: MappedInStrata,
     same_map: bool,
@@ -50,8 +51,9 @@ def estimate_values(
     Args:
         class_map: The assessed map.
         pixels: What it consists of.
-        points: The usable points, of which `strata.used` are taken.
+        points: The usable points.
         strata: Strata of the sample.
+        sample: The points in `strata`.
         mapped_in_strata: What the map classifies within `strata`.
         same_map: Whether the strata are the classes of the assessed map.
         strata_source: Where the strata come from, for people.
@@ -59,12 +61,6 @@ def estimate_values(
         confidence: Confidence level of the intervals.
     """
     legend = class_map.legend
-    sample = Sample(
-        mapped=points.mapped[strata.used],
-        reference=points.reference[strata.used],
-        stratum=strata.of_point,
-        pixels=strata.pixels,
-    )
     found = assess(sample, len(legend.classes), confidence=confidence)
     assessed_ha, areas = assessed_areas(
         found, class_map, mapped_in_strata,
