@@ -133,3 +133,16 @@ class PatchGrid:
                     height=self.patch_size,
                     width=self.patch_size,
                 )
+
+
+def kept_gap_px(split: str | None, gap_px: int | None, patch_size: int) -> int:
+    """Returns the least distance in pixels that a build keeps between patches of different splits.
+
+    Args:
+        split: How it splits; a random split keeps none.
+        gap_px: The distance that was asked for; None for that of a patch.
+        patch_size: Patch height and width in pixels.
+    """
+    if split == "random":
+        return 0
+    return patch_size if gap_px is None else gap_px

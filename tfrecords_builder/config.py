@@ -10,7 +10,7 @@ from landcover_tf.configs import flag_ranges
 from landcover_tf.configs.config_files import config_dict
 from landcover_tf.datasets.normalizer import NormalizerKind
 from landcover_tf.errors import ConfigError
-from landcover_tf.grid import PatchGrid
+from landcover_tf.grid import PatchGrid, kept_gap_px
 from landcover_tf.validity import INVALID_FOR_TRAINING, bits_by_name
 
 SplitMethod = Literal["blocks", "scenes", "tiles", "zones", "group", "given", "random"]
@@ -174,7 +174,7 @@ class BuildConfig:
     @property
     def gap(self) -> int:
         """Least distance between patches of different splits in pixels."""
-        return self.patch_size if self.gap_px is None else self.gap_px
+        return kept_gap_px(self.split, self.gap_px, self.patch_size)
 
     @property
     def fractions(self) -> dict[str, float]:

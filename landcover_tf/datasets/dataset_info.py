@@ -14,7 +14,7 @@ from landcover_tf.datasets.band_statistics import BandStatistics
 from landcover_tf.datasets.dataset_shards import ShardInfo, SplitInfo, find_problems
 from landcover_tf.datasets.normalizer import Normalizer
 from landcover_tf.errors import ConfigError, DatasetError
-from landcover_tf.grid import PatchGrid
+from landcover_tf.grid import PatchGrid, kept_gap_px
 from landcover_tf.legend import Legend
 from landcover_tf.system.files import KnownHashes, write_json
 from landcover_tf.upsampling import Upsampling
@@ -143,10 +143,8 @@ class DatasetInfo:
     @property
     def gap_px(self) -> int:
         """Least distance in pixels that the build kept between patches of different splits."""
-        if self.build_config.get("split") == "random":
-            return 0
-        gap = self.build_config.get("gap_px")
-        return self.patch_grid.patch_size if gap is None else int(gap)
+        build = self.build_config
+        return kept_gap_px(build.get("split"), build.get("gap_px"), self.patch_grid.patch_size)
 
     @property
     def data_hash(self) -> str:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from landcover_tf.grid import PatchGrid, Window
+from landcover_tf.grid import PatchGrid, Window, kept_gap_px
 
 sizes = st.integers(1, 700)
 
@@ -88,3 +88,17 @@ def test_blocks_cover_a_window_once(height, width, rows, cols):
         assert block.height <= rows and block.width <= cols
         covered[block.slices] += 1
     assert (covered == 1).all()
+
+
+@pytest.mark.parametrize(
+    ("split", "gap", "kept"),
+    [
+        ("blocks", None, 64),
+        ("given", None, 64),
+        ("zones", 0, 0),
+        ("blocks", 7, 7),
+        ("random", 7, 0),
+    ],
+)
+def test_a_split_keeps_the_gap_asked_for_or_a_patch_and_a_random_one_none(split, gap, kept):
+    assert kept_gap_px(split, gap, patch_size=64) == kept
