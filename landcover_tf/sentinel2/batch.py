@@ -62,7 +62,7 @@ def run(
     """
     rasters = [] if settings.ground_truth is None else find_label_rasters(settings.ground_truth)
     settings = replace(settings, source_legend=_source_legend(rasters, settings))
-    merged = settings.crosswalk.merged
+    merged = settings.load_crosswalk().merged
     parse_values(settings.cloud_mask_values)
     if settings.cloud_source == "s2cloudless":
         load_s2cloudless()

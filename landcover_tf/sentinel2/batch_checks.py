@@ -198,7 +198,7 @@ def check(job: CheckJob) -> list[Finding]:
             threads=job.threads,
         )
         if settings.ground_truth is not None:
-            crosswalk = settings.crosswalk
+            crosswalk = settings.load_crosswalk()
             found += check_labels(product, job.labels, crosswalk, unknown=settings.unknown_labels)
         if settings.cloud_mask is not None:
             values = parse_values(settings.cloud_mask_values)

@@ -226,7 +226,7 @@ class _Preparation:
         settings = self.settings
         if settings.ground_truth is None:
             return None, None
-        crosswalk = settings.crosswalk
+        crosswalk = settings.load_crosswalk()
         if not self.job.labels:
             raise LabelError(
                 f"no label raster of {settings.ground_truth} overlaps {self.product.name}; "

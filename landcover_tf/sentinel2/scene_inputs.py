@@ -152,5 +152,5 @@ def _is_described(path: Path, known: Mapping[str, Any]) -> bool:
 def _crosswalk(settings: Settings) -> dict[str, int] | None:
     if settings.ground_truth is None:
         return None
-    codes = settings.crosswalk.codes
+    codes = settings.load_crosswalk().codes
     return {str(source): target for source, target in sorted(codes.items())}

@@ -31,9 +31,12 @@ class Settings:
     legend: str
     unknown_labels: Literal["error", "ignore"]
 
-    @property
-    def crosswalk(self) -> Crosswalk:
-        """From the codes of the label rasters to those of the prepared labels."""
+    def load_crosswalk(self) -> Crosswalk:
+        """Returns the way from the codes of the label rasters to those of the prepared labels.
+
+        Raises:
+            LegendError: A legend cannot be read, or there is no way between them.
+        """
         return load_crosswalk(self.source_legend or DEFAULT_LEGEND, self.legend)
 
     def to_dict(self) -> dict[str, Any]:
