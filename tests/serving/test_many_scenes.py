@@ -82,7 +82,7 @@ def test_an_input_that_cannot_be_opened_does_not_keep_the_others_from_their_maps
         write_raster(scenes / f"{name}.tif", 40, 40, seed=ord(name))
     whole = (scenes / "a.tif").read_bytes()
     (scenes / "a.tif").write_bytes(b"damaged")
-    (scenes / "T34SEH.SAFE").mkdir()
+    (scenes / "S2A_MSIL1C_T34SEH.SAFE").mkdir()
     out, folder = tmp_path / "maps", tmp_path / "maps"
     flags: tuple[str, ...] = PLAIN
     if mosaic:
@@ -103,7 +103,7 @@ def test_an_input_that_cannot_be_opened_does_not_keep_the_others_from_their_maps
     assert out.exists() != mosaic
 
     (scenes / "a.tif").write_bytes(whole)
-    (scenes / "T34SEH.SAFE").rmdir()
+    (scenes / "S2A_MSIL1C_T34SEH.SAFE").rmdir()
     assert main(command) == 0
     assert (folder / "a" / "map.tif").exists() and out.exists()
 
