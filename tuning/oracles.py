@@ -85,6 +85,22 @@ class _Durable:
         for trial_id in sorted(self.trials.keys() - {*self._retry_queue, *self.start_order}):
             # Its own file was written, the oracle's was not.
             self._adopt(self.trials[trial_id])
+        if self._retry_queue:
+            self._retry_last_failures()
+
+    def _retry_last_failures(self: Any) -> None:
+        """Lets all trials be tried again whose failures in a row ended the search.
+
+        The cause was most likely none of their settings: a full disk, say. The last of them is in
+        the queue already, as its end was never saved.
+        """
+        failed = itertools.takewhile(
+            lambda i: self.trials[i].status == "FAILED", reversed(self.end_order)
+        )
+        row = list(failed)
+        if len(row) >= self.max_consecutive_failed_trials - 1:
+            self.end_order = self.end_order[: len(self.end_order) - len(row)]
+            self._retry_queue += row  # It is taken from the end: the oldest first.
 
     def _adopt(self: Any, trial: Any) -> None:
         self._record_values(trial)

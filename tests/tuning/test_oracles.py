@@ -121,7 +121,7 @@ def test_the_last_trial_of_a_search_is_over_though_it_failed(tmp_path, saved_bef
         resumed.end_trial(third)
 
 
-def test_a_trial_that_ended_in_memory_only_is_run_again(tmp_path):
+def test_all_trials_whose_failures_ended_the_search_are_run_again(tmp_path):
     found = oracle(tmp_path)
     for i in range(3):
         found.create_trial(f"tuner{i}")
@@ -137,8 +137,19 @@ def test_a_trial_that_ended_in_memory_only_is_run_again(tmp_path):
     found.save()  # As that did in earlier versions: three have ended.
     resumed = oracle(tmp_path)
     resumed.reload()
-    assert resumed.end_order == ["00", "01"]
-    assert {resumed.create_trial(f"tuner{i}").trial_id for i in range(2)} == {"02", "03"}
+    again = [resumed.create_trial(f"tuner{i}").trial_id for i in range(4)]
+    assert again == ["00", "01", "02", "03"]
+    assert resumed.end_order == []
+
+
+def test_a_failed_trial_before_a_kill_is_over(tmp_path):
+    found = oracle(tmp_path)
+    failed, _ = (found.create_trial(f"tuner{i}") for i in range(2))
+    failed.status = "FAILED"
+    found.end_trial(failed)
+    resumed = oracle(tmp_path)
+    resumed.reload()
+    assert [resumed.create_trial(f"tuner{i}").trial_id for i in range(2)] == ["01", "02"]
 
 
 def test_a_state_that_cannot_be_written_leaves_the_old_one(tmp_path):
