@@ -12,6 +12,7 @@ import math
 import typing
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from itertools import combinations, islice, product
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,11 @@ class Range:
             # KerasTuner takes plain values only; JSON text carries lists and None as well.
             hyperparameters.Choice(name, [json.dumps(c) for c in self.choices], ordered=False)
             return
+        if self.step and not self.whole:
+            # KerasTuner 1.4.8 counts steps of fractions in floats, and so leaves out 0.3 of 0 to
+            # 0.3 in steps of 0.05 and gives 0.2 and 0.25 one place.
+            hyperparameters.Choice(name, list(self.chosen()), ordered=True)
+            return
         sampling = "log" if self.log else "linear"
         make = hyperparameters.Int if self.whole else hyperparameters.Float
         step = {} if self.step is None else {"step": self.step}
@@ -103,17 +109,23 @@ class Range:
         """Returns how many values there are, infinity between limits without a step."""
         if self.choices:
             return len({json.dumps(choice) for choice in self.choices})
-        step = self.step or (1 if self.whole else None)
-        if step is None or self.minimum is None or self.maximum is None:
+        if self.step is None and not self.whole:
             return math.inf
-        return (self.maximum - self.minimum) // step + 1
+        low, high, step = self._exact()
+        return int((high - low) // step) + 1
 
     def chosen(self) -> Iterable[Any]:
         """Returns all that KerasTuner may choose; `count` of them must be finite."""
         if self.choices:
             return dict.fromkeys(json.dumps(choice) for choice in self.choices)
-        low, step = self.minimum or 0, self.step or 1
-        return (low + i * step for i in range(int(self.count())))
+        low, _, step = self._exact()
+        kind = int if self.whole else float
+        return (kind(low + i * step) for i in range(int(self.count())))
+
+    def _exact(self) -> tuple[Decimal, Decimal, Decimal]:
+        """Returns the limits and the step as they are written, not as the nearest floats."""
+        low, high, step = (Decimal(str(n)) for n in (self.minimum, self.maximum, self.step or 1))
+        return low, high, step
 
     def extremes(self) -> tuple[Any, ...]:
         """Returns values that a config must accept if it accepts the range."""

@@ -162,6 +162,16 @@ def test_the_combinations_of_a_space_are_counted(ranges, count):
     assert space(search=ranges).combinations == count
 
 
+def test_a_stepped_range_holds_its_upper_end_and_a_place_for_each_value():
+    found = space(search={"warmup_fraction": {"min": 0.0, "max": 0.3, "step": 0.05}})
+    values = [0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3]
+    (warmup,) = found.hyperparameters().space
+    assert {warmup.random_sample(seed) for seed in range(100)} == set(values)
+    assert len({warmup.value_to_prob(value) for value in values}) == 7
+    assert [one["warmup_fraction"] for one in found.chosen()] == values
+    assert found.combinations == 7
+
+
 def test_losses_with_and_without_a_pixel_term_are_searched_together():
     found = space(
         search={
