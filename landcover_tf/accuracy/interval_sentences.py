@@ -16,6 +16,15 @@ _SCORES = {
 }
 
 
+def of_split(split: str) -> list[str]:
+    """Returns why the scores of a split are optimistic, for the dataset of the training itself."""
+    reasons = {
+        "train": "The network was trained on these patches, so these scores are far too good.",
+        "val": "Validation chose the epoch, so these scores are optimistic.",
+    }
+    return [reasons[split]] if split in reasons else []
+
+
 def of_comparison(values: Mapping[str, Any]) -> list[str]:
     """Returns the sentences about the intervals of a compare.json."""
     means = {name: [values[key]] for key, name in _MEANS.items()}

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from landcover_tf.accuracy.bootstrap import Interval
+from landcover_tf.accuracy.interval_sentences import of_split
 from landcover_tf.evaluation.report import TITLES, shown
 
 
@@ -44,13 +45,13 @@ def _section(scores: Mapping[str, Any]) -> str:
         rows.append([title, *cells])
     many = scores["orientations"]
     averaged = f" U-Net: mean probability of {many} orientations." if many > 1 else ""
-    optimistic = " Validation chose the epoch, so they are optimistic."
+    optimistic = "".join(f" {sentence}" for sentence in of_split(scores["split"]))
     return "\n".join([
         *(f"| {' | '.join(row)} |" for row in rows),
         "",
         f"{scores['patches']} patches, {scores['pixels']:,} labelled pixels; 95 % intervals by "
         f"resampling {scores['blocks']} {scores['block_unit']}."
-        f"{averaged}{optimistic if scores['split'] == 'val' else ''}",
+        f"{averaged}{optimistic}",
     ])  # fmt: skip
 
 

@@ -115,8 +115,10 @@ def evaluate_run(run: RunFolder, folder: Path, settings: Settings) -> str:
     }  # fmt: skip
     text = _header(values, trained_on) + "\n\n" + report.table(judged, differences, info.legend)
     text += f"\n\n{_calibration_line(values['calibration'], values['baseline'])}"
-    text += "".join(f"\n{s}" for s in interval_sentences.of_evaluation(values, info.legend.names))
     own = info.data_hash == trained_on.data_hash
+    told = interval_sentences.of_split(settings.split) if own else []
+    told += interval_sentences.of_evaluation(values, info.legend.names)
+    text += "".join(f"\n{sentence}" for sentence in told)
     doubtful = doubts(values["calibration"], settings.split, own_dataset=own)
     text += f"\n{doubtful}" if doubtful else ""
     _write(run.evaluation(settings.split, info), values, text, found, judged, info)

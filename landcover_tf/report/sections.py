@@ -126,11 +126,12 @@ def accuracy(scores: Mapping[str, Any], legend: Legend, *, another: str = "") ->
             )
         )
     baseline = ["per-pixel baseline"] if len(judged) > 1 else []
+    which = "held-out patches" if held_out(scores, another) else f"patches of {scores['split']}"
     return Section(
         id="accuracy",
-        title=f"Agreement on dataset {another}" if another else "Agreement on held-out patches",
+        title=f"Agreement on {f'dataset {another}' if another else which}",
         paragraphs=[
-            *_not_held_out(another),
+            *(_not_held_out(another) or interval_sentences.of_split(scores["split"])),
             f"{scores['patches']} patches of split {scores['split']} of dataset "
             f"{scores['dataset']}. Intervals are 95 %, from {scores['bootstrap_samples']} "
             f"resamplings of {scores['blocks']} {scores['block_unit']}. The labels are a map or a "
@@ -149,6 +150,11 @@ def accuracy(scores: Mapping[str, Any], legend: Legend, *, another: str = "") ->
             ),
         ],
     )  # fmt: skip
+
+
+def held_out(scores: Mapping[str, Any], another: str) -> bool:
+    """Returns whether the training saw nothing of the scored patches, as far as its split tells."""
+    return not another and not interval_sentences.of_split(scores["split"])
 
 
 def _not_held_out(another: str) -> list[str]:

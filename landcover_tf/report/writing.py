@@ -122,13 +122,8 @@ def _cards(scores: dict[str, Any], another: str) -> list[Card]:
         Card(value="-" if value is None else f"{value:.3f}", label=f"{label}, {split}")
         for label, value in figures
     ]
-    return [
-        *cards,
-        Card(
-            value=f"{scores['pixels']:,}",
-            label=f"pixels of {another}" if another else "held-out pixels",
-        ),
-    ]
+    label = "held-out pixels" if sections.held_out(scores, another) else f"pixels of {split}"
+    return [*cards, Card(value=f"{scores['pixels']:,}", label=label)]
 
 
 def _sections(

@@ -35,7 +35,7 @@ def test_the_card_gets_the_scores_before_the_limits_and_keeps_the_rest():
 def test_scores_of_a_split_replace_those_of_that_split_only():
     both = with_scores(with_scores(CARD, scores()), scores(0.25, "val", baseline=False))
     assert both.count("## Scores on") == 2
-    assert "| mean F1 | 0.250 [0.125, 0.375] |" in both and "so they are optimistic" in both
+    assert "| mean F1 | 0.250 [0.125, 0.375] |" in both and "so these scores are optimistic" in both
     again = with_scores(both, scores(0.75))
     assert again == with_scores(
         with_scores(CARD, scores(0.75)), scores(0.25, "val", baseline=False)

@@ -186,6 +186,26 @@ def test_another_file_is_no_evaluation(evaluated_run, text, capsys):
     assert "run `landcover evaluate` again" in shown
 
 
+@pytest.mark.parametrize(
+    ("split", "told"),
+    [
+        ("val", "Validation chose the epoch, so these scores are optimistic."),
+        ("train", "The network was trained on these patches"),
+    ],
+)
+def test_scores_that_the_training_saw_are_not_called_held_out(evaluated_run, split, told):
+    """The page called all that was evaluated held-out, training patches too."""
+    folder = evaluated_run / "evaluation"
+    (folder / "test").rename(folder / split)
+    path = folder / split / "scores.json"
+    write_json(path, read_json(path) | {"split": split})
+    assert report.main([str(evaluated_run), "--split", split]) == 0
+    text = (evaluated_run / "report.html").read_text()
+    assert "held-out" not in text
+    assert told in text and f"Agreement on patches of {split}" in text
+    assert f"pixels of {split}" in text
+
+
 def test_scores_of_another_dataset_are_not_called_held_out(evaluated_run, capsys):
     folder = evaluated_run / "evaluation"
     page = evaluated_run / "report.html"
