@@ -206,7 +206,7 @@ def _read_lines(path: Path) -> "list[_Line]":
         try:
             line = _read_line(text)
             if lines:  # So that one of other bands is named by its number.
-                lines[0].statistics.merge(line.statistics)
+                lines[0].statistics.require_bands(line.statistics.names)
         except MALFORMED as error:
             raise DatasetError(
                 f"line {number} of {path} is not of this request log: {error}; remove it if the "

@@ -83,8 +83,7 @@ class BandStatistics:
         Raises:
             DatasetError: The two are of other bands.
         """
-        if self.names != other.names:
-            raise DatasetError(f"cannot merge statistics of bands {self.names} and {other.names}")
+        self.require_bands(other.names)
         if not self.count or not other.count:
             return self if self.count else other
         return BandStatistics(
@@ -96,6 +95,15 @@ class BandStatistics:
             maximum=tuple(map(max, self.maximum, other.maximum)),
             histogram=tuple(map(Histogram.merge, self.histogram, other.histogram)),
         )
+
+    def require_bands(self, names: tuple[str, ...]) -> None:
+        """Checks that statistics of other bands can be merged with these.
+
+        Raises:
+            DatasetError: They have other names.
+        """
+        if self.names != names:
+            raise DatasetError(f"cannot merge statistics of bands {self.names} and {names}")
 
     def repeated(self, times: int) -> "BandStatistics":
         """Returns the statistics of every pixel `times` times, as if a sample were all pixels."""
