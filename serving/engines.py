@@ -1,7 +1,8 @@
 """The engine that runs an export: its choice, and test-time augmentation around any of them."""
 
 import importlib.util
-from functools import cached_property
+from functools import cache, cached_property
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -10,6 +11,7 @@ import numpy as np
 from landcover_tf.errors import ConfigError
 from landcover_tf.model_info import ModelInfo, find_export
 from landcover_tf.orientations import mean_over_orientations
+from landcover_tf.system.quiet import start_tensorflow
 from serving.config import Precision
 from serving.local_model import decide
 from serving.options import NetworkOptions
@@ -131,6 +133,11 @@ def _open_engine(folder: Path, info: ModelInfo, options: NetworkOptions) -> Back
     return TensorFlowModel(folder, info, precision=options.precision)
 
 
+@cache
 def _has_gpu() -> bool:
-    # Asking TensorFlow would import it only to leave it unused on a CPU.
-    return Path("/dev/nvidia0").exists()
+    # Where no driver is, asking TensorFlow would import it only to leave it unused. Where one is,
+    # TensorFlow may lack the libraries for it.
+    if not any(Path(driver).exists() for driver in ("/dev/nvidia0", "/dev/dxg")):
+        return False
+    start_tensorflow()
+    return bool(import_module("tensorflow").config.list_physical_devices("GPU"))

@@ -180,7 +180,11 @@ class ScenePrediction:
         # Their effect stands in the layout and the engine's name; a server may move.
         for irrelevant in ("memory_gb", "engine", "mode", "server", "server_timeout_s"):
             network.pop(irrelevant)
-        if self.options.network.server is not None:
+        exact = self.layout.mode == "exact"
+        unused = ("patch_size", "patch_overlap", "weighting") if exact else ("margin_px",)
+        for of_the_other_mode in unused:
+            network.pop(of_the_other_mode)
+        if exact or self.options.network.server is not None:
             network.pop("batch_size")  # It sizes the requests, which a server may join anyway.
         # Machines without bfloat16 would continue the bands of others in float32.
         network["precision"] = self.engine.precision

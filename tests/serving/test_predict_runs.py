@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -126,6 +127,26 @@ def test_bfloat16_has_two_names_and_one_stands_beside_maps() -> None:
     assert long == short
     assert config_dict(long)["precision"] == "bf16"
     assert network_options(long).precision == "bf16"
+
+
+def test_a_run_goes_on_with_other_values_of_flags_that_its_mode_does_not_use(
+    small_export: SmallExport, tmp_path: Path
+) -> None:
+    write_raster(tmp_path / "scene.tif", 100, 40)
+
+    def settings(**flags: Any) -> dict[str, object]:
+        options = predict_options(**flags)
+        engine = Engine(small_export.folder, options.network)
+        return ScenePrediction(
+            tmp_path / "scene.tif", tmp_path / "m.tif", engine, options
+        ).settings()
+
+    exact, blend = {"mode": "exact"}, {"mode": "blend", "patch_size": 64, "patch_overlap": 32}
+    of_patches = {"patch_size": 128, "patch_overlap": 64, "weighting": "uniform", "batch_size": 2}
+    assert settings(**exact) == settings(**exact, **of_patches)
+    assert settings(**exact) != settings(**exact, tta=True)
+    assert settings(**blend) == settings(**blend, margin=64)
+    assert settings(**blend) != settings(**blend, weighting="uniform")
 
 
 def test_a_run_is_not_continued_where_the_network_computes_in_another_precision(
