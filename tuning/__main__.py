@@ -1,7 +1,8 @@
 """Entry of `landcover tune`: a search over training settings."""
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -140,6 +141,7 @@ def make_search(config: TuneConfig) -> "Search":
         data_dir=config.data_dir.resolve(),
         data_hash=info.data_hash,
         normalizer=info.normalizer.to_dict(),
+        info=info,
         output_dir=config.output_dir,
         tuner=config.tuner,
         objective=config.objective,
@@ -165,16 +167,20 @@ def _check_not_twice(config: TuneConfig, space: "SearchSpace") -> None:
 
 
 def _check_sizes(space: "SearchSpace", trial: "TrainConfig", info: "DatasetInfo") -> None:
-    """Checks that the dataset has the patches of every trial, unless they vary in size or batch."""
-    if space.search.keys() & {"patch_size", "patch_overlap", "batch_size"}:
-        return
-    try:
-        check_batch(trial, info)
-    except ConfigError as error:
-        raise ConfigError(
-            f"{error} (a search takes such settings from --train-config: the config.json of a run, "
-            'or a JSON file of your own such as {"patch_size": 128, "batch_size": 4})'
-        ) from error
+    """Checks that the dataset has the patches of some trial; the search leaves out the others."""
+    names = space.search.keys() & {"patch_size", "patch_overlap", "batch_size"}
+    reason = None
+    for values in product(*(space.search[name].extremes() for name in names)):
+        try:
+            check_batch(replace(trial, **dict(zip(names, values, strict=True))), info)
+            return
+        except ConfigError as error:
+            reason = error
+    raise ConfigError(
+        f"{reason} (a search takes such settings from its space or from --train-config: the "
+        'config.json of a run, or a JSON file of your own such as {"patch_size": 128, '
+        '"batch_size": 4})'
+    ) from reason
 
 
 def _base_settings(config: TuneConfig) -> dict[str, Any]:

@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from landcover_tf.configs.settings_changes import changes
+from landcover_tf.datasets.dataset_info import DatasetInfo
 from landcover_tf.errors import ConfigError, OutputError, RunError
 from landcover_tf.system import locks
 from landcover_tf.system.files import read_json, write_json
 from landcover_tf.system.quiet import start_keras
+from landcover_tf.training.preflight import check_batch
 from tuning import distributed
 from tuning.space import SearchSpace, train_config
 from tuning.trials import (
@@ -46,6 +48,8 @@ class Search:
     data_hash: str
     normalizer: Mapping[str, Any]
     """The dataset's, which its hash does not cover."""
+    info: DatasetInfo | None = None
+    """Of the dataset whose patches the trials need; None allows batches of any size."""
     output_dir: Path
     tuner: TunerKind
     objective: Objective
@@ -85,9 +89,11 @@ class Search:
         return train_config(settings, self.data_dir, run_dir)
 
     def allows(self, chosen: Mapping[str, Any]) -> bool:
-        """Returns whether the training accepts what KerasTuner chose."""
+        """Returns whether the training, and the dataset's size, allow what KerasTuner chose."""
         try:
-            self.config_of(chosen, self.trials)
+            config = self.config_of(chosen, self.trials)
+            if self.info is not None:
+                check_batch(config, self.info)
         except ConfigError:
             return False
         return True

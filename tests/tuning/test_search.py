@@ -33,6 +33,9 @@ BASE = {
 }  # fmt: skip
 SPACE = {"search": {"lr": {"choices": [1e-3, 2e-3]}, "dice_weight": {"choices": [0.5]}}}
 
+# Refused by the training process within a second.
+MISSING = {"search": {"augmentation": {"choices": [f"missing{i}.json" for i in range(4)]}}}
+
 
 def flags(dataset, output, folder, space=SPACE, **more):
     """Returns the flags of a search with its files written into `folder`."""
@@ -280,20 +283,30 @@ def test_patches_that_the_dataset_lacks_are_told_once(
     (tmp_path / "base.json").write_text(json.dumps(BASE | sizes))
     assert tune.main(arguments) == 2
     said = capsys.readouterr().err
-    assert message in said and "takes such settings from --train-config" in said
+    assert message in said and "from its space or from --train-config" in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_batches_that_the_dataset_cannot_fill_are_not_tried(small_dataset, tmp_path, capsys):
+    found = {"search": {"batch_size": {"choices": [16, 64]}, "patch_size": {"choices": [32, 64]}}}
+    arguments = flags(small_dataset, tmp_path / "out", tmp_path, found)  # 32 patches of 32 px.
+    search = tune.make_search(cli.parse(tune.TuneConfig, arguments, prog="tune"))
+    allowed = [search.space.settings(one) for one in search.space.chosen() if search.allows(one)]
+    assert allowed == [{"batch_size": 16, "patch_size": 32}]
+    too_large = {"search": {"batch_size": {"choices": [64, 128]}}}
+    assert tune.main(flags(small_dataset, tmp_path / "out", tmp_path, too_large)) == 2
+    assert "lower --batch-size" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
 def test_failed_trials_fail_alone_until_too_many_do(small_dataset, tmp_path, capsys):
-    # So large a batch is refused by the training process within a second.
-    sizes = {"search": {"batch_size": {"choices": [10**6, 10**7, 10**8]}}}
-    failures = flags(small_dataset, tmp_path / "a", tmp_path, sizes)
+    failures = flags(small_dataset, tmp_path / "a", tmp_path, MISSING)
     assert tune.main(failures) == 1
     records = read_records(tmp_path / "a" / "trials")
     assert [r.status for r in records] == ["failed", "failed"]
-    assert "batch" in records[0].error
+    assert "missing" in records[0].error
     assert "no trial succeeded" in capsys.readouterr().out
-    failures = flags(small_dataset, tmp_path / "b", tmp_path, sizes, **{"max-failures": 2})
+    failures = flags(small_dataset, tmp_path / "b", tmp_path, MISSING, **{"max-failures": 2})
     assert tune.main(failures) == 2
     said = capsys.readouterr().err
     assert "2 trials failed in a row, the last with" in said
@@ -314,13 +327,12 @@ def test_failed_trials_fail_alone_until_too_many_do(small_dataset, tmp_path, cap
 
 def test_retraining_for_other_epochs_spoils_nothing(small_dataset, tmp_path, capsys):
     # No trial trains: the space is refused, and the best one was put there by hand.
-    sizes = {"search": {"batch_size": {"choices": [10**6]}}}
     output = tmp_path / "out"
     best = TrainConfig(
         data_dir=small_dataset, output_dir=output / "trials" / "9" / "run",
         **(BASE | {"decoder_filters": (16, 8, 8, 8, 8), "seed": 7}),
     )  # fmt: skip
-    arguments = flags(small_dataset, output, tmp_path, sizes, **{"max-trials": 1})
+    arguments = flags(small_dataset, output, tmp_path, MISSING, **{"max-trials": 1})
     assert tune.main(arguments) == 1
     config_files.write_config(best, output / "trials" / "9" / "config.json")
     completed = TrialRecord(id="9", settings={}, status="completed", score=0.61)
@@ -377,9 +389,8 @@ def test_two_workers_share_the_trials(small_dataset, tmp_path):
 
 @pytest.mark.slow
 def test_workers_give_up_when_all_trials_fail(small_dataset, tmp_path, capfd):
-    sizes = {"search": {"batch_size": {"min": 10**6, "max": 10**7}}}
     arguments = flags(
-        small_dataset, tmp_path / "out", tmp_path, sizes,
+        small_dataset, tmp_path / "out", tmp_path, MISSING,
         workers=2, **{"max-trials": 20, "max-failures": 2},
     )  # fmt: skip
     assert tune.main(arguments) == 2
