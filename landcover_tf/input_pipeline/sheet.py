@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from landcover_tf.datasets.dataset_info import DatasetInfo
     from landcover_tf.input_pipeline.augmentation_settings import AugmentationSettings
 
-# Patches looked at to find one with many classes.
-LOOKED_AT = 64
 # Patches in the augmented batch: the one that is drawn and donors for CutMix and copy-paste.
 BATCH = 6
 # Draws from which the first is taken that shows: objects may find no place, a turn may be none.
@@ -179,18 +177,23 @@ def _varied_batch(
     """
     import numpy as np
 
+    from landcover_tf.datasets.patch_index import split_index
     from landcover_tf.input_pipeline.dataset import evaluation_dataset
 
+    entries = split_index(config.data_dir, config.split, info.split(config.split).shards)
+    # Classes first; among equals the patch with less no data.
+    variety = [len(entry.class_pixels) + entry.valid_fraction for entry in entries]
+    best = np.argsort(variety)[::-1][:BATCH]
     batch = evaluation_dataset(
-        info, config.data_dir, config.split, batch_size=LOOKED_AT, with_usable=True
+        info,
+        config.data_dir,
+        config.split,
+        batch_size=BATCH,
+        only=np.sort(best),
+        with_usable=True,
     )
     images, labels, usable = next(batch.as_numpy_iterator())
-    # Classes first; among equals the patch with less no data.
-    variety = [
-        len(np.unique(label)) + (image != 0).mean()
-        for image, label in zip(images, labels, strict=True)
-    ]
-    order = np.argsort(variety)[::-1][:BATCH]
+    order = np.searchsorted(np.sort(best), best)
     return images[order], labels[order], usable[order]
 
 
