@@ -140,11 +140,16 @@ class BayesianOracle(_Durable, oracles.BayesianOptimizationOracle):  # type: ign
 
     def _vectorize_trials(self) -> tuple[np.ndarray, np.ndarray]:
         x, y = super()._vectorize_trials()
+        completed = [-t.score for t in self.trials.values() if t.status == "COMPLETED"]
+        if not completed:
+            return x, y
+        # As bad as the worst that completed: far worse would flatten all else. Scores are negated.
+        # KerasTuner 1.4.8 puts a trial that runs at 1 where the process has no data yet.
+        worst = max(completed)
+        y = np.minimum(y, worst)
         failed = [t.hyperparameters.values for t in self.trials.values() if t.status == "FAILED"]
         if not failed:
             return x, y
-        # As bad as the worst that completed: far worse would flatten all else. Scores are negated.
-        worst = -min(t.score for t in self.trials.values() if t.status == "COMPLETED")
         return np.concatenate([x, self._points(failed)]), np.append(y, [worst] * len(failed))
 
     def set_state(self, state: dict[str, Any]) -> None:

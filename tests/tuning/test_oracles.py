@@ -270,6 +270,17 @@ def test_a_failed_trial_counts_as_the_worst_that_completed(tmp_path):
     assert sorted(found._vectorize_trials()[1]) == [-0.9, -0.5, -0.2, -0.2]
 
 
+def test_a_running_trial_counts_as_no_worse_than_the_worst_that_completed(tmp_path):
+    found = oracle(tmp_path, "bayesian", trials=4)
+    for score in (0.2, 0.5):
+        trial = found.create_trial("tuner0")
+        found.update_trial(trial.trial_id, {"mean_f1": score})
+        trial.status = "COMPLETED"
+        found.end_trial(trial)
+    found.create_trial("tuner1")
+    assert sorted(found._vectorize_trials()[1]) == [-0.5, -0.2, -0.2]
+
+
 def test_of_equal_means_the_most_uncertain_is_tried(tmp_path):
     found, points = oracle(tmp_path, "bayesian"), []
 
