@@ -95,16 +95,16 @@ def read_experiments(path: Path) -> dict[str, dict[str, Any]]:
 
 def _program(config: ExperimentsConfig) -> int:
     experiments = _chosen(read_experiments(config.experiments), config)
-    configs = {
-        name: train_config(
-            settings | {"monitor": config.objective},
-            config.data_dir.resolve(),
-            config.output_dir / name / "run",
-        )
-        for name, settings in experiments.items()
-    }
+    configs = {}
     # Mistakes of any experiment are told before the first one takes its hours.
-    refused = _of_other_settings(configs)
+    for name, settings in experiments.items():
+        with _named(name, config):
+            configs[name] = train_config(
+                settings | {"monitor": config.objective},
+                config.data_dir.resolve(),
+                config.output_dir / name / "run",
+            )
+    refused = _of_other_settings(config, configs)
     for name in refused:
         print(f"{name}: left out, its folder holds a run of other settings or data", flush=True)
     _claim(config)
@@ -123,7 +123,18 @@ def _program(config: ExperimentsConfig) -> int:
     return 2 if refused else int(bool(failed))
 
 
-def _of_other_settings(configs: Mapping[str, TrainConfig]) -> dict[str, str]:
+@contextmanager
+def _named(name: str, config: ExperimentsConfig) -> Iterator[None]:
+    """Tells whose settings are refused: the list has many."""
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(f"{config.experiments}, experiment {name!r}: {error}") from error
+
+
+def _of_other_settings(
+    config: ExperimentsConfig, configs: Mapping[str, TrainConfig]
+) -> dict[str, str]:
     """Returns why experiments cannot go on in their folders: those scores would not be theirs."""
     refused = {}
     for name, one in configs.items():
@@ -132,7 +143,8 @@ def _of_other_settings(configs: Mapping[str, TrainConfig]) -> dict[str, str]:
             f"{one.output_dir.parent} away to train it anew"
         )
         try:
-            check_run(one, advice)
+            with _named(name, config):
+                check_run(one, advice)
         except RunError as error:
             refused[name] = str(error)
     return refused

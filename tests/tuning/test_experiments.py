@@ -124,7 +124,8 @@ def test_the_shipped_experiments_are_valid(tmp_path):
         ('{"experiments": [{"name": "a/b"}]}', "needs a name"),
         ('{"experiments": [{"name": "a"}, {"name": "a"}]}', "two experiments are named 'a'"),
         ('{"experiments": [{"name": "a", "lrr": 1}]}', "'lrr'"),
-        ('{"experiments": [{"name": "a", "patch_size": 512}]}', "--patch-size 512"),
+        ('{"experiments": [{"name": "a", "patch_size": 512}]}', "experiment 'a': --patch-size 512"),
+        ('{"experiments": [{"name": "b", "lr": "fast"}]}', "experiment 'b': the training settings"),
     ],
 )
 def test_lists_that_are_refused(small_dataset, tmp_path, capsys, text, message):
