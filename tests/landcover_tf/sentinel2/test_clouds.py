@@ -177,6 +177,27 @@ def test_external_mask_takes_the_maximum_of_its_pixels(product, tmp_path):
     assert np.argwhere(found.shadow).tolist() == [[20, 21]]
 
 
+def test_a_mask_of_the_tiles_own_pixels_is_taken_as_any_other(product, tmp_path):
+    codes = np.random.default_rng(0).choice(4, (240, 240), p=(0.94, 0.02, 0.02, 0.02))
+    codes = codes.astype(np.uint8)
+    codes[30:47, 50:81] = 255
+    own = write_mask(
+        tmp_path / "own.tif", codes, transform=Affine(10, 0, ULX, 0, -10, ULY), nodata=255
+    )
+    # A row more above, which GDAL warps.
+    more = write_mask(
+        tmp_path / "more.tif",
+        np.concatenate([codes[:1], codes]),
+        transform=Affine(10, 0, ULX, 0, -10, ULY + 10),
+        nodata=255,
+    )
+    a, b = (read_cloud_mask(path, product, OMNI) for path in (own, more))
+    for name in ("opaque", "cirrus", "shadow", "snow"):
+        np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
+    # Shares of a pixel of 60 m are rounded to bytes.
+    assert a.covered_fraction == pytest.approx(b.covered_fraction, abs=1e-4)
+
+
 def test_external_mask_without_shadows_leaves_them_to_projection(product, tmp_path):
     codes = np.zeros((40, 40), np.uint8)
     path = write_mask(tmp_path / "m.tif", codes, transform=Affine(60, 0, ULX, 0, -60, ULY))
