@@ -9,7 +9,7 @@ from rasterio.errors import RasterioError
 
 from landcover_tf.bands import sentinel2_names
 from landcover_tf.crosswalk import Crosswalk, load_crosswalk
-from landcover_tf.errors import LabelError, LegendError, RasterError
+from landcover_tf.errors import LabelError, LegendError, OutputError, RasterError
 from landcover_tf.legend import IGNORED, Legend, legend_names, some_codes
 from landcover_tf.model_info import ModelInfo
 from landcover_tf.rasters.label_codes import decimated_codes, require_codes
@@ -146,7 +146,7 @@ def read_reference(
         grid = RasterGrid.of(dataset)
         with on_grid_of(grid, reference, crosswalk, unknown) as placed:
             codes = np.asarray(placed.read(1, out_shape=shape))
-    except LabelError as error:
+    except (LabelError, OutputError) as error:
         # The map is there: its picture is no reason to count it as failed.
         print(f"the picture of {dataset.name} is without --reference-map: {error}")
         return None

@@ -13,7 +13,7 @@ from landcover_tf.accuracy.agreement import AGREEMENT_CLASSES
 from landcover_tf.accuracy.class_map import ClassMap
 from landcover_tf.errors import OutputError
 from landcover_tf.grid import Window
-from landcover_tf.rasters.raster_windows import rasterio_window
+from landcover_tf.rasters.raster_windows import add_rows, rasterio_window, require_kept
 from landcover_tf.system.files import atomic_path, write_text
 from landcover_tf.vectors.qgis_styles import raster_style
 
@@ -27,11 +27,14 @@ def agreement_map(
 ) -> Iterator[Callable[[Window, np.ndarray], None]]:
     """Yields a function that writes a strip; the file appears when the block succeeds.
 
+    It is read back, as GDAL does not report a disk that fills while the file is closed.
+
     Args:
-        path: GeoTIFF with a colour table and overviews by the commonest class; a QGIS style is
-            laid beside it.
+        path: GeoTIFF with a colour table and overviews by the commonest class, written in strips of
+            whole rows from above; a QGIS style is laid beside it.
         class_map: Whose grid it takes.
     """
+    checksums: tuple[int, ...] = (0,)
     try:
         with atomic_path(path) as temporary:
             with rasterio.open(
@@ -46,10 +49,13 @@ def agreement_map(
                 raster.update_tags(1, **{f"CLASS_{c.code}": c.name for c in AGREEMENT_CLASSES})
 
                 def write(window: Window, outcome: np.ndarray) -> None:
+                    nonlocal checksums
                     raster.write(outcome, 1, window=rasterio_window(window))
+                    checksums = add_rows(checksums, outcome[np.newaxis])
 
                 yield write
             _add_overviews(temporary, class_map)
+            require_kept(temporary, checksums, name=path)
         write_text(path.with_suffix(".qml"), raster_style(AGREEMENT_CLASSES))
     except RasterioError as error:
         raise OutputError(f"cannot write {path}: {error}") from error

@@ -10,12 +10,18 @@ import numpy as np
 import rasterio
 
 from landcover_tf.crosswalk import Crosswalk
-from landcover_tf.errors import LabelError
+from landcover_tf.errors import LabelError, OutputError
 from landcover_tf.grid import Window
 from landcover_tf.rasters.label_codes import read_target, require_codes
 from landcover_tf.rasters.pixel_sizes import on_earth
 from landcover_tf.rasters.raster_grid import RasterGrid
-from landcover_tf.rasters.raster_windows import opened, rasterio_window
+from landcover_tf.rasters.raster_windows import (
+    RASTERIO_ERRORS,
+    add_rows,
+    opened,
+    rasterio_window,
+    require_kept,
+)
 from landcover_tf.sentinel2.label_rasters import find_label_rasters, overlapping
 from landcover_tf.sentinel2.labels import warp_labels
 
@@ -39,6 +45,7 @@ def on_grid_of(
 
     Raises:
         LabelError: There is no raster, or none overlaps the map.
+        OutputError: The temporary folder has no room for it.
     """
     read = reader(path, crosswalk, grid, unknown="ignore", found_unknown=found_unknown)
     profile = {
@@ -47,9 +54,16 @@ def on_grid_of(
     }  # fmt: skip
     with TemporaryDirectory() as folder:
         placed = Path(folder) / "reference.tif"
-        with rasterio.open(placed, "w", **profile) as file:
-            for strip in grid.window.strips(_ROWS_AT_ONCE):
-                file.write(read(strip), 1, window=rasterio_window(strip))
+        checksums: tuple[int, ...] = (0,)
+        try:
+            with rasterio.open(placed, "w", **profile) as file:
+                for strip in grid.window.strips(_ROWS_AT_ONCE):
+                    codes = read(strip)
+                    file.write(codes, 1, window=rasterio_window(strip))
+                    checksums = add_rows(checksums, codes[np.newaxis])
+        except RASTERIO_ERRORS as error:
+            raise OutputError(f"cannot write {placed}: {error}") from error
+        require_kept(placed, checksums, name=placed)
         with rasterio.open(placed) as raster:
             yield raster
 

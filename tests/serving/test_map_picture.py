@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
+from fakes.full_disks import full_disk
 from fakes.tiny_safe import write_safe
 from local_export import BANDS, model_info, predict_options, write_raster
+from rasterio.transform import from_origin
 
 from landcover_tf.datasets.band_statistics import BandStatistics
 from landcover_tf.errors import RasterError
@@ -92,6 +94,20 @@ def test_truth_may_have_any_no_data_value(
         expected[10:height] = 20
         assert found is not None and found.dtype == np.uint8
         np.testing.assert_array_equal(found, expected)
+
+
+def test_a_picture_is_without_truth_that_the_disk_has_no_room_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    codes = np.random.default_rng(0).choice(np.array([10, 20, 30], np.uint8), (300, 300))
+    profile = {"driver": "GTiff", "count": 1, "height": 300, "width": 300, "dtype": "uint8",
+               "crs": "EPSG:32634", "transform": from_origin(5e5, 4e6, 10, 10)}  # fmt: skip
+    for name in ("scene.tif", "truth.tif"):
+        with rasterio.open(tmp_path / name, "w", **profile) as raster:
+            raster.write(codes, 1)
+    with rasterio.open(tmp_path / "scene.tif") as large, full_disk(15_000):  # It takes 26 kB.
+        assert read_reference(tmp_path / "truth.tif", large, (30, 30), LEGEND) is None
+    assert "is the disk full?" in capsys.readouterr().out
 
 
 def test_a_folder_of_references_is_refused_in_a_sentence(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import rasterio
+from fakes.full_disks import full_disk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import distance_transform_cdt
@@ -17,9 +18,11 @@ from landcover_tf.accuracy.agreement import (
     compare,
     ring_names,
 )
+from landcover_tf.accuracy.agreement_map import agreement_map
 from landcover_tf.accuracy.class_map import ClassMap
 from landcover_tf.accuracy.object_sizes import ObjectSizes, range_names
 from landcover_tf.accuracy.scores import confusion_matrix
+from landcover_tf.errors import OutputError
 from landcover_tf.legend import IGNORED
 
 
@@ -131,3 +134,16 @@ def test_streaming_gives_what_whole_rasters_give(rasters, rows):
     for ring, least in ((3, 5), (4, 10)):
         far = (distance >= least) & (codes != 0) & (reference != 0)
         assert found.rings[ring:].sum() == far.sum() > 0
+
+
+def test_a_map_of_agreement_on_a_full_disk_is_refused(rasters, tmp_path):
+    class_map, codes, _ = rasters
+    outcome = np.random.default_rng(0).integers(0, 5, codes.shape, np.uint8)  # 1.3 kB packed.
+    with (
+        pytest.raises(OutputError, match=r"is the disk full\?"),
+        full_disk(800),
+        agreement_map(tmp_path / "agreement.tif", class_map) as write,
+    ):
+        for strip in class_map.grid.window.strips(10):
+            write(strip, outcome[strip.row_off : strip.row_end])
+    assert [p.name for p in tmp_path.iterdir()] == ["map.tif"]
