@@ -243,6 +243,14 @@ def _add_to_card(card: Path, values: dict[str, Any]) -> None:
         print(f"warning: {card} does not get the scores: {error}", file=sys.stderr)
 
 
+_AT_TIMES = (
+    "baseline_confusion_matrix.csv",
+    "baseline_confusion_matrix.png",
+    "predictions.png",
+)
+"""Files that an evaluation writes with a baseline, or with pictures, only."""
+
+
 def _write(
     folder: Path,
     values: dict[str, Any],
@@ -252,6 +260,9 @@ def _write(
     info: DatasetInfo,
 ) -> None:
     legend = info.legend
+    # Of an earlier evaluation: what may not be written again, and what would say that it is whole.
+    for name in ("scores.json", *_AT_TIMES):
+        (folder / name).unlink(missing_ok=True)
     report.write_class_table(folder / "per_class.csv", judged, info)
     for name, classifier in zip(("", "baseline_"), judged, strict=False):
         matrix = classifier.scores.matrix

@@ -18,7 +18,7 @@ from landcover_tf.model_info import Calibration
 from landcover_tf.model_spec import ModelSpec
 from landcover_tf.models.unet import build_unet
 from landcover_tf.run_folder import RunFolder
-from landcover_tf.system.files import write_json
+from landcover_tf.system.files import read_json, write_json
 
 
 @pytest.fixture
@@ -131,8 +131,14 @@ def test_a_card_that_cannot_be_read_costs_no_scores(run, datasets, capsys):
     (info, folder), _ = datasets
     evaluable(run, info, folder)
     run.model_card.write_bytes("Wälder".encode("latin-1"))
+    # Of an evaluation with a baseline and pictures.
+    of_before = [run.evaluation("val") / n for n in ("predictions.png", "scores.json")]
+    of_before[0].parent.mkdir(parents=True)
+    for path in of_before:
+        path.write_text("{}")
     assert evaluate.main(evaluation(run, folder)) == 0
-    assert (run.evaluation("val") / "scores.json").is_file()
+    assert not of_before[0].exists()
+    assert read_json(run.evaluation("val") / "scores.json")["split"] == "val"
     assert f"warning: {run.model_card} does not get the scores: 'utf-8'" in capsys.readouterr().err
     assert run.model_card.read_bytes() == b"W\xe4lder"
 
