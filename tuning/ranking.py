@@ -83,14 +83,14 @@ class Importance:
 def importance(records: Sequence[TrialRecord]) -> Importance | None:
     """Returns the permutation importance (Breiman 2001) of the settings, out of bag.
 
-    On the trials that it was fitted to, a forest explains noise, too. With few trials it is a
-    hint only.
+    On the trials that it was fitted to, a forest explains noise, too: so of trials that differ in
+    their epochs alone the best one counts. With few trials it is a hint only.
 
     Returns:
-        The importance, None with fewer than `IMPORTANCE_LEAST` completed trials, or where all
+        The importance, None with fewer than `IMPORTANCE_LEAST` of these completed, or where all
         have the same settings or the same score.
     """
-    done = [r for r in records if r.score is not None]
+    done = distinct(ranked([r for r in records if r.score is not None]))
     names = setting_names(done)
     if len(done) < IMPORTANCE_LEAST or not names or len({r.score for r in done}) == 1:
         return None
