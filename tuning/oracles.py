@@ -6,6 +6,7 @@ two writes would leave half a file, or a trial that counts but never runs.
 
 import itertools
 import math
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 from keras_tuner import Objective, oracles, synchronized
 from keras_tuner.engine.trial import Trial
+from sklearn.exceptions import ConvergenceWarning
 
 from landcover_tf.system.files import write_json
 from tuning.trials import TunerKind
@@ -121,7 +123,10 @@ class BayesianOracle(_Durable, oracles.BayesianOptimizationOracle):  # type: ign
     """
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
-        found: dict[str, Any] = super().populate_space(trial_id)
+        with warnings.catch_warnings():
+            # A setting that hardly matters, about which nobody can do anything.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            found: dict[str, Any] = super().populate_space(trial_id)
         if found["values"] and self._duplicate(found["values"]):
             found = self._best_drawn()
         return found

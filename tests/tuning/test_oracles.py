@@ -179,6 +179,7 @@ def test_a_choice_that_always_fails_does_not_end_a_bayesian_search(tmp_path):
     assert len({t.hyperparameters.values["lr"] for t in failed}) == len(failed) > 0
 
 
+@pytest.mark.filterwarnings("error:The optimal value found")
 @pytest.mark.parametrize("kind", ["random", "bayesian"])
 def test_a_search_of_choices_tries_each_combination_once(tmp_path, kind):
     three = {"choices": [1, 2, 4]}
