@@ -303,4 +303,4 @@ def _number_kind(name: str) -> type | None:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return type(value) in (int, float) and math.isfinite(value)

@@ -92,6 +92,8 @@ def test_the_hash_follows_what_is_searched_and_not_the_words():
         ({"search": {"loss": {"min": 0, "max": 1}}}, "no numbers, so it needs choices"),
         ({"search": {"lr": {"from": 1}}}, "expected an object"),
         ({"search": {"lr": {"min": 1, "max": 2, "step": 0}}}, "step"),
+        ({"search": {"lr": {"min": 1, "max": 2, "step": math.nan}}}, "as numbers"),
+        ({"search": {"lr": {"min": 1, "max": math.inf}}}, "as numbers"),
         ({"search": {}}, "at least one field"),
         ({"search": {"encoder_weights": {"choices": ["none"]}}}, "both fixes and searches"),
         ({"serch": {}}, "holds 'name'"),
