@@ -1,14 +1,23 @@
 """The SavedModel run by OpenVINO."""
 
+import importlib.util
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from fakes.small_export import small_info
+from local_export import SmallExport
 
 from landcover_tf.exporting.saved_model import write_export
 from landcover_tf.models.layers import LocalStatistics
 from serving.openvino_model import OpenVinoModel
+
+needs_openvino = pytest.mark.skipif(
+    importlib.util.find_spec("openvino") is None, reason="OpenVINO is not installed"
+)
 
 
 def test_bfloat16_leaves_what_comes_before_convolutions_in_float32(tmp_path: Path) -> None:
@@ -43,3 +52,35 @@ def test_bfloat16_leaves_what_comes_before_convolutions_in_float32(tmp_path: Pat
     # the weight makes 0.012 of a logit, and that a quarter as much of a probability. The deviations
     # themselves, computed in bfloat16, were wrong by up to 0.97 of a probability.
     assert 1e-4 < np.abs(plain - short).max() < 0.01
+
+
+@needs_openvino
+def test_openvino_agrees_with_tensorflow(small_export: SmallExport) -> None:
+    from serving.local_model import TensorFlowModel
+    from serving.openvino_model import OpenVinoModel
+
+    batch = np.random.default_rng(5).integers(1001, 6000, (2, 64, 96, 4)).astype(np.uint16)
+    first = TensorFlowModel(small_export.folder, small_export.info)
+    second = OpenVinoModel(small_export.folder)
+    expected = first.probabilities(batch)
+    np.testing.assert_allclose(second.probabilities(batch), expected, atol=1e-5)
+    for engine in (first, second):
+        decided = engine.decide(batch)
+        agreed = (decided[..., 0] == expected.argmax(axis=-1)).mean()
+        assert agreed >= 0.999
+        assert np.abs(decided[..., 1] - expected.max(axis=-1) * 254).max() < 0.51
+
+
+@needs_openvino
+def test_openvino_leaves_nothing_in_the_home_folder(
+    small_export: SmallExport, tmp_path: Path
+) -> None:
+    # Its telemetry would keep a number for the user there, and send it at each use.
+    code = (
+        "import sys; from pathlib import Path; from serving.openvino_model import OpenVinoModel; "
+        "OpenVinoModel(Path(sys.argv[1])).prepare((1, 64, 64, 4), deciding=True)"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "CI"} | {"HOME": str(tmp_path)}
+    command = [sys.executable, "-c", code, str(small_export.folder)]
+    subprocess.run(command, env=environment, check=True, timeout=120)
+    assert not list(tmp_path.iterdir())
