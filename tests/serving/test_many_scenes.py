@@ -140,7 +140,7 @@ def test_workers_make_the_map_that_was_begun_or_none(
 
     other = replace(job.options.network, mode="blend", tta=True)
     job = replace(job, options=replace(job.options, network=other), rows=(0, 1))
-    changed = r"\(network tta \(was False, now True\), layout .*\) than the run"
+    changed = r"\(network .*tta \(was False, now True\).*, layout .*\) than the run"
     with pytest.raises(OutputError, match=f"with other settings {changed}"):
         compute_rows(job)
     replace(export.info, nodata=1).save(export.folder)
