@@ -21,6 +21,13 @@ def product(parent, **options):
     return write_safe(parent, size_px=SIZE, **{"masks": NO_CLOUDS} | options)
 
 
+def three_tiles(parent):
+    """Returns the folder after writing products of three tiles into it."""
+    for tile in ("34SEH", "34SEJ", "34SFH"):
+        product(parent, tile=tile)
+    return parent
+
+
 def write_labels(path, codes, crs="EPSG:32634", transform=None):
     path.parent.mkdir(exist_ok=True)
     with rasterio.open(

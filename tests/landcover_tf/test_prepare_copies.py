@@ -5,7 +5,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from fakes.prepare_program import SIZE, product, run, write_labels
+from fakes.prepare_program import SIZE, product, run, three_tiles, write_labels
 from fakes.tiny_safe import ULX, ULY, band_file, gml, square, zip_safe
 from rasterio.transform import Affine
 
@@ -14,10 +14,7 @@ from landcover_tf.sentinel2.prepared import find_prepared_scenes
 
 @pytest.fixture
 def several(tmp_path):
-    source = tmp_path / "in"
-    for tile in ("34SEH", "34SEJ", "34SFH"):
-        product(source, tile=tile)
-    return source
+    return three_tiles(tmp_path / "in")
 
 
 def test_a_damaged_zip_is_found_among_others(several, tmp_path):

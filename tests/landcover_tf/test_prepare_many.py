@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 import rasterio.shutil
-from fakes.prepare_program import SIZE, product, run, write_labels
+from fakes.prepare_program import SIZE, product, run, three_tiles, write_labels
 from fakes.prepared_rasters import image_of, labels_of
 from fakes.tiny_safe import ULX, ULY, band_file, zip_safe
 from rasterio.transform import Affine
@@ -35,10 +35,7 @@ def temporary_of(folder):
 
 @pytest.fixture
 def several(tmp_path):
-    source = tmp_path / "in"
-    for tile in ("34SEH", "34SEJ", "34SFH"):
-        product(source, tile=tile)
-    return source
+    return three_tiles(tmp_path / "in")
 
 
 def test_jobs_give_the_same_scenes(several, tmp_path):
